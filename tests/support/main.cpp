@@ -1,0 +1,22 @@
+// Runs the tests. Under an ESPALIER_ISA that this processor lacks nothing can be tested: exit code 77, "skipped".
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <iostream>
+#include <string_view>
+
+#include "espalier/core/isa.h"
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  if (const char* wanted = std::getenv("ESPALIER_ISA"); wanted && !GTEST_FLAG_GET(list_tests)) {
+    const auto present = espalier::available_isas();
+    if (std::none_of(present.begin(), present.end(),
+                     [&](espalier::Isa isa) { return std::string_view(wanted) == isa_name(isa); })) {
+      std::cout << "skipped: this processor has no " << wanted << "\n";
+      return 77;
+    }
+  }
+  return RUN_ALL_TESTS();
+}
