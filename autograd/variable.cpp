@@ -1,0 +1,186 @@
+#include "espalier/autograd/variable.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "espalier/core/kernels.h"
+
+namespace espalier {
+
+/// One recorded op. An output's state owns the node that made it, a node owns the states of its inputs, so a
+/// history lives exactly as long as something needs it.
+struct Node {
+  std::string_view op;
+  std::vector<std::shared_ptr<VariableState>> inputs;
+  Backward backward;
+  uint64_t
+      sequence;  // later ops have larger numbers, so reverse order of numbers is a reverse topological order
+};
+
+namespace {
+
+thread_local bool history_on = true;
+thread_local Tape* active_tape = nullptr;
+std::atomic<uint64_t> next_sequence{1};
+
+/// dst += src, in place if nothing else looks at dst's memory.
+void add_gradient(Tensor& dst, const Tensor& src) {
+  Tensor sum = dst.unique() ? dst : Tensor::empty(dst.shape(), dst.dtype(), dst.device());
+  ESP_RUN(dst.device(), add(sum.f32(), dst.f32(), src.f32(), dst.elements()));
+  dst = std::move(sum);
+}
+
+struct Step {
+  std::shared_ptr<VariableState> output;
+  std::shared_ptr<Node> node;
+};
+
+/// Every op behind `root`, in the order they were recorded.
+std::vector<Step> history_of(const std::shared_ptr<VariableState>& root) {
+  std::vector<Step> steps;
+  std::vector<std::shared_ptr<VariableState>> todo{root};
+  std::unordered_map<const Node*, bool> seen;
+  while (!todo.empty()) {
+    auto state = std::move(todo.back());
+    todo.pop_back();
+    if (!state->maker || !seen.emplace(state->maker.get(), true).second) continue;
+    for (const auto& input : state->maker->inputs)
+      if (input && input->requires_gradient) todo.push_back(input);
+    auto node = state->maker;
+    steps.push_back({std::move(state), std::move(node)});
+  }
+  std::sort(steps.begin(), steps.end(),
+            [](const Step& a, const Step& b) { return a.node->sequence < b.node->sequence; });
+  return steps;
+}
+
+}  // namespace
+
+Variable::Variable(Tensor value, bool requires_gradient, std::string name)
+    : state_(std::make_shared<VariableState>(
+          VariableState{std::move(value), Tensor(), requires_gradient, std::move(name), nullptr})) {}
+
+void Variable::backward() const {
+  ESP_CHECK(defined() && value().elements() == 1, "backward: start from one number, this variable has shape ",
+            defined() ? shape() : Shape{});
+  backward(Tensor::full(shape(), 1.0f));
+}
+
+void Variable::backward(Tensor seed) const {
+  ESP_CHECK(requires_gradient(), "backward: nothing this variable came from requires a gradient");
+  ESP_CHECK(seed.shape() == shape(), "backward: gradient has shape ", seed.shape(), ", the variable ",
+            shape());
+  ESP_CHECK(!state_->maker || state_->maker->backward,
+            "backward: this history has been walked and freed already");
+  state_->gradient = std::move(seed);
+  auto steps = history_of(state_);
+  while (!steps.empty()) {
+    Step step = std::move(steps.back());
+    steps.pop_back();
+    const Tensor dy = std::move(step.output->gradient);
+    step.output->gradient = Tensor();
+    ESP_CHECK(step.node->backward, "backward: part of this history has been walked and freed already");
+    if (dy.defined()) step.node->backward(dy, Gradients(*step.node));
+    step.node->backward = nullptr;
+    step.node->inputs.clear();
+  }
+}
+
+bool Gradients::needed(size_t input) const {
+  const auto& state = node_.inputs[input];
+  return state && state->requires_gradient;
+}
+
+Gradients::Target Gradients::into(size_t input) const {
+  VariableState& state = *node_.inputs[input];
+  if (!state.gradient.defined()) {
+    state.gradient = Tensor::empty(state.value.shape(), DType::f32, state.value.device());
+    return {state.gradient.f32(), false};
+  }
+  if (!state.gradient.unique()) state.gradient = state.gradient.clone();
+  return {state.gradient.f32(), true};
+}
+
+void Gradients::give(size_t input, Tensor gradient) const {
+  VariableState& state = *node_.inputs[input];
+  if (gradient.shape() != state.value.shape()) gradient = gradient.reshape(state.value.shape());
+  if (state.gradient.defined())
+    add_gradient(state.gradient, gradient);
+  else
+    state.gradient = std::move(gradient);
+}
+
+NoGradient::NoGradient() : before_(std::exchange(history_on, false)) {}
+NoGradient::~NoGradient() { history_on = before_; }
+bool gradients_enabled() { return history_on; }
+
+bool needs_history(std::initializer_list<const Variable*> inputs) {
+  return history_on &&
+         std::any_of(inputs.begin(), inputs.end(), [](auto* v) { return v->requires_gradient(); });
+}
+
+Variable record(OpRecord op) {
+  Variable output(std::move(op.output));
+  if (active_tape) active_tape->add(op.op, op.attributes, op.inputs, output, op.channels);
+  const bool wanted =
+      std::any_of(op.inputs.begin(), op.inputs.end(), [](auto& v) { return v.requires_gradient(); });
+  if (!history_on || !wanted) return output;
+  output.set_requires_gradient(true);
+  auto node = std::make_shared<Node>();
+  node->op = op.op;
+  node->backward = std::move(op.backward);
+  node->sequence = next_sequence++;
+  node->inputs.reserve(op.inputs.size());
+  for (auto& input : op.inputs) node->inputs.push_back(input.state());
+  output.state()->maker = std::move(node);
+  return output;
+}
+
+const char* channels_rule_name(Channels::Rule rule) {
+  switch (rule) {
+    case Channels::unknown:
+      return "unknown";
+    case Channels::kept:
+      return "kept";
+    case Channels::tied:
+      return "tied";
+    case Channels::joined:
+      return "joined";
+    case Channels::sliced:
+      return "sliced";
+    case Channels::flattened:
+      return "flattened";
+    case Channels::mixed:
+      return "mixed";
+    case Channels::reduced:
+      return "reduced";
+  }
+  return "?";
+}
+
+Tape::Tape() : outer_(std::exchange(active_tape, this)) {}
+Tape::~Tape() { active_tape = outer_; }
+Tape* Tape::active() { return active_tape; }
+
+int Tape::number(const Variable& variable) {
+  auto [found, added] = numbers_.emplace(variable.state().get(), static_cast<int>(values.size()));
+  if (added) {
+    values.push_back({variable.shape(), variable.name()});
+    alive_.push_back(variable.state());
+  }
+  return found->second;
+}
+
+void Tape::add(std::string_view op, const Attributes& attributes, const std::vector<Variable>& inputs,
+               const Variable& output, const Channels& channels) {
+  TapeEntry entry;
+  entry.op = op;
+  for (const auto& [name, value] : attributes) entry.attributes.emplace_back(name, value);
+  for (const auto& input : inputs)
+    if (input.defined()) entry.inputs.push_back(number(input));
+  entry.output = number(output);
+  entry.channels = channels;
+  entries.push_back(std::move(entry));
+}
+
+}  // namespace espalier

@@ -1,0 +1,176 @@
+// Variable: a tensor with a history, and the engine that walks it. A Tensor is numbers; a Variable is numbers
+// that remember which op made them from which variables. backward() visits those ops in reverse and adds up
+// gradients: nothing else in Espalier accumulates a gradient.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "espalier/core/tensor.h"
+
+namespace espalier {
+
+struct Node;
+
+/// What a Variable's copies share.
+struct VariableState {
+  Tensor value;
+  Tensor gradient;  ///< undefined until a backward pass reaches it
+  bool requires_gradient = false;
+  std::string name;             ///< of a parameter, for the tape; empty otherwise
+  std::shared_ptr<Node> maker;  ///< the op whose output this is; null for leaves
+};
+
+class Variable {
+ public:
+  Variable() = default;
+  explicit Variable(Tensor value, bool requires_gradient = false, std::string name = {});
+
+  bool defined() const { return state_ != nullptr; }
+  const Tensor& value() const { return state_->value; }
+  Tensor& value() { return state_->value; }
+  const Shape& shape() const { return state_->value.shape(); }
+  bool requires_gradient() const { return state_ && state_->requires_gradient; }
+  void set_requires_gradient(bool on) { state_->requires_gradient = on; }
+  /// d(what backward() was called on)/d(this), of value's shape; undefined before.
+  const Tensor& gradient() const { return state_->gradient; }
+  Tensor& gradient() { return state_->gradient; }
+  void clear_gradient() { state_->gradient = Tensor(); }
+  const std::string& name() const { return state_->name; }
+  void set_name(std::string name) { state_->name = std::move(name); }
+
+  /// Computes the gradient of this variable, which must have one element, with respect to every variable it
+  /// came from that requires one, and adds it to theirs. The history is freed as it is walked: buffers go
+  /// back to the allocator once passed, and a second call is an error.
+  void backward() const;
+  /// The same, for a variable of any shape, from the gradient `seed` of that shape.
+  void backward(Tensor seed) const;
+
+  const std::shared_ptr<VariableState>& state() const { return state_; }
+
+ private:
+  std::shared_ptr<VariableState> state_;
+};
+
+/// Where a backward function puts the gradients of its op's inputs.
+class Gradients {
+ public:
+  /// Memory for an input's gradient: overwrite it, or add into it if `accumulate` (a later gradient of the
+  /// same variable: the kernel adds, so that a residual costs no extra pass).
+  struct Target {
+    float* data;
+    bool accumulate;
+  };
+
+  explicit Gradients(Node& node) : node_(node) {}
+  /// False for an input that needs no gradient (data, say): skip the work.
+  bool needed(size_t input) const;
+  Target into(size_t input) const;
+  /// A gradient that exists already, such as the output's own: moved in if it is the first, added otherwise.
+  void give(size_t input, Tensor gradient) const;
+
+ private:
+  Node& node_;
+};
+
+/// Given the gradient of the output, writes those of the inputs. Captures what it needs, nothing more.
+using Backward = std::function<void(const Tensor& dy, const Gradients& gradients)>;
+
+using Attribute = std::variant<int64_t, double, std::string, std::vector<int64_t>>;
+using Attributes = std::vector<std::pair<std::string_view, Attribute>>;
+
+/// What an op does to channels (the last axis of an image or of features; an output axis of a weight is the
+/// first). Structural pruning reads this from the tape; it knows no op by name.
+struct Channels {
+  enum Rule : uint8_t {
+    unknown,    ///< no rule: structural pruning refuses the op by name
+    kept,       ///< output channel i is input channel i: activation, pooling, norm
+    tied,       ///< as kept, of several inputs that must agree: add, mul
+    joined,     ///< inputs side by side: concat; `values`: the first output channel of each input
+    sliced,     ///< `values`: first channel, channels
+    flattened,  ///< [N,H,W,C] to [N,HWC]: channel c becomes features hw C + c; `values`: HW
+    mixed,      ///< every output channel from all inputs of its group: convolution, linear; `values`: groups
+    reduced,    ///< no channels left: sum, mean, loss
+  };
+  Rule rule = unknown;
+  std::vector<int64_t> values = {};
+};
+const char* channels_rule_name(Channels::Rule rule);
+
+/// One op of an example pass as the tape keeps it.
+struct TapeEntry {
+  std::string op;
+  std::vector<std::pair<std::string, Attribute>> attributes;
+  std::vector<int> inputs;  ///< values by number; parameters too
+  int output;
+  Channels channels;
+};
+
+/// One value of an example pass: an input, a parameter or an op's output.
+struct TapeValue {
+  Shape shape;
+  std::string parameter;  ///< its name, or empty
+};
+
+/// The ops of a pass in order: the one description of a network, from which MACs are counted, channels are
+/// coupled and files for other tools are written. Ops recorded while a Tape is alive (the innermost, on this
+/// thread) go to it, whether or not gradients are on.
+class Tape {
+ public:
+  Tape();
+  ~Tape();
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+
+  static Tape* active();
+  void add(std::string_view op, const Attributes& attributes, const std::vector<Variable>& inputs,
+           const Variable& output, const Channels& channels);
+
+  std::vector<TapeEntry> entries;
+  std::vector<TapeValue> values;
+
+ private:
+  int number(const Variable& variable);
+
+  std::unordered_map<const VariableState*, int> numbers_;
+  std::vector<std::shared_ptr<VariableState>> alive_;  // so that no address is used twice
+  Tape* outer_;
+};
+
+/// While one is alive on this thread, ops record no history: inference.
+class NoGradient {
+ public:
+  NoGradient();
+  ~NoGradient();
+  NoGradient(const NoGradient&) = delete;
+  NoGradient& operator=(const NoGradient&) = delete;
+
+ private:
+  bool before_;
+};
+bool gradients_enabled();
+
+/// True if an op on these inputs must keep what its backward needs.
+bool needs_history(std::initializer_list<const Variable*> inputs);
+
+/// What an op hands to record().
+struct OpRecord {
+  std::string_view op;  ///< a string literal
+  Attributes attributes;
+  std::vector<Variable> inputs;
+  Tensor output;
+  Channels channels;
+  Backward backward;
+};
+
+/// Makes an op's output a Variable: with this history if gradients are on and an input requires one; on the
+/// active tape if there is one.
+Variable record(OpRecord op);
+
+}  // namespace espalier

@@ -1,0 +1,170 @@
+// Memory and elementwise kernels: memory speed.
+#include <cstring>
+
+#include "espalier/core/kernels.h"
+#include "espalier/core/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "espalier/core/cpu/elementwise.cpp"
+#include <hwy/foreach_target.h>  // first: what follows is compiled once for each instruction set
+
+#include <hwy/highway.h>
+
+#include "espalier/core/cpu/dispatch.h"
+#include "espalier/core/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace espalier::HWY_NAMESPACE {
+
+constexpr int64_t grain = 8192;  // elements a thread should have before a second one is worth waking
+
+void fill(float* y, float value, int64_t n) {
+  parallel_for(n, grain, [=](int64_t begin, int64_t end) {
+    for_vectors(begin, end,
+                [=](auto tail, int64_t i) { store(tail, hn::Set(Floats(), value), y + i, end - i); });
+  });
+}
+
+void add(float* y, const float* a, const float* b, int64_t n) {
+  parallel_for(n, grain, [=](int64_t begin, int64_t end) {
+    for_vectors(begin, end, [=](auto tail, int64_t i) {
+      store(tail, hn::Add(load(tail, a + i, end - i), load(tail, b + i, end - i)), y + i, end - i);
+    });
+  });
+}
+
+void mul(float* y, const float* a, const float* b, int64_t n, bool accumulate) {
+  parallel_for(n, grain, [=](int64_t begin, int64_t end) {
+    for_vectors(begin, end, [=](auto tail, int64_t i) {
+      put(tail, hn::Mul(load(tail, a + i, end - i), load(tail, b + i, end - i)), y + i, end - i, accumulate);
+    });
+  });
+}
+
+void scale(float* y, const float* x, float factor, int64_t n, bool accumulate) {
+  parallel_for(n, grain, [=](int64_t begin, int64_t end) {
+    const auto times = hn::Set(Floats(), factor);
+    for_vectors(begin, end, [=](auto tail, int64_t i) {
+      put(tail, hn::Mul(load(tail, x + i, end - i), times), y + i, end - i, accumulate);
+    });
+  });
+}
+
+void broadcast(float* y, const float* scalar, float times, int64_t n, bool accumulate) {
+  const float value = *scalar * times;
+  parallel_for(n, grain, [=](int64_t begin, int64_t end) {
+    for_vectors(begin, end, [=](auto tail, int64_t i) {
+      put(tail, hn::Set(Floats(), value), y + i, end - i, accumulate);
+    });
+  });
+}
+
+/// 32 well-mixed bits for each counter of a 64-bit key: two rounds of a multiply-xorshift permutation, a key
+/// half each.
+template <class V>
+HWY_INLINE V mix(V counter, uint64_t key) {
+  const hn::DFromV<V> d;
+  const auto round = [&](V h, uint32_t half) {
+    h = hn::Xor(h, hn::Set(d, half));
+    h = hn::Mul(hn::Xor(h, hn::ShiftRight<16>(h)), hn::Set(d, 0x7FEB352Du));
+    h = hn::Mul(hn::Xor(h, hn::ShiftRight<15>(h)), hn::Set(d, 0x846CA68Bu));
+    return hn::Xor(h, hn::ShiftRight<16>(h));
+  };
+  return round(round(counter, static_cast<uint32_t>(key)), static_cast<uint32_t>(key >> 32));
+}
+
+void dropout(float* y, const float* x, float p, uint64_t key, int64_t n, bool accumulate) {
+  parallel_for(n, grain, [=](int64_t begin, int64_t end) {
+    const hn::RebindToUnsigned<Floats> counters;
+    const hn::RebindToSigned<Floats> ints;
+    const auto scaled = hn::Set(Floats(), 1.0f / (1.0f - p));
+    const auto threshold = hn::Set(ints, static_cast<int32_t>(p * 0x1p24f));
+    for_vectors(begin, end, [=](auto tail, int64_t i) {
+      const auto bits =
+          hn::BitCast(ints, hn::ShiftRight<8>(mix(hn::Iota(counters, static_cast<uint32_t>(i)), key)));
+      const auto drop = hn::RebindMask(Floats(), hn::Lt(bits, threshold));
+      put(tail, hn::IfThenZeroElse(drop, hn::Mul(load(tail, x + i, end - i), scaled)), y + i, end - i,
+          accumulate);
+    });
+  });
+}
+
+void gather_images(float* y, const uint8_t* x, const int64_t* rows, int64_t n, int64_t pixels,
+                   int64_t channels, const float* scale, const float* shift) {
+  constexpr int64_t most_channels = 16;
+  const int64_t size = pixels * channels, lanes = static_cast<int64_t>(hn::Lanes(Floats()));
+  // scale and shift of the values a run of `channels` vectors starts with: one period of both
+  HWY_ALIGN float scales[most_channels * hn::MaxLanes(Floats())],
+      shifts[most_channels * hn::MaxLanes(Floats())];
+  if (channels <= most_channels)
+    for (int64_t i = 0; i < channels * lanes; ++i)
+      scales[i] = scale[i % channels], shifts[i] = shift[i % channels];
+  parallel_for(n, std::max<int64_t>(1, grain / size), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const uint8_t* from = x + rows[row] * size;
+      float* to = y + row * size;
+      if (channels > most_channels) {
+        for (int64_t i = 0; i < size; ++i) to[i] = from[i] * scale[i % channels] + shift[i % channels];
+        continue;
+      }
+      int64_t phase = 0;
+      for_vectors(0, size, [&](auto tail, int64_t i) {
+        const auto value = load_bytes(tail, from + i, size - i);
+        store(tail, hn::MulAdd(value, hn::Load(Floats(), scales + phase), hn::Load(Floats(), shifts + phase)),
+              to + i, size - i);
+        phase = phase + lanes == channels * lanes ? 0 : phase + lanes;
+      });
+    }
+  });
+}
+
+}  // namespace espalier::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace espalier::cpu {
+
+HWY_EXPORT(fill);
+HWY_EXPORT(add);
+HWY_EXPORT(mul);
+HWY_EXPORT(scale);
+HWY_EXPORT(broadcast);
+HWY_EXPORT(dropout);
+HWY_EXPORT(gather_images);
+
+namespace {
+constexpr int64_t bytes_grain = 1 << 18;  // a memcpy of less is done before a second thread wakes
+}
+
+void set_bytes(void* y, int value, size_t bytes) {
+  parallel_for(static_cast<int64_t>(bytes), bytes_grain, [=](int64_t begin, int64_t end) {
+    std::memset(static_cast<char*>(y) + begin, value, static_cast<size_t>(end - begin));
+  });
+}
+void copy_bytes(void* y, const void* x, size_t bytes) {
+  parallel_for(static_cast<int64_t>(bytes), bytes_grain, [=](int64_t begin, int64_t end) {
+    std::memcpy(static_cast<char*>(y) + begin, static_cast<const char*>(x) + begin,
+                static_cast<size_t>(end - begin));
+  });
+}
+void fill(float* y, float value, int64_t n) { ESP_DISPATCH(fill)(y, value, n); }
+void add(float* y, const float* a, const float* b, int64_t n) { ESP_DISPATCH(add)(y, a, b, n); }
+void mul(float* y, const float* a, const float* b, int64_t n, bool accumulate) {
+  ESP_DISPATCH(mul)(y, a, b, n, accumulate);
+}
+void scale(float* y, const float* x, float factor, int64_t n, bool accumulate) {
+  ESP_DISPATCH(scale)(y, x, factor, n, accumulate);
+}
+void broadcast(float* y, const float* scalar, float times, int64_t n, bool accumulate) {
+  ESP_DISPATCH(broadcast)(y, scalar, times, n, accumulate);
+}
+void dropout(float* y, const float* x, float p, uint64_t key, int64_t n, bool accumulate) {
+  ESP_DISPATCH(dropout)(y, x, p, key, n, accumulate);
+}
+void gather_images(float* y, const uint8_t* x, const int64_t* rows, int64_t n, int64_t pixels,
+                   int64_t channels, const float* scale, const float* shift) {
+  ESP_DISPATCH(gather_images)(y, x, rows, n, pixels, channels, scale, shift);
+}
+
+}  // namespace espalier::cpu
+#endif

@@ -1,0 +1,96 @@
+// Softmax and cross-entropy at once: the loss, its gradient and the label's rank from one read of the logits.
+#include <cmath>
+
+#include "espalier/core/kernels.h"
+#include "espalier/core/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "espalier/core/cpu/loss.cpp"
+#include <hwy/foreach_target.h>  // first: what follows is compiled once for each instruction set
+
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
+
+#include "espalier/core/cpu/dispatch.h"
+#include "espalier/core/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace espalier::HWY_NAMESPACE {
+
+/// In the tail, lanes past the end hold `other`.
+template <class Tail>
+HWY_INLINE FloatVector load_or(Tail tail, const float* p, int64_t left, float other) {
+  const auto v = load(tail, p, left);
+  if constexpr (!Tail::value) return v;
+  const Floats d;
+  return hn::IfThenElse(hn::FirstN(d, static_cast<size_t>(left)), v, hn::Set(d, other));
+}
+
+/// z [classes]: one image's logits; dz = (softmax z - target) factor, or null. Returns the loss.
+float row_loss(const float* z, float* dz, int64_t label, float smoothing, int64_t classes, float factor) {
+  const Floats d;
+  auto top = hn::Set(d, z[0]), sum = hn::Zero(d), plain = hn::Zero(d);
+  for_vectors(0, classes, [&](auto tail, int64_t i) {
+    top = hn::Max(top, load_or(tail, z + i, classes - i, z[0]));
+    plain = hn::Add(plain, load(tail, z + i, classes - i));
+  });
+  const auto greatest = hn::MaxOfLanes(d, top);
+  for_vectors(0, classes, [&](auto tail, int64_t i) {
+    const auto e = hn::Exp(d, hn::Sub(load(tail, z + i, classes - i), greatest));
+    if (dz) store(tail, e, dz + i, classes - i);
+    if constexpr (decltype(tail)::value)
+      sum = hn::Add(sum, hn::IfThenElseZero(hn::FirstN(d, static_cast<size_t>(classes - i)), e));
+    else
+      sum = hn::Add(sum, e);
+  });
+  const float total = hn::GetLane(hn::SumOfLanes(d, sum));
+  const float even = smoothing / static_cast<float>(classes);
+  if (dz) {
+    const auto share = hn::Set(d, factor / total), offset = hn::Set(d, -even * factor);
+    for_vectors(0, classes, [&](auto tail, int64_t i) {
+      store(tail, hn::MulAdd(load(tail, dz + i, classes - i), share, offset), dz + i, classes - i);
+    });
+    dz[label] -= (1.0f - smoothing) * factor;
+  }
+  const float mean_logit = even * hn::GetLane(hn::SumOfLanes(d, plain));
+  return hn::GetLane(greatest) + std::log(total) - (1.0f - smoothing) * z[label] - mean_logit;
+}
+
+void row_losses(float* loss, float* dlogits, const float* logits, const int32_t* labels, float smoothing,
+                int64_t n, int64_t classes) {
+  parallel_for(n, std::max<int64_t>(1, 4096 / classes), [=](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row)
+      loss[row] = row_loss(logits + row * classes, dlogits ? dlogits + row * classes : nullptr, labels[row],
+                           smoothing, classes, 1.0f / static_cast<float>(n));
+  });
+}
+
+}  // namespace espalier::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace espalier::cpu {
+
+HWY_EXPORT(row_losses);
+
+namespace {
+
+/// How many classes come before the label's. A NaN beats nothing: the label's rank is then last.
+int32_t rank_of(const float* z, int64_t label, int64_t classes) {
+  if (std::isnan(z[label])) return static_cast<int32_t>(classes);
+  int32_t rank = 0;
+  for (int64_t k = 0; k < classes; ++k) rank += z[k] > z[label] || (z[k] == z[label] && k < label);
+  return rank;
+}
+
+}  // namespace
+
+void softmax_cross_entropy(float* loss, float* dlogits, int32_t* rank, const float* logits,
+                           const int32_t* labels, float smoothing, int64_t n, int64_t classes) {
+  ESP_DISPATCH(row_losses)(loss, dlogits, logits, labels, smoothing, n, classes);
+  if (rank)
+    for (int64_t row = 0; row < n; ++row) rank[row] = rank_of(logits + row * classes, labels[row], classes);
+}
+
+}  // namespace espalier::cpu
+#endif

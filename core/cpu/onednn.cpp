@@ -1,0 +1,44 @@
+#include "espalier/core/cpu/onednn.h"
+
+#include "espalier/core/isa.h"
+
+namespace espalier::cpu {
+
+dnnl::engine& onednn_engine() {
+  static dnnl::engine engine = [] {
+    isa();
+    return dnnl::engine(dnnl::engine::kind::cpu, 0);
+  }();
+  return engine;
+}
+
+dnnl::stream& onednn_stream() {
+  thread_local dnnl::stream stream(onednn_engine());
+  return stream;
+}
+
+dnnl::primitive_attr with_scratch() {
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  return attributes;
+}
+
+Primitive::Primitive(dnnl::primitive primitive, const std::vector<std::pair<int, dnnl::memory::desc>>& slots,
+                     const dnnl::memory::desc& scratch)
+    : primitive_(std::move(primitive)), scratch_bytes_(scratch.get_size()) {
+  for (const auto& [argument, desc] : slots) {
+    slots_.push_back(dnnl::memory(desc, onednn_engine(), DNNL_MEMORY_NONE));
+    arguments_.emplace(argument, slots_.back());
+  }
+  scratch_ = dnnl::memory(scratch, onednn_engine(), DNNL_MEMORY_NONE);
+  arguments_.emplace(DNNL_ARG_SCRATCHPAD, scratch_);
+}
+
+void Primitive::run(std::initializer_list<const void*> pointers, void* scratch) {
+  size_t slot = 0;
+  for (const void* pointer : pointers) slots_[slot++].set_data_handle(const_cast<void*>(pointer));
+  scratch_.set_data_handle(scratch);
+  primitive_.execute(onednn_stream(), arguments_);  // in order, and done on return on a CPU
+}
+
+}  // namespace espalier::cpu

@@ -1,0 +1,78 @@
+// Reductions. Each part sums its range in blocks: f32 vectors inside a block, double between blocks, parts in
+// order.
+#include <cmath>
+
+#include "espalier/core/kernels.h"
+#include "espalier/core/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "espalier/core/cpu/reduce.cpp"
+#include <hwy/foreach_target.h>  // first: what follows is compiled once for each instruction set
+
+#include <hwy/highway.h>
+
+#include "espalier/core/cpu/dispatch.h"
+#include "espalier/core/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace espalier::HWY_NAMESPACE {
+
+constexpr int64_t grain = 16384, block = 1024;
+
+/// sum of x_i, or of x_i^2
+template <bool squared>
+double reduce(const float* x, int64_t n, double* partial) {
+  const int parts = parts_for(n, grain);
+  parallel_parts(parts, [=](int part) {
+    const Range range = part_of(n, part, parts);
+    double total = 0;
+    for (int64_t start = range.begin; start < range.end; start += block) {
+      const int64_t end = std::min(start + block, range.end);
+      auto sum = hn::Zero(Floats());
+      for_vectors(start, end, [&](auto tail, int64_t i) {
+        const auto v = load(tail, x + i, end - i);
+        sum = squared ? hn::MulAdd(v, v, sum) : hn::Add(sum, v);
+      });
+      total += hn::GetLane(hn::SumOfLanes(Floats(), sum));
+    }
+    partial[part] = total;
+  });
+  double total = 0;
+  for (int part = 0; part < parts; ++part) total += partial[part];
+  return total;
+}
+
+double plain_sum(const float* x, int64_t n, void* scratch) {
+  return reduce<false>(x, n, static_cast<double*>(scratch));
+}
+double square_sum(const float* x, int64_t n, void* scratch) {
+  return reduce<true>(x, n, static_cast<double*>(scratch));
+}
+
+}  // namespace espalier::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace espalier::cpu {
+
+HWY_EXPORT(plain_sum);
+HWY_EXPORT(square_sum);
+
+size_t rows_scratch(int64_t cols) { return sizeof(float) * static_cast<size_t>(threads() * cols); }
+size_t reduce_scratch() { return sizeof(double) * static_cast<size_t>(threads()); }
+
+void sum(float* y, const float* x, float factor, int64_t n, void* scratch) {
+  *y = static_cast<float>(factor * ESP_DISPATCH(plain_sum)(x, n, scratch));
+}
+double square_sum(const float* x, int64_t n, void* scratch) {
+  return ESP_DISPATCH(square_sum)(x, n, scratch);
+}
+
+int64_t first_not_finite(const float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i)
+    if (!std::isfinite(x[i])) return i;
+  return -1;
+}
+
+}  // namespace espalier::cpu
+#endif

@@ -1,0 +1,62 @@
+// Threads. Work is cut into one contiguous range a thread by a rule of its size alone, so that the same sizes
+// on the same number of threads always give the same bits.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#ifdef ESPALIER_STD_THREADS
+#include <functional>
+#endif
+
+namespace espalier {
+
+/// How many threads kernels use: what set_threads was told, else the processors this process may run on.
+int threads();
+void set_threads(int count);
+
+/// The half-open range that thread `part` of `parts` works on out of `n` items.
+struct Range {
+  int64_t begin, end;
+};
+inline Range part_of(int64_t n, int part, int parts) {
+  const int64_t base = n / parts, rest = n % parts;
+  const int64_t begin = part * base + std::min<int64_t>(part, rest);
+  return {begin, begin + base + (part < rest ? 1 : 0)};
+}
+
+/// The parts that parallel_for cuts `n` items into when a part should hold at least `grain` of them.
+inline int parts_for(int64_t n, int64_t grain) {
+  return static_cast<int>(std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, threads()));
+}
+
+#ifdef ESPALIER_STD_THREADS
+namespace detail {
+void run_parts(int parts, const std::function<void(int)>& body);
+}
+#endif
+
+/// Calls body(part) for part = 0 .. parts-1, each on a thread of its own; parts <= threads().
+template <class Body>
+void parallel_parts(int parts, Body&& body) {
+  if (parts == 1) return body(0);
+#ifdef ESPALIER_STD_THREADS
+  detail::run_parts(parts, body);
+#else
+#pragma omp parallel for num_threads(parts) schedule(static, 1)
+  for (int part = 0; part < parts; ++part) body(part);
+#endif
+}
+
+/// Calls body(begin, end) on disjoint ranges that cover 0 .. n-1. Bodies must not throw.
+template <class Body>
+void parallel_for(int64_t n, int64_t grain, Body&& body) {
+  if (n <= 0) return;
+  const int parts = parts_for(n, grain);
+  parallel_parts(parts, [&](int part) {
+    const Range range = part_of(n, part, parts);
+    body(range.begin, range.end);
+  });
+}
+
+}  // namespace espalier

@@ -1,0 +1,97 @@
+#include "espalier/core/tensor.h"
+
+#include <cstring>
+
+#include "espalier/core/allocator.h"
+#include "espalier/core/kernels.h"
+
+namespace espalier {
+
+size_t dtype_bytes(DType dtype) {
+  switch (dtype) {
+    case DType::u8:
+    case DType::i8:
+      return 1;
+    case DType::bf16:
+      return 2;
+    case DType::f32:
+    case DType::i32:
+      return 4;
+    case DType::i64:
+      return 8;
+  }
+  return 0;
+}
+
+const char* dtype_name(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return "f32";
+    case DType::u8:
+      return "u8";
+    case DType::i8:
+      return "i8";
+    case DType::i32:
+      return "i32";
+    case DType::i64:
+      return "i64";
+    case DType::bf16:
+      return "bf16";
+  }
+  return "?";
+}
+
+const char* device_name(Device device) { return device == Device::cuda ? "cuda" : "cpu"; }
+
+Storage::Storage(size_t size, Device on) : data(allocator::allocate(size)), bytes(size), device(on) {}
+Storage::~Storage() { allocator::release(data); }
+
+Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
+  Tensor t;
+  t.shape_ = shape;
+  t.dtype_ = dtype;
+  t.storage_ = std::make_shared<Storage>(t.bytes(), device);
+  return t;
+}
+
+Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
+  Tensor t = empty(shape, dtype, device);
+  ESP_RUN(device, set_bytes(t.raw(), 0, t.bytes()));
+  return t;
+}
+
+Tensor Tensor::full(const Shape& shape, float value) {
+  Tensor t = empty(shape);
+  t.fill(value);
+  return t;
+}
+
+Tensor Tensor::reshape(const Shape& shape) const {
+  ESP_CHECK(shape.elements() == elements(), "reshape: ", shape_, " has ", elements(), " elements, ", shape,
+            " has ", shape.elements());
+  Tensor t = *this;
+  t.shape_ = shape;
+  return t;
+}
+
+Tensor Tensor::clone() const {
+  if (!defined()) return {};
+  Tensor t = empty(shape_, dtype_, device());
+  t.copy_from(*this);
+  return t;
+}
+
+void Tensor::copy_from(const Tensor& other) {
+  ESP_CHECK(shape_ == other.shape_ && dtype_ == other.dtype_, "copy: ", dtype_name(other.dtype_),
+            other.shape_, " into ", dtype_name(dtype_), shape_);
+  ESP_RUN(device(), copy_bytes(raw(), other.raw(), bytes()));
+}
+
+void Tensor::fill(float value) { ESP_RUN(device(), fill(f32(), value, elements())); }
+
+float Tensor::item() const {
+  ESP_CHECK(elements() == 1, "item: the tensor has shape ", shape_, ", not one element");
+  return *f32();
+}
+
+}  // namespace espalier

@@ -1,0 +1,120 @@
+// Tensor: numbers in memory, always dense and row-major. A reshape shares storage; everything else copies.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "espalier/core/shape.h"
+
+namespace espalier {
+
+enum class DType : uint8_t { f32, u8, i8, i32, i64, bf16 };
+enum class Device : uint8_t { cpu, cuda };
+
+size_t dtype_bytes(DType dtype);
+const char* dtype_name(DType dtype);
+const char* device_name(Device device);
+
+template <class T>
+struct DTypeOf;
+template <>
+struct DTypeOf<float> : std::integral_constant<DType, DType::f32> {};
+template <>
+struct DTypeOf<uint8_t> : std::integral_constant<DType, DType::u8> {};
+template <>
+struct DTypeOf<int8_t> : std::integral_constant<DType, DType::i8> {};
+template <>
+struct DTypeOf<int32_t> : std::integral_constant<DType, DType::i32> {};
+template <>
+struct DTypeOf<int64_t> : std::integral_constant<DType, DType::i64> {};
+template <class T>
+constexpr DType dtype_of() {
+  return DTypeOf<T>::value;
+}
+
+/// A block of memory from the caching allocator (allocator.h), returned to it at the end.
+struct Storage {
+  Storage(size_t bytes, Device device);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* data;
+  size_t bytes;
+  Device device;
+};
+
+class Tensor {
+ public:
+  Tensor() = default;  ///< undefined: no storage
+
+  /// Not initialised.
+  static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
+  static Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
+  static Tensor full(const Shape& shape, float value);
+  /// A copy of `values`, in row-major order.
+  template <class T>
+  static Tensor from(const Shape& shape, std::span<const T> values) {
+    Tensor t = empty(shape, dtype_of<T>());
+    ESP_CHECK(static_cast<int64_t>(values.size()) == t.elements(), "tensor: ", values.size(),
+              " values for shape ", shape);
+    std::copy(values.begin(), values.end(), t.data<T>());
+    return t;
+  }
+  template <class T>
+  static Tensor from(const Shape& shape, const std::vector<T>& values) {
+    return from(shape, std::span<const T>(values));
+  }
+
+  bool defined() const { return storage_ != nullptr; }
+  const Shape& shape() const { return shape_; }
+  int64_t elements() const { return shape_.elements(); }
+  size_t bytes() const { return static_cast<size_t>(elements()) * dtype_bytes(dtype_); }
+  DType dtype() const { return dtype_; }
+  Device device() const { return storage_ ? storage_->device : Device::cpu; }
+
+  template <class T>
+  T* data() {
+    ESP_CHECK(!storage_ || dtype_ == dtype_of<T>(), "tensor: holds ", dtype_name(dtype_), ", was read as ",
+              dtype_name(dtype_of<T>()));
+    return storage_ ? static_cast<T*>(storage_->data) : nullptr;
+  }
+  template <class T>
+  const T* data() const {
+    return const_cast<Tensor*>(this)->data<T>();
+  }
+  float* f32() { return data<float>(); }
+  const float* f32() const { return data<float>(); }
+  void* raw() { return storage_ ? storage_->data : nullptr; }
+  const void* raw() const { return storage_ ? storage_->data : nullptr; }
+
+  template <class T>
+  std::span<T> span() {
+    return {data<T>(), static_cast<size_t>(elements())};
+  }
+  template <class T>
+  std::span<const T> span() const {
+    return {data<T>(), static_cast<size_t>(elements())};
+  }
+
+  /// The same numbers under another shape of as many elements; storage is shared.
+  Tensor reshape(const Shape& shape) const;
+  /// A copy with storage of its own.
+  Tensor clone() const;
+  /// Overwrites this tensor's numbers with `other`'s: same shape, same dtype.
+  void copy_from(const Tensor& other);
+  void fill(float value);
+  /// The one element of a tensor that has one.
+  float item() const;
+  /// True if no other tensor shares this storage, so that it may be written in place.
+  bool unique() const { return storage_.use_count() == 1; }
+
+ private:
+  std::shared_ptr<Storage> storage_;
+  Shape shape_;
+  DType dtype_ = DType::f32;
+};
+
+}  // namespace espalier

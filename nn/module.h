@@ -1,0 +1,66 @@
+// Module: a layer or a network of layers; owns parameters and children by name, as PyTorch names them.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "espalier/nn/parameter.h"
+
+namespace espalier {
+
+/// Which axis of a parameter counts a layer's output channels, and which its input channels; -1: none.
+/// Declared once by each layer; structural pruning needs no more to cut it.
+struct ChannelAxes {
+  std::string parameter;  ///< "weight", "bias"
+  int out, in;
+};
+
+class Module {
+ public:
+  virtual ~Module() = default;
+  Module() = default;
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+
+  virtual Variable forward(const Variable& x) = 0;
+  Variable operator()(const Variable& x) { return forward(x); }
+  /// "linear", "conv2d"
+  virtual std::string type() const = 0;
+  virtual std::vector<ChannelAxes> channel_axes() const { return {}; }
+
+  /// Every parameter of this module and its children, in order of construction, with full names:
+  /// "fc1.weight".
+  std::vector<Parameter*> parameters();
+  /// Every module below this one that has parameters of its own, with its full name: "fc1".
+  std::vector<std::pair<std::string, Module*>> layers();
+  const std::vector<std::unique_ptr<Parameter>>& own_parameters() const { return own_; }
+  /// The parameter of that full name, or null.
+  Parameter* find(const std::string& name);
+
+  /// Training or inference: dropout and batch norm differ.
+  void set_training(bool on);
+  bool training() const { return training_; }
+
+ protected:
+  Parameter& add_parameter(const std::string& name, Role role, Tensor value, FileLayout layout = {});
+  template <class Child, class... Arguments>
+  Child& add_child(const std::string& name, Arguments&&... arguments) {
+    auto child = std::make_unique<Child>(std::forward<Arguments>(arguments)...);
+    Child& reference = *child;
+    adopt(name, std::move(child));
+    return reference;
+  }
+  void adopt(const std::string& name, std::unique_ptr<Module> child);
+
+ private:
+  void rename(const std::string& prefix);
+
+  std::string name_;  // full, "" for the root
+  std::vector<std::unique_ptr<Parameter>> own_;
+  std::vector<std::pair<std::string, std::unique_ptr<Module>>> children_;
+  bool training_ = true;
+};
+
+}  // namespace espalier

@@ -1,0 +1,55 @@
+// Network: what the tape of one example pass says about a model, as numbers a person asks for: layers,
+// shapes, parameters, non-zeros, multiply-accumulates; and as JSON, the description that a checkpoint
+// carries.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "espalier/nn/module.h"
+
+namespace espalier {
+
+/// One convolution, linear layer or norm: a row of `espalier inspect`.
+struct LayerRow {
+  std::string name;        ///< "fc1"
+  std::string type;        ///< "linear"
+  Shape shape;             ///< of its weight, as PyTorch would have it: [O,I] or [O,I,Kh,Kw]
+  int64_t parameters = 0;  ///< learned numbers: weight and bias
+  int64_t nonzeros = 0;    ///< of them
+  int64_t weights = 0;     ///< of its weight alone: what sparsity counts
+  int64_t weight_zeros = 0;
+  int64_t macs = 0;  ///< multiply-accumulates of one image, as if dense; convolutions and linear layers alone
+  double sparsity() const {
+    return weights ? static_cast<double>(weight_zeros) / static_cast<double>(weights) : 0.0;
+  }
+};
+
+/// The whole: sums over layers.
+struct NetworkTotals {
+  int64_t parameters = 0, nonzeros = 0, macs = 0, weights = 0, weight_zeros = 0;
+  int64_t bytes = 0;  ///< of the learned numbers and buffers, dense f32
+  /// Share of zeros among the weights of convolutions and linear layers; biases and norms are not counted.
+  double sparsity() const {
+    return weights ? static_cast<double>(weight_zeros) / static_cast<double>(weights) : 0.0;
+  }
+};
+
+/// Runs one example of `input` ([H,W,C], zeros) through `model` in inference mode and records it.
+struct Network {
+  Network(Module& model, const Shape& input);
+
+  Tape tape;
+  std::vector<LayerRow> layers;
+  NetworkTotals totals;
+
+  /// {"input": [H,W,C], "values": [...], "ops": [...]}
+  nlohmann::json describe() const;
+};
+
+/// Multiply-accumulates of one op of a tape: output positions x weights that meet there; 0 for all but
+/// convolutions and linear layers.
+int64_t macs_of(const TapeEntry& entry, const Tape& tape);
+
+}  // namespace espalier

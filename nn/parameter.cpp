@@ -1,0 +1,27 @@
+#include "espalier/nn/parameter.h"
+
+#include <algorithm>
+
+#include "espalier/core/kernels.h"
+
+namespace espalier {
+
+void Parameter::set_mask(Tensor kept) {
+  ESP_CHECK(kept.dtype() == DType::u8 && kept.shape() == shape(), name, ": a mask is u8 of shape ", shape(),
+            ", not ", dtype_name(kept.dtype()), kept.shape());
+  mask = std::move(kept);
+  const auto zero = [this](Tensor& tensor) {
+    if (tensor.defined())
+      ESP_RUN(tensor.device(), apply_mask(tensor.f32(), mask.data<uint8_t>(), tensor.elements()));
+  };
+  zero(value());
+  zero(average);
+  for (Tensor& slot : slots) zero(slot);
+}
+
+int64_t Parameter::nonzeros() const {
+  const auto numbers = value().span<float>();
+  return static_cast<int64_t>(numbers.size()) - std::count(numbers.begin(), numbers.end(), 0.0f);
+}
+
+}  // namespace espalier

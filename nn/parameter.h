@@ -1,0 +1,56 @@
+// Parameter: what a network learns, with everything that belongs to it. Mask and optimizer slots live here so
+// that cutting a channel cuts all that goes with it.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "espalier/autograd/variable.h"
+
+namespace espalier {
+
+/// How files that other tools read store a parameter (PyTorch's layout); in memory it is always ours.
+struct FileLayout {
+  enum Kind : uint8_t {
+    same,       ///< as in memory
+    oihw,       ///< in memory [O,Kh,Kw,I]
+    flattened,  ///< a linear weight behind a flatten of [H,W,C]: column c HW + hw in the file, hw C + c in
+                ///< memory
+  };
+  Kind kind = same;
+  int64_t positions = 1;  ///< HW, for flattened
+};
+
+enum class Role : uint8_t {
+  weight,  ///< of a convolution or linear layer: what pruning counts and cuts
+  bias,
+  norm,    ///< scale or shift of a normalisation
+  buffer,  ///< not learned: running statistics
+};
+
+struct Parameter {
+  std::string name;  ///< PyTorch's: "fc1.weight"
+  Role role = Role::weight;
+  Variable variable;
+  FileLayout layout = {};
+  Tensor mask =
+      {};  ///< u8 of 0 and 1, value's shape; undefined: all kept. The value is stored already masked.
+  std::vector<Tensor> slots = {};  ///< the optimizer's, value's shape each: momentum, moments
+  Tensor average = {};             ///< moving average of the value, if one is kept
+
+  Tensor& value() { return variable.value(); }
+  const Tensor& value() const { return variable.value(); }
+  Tensor& gradient() { return variable.gradient(); }
+  const Tensor& gradient() const { return variable.gradient(); }
+  const Shape& shape() const { return variable.shape(); }
+  bool learned() const { return role != Role::buffer; }
+
+  /// Sets the mask and zeroes what it drops, in the value and in the slots.
+  void set_mask(Tensor kept);
+  /// Forgets the mask: the zeros stay, and may be trained again.
+  void remove_mask() { mask = Tensor(); }
+  int64_t nonzeros() const;
+};
+
+}  // namespace espalier
