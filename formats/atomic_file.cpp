@@ -1,0 +1,83 @@
+// Everything is done relative to the open folder, so that all steps mean the same folder.
+#include "espalier/formats/atomic_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <cstdio>
+
+namespace espalier {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path destination(const fs::path& path) {
+  std::error_code ignored;
+  const fs::path target = fs::is_symlink(path, ignored) ? fs::weakly_canonical(path, ignored) : path;
+  ESP_CHECK(target.has_filename() && !fs::is_directory(target, ignored), path.string(),
+            ": cannot write: is a folder, a file name is expected");
+  ESP_CHECK(!fs::exists(target, ignored) || fs::is_regular_file(target, ignored), path.string(),
+            ": cannot write: is a pipe or a device, which cannot be replaced as a whole");
+  return target;
+}
+
+int open_folder(const fs::path& path) {
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) fail_errno(path, "cannot write: its folder");
+  return fd;
+}
+
+/// Creates a file in `folder` whose name no other writer has, not even one that was killed, and says it in
+/// `name`.
+int create_temporary(const FileDescriptor& folder, const fs::path& path, std::string& name) {
+  static std::atomic<int> number = 0;
+  while (true) {
+    name = join(path.filename().string(), ".tmp-", ::getpid(), "-", number++);
+    const int fd = ::openat(folder.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0) return fd;
+    if (errno != EEXIST) fail_errno(path, "cannot write: create a temporary file beside it");
+  }
+}
+
+}  // namespace
+
+AtomicFile::AtomicFile(const fs::path& path)
+    : path_(destination(path)),
+      folder_(open_folder(path_)),
+      file_(create_temporary(folder_, path_, temporary_)) {}
+
+AtomicFile::~AtomicFile() {
+  if (!temporary_.empty()) ::unlinkat(folder_.get(), temporary_.c_str(), 0);
+}
+
+void AtomicFile::write(const void* data, size_t bytes) {
+  auto* from = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t put = ::write(file_.get(), from, bytes);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) fail_errno(path_, "cannot write");
+    from += put;
+    bytes -= static_cast<size_t>(put);
+  }
+}
+
+void AtomicFile::commit() {
+  if (::fsync(file_.get()) != 0) fail_errno(path_, "cannot write: sync");
+  if (::renameat(folder_.get(), temporary_.c_str(), folder_.get(), path_.filename().c_str()) != 0) {
+    fail_errno(path_, "cannot write: rename the temporary file");
+  }
+  temporary_.clear();
+  // EINVAL: a file system on which folders cannot be synced.
+  if (::fsync(folder_.get()) != 0 && errno != EINVAL)
+    fail_errno(path_, "written, but its folder cannot be synced");
+}
+
+void write_file(const fs::path& path, std::string_view content) {
+  AtomicFile file(path);
+  file.write(content);
+  file.commit();
+}
+
+}  // namespace espalier

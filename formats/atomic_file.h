@@ -1,0 +1,42 @@
+// Files that are written: all of it or nothing. The bytes go to a temporary file in the same folder, which is
+// synced and renamed at the end, so that whatever fails, what was on disk before is untouched.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "espalier/formats/file_descriptor.h"
+#include "espalier/formats/input_file.h"
+
+namespace espalier {
+
+/// AtomicFile file(path); file.write(data, bytes); ...; file.commit();
+///
+/// The temporary file is PATH.tmp-PROCESS-NUMBER; without a commit it is removed at the end. A symbolic link
+/// is followed; a path that names a folder, a pipe or a device is refused. Every failure (a full disk, a
+/// file-size limit, a folder that is missing or may not be written) is an Error with the path, the step and
+/// the system's reason; a file-size limit raises SIGXFSZ as well, which the program has to ignore.
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::filesystem::path& path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(const void* data, size_t bytes);
+  void write(std::string_view text) { write(text.data(), text.size()); }
+  /// Syncs the file, puts it in the place of what was there, and syncs the folder.
+  void commit();
+
+ private:
+  std::filesystem::path path_;
+  FileDescriptor folder_;
+  std::string temporary_;  ///< its name in the folder; empty once it is committed
+  FileDescriptor file_;
+};
+
+/// Writes a whole file at once, atomically.
+void write_file(const std::filesystem::path& path, std::string_view content);
+
+}  // namespace espalier

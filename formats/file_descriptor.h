@@ -1,0 +1,35 @@
+// An open file: closed at the end of its scope. And the one way a failed system call becomes an Error.
+#pragma once
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+
+#include "espalier/core/error.h"
+
+namespace espalier {
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  ~FileDescriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+/// Throws "PATH: WHAT: what errno says".
+[[noreturn]] inline void fail_errno(const std::filesystem::path& path, const char* what) {
+  const int code = errno;
+  fail(path.string(), ": ", what, ": ", std::generic_category().message(code));
+}
+
+}  // namespace espalier

@@ -1,0 +1,60 @@
+// Reading by POSIX calls, so that data lands where it stays and errors keep their cause.
+#include "espalier/formats/input_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+namespace espalier {
+namespace {
+
+int open_to_read(const std::filesystem::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail_errno(path, "cannot open");
+  return fd;
+}
+
+struct stat status_of(const FileDescriptor& file, const std::filesystem::path& path) {
+  struct stat status;
+  if (::fstat(file.get(), &status) != 0) fail_errno(path, "cannot examine");
+  ESP_CHECK(!S_ISDIR(status.st_mode), path.string(), ": is a folder, a file is expected");
+  return status;
+}
+
+}  // namespace
+
+InputFile::InputFile(const std::filesystem::path& path) : path_(path), file_(open_to_read(path)) {
+  const struct stat status = status_of(file_, path_);
+  ESP_CHECK(S_ISREG(status.st_mode), path_.string(), ": is a pipe or a device, a regular file is expected");
+  size_ = static_cast<uint64_t>(status.st_size);
+}
+
+void InputFile::read(void* into, size_t bytes, uint64_t offset) const {
+  auto* to = static_cast<char*>(into);
+  while (bytes > 0) {
+    const ssize_t got = ::pread(file_.get(), to, bytes, static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail_errno(path_, "cannot read");
+    ESP_CHECK(got > 0, path_.string(), ": ends at byte ", offset, ", ", bytes, " more were expected");
+    to += got;
+    bytes -= static_cast<size_t>(got);
+    offset += static_cast<uint64_t>(got);
+  }
+}
+
+std::string read_file(const std::filesystem::path& path, size_t limit) {
+  const FileDescriptor file(open_to_read(path));
+  status_of(file, path);
+  std::string text;
+  char buffer[1 << 16];
+  while (true) {
+    const ssize_t got = ::read(file.get(), buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail_errno(path, "cannot read");
+    if (got == 0) return text;
+    text.append(buffer, static_cast<size_t>(got));
+    ESP_CHECK(text.size() <= limit, path.string(), ": is longer than the ", limit,
+              " bytes allowed for such a file");
+  }
+}
+
+}  // namespace espalier

@@ -1,0 +1,31 @@
+// Files that are read: in place at any offset, or whole as text.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "espalier/formats/file_descriptor.h"
+
+namespace espalier {
+
+/// A regular file, open for reading. Every failure is an Error that names the file.
+class InputFile {
+ public:
+  explicit InputFile(const std::filesystem::path& path);
+
+  uint64_t size() const { return size_; }
+  /// Exactly `bytes` bytes from `offset` into `into`; an Error if the file ends before.
+  void read(void* into, size_t bytes, uint64_t offset) const;
+
+ private:
+  std::filesystem::path path_;
+  FileDescriptor file_;
+  uint64_t size_;
+};
+
+/// The whole of a text file; pipes and devices are read to their end. An Error if it is missing, a folder, or
+/// longer than `limit` bytes.
+std::string read_file(const std::filesystem::path& path, size_t limit = size_t{64} << 20);
+
+}  // namespace espalier

@@ -1,0 +1,45 @@
+// The safetensors format (github.com/huggingface/safetensors): named tensors and a few strings in one file.
+//
+//   8 bytes    little-endian: how long the header is
+//   header     JSON: {"NAME": {"dtype": "F32", "shape": [2, 3], "data_offsets": [BEGIN, END]}, ...,
+//                     "__metadata__": {"KEY": "VALUE", ...}}, padded with spaces
+//   data       the tensors, row-major and little-endian, one behind the other without holes; offsets count
+//   from here
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "espalier/core/tensor.h"
+
+namespace espalier {
+
+struct TensorFile {
+  std::vector<std::pair<std::string, Tensor>> tensors;  ///< after reading: in the order of their data
+  std::map<std::string, std::string> metadata;
+
+  /// Null if there is no tensor of that name.
+  const Tensor* find(std::string_view name) const;
+};
+
+/// Reads a file; each tensor's data goes straight to its place. F16, BF16 and F64 become f32; F32, I64, I32,
+/// I8 and U8 stay what they are; any other dtype is refused. Sizes, offsets and names are all checked before
+/// the first tensor is made, and an Error names the file, the tensor and what is wrong.
+TensorFile read_safetensors(const std::filesystem::path& path);
+
+/// The same from memory; `name` stands for the file in messages.
+TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name);
+
+/// Writes a file atomically (atomic_file.h). The same content gives the same bytes, whatever the order of
+/// `tensors`: those of Hugging Face's writer, which sorts by dtype, the widest first, then by name, so that
+/// every tensor is aligned. A bf16 tensor is written as BF16. An Error if names repeat or are not UTF-8, if a
+/// tensor is undefined or not on the CPU, or if the disk refuses.
+void write_safetensors(const std::filesystem::path& path, const TensorFile& file);
+
+}  // namespace espalier

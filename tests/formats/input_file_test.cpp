@@ -1,0 +1,65 @@
+// Reading at an offset and whole, and what is refused.
+#include "espalier/formats/input_file.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <fstream>
+#include <thread>
+
+#include "formats/bad_input.h"
+#include "formats/temporary_folder.h"
+
+namespace espalier {
+namespace {
+
+TEST(InputFile, ReadsAtAnyOffset) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "file") << "0123456789";
+  const InputFile file(folder / "file");
+  EXPECT_EQ(file.size(), 10u);
+  char part[4];
+  file.read(part, 4, 5);
+  EXPECT_EQ(std::string(part, 4), "5678");
+  EXPECT_TRUE(
+      contains(message_of([&] { file.read(part, 4, 7); }), "file: ends at byte 10, 1 more were expected"));
+}
+
+TEST(InputFile, RefusesWhatIsNoRegularFile) {
+  const TemporaryFolder folder;
+  EXPECT_TRUE(contains(message_of([&] { InputFile(folder / "none"); }),
+                       "none: cannot open: No such file or directory"));
+  EXPECT_TRUE(contains(message_of([&] { InputFile{folder.path()}; }), ": is a folder, a file is expected"));
+  EXPECT_TRUE(contains(message_of([&] { InputFile("/dev/null"); }), "/dev/null: is a pipe or a device"));
+}
+
+TEST(ReadFile, TakesBytesAsTheyAre) {
+  const TemporaryFolder folder;
+  std::string text(200'000, '\0');
+  for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 7);
+  std::ofstream(folder / "file") << text;
+  EXPECT_EQ(read_file(folder / "file"), text);
+}
+
+TEST(ReadFile, ReadsAPipe) {
+  const TemporaryFolder folder;
+  const std::filesystem::path pipe = folder / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  std::thread writer([&] { std::ofstream(pipe) << "through the pipe"; });
+  EXPECT_EQ(read_file(pipe), "through the pipe");
+  writer.join();
+}
+
+TEST(ReadFile, SaysWhatIsWrong) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "file") << "12345";
+  EXPECT_EQ(read_file(folder / "file", 5), "12345");
+  EXPECT_TRUE(contains(message_of([&] { read_file(folder / "file", 4); }),
+                       "file: is longer than the 4 bytes allowed"));
+  EXPECT_TRUE(contains(message_of([&] { read_file(folder.path()); }), ": is a folder, a file is expected"));
+  EXPECT_TRUE(
+      contains(message_of([&] { read_file(folder / "file/below"); }), "cannot open: Not a directory"));
+}
+
+}  // namespace
+}  // namespace espalier
