@@ -98,8 +98,10 @@ struct Channels {
     mixed,      ///< every output channel from all inputs of its group: convolution, linear; `values`: groups
     reduced,    ///< no channels left: sum, mean, loss
   };
-  Rule rule = unknown;
-  std::vector<int64_t> values = {};
+  Rule rule;
+  std::vector<int64_t> values;
+
+  Channels(Rule r = unknown, std::vector<int64_t> v = {}) : rule(r), values(std::move(v)) {}
 };
 const char* channels_rule_name(Channels::Rule rule);
 

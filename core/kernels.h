@@ -124,9 +124,9 @@ ESP_KERNEL(int64_t, first_not_finite, const float* x, int64_t n)
 
 // --- linear (core/cpu/gemm.cpp)
 // ------------------------------------------------------------------------------------
-/// y = f(x w' + b); b may be null
+/// y = x w' + b; b may be null
 ESP_KERNEL(size_t, linear_forward_scratch, const LinearShape& s, bool bias)
-ESP_KERNEL(void, linear_forward, float* y, const float* x, const float* w, const float* b, Activation f,
+ESP_KERNEL(void, linear_forward, float* y, const float* x, const float* w, const float* b,
            const LinearShape& s, void* scratch)
 /// dx = dy w
 ESP_KERNEL(size_t, linear_backward_data_scratch, const LinearShape& s, bool accumulate)
@@ -139,10 +139,10 @@ ESP_KERNEL(void, linear_backward_weights, float* dw, const float* dy, const floa
 
 // --- convolution (core/cpu/conv.cpp)
 // -------------------------------------------------------------------------------
-/// y = f(x * w + b); b may be null
+/// y = x * w + b; b may be null
 ESP_KERNEL(size_t, conv2d_forward_scratch, const ConvShape& s, bool bias)
-ESP_KERNEL(void, conv2d_forward, float* y, const float* x, const float* w, const float* b, Activation f,
-           const ConvShape& s, void* scratch)
+ESP_KERNEL(void, conv2d_forward, float* y, const float* x, const float* w, const float* b, const ConvShape& s,
+           void* scratch)
 ESP_KERNEL(size_t, conv2d_backward_data_scratch, const ConvShape& s, bool accumulate)
 ESP_KERNEL(void, conv2d_backward_data, float* dx, const float* dy, const float* w, const ConvShape& s,
            bool accumulate, void* scratch)

@@ -126,8 +126,8 @@ const float* laid_out(ConvPlan& plan, const float* w, Scratch& scratch) {
 size_t conv2d_forward_scratch(const ConvShape& s, bool bias) {
   return plan(s, Direction::forward, bias, false).scratch_bytes();
 }
-void conv2d_forward(float* y, const float* x, const float* w, const float* b, Activation f,
-                    const ConvShape& s, void* block) {
+void conv2d_forward(float* y, const float* x, const float* w, const float* b, const ConvShape& s,
+                    void* block) {
   ConvPlan& p = plan(s, Direction::forward, b != nullptr, false);
   Scratch scratch(block);
   const float* theirs = laid_out(p, w, scratch);
@@ -136,7 +136,6 @@ void conv2d_forward(float* y, const float* x, const float* w, const float* b, Ac
     p.convolution.run({y, x, theirs, b}, rest);
   else
     p.convolution.run({y, x, theirs}, rest);
-  if (f != Activation::none) activation_forward(y, y, f, s.n * s.out_h() * s.out_w() * s.o);
 }
 
 size_t conv2d_backward_data_scratch(const ConvShape& s, bool accumulate) {

@@ -53,13 +53,12 @@ Primitive& backward_weights_plan(const LinearShape& s, bool accumulate) {
 size_t linear_forward_scratch(const LinearShape& s, bool bias) {
   return forward_plan(s, bias).scratch_bytes();
 }
-void linear_forward(float* y, const float* x, const float* w, const float* b, Activation f,
-                    const LinearShape& s, void* scratch) {
+void linear_forward(float* y, const float* x, const float* w, const float* b, const LinearShape& s,
+                    void* scratch) {
   if (b)
     forward_plan(s, true).run({y, x, w, b}, scratch);
   else
     forward_plan(s, false).run({y, x, w}, scratch);
-  if (f != Activation::none) activation_forward(y, y, f, s.n * s.out);
 }
 
 size_t linear_backward_data_scratch(const LinearShape& s, bool accumulate) {

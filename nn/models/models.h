@@ -29,6 +29,9 @@ struct ModelInfo {
 };
 const std::vector<ModelInfo>& model_catalogue();
 
+/// `channels` times `width`, rounded to the nearest, at least 1.
+int64_t scaled_width(int64_t channels, double width);
+
 /// Builds and initialises a model: PyTorch's defaults, from `seed`. A type that does not exist, or options
 /// that do not fit it, are a UsageError.
 std::unique_ptr<Module> make_model(const ModelOptions& options, uint64_t seed);

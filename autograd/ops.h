@@ -1,0 +1,71 @@
+// The catalogue of ops. Each checks its arguments, computes, and records its backward; forward and backward
+// of an op stand side by side in ops/<family>.cpp. Shapes: N images, H x W pixels, C channels, I inputs, O
+// outputs.
+#pragma once
+
+#include "espalier/autograd/variable.h"
+#include "espalier/core/kernels.h"
+
+namespace espalier::ops {
+
+// --- ops/linear.cpp
+// ------------------------------------------------------------------------------------------------
+/// y [N,O] = f(x [N,I] w' + b), w [O,I], b [O] or undefined.
+/// With z = x w' + b and dz = dy f'(z): dx = dz w, dw = dz' x, db = column sums of dz.
+Variable linear(const Variable& x, const Variable& w, const Variable& b, Activation f = Activation::none);
+
+// --- ops/conv.cpp
+// --------------------------------------------------------------------------------------------------
+struct Conv2dOptions {
+  int64_t stride = 1, pad = 0, groups = 1;
+};
+/// y [N,H',W',O] = f(x [N,H,W,C] * w + b), w [O,Kh,Kw,C/groups], b [O] or undefined; H' = (H + 2 pad - Kh) /
+/// stride + 1. Cross-correlation, as everywhere in the field.
+Variable conv2d(const Variable& x, const Variable& w, const Variable& b, const Conv2dOptions& options = {},
+                Activation f = Activation::none);
+
+// --- ops/activation.cpp
+// --------------------------------------------------------------------------------------------
+/// y = f(x), elementwise. relu: max(x, 0). gelu: x Phi(x), exact (Hendrycks and Gimpel 2016). sigmoid: 1 / (1
+/// + e^-x).
+Variable activation(const Variable& x, Activation f);
+
+// --- ops/pool.cpp
+// --------------------------------------------------------------------------------------------------
+/// y [N,H',W',C]: the largest of each k x k window; stride 0 means k. The gradient goes to the first largest.
+Variable max_pool2d(const Variable& x, int64_t k, int64_t stride = 0, int64_t pad = 0);
+/// y [N,H',W',C]: the mean of each k x k window, padding counted as zeros.
+Variable average_pool2d(const Variable& x, int64_t k, int64_t stride = 0, int64_t pad = 0);
+
+// --- ops/shape.cpp
+// -------------------------------------------------------------------------------------------------
+/// [N,H,W,C] to [N,HWC]: channel c of pixel hw becomes feature hw C + c. Costs nothing.
+Variable flatten(const Variable& x);
+
+// --- ops/arithmetic.cpp
+// --------------------------------------------------------------------------------------------
+/// a + b, equal shapes
+Variable add(const Variable& a, const Variable& b);
+/// a b, elementwise, equal shapes
+Variable mul(const Variable& a, const Variable& b);
+/// factor x
+Variable scale(const Variable& x, float factor);
+/// The sum of all elements, []
+Variable sum(const Variable& x);
+/// The mean of all elements, []
+Variable mean(const Variable& x);
+/// Each element is 0 with probability p (by its number in stream `key`, core/random.h), else x / (1 - p)
+/// (Srivastava et al. 2014). p in [0,1).
+Variable dropout(const Variable& x, float p, uint64_t key);
+
+// --- ops/loss.cpp
+// --------------------------------------------------------------------------------------------------
+struct CrossEntropy {
+  Variable loss;  ///< [], the mean over the batch
+  Tensor rank;    ///< i32 [N]: how many classes come before the label's; 0 is top-1 right, below 5 top-5
+};
+/// Mean over N of -sum_k t_k log softmax(logits)_k, with t = (1 - smoothing) onehot(label) + smoothing /
+/// classes (Szegedy et al. 2016). logits [N,classes], labels i32 [N], in 0 .. classes-1.
+CrossEntropy softmax_cross_entropy(const Variable& logits, const Tensor& labels, float smoothing = 0.0f);
+
+}  // namespace espalier::ops

@@ -1,0 +1,23 @@
+#include "espalier/autograd/ops.h"
+#include "espalier/autograd/ops/activation_bias.h"
+
+namespace espalier::ops {
+
+Variable activation(const Variable& x, Activation f) {
+  const Tensor& from = x.value();
+  Tensor y = Tensor::empty(from.shape(), DType::f32, from.device());
+  ESP_RUN(from.device(), activation_forward(y.f32(), from.f32(), f, from.elements()));
+  return record(
+      {.op = "activation",
+       .attributes = {{"function", std::string(activation_name(f))}},
+       .inputs = {x},
+       .output = y,
+       .channels = Channels::kept,
+       .backward = [f, saved = f == Activation::gelu ? from : y](const Tensor& dy, const Gradients& to) {
+         const auto dx = to.into(0);
+         ESP_RUN(dy.device(),
+                 activation_backward(dx.data, dy.f32(), saved.f32(), f, dy.elements(), dx.accumulate));
+       }});
+}
+
+}  // namespace espalier::ops

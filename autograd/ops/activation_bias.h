@@ -1,0 +1,44 @@
+// What linear and conv2d share behind their product: the gradient of the activation and of the bias.
+#pragma once
+
+#include "espalier/autograd/ops/scratch.h"
+#include "espalier/autograd/variable.h"
+#include "espalier/core/kernels.h"
+
+namespace espalier::ops {
+
+/// The tensor that backward needs of y = f(z): z for gelu, y for the others, none without f.
+/// `z` holds the product with its bias on entry; on return `y` holds f(z).
+inline Tensor activate(Tensor& y, Activation f, bool keep) {
+  if (f == Activation::none) return {};
+  Tensor z = y;
+  if (keep && f == Activation::gelu) y = Tensor::empty(z.shape(), DType::f32, z.device());
+  ESP_RUN(z.device(), activation_forward(y.f32(), z.f32(), f, z.elements()));
+  return f == Activation::gelu ? z : y;
+}
+
+/// dz = dy f'(z) and, if input number `bias` needs it, its gradient: the sums of dz over all but the last
+/// axis.
+inline Tensor backward_activation_bias(const Tensor& dy, const Tensor& saved, Activation f,
+                                       const Gradients& gradients, size_t bias, bool has_bias) {
+  const Device device = dy.device();
+  const int64_t cols = dy.shape()[-1], rows = dy.elements() / cols;
+  Tensor dz = f == Activation::none ? dy : Tensor::empty(dy.shape(), DType::f32, device);
+  if (has_bias && gradients.needed(bias)) {
+    const auto target = gradients.into(bias);
+    Scratch scratch(ESP_RUN(device, rows_scratch(cols)), device);
+    ESP_RUN(device,
+            activation_bias_backward(f == Activation::none ? nullptr : dz.f32(), target.data, dy.f32(),
+                                     saved.f32(), f, rows, cols, target.accumulate, scratch.data()));
+  } else if (f != Activation::none) {
+    ESP_RUN(device, activation_backward(dz.f32(), dy.f32(), saved.f32(), f, dy.elements(), false));
+  }
+  return dz;
+}
+
+inline const char* activation_name(Activation f) {
+  constexpr const char* names[] = {"none", "relu", "gelu", "sigmoid", "tanh"};
+  return names[static_cast<int>(f)];
+}
+
+}  // namespace espalier::ops

@@ -1,0 +1,100 @@
+#include "espalier/autograd/ops.h"
+#include "espalier/autograd/ops/scratch.h"
+
+namespace espalier::ops {
+namespace {
+
+void check_equal_shapes(const char* op, const Variable& a, const Variable& b) {
+  ESP_CHECK(a.shape() == b.shape(), op, ": shapes differ, ", a.shape(), " and ", b.shape());
+}
+
+/// factor times the sum of all elements: sum and mean
+Variable total(std::string_view op, const Variable& x, float factor) {
+  const Tensor& from = x.value();
+  Tensor y = Tensor::empty({}, DType::f32, from.device());
+  Scratch scratch(ESP_RUN(from.device(), reduce_scratch()), from.device());
+  ESP_RUN(from.device(), sum(y.f32(), from.f32(), factor, from.elements(), scratch.data()));
+  return record({.op = op,
+                 .attributes = {},
+                 .inputs = {x},
+                 .output = y,
+                 .channels = Channels::reduced,
+                 .backward = [factor, n = from.elements()](const Tensor& dy, const Gradients& to) {
+                   const auto dx = to.into(0);
+                   ESP_RUN(dy.device(), broadcast(dx.data, dy.f32(), factor, n, dx.accumulate));
+                 }});
+}
+
+}  // namespace
+
+Variable add(const Variable& a, const Variable& b) {
+  check_equal_shapes("add", a, b);
+  Tensor y = Tensor::empty(a.shape(), DType::f32, a.value().device());
+  ESP_RUN(y.device(), add(y.f32(), a.value().f32(), b.value().f32(), y.elements()));
+  return record({.op = "add",
+                 .attributes = {},
+                 .inputs = {a, b},
+                 .output = y,
+                 .channels = Channels::tied,
+                 .backward = [](const Tensor& dy, const Gradients& to) {
+                   for (size_t input : {0, 1})
+                     if (to.needed(input)) to.give(input, dy);
+                 }});
+}
+
+Variable mul(const Variable& a, const Variable& b) {
+  check_equal_shapes("mul", a, b);
+  Tensor y = Tensor::empty(a.shape(), DType::f32, a.value().device());
+  ESP_RUN(y.device(), mul(y.f32(), a.value().f32(), b.value().f32(), y.elements(), false));
+  return record({.op = "mul",
+                 .attributes = {},
+                 .inputs = {a, b},
+                 .output = y,
+                 .channels = Channels::tied,
+                 .backward = [a = a.value(), b = b.value()](const Tensor& dy, const Gradients& to) {
+                   for (size_t input : {0, 1}) {
+                     if (!to.needed(input)) continue;
+                     const auto dx = to.into(input);
+                     ESP_RUN(dy.device(),
+                             mul(dx.data, dy.f32(), (input ? a : b).f32(), dy.elements(), dx.accumulate));
+                   }
+                 }});
+}
+
+Variable scale(const Variable& x, float factor) {
+  Tensor y = Tensor::empty(x.shape(), DType::f32, x.value().device());
+  ESP_RUN(y.device(), scale(y.f32(), x.value().f32(), factor, y.elements(), false));
+  return record({.op = "scale",
+                 .attributes = {{"factor", static_cast<double>(factor)}},
+                 .inputs = {x},
+                 .output = y,
+                 .channels = Channels::kept,
+                 .backward = [factor](const Tensor& dy, const Gradients& to) {
+                   const auto dx = to.into(0);
+                   ESP_RUN(dy.device(), scale(dx.data, dy.f32(), factor, dy.elements(), dx.accumulate));
+                 }});
+}
+
+Variable sum(const Variable& x) { return total("sum", x, 1.0f); }
+
+Variable mean(const Variable& x) {
+  ESP_CHECK(x.value().elements() > 0, "mean: no elements");
+  return total("mean", x, 1.0f / static_cast<float>(x.value().elements()));
+}
+
+Variable dropout(const Variable& x, float p, uint64_t key) {
+  ESP_CHECK(p >= 0.0f && p < 1.0f, "dropout: probability ", p, " is not in [0,1)");
+  Tensor y = Tensor::empty(x.shape(), DType::f32, x.value().device());
+  ESP_RUN(y.device(), dropout(y.f32(), x.value().f32(), p, key, y.elements(), false));
+  return record({.op = "dropout",
+                 .attributes = {{"p", static_cast<double>(p)}},
+                 .inputs = {x},
+                 .output = y,
+                 .channels = Channels::kept,
+                 .backward = [p, key](const Tensor& dy, const Gradients& to) {
+                   const auto dx = to.into(0);
+                   ESP_RUN(dy.device(), dropout(dx.data, dy.f32(), p, key, dy.elements(), dx.accumulate));
+                 }});
+}
+
+}  // namespace espalier::ops

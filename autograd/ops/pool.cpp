@@ -1,0 +1,56 @@
+#include "espalier/autograd/ops.h"
+
+namespace espalier::ops {
+namespace {
+
+PoolShape pool_shape(const char* op, const Variable& x, int64_t k, int64_t stride, int64_t pad) {
+  ESP_CHECK(x.shape().axes() == 4, op, ": expects x [N,H,W,C], found ", x.shape());
+  const PoolShape s{x.shape()[0], x.shape()[1], x.shape()[2], x.shape()[3], k, stride ? stride : k, pad};
+  ESP_CHECK(k > 0 && k < 16 && s.stride > 0 && pad >= 0 && 2 * pad <= k, op, ": window ", k, ", stride ",
+            s.stride, ", padding ", pad, ": expected a window of 1 to 15 and padding of at most half of it");
+  ESP_CHECK(s.h + 2 * pad >= k && s.w + 2 * pad >= k, op, ": a window of ", k, "x", k,
+            " does not fit an image of ", s.h, "x", s.w);
+  return s;
+}
+
+Attributes pool_attributes(const PoolShape& s) {
+  return {{"window", s.k}, {"stride", s.stride}, {"pad", s.pad}};
+}
+
+}  // namespace
+
+Variable max_pool2d(const Variable& x, int64_t k, int64_t stride, int64_t pad) {
+  const PoolShape s = pool_shape("max_pool2d", x, k, stride, pad);
+  const Device device = x.value().device();
+  const Shape out{s.n, s.out_h(), s.out_w(), s.c};
+  Tensor y = Tensor::empty(out, DType::f32, device);
+  Tensor index = needs_history({&x}) ? Tensor::empty(out, DType::u8, device) : Tensor();
+  ESP_RUN(device, max_pool_forward(y.f32(), index.data<uint8_t>(), x.value().f32(), s));
+  return record({.op = "max_pool2d",
+                 .attributes = pool_attributes(s),
+                 .inputs = {x},
+                 .output = y,
+                 .channels = Channels::kept,
+                 .backward = [s, index](const Tensor& dy, const Gradients& to) {
+                   const auto dx = to.into(0);
+                   ESP_RUN(dy.device(),
+                           max_pool_backward(dx.data, dy.f32(), index.data<uint8_t>(), s, dx.accumulate));
+                 }});
+}
+
+Variable average_pool2d(const Variable& x, int64_t k, int64_t stride, int64_t pad) {
+  const PoolShape s = pool_shape("average_pool2d", x, k, stride, pad);
+  Tensor y = Tensor::empty({s.n, s.out_h(), s.out_w(), s.c}, DType::f32, x.value().device());
+  ESP_RUN(y.device(), average_pool_forward(y.f32(), x.value().f32(), s));
+  return record({.op = "average_pool2d",
+                 .attributes = pool_attributes(s),
+                 .inputs = {x},
+                 .output = y,
+                 .channels = Channels::kept,
+                 .backward = [s](const Tensor& dy, const Gradients& to) {
+                   const auto dx = to.into(0);
+                   ESP_RUN(dy.device(), average_pool_backward(dx.data, dy.f32(), s, dx.accumulate));
+                 }});
+}
+
+}  // namespace espalier::ops

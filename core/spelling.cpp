@@ -1,0 +1,50 @@
+#include "espalier/core/spelling.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
+#include <utility>
+
+namespace espalier {
+namespace {
+
+/// Edit distance with transpositions of neighbours (Damerau, restricted).
+size_t distance(const std::string& a, const std::string& b) {
+  std::vector<size_t> before(b.size() + 1), last(b.size() + 1), row(b.size() + 1);
+  std::iota(last.begin(), last.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        row[j] = std::min(row[j], before[j - 2] + 1);
+    }
+    before = std::exchange(last, row);
+  }
+  return last[b.size()];
+}
+
+}  // namespace
+
+std::string nearest_spelling(const std::string& word, const std::vector<std::string>& known) {
+  std::string best;
+  size_t least = SIZE_MAX;
+  for (const std::string& candidate : known) {
+    const bool beginning =
+        !word.empty() && (candidate.starts_with(word) || (!candidate.empty() && word.starts_with(candidate)));
+    const size_t away = beginning ? 1 : distance(word, candidate);
+    const size_t allowed = std::max<size_t>(1, std::max(word.size(), candidate.size()) / 3);
+    if (away <= allowed && away < least) {
+      least = away;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+std::string did_you_mean(const std::string& word, const std::vector<std::string>& known) {
+  const std::string nearest = nearest_spelling(word, known);
+  return nearest.empty() ? "" : ", did you mean '" + nearest + "'?";
+}
+
+}  // namespace espalier

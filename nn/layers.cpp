@@ -1,0 +1,29 @@
+#include "espalier/nn/layers.h"
+
+namespace espalier {
+namespace {
+const Variable none;
+}
+
+Linear::Linear(int64_t in, int64_t out, bool bias, Activation f, int64_t positions)
+    : weight_(add_parameter("weight", Role::weight, Tensor::zeros({out, in}),
+                            positions == 1 ? FileLayout{} : FileLayout{FileLayout::flattened, positions})),
+      bias_(bias ? &add_parameter("bias", Role::bias, Tensor::zeros({out})) : nullptr),
+      f_(f) {}
+
+Variable Linear::forward(const Variable& x) {
+  return ops::linear(x, weight_.variable, bias_ ? bias_->variable : none, f_);
+}
+
+Conv2d::Conv2d(int64_t in, int64_t out, int64_t k, const ops::Conv2dOptions& options, bool bias, Activation f)
+    : weight_(add_parameter("weight", Role::weight, Tensor::zeros({out, k, k, in / options.groups}),
+                            {FileLayout::oihw})),
+      bias_(bias ? &add_parameter("bias", Role::bias, Tensor::zeros({out})) : nullptr),
+      options_(options),
+      f_(f) {}
+
+Variable Conv2d::forward(const Variable& x) {
+  return ops::conv2d(x, weight_.variable, bias_ ? bias_->variable : none, options_, f_);
+}
+
+}  // namespace espalier

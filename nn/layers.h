@@ -1,0 +1,40 @@
+// Layers with parameters. What has none (pooling, flatten, dropout) is an op: autograd/ops.h.
+#pragma once
+
+#include "espalier/autograd/ops.h"
+#include "espalier/nn/module.h"
+
+namespace espalier {
+
+/// y [N,O] = f(x [N,I] w' + b). `positions`: HW where x is a flattened [N,H,W,C], so that files get PyTorch's
+/// column order.
+class Linear : public Module {
+ public:
+  Linear(int64_t in, int64_t out, bool bias = true, Activation f = Activation::none, int64_t positions = 1);
+  Variable forward(const Variable& x) override;
+  std::string type() const override { return "linear"; }
+  std::vector<ChannelAxes> channel_axes() const override { return {{"weight", 0, 1}, {"bias", 0, -1}}; }
+
+ private:
+  Parameter& weight_;
+  Parameter* bias_;
+  Activation f_;
+};
+
+/// y [N,H',W',O] = f(x [N,H,W,C] * w + b), square windows.
+class Conv2d : public Module {
+ public:
+  Conv2d(int64_t in, int64_t out, int64_t k, const ops::Conv2dOptions& options = {}, bool bias = true,
+         Activation f = Activation::none);
+  Variable forward(const Variable& x) override;
+  std::string type() const override { return "conv2d"; }
+  std::vector<ChannelAxes> channel_axes() const override { return {{"weight", 0, 3}, {"bias", 0, -1}}; }
+
+ private:
+  Parameter& weight_;
+  Parameter* bias_;
+  ops::Conv2dOptions options_;
+  Activation f_;
+};
+
+}  // namespace espalier

@@ -1,0 +1,83 @@
+#include "espalier/nn/network.h"
+
+#include <nlohmann/json.hpp>
+#include <unordered_map>
+
+#include "espalier/nn/state_dict.h"
+
+namespace espalier {
+namespace {
+
+void add_parameter(LayerRow& row, NetworkTotals& totals, const Parameter& parameter) {
+  const int64_t count = parameter.value().elements();
+  totals.bytes += static_cast<int64_t>(parameter.value().bytes());
+  if (!parameter.learned()) return;
+  const int64_t nonzeros = parameter.nonzeros();
+  row.parameters += count;
+  row.nonzeros += nonzeros;
+  if (parameter.role != Role::weight) return;
+  row.shape = file_shape(parameter);
+  row.weights += count;
+  row.weight_zeros += count - nonzeros;
+}
+
+}  // namespace
+
+int64_t macs_of(const TapeEntry& entry, const Tape& tape) {
+  if (entry.channels.rule != Channels::mixed) return 0;
+  const Shape& output = tape.values[entry.output].shape;
+  return output.row_elements() / output[-1] * tape.values[entry.inputs[1]].shape.elements();
+}
+
+Network::Network(Module& model, const Shape& input) {
+  ESP_CHECK(input.axes() == 3, "network: expects one image [H,W,C], found ", input);
+  const bool training = model.training();
+  model.set_training(false);
+  {
+    NoGradient off;
+    model.forward(Variable(Tensor::zeros({1, input[0], input[1], input[2]})));
+  }
+  model.set_training(training);
+
+  std::unordered_map<std::string, int64_t>
+      macs;  // by the weight's name: a shared layer counts each time it is used
+  for (const TapeEntry& entry : tape.entries)
+    if (const int64_t count = macs_of(entry, tape)) macs[tape.values[entry.inputs[1]].parameter] += count;
+  for (const auto& [name, layer] : model.layers()) {
+    LayerRow row{.name = name, .type = layer->type(), .shape = {}};
+    for (const auto& parameter : layer->own_parameters()) {
+      add_parameter(row, totals, *parameter);
+      if (const auto found = macs.find(parameter->name); found != macs.end()) row.macs += found->second;
+    }
+    totals.parameters += row.parameters;
+    totals.nonzeros += row.nonzeros;
+    totals.macs += row.macs;
+    totals.weights += row.weights;
+    totals.weight_zeros += row.weight_zeros;
+    layers.push_back(std::move(row));
+  }
+}
+
+nlohmann::json Network::describe() const {
+  using nlohmann::json;
+  json values = json::array(), ops = json::array();
+  for (const TapeValue& value : tape.values) {
+    json row{{"shape", std::vector<int64_t>(value.shape.sizes().begin(), value.shape.sizes().end())}};
+    if (!value.parameter.empty()) row["parameter"] = value.parameter;
+    values.push_back(std::move(row));
+  }
+  for (const TapeEntry& entry : tape.entries) {
+    json attributes = json::object();
+    for (const auto& [name, value] : entry.attributes)
+      std::visit([&, key = name](const auto& v) { attributes[key] = v; }, value);
+    ops.push_back({{"op", entry.op},
+                   {"attributes", std::move(attributes)},
+                   {"inputs", entry.inputs},
+                   {"output", entry.output},
+                   {"channels",
+                    {{"rule", channels_rule_name(entry.channels.rule)}, {"values", entry.channels.values}}}});
+  }
+  return {{"values", std::move(values)}, {"ops", std::move(ops)}};
+}
+
+}  // namespace espalier

@@ -1,0 +1,27 @@
+// State dict: a model's numbers under PyTorch's names and in PyTorch's layout, as files hold them.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "espalier/nn/module.h"
+
+namespace espalier {
+
+using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
+
+/// The shape a parameter has in files: OIHW for a convolution, as in memory otherwise.
+Shape file_shape(const Parameter& parameter);
+/// `memory` (of the parameter's shape: its value, a slot, a mask; f32 or u8) in the file's layout: a copy.
+Tensor to_file_layout(const Parameter& parameter, const Tensor& memory);
+/// `file` (of file_shape) in memory's layout: a copy.
+Tensor from_file_layout(const Parameter& parameter, const Tensor& file);
+
+/// Every parameter and buffer, copied.
+NamedTensors state_dict(Module& model);
+/// Overwrites every parameter and buffer of `model`. Throws Error, naming `source`, if a name is missing or
+/// not the model's (with the nearest one), or a shape differs; then nothing has been written.
+void load_state_dict(Module& model, const NamedTensors& tensors, const std::string& source);
+
+}  // namespace espalier

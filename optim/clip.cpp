@@ -1,0 +1,21 @@
+#include "espalier/optim/clip.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "espalier/core/kernels.h"
+
+namespace espalier {
+
+double gradient_norm(const std::vector<Parameter*>& parameters) {
+  Tensor scratch = Tensor::empty({static_cast<int64_t>(ESP_RUN(Device::cpu, reduce_scratch()))}, DType::u8);
+  double total = 0;
+  for (const Parameter* parameter : parameters)
+    if (const Tensor& g = parameter->gradient(); g.defined())
+      total += ESP_RUN(g.device(), square_sum(g.f32(), g.elements(), scratch.raw()));
+  return std::sqrt(total);
+}
+
+double clip_factor(double norm, double most) { return std::min(1.0, most / (norm + 1e-6)); }
+
+}  // namespace espalier

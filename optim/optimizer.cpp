@@ -1,0 +1,47 @@
+#include "espalier/optim/optimizer.h"
+
+#include "espalier/core/spelling.h"
+#include "espalier/optim/adam.h"
+#include "espalier/optim/sgd.h"
+
+namespace espalier {
+
+Optimizer::Optimizer(std::vector<Parameter*> parameters, size_t slots) : slots_(slots) {
+  for (Parameter* parameter : parameters) {
+    if (!parameter->learned()) continue;
+    parameters_.push_back(parameter);
+    parameter->slots.clear();
+    for (size_t i = 0; i < slots; ++i) parameter->slots.push_back(Tensor::zeros(parameter->shape()));
+  }
+}
+
+UpdateSpan span_of(Parameter& parameter) {
+  const auto slot = [&](size_t i) { return i < parameter.slots.size() ? parameter.slots[i].f32() : nullptr; };
+  return {parameter.value().f32(),
+          parameter.gradient().f32(),
+          parameter.mask.data<uint8_t>(),
+          slot(0),
+          slot(1),
+          parameter.value().elements()};
+}
+
+void Optimizer::step(double lr, double gradient_scale) {
+  ++steps_;
+  spans_.clear();
+  for (Parameter* parameter : parameters_)
+    if (parameter->gradient().defined()) spans_.push_back(span_of(*parameter));
+  update(spans_, static_cast<float>(lr), static_cast<float>(gradient_scale));
+}
+
+void Optimizer::clear_gradients() {
+  for (Parameter* parameter : parameters_) parameter->variable.clear_gradient();
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options,
+                                          const std::vector<Parameter*>& parameters) {
+  if (options.type == "sgd") return std::make_unique<Sgd>(parameters, options);
+  if (options.type == "adam" || options.type == "adamw") return std::make_unique<Adam>(parameters, options);
+  fail_usage("optimizer: no type '", options.type, "'", did_you_mean(options.type, {"sgd", "adam", "adamw"}));
+}
+
+}  // namespace espalier

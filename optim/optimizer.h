@@ -1,0 +1,58 @@
+// Optimizer: what turns gradients into a step. The slots (momentum, moments) live in the parameters; an
+// optimizer itself is its options and a count of steps, so that cutting a channel or saving a checkpoint
+// needs nothing from it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "espalier/core/kernels.h"
+#include "espalier/nn/parameter.h"
+
+namespace espalier {
+
+/// PyTorch's names, defaults and semantics.
+struct OptimizerOptions {
+  std::string type = "sgd";  ///< sgd, adam, adamw
+  double lr = 0.0;
+  double momentum = 0.0;  ///< sgd
+  bool nesterov = false;  ///< sgd
+  double weight_decay = 0.0;
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;  ///< adam, adamw
+};
+
+class Optimizer {
+ public:
+  /// Drops whatever slots `parameters` hold and gives them this optimizer's, zeroed.
+  Optimizer(std::vector<Parameter*> parameters, size_t slots);
+  virtual ~Optimizer() = default;
+
+  /// One step at the rate `lr`, in one fused pass; each gradient is multiplied by `gradient_scale` as it is
+  /// read. Parameters without a gradient stay as they are. Masked weights stay 0.
+  void step(double lr, double gradient_scale = 1.0);
+  void clear_gradients();
+
+  int64_t steps() const { return steps_; }
+  void set_steps(int64_t steps) { steps_ = steps; }  ///< on resume
+  const std::vector<Parameter*>& parameters() const { return parameters_; }
+
+ protected:
+  virtual void update(const std::vector<UpdateSpan>& spans, float lr, float gradient_scale) = 0;
+
+  std::vector<Parameter*> parameters_;  // the learned ones
+  int64_t steps_ = 0;                   // counted before update() is called: 1 in the first
+
+ private:
+  size_t slots_;
+  std::vector<UpdateSpan> spans_;
+};
+
+/// The optimizer of `options.type` over the learned ones among `parameters`.
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options,
+                                          const std::vector<Parameter*>& parameters);
+
+/// A span for a fused pass over `parameter`: weight, gradient, mask, first slots.
+UpdateSpan span_of(Parameter& parameter);
+
+}  // namespace espalier
