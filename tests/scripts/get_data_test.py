@@ -1,0 +1,261 @@
+"""scripts/get-data against a server on loopback that can cut, ignore ranges and serve the wrong bytes."""
+
+import hashlib
+import http.server
+import io
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import unittest
+
+SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "get-data"
+
+
+def md5(data):
+    return hashlib.md5(data).hexdigest()
+
+
+def tar(members):
+    """A .tar.gz of (name, bytes) files and ready-made TarInfo members."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, data in members:
+            info = name if isinstance(name, tarfile.TarInfo) else tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+class Server(http.server.ThreadingHTTPServer):
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.ranges, self.cut_after, self.failures, self.requests = {}, True, None, 0, []
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        server, wanted = self.server, self.headers.get("Range")
+        server.requests.append((self.path.lstrip("/"), wanted))
+        data = server.files.get(self.path.lstrip("/"))
+        if data is None:
+            return self.send_error(404)
+        if server.failures:
+            server.failures -= 1
+            return self.send_error(503)
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and server.ranges else None
+        if start is not None and start >= len(data):
+            return self.send_error(416)
+        self.send_response(200 if start is None else 206)
+        if start is not None:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        body = data[start or 0 :]
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body if server.cut_after is None else body[: server.cut_after])
+
+
+class GetData(unittest.TestCase):
+    def setUp(self):
+        self.server = Server()
+        top = pathlib.Path(tempfile.mkdtemp(prefix="espalier-get-data-"))
+        self.to = top / "data"
+        self.to.mkdir()
+        self.images = bytes(range(256)) * 2000
+        self.server.files["images.gz"] = self.images
+        self.manifest = {"digits": {"base": self.server.url, "folder": "digits", "files": {"images.gz": md5(self.images)}}}
+        self.addCleanup(shutil.rmtree, top)
+        self.addCleanup(self.server.server_close)
+        self.addCleanup(self.server.shutdown)
+
+    @property
+    def path(self):
+        return self.to / "digits" / "images.gz"
+
+    @property
+    def part(self):
+        return self.to / "digits" / "images.gz.part"
+
+    def archive(self, members):
+        data = tar(members)
+        self.server.files["set.tar.gz"] = data
+        self.manifest = {"set": {"base": self.server.url, "folder": "set", "files": {"set.tar.gz": md5(data)}}}
+
+    def run_script(self, *arguments, code=0):
+        manifest = self.to / "manifest.json"
+        manifest.write_text(json.dumps(self.manifest))
+        done = subprocess.run(
+            [sys.executable, SCRIPT, "--manifest", manifest, "--to", self.to, "--wait", "0", *(arguments or ["all"])],
+            capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+            env={**os.environ, "no_proxy": "127.0.0.1"},
+        )
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+        return done.stdout + done.stderr
+
+    def failure(self, *arguments):
+        """The one line that a failing run ends with."""
+        return self.run_script(*arguments, code=1).splitlines()[-1]
+
+    def test_whole_download(self):
+        self.assertIn("digits: complete", self.run_script())
+        self.assertEqual(self.path.read_bytes(), self.images)
+        self.assertFalse(self.part.exists())
+
+    def test_nothing_is_fetched_twice(self):
+        self.run_script()
+        self.assertIn("digits: already there", self.run_script())
+        self.assertEqual(len(self.server.requests), 1)
+
+    def test_a_file_gone_bad_is_fetched_again(self):
+        self.run_script()
+        self.path.write_bytes(b"x" + self.images[1:])
+        self.assertIn("wrong checksum", self.run_script())
+        self.assertEqual(self.path.read_bytes(), self.images)
+
+    def test_a_bad_file_stays_until_its_successor_is_whole(self):
+        self.path.parent.mkdir()
+        self.path.write_bytes(b"old")
+        self.server.files.clear()
+        self.failure()
+        self.assertEqual(self.path.read_bytes(), b"old")
+
+    def test_retries_and_resumes_after_a_cut(self):
+        self.server.cut_after = 200_000
+        self.run_script("all", "--retries", "1")
+        self.assertEqual(self.path.read_bytes(), self.images)
+        self.assertEqual([r for _, r in self.server.requests], [None, "bytes=200000-", "bytes=400000-"])
+
+    def test_the_next_run_resumes(self):
+        self.server.cut_after = 200_000
+        self.assertIn("run again to go on", self.failure("all", "--retries", "0"))
+        self.assertEqual(self.part.stat().st_size, 200_000)
+        self.server.cut_after = None
+        self.run_script("all", "--retries", "0")
+        self.assertEqual(self.path.read_bytes(), self.images)
+        self.assertEqual(self.server.requests[-1][1], "bytes=200000-")
+
+    def test_a_server_without_ranges_starts_again(self):
+        self.part.parent.mkdir()
+        self.part.write_bytes(self.images[:1000])
+        self.server.ranges = False
+        self.run_script()
+        self.assertEqual(self.path.read_bytes(), self.images)
+        self.assertEqual(len(self.server.requests), 1)
+
+    def test_a_whole_part_is_taken_as_it_is(self):
+        self.part.parent.mkdir()
+        self.part.write_bytes(self.images)
+        self.run_script()
+        self.assertEqual(self.path.read_bytes(), self.images)
+
+    def test_a_wrong_part_is_thrown_away(self):
+        self.part.parent.mkdir()
+        for wrong in (b"wrong", self.images + b"too long"):
+            self.part.write_bytes(wrong)
+            self.assertIn("from the start", self.run_script())
+            self.assertEqual(self.path.read_bytes(), self.images)
+            self.path.unlink()
+
+    def test_gives_up_on_a_server_that_never_recovers(self):
+        self.server.failures = 100
+        self.assertIn("HTTP 503", self.failure("all", "--retries", "2"))
+        self.assertEqual(len(self.server.requests), 3)
+
+    def test_waits_for_a_server_that_recovers(self):
+        self.server.failures = 2
+        self.run_script()
+        self.assertEqual(self.path.read_bytes(), self.images)
+
+    def test_wrong_checksum(self):
+        self.server.files["images.gz"] = b"something else"
+        self.assertRegex(self.failure(), rf"images.gz: MD5 is {md5(b'something else')}, expected {md5(self.images)}")
+        self.assertEqual(list((self.to / "digits").iterdir()), [])
+
+    def test_missing_on_the_server(self):
+        self.server.files.clear()
+        self.assertIn("images.gz: HTTP 404 Not Found", self.failure())
+        self.assertEqual(len(self.server.requests), 1)
+
+    def test_no_server(self):
+        self.assertRegex(self.failure("all", "--base", "http://127.0.0.1:9/", "--retries", "1"), "Connection refused")
+
+    def test_base_names_a_mirror(self):
+        self.manifest["digits"]["base"] = "http://127.0.0.1:9/"
+        self.run_script("digits", "--base", self.server.url.rstrip("/"))
+        self.assertEqual(self.path.read_bytes(), self.images)
+
+    def test_folder_that_cannot_be_written(self):
+        (self.to / "digits").write_text("a file stands in the way")
+        self.assertRegex(self.failure(), "get-data: .*digits")
+
+    def test_archive(self):
+        self.archive([("set/train.bin", b"abc"), ("set/more/test.bin", b"de")])
+        self.run_script()
+        self.assertEqual((self.to / "set/train.bin").read_bytes(), b"abc")
+        self.assertEqual((self.to / "set/more/test.bin").read_bytes(), b"de")
+        self.assertFalse((self.to / "set.tar.gz").exists())
+        self.assertIn("already there", self.run_script())
+        self.assertEqual(len(self.server.requests), 1)
+
+    def test_unpacked_file_gone_bad(self):
+        self.archive([("set/train.bin", b"abc"), ("set/test.bin", b"de")])
+        self.run_script()
+        (self.to / "set/train.bin").write_bytes(b"abX")
+        (self.to / "set/test.bin").unlink()
+        self.run_script()
+        self.assertEqual((self.to / "set/train.bin").read_bytes(), b"abc")
+        self.assertEqual((self.to / "set/test.bin").read_bytes(), b"de")
+
+    def test_archive_that_leaves_its_folder(self):
+        link = tarfile.TarInfo("set/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc"
+        for bad, message in (
+            ("../climbed", "lies outside of set/"),
+            ("set/../../climbed", "lies outside of set/"),
+            (str(self.to / "climbed"), "lies outside of set/"),
+            ("elsewhere/x", "lies outside of set/"),
+            (link, "neither file nor folder"),
+        ):
+            with self.subTest(member=bad):
+                self.archive([("set/train.bin", b"abc"), (bad, b"")])
+                self.assertIn(message, self.failure())
+                self.assertEqual(sorted(p.name for p in self.to.iterdir()), ["manifest.json", "set.tar.gz"])
+                self.assertEqual([p.name for p in self.to.parent.iterdir()], ["data"])
+                (self.to / "set.tar.gz").unlink()
+
+    def test_archive_that_is_none(self):
+        self.archive([])
+        self.server.files["set.tar.gz"] = b"no archive"
+        self.manifest["set"]["files"]["set.tar.gz"] = md5(b"no archive")
+        self.assertIn("set.tar.gz: no readable archive", self.failure())
+
+    def test_unknown_set(self):
+        self.assertIn("no data set is called 'mnits', known are digits", self.run_script("mnits", code=2))
+        self.assertEqual(self.server.requests, [])
+
+    def test_broken_manifest(self):
+        del self.manifest["digits"]["base"]
+        self.assertIn("a data set has no 'base'", self.failure())
+
+    def test_built_in_table_has_the_three_sets(self):
+        done = subprocess.run([sys.executable, SCRIPT, "nothing"], capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("known are mnist, cifar10, cifar100 and all", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
