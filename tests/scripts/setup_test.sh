@@ -1,0 +1,159 @@
+#!/usr/bin/env bash
+# scripts/setup in a world of fakes: PATH holds nothing else, so that no package of this machine is looked at or changed.
+set -euo pipefail
+setup=$(dirname "${BASH_SOURCE[0]}")/../../scripts/setup
+world=$(mktemp -d "${TMPDIR:-/tmp}/espalier-setup-XXXXXX")
+trap 'rm -rf "$world"' EXIT
+
+fake() { # fake NAME 'body'
+  printf '#!%s\n%s\n' "$BASH" "$2" >"$world/bin/$1"
+  chmod +x "$world/bin/$1"
+}
+
+# A machine with everything: uid 1000, no sudo. `installed` has a line "package state" for each package.
+fresh() {
+  rm -rf "${world:?}"/*
+  mkdir "$world/bin"
+  : >"$world/calls"
+  for tool in env sort head cat; do ln -s "$(command -v "$tool")" "$world/bin/$tool"; done
+  fake id 'echo 1000'
+  fake g++ 'echo "g++ (Debian 12.2.0-14+deb12u1) 12.2.0"'
+  fake cmake 'echo "cmake version 3.25.1"'
+  fake python3 'echo "Python 3.11.2"'
+  for tool in ninja pkg-config git; do fake "$tool" ''; done
+  for package in libdnnl-dev libhwy-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev zlib1g-dev \
+    liblzma-dev libstb-dev libgtest-dev libbenchmark-dev; do
+    echo "$package installed" >>"$world/installed"
+  done
+  fake dpkg-query "cat '$world/installed'; exit 1"
+  fake apt-get "echo \"apt-get \$* [\$DEBIAN_FRONTEND]\" >>'$world/calls'
+    [[ \$* != *install* ]] || for word; do echo \"\$word installed\"; done >>'$world/installed'"
+}
+
+lose() { # lose PACKAGE [state]
+  local kept
+  kept=$(grep -v "^$1 " "$world/installed")
+  printf '%s\n' "$kept" ${2:+"$1 $2"} >"$world/installed"
+}
+
+failures=0
+expect() { # expect 'what' condition...
+  local what=$1
+  shift
+  "$@" || { echo "FAILED: $name: $what"; cat "$world/output" "$world/calls"; failures=$((failures + 1)); }
+}
+says() { grep -qF -- "$1" "$world/output"; }
+calls() { [[ $(<"$world/calls") == "$1" ]]; }
+
+run() { # run EXIT_CODE
+  local code=0
+  PATH=$world/bin "$BASH" "$setup" >"$world/output" 2>&1 </dev/null || code=$?
+  expect "exit code is $code, expected $1" test "$code" = "$1"
+}
+
+# The one line to give to root, and nothing done.
+expect_only_the_line() {
+  expect "one apt-get line" test "$(grep -c apt-get "$world/output")" = 1
+  expect "the line" grep -qx "apt-get update && apt-get install -y --no-install-recommends $1" "$world/output"
+  expect "nothing is run" calls ""
+}
+
+name="everything there"
+fresh
+run 0
+expect "says so" says "everything is there"
+expect "nothing is run" calls ""
+
+name="missing, not root, no sudo"
+fresh
+lose libhwy-dev
+lose libgtest-dev
+run 1
+expect_only_the_line "libhwy-dev libgtest-dev"
+
+name="missing, not root, sudo asks for a password"
+fresh
+lose libhwy-dev
+fake sudo 'exit 1'
+run 1
+expect_only_the_line "libhwy-dev"
+
+name="missing tool"
+fresh
+rm "$world/bin/ninja"
+run 1
+expect_only_the_line "ninja-build"
+
+name="removed, its configuration left"
+fresh
+lose zlib1g-dev config-files
+run 1
+expect_only_the_line "zlib1g-dev"
+
+name="missing, root"
+fresh
+lose libfmt-dev
+fake id 'echo 0'
+run 0
+expect "says what it installs" says "installing libfmt-dev"
+options="-q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3"
+expect "installs" calls "apt-get $options update [noninteractive]
+apt-get $options install -y --no-install-recommends libfmt-dev [noninteractive]"
+
+name="missing, sudo without a password"
+fresh
+lose libfmt-dev
+fake sudo "[[ \$1 == -n ]] || exit 1; shift; [[ \$1 == true ]] && exit; echo sudo >>'$world/calls'; exec \"\$@\""
+run 0
+expect "installs through sudo" calls "sudo
+apt-get $options update [noninteractive]
+sudo
+apt-get $options install -y --no-install-recommends libfmt-dev [noninteractive]"
+
+name="lists that cannot be renewed"
+fresh
+lose libfmt-dev
+fake id 'echo 0'
+fake apt-get "[[ \$* != *update* ]] || exit 100; echo 'libfmt-dev installed' >>'$world/installed'"
+run 0
+expect "says so" says "could not all be renewed"
+
+name="installation fails"
+fresh
+lose libfmt-dev
+fake id 'echo 0'
+fake apt-get '[[ $* != *install* ]]'
+run 1
+expect "says so" says "setup: apt-get could not install libfmt-dev"
+
+name="installation that installs nothing"
+fresh
+lose libfmt-dev
+fake id 'echo 0'
+fake apt-get ''
+run 1
+expect "says so" says "setup: still missing after the installation: libfmt-dev"
+
+for old in "g++ (Ubuntu 11.4.0-1ubuntu1~22.04) 11.4.0" "cmake version 3.22.1" "cmake version 3.9"; do
+  name="old $old"
+  fresh
+  fake "${old%% *}" "echo '$old'"
+  run 1
+  expect "says so" says "setup: ${old%% *} ${old##* } is too old"
+done
+
+for new in "g++ (GCC) 14.1.0" "cmake version 4.0" "cmake version 3.100.2"; do
+  name="new $new"
+  fresh
+  fake "${new%% *}" "echo '$new'"
+  run 0
+done
+
+name="not Debian"
+fresh
+rm "$world/bin/apt-get"
+run 1
+expect "says so" says "this is not Debian or Ubuntu"
+for package in "g++ (>= 12)" libdnnl-dev; do expect "lists $package" says "$package"; done
+
+((failures == 0)) && echo "all as expected"
