@@ -1,8 +1,9 @@
 // Fuzzes the safetensors reader: whatever the bytes, it returns tensors or throws an Error. Each input is
-// read as a file, and again as a header whose length is told as it is, so that mutations get past the first
-// eight bytes.
+// read as a file, and again as header and data whose border is the last brace, so that mutations get past
+// the first eight bytes.
 #include <cstdint>
 #include <cstring>
+#include <string_view>
 #include <vector>
 
 #include "espalier/formats/safetensors.h"
@@ -30,8 +31,7 @@ void read(std::span<const std::byte> bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto bytes = std::as_bytes(std::span(data, size));
   read(bytes);
-  const uint64_t length =
-      std::find(std::reverse_iterator(data + size), std::reverse_iterator(data), '}').base() - data;
+  const uint64_t length = std::string_view(reinterpret_cast<const char*>(data), size).rfind('}') + 1;
   std::vector<std::byte> file(8 + size);
   std::memcpy(file.data(), &length, 8);
   if (size > 0) std::memcpy(file.data() + 8, data, size);
