@@ -20,6 +20,7 @@ function(espalier_library name)
   add_library(espalier_${name} STATIC ${sources})
   add_library(espalier::${name} ALIAS espalier_${name})
   set_target_properties(espalier_${name} PROPERTIES EXPORT_NAME ${name})
+  target_compile_features(espalier_${name} PUBLIC cxx_std_20)
   espalier_headers(espalier_${name} ${name})
   foreach(scope PUBLIC PRIVATE)
     foreach(dependency ${arg_${scope}})
@@ -32,12 +33,17 @@ function(espalier_library name)
   set_property(GLOBAL APPEND PROPERTY espalier_libraries ${name})
 endfunction()
 
-# espalier_version(TARGET): defines ESPALIER_VERSION and ESPALIER_COMMIT for the one file that reports them.
+# espalier_version(TARGET): defines ESPALIER_VERSION and ESPALIER_COMMIT for the one file that reports them. A new
+# commit configures anew, so that a run never names an old one.
 function(espalier_version target)
-  execute_process(COMMAND git rev-parse --short=12 HEAD WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
-                  OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
-  if(NOT commit)
-    set(commit unknown)
+  execute_process(COMMAND git rev-parse --short=12 HEAD --git-path logs/HEAD WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+                  OUTPUT_VARIABLE answer OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)
+  set(commit unknown)
+  if(NOT failed)
+    string(REPLACE "\n" ";" answer "${answer}")
+    list(POP_FRONT answer commit log)
+    cmake_path(ABSOLUTE_PATH log BASE_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${log})
   endif()
   set_property(SOURCE ${CMAKE_SOURCE_DIR}/train/version.cpp TARGET_DIRECTORY ${target} APPEND PROPERTY
                COMPILE_DEFINITIONS ESPALIER_VERSION="${PROJECT_VERSION}" ESPALIER_COMMIT="${commit}")

@@ -1,0 +1,25 @@
+# cmake --install: the program, the libraries with their headers, and the CMake package that find_package(espalier)
+# finds. Configs go to share/espalier/configs.
+include(CMakePackageConfigHelpers)
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/espalier)
+
+install(TARGETS espalier RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(DIRECTORY configs/ DESTINATION ${CMAKE_INSTALL_DATADIR}/espalier/configs FILES_MATCHING PATTERN "*.json")
+
+get_property(libraries GLOBAL PROPERTY espalier_libraries)
+foreach(library ${libraries})
+  install(TARGETS espalier_${library} EXPORT espalier ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  # By glob rather than by folder: data/ may also hold downloaded sets of many thousand files.
+  file(GLOB headers RELATIVE ${CMAKE_SOURCE_DIR} CONFIGURE_DEPENDS ${library}/*.h ${library}/models/*.h)
+  foreach(header ${headers})
+    cmake_path(GET header PARENT_PATH folder)
+    install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/espalier/${folder})
+  endforeach()
+endforeach()
+
+install(EXPORT espalier NAMESPACE espalier:: FILE espalierTargets.cmake DESTINATION ${package_dir})
+configure_package_config_file(cmake/espalierConfig.cmake.in ${CMAKE_BINARY_DIR}/espalierConfig.cmake
+                              INSTALL_DESTINATION ${package_dir})
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/espalierConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/espalierConfig.cmake ${CMAKE_BINARY_DIR}/espalierConfigVersion.cmake
+              cmake/Finddnnl.cmake DESTINATION ${package_dir})

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # scripts/setup in a world of fakes: PATH holds nothing else, so that no package of this machine is looked at or changed.
 set -euo pipefail
+unset DEBIAN_FRONTEND
 setup=$(dirname "${BASH_SOURCE[0]}")/../../scripts/setup
 world=$(mktemp -d "${TMPDIR:-/tmp}/espalier-setup-XXXXXX")
 trap 'rm -rf "$world"' EXIT
