@@ -268,8 +268,11 @@ std::string format_header(const SafetensorsHeader& header, const std::string& fi
 
 std::string shown(std::string_view name) {
   constexpr size_t most = 100;
-  const std::string text(name.substr(0, most));
-  return json(text).dump(-1, ' ', false, json::error_handler_t::replace) + (name.size() > most ? "..." : "");
+  const std::string cut(name.substr(0, most));
+  std::string quoted = json(cut).dump(-1, ' ', false, json::error_handler_t::replace);
+  quoted.front() = quoted.back() = '\'';
+  if (name.size() > most) quoted.insert(quoted.size() - 1, "...");
+  return quoted;
 }
 
 }  // namespace espalier

@@ -7,8 +7,8 @@
 #include <fstream>
 #include <thread>
 
-#include "formats/bad_input.h"
-#include "formats/temporary_folder.h"
+#include "support/bad_input.h"
+#include "support/temporary_folder.h"
 
 namespace espalier {
 namespace {

@@ -3,14 +3,15 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 
 #include "espalier/formats/atomic_file.h"
 #include "espalier/formats/safetensors_header.h"
-#include "formats/bad_input.h"
-#include "formats/temporary_folder.h"
+#include "support/bad_input.h"
+#include "support/temporary_folder.h"
 
 namespace espalier {
 namespace {
@@ -237,7 +238,7 @@ TEST(SafetensorsBadInput, CutOffAnywhereIsRefused) {
   write_file(folder / "short", whole.substr(0, whole.size() - 1));
   EXPECT_EQ(message_of([&] { read_safetensors(folder / "short"); }),
             (folder / "short").string() +
-                ": tensor \"u\": data_offsets [62, 65] reach beyond the file, which has 64 bytes of data: is "
+                ": tensor 'u': data_offsets [62, 65] reach beyond the file, which has 64 bytes of data: is "
                 "it cut off?");
 }
 
@@ -298,19 +299,18 @@ TEST(SafetensorsBadInput, HeaderIsNotJson) {
 
 TEST(SafetensorsBadInput, DepthIsRefusedAtOnce) {
   const std::string deep(1'000'000, '[');
-  EXPECT_EQ(refusal(file_of(R"({"t":)" + deep)), "f: tensor \"t\": is an array, expected an object");
+  EXPECT_EQ(refusal(file_of(R"({"t":)" + deep)), "f: tensor 't': is an array, expected an object");
   EXPECT_TRUE(contains(refusal(file_of(R"({"t":{"shape":)" + deep)), "shape holds an array"));
   std::string objects;
   for (int i = 0; i < 100'000; ++i) objects += R"({"t":)";
-  EXPECT_TRUE(
-      contains(refusal(file_of(objects)), "has a field \"t\", expected dtype, shape and data_offsets"));
+  EXPECT_TRUE(contains(refusal(file_of(objects)), "has a field 't', expected dtype, shape and data_offsets"));
 }
 
 TEST(SafetensorsBadInput, MissingMistypedAndUnknownFields) {
   const auto entry = [](const std::string& fields) {
     return refusal(file_of(R"({"t":{)" + fields + "}}", "\1"));
   };
-  EXPECT_TRUE(contains(entry(""), "tensor \"t\": has no dtype, expected dtype, shape and data_offsets"));
+  EXPECT_TRUE(contains(entry(""), "tensor 't': has no dtype, expected dtype, shape and data_offsets"));
   EXPECT_TRUE(contains(entry(R"("dtype":"U8","data_offsets":[0,1])"), "has no shape"));
   EXPECT_TRUE(contains(entry(R"("dtype":"U8","shape":[1])"), "has no data_offsets"));
   EXPECT_TRUE(contains(entry(R"("dtype":1)"), "dtype is a number, expected a string"));
@@ -327,31 +327,31 @@ TEST(SafetensorsBadInput, MissingMistypedAndUnknownFields) {
   EXPECT_TRUE(
       contains(entry(R"("dtype":"U8","shape":[1],"data_offsets":[0])"), "data_offsets has 1 numbers"));
   EXPECT_TRUE(
-      contains(entry(R"("dtypes":"U8")"), "has a field \"dtypes\", expected dtype, shape and data_offsets"));
-  EXPECT_TRUE(contains(refusal(file_of(R"({"t":5})")), "tensor \"t\": is a number, expected an object"));
+      contains(entry(R"("dtypes":"U8")"), "has a field 'dtypes', expected dtype, shape and data_offsets"));
+  EXPECT_TRUE(contains(refusal(file_of(R"({"t":5})")), "tensor 't': is a number, expected an object"));
   EXPECT_TRUE(contains(refusal(file_of(R"({"__metadata__":{"epoch":3}})")),
-                       "__metadata__: \"epoch\" is a number, expected a string"));
+                       "__metadata__: 'epoch' is a number, expected a string"));
   EXPECT_TRUE(
       contains(refusal(file_of(R"({"__metadata__":"x"})")), "__metadata__: is a string, expected an object"));
 }
 
 TEST(SafetensorsBadInput, RepeatedNames) {
   const std::string empty = R"({"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
-  EXPECT_EQ(refusal(file_of(R"({"t":)" + empty + R"(,"t":)" + empty + "}")), "f: the header has \"t\" twice");
+  EXPECT_EQ(refusal(file_of(R"({"t":)" + empty + R"(,"t":)" + empty + "}")), "f: the header has 't' twice");
   EXPECT_TRUE(
-      contains(refusal(file_of(R"({"__metadata__":{},"__metadata__":{}})")), "has \"__metadata__\" twice"));
+      contains(refusal(file_of(R"({"__metadata__":{},"__metadata__":{}})")), "has '__metadata__' twice"));
   EXPECT_TRUE(
-      contains(refusal(file_of(R"({"__metadata__":{"a":"1","a":"2"}})")), "__metadata__: has \"a\" twice"));
-  EXPECT_TRUE(contains(refusal(file_of(R"({"t":{"dtype":"U8","dtype":"U8"}})")),
-                       "tensor \"t\": has \"dtype\" twice"));
+      contains(refusal(file_of(R"({"__metadata__":{"a":"1","a":"2"}})")), "__metadata__: has 'a' twice"));
+  EXPECT_TRUE(
+      contains(refusal(file_of(R"({"t":{"dtype":"U8","dtype":"U8"}})")), "tensor 't': has 'dtype' twice"));
 }
 
 TEST(SafetensorsBadInput, DtypeAndAxes) {
   EXPECT_EQ(refusal(one("F8_E4M3", "[1]", "[0,1]", 1)),
-            "f: tensor \"t\": dtype \"F8_E4M3\" is not supported, expected I64, F64, F32, I32, BF16, F16, I8 "
+            "f: tensor 't': dtype 'F8_E4M3' is not supported, expected I64, F64, F32, I32, BF16, F16, I8 "
             "or U8");
-  EXPECT_TRUE(contains(refusal(one("f32", "[1]", "[0,4]", 4)), "dtype \"f32\" is not supported"));
-  EXPECT_EQ(refusal(one("U8", "[1,1,1,1,1,1]", "[0,1]", 1)), "f: tensor \"t\": shape has more than 5 axes");
+  EXPECT_TRUE(contains(refusal(one("f32", "[1]", "[0,4]", 4)), "dtype 'f32' is not supported"));
+  EXPECT_EQ(refusal(one("U8", "[1,1,1,1,1,1]", "[0,1]", 1)), "f: tensor 't': shape has more than 5 axes");
 }
 
 TEST(SafetensorsBadInput, ShapesThatCannotBe) {
@@ -371,7 +371,7 @@ TEST(SafetensorsBadInput, ShapesThatCannotBe) {
 
 TEST(SafetensorsBadInput, OffsetsThatDoNotFit) {
   EXPECT_EQ(refusal(one("F32", "[3,4]", "[0,40]", 40)),
-            "f: tensor \"t\": data_offsets [0, 40] hold 40 bytes, F32[3, 4] needs 48");
+            "f: tensor 't': data_offsets [0, 40] hold 40 bytes, F32[3, 4] needs 48");
   EXPECT_TRUE(contains(refusal(one("U8", "[]", "[0,0]", 0)), "hold 0 bytes, U8[] needs 1"));
   EXPECT_TRUE(contains(refusal(one("U8", "[1]", "[1,0]", 1)), "data_offsets [1, 0] end before they begin"));
   EXPECT_TRUE(contains(refusal(one("U8", "[1]", "[18446744073709551615,0]", 1)), "end before they begin"));
@@ -380,19 +380,19 @@ TEST(SafetensorsBadInput, OffsetsThatDoNotFit) {
   EXPECT_TRUE(contains(refusal(one("U8", "[1]", "[18446744073709551614,18446744073709551615]", 1)),
                        "reach beyond the file"));
   EXPECT_EQ(refusal(one("U8", "[1]", "[1,2]", 2)),
-            "f: tensor \"t\": begins at byte 1 of the data, where a hole was left; expected 0");
+            "f: tensor 't': begins at byte 1 of the data, where a hole was left; expected 0");
   EXPECT_EQ(refusal(one("U8", "[1]", "[0,1]", 3)), "f: has 2 bytes behind the last tensor");
   EXPECT_EQ(refusal(file_of("{}", "\1")), "f: has 1 bytes behind the last tensor");
   EXPECT_EQ(refusal(file_of(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},)"
                             R"("b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})",
                             "\1\2\3")),
-            "f: tensor \"b\": begins at byte 1 of the data, where another tensor lies; expected 2");
+            "f: tensor 'b': begins at byte 1 of the data, where another tensor lies; expected 2");
 }
 
 TEST(SafetensorsBadInput, NamesAreShownOnOneShortLine) {
   const std::string message =
       refusal(file_of(R"({"a\n\u001b[31m)" + std::string(1'000'000, 'x') + R"(":1})"));
-  EXPECT_TRUE(contains(message, R"(tensor "a\n\u001b[31mxxx)"));
+  EXPECT_TRUE(contains(message, R"(tensor 'a\n\u001b[31mxxx)"));
   EXPECT_LT(message.size(), 300u);
 }
 
@@ -406,10 +406,10 @@ TEST(SafetensorsWrite, WhatCannotBeWrittenIsRefusedBeforeTheDiskIsTouched) {
     return message_of([&] { write_safetensors(folder / "f", file); });
   };
   const Tensor t = Tensor::from<float>({1}, {1});
-  EXPECT_TRUE(contains(message({{{"a", t}, {"a", t}}, {}}), "f: cannot write: tensor \"a\" occurs twice"));
-  EXPECT_TRUE(contains(message({{{"a", t}, {"a", Tensor::from<uint8_t>({1}, {1})}}, {}}),
-                       "tensor \"a\" occurs twice"));
-  EXPECT_TRUE(contains(message({{{"a", Tensor()}}, {}}), "tensor \"a\" is undefined"));
+  EXPECT_TRUE(contains(message({{{"a", t}, {"a", t}}, {}}), "f: cannot write: tensor 'a' occurs twice"));
+  EXPECT_TRUE(
+      contains(message({{{"a", t}, {"a", Tensor::from<uint8_t>({1}, {1})}}, {}}), "tensor 'a' occurs twice"));
+  EXPECT_TRUE(contains(message({{{"a", Tensor()}}, {}}), "tensor 'a' is undefined"));
   EXPECT_TRUE(contains(message({{{"__metadata__", t}}, {}}), "has the name of the metadata"));
   EXPECT_TRUE(contains(message({{{"\xff", t}}, {}}), "is not UTF-8"));
   EXPECT_TRUE(contains(message({{}, {{"key", "\xff"}}}), "is not UTF-8"));

@@ -5,15 +5,15 @@
 
 #include <atomic>
 #include <filesystem>
+#include <iterator>
 #include <string>
-#include <vector>
 
 class TemporaryFolder {
  public:
   TemporaryFolder() {
     static std::atomic<int> number = 0;
     path_ = std::filesystem::temp_directory_path() /
-            ("espalier_formats_" + std::to_string(::getpid()) + "_" + std::to_string(number++));
+            ("espalier_test_" + std::to_string(::getpid()) + "_" + std::to_string(number++));
     std::filesystem::remove_all(path_);
     std::filesystem::create_directory(path_);
   }
