@@ -134,6 +134,9 @@ class Tape {
   void add(std::string_view op, const Attributes& attributes, const std::vector<Variable>& inputs,
            const Variable& output, const Channels& channels);
 
+  /// A value's numbers.
+  const Tensor& tensor(int value) const { return alive_[value]->value; }
+
   std::vector<TapeEntry> entries;
   std::vector<TapeValue> values;
 

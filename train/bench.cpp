@@ -1,0 +1,111 @@
+#include "espalier/train/bench.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "espalier/core/isa.h"
+#include "espalier/core/parallel.h"
+#include "espalier/core/random.h"
+#include "espalier/nn/network.h"
+#include "espalier/train/build.h"
+#include "espalier/train/trainer.h"
+
+namespace espalier {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+Batch random_batch(const BenchOptions& o) {
+  const Shape& image = o.model.input;
+  Batch batch{Tensor::empty({o.batch, image[0], image[1], image[2]}), Tensor::empty({o.batch}, DType::i32),
+              o.batch};
+  uint64_t i = 0;
+  for (float& value : batch.images.span<float>()) value = random_uniform(1, i++);
+  for (int32_t& label : batch.labels.span<int32_t>())
+    label = static_cast<int32_t>(random_below(2, i++, o.model.classes));
+  return batch;
+}
+
+int64_t peak_resident() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+}
+
+template <class Step>
+BenchResult measure(const BenchOptions& o, const char* mode, Module& model, const Step& step) {
+  BenchResult result{.model = o.model.type,
+                     .mode = mode,
+                     .batch = o.batch,
+                     .threads = threads(),
+                     .isa = isa_name(isa()),
+                     .macs = Network(model, o.model.input).totals.macs,
+                     .milliseconds = {}};
+  const auto seconds = [](Clock::duration d) { return std::chrono::duration<double>(d).count(); };
+  const auto repeat = [&](double limit, size_t least) {
+    result.milliseconds.clear();
+    for (const auto start = Clock::now();
+         seconds(Clock::now() - start) < limit || result.milliseconds.size() < least;) {
+      const auto before = Clock::now();
+      step();
+      result.milliseconds.push_back(1e3 * seconds(Clock::now() - before));
+    }
+  };
+  repeat(o.seconds / 10, 2);
+  repeat(o.seconds, 3);
+  std::sort(result.milliseconds.begin(), result.milliseconds.end());
+  result.peak_memory_bytes = peak_resident();
+  return result;
+}
+
+}  // namespace
+
+BenchResult bench_train(const BenchOptions& o) {
+  const auto model = make_model(o.model, 0);
+  TrainConfig config;
+  const bool adam = o.model.type == "mlp" || o.model.type.starts_with("lenet");
+  config.optimizer.type = adam ? "adam" : "sgd";
+  config.optimizer.lr = 1e-3;
+  if (!adam) config.optimizer.momentum = 0.9, config.optimizer.weight_decay = 5e-4;
+  const auto optimizer = make_optimizer(optimizer_options(config.optimizer), model->parameters());
+  Position position;
+  const std::string name = "bench";
+  TrainState state{.stage = name,
+                   .config = config,
+                   .model = *model,
+                   .optimizer = *optimizer,
+                   .position = position,
+                   .epoch_steps = 1,
+                   .total_steps = 1,
+                   .lr = config.optimizer.lr};
+  Trainer trainer(state, {});
+  const Batch batch = random_batch(o);
+  return measure(o, "train", *model, [&] { trainer.step(batch); });
+}
+
+BenchResult bench_infer(const BenchOptions& o, Module* given) {
+  const auto made = given ? nullptr : make_model(o.model, 0);
+  Module& model = given ? *given : *made;
+  model.set_training(false);
+  const NoGradient off;
+  const Variable images(random_batch(o).images);
+  return measure(o, "infer", model, [&] { model.forward(images); });
+}
+
+nlohmann::ordered_json to_json(const BenchResult& r) {
+  const double images = 1e3 * static_cast<double>(r.batch);
+  return {{"model", r.model},
+          {"mode", r.mode},
+          {"batch", r.batch},
+          {"threads", r.threads},
+          {"isa", r.isa},
+          {"precision", r.precision},
+          {"macs", r.macs},
+          {"images_per_second", {{"median", images / r.median_ms()}, {"best", images / r.best_ms()}}},
+          {"milliseconds", {{"median", r.median_ms()}, {"best", r.best_ms()}}},
+          {"peak_memory_bytes", r.peak_memory_bytes}};
+}
+
+}  // namespace espalier

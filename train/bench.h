@@ -1,0 +1,40 @@
+// Bench: how fast a model trains or infers here, on random data, with the trainer's own step.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "espalier/nn/models/models.h"
+#include "espalier/nn/module.h"
+
+namespace espalier {
+
+struct BenchOptions {
+  ModelOptions model;
+  int64_t batch = 64;
+  double seconds = 5;  ///< to measure for, after a warm-up of a tenth of it
+};
+
+struct BenchResult {
+  std::string model, mode;  ///< mode: train, infer
+  int64_t batch = 0, threads = 0;
+  std::string isa, precision = "f32";
+  int64_t macs = 0;                  ///< of one image's forward pass
+  std::vector<double> milliseconds;  ///< of each batch, sorted
+  int64_t peak_memory_bytes = 0;     ///< peak resident of this process
+
+  double median_ms() const { return milliseconds[milliseconds.size() / 2]; }
+  double best_ms() const { return milliseconds.front(); }
+};
+
+/// Steps of training: Adam for MLPs and LeNets, SGD with momentum 0.9 and weight decay 5e-4 for others.
+BenchResult bench_train(const BenchOptions& options);
+/// Forward passes in inference mode, of `model` where one is given, else of a new one.
+BenchResult bench_infer(const BenchOptions& options, Module* model = nullptr);
+
+/// The object that `bench --json` prints.
+nlohmann::ordered_json to_json(const BenchResult& result);
+
+}  // namespace espalier

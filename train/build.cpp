@@ -1,0 +1,118 @@
+#include "espalier/train/build.h"
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "espalier/core/random.h"
+#include "espalier/data/mnist.h"
+#include "espalier/data/synthetic.h"
+#include "espalier/formats/safetensors.h"
+#include "espalier/nn/state_dict.h"
+
+namespace espalier {
+namespace {
+
+// One stream of random numbers for each use of the config's seed; the model's parameters take streams from 0.
+enum Stream : uint64_t { shuffling = 1u << 30, holding_out, pruning };
+
+uint64_t stream(const Config& config, Stream use) {
+  return random_key(static_cast<uint64_t>(config.seed), use);
+}
+
+void check_fit(const ModelOptions& model, const Dataset& data) {
+  const Shape image{data.height(), data.width(), data.channels()};
+  if (model.input != image)
+    fail_usage("/model/input: found ", model.input, ", but images of ", data.name, " have shape ", image);
+  if (model.classes < data.classes())
+    fail_usage("/model/classes: found ", model.classes, ", but ", data.name, " has ", data.classes(),
+               " classes");
+}
+
+}  // namespace
+
+std::string data_root(const DataConfig& config, const std::optional<std::string>& given) {
+  if (given) return *given;
+  if (config.root) return *config.root;
+  if (const char* set = std::getenv("ESPALIER_DATA"); set && *set) return set;
+  return "data";
+}
+
+DataSplits build_data(const Config& config, const std::optional<std::string>& given_root) {
+  DataSplits data;
+  if (config.data.type == "synthetic")
+    data = draw_synthetic();
+  else
+    data = load_mnist(std::filesystem::path(data_root(config.data, given_root)) /
+                      config.data.path.value_or("mnist"));
+  check_fit(config.model, data.train);
+  hold_out(data, config.data.validation, stream(config, holding_out));
+  return data;
+}
+
+LoaderOptions loader_options(const Config& config, bool shuffle) {
+  LoaderOptions options{.batch = config.data.batch,
+                        .shuffle = shuffle && config.data.shuffle,
+                        .seed = stream(config, shuffling),
+                        .mean = {},
+                        .std = {}};
+  if (config.data.normalize) {
+    options.mean = config.data.normalize->mean;
+    options.std = config.data.normalize->std;
+  }
+  return options;
+}
+
+std::unique_ptr<Module> build_model(const Config& config) {
+  auto model = make_model(config.model, static_cast<uint64_t>(config.seed));
+  if (config.weights) load_state_dict(*model, read_safetensors(*config.weights).tensors, *config.weights);
+  return model;
+}
+
+OptimizerOptions optimizer_options(const OptimizerConfig& c) {
+  return {.type = c.type,
+          .lr = c.lr,
+          .momentum = c.momentum,
+          .nesterov = c.nesterov,
+          .weight_decay = c.weight_decay,
+          .beta1 = c.betas[0],
+          .beta2 = c.betas[1],
+          .eps = c.eps};
+}
+
+ScheduleOptions schedule_options(const ScheduleConfig& c) {
+  return {.type = c.type,
+          .step_size = c.step_size,
+          .gamma = c.gamma,
+          .milestones = c.milestones,
+          .max_lr = c.max_lr,
+          .pct_start = c.pct_start,
+          .warmup_steps = c.warmup_steps,
+          .min_lr = c.min_lr};
+}
+
+PruneOptions prune_options(const PruneConfig& c, uint64_t seed) {
+  const Cut cut = c.threshold  ? Cut{Cut::threshold, *c.threshold}
+                  : c.quantile ? Cut{Cut::quantile, *c.quantile}
+                               : Cut{Cut::sparsity, c.sparsity.value()};
+  return {.unit = unit_named(c.unit),
+          .criterion = criterion_named(c.criterion),
+          .scope = scope_named(c.scope),
+          .cut = cut,
+          .include = c.include,
+          .exclude = c.exclude,
+          .seed = random_key(seed, pruning)};
+}
+
+std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t seed, int64_t steps) {
+  if (!config.prune) return std::nullopt;
+  const PruneScheduleConfig when = config.prune->schedule.value_or(PruneScheduleConfig{});
+  const int64_t end = when.end.value_or(steps - 1);
+  if (std::max(when.begin, end) >= steps)
+    fail_usage("prune.schedule: acts at step ", std::max(when.begin, end), ", but the stage has steps 0 to ",
+               steps - 1);
+  return GradualPruner(
+      prune_options(*config.prune, seed),
+      {.kind = schedule_named(when.type), .begin = when.begin, .end = end, .every = when.every});
+}
+
+}  // namespace espalier

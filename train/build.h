@@ -1,0 +1,36 @@
+// From what a config says to the things it speaks of: data, model, optimizer, schedule, pruner.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "espalier/data/loader.h"
+#include "espalier/optim/optimizer.h"
+#include "espalier/optim/schedule.h"
+#include "espalier/prune/pruner.h"
+#include "espalier/train/config.h"
+
+namespace espalier {
+
+/// The folder that data sets are in: `given` (--data), else data.root, else ESPALIER_DATA, else data/: the
+/// first that is set.
+std::string data_root(const DataConfig& config, const std::optional<std::string>& given);
+
+/// Reads the config's data set and holds out its validation share. Error if it is missing or broken;
+/// UsageError unless the model takes images of its shape and has a class for each of its labels.
+DataSplits build_data(const Config& config, const std::optional<std::string>& given_root);
+
+/// How batches are put together under this config; only training data are ever shuffled.
+LoaderOptions loader_options(const Config& config, bool shuffle);
+
+/// The config's model, initialised from its seed, or from its weights file where it names one.
+std::unique_ptr<Module> build_model(const Config& config);
+
+OptimizerOptions optimizer_options(const OptimizerConfig& config);
+ScheduleOptions schedule_options(const ScheduleConfig& config);
+PruneOptions prune_options(const PruneConfig& config, uint64_t seed);
+/// The pruner of a train stage of `steps` steps, or nothing.
+std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t seed, int64_t steps);
+
+}  // namespace espalier

@@ -1,0 +1,49 @@
+// Callback: whatever happens around the training loop. Pruners, metrics, progress and checkpoints are
+// callbacks; they are called in the order they were given.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "espalier/optim/optimizer.h"
+#include "espalier/train/checkpoint.h"
+#include "espalier/train/config.h"
+#include "espalier/train/evaluate.h"
+
+namespace espalier {
+
+/// What callbacks see and may change.
+struct TrainState {
+  const std::string& stage;  ///< its name
+  const TrainConfig& config;
+  Module& model;
+  Optimizer& optimizer;
+  Position& position;
+  int64_t epoch_steps;       ///< steps of a whole epoch
+  int64_t total_steps;       ///< of the stage
+  double lr = 0;             ///< of this step
+  double loss = 0;           ///< of this batch
+  double epoch_seconds = 0;  ///< of this epoch, spent on steps and on waiting for data; not on callbacks
+  double wait_seconds = 0;   ///< of those, on waiting for data
+  std::optional<Evaluation> test = {}, validation = {};  ///< of the epoch that ends
+  bool stop = false;       ///< set by a callback: the stage ends with this epoch
+  std::string saved = {};  ///< where the last good checkpoint is, in words
+
+  int64_t epochs() const { return (total_steps + epoch_steps - 1) / epoch_steps; }
+};
+
+class Callback {
+ public:
+  virtual ~Callback() = default;
+  /// Also when a stage goes on after --resume.
+  virtual void on_stage_begin(TrainState&) {}
+  /// Gradients are there, the weights have not moved.
+  virtual void after_backward(TrainState&) {}
+  /// The weights have moved; position counts the step.
+  virtual void after_step(TrainState&) {}
+  /// The epoch's last step is done.
+  virtual void on_epoch_end(TrainState&) {}
+};
+
+}  // namespace espalier

@@ -1,0 +1,61 @@
+#include "espalier/train/callbacks.h"
+
+#include <fmt/format.h>
+
+#include "espalier/optim/ema.h"
+#include "espalier/train/interrupt.h"
+#include "espalier/train/table.h"
+
+namespace espalier {
+
+void PruneCallback::after_step(TrainState& s) {
+  const auto result = pruner_.step(s.model, s.position.step - 1);
+  if (!result) return;
+  const auto total = result->total();
+  console_.live(fmt::format("{}  step {}  pruned {} of {}", s.stage, s.position.step, grouped(total.pruned),
+                            grouped(total.units)));
+}
+
+void EvaluateCallback::on_epoch_end(TrainState& s) {
+  s.test.reset();
+  s.validation.reset();
+  const bool last = s.position.step >= s.total_steps;
+  if (!last && (s.position.epoch + 1) % s.config.eval_every != 0) return;
+  const AverageInPlace average(s.optimizer.parameters());
+  s.test = evaluate(s.model, test_);
+  if (!validation_) return;
+  s.validation = evaluate(s.model, *validation_);
+  judge(s);
+}
+
+void EvaluateCallback::judge(TrainState& s) {
+  Position& at = s.position;
+  const double least_gain = s.config.early_stop ? s.config.early_stop->min_delta : 0.0;
+  if (s.validation->accuracy > at.best_accuracy + least_gain) {
+    at.best_accuracy = s.validation->accuracy;
+    at.best_epoch = at.epoch + 1;
+    at.stale = 0;
+    save_best_();
+  } else if (++at.stale; s.config.early_stop && at.stale >= s.config.early_stop->patience) {
+    console_.line(fmt::format("{}  stops early: no better for {} evaluations than {:.2f} % in epoch {}",
+                              s.stage, at.stale, at.best_accuracy, at.best_epoch));
+    s.stop = true;
+  }
+}
+
+void SaveCallback::on_stage_begin(TrainState&) { last_ = std::chrono::steady_clock::now(); }
+
+void SaveCallback::after_step(TrainState& s) {
+  const auto now = std::chrono::steady_clock::now();
+  const bool epoch_over = s.position.batch == s.epoch_steps || s.position.step == s.total_steps;
+  const bool due = s.config.checkpoint_every > 0 &&
+                   std::chrono::duration<double>(now - last_).count() >= s.config.checkpoint_every;
+  if (!epoch_over && !due && !interrupt_signal()) return;
+  s.position.optimizer_steps = s.optimizer.steps();
+  save_();
+  s.saved = fmt::format("{} (step {})", place_, s.position.step);
+  last_ = now;
+  stop_if_interrupted();
+}
+
+}  // namespace espalier

@@ -1,0 +1,59 @@
+// The callbacks that shape a training stage: pruning while training, evaluation with the best epoch and early
+// stopping, checkpoints and interrupts.
+#pragma once
+
+#include <chrono>
+#include <functional>
+
+#include "espalier/prune/pruner.h"
+#include "espalier/train/callback.h"
+#include "espalier/train/console.h"
+
+namespace espalier {
+
+/// Prunes after each step on which the schedule acts.
+class PruneCallback : public Callback {
+ public:
+  PruneCallback(GradualPruner pruner, Console& console) : pruner_(std::move(pruner)), console_(console) {}
+  void after_step(TrainState& state) override;
+
+ private:
+  GradualPruner pruner_;
+  Console& console_;
+};
+
+/// Every eval_every epochs and in the last: accuracy on the test set and, where a share is held out, on that;
+/// there it keeps the best epoch (`save_best` is called) and, with early_stop, ends the stage after
+/// `patience` evaluations that were no better by min_delta. A moving average of weights is evaluated in their
+/// place.
+class EvaluateCallback : public Callback {
+ public:
+  EvaluateCallback(Loader& test, Loader* validation, std::function<void()> save_best, Console& console)
+      : test_(test), validation_(validation), save_best_(std::move(save_best)), console_(console) {}
+  void on_epoch_end(TrainState& state) override;
+
+ private:
+  void judge(TrainState& state);
+
+  Loader& test_;
+  Loader* validation_;
+  std::function<void()> save_best_;
+  Console& console_;
+};
+
+/// Calls `save` at each epoch's last step, every checkpoint_every seconds if that is set, and when a signal
+/// has come; then it throws Interrupted.
+class SaveCallback : public Callback {
+ public:
+  SaveCallback(std::function<void()> save, std::string place)
+      : save_(std::move(save)), place_(std::move(place)) {}
+  void on_stage_begin(TrainState& state) override;
+  void after_step(TrainState& state) override;
+
+ private:
+  std::function<void()> save_;
+  std::string place_;
+  std::chrono::steady_clock::time_point last_;
+};
+
+}  // namespace espalier

@@ -1,0 +1,141 @@
+#include "espalier/train/checkpoint.h"
+
+#include "espalier/formats/safetensors.h"
+#include "espalier/nn/network.h"
+#include "espalier/nn/state_dict.h"
+
+namespace espalier {
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Position, stage, epoch, batch, step, optimizer_steps, seconds,
+                                   train_seconds, trained_images, loss_sum, images, correct, best_accuracy,
+                                   best_epoch, stale, metrics_bytes)
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json position_json(const Position& position) {
+  nlohmann::json numbers = position;
+  Json json = numbers;
+  json["results"] = Json::array();
+  for (const StageResult& result : position.results) json["results"].push_back(to_json(result));
+  return json;
+}
+
+Position position_from(const Json& json, const std::string& source) {
+  Position position = nlohmann::json(json).get<Position>();
+  for (const Json& result : json.at("results")) position.results.push_back(stage_from_json(result, source));
+  return position;
+}
+
+TensorFile weights_file(Module& model, const Config& config) {
+  TensorFile file{.tensors = state_dict(model), .metadata = {}};
+  file.metadata["format"] = "pt";  // what PyTorch's own loaders look for
+  file.metadata["espalier.config"] = config_json(config).dump();
+  file.metadata["espalier.network"] = Network(model, config.model.input).describe().dump();
+  return file;
+}
+
+/// A parameter's extras and the prefix each is stored under.
+template <class Visit>
+void for_extras(Parameter& parameter, const Visit& visit) {
+  visit("mask/", parameter.mask);
+  visit("average/", parameter.average);
+  for (size_t i = 0; i < parameter.slots.size(); ++i)
+    visit("slot" + std::to_string(i) + "/", parameter.slots[i]);
+}
+
+bool is_extra(const std::string& name) { return name.find('/') != std::string::npos; }
+
+Tensor extra(const TensorFile& file, const std::string& name, const Parameter& parameter, DType dtype,
+             const std::string& source) {
+  const Tensor* found = file.find(name);
+  if (!found) return {};
+  ESP_CHECK(found->shape() == file_shape(parameter) && found->dtype() == dtype, source, ": '", name, "' is ",
+            dtype_name(found->dtype()), found->shape(), ", expected ", dtype_name(dtype),
+            file_shape(parameter));
+  return from_file_layout(parameter, *found);
+}
+
+const std::string& metadata(const TensorFile& file, const std::string& key, const std::string& source) {
+  const auto found = file.metadata.find(key);
+  ESP_CHECK(found != file.metadata.end(), source, ": has no '", key,
+            "' in its metadata: not a checkpoint or model of Espalier's (plain weights go into a config's "
+            "model.weights)");
+  return found->second;
+}
+
+}  // namespace
+
+void save_weights(const std::filesystem::path& path, Module& model, const Config& config) {
+  write_safetensors(path, weights_file(model, config));
+}
+
+void save_checkpoint(const std::filesystem::path& path, Module& model, const Config& config,
+                     const Position& position) {
+  TensorFile file = weights_file(model, config);
+  file.metadata["espalier.position"] = position_json(position).dump();
+  for (Parameter* parameter : model.parameters())
+    for_extras(*parameter, [&](const std::string& prefix, const Tensor& tensor) {
+      if (tensor.defined())
+        file.tensors.emplace_back(prefix + parameter->name, to_file_layout(*parameter, tensor));
+    });
+  write_safetensors(path, file);
+}
+
+CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
+  const std::string source = path.string();
+  const TensorFile file = read_safetensors(path);
+  CheckpointInfo info{parse_config(metadata(file, "espalier.config", source), source), std::nullopt};
+  if (const auto found = file.metadata.find("espalier.position"); found != file.metadata.end()) {
+    try {
+      info.position = position_from(Json::parse(found->second), source);
+    } catch (const nlohmann::json::exception& e) {
+      fail(source, ": its position cannot be read: ", e.what());
+    }
+  }
+  return info;
+}
+
+void load_checkpoint(const std::filesystem::path& path, Module& model) {
+  const std::string source = path.string();
+  const TensorFile file = read_safetensors(path);
+  struct Extras {
+    Tensor mask, average;
+    std::vector<Tensor> slots;
+  };
+  std::vector<Extras> extras;  // all is read and checked before anything is written
+  for (Parameter* parameter : model.parameters()) {
+    Extras e{extra(file, "mask/" + parameter->name, *parameter, DType::u8, source),
+             extra(file, "average/" + parameter->name, *parameter, DType::f32, source),
+             {}};
+    while (true) {
+      Tensor slot = extra(file, "slot" + std::to_string(e.slots.size()) + "/" + parameter->name, *parameter,
+                          DType::f32, source);
+      if (!slot.defined()) break;
+      e.slots.push_back(std::move(slot));
+    }
+    extras.push_back(std::move(e));
+  }
+  NamedTensors weights;
+  for (const auto& [name, tensor] : file.tensors)
+    if (!is_extra(name)) weights.emplace_back(name, tensor);
+  load_state_dict(model, weights, source);
+  size_t i = 0;
+  for (Parameter* parameter : model.parameters()) {
+    parameter->mask = std::move(extras[i].mask);
+    parameter->average = std::move(extras[i].average);
+    parameter->slots = std::move(extras[i].slots);
+    ++i;
+  }
+}
+
+std::unique_ptr<Module> open_checkpoint(const std::filesystem::path& path, Config* config) {
+  CheckpointInfo info = read_checkpoint_info(path);
+  auto model = make_model(info.config.model, static_cast<uint64_t>(info.config.seed));
+  load_checkpoint(path, *model);
+  if (config) *config = std::move(info.config);
+  return model;
+}
+
+}  // namespace espalier

@@ -1,0 +1,65 @@
+// Checkpoint: one safetensors file with everything a run needs to go on. Weights stand under PyTorch's names
+// and in its layout, as in any weights file; beside them "mask/NAME", "slot0/NAME", "slot1/NAME" and
+// "average/NAME". The metadata hold the config as resolved, the network's description (the tape of one
+// example pass) and, in a checkpoint, the position.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "espalier/nn/module.h"
+#include "espalier/train/config.h"
+#include "espalier/train/result.h"
+
+namespace espalier {
+
+/// Where a run is. All random numbers are functions of the seed and of this (core/random.h), so it is the
+/// random state too.
+struct Position {
+  int64_t stage = 0;  ///< that runs, from 0; the number of stages when the run is done
+  int64_t epoch = 0;  ///< of the stage, from 0
+  int64_t batch = 0;  ///< of the epoch: batches done
+  int64_t step = 0;   ///< of the stage: steps done
+  int64_t optimizer_steps = 0;
+  double seconds = 0;          ///< spent in the stage
+  double train_seconds = 0;    ///< of those, on steps and on waiting for their data
+  int64_t trained_images = 0;  ///< in that time
+
+  double loss_sum = 0;  ///< of this epoch's training: sum over images of the loss,
+  int64_t images = 0;   ///< images seen,
+  int64_t correct = 0;  ///< and how many were right
+
+  double best_accuracy = -1;  ///< on the validation set, per cent
+  int64_t best_epoch = 0;     ///< from 1
+  int64_t stale = 0;          ///< evaluations since
+
+  int64_t metrics_bytes = 0;  ///< of metrics.jsonl: what was written before this checkpoint
+  std::vector<StageResult> results;
+};
+
+/// What a file says of itself.
+struct CheckpointInfo {
+  Config config;
+  std::optional<Position> position;  ///< absent in a file of weights alone
+};
+
+/// Writes weights alone: what load_state_dict(strict=True) wants, with config and network in the metadata.
+void save_weights(const std::filesystem::path& file, Module& model, const Config& config);
+/// Writes everything, atomically.
+void save_checkpoint(const std::filesystem::path& file, Module& model, const Config& config,
+                     const Position& position);
+
+/// Reads config and position. Error if the file is no checkpoint or weights file of Espalier's.
+CheckpointInfo read_checkpoint_info(const std::filesystem::path& file);
+/// Puts weights, masks, slots and averages into `model`. Error if names or shapes do not fit it; then it is
+/// as it was.
+void load_checkpoint(const std::filesystem::path& file, Module& model);
+
+/// A model rebuilt from such a file, ready for inference or for going on.
+std::unique_ptr<Module> open_checkpoint(const std::filesystem::path& file, Config* config = nullptr);
+
+}  // namespace espalier

@@ -1,0 +1,66 @@
+#include "espalier/train/console.h"
+
+#include <fmt/format.h>
+#include <spdlog/logger.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <sstream>
+
+#include "espalier/core/error.h"
+
+namespace espalier {
+
+Console::Console(bool quiet) : quiet_(quiet), live_(!quiet && isatty(STDOUT_FILENO) == 1) {
+  const char* terminal = std::getenv("TERM");
+  if (terminal && std::string(terminal) == "dumb") live_ = false;
+}
+
+Console::~Console() { clear_live(); }
+
+void Console::log_to(const std::filesystem::path& file) {
+  try {
+    auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(file.string());
+    log_ = std::make_shared<spdlog::logger>("espalier", std::move(sink));
+    log_->set_pattern("%Y-%m-%d %H:%M:%S  %v");
+    log_->flush_on(spdlog::level::info);
+    log_->set_error_handler([file](const std::string& what) { fail(file.string(), ": ", what); });
+  } catch (const spdlog::spdlog_ex& e) {
+    fail(file.string(), ": cannot be written: ", e.what());
+  }
+}
+
+void Console::line(const std::string& text) {
+  clear_live();
+  std::istringstream lines(text);
+  for (std::string each; std::getline(lines, each);) {
+    if (!quiet_) fmt::print("{}\n", each);
+    if (log_) log_->info("{}", each);
+  }
+  if (!quiet_) std::fflush(stdout);
+}
+
+void Console::warn(const std::string& text) {
+  clear_live();
+  std::fflush(stdout);
+  fmt::print(stderr, "{}\n", text);
+  if (log_) log_->warn("{}", text);
+}
+
+void Console::live(const std::string& text) {
+  if (!live_) return;
+  fmt::print("\r\x1b[K{}", text);
+  std::fflush(stdout);
+  shown_ = true;
+}
+
+void Console::clear_live() {
+  if (!shown_) return;
+  fmt::print("\r\x1b[K");
+  std::fflush(stdout);
+  shown_ = false;
+}
+
+}  // namespace espalier

@@ -1,0 +1,24 @@
+// Evaluation: accuracy and loss on a data set, latency of one image, in inference mode.
+#pragma once
+
+#include <cstdint>
+
+#include "espalier/data/loader.h"
+#include "espalier/nn/module.h"
+
+namespace espalier {
+
+struct Evaluation {
+  double accuracy = 0;  ///< top-1, per cent
+  double top5 = 0;      ///< per cent
+  double loss = 0;      ///< mean cross-entropy, without smoothing
+};
+
+/// Over all of `loader`'s data set. Stops with Interrupted if a signal comes.
+Evaluation evaluate(Module& model, Loader& loader);
+
+/// Milliseconds for one image of `input` [H,W,C]: the median of some 100 runs, or of what fits in a third of
+/// a second.
+double latency_ms(Module& model, const Shape& input);
+
+}  // namespace espalier

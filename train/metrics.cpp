@@ -1,0 +1,57 @@
+#include "espalier/train/metrics.h"
+
+#include <unistd.h>
+
+#include "espalier/formats/file_descriptor.h"
+
+namespace espalier {
+
+MetricsFile::MetricsFile(std::filesystem::path file, int64_t keep) : path_(std::move(file)), bytes_(keep) {
+  file_.reset(std::fopen(path_.c_str(), keep ? "r+" : "w"));
+  if (!file_) fail_errno(path_, "cannot be written");
+  if (std::fseek(file_.get(), 0, SEEK_END) != 0) fail_errno(path_, "cannot be read");
+  ESP_CHECK(std::ftell(file_.get()) >= keep, path_.string(), ": is shorter than the ", keep,
+            " bytes its checkpoint speaks of");
+  if (ftruncate(fileno(file_.get()), keep) != 0) fail_errno(path_, "cannot be cut");
+  std::fseek(file_.get(), keep, SEEK_SET);
+}
+
+void MetricsFile::write(const nlohmann::ordered_json& row) {
+  const std::string line = row.dump() + "\n";
+  if (std::fwrite(line.data(), 1, line.size(), file_.get()) != line.size() || std::fflush(file_.get()) != 0)
+    fail_errno(path_, "cannot be written");
+  bytes_ += static_cast<int64_t>(line.size());
+}
+
+int64_t MetricsFile::sync() {
+  if (fsync(fileno(file_.get())) != 0) fail_errno(path_, "cannot be synced");
+  return bytes_;
+}
+
+void MetricsCallback::after_step(TrainState& s) {
+  if (s.position.step % s.config.log_every != 0) return;
+  const int64_t epoch = (s.position.step - 1) / s.epoch_steps + 1;
+  file_.write(
+      {{"stage", s.stage}, {"epoch", epoch}, {"step", s.position.step}, {"loss", s.loss}, {"lr", s.lr}});
+}
+
+void MetricsCallback::on_epoch_end(TrainState& s) {
+  if (!s.test) return;
+  const Position& at = s.position;
+  const double images = static_cast<double>(at.images);
+  nlohmann::ordered_json row{{"stage", s.stage},
+                             {"epoch", at.epoch + 1},
+                             {"step", at.step},
+                             {"accuracy", s.test->accuracy},
+                             {"top5", s.test->top5},
+                             {"test_loss", s.test->loss},
+                             {"train_loss", at.loss_sum / images},
+                             {"train_accuracy", 100.0 * static_cast<double>(at.correct) / images}};
+  if (s.validation) {
+    row["validation_accuracy"] = s.validation->accuracy;
+    row["validation_loss"] = s.validation->loss;
+  }
+  file_.write(row);
+}
+
+}  // namespace espalier

@@ -1,0 +1,61 @@
+#include "espalier/train/progress.h"
+
+#include <fmt/format.h>
+
+#include "espalier/train/table.h"
+
+namespace espalier {
+namespace {
+
+/// 75 as "1:15", 3675 as "1:01:15"
+std::string clock(double seconds) {
+  const auto s = static_cast<int64_t>(seconds + 0.5);
+  return s < 3600 ? fmt::format("{}:{:02}", s / 60, s % 60)
+                  : fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
+}
+
+std::string bar(double share) {
+  constexpr int width = 20;
+  const int full = static_cast<int>(share * width);
+  return std::string(static_cast<size_t>(full), '#') + std::string(static_cast<size_t>(width - full), '.');
+}
+
+}  // namespace
+
+void ProgressCallback::on_stage_begin(TrainState& s) { first_image_ = s.position.images; }
+
+void ProgressCallback::after_step(TrainState& s) {
+  if (!console_.is_live()) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - drawn_ < std::chrono::milliseconds(100)) return;
+  drawn_ = now;
+  const Position& at = s.position;
+  const double rate = static_cast<double>(at.images - first_image_) / s.epoch_seconds;
+  const double images = static_cast<double>(at.images);
+  const int64_t steps_here = std::min(s.epoch_steps, s.total_steps - at.epoch * s.epoch_steps);
+  const double left =
+      static_cast<double>(s.total_steps - at.step) * images / static_cast<double>(at.batch) / rate;
+  console_.live(fmt::format(
+      "{}  epoch {}/{}  [{}]  loss {:.4f}  train {:.2f} %  {} images/s  {} left", s.stage, at.epoch + 1,
+      s.epochs(), bar(static_cast<double>(at.batch) / static_cast<double>(steps_here)), at.loss_sum / images,
+      100.0 * static_cast<double>(at.correct) / images, grouped(static_cast<int64_t>(rate)), clock(left)));
+}
+
+void ProgressCallback::on_epoch_end(TrainState& s) {
+  const Position& at = s.position;
+  const double images = static_cast<double>(at.images);
+  std::string line =
+      fmt::format("{}  epoch {}/{}  loss {:.4f}  train {:.2f} %", s.stage, at.epoch + 1, s.epochs(),
+                  at.loss_sum / images, 100.0 * static_cast<double>(at.correct) / images);
+  if (s.validation) line += fmt::format("  validation {:.2f} %", s.validation->accuracy);
+  if (s.test) line += fmt::format("  test {:.2f} %", s.test->accuracy);
+  if (s.epoch_seconds > 0)
+    line += fmt::format(
+        "  {} images/s  data wait {:.1f} %",
+        grouped(static_cast<int64_t>((images - static_cast<double>(first_image_)) / s.epoch_seconds)),
+        100.0 * s.wait_seconds / s.epoch_seconds);
+  console_.line(line);
+  first_image_ = 0;
+}
+
+}  // namespace espalier

@@ -1,0 +1,52 @@
+// result.json: what a run came to, one entry a stage; and the table of it that a person sees at the end.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace espalier {
+
+/// The epoch of a train stage that did best on the validation set, and what its weights do on the test set.
+struct BestResult {
+  int64_t epoch = 0;  ///< from 1
+  double validation_accuracy = 0, accuracy = 0, top5 = 0, loss = 0;
+};
+
+/// Measured after the stage, on the test set.
+struct StageResult {
+  std::string name, kind;
+  double seconds = 0;
+  double images_per_second = 0;   ///< trained; 0 for other stages
+  double accuracy = 0, top5 = 0;  ///< per cent
+  double loss = 0;
+  int64_t parameters = 0, nonzeros = 0;
+  double sparsity = 0;    ///< share of zeros among the weights of convolutions and linear layers
+  int64_t macs = 0;       ///< of one image
+  int64_t bytes = 0;      ///< of its models/ file
+  double latency_ms = 0;  ///< batch 1, median
+  std::optional<BestResult> best;
+};
+
+struct RunResult {
+  std::string name;
+  int64_t seed = 0;
+  std::string device = "cpu";
+  int64_t threads = 0;
+  std::string version, commit;
+  std::vector<StageResult> stages;
+};
+
+nlohmann::ordered_json to_json(const StageResult& stage);
+nlohmann::ordered_json to_json(const RunResult& run);
+/// Error, naming `source`, if a field is missing or of another type.
+StageResult stage_from_json(const nlohmann::ordered_json& json, const std::string& source);
+RunResult run_from_json(const nlohmann::ordered_json& json, const std::string& source);
+
+/// The stages as rows: accuracy, parameters, non-zeros, sparsity, MACs, bytes, latency. With several runs,
+/// each row begins with its run's name.
+std::string result_table(const std::vector<RunResult>& runs);
+
+}  // namespace espalier

@@ -1,0 +1,283 @@
+#include "espalier/train/run.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <filesystem>
+
+#include "espalier/core/isa.h"
+#include "espalier/core/parallel.h"
+#include "espalier/formats/atomic_file.h"
+#include "espalier/nn/network.h"
+#include "espalier/optim/ema.h"
+#include "espalier/prune/mask.h"
+#include "espalier/prune/report.h"
+#include "espalier/train/build.h"
+#include "espalier/train/callbacks.h"
+#include "espalier/train/interrupt.h"
+#include "espalier/train/metrics.h"
+#include "espalier/train/progress.h"
+#include "espalier/train/run_folder.h"
+#include "espalier/train/table.h"
+#include "espalier/train/trainer.h"
+#include "espalier/train/version.h"
+
+namespace espalier {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+class Run {
+ public:
+  Run(const Config& config, const RunOptions& options, Console& console)
+      : config_(config),
+        console_(console),
+        folder_(options.output.value_or((std::filesystem::path("runs") / config.name).string())),
+        model_(build_model(config)),
+        data_(build_data(config, options.data)),
+        train_(data_.train, loader_options(config, true)),
+        test_(data_.test, test_options(data_.test)) {
+    if (data_.validation.size() > 0) validation_.emplace(data_.validation, test_options(data_.validation));
+    check_stages();
+    open_folder(options.resume);
+  }
+
+  RunResult go() {
+    const auto stages = static_cast<int64_t>(config_.stages.size());
+    while (position_.stage < stages) {
+      stop_if_interrupted();
+      run_stage(config_.stages[static_cast<size_t>(position_.stage)]);
+    }
+    RunResult result{.name = config_.name,
+                     .seed = config_.seed,
+                     .device = "cpu",
+                     .threads = threads(),
+                     .version = version(),
+                     .commit = commit(),
+                     .stages = position_.results};
+    write_file(folder_.result(), to_json(result).dump(2) + "\n");
+    console_.line("\n" + result_table({result}) + "\n" + folder_.path().string() +
+                  " holds the models, metrics and result.json");
+    return result;
+  }
+
+ private:
+  LoaderOptions test_options(const Dataset& data) const {
+    LoaderOptions options = loader_options(config_, false);
+    options.batch = std::min(options.batch, data.size());
+    return options;
+  }
+
+  int64_t total_steps(const TrainConfig& train) const {
+    return train.steps ? *train.steps : *train.epochs * train_.batches();
+  }
+
+  /// Whatever a later stage would stumble on is found now.
+  void check_stages() {
+    const auto check_pruning = [&](const PruneConfig& prune) {
+      prunable_weights(*model_, prune.include, prune.exclude);
+    };
+    for (size_t i = 0; i < config_.stages.size(); ++i) {
+      const StageConfig& stage = config_.stages[i];
+      try {
+        if (stage.prune) check_pruning(*stage.prune);
+        if (!stage.train) continue;
+        if (stage.train->prune) check_pruning(*stage.train->prune);
+        build_pruner(*stage.train, static_cast<uint64_t>(config_.seed), total_steps(*stage.train));
+      } catch (const Error& error) {
+        fail_usage("/stages/", i, " (", stage.name, "): ", error.what());
+      }
+    }
+  }
+
+  void open_folder(bool resume) {
+    const std::string place = folder_.path().string();
+    if (folder_.holds_run() && !resume)
+      fail_usage(place, ": holds a run already; --resume goes on with it, --output DIR writes elsewhere");
+    folder_.create();
+    if (resume && folder_.has_checkpoint()) {
+      restore();
+    } else {
+      folder_.clear();
+      write_file(folder_.config(), config_json(config_).dump(2) + "\n");
+    }
+    metrics_.emplace(folder_.metrics(), position_.metrics_bytes);
+    console_.log_to(folder_.log());
+    if (resume)
+      console_.line(resumed_ ? fmt::format("{}: goes on with stage {}, step {}", place, position_.stage + 1,
+                                           position_.step + 1)
+                             : place + ": has no checkpoint to go on from, so the run starts afresh");
+    console_.line(fmt::format("{}: {} with {} images to train on and {} to test, {} threads, {}",
+                              config_.name, config_.model.type, grouped(data_.train.size()),
+                              grouped(data_.test.size()), threads(), isa_name(isa())));
+  }
+
+  void restore() {
+    const CheckpointInfo saved = read_checkpoint_info(folder_.checkpoint());
+    const std::string file = folder_.checkpoint().string();
+    ESP_CHECK(saved.position, file, ": has no position to go on from: it holds weights alone");
+    const auto ours = nlohmann::json(config_json(config_)),
+               theirs = nlohmann::json(config_json(saved.config));
+    const auto change = nlohmann::json::diff(theirs, ours);
+    if (!change.empty())
+      fail_usage(folder_.path().string(), ": holds a run of another config, which differs at ",
+                 change[0].at("path").get<std::string>(), "; --output DIR writes elsewhere");
+    load_checkpoint(folder_.checkpoint(), *model_);
+    position_ = *saved.position;
+    resumed_ = true;
+  }
+
+  void save() {
+    position_.seconds = stage_seconds_ + since(stage_start_);
+    position_.metrics_bytes = metrics_->sync();
+    save_checkpoint(folder_.checkpoint(), *model_, config_, position_);
+  }
+
+  void run_stage(const StageConfig& stage) {
+    stage_start_ = Clock::now();
+    stage_seconds_ = position_.seconds;
+    StageResult result{.name = stage.name, .kind = stage_kind_name(stage.kind()), .best = {}};
+    if (stage.train) train(stage, *stage.train, result);
+    if (stage.prune) prune_now(stage, *stage.prune);
+    result.seconds = stage_seconds_ + since(stage_start_);
+    measure(stage, result);
+
+    const int64_t next = position_.stage + 1;
+    auto results = std::move(position_.results);
+    results.push_back(std::move(result));
+    for (Parameter* parameter : model_->parameters()) parameter->slots.clear();
+    position_ = Position{.stage = next, .results = std::move(results)};
+    stage_start_ = Clock::now();
+    stage_seconds_ = 0;
+    save();
+  }
+
+  void train(const StageConfig& stage, const TrainConfig& config, StageResult& result) {
+    const auto parameters = model_->parameters();
+    const auto optimizer = open_optimizer(config, parameters);
+    TrainState state{.stage = stage.name,
+                     .config = config,
+                     .model = *model_,
+                     .optimizer = *optimizer,
+                     .position = position_,
+                     .epoch_steps = train_.batches(),
+                     .total_steps = total_steps(config)};
+    ProgressCallback progress(console_);
+    MetricsCallback metrics(*metrics_);
+    SaveCallback saver([this] { save(); }, folder_.checkpoint().string());
+    EvaluateCallback evaluator(
+        test_, validation_ ? &*validation_ : nullptr,
+        [&] { save_weights(folder_.best_model(stage.name), *model_, config_); }, console_);
+    std::optional<PruneCallback> pruning;
+    if (auto pruner = build_pruner(config, static_cast<uint64_t>(config_.seed), state.total_steps))
+      pruning.emplace(std::move(*pruner), console_);
+
+    std::vector<Callback*> callbacks;
+    if (pruning) callbacks.push_back(&*pruning);
+    for (Callback* callback : std::initializer_list<Callback*>{&saver, &evaluator, &metrics, &progress})
+      callbacks.push_back(callback);
+    Trainer(state, callbacks).run(train_);
+
+    if (config.ema > 0) adopt_average(parameters);
+    if (config.prune) {
+      report_pruning();
+      if (config.prune->remove) remove_masks(*model_);
+    }
+    if (position_.train_seconds > 0)
+      result.images_per_second = static_cast<double>(position_.trained_images) / position_.train_seconds;
+    if (validation_) result.best = best_of(stage);
+  }
+
+  /// A fresh one, or the one that the checkpoint was written with.
+  std::unique_ptr<Optimizer> open_optimizer(const TrainConfig& config,
+                                            const std::vector<Parameter*>& parameters) {
+    const bool goes_on = position_.step > 0;
+    std::vector<std::vector<Tensor>> slots;
+    for (Parameter* parameter : parameters) slots.push_back(parameter->slots);
+    auto optimizer = make_optimizer(optimizer_options(config.optimizer), parameters);
+    if (goes_on) {
+      optimizer->set_steps(position_.optimizer_steps);
+      for (size_t i = 0; i < parameters.size(); ++i)
+        if (!slots[i].empty()) parameters[i]->slots = std::move(slots[i]);
+    } else if (config.ema > 0) {
+      start_average(parameters);
+    }
+    return optimizer;
+  }
+
+  /// What was evaluated is what goes on: the averages become the weights.
+  static void adopt_average(const std::vector<Parameter*>& parameters) {
+    for (Parameter* parameter : parameters)
+      if (parameter->average.defined()) parameter->value() = std::move(parameter->average);
+    drop_average(parameters);
+  }
+
+  std::optional<BestResult> best_of(const StageConfig& stage) {
+    if (position_.best_epoch == 0) return std::nullopt;
+    const auto best = open_checkpoint(folder_.best_model(stage.name));
+    const Evaluation e = evaluate(*best, test_);
+    return BestResult{position_.best_epoch, position_.best_accuracy, e.accuracy, e.top5, e.loss};
+  }
+
+  void prune_now(const StageConfig& stage, const PruneConfig& config) {
+    const auto pruned = prune(*model_, prune_options(config, static_cast<uint64_t>(config_.seed))).total();
+    console_.line(fmt::format("{}  {} of {} {}s pruned by {}", stage.name, grouped(pruned.pruned),
+                              grouped(pruned.units), config.unit, config.criterion));
+    report_pruning();
+    if (config.remove) remove_masks(*model_);
+  }
+
+  void report_pruning() {
+    const Network network(*model_, config_.model.input);
+    console_.line(sparsity_table(network.layers, network.totals));
+  }
+
+  void measure(const StageConfig& stage, StageResult& result) {
+    const Evaluation evaluation = evaluate(*model_, test_);
+    const NetworkTotals totals = Network(*model_, config_.model.input).totals;
+    const auto file = folder_.model(stage.name);
+    save_weights(file, *model_, config_);
+    result.accuracy = evaluation.accuracy;
+    result.top5 = evaluation.top5;
+    result.loss = evaluation.loss;
+    result.parameters = totals.parameters;
+    result.nonzeros = totals.nonzeros;
+    result.sparsity = totals.sparsity();
+    result.macs = totals.macs;
+    result.bytes = static_cast<int64_t>(std::filesystem::file_size(file));
+    result.latency_ms = latency_ms(*model_, config_.model.input);
+    if (stage.kind() != StageKind::train)
+      console_.line(fmt::format("{}  test {:.2f} %  loss {:.4f}", stage.name, result.accuracy, result.loss));
+  }
+
+  const Config& config_;
+  Console& console_;
+  RunFolder folder_;
+  std::unique_ptr<Module> model_;
+  DataSplits data_;
+  Loader train_, test_;
+  std::optional<Loader> validation_;
+  std::optional<MetricsFile> metrics_;
+  Position position_;
+  bool resumed_ = false;
+  Clock::time_point stage_start_;
+  double stage_seconds_ = 0;  // of earlier processes
+};
+
+}  // namespace
+
+RunResult run(const Config& config, const RunOptions& options, Console& console) {
+  Run run(config, options, console);
+  try {
+    return run.go();
+  } catch (const Interrupted&) {
+    const std::string place =
+        options.output ? *options.output : (std::filesystem::path("runs") / config.name).string();
+    console.warn("interrupted; the checkpoint is written: the same command with --resume goes on (" + place +
+                 ")");
+    throw;
+  }
+}
+
+}  // namespace espalier

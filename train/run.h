@@ -1,0 +1,26 @@
+// A run: the config's stages in order, into a folder.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "espalier/train/config.h"
+#include "espalier/train/console.h"
+#include "espalier/train/result.h"
+
+namespace espalier {
+
+struct RunOptions {
+  std::optional<std::string> output;  ///< the folder; absent: runs/NAME
+  std::optional<std::string> data;    ///< the data root; absent: see data_root (build.h)
+  bool resume = false;                ///< go on from the folder's checkpoint, or start afresh if it has none
+};
+
+/// Trains, prunes and evaluates as the config says; ends with the table of stages on the console and
+/// result.json in the folder. Everything that can be wrong with config, data, model and folder is found
+/// before the first step. UsageError if the folder holds a run and `resume` is off, or a run of another
+/// config and it is on. Interrupted if a signal came: then the checkpoint is written, and the console has
+/// said how to go on.
+RunResult run(const Config& config, const RunOptions& options, Console& console);
+
+}  // namespace espalier

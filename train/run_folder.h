@@ -1,0 +1,37 @@
+// The folder a run writes: config.json, log.txt, metrics.jsonl, checkpoint.safetensors,
+// models/STAGE.safetensors, result.json.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace espalier {
+
+class RunFolder {
+ public:
+  explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path config() const { return path_ / "config.json"; }
+  std::filesystem::path log() const { return path_ / "log.txt"; }
+  std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
+  std::filesystem::path checkpoint() const { return path_ / "checkpoint.safetensors"; }
+  std::filesystem::path result() const { return path_ / "result.json"; }
+  std::filesystem::path model(const std::string& stage) const {
+    return path_ / "models" / (stage + ".safetensors");
+  }
+  std::filesystem::path best_model(const std::string& stage) const { return model(stage + ".best"); }
+
+  /// True if a run has written here.
+  bool holds_run() const;
+  bool has_checkpoint() const;
+  /// Makes the folder and models/ in it. UsageError if that cannot be done, or something else has that name.
+  void create() const;
+  /// Removes what an earlier run left, but not the folder: a run starts afresh.
+  void clear() const;
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace espalier
