@@ -1,0 +1,86 @@
+// Normalisation is folded into one factor and one offset a channel, which the kernel that gathers a batch
+// applies.
+#include "espalier/data/loader.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "espalier/core/kernels.h"
+#include "espalier/core/random.h"
+
+namespace espalier {
+namespace {
+
+constexpr uint64_t shuffle_stream = 0x73687566666C65;  // "shuffle"
+
+/// One number a channel, or `otherwise` for all channels where none are given.
+std::vector<double> per_channel(const std::vector<double>& given, double otherwise, const Dataset& dataset,
+                                const char* field) {
+  const auto channels = static_cast<size_t>(dataset.channels());
+  if (given.empty()) return std::vector<double>(channels, otherwise);
+  if (given.size() != channels)
+    fail_usage("data.normalize.", field, ": ", given.size(), " numbers, but ", dataset.name, " has ",
+               channels, channels == 1 ? " channel" : " channels");
+  for (double value : given)
+    if (!std::isfinite(value))
+      fail_usage("data.normalize.", field, ": found ", value, ", expected a finite number");
+  return given;
+}
+
+}  // namespace
+
+Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
+    : dataset_(dataset),
+      batch_(options.batch),
+      shuffle_(options.shuffle),
+      key_(random_key(options.seed, shuffle_stream)),
+      order_(static_cast<size_t>(dataset.size())) {
+  ESP_CHECK(dataset.images.defined() && dataset.images.shape()[0] == dataset.size() &&
+                dataset.images.elements() > 0,
+            dataset.name, ": ", dataset.size(), " labels for images ", dataset.images.shape());
+  if (batch_ < 1) fail_usage("data.batch: found ", batch_, ", expected 1 or more");
+  if (batch_ > dataset.size())
+    fail_usage("data.batch: found ", batch_, ", but ", dataset.name, " has only ", dataset.size(), " images");
+
+  const auto mean = per_channel(options.mean, 0.0, dataset, "mean"),
+             std = per_channel(options.std, 1.0, dataset, "std");
+  for (size_t c = 0; c < mean.size(); ++c) {
+    if (!(std[c] > 0)) fail_usage("data.normalize.std: found ", std[c], ", expected a number above 0");
+    scale_.push_back(static_cast<float>(1.0 / (255.0 * std[c])));
+    shift_.push_back(static_cast<float>(-mean[c] / std[c]));
+  }
+  std::iota(order_.begin(), order_.end(), int64_t{0});
+  start_epoch(0);
+}
+
+int64_t Loader::batches() const { return (dataset_.size() + batch_ - 1) / batch_; }
+
+void Loader::start_epoch(int64_t epoch) {
+  if (shuffle_) order_ = random_permutation(random_key(key_, static_cast<uint64_t>(epoch)), dataset_.size());
+  next_ = 0;
+}
+
+void Loader::seek(int64_t index) {
+  ESP_CHECK(index >= 0 && index <= batches(), "loader: no batch ", index, ", an epoch of ", dataset_.name,
+            " has ", batches());
+  next_ = index;
+}
+
+bool Loader::next(Batch& batch) {
+  batch = {};  // first, so that its memory, still in the cache, is what this batch gets
+  if (next_ == batches()) return false;
+  const int64_t* rows = order_.data() + next_ * batch_;
+  const Shape& shape = dataset_.images.shape();
+  batch.size = std::min(batch_, dataset_.size() - next_ * batch_);
+  batch.images = Tensor::empty(shape.with(0, batch.size));
+  batch.labels = Tensor::empty({batch.size}, DType::i32);
+  ESP_RUN(Device::cpu, gather_images(batch.images.f32(), dataset_.images.data<uint8_t>(), rows, batch.size,
+                                     shape[1] * shape[2], shape[3], scale_.data(), shift_.data()));
+  auto* labels = batch.labels.data<int32_t>();
+  for (int64_t i = 0; i < batch.size; ++i) labels[i] = dataset_.labels[rows[i]];
+  ++next_;
+  return true;
+}
+
+}  // namespace espalier

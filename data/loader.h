@@ -1,0 +1,52 @@
+// Loader: a data set in batches, shuffled anew each epoch. Which images are in which batch depends on seed,
+// epoch and batch number alone, so (epoch, batch number) is all there is to save.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "espalier/data/dataset.h"
+
+namespace espalier {
+
+struct LoaderOptions {
+  int64_t batch = 64;
+  bool shuffle = true;  ///< else the order of the data set
+  uint64_t seed = 0;
+  std::vector<double> mean = {}, std = {};  ///< [C] each, on pixels in 0..1; both empty: pixels stay in 0..1
+};
+
+struct Batch {
+  Tensor images;     ///< f32 [n,H,W,C]: (pixel / 255 - mean) / std
+  Tensor labels;     ///< i32 [n]
+  int64_t size = 0;  ///< n: LoaderOptions::batch, or what is left for an epoch's last
+};
+
+class Loader {
+ public:
+  /// `dataset` must outlive the loader. UsageError for a batch that is under 1 or larger than the data set,
+  /// for mean or std that are not one finite number a channel, or a std that is not above 0. Starts at epoch
+  /// 0, batch 0.
+  Loader(const Dataset& dataset, const LoaderOptions& options);
+  Loader(Dataset&& dataset, const LoaderOptions& options) = delete;
+
+  /// Batches in an epoch; the last may be short.
+  int64_t batches() const;
+  /// Draws this epoch's order and goes to its first batch.
+  void start_epoch(int64_t epoch);
+  /// Goes to batch `index` of this epoch, 0 .. batches(), without reading those before.
+  void seek(int64_t index);
+  /// Reads the next batch, in memory that the last one handed back; false at the end of the epoch.
+  bool next(Batch& batch);
+
+ private:
+  const Dataset& dataset_;
+  const int64_t batch_;
+  const bool shuffle_;
+  const uint64_t key_;
+  std::vector<float> scale_, shift_;  // [C]: pixel * scale + shift
+  std::vector<int64_t> order_;        // [N]
+  int64_t next_ = 0;                  // index of the batch that next() reads
+};
+
+}  // namespace espalier
