@@ -1,5 +1,6 @@
 // Linear layers: three matrix products by oneDNN, which reaches the processor's peak (408 of 413 GFLOP/s at
 // batch 64, 784 to 256, two Zen 5 cores; PyTorch's MKL reaches 185 there).
+#include "espalier/core/cpu/gemv.h"
 #include "espalier/core/cpu/onednn.h"
 #include "espalier/core/cpu/plan_cache.h"
 #include "espalier/core/kernels.h"
@@ -51,10 +52,11 @@ Primitive& backward_weights_plan(const LinearShape& s, bool accumulate) {
 }  // namespace
 
 size_t linear_forward_scratch(const LinearShape& s, bool bias) {
-  return forward_plan(s, bias).scratch_bytes();
+  return s.n <= gemv_rows ? 0 : forward_plan(s, bias).scratch_bytes();
 }
 void linear_forward(float* y, const float* x, const float* w, const float* b, const LinearShape& s,
                     void* scratch) {
+  if (s.n <= gemv_rows) return gemv(y, x, w, b, s);
   if (b)
     forward_plan(s, true).run({y, x, w, b}, scratch);
   else
