@@ -1,0 +1,407 @@
+// The declarations: each field of the config once. Relations between fields stand behind the fields of their
+// object.
+#include "espalier/train/config.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+
+#include "espalier/formats/input_file.h"
+#include "espalier/prune/criterion.h"
+#include "espalier/prune/schedule.h"
+#include "espalier/prune/select.h"
+#include "espalier/prune/unit.h"
+#include "espalier/train/json_text.h"
+#include "espalier/train/overrides.h"
+#include "espalier/train/schema.h"
+
+namespace espalier {
+namespace {
+
+using namespace schema;
+
+const Range share = {.from = 0, .to = 1};
+const Range share_below_1 = {.from = 0, .below = 1};
+const Range not_negative = {.from = 0};
+const Range positive = {.above = 0};
+
+// --- model ---
+
+Type<Shape> image_shape() {
+  const auto sizes = list_of(whole(1, 65536), {3, 3});
+  return {sizes,
+          [=](const Json& json, const Place& at) {
+            return Shape(std::span<const int64_t>(sizes.read(json, at)));
+          },
+          [](const Shape& shape) {
+            return Json(std::vector<int64_t>(shape.sizes().begin(), shape.sizes().end()));
+          }};
+}
+
+const ModelInfo* find_model(const std::string& name) {
+  const auto& models = model_catalogue();
+  const auto found =
+      std::find_if(models.begin(), models.end(), [&](const ModelInfo& info) { return info.name == name; });
+  return found == models.end() ? nullptr : &*found;
+}
+
+Names model_names() {
+  Names names;
+  for (const ModelInfo& info : model_catalogue()) names.push_back(info.name);
+  return names;
+}
+
+void catalogue_defaults(ModelConfig& model) {
+  const ModelInfo* info = find_model(model.type);
+  if (!info) return;
+  model.input = info->input;
+  model.classes = info->classes;
+}
+
+Type<ModelConfig> model_type() {
+  return object<ModelConfig>(
+      {field("type", &ModelConfig::type,
+             one_of(model_names(),
+                    {"vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet20", "resnet32", "resnet34",
+                     "resnet44", "resnet50", "resnet56", "resnet101", "resnet110", "resnet152"}),
+             "see `espalier help models`")
+           .required(),
+       field("input", &ModelConfig::input, image_shape(), "height, width and channels of an image"),
+       field("classes", &ModelConfig::classes, whole(1, 1'000'000), "outputs of the last layer"),
+       field("hidden", &ModelConfig::hidden, list_of(whole(1, 1'000'000), {0, 100}),
+             "widths of the hidden layers")
+           .only_for({"mlp"}),
+       field("width", &ModelConfig::width, number({.above = 0, .to = 1000}), "factor on every hidden width"),
+       field("activation", &ModelConfig::activation, one_of({"relu", "gelu"}), "between layers"),
+       field("pool", &ModelConfig::pool, one_of({"max", "average"}), "how images are made smaller")
+           .only_for({"lenet5"}),
+       field("weights", &ModelConfig::weights, text(),
+             "a safetensors file to start from, relative to the working directory")},
+      {.later = {"stem", "batch_norm"}, .defaults = catalogue_defaults});
+}
+
+// --- data ---
+
+Type<NormalizeConfig> normalize_type() {
+  const Length channels = {.from = 1, .to = 65536};
+  return object<NormalizeConfig>(
+      {field("mean", &NormalizeConfig::mean, list_of(number({}), channels), "subtracted, a value per channel")
+           .required(),
+       field("std", &NormalizeConfig::std, list_of(number(positive), channels),
+             "divided by, a value per channel")
+           .required()},
+      {.check = [](const NormalizeConfig& n, const Place& at) {
+        if (n.std.size() != n.mean.size()) {
+          (at / "std")
+              .fail("found ", n.std.size(), " values, expected as many as in 'mean': ", n.mean.size());
+        }
+      }});
+}
+
+Type<DataConfig> data_type() {
+  return object<DataConfig>(
+      {field("type", &DataConfig::type,
+             one_of({"mnist", "synthetic"}, {"cifar10", "cifar100", "image_folder"}),
+             "the data set; `espalier help data` says how to get it")
+           .required(),
+       field("root", &DataConfig::root, text(),
+             "folder of data sets; without it, that of --data, of ESPALIER_DATA, or data")
+           .only_for({"mnist"}),
+       field("path", &DataConfig::path, text(), "folder of this one, relative to the root; without it, mnist")
+           .only_for({"mnist"}),
+       field("batch", &DataConfig::batch, whole(1), "images in a step"),
+       field("shuffle", &DataConfig::shuffle, boolean(), "a new order each epoch, drawn from the seed"),
+       field("normalize", &DataConfig::normalize, normalize_type(),
+             "on pixels in 0..1; without it, pixels stay in 0..1"),
+       field("validation", &DataConfig::validation, number(share_below_1),
+             "share of the training images that is held out")},
+      {.later = {"augment", "labels", "remap"}});
+}
+
+// --- stages: prune ---
+
+Type<PruneScheduleConfig> prune_schedule_type() {
+  const Names gradual = {"linear", "cubic"};
+  return object<PruneScheduleConfig>(
+      {field("type", &PruneScheduleConfig::type, one_of(schedule_names(), {"exponential"}),
+             "how sparsity grows")
+           .required(),
+       field("begin", &PruneScheduleConfig::begin, whole(0), "the step it first acts behind, from 0"),
+       field("end", &PruneScheduleConfig::end, whole(1),
+             "the step it last acts behind; without it, the stage's last")
+           .only_for(gradual),
+       field("every", &PruneScheduleConfig::every, whole(1), "steps between").only_for(gradual)},
+      {.check = [](const PruneScheduleConfig& s, const Place& at) {
+        if (s.end && *s.end <= s.begin)
+          (at / "end").fail("found ", *s.end, ", expected more than begin: ", s.begin);
+      }});
+}
+
+Type<PruneConfig> prune_type() {
+  return object<PruneConfig>(
+      {field("unit", &PruneConfig::unit,
+             one_of(unit_names(), {"2:4", "block", "kernel", "column", "channel", "layer"}),
+             "what lives or dies together; a row is a filter of a convolution or a row of a linear layer"),
+       field("criterion", &PruneConfig::criterion,
+             one_of(criterion_names(),
+                    {"lamp", "bn_scale", "fpgm", "taylor", "obd", "group_norm", "gradient", "snip", "grasp",
+                     "synflow", "movement", "wanda", "sparsegpt", "woodfisher"}),
+             "score of a unit; the lowest go (`espalier help criteria`)"),
+       field("scope", &PruneConfig::scope, one_of(scope_names(), {"isomorphic", "uniform", "erk"}),
+             "which units are ranked against each other"),
+       field("sparsity", &PruneConfig::sparsity, number(share), "share of the units that goes"),
+       field("threshold", &PruneConfig::threshold, number(not_negative), "what scores below it goes"),
+       field("quantile", &PruneConfig::quantile, number(share),
+             "what scores below this quantile of the scores goes"),
+       field("include", &PruneConfig::include, list_of(text()),
+             "layers, or beginnings of their names; empty: all"),
+       field("exclude", &PruneConfig::exclude, list_of(text()),
+             "layers, or beginnings of their names, to leave out"),
+       field("schedule", &PruneConfig::schedule, prune_schedule_type(),
+             "when it acts, in steps; inside `train` alone"),
+       field("remove", &PruneConfig::remove, boolean(),
+             "at the stage's end, let go of the masks: zeros stay, and later training may change them")},
+      {.exactly_one = {{"sparsity", "threshold", "quantile"}},
+       .later = {"speedup", "macs", "parameters", "ratio", "bytes", "latency_ms", "round_to"},
+       .check = [](const PruneConfig& p, const Place& at) {
+         if (p.schedule && p.schedule->type != "one_shot" && !p.sparsity) {
+           (at / "schedule" / "type")
+               .fail("found \"", p.schedule->type,
+                     "\", which needs 'sparsity'; 'threshold' and 'quantile' go with one_shot alone");
+         }
+       }});
+}
+
+// --- stages: train ---
+
+Field<OptimizerConfig> betas() {
+  const auto type = list_of(number(share_below_1), {2, 2});
+  return Field<OptimizerConfig>(
+             "betas", "decay of the means of the gradient and of its square", type,
+             [=](const Json& json, const Place& at, OptimizerConfig& o) {
+               const std::vector<double> values = type.read(json, at);
+               o.beta1 = values[0];
+               o.beta2 = values[1];
+             },
+             [](const OptimizerConfig& o) {
+               return Json::array({o.beta1, o.beta2});
+             })
+      .only_for({"adam", "adamw"});
+}
+
+Type<OptimizerConfig> optimizer_type() {
+  return object<OptimizerConfig>(
+      {field("type", &OptimizerConfig::type, one_of({"sgd", "adam", "adamw"}),
+             "PyTorch's optimizer of that name")
+           .required(),
+       field("lr", &OptimizerConfig::lr, number(positive), "learning rate").required(),
+       field("momentum", &OptimizerConfig::momentum, number(share_below_1),
+             "share of the last step that is kept")
+           .only_for({"sgd"}),
+       field("nesterov", &OptimizerConfig::nesterov, boolean(), "look ahead by the momentum")
+           .only_for({"sgd"}),
+       field("weight_decay", &OptimizerConfig::weight_decay, number(not_negative),
+             "pull towards 0; adamw's is apart from the gradient"),
+       betas(),
+       field("eps", &OptimizerConfig::eps, number(positive), "added to the denominator")
+           .only_for({"adam", "adamw"}),
+       field("clip_norm", &OptimizerConfig::clip_norm, number(not_negative),
+             "largest norm of the gradient of all weights together; 0: any")},
+      {.defaults =
+           [](OptimizerConfig& o) {
+             if (o.type == "adamw") o.weight_decay = 0.01;
+           },
+       .check =
+           [](const OptimizerConfig& o, const Place& at) {
+             if (o.nesterov && o.momentum == 0)
+               (at / "nesterov").fail("found true, which needs a momentum above 0");
+           }});
+}
+
+Type<ScheduleOptions> schedule_type() {
+  return object<ScheduleOptions>(
+      {field("type", &ScheduleOptions::type, one_of(learning_rate_schedules()),
+             "how the learning rate changes")
+           .required(),
+       field("step_size", &ScheduleOptions::step_size, whole(1), "epochs between drops")
+           .required()
+           .only_for({"step"}),
+       field("milestones", &ScheduleOptions::milestones, list_of(whole(1), {.from = 1}),
+             "epochs of the drops")
+           .required()
+           .only_for({"multistep"}),
+       field("gamma", &ScheduleOptions::gamma, number(positive), "factor of a drop")
+           .only_for({"step", "multistep"}),
+       field("min_lr", &ScheduleOptions::min_lr, number(not_negative), "where it ends").only_for({"cosine"}),
+       field("max_lr", &ScheduleOptions::max_lr, number(not_negative), "the peak; 0: the optimizer's lr")
+           .only_for({"onecycle"}),
+       field("pct_start", &ScheduleOptions::pct_start, number(share), "share of the steps that climb")
+           .only_for({"onecycle"}),
+       field("warmup_steps", &ScheduleOptions::warmup_steps, whole(0),
+             "steps over which the rate climbs from 0 first")},
+      {.check = [](const ScheduleOptions& s, const Place& at) {
+        const auto& m = s.milestones;
+        if (std::adjacent_find(m.begin(), m.end(), std::greater_equal<>()) != m.end()) {
+          (at / "milestones").fail("found ", Json(m).dump(), ", expected each to be above the one before");
+        }
+        if (s.type == "warmup" && s.warmup_steps == 0)
+          (at / "warmup_steps").fail("found 0, type warmup needs at least 1");
+      }});
+}
+
+Type<EarlyStopConfig> early_stop_type() {
+  return object<EarlyStopConfig>({field("patience", &EarlyStopConfig::patience, whole(1),
+                                        "evaluations without improvement before it stops"),
+                                  field("min_delta", &EarlyStopConfig::min_delta, number(not_negative),
+                                        "points of validation accuracy that count as improvement")});
+}
+
+Type<TrainConfig> train_type() {
+  return object<TrainConfig>(
+      {field("epochs", &TrainConfig::epochs, whole(1), "passes over the training images"),
+       field("steps", &TrainConfig::steps, whole(1), "batches, instead of epochs"),
+       field("optimizer", &TrainConfig::optimizer, optimizer_type(), "what makes a step of a gradient")
+           .required(),
+       field("schedule", &TrainConfig::schedule, schedule_type(), "the learning rate over time"),
+       field("loss", &TrainConfig::loss, one_of({"cross_entropy"}), "what is made small"),
+       field("label_smoothing", &TrainConfig::label_smoothing, number(share_below_1),
+             "share of the target spread over all classes"),
+       field("ema", &TrainConfig::ema, number(share_below_1),
+             "decay of a moving average of the weights, which takes their place at the end; 0: none"),
+       field("prune", &TrainConfig::prune, prune_type(), "a pruner that acts while training"),
+       field("log_every", &TrainConfig::log_every, whole(1), "steps between rows of metrics.jsonl"),
+       field("eval_every", &TrainConfig::eval_every, whole(1), "epochs between evaluations"),
+       field("early_stop", &TrainConfig::early_stop, early_stop_type(),
+             "stop when validation accuracy no longer improves"),
+       field("checkpoint_every", &TrainConfig::checkpoint_every, number(not_negative),
+             "seconds between checkpoints inside an epoch; 0: only at its end")},
+      {.exactly_one = {{"epochs", "steps"}},
+       .later = {"regularize"},
+       .check = [](const TrainConfig& t, const Place& at) {
+         if (t.schedule.min_lr > t.optimizer.lr) {
+           (at / "schedule" / "min_lr")
+               .fail("found ", t.schedule.min_lr, ", expected at most the optimizer's lr: ", t.optimizer.lr);
+         }
+         if (!t.prune) return;
+         const Place schedule = at / "prune" / "schedule";
+         if (!t.prune->schedule) schedule.fail("missing, a pruner inside 'train' needs one");
+         const int64_t last = t.prune->schedule->end.value_or(t.prune->schedule->begin);
+         if (t.steps && last >= *t.steps) {
+           (schedule / (t.prune->schedule->end ? "end" : "begin"))
+               .fail("found ", last, ", but the last of ", *t.steps, " steps is ", *t.steps - 1);
+         }
+       }});
+}
+
+// --- the whole ---
+
+Type<StageConfig> stage_type() {
+  return object<StageConfig>(
+      {field("name", &StageConfig::name, file_name(),
+             "of the stage, used once; its weights go to models/NAME.safetensors")
+           .required(),
+       field("train", &StageConfig::train, train_type(), "trains"),
+       field("prune", &StageConfig::prune, prune_type(), "prunes at once"),
+       field("evaluate", &StageConfig::evaluate, object<EvaluateConfig>({}), "measures alone: {}")},
+      {.exactly_one = {{"train", "prune", "evaluate"}},
+       .later = {"export"},
+       .check = [](const StageConfig& s, const Place& at) {
+         if (s.prune && s.prune->schedule)
+           (at / "prune" / "schedule").fail("is for a pruner inside 'train', this one acts at once");
+       }});
+}
+
+void check_config(const Config& config, const Place& at) {
+  if (const auto& normalize = config.data.normalize; normalize) {
+    const auto channels = static_cast<size_t>(config.model.input[2]);
+    if (normalize->mean.size() != channels) {
+      (at / "data" / "normalize" / "mean")
+          .fail("found ", normalize->mean.size(),
+                " values, expected one per channel of the model's input: ", channels);
+    }
+  }
+  for (size_t i = 0; i < config.stages.size(); ++i) {
+    const StageConfig& stage = config.stages[i];
+    const Place stage_at = at / "stages" / i;
+    for (size_t j = 0; j < i; ++j) {
+      if (config.stages[j].name == stage.name)
+        (stage_at / "name").fail("\"", stage.name, "\" is the name of stage ", j, ", too");
+    }
+    if (stage.train && stage.train->early_stop && config.data.validation == 0) {
+      (stage_at / "train" / "early_stop").fail("needs images to judge by: /data/validation above 0");
+    }
+  }
+}
+
+const Type<Config>& config_type() {
+  static const Type<Config> type = object<Config>(
+      {field("name", &Config::name, file_name(),
+             "of the run, whose folder is runs/NAME; without it, the file's name"),
+       field("seed", &Config::seed, whole(0, (int64_t{1} << 53) - 1), "of everything that is drawn"),
+       field("model", &Config::model, model_type(), "the network").required(),
+       field("data", &Config::data, data_type(), "what it learns from").required(),
+       field("stages", &Config::stages, list_of(stage_type(), {.from = 1}),
+             "what is done, one after the other")
+           .required()},
+      {.check = check_config});
+  return type;
+}
+
+}  // namespace
+
+const char* stage_kind_name(StageKind kind) {
+  switch (kind) {
+    case StageKind::train:
+      return "train";
+    case StageKind::prune:
+      return "prune";
+    case StageKind::evaluate:
+      return "evaluate";
+  }
+  return "";
+}
+
+StageKind StageConfig::kind() const {
+  return train ? StageKind::train : prune ? StageKind::prune : StageKind::evaluate;
+}
+
+Config parse_config(const std::string& text, const std::string& file,
+                    const std::vector<std::string>& overrides) {
+  Json json = parse_json(text, file);
+  Names set;
+  for (const std::string& assignment : overrides)
+    set.push_back(apply_override(json, config_type(), assignment));
+  if (json.is_object()) {
+    json.erase("$schema");
+    if (!json.contains("name")) json["name"] = std::filesystem::path(file).stem().string();
+  }
+  return config_type().read(json, Place(file, set));
+}
+
+Config load_config(const std::string& file, const std::vector<std::string>& overrides) {
+  std::string text;
+  try {
+    text = read_file(file);
+  } catch (const Error& error) {
+    fail_usage(error.what());
+  }
+  return parse_config(text, file, overrides);
+}
+
+Json config_json(const Config& config) { return config_type().write(config); }
+
+std::string config_help() {
+  return "A config is a JSON file. `--set PATH=VALUE` sets one of its fields from the command line, a stage "
+         "by its number\n"
+         "(from 0) or name: --set stages.dense.train.epochs=1; null takes a field away.\n\n" +
+         help_text(config_type());
+}
+
+Json config_schema() {
+  Json schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"}, {"title", "Espalier config"}};
+  schema.update(config_type().json_schema);
+  schema["properties"]["$schema"] = {{"type", "string"}};
+  return schema;
+}
+
+}  // namespace espalier

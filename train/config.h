@@ -1,0 +1,118 @@
+// The config: a model, a data set and a list of stages. What a person writes in JSON, as structs. Each field
+// is declared once, in config.cpp, with its name, type, range and a line of help; its default is the one
+// here. Parser, messages, `espalier help config` and configs/schema.json all come from that declaration.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "espalier/nn/models/models.h"
+#include "espalier/optim/optimizer.h"
+#include "espalier/optim/schedule.h"
+
+namespace espalier {
+
+struct ModelConfig : ModelOptions {
+  std::optional<std::string> weights;  ///< a safetensors file to start from
+};
+
+struct NormalizeConfig {
+  std::vector<double> mean, std;  ///< a value per channel, on pixels in 0..1
+};
+
+struct DataConfig {
+  std::string type;  ///< mnist, synthetic
+  std::optional<std::string> root, path;
+  int64_t batch = 64;
+  bool shuffle = true;
+  std::optional<NormalizeConfig> normalize;  ///< absent: pixels in 0..1
+  double validation = 0.0;                   ///< share of the training set held out
+};
+
+struct OptimizerConfig : OptimizerOptions {
+  double clip_norm = 0.0;  ///< 0: no clipping of the gradient's norm
+};
+
+/// When a pruner that acts while training acts, in steps of the stage (from 0).
+struct PruneScheduleConfig {
+  std::string type = "one_shot";  ///< one_shot, linear, cubic
+  int64_t begin = 0;
+  std::optional<int64_t> end;  ///< absent: the stage's last step
+  int64_t every = 100;
+};
+
+struct PruneConfig {
+  std::string unit = "weight";      ///< weight, row
+  std::string criterion = "l1";     ///< random, l1, l2
+  std::string scope = "global";     ///< layer, global
+  std::optional<double> sparsity;   ///< share of units that go, in 0..1
+  std::optional<double> threshold;  ///< what scores below this value goes
+  std::optional<double> quantile;   ///< what scores below this quantile of all scores in the scope goes
+  std::vector<std::string> include, exclude;    ///< layer names or their beginnings
+  std::optional<PruneScheduleConfig> schedule;  ///< inside `train` alone
+  bool remove = false;  ///< after the stage: masks become plain zeros that later training may change
+};
+
+struct EarlyStopConfig {
+  int64_t patience = 5;    ///< evaluations without improvement
+  double min_delta = 0.0;  ///< in points of validation accuracy
+};
+
+struct TrainConfig {
+  std::optional<int64_t> epochs, steps;  ///< exactly one
+  OptimizerConfig optimizer;
+  ScheduleOptions schedule;
+  std::string loss = "cross_entropy";
+  double label_smoothing = 0.0;
+  double ema = 0.0;  ///< decay of the moving average of weights; 0: none
+  std::optional<PruneConfig> prune;
+  int64_t log_every = 100;  ///< steps
+  int64_t eval_every = 1;   ///< epochs
+  std::optional<EarlyStopConfig> early_stop;
+  double checkpoint_every = 0.0;  ///< seconds, besides each epoch's end; 0: no more
+};
+
+struct EvaluateConfig {};
+
+enum class StageKind { train, prune, evaluate };
+const char* stage_kind_name(StageKind kind);
+
+struct StageConfig {
+  std::string name;
+  std::optional<TrainConfig> train;  ///< exactly one of the three
+  std::optional<PruneConfig> prune;
+  std::optional<EvaluateConfig> evaluate;
+  StageKind kind() const;
+};
+
+struct Config {
+  std::string name;  ///< absent: the file's name
+  int64_t seed = 0;
+  ModelConfig model;
+  DataConfig data;
+  std::vector<StageConfig> stages;
+};
+
+/// Parses `text` (of `file`, for messages), applies `overrides` in their order (overrides.h:
+/// "stages.dense.train.epochs=1") and checks every field and relation. Every mistake is a UsageError of one
+/// line: "configs/x.json: /stages/0/train/epochs: found -1, expected a whole number of at least 1", with the
+/// nearest spelling of a name that is not known, and with line and column for text that is no JSON. A
+/// "$schema" at the top is skipped.
+Config parse_config(const std::string& text, const std::string& file,
+                    const std::vector<std::string>& overrides = {});
+/// The same for a file's text; a file that cannot be read is a UsageError, too.
+Config load_config(const std::string& file, const std::vector<std::string>& overrides = {});
+
+/// The config as resolved: every field that applies with its value, in the declared order; parse_config reads
+/// it back to the same.
+nlohmann::ordered_json config_json(const Config& config);
+
+/// `espalier help config`: every field with type, range, default and help.
+std::string config_help();
+/// configs/schema.json: JSON Schema (draft 2020-12) for editors.
+nlohmann::ordered_json config_schema();
+
+}  // namespace espalier

@@ -1,0 +1,100 @@
+// Walks a dotted path through the config and its description at once.
+#include "espalier/train/overrides.h"
+
+#include <charconv>
+#include <vector>
+
+namespace espalier {
+namespace {
+
+using schema::Description;
+using schema::FieldDescription;
+using schema::Json;
+using schema::Place;
+using schema::printable;
+using schema::suggest;
+
+/// The part of `path` before its first dot; `path` keeps what is behind it.
+std::string take_key(std::string& path) {
+  const std::string key = path.substr(0, path.find('.'));
+  path.erase(0, key.size() + 1);
+  return key;
+}
+
+const FieldDescription& take_field(const Description& object, std::string& path, const Place& at) {
+  const std::string key = take_key(path);
+  if (const FieldDescription* field = object.find(key)) return *field;
+  at.fail("no field '", key, "'", suggest(key, object.field_names()));
+}
+
+/// The element that `path` begins with, by number or by name (which may hold dots); `path` keeps what is
+/// behind it.
+size_t take_index(const Json& list, std::string& path, const Place& at) {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (!list[i].is_object() || !list[i].contains("name") || !list[i]["name"].is_string()) continue;
+    names.push_back(list[i]["name"]);
+    if ((path + ".").starts_with(names.back() + ".")) {
+      path.erase(0, names.back().size() + 1);
+      return i;
+    }
+  }
+  const std::string key = take_key(path);
+  size_t index = 0;
+  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
+  if (error == std::errc() && end == key.data() + key.size() && index < list.size()) return index;
+  at.fail("no element '", key, "' in a list of ", list.size(), suggest(key, names));
+}
+
+Json parse_value(const std::string& text, const Description& type, const Place& at) {
+  const Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const bool wants_text = type.json_schema.value("type", "") == "string";
+  const bool is_text = value.is_discarded() || (wants_text && !value.is_string() && !value.is_null());
+  if (!is_text) return value;
+  try {
+    Json(text).dump();
+  } catch (const Json::type_error&) {
+    at.fail("the value is not UTF-8");
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string apply_override(Json& root, const Description& description, const std::string& assignment) {
+  const Place start("--set " + printable(assignment));
+  const size_t equals = assignment.find('=');
+  if (equals == std::string::npos || equals == 0) start.fail("expected path.to.field=value");
+
+  std::string path = assignment.substr(0, equals);
+  Place at = start;
+  const Description* type = &description;
+  Json* value = &root;
+  Json* object = nullptr;  // that `value` is a field of
+  std::string name;
+  while (!path.empty()) {
+    if (type->element) {
+      if (!value->is_array()) at.fail("there is no list here in the config");
+      const size_t index = take_index(*value, path, at);
+      object = nullptr;
+      value = &(*value)[index];
+      type = type->element.get();
+      at = at / index;
+    } else {
+      if (!type->is_object()) at.fail("is ", type->expected, ", which has no field '", path, "'");
+      if (value->is_null()) *value = Json::object();
+      if (!value->is_object()) at.fail("there is no object here in the config");
+      const FieldDescription& field = take_field(*type, path, at);
+      name = field.name;
+      object = value;
+      value = &(*value)[name];
+      type = &field.type;
+      at = at / name;
+    }
+  }
+  *value = parse_value(assignment.substr(equals + 1), *type, at);
+  if (object && value->is_null()) object->erase(name);
+  return at.pointer();
+}
+
+}  // namespace espalier

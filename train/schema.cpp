@@ -1,0 +1,344 @@
+// Values, and the parts of objects that do not depend on the struct.
+#include "espalier/train/schema.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cfloat>
+#include <cmath>
+#include <limits>
+
+#include "espalier/core/spelling.h"
+
+namespace espalier::schema {
+namespace {
+
+/// "sgd, adam or adamw"
+std::string enumerate(const Names& names, const std::string& last = ", ") {
+  std::string text;
+  for (size_t i = 0; i < names.size(); ++i) {
+    text += (i == 0 ? "" : i + 1 == names.size() ? last : ", ") + names[i];
+  }
+  return text;
+}
+
+bool contains(const Names& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+}  // namespace
+
+std::string suggest(const std::string& word, const Names& known) {
+  const std::string meant = did_you_mean(word, known);
+  return meant.empty() && !known.empty() ? ", known: " + enumerate(known) : meant;
+}
+
+std::string printable(std::string text) {
+  constexpr size_t longest = 80;
+  if (text.size() > longest) text = text.substr(0, longest) + "...";
+  text = Json(text).dump(-1, ' ', false, Json::error_handler_t::ignore);
+  return text.substr(1, text.size() - 2);
+}
+
+Place::Place(std::string file, Names set)
+    : file_(std::move(file)), set_(std::make_shared<const Names>(std::move(set))) {}
+
+Place Place::operator/(const std::string& key) const {
+  Place place = *this;
+  place.pointer_ += "/";
+  for (const char c : printable(key)) place.pointer_ += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
+  return place;
+}
+
+std::string Place::message(const std::string& text) const {
+  const bool set = std::any_of(set_->begin(), set_->end(), [&](const std::string& set) {
+    return (pointer_ + "/").starts_with(set + "/");
+  });
+  return file_ + ": " + (pointer_.empty() ? "" : pointer_ + ": ") + text +
+         (set ? " (set on the command line)" : "");
+}
+
+std::string Place::in_words(const Json& found) {
+  if (found.is_object()) return "an object";
+  if (found.is_array()) return join("a list of ", found.size());
+  if (found.is_string()) return "the text \"" + printable(found) + "\"";
+  return found.dump();
+}
+
+const FieldDescription* Description::find(const std::string& name) const {
+  const auto found =
+      std::find_if(fields.begin(), fields.end(), [&](const auto& field) { return field.name == name; });
+  return found == fields.end() ? nullptr : &*found;
+}
+
+Names Description::field_names() const {
+  Names names;
+  for (const FieldDescription& field : fields) names.push_back(field.name);
+  return names;
+}
+
+bool FieldDescription::is_for(const Json& variant) const {
+  return variants.empty() || (variant.is_string() && contains(variants, variant));
+}
+
+// --- Values ---
+
+namespace {
+
+/// "a number from 0 to below 1"
+std::string in_range(const std::string& what, const Range& range) {
+  Names parts;
+  if (range.above) parts.push_back(join("above ", *range.above));
+  if (range.from && (range.to || range.below)) parts.push_back(join("from ", *range.from));
+  if (range.from && !range.to && !range.below) parts.push_back(join("of at least ", *range.from));
+  if (range.below) parts.push_back(join(range.from ? "to below " : "below ", *range.below));
+  if (range.to) parts.push_back(join(range.from ? "to " : "of at most ", *range.to));
+  std::string text = what;
+  for (const std::string& part : parts) text += " " + part;
+  return text;
+}
+
+}  // namespace
+
+Type<bool> boolean() {
+  const std::string expected = "true or false";
+  return {{expected, {{"type", "boolean"}}, {}, {}, {}, {}},
+          [=](const Json& json, const Place& at) {
+            if (!json.is_boolean()) at.unexpected(json, expected);
+            return json.get<bool>();
+          },
+          [](bool value) { return Json(value); }};
+}
+
+Type<double> number(const Range& range) {
+  const std::string expected = in_range("a number", range);
+  Json json_schema = {{"type", "number"}};
+  if (range.from) json_schema["minimum"] = *range.from;
+  if (range.to) json_schema["maximum"] = *range.to;
+  if (range.above) json_schema["exclusiveMinimum"] = *range.above;
+  if (range.below) json_schema["exclusiveMaximum"] = *range.below;
+  return {{expected, json_schema, {}, {}, {}, {}},
+          [=](const Json& json, const Place& at) {
+            if (!json.is_number()) at.unexpected(json, expected);
+            const double value = json.get<double>();
+            if ((range.from && value < *range.from) || (range.to && value > *range.to) ||
+                (range.above && value <= *range.above) || (range.below && value >= *range.below)) {
+              at.unexpected(json, expected);
+            }
+            if (std::abs(value) > FLT_MAX) at.unexpected(json, in_range("a number", {.to = FLT_MAX}));
+            return value;
+          },
+          [](double value) { return Json(value); }};
+}
+
+Type<int64_t> whole(int64_t from, int64_t to) {
+  const std::string full = join("a whole number from ", from, " to ", to);
+  const std::string expected = to == a_billion ? join("a whole number of at least ", from) : full;
+  return {{expected, {{"type", "integer"}, {"minimum", from}, {"maximum", to}}, {}, {}, {}, {}},
+          [=](const Json& json, const Place& at) {
+            const double value = json.is_number() ? json.get<double>() : 0.5;
+            if (value != std::floor(value) || value < static_cast<double>(from))
+              at.unexpected(json, expected);
+            if (value > static_cast<double>(to)) at.unexpected(json, full);
+            return static_cast<int64_t>(value);
+          },
+          [](int64_t value) { return Json(value); }};
+}
+
+Type<std::string> text() {
+  const std::string expected = "text";
+  return {{expected, {{"type", "string"}, {"minLength", 1}}, {}, {}, {}, {}},
+          [=](const Json& json, const Place& at) {
+            if (!json.is_string() || json == "") at.unexpected(json, expected);
+            return json.get<std::string>();
+          },
+          [](const std::string& value) { return Json(value); }};
+}
+
+Type<std::string> file_name() {
+  constexpr size_t longest = 100;
+  const std::string expected =
+      "a name of letters, digits, '-', '_' and '.', beginning with a letter or digit";
+  return {{expected,
+           {{"type", "string"}, {"pattern", "^[A-Za-z0-9][A-Za-z0-9._-]*$"}, {"maxLength", longest}},
+           {},
+           {},
+           {},
+           {}},
+          [=](const Json& json, const Place& at) {
+            if (!json.is_string()) at.unexpected(json, expected);
+            const std::string name = json;
+            const auto is_letter = [](char c) {
+              return std::isalnum(static_cast<unsigned char>(c)) && c > 0;
+            };
+            const bool safe =
+                !name.empty() && is_letter(name[0]) && std::all_of(name.begin(), name.end(), [&](char c) {
+                  return is_letter(c) || c == '-' || c == '_' || c == '.';
+                });
+            if (!safe) at.unexpected(json, expected);
+            if (name.size() > longest) at.unexpected(json, "at most ", longest, " letters");
+            return name;
+          },
+          [](const std::string& value) { return Json(value); }};
+}
+
+Type<std::string> one_of(Names names, Names later) {
+  const std::string expected = "one of " + enumerate(names);
+  return {{expected, {{"type", "string"}, {"enum", names}}, {}, {}, {}, {}},
+          [=](const Json& json, const Place& at) {
+            if (!json.is_string()) at.unexpected(json, expected);
+            const std::string name = json;
+            if (contains(later, name))
+              at.fail("'", name, "' is not built yet, this version has ", enumerate(names));
+            if (!contains(names, name)) at.unexpected(json, expected, did_you_mean(name, names));
+            return name;
+          },
+          [](const std::string& value) { return Json(value); }};
+}
+
+Description list_description(const Description& element, const Length& length) {
+  Description list;
+  const bool open = length.to == Length{}.to;
+  const std::string size = length.from == length.to ? join(" of ", length.from)
+                           : !open                  ? join(" of ", length.from, " to ", length.to)
+                           : length.from            ? join(" of at least ", length.from)
+                                                    : "";
+  list.expected = "a list" + size + ", each " + element.expected;
+  list.json_schema = {{"type", "array"}, {"items", element.json_schema}};
+  if (length.from) list.json_schema["minItems"] = length.from;
+  if (!open) list.json_schema["maxItems"] = length.to;
+  list.element = std::make_shared<const Description>(element);
+  return list;
+}
+
+void check_list(const Json& json, const Description& list, const Length& length, const Place& at) {
+  if (!json.is_array() || json.size() < length.from || json.size() > length.to)
+    at.unexpected(json, list.expected);
+}
+
+// --- Objects ---
+
+Json variant_of(const Json& json, const Description& object) {
+  const bool has_variants = !object.fields.empty() && object.fields.front().name == "type";
+  return has_variants && json.contains("type") ? json["type"] : Json();
+}
+
+std::vector<Json> variants(const Description& object) {
+  if (object.fields.empty() || object.fields.front().name != "type") return {Json()};
+  return object.fields.front().type.json_schema["enum"];
+}
+
+void add_default(FieldDescription& field, const Json& variant, const Json& value) {
+  const bool none = field.is_required || !field.is_for(variant) || value.is_null() || value == "";
+  if (none) return;
+  if (field.defaults.empty() || field.defaults.back().second != value) field.defaults.push_back({{}, value});
+  if (variant.is_string()) field.defaults.back().first.push_back(variant);
+}
+
+void check_known(const Json& json, const Description& object, const Place& at) {
+  if (!json.is_object()) at.unexpected(json, object.expected);
+  for (const auto& [name, value] : json.items()) {
+    if (object.find(name)) continue;
+    if (contains(object.later, name)) (at / name).fail("not built yet");
+    (at / name).fail("no such field", suggest(name, object.field_names()));
+  }
+}
+
+void check_given(const Json& json, const Description& object, const Place& at) {
+  const Json variant = variant_of(json, object);
+  for (const FieldDescription& field : object.fields) {
+    const bool given = json.contains(field.name);
+    if (given && !field.is_for(variant)) {
+      (at / field.name)
+          .fail("is for type ", enumerate(field.variants, " or "), ", and the type is ",
+                variant.get<std::string>());
+    }
+    if (!given && field.is_required && field.is_for(variant)) {
+      (at / field.name).fail("missing, expected ", field.type.expected);
+    }
+  }
+  for (const Names& group : object.exactly_one) {
+    Names given;
+    std::copy_if(group.begin(), group.end(), std::back_inserter(given),
+                 [&](const auto& name) { return json.contains(name); });
+    if (given.size() != 1) {
+      at.fail("found ", given.empty() ? "none" : enumerate(given, " and "), ", expected exactly one of ",
+              enumerate(group));
+    }
+  }
+}
+
+Json object_schema(const Description& object) {
+  Json schema = {{"type", "object"}, {"additionalProperties", false}, {"properties", Json::object()}};
+  Json required = Json::array(), conditions = Json::array();
+  for (const FieldDescription& field : object.fields) {
+    Json property = {{"description", field.help}};
+    property.update(field.type.json_schema);
+    if (field.defaults.size() == 1) property["default"] = field.defaults[0].second;
+    schema["properties"][field.name] = property;
+
+    const Json is_variant = {{"properties", {{"type", {{"enum", field.variants}}}}}};
+    if (field.is_required && field.variants.empty()) required.push_back(field.name);
+    if (field.is_required && !field.variants.empty()) {
+      conditions.push_back({{"if", is_variant}, {"then", {{"required", {field.name}}}}});
+    }
+    if (!field.variants.empty()) schema["dependentSchemas"][field.name] = is_variant;
+  }
+  for (const Names& group : object.exactly_one) {
+    Json choices = Json::array();
+    for (const std::string& name : group) choices.push_back({{"required", {name}}});
+    conditions.push_back({{"oneOf", choices}});
+  }
+  if (!required.empty()) schema["required"] = required;
+  if (!conditions.empty()) schema["allOf"] = conditions;
+  return schema;
+}
+
+namespace {
+
+std::string field_line(const FieldDescription& field) {
+  std::string line = field.type.expected;
+  if (!field.variants.empty()) line += "; for " + enumerate(field.variants, " and ");
+  if (field.is_required) line += "; required";
+  for (const auto& [variants, value] : field.defaults) {
+    line += "; default " + value.dump() +
+            (field.defaults.size() > 1 ? " for " + enumerate(variants, " and ") : "");
+  }
+  return line;
+}
+
+void describe(const Description& object, const std::string& path,
+              std::vector<std::pair<Json, std::string>>& seen, std::string& text) {
+  size_t width = 0;
+  for (const std::string& name : object.field_names()) width = std::max(width, name.size() + 2);
+  for (const FieldDescription& field : object.fields) {
+    text += "  " + field.name + std::string(width - field.name.size(), ' ') + field_line(field) + "\n";
+    text += "  " + std::string(width, ' ') + "  " + field.help + "\n";
+  }
+  for (const Names& group : object.exactly_one) text += "  exactly one of " + enumerate(group) + "\n";
+  for (const FieldDescription& field : object.fields) {
+    const Description& inner = field.type.element ? *field.type.element : field.type;
+    if (!inner.is_object() || inner.fields.empty()) continue;
+    const std::string inner_path =
+        (path.empty() ? "" : path + ".") + field.name + (field.type.element ? ".N" : "");
+    const auto same =
+        std::find_if(seen.begin(), seen.end(), [&](const auto& s) { return s.first == inner.json_schema; });
+    text += "\n" + inner_path + ": " + field.help + "\n";
+    if (same != seen.end()) {
+      text += "  the same fields as " + same->second + "\n";
+      continue;
+    }
+    seen.emplace_back(inner.json_schema, inner_path);
+    describe(inner, inner_path, seen, text);
+  }
+}
+
+}  // namespace
+
+std::string help_text(const Description& object) {
+  std::string text;
+  std::vector<std::pair<Json, std::string>> seen;
+  describe(object, "", seen, text);
+  return text;
+}
+
+}  // namespace espalier::schema

@@ -1,0 +1,252 @@
+// Fields that are declared once. A Type<T> says what a value may be and turns JSON into a T and back;
+// object<S>() makes the Type of a struct from a list of its fields. From that one declaration come the reader
+// with its messages, the writer, the help text and the JSON Schema:
+//
+//   struct Point { double x = 0, y = 0; };
+//   const Type<Point> point = object<Point>({field("x", &Point::x, number({.from = 0}), "metres
+//   east").required(),
+//                                            field("y", &Point::y, number({}), "metres north")});
+//
+//   point.read(json, Place("p.json"))   // or UsageError "p.json: /x: found -1, expected a number of at least
+//   0"
+//
+// A field's default is the one in its struct; a std::optional member may be absent. An object whose first
+// field is named `type` comes in variants: a field may be only for some of them, and defaults may depend on
+// it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "espalier/core/error.h"
+
+namespace espalier::schema {
+
+using Json = nlohmann::ordered_json;
+using Names = std::vector<std::string>;
+
+/// Quotes and control characters escaped, long text cut, so that a message stays one line.
+std::string printable(std::string text);
+
+/// ", did you mean 'adam'?" or, where nothing is near, ", known: sgd, adam, adamw": the end of a message.
+std::string suggest(const std::string& word, const Names& known);
+
+/// Where a value stands: a file and a JSON pointer into it.
+class Place {
+ public:
+  /// `set`: pointers to the values that the command line has set; messages about them say so.
+  explicit Place(std::string file, Names set = {});
+  Place operator/(const std::string& key) const;
+  Place operator/(size_t index) const { return *this / std::to_string(index); }
+  const std::string& pointer() const { return pointer_; }
+
+  /// UsageError "FILE: POINTER: parts".
+  template <class... Parts>
+  [[noreturn]] void fail(const Parts&... parts) const {
+    throw UsageError(message(join(parts...)));
+  }
+  /// "found -1, expected a whole number of at least 1"
+  template <class... Parts>
+  [[noreturn]] void unexpected(const Json& found, const Parts&... expected) const {
+    fail("found ", in_words(found), ", expected ", expected...);
+  }
+
+ private:
+  static std::string in_words(const Json& found);
+  std::string message(const std::string& text) const;
+
+  std::string file_, pointer_;
+  std::shared_ptr<const Names> set_;
+};
+
+// --- What a value may be, apart from the C++ type that holds it ---
+
+struct FieldDescription;
+
+struct Description {
+  std::string expected;                        ///< "a whole number of at least 1"
+  Json json_schema;                            ///< the same for editors
+  std::shared_ptr<const Description> element;  ///< of a list
+  std::vector<FieldDescription> fields;        ///< of an object
+  std::vector<Names> exactly_one;              ///< of an object: groups of fields of which one is given
+  Names later;                                 ///< of an object: fields that are designed, but not built yet
+
+  bool is_object() const { return json_schema.value("type", "") == "object"; }
+  const FieldDescription* find(const std::string& name) const;  ///< null: no such field
+  Names field_names() const;
+};
+
+struct FieldDescription {
+  std::string name, help;
+  Description type;
+  bool is_required = false;
+  Names variants;                                ///< it is only for these; empty: for all
+  std::vector<std::pair<Names, Json>> defaults;  ///< each with the variants that have it
+
+  bool is_for(const Json& variant) const;
+};
+
+/// Every field of an object and of the objects in it, as text: "epochs  a whole number of at least 1; default
+/// ...".
+std::string help_text(const Description& object);
+
+template <class T>
+struct Type : Description {
+  std::function<T(const Json&, const Place&)> read;
+  std::function<Json(const T&)> write;
+};
+
+// --- Values ---
+
+struct Range {
+  std::optional<double> from = {}, above = {}, to = {}, below = {};
+};
+constexpr int64_t a_billion = 1'000'000'000;
+
+Type<bool> boolean();
+/// A number in the range that a float can hold.
+Type<double> number(const Range& range);
+/// A whole number; 3.0 is one.
+Type<int64_t> whole(int64_t from, int64_t to = a_billion);
+/// Text, not empty.
+Type<std::string> text();
+/// Text that is safe as the name of a file or folder.
+Type<std::string> file_name();
+/// One of `names`. One of `later` is designed but not built yet, and the message says so.
+Type<std::string> one_of(Names names, Names later = {});
+
+struct Length {
+  size_t from = 0, to = std::numeric_limits<size_t>::max();
+};
+Description list_description(const Description& element, const Length& length);
+void check_list(const Json& json, const Description& list, const Length& length, const Place& at);
+
+template <class T>
+Type<std::vector<T>> list_of(const Type<T>& element, const Length& length = {}) {
+  const Description description = list_description(element, length);
+  return {description,
+          [=](const Json& json, const Place& at) {
+            check_list(json, description, length, at);
+            std::vector<T> values;
+            for (size_t i = 0; i < json.size(); ++i) values.push_back(element.read(json[i], at / i));
+            return values;
+          },
+          [=](const std::vector<T>& values) {
+            Json json = Json::array();
+            for (const T& value : values) json.push_back(element.write(value));
+            return json;
+          }};
+}
+
+// --- Objects ---
+
+/// A field of a struct S: its description, and what moves it between JSON and the struct. `write` gives null
+/// for absent.
+template <class S>
+struct Field : FieldDescription {
+  std::function<void(const Json&, const Place&, S&)> read;
+  std::function<Json(const S&)> write;
+
+  Field(std::string name, std::string help, Description type, decltype(read) read, decltype(write) write)
+      : FieldDescription{std::move(name), std::move(help), std::move(type), false, {}, {}},
+        read(std::move(read)),
+        write(std::move(write)) {}
+  /// A field of S's base.
+  template <class Base>
+  Field(const Field<Base>& field) : FieldDescription(field), read(field.read), write(field.write) {}
+
+  Field required() && {
+    is_required = true;
+    return std::move(*this);
+  }
+  Field only_for(Names names) && {
+    variants = std::move(names);
+    return std::move(*this);
+  }
+};
+
+template <class S, class T>
+Field<S> field(const std::string& name, T S::*member, const Type<T>& type, const std::string& help) {
+  return {name, help, type, [=](const Json& json, const Place& at, S& s) { s.*member = type.read(json, at); },
+          [=](const S& s) { return type.write(s.*member); }};
+}
+
+template <class S, class T>
+Field<S> field(const std::string& name, std::optional<T> S::*member, const Type<T>& type,
+               const std::string& help) {
+  return {name, help, type, [=](const Json& json, const Place& at, S& s) { s.*member = type.read(json, at); },
+          [=](const S& s) { return s.*member ? type.write(*(s.*member)) : Json(); }};
+}
+
+/// What holds between the fields of an object.
+template <class S>
+struct Rules {
+  std::vector<Names> exactly_one = {};
+  Names later = {};
+  std::function<void(S&)> defaults = {};                   ///< sets those that depend on `type`
+  std::function<void(const S&, const Place&)> check = {};  ///< fails where the values do not fit each other
+};
+
+/// Fails unless `json` is an object whose every field is declared.
+void check_known(const Json& json, const Description& object, const Place& at);
+/// Fails unless each field is for the object's variant, all its required ones are given, and one of each
+/// group.
+void check_given(const Json& json, const Description& object, const Place& at);
+/// The object's `type`, where that names its variant; null otherwise.
+Json variant_of(const Json& json, const Description& object);
+/// The values that `type` may have; one null for an object without variants.
+std::vector<Json> variants(const Description& object);
+void add_default(FieldDescription& field, const Json& variant, const Json& value);
+Json object_schema(const Description& object);
+
+template <class S>
+Type<S> object(const std::vector<Field<S>>& fields, const Rules<S>& rules = {}) {
+  Description description;
+  description.expected = "an object";
+  description.fields.assign(fields.begin(), fields.end());
+  description.exactly_one = rules.exactly_one;
+  description.later = rules.later;
+
+  const auto start = [=](const Json& variant, const Place& at) {
+    S value;
+    if (!variant.is_null()) fields.front().read(variant, at / fields.front().name, value);
+    if (rules.defaults) rules.defaults(value);
+    return value;
+  };
+  for (const Json& variant : variants(description)) {
+    const S value = start(variant, Place(""));
+    for (size_t i = 0; i < fields.size(); ++i)
+      add_default(description.fields[i], variant, fields[i].write(value));
+  }
+  description.json_schema = object_schema(description);
+
+  return {description,
+          [=](const Json& json, const Place& at) {
+            check_known(json, description, at);
+            S value = start(variant_of(json, description), at);
+            check_given(json, description, at);
+            for (const Field<S>& field : fields) {
+              if (json.contains(field.name)) field.read(json[field.name], at / field.name, value);
+            }
+            if (rules.check) rules.check(value, at);
+            return value;
+          },
+          [=](const S& value) {
+            Json json = Json::object();
+            for (const Field<S>& field : fields) {
+              const Json written = field.write(value);
+              if (!written.is_null() && field.is_for(variant_of(json, description)))
+                json[field.name] = written;
+            }
+            return json;
+          }};
+}
+
+}  // namespace espalier::schema
