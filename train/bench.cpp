@@ -69,7 +69,7 @@ BenchResult bench_train(const BenchOptions& o) {
   config.optimizer.type = adam ? "adam" : "sgd";
   config.optimizer.lr = 1e-3;
   if (!adam) config.optimizer.momentum = 0.9, config.optimizer.weight_decay = 5e-4;
-  const auto optimizer = make_optimizer(optimizer_options(config.optimizer), model->parameters());
+  const auto optimizer = make_optimizer(config.optimizer, model->parameters());
   Position position;
   const std::string name = "bench";
   TrainState state{.stage = name,

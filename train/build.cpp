@@ -64,30 +64,9 @@ LoaderOptions loader_options(const Config& config, bool shuffle) {
 
 std::unique_ptr<Module> build_model(const Config& config) {
   auto model = make_model(config.model, static_cast<uint64_t>(config.seed));
-  if (config.weights) load_state_dict(*model, read_safetensors(*config.weights).tensors, *config.weights);
+  if (config.model.weights)
+    load_state_dict(*model, read_safetensors(*config.model.weights).tensors, *config.model.weights);
   return model;
-}
-
-OptimizerOptions optimizer_options(const OptimizerConfig& c) {
-  return {.type = c.type,
-          .lr = c.lr,
-          .momentum = c.momentum,
-          .nesterov = c.nesterov,
-          .weight_decay = c.weight_decay,
-          .beta1 = c.betas[0],
-          .beta2 = c.betas[1],
-          .eps = c.eps};
-}
-
-ScheduleOptions schedule_options(const ScheduleConfig& c) {
-  return {.type = c.type,
-          .step_size = c.step_size,
-          .gamma = c.gamma,
-          .milestones = c.milestones,
-          .max_lr = c.max_lr,
-          .pct_start = c.pct_start,
-          .warmup_steps = c.warmup_steps,
-          .min_lr = c.min_lr};
 }
 
 PruneOptions prune_options(const PruneConfig& c, uint64_t seed) {

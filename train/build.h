@@ -1,4 +1,4 @@
-// From what a config says to the things it speaks of: data, model, optimizer, schedule, pruner.
+// From what a config says to the things it speaks of: data, model, pruner.
 #pragma once
 
 #include <memory>
@@ -6,8 +6,6 @@
 #include <string>
 
 #include "espalier/data/loader.h"
-#include "espalier/optim/optimizer.h"
-#include "espalier/optim/schedule.h"
 #include "espalier/prune/pruner.h"
 #include "espalier/train/config.h"
 
@@ -27,8 +25,6 @@ LoaderOptions loader_options(const Config& config, bool shuffle);
 /// The config's model, initialised from its seed, or from its weights file where it names one.
 std::unique_ptr<Module> build_model(const Config& config);
 
-OptimizerOptions optimizer_options(const OptimizerConfig& config);
-ScheduleOptions schedule_options(const ScheduleConfig& config);
 PruneOptions prune_options(const PruneConfig& config, uint64_t seed);
 /// The pruner of a train stage of `steps` steps, or nothing.
 std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t seed, int64_t steps);

@@ -195,7 +195,7 @@ class Run {
     const bool goes_on = position_.step > 0;
     std::vector<std::vector<Tensor>> slots;
     for (Parameter* parameter : parameters) slots.push_back(parameter->slots);
-    auto optimizer = make_optimizer(optimizer_options(config.optimizer), parameters);
+    auto optimizer = make_optimizer(config.optimizer, parameters);
     if (goes_on) {
       optimizer->set_steps(position_.optimizer_steps);
       for (size_t i = 0; i < parameters.size(); ++i)

@@ -46,7 +46,6 @@ void Trainer::notify(void (Callback::*event)(TrainState&)) {
 void Trainer::run(Loader& loader) {
   TrainState& s = state_;
   Position& at = s.position;
-  const ScheduleOptions schedule = schedule_options(s.config.schedule);
   notify(&Callback::on_stage_begin);
   while (!s.stop && (at.step < s.total_steps || at.batch > 0)) {
     loader.start_epoch(at.epoch);
@@ -56,7 +55,7 @@ void Trainer::run(Loader& loader) {
       const double before = seconds_now();
       if (!loader.next(batch)) break;
       const double loaded = seconds_now();
-      s.lr = learning_rate(schedule, s.config.optimizer.lr, at.step, s.total_steps, s.epoch_steps);
+      s.lr = learning_rate(s.config.schedule, s.config.optimizer.lr, at.step, s.total_steps, s.epoch_steps);
       step(batch);
       const double spent = seconds_now() - before;
       s.epoch_seconds += spent;
