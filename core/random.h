@@ -5,6 +5,7 @@
 // The mixing function is SplitMix64's finaliser (Steele, Lea and Flood, OOPSLA 2014).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <numeric>
 #include <utility>
