@@ -45,8 +45,12 @@ HWY_INLINE FloatVector apply(FloatVector x) {
   const Floats d;
   if constexpr (f == Activation::relu) return hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x);
   if constexpr (f == Activation::gelu) return hn::Mul(x, normal(x).integral);
-  if constexpr (f == Activation::sigmoid)
-    return hn::Div(hn::Set(d, 1.0f), hn::Add(hn::Set(d, 1.0f), hn::Exp(d, hn::Neg(x))));
+  if constexpr (f == Activation::sigmoid) {
+    const auto one = hn::Set(d, 1.0f);
+    const auto e = hn::Exp(d, hn::Neg(hn::Abs(x)));  // hn::Exp is wrong above 104, and makes a NaN 0
+    const auto y = hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e));
+    return hn::IfThenElse(hn::IsNaN(x), x, y);
+  }
   if constexpr (f == Activation::tanh) return hn::Tanh(d, x);
   return x;
 }

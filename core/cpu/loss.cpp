@@ -52,7 +52,10 @@ float row_loss(const float* z, float* dz, int64_t label, float smoothing, int64_
     });
     dz[label] -= (1.0f - smoothing) * factor;
   }
-  const float mean_logit = even * hn::GetLane(hn::SumOfLanes(d, plain));
+  // hn::Exp makes a NaN 0; the plain sum has it still. Without smoothing it tells no more: -inf is a valid
+  // logit.
+  const float sum_of_logits = hn::GetLane(hn::SumOfLanes(d, plain));
+  const float mean_logit = smoothing > 0.0f || std::isnan(sum_of_logits) ? even * sum_of_logits : 0.0f;
   return hn::GetLane(greatest) + std::log(total) - (1.0f - smoothing) * z[label] - mean_logit;
 }
 
