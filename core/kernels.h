@@ -71,7 +71,9 @@ struct SgdStep {
   bool nesterov, first;  ///< first: the momentum buffer starts as the gradient
 };
 struct AdamStep {
-  float lr, beta1, beta2, eps, weight_decay, gradient_scale;
+  float lr;
+  double beta1, beta2;  ///< 1 - beta2 would lose half its digits in f32
+  float eps, weight_decay, gradient_scale;
   bool decoupled;                  ///< AdamW: the decay acts on the weight, not on the gradient
   float correction1, correction2;  ///< 1 - beta1^t, 1 - beta2^t
 };

@@ -19,8 +19,8 @@ class Adam : public Optimizer {
   void update(const std::vector<UpdateSpan>& spans, float lr, float gradient_scale) override {
     const double t = static_cast<double>(steps_);
     const AdamStep step{.lr = lr,
-                        .beta1 = static_cast<float>(options_.beta1),
-                        .beta2 = static_cast<float>(options_.beta2),
+                        .beta1 = options_.beta1,
+                        .beta2 = options_.beta2,
                         .eps = static_cast<float>(options_.eps),
                         .weight_decay = static_cast<float>(options_.weight_decay),
                         .gradient_scale = gradient_scale,

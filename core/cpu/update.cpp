@@ -58,10 +58,10 @@ void sgd_update(const UpdateSpan* spans, int64_t count, const SgdStep& step) {
 
 void adam_update(const UpdateSpan* spans, int64_t count, const AdamStep& step) {
   const Floats d;
-  const auto beta1 = hn::Set(d, step.beta1), beta2 = hn::Set(d, step.beta2),
-             rest1 = hn::Set(d, 1.0f - step.beta1), rest2 = hn::Set(d, 1.0f - step.beta2),
-             eps = hn::Set(d, step.eps), scale = hn::Set(d, step.gradient_scale),
-             rate = hn::Set(d, step.lr / step.correction1),
+  const auto set = [d](double value) { return hn::Set(d, static_cast<float>(value)); };
+  const auto beta1 = set(step.beta1), beta2 = set(step.beta2), rest1 = set(1.0 - step.beta1),
+             rest2 = set(1.0 - step.beta2), eps = hn::Set(d, step.eps),
+             scale = hn::Set(d, step.gradient_scale), rate = hn::Set(d, step.lr / step.correction1),
              root = hn::Set(d, 1.0f / std::sqrt(step.correction2)),
              coupled = hn::Set(d, step.decoupled ? 0.0f : step.weight_decay),
              shrink = hn::Set(d, step.decoupled ? 1.0f - step.lr * step.weight_decay : 1.0f);
