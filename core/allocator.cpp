@@ -90,6 +90,7 @@ void join_after(Block* block) {
 
 void* allocate(size_t bytes) {
   State& s = state();
+  ESP_CHECK(bytes <= SIZE_MAX / 2, "out of memory: ", bytes, " bytes were asked for");
   const size_t size = round_up(std::max<size_t>(bytes, 1), alignment);
   std::lock_guard lock(s.mutex);
   Block probe{nullptr, size, 0, nullptr, nullptr, true};

@@ -90,6 +90,7 @@ void Tensor::copy_from(const Tensor& other) {
 void Tensor::fill(float value) { ESP_RUN(device(), fill(f32(), value, elements())); }
 
 float Tensor::item() const {
+  ESP_CHECK(defined(), "item: the tensor is undefined");
   ESP_CHECK(elements() == 1, "item: the tensor has shape ", shape_, ", not one element");
   return *f32();
 }
