@@ -1,0 +1,108 @@
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "espalier/core/kernels.h"
+#include "support/numbers.h"
+#include "support/threads.h"
+
+namespace espalier {
+namespace {
+
+struct Result {
+  Floats loss, gradient;
+  std::vector<int32_t> rank;
+};
+
+Result run(const Floats& logits, const std::vector<int32_t>& labels, float smoothing) {
+  const size_t n = labels.size();
+  Result r{Floats(n, 9.0f), Floats(logits.size(), 9.0f), std::vector<int32_t>(n, -9)};
+  cpu::softmax_cross_entropy(r.loss.data(), r.gradient.data(), r.rank.data(), logits.data(), labels.data(),
+                             smoothing, static_cast<int64_t>(n), static_cast<int64_t>(logits.size() / n));
+  return r;
+}
+
+TEST(CrossEntropy, AgainstDouble) {
+  const WithThreads three(3);
+  for (const int64_t classes : {1, 2, 7, 10, 15, 16, 17, 33, 1001})
+    for (const int64_t n : {1, 7, 500})
+      for (const float smoothing : {0.0f, 0.1f}) {
+        const Floats z = random_floats(n * classes, 1, -8, 8);
+        std::vector<int32_t> labels(static_cast<size_t>(n));
+        for (size_t i = 0; i < labels.size(); ++i)
+          labels[i] = static_cast<int32_t>(random_below(2, i, classes));
+        Doubles loss(labels.size()), gradient(z.size());
+        std::vector<int32_t> rank(labels.size());
+        for (size_t i = 0; i < labels.size(); ++i) {
+          const float* row = z.data() + i * static_cast<size_t>(classes);
+          double total = 0;
+          for (int64_t k = 0; k < classes; ++k) total += std::exp(double{row[k]});
+          for (int64_t k = 0; k < classes; ++k) {
+            const double target =
+                (k == labels[i] ? 1.0 - smoothing : 0.0) + smoothing / static_cast<double>(classes);
+            const double log_softmax = row[k] - std::log(total);
+            loss[i] -= target * log_softmax;
+            gradient[i * static_cast<size_t>(classes) + static_cast<size_t>(k)] =
+                (std::exp(log_softmax) - target) / static_cast<double>(n);
+            rank[i] += row[k] > row[labels[i]];
+          }
+        }
+        const Result r = run(z, labels, smoothing);
+        EXPECT_TRUE(near(r.loss, loss, 1e-6)) << classes << " classes, batch " << n;
+        for (double& each : gradient)
+          each *= static_cast<double>(n);  // so that the tolerance means something
+        Floats scaled = r.gradient;
+        for (float& each : scaled) each *= static_cast<float>(n);
+        EXPECT_TRUE(near(scaled, gradient, 1e-6)) << classes << " classes, batch " << n;
+        EXPECT_EQ(r.rank, rank);
+      }
+}
+
+TEST(CrossEntropy, LargeLogitsDoNotOverflow) {
+  const Result r = run({1000, 999, -1000, -2000}, {1}, 0.0f);
+  EXPECT_NEAR(r.loss[0], 1 + std::log1p(std::exp(-1.0)), 1e-4);
+  EXPECT_NEAR(r.gradient[0], 1 / (1 + std::exp(-1.0)), 1e-6);
+  EXPECT_EQ(r.gradient[3], 0.0f);
+}
+
+TEST(CrossEntropy, GradientAndRankAreOptional) {
+  const Floats z = random_floats(33 * 10, 1);
+  const std::vector<int32_t> labels(33, 4);
+  const Result full = run(z, labels, 0.1f);
+  Floats loss(33);
+  cpu::softmax_cross_entropy(loss.data(), nullptr, nullptr, z.data(), labels.data(), 0.1f, 33, 10);
+  EXPECT_TRUE(same_bits(loss, full.loss));
+}
+
+TEST(CrossEntropy, RankBreaksTiesByIndex) {
+  EXPECT_EQ(run({2, 2, 2, 2}, {0}, 0).rank[0], 0);
+  EXPECT_EQ(run({2, 2, 2, 2}, {3}, 0).rank[0], 3);
+  EXPECT_EQ(run({3, 2, 2, 1}, {2}, 0).rank[0], 2);
+  EXPECT_EQ(run({3, 2, 2, 5}, {1}, 0).rank[0], 2);
+}
+
+TEST(CrossEntropy, NaNShowsInTheLossAndIsNeverRight) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const int32_t place : {0, 5, 19}) {
+    Floats z = random_floats(20, 1);
+    z[static_cast<size_t>(place)] = nan;
+    for (const int32_t label : {0, 5, 19}) {
+      const Result r = run(z, {label}, 0);
+      EXPECT_TRUE(std::isnan(r.loss[0])) << "NaN at " << place << ", label " << label;
+      if (place == label) {
+        EXPECT_EQ(r.rank[0], 20) << "last";
+      }
+    }
+  }
+}
+
+TEST(CrossEntropy, InfiniteLogits) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const Result r = run({1, -infinity, 2}, {0}, 0.0f);  // a class ruled out, as masking does
+  EXPECT_NEAR(r.loss[0], std::log1p(std::exp(1.0)), 1e-6);
+  EXPECT_EQ(r.gradient[1], 0.0f);
+  EXPECT_TRUE(std::isnan(run({1, infinity, 2}, {0}, 0.0f).loss[0]));
+}
+
+}  // namespace
+}  // namespace espalier

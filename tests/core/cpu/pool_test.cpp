@@ -1,0 +1,116 @@
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "espalier/core/kernels.h"
+#include "support/numbers.h"
+#include "support/threads.h"
+
+namespace espalier {
+namespace {
+
+// {n, h, w, c, k, stride, pad}: no overlap, overlap, gaps, padding, odd sizes, one pixel, many images.
+const PoolShape shapes[] = {{2, 4, 4, 3, 2, 2, 0}, {1, 7, 5, 17, 3, 2, 1},  {3, 5, 9, 16, 3, 1, 1},
+                            {2, 8, 8, 1, 2, 3, 0}, {1, 1, 1, 33, 1, 1, 0},  {2, 15, 15, 7, 15, 15, 0},
+                            {1, 6, 6, 5, 4, 2, 2}, {64, 8, 8, 15, 2, 2, 0}, {5, 13, 11, 20, 5, 3, 2}};
+
+size_t in_size(const PoolShape& s) { return static_cast<size_t>(s.n * s.h * s.w * s.c); }
+size_t out_size(const PoolShape& s) { return static_cast<size_t>(s.n * s.out_h() * s.out_w() * s.c); }
+
+/// Calls body(output number, input number or -1 in the padding, place in the window).
+template <class Body>
+void for_places(const PoolShape& s, const Body& body) {
+  size_t out = 0;
+  for (int64_t n = 0; n < s.n; ++n)
+    for (int64_t y = 0; y < s.out_h(); ++y)
+      for (int64_t x = 0; x < s.out_w(); ++x)
+        for (int64_t c = 0; c < s.c; ++c, ++out)
+          for (int64_t ky = 0; ky < s.k; ++ky)
+            for (int64_t kx = 0; kx < s.k; ++kx) {
+              const int64_t py = y * s.stride - s.pad + ky, px = x * s.stride - s.pad + kx;
+              const bool real = py >= 0 && py < s.h && px >= 0 && px < s.w;
+              body(out, real ? ((n * s.h + py) * s.w + px) * s.c + c : -1,
+                   static_cast<uint8_t>(ky * s.k + kx));
+            }
+}
+
+class Pool : public testing::TestWithParam<PoolShape> {
+ protected:
+  const PoolShape s = GetParam();
+  const WithThreads three{3};
+};
+
+TEST_P(Pool, MaxForwardAndBackward) {
+  // Whole numbers, so that windows have equals: the first wins. All negative: padding must not.
+  Floats x = random_floats(static_cast<int64_t>(in_size(s)), 1, -9, -1);
+  for (float& v : x) v = std::floor(v);
+  Doubles y(out_size(s), -100.0), dx(x.size());
+  std::vector<uint8_t> index(y.size());
+  std::vector<int64_t> winner(y.size());
+  for_places(s, [&](size_t out, int64_t in, uint8_t place) {
+    if (in < 0 || x[static_cast<size_t>(in)] <= y[out]) return;
+    y[out] = x[static_cast<size_t>(in)];
+    index[out] = place;
+    winner[out] = in;
+  });
+  const Floats dy = random_floats(static_cast<int64_t>(y.size()), 2);
+  for (size_t out = 0; out < y.size(); ++out) dx[static_cast<size_t>(winner[out])] += dy[out];
+
+  Floats pooled(y.size()), without(y.size()), gradient(x.size(), 5.0f);
+  std::vector<uint8_t> places(y.size());
+  cpu::max_pool_forward(pooled.data(), places.data(), x.data(), s);
+  cpu::max_pool_forward(without.data(), nullptr, x.data(), s);
+  EXPECT_TRUE(near(pooled, y, 0));
+  EXPECT_TRUE(same_bits(pooled, without));
+  EXPECT_EQ(places, index);
+  cpu::max_pool_backward(gradient.data(), dy.data(), places.data(), s, false);
+  EXPECT_TRUE(near(gradient, dx, 1e-6));
+  cpu::max_pool_backward(gradient.data(), dy.data(), places.data(), s, true);
+  for (double& each : dx) each *= 2;
+  EXPECT_TRUE(near(gradient, dx, 1e-6));
+}
+
+TEST_P(Pool, AverageForwardAndBackward) {
+  const Floats x = random_floats(static_cast<int64_t>(in_size(s)), 1),
+               dy = random_floats(static_cast<int64_t>(out_size(s)), 2);
+  Doubles y(dy.size()), dx(x.size());
+  const double share = 1.0 / static_cast<double>(s.k * s.k);
+  for_places(s, [&](size_t out, int64_t in, uint8_t) {
+    if (in < 0) return;
+    y[out] += share * x[static_cast<size_t>(in)];
+    dx[static_cast<size_t>(in)] += share * dy[out];
+  });
+  Floats pooled(y.size()), gradient(x.size(), 5.0f);
+  cpu::average_pool_forward(pooled.data(), x.data(), s);
+  EXPECT_TRUE(near(pooled, y, 1e-6));
+  cpu::average_pool_backward(gradient.data(), dy.data(), s, false);
+  EXPECT_TRUE(near(gradient, dx, 1e-6));
+  cpu::average_pool_backward(gradient.data(), dy.data(), s, true);
+  for (double& each : dx) each *= 2;
+  EXPECT_TRUE(near(gradient, dx, 1e-6));
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, Pool, testing::ValuesIn(shapes), [](const auto& info) {
+  const PoolShape& s = info.param;
+  return "n" + std::to_string(s.n) + "h" + std::to_string(s.h) + "w" + std::to_string(s.w) + "c" +
+         std::to_string(s.c) + "k" + std::to_string(s.k) + "s" + std::to_string(s.stride) + "p" +
+         std::to_string(s.pad);
+});
+
+TEST(MaxPool, KeepsNaN) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const PoolShape s{1, 2, 2, 3, 2, 2, 0};
+  for (size_t place = 0; place < 4; ++place) {
+    Floats x = random_floats(12, 1);
+    x[place * 3 + 1] = nan;
+    Floats y(3);
+    std::vector<uint8_t> index(3);
+    cpu::max_pool_forward(y.data(), index.data(), x.data(), s);
+    EXPECT_TRUE(std::isnan(y[1])) << "NaN at place " << place;
+    EXPECT_EQ(index[1], place);
+    EXPECT_FALSE(std::isnan(y[0]) || std::isnan(y[2]));
+  }
+}
+
+}  // namespace
+}  // namespace espalier

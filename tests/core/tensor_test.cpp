@@ -1,0 +1,98 @@
+#include "espalier/core/tensor.h"
+
+#include <gtest/gtest.h>
+
+#include "support/bad_input.h"
+#include "support/numbers.h"
+
+namespace espalier {
+namespace {
+
+const Floats six{1, 2, 3, 4, 5, 6};
+
+TEST(Tensor, FromCopiesInRowMajorOrder) {
+  Floats values = six;
+  const Tensor t = Tensor::from({2, 3}, values);
+  values[0] = 100;
+  EXPECT_EQ(t.shape(), (Shape{2, 3}));
+  EXPECT_EQ(t.elements(), 6);
+  EXPECT_EQ(t.bytes(), 24u);
+  EXPECT_TRUE(std::ranges::equal(t.span<float>(), six));
+  EXPECT_TRUE(contains(message_of([&] { Tensor::from({2, 2}, values); }), "6 values for shape [2, 2]"));
+}
+
+TEST(Tensor, HoldsEachType) {
+  EXPECT_EQ(Tensor::from({2}, std::vector<uint8_t>{1, 255}).span<uint8_t>()[1], 255);
+  EXPECT_EQ(Tensor::from({2}, std::vector<int8_t>{1, -5}).span<int8_t>()[1], -5);
+  EXPECT_EQ(Tensor::from({2}, std::vector<int32_t>{1, -70000}).span<int32_t>()[1], -70000);
+  EXPECT_EQ(Tensor::from({1}, std::vector<int64_t>{int64_t{1} << 40}).span<int64_t>()[0], int64_t{1} << 40);
+  EXPECT_EQ(Tensor::empty({3}, DType::bf16).bytes(), 6u);
+  EXPECT_EQ(Tensor::empty({3}, DType::i64).bytes(), 24u);
+}
+
+TEST(Tensor, ReadAsAnotherTypeIsRefused) {
+  const Tensor t = Tensor::zeros({2}, DType::u8);
+  EXPECT_TRUE(contains(message_of([&] { t.f32(); }), "holds u8, was read as f32"));
+}
+
+TEST(Tensor, ZerosAndFull) {
+  // Memory from the allocator's cache is dirty, and large enough that several threads clear it.
+  { Tensor::full({600000}, 7.0f); }
+  for (const float v : Tensor::zeros({600000}).span<float>()) ASSERT_EQ(v, 0.0f);
+  for (const float v : Tensor::full({1001}, 2.5f).span<float>()) ASSERT_EQ(v, 2.5f);
+}
+
+TEST(Tensor, ReshapeSharesStorage) {
+  Tensor t = Tensor::from({2, 3}, six);
+  Tensor r = t.reshape({3, 2});
+  EXPECT_EQ(r.shape(), (Shape{3, 2}));
+  EXPECT_EQ(t.shape(), (Shape{2, 3}));
+  r.f32()[5] = 60;
+  EXPECT_EQ(t.f32()[5], 60.0f);
+  EXPECT_FALSE(t.unique());
+  EXPECT_TRUE(contains(message_of([&] { t.reshape({4}); }), "[2, 3] has 6 elements, [4] has 4"));
+}
+
+TEST(Tensor, CloneOwnsItsStorage) {
+  Tensor t = Tensor::from({2, 3}, six);
+  Tensor copy = t.clone();
+  EXPECT_TRUE(t.unique());
+  copy.f32()[0] = 100;
+  EXPECT_EQ(t.f32()[0], 1.0f);
+  EXPECT_FALSE(Tensor().clone().defined());
+}
+
+TEST(Tensor, CopyFromOverwritesInPlace) {
+  Tensor t = Tensor::zeros({2, 3});
+  const Tensor alias = t;
+  t.copy_from(Tensor::from({2, 3}, six));
+  EXPECT_TRUE(std::ranges::equal(alias.span<float>(), six));
+  EXPECT_TRUE(contains(message_of([&] { t.copy_from(Tensor::zeros({3, 2})); }), "f32[3, 2] into f32[2, 3]"));
+  EXPECT_TRUE(contains(message_of([&] {
+                         t.copy_from(Tensor::zeros({2, 3}, DType::i32));
+                       }),
+                       "i32[2, 3] into"));
+}
+
+TEST(Tensor, ItemIsForOneElement) {
+  EXPECT_EQ(Tensor::full({}, 3.0f).item(), 3.0f);
+  EXPECT_EQ(Tensor::full({1, 1}, 3.0f).item(), 3.0f);
+  EXPECT_TRUE(contains(message_of([] { Tensor::zeros({2}).item(); }), "shape [2], not one element"));
+  EXPECT_TRUE(contains(message_of([] { Tensor().item(); }), "item: "));
+}
+
+TEST(Tensor, UndefinedHasNoMemory) {
+  const Tensor t;
+  EXPECT_FALSE(t.defined());
+  EXPECT_EQ(t.f32(), nullptr);
+  EXPECT_EQ(t.data<uint8_t>(), nullptr);
+}
+
+TEST(Tensor, NamesForMessages) {
+  EXPECT_STREQ(dtype_name(DType::bf16), "bf16");
+  EXPECT_STREQ(device_name(Device::cpu), "cpu");
+  EXPECT_STREQ(device_name(Device::cuda), "cuda");
+}
+
+}  // namespace
+}  // namespace espalier
