@@ -71,7 +71,7 @@ Type<ModelConfig> model_type() {
        field("hidden", &ModelConfig::hidden, list_of(whole(1, 1'000'000), {0, 100}),
              "widths of the hidden layers")
            .only_for({"mlp"}),
-       field("width", &ModelConfig::width, number({.above = 0, .to = 1000}), "factor on every hidden width"),
+       field("width", &ModelConfig::width, number({.from = 0.01, .to = 100}), "factor on every hidden width"),
        field("activation", &ModelConfig::activation, one_of({"relu", "gelu"}), "between layers"),
        field("pool", &ModelConfig::pool, one_of({"max", "average"}), "how images are made smaller")
            .only_for({"lenet5"}),

@@ -19,18 +19,22 @@ std::string line_and_column(const std::string& text, size_t offset) {
   return join(std::count(before.begin(), before.end(), '\n') + 1, ":", before.size() - line_start + 1);
 }
 
-/// The first character of the token whose last character is at `end`.
+bool is_in_word(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '+';
+}
+
+/// The first character of the token (text, number or word) whose last character is at `end`.
 size_t token_start(const std::string& text, size_t end) {
+  if (end >= text.size()) return end;
   size_t start = end;
-  if (end < text.size() && text[end] == '"') {
-    while (start > 0 && (text[start - 1] != '"' || (start > 1 && text[start - 2] == '\\'))) --start;
-    return start > 0 ? start - 1 : end;
+  if (text[end] == '"') {
+    do {
+      if (start == 0) return end;
+      --start;
+    } while (text[start] != '"' || (start > 0 && text[start - 1] == '\\'));
+    return start;
   }
-  const auto in_word = [&](size_t i) {
-    return std::isalnum(static_cast<unsigned char>(text[i])) || text[i] == '.' || text[i] == '-' ||
-           text[i] == '+';
-  };
-  while (start > 0 && start < text.size() && in_word(start) && in_word(start - 1)) --start;
+  while (is_in_word(text[start]) && start > 0 && is_in_word(text[start - 1])) --start;
   return start;
 }
 
@@ -72,8 +76,7 @@ Json parse_json(const std::string& text, const std::string& file) {
   try {
     return Json::parse(in, refuse_twice);
   } catch (const Json::parse_error& error) {
-    // "[...] parse error at line 1, column 3: syntax error while parsing value - invalid literal; last read:
-    // '..'; ..."
+    // "[...] syntax error while parsing value - REASON; last read: '...'; expected ..."
     std::string reason = error.what();
     if (const size_t at = reason.find(" - "); at != std::string::npos) reason = reason.substr(at + 3);
     if (const size_t at = reason.find("; last read: "); at != std::string::npos) {
@@ -84,7 +87,9 @@ Json parse_json(const std::string& text, const std::string& file) {
     const size_t offset = token_start(text, error.byte ? error.byte - 1 : 0);
     fail_at(offset, "not JSON: ", explain(text, offset, reason));
   } catch (const Json::out_of_range&) {
-    fail_at(token_start(text, last_read()), "a number that is too large");
+    size_t end = last_read();  // of the number, or behind it: its reader looks one character ahead
+    if (!is_in_word(text[end])) --end;
+    fail_at(token_start(text, end), "a number that is too large");
   }
   throw;  // not reached: fail_at throws
 }

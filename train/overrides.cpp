@@ -88,7 +88,7 @@ std::string apply_override(Json& root, const Description& description, const std
       name = field.name;
       object = value;
       value = &(*value)[name];
-      type = &field.type;
+      type = field.type.get();
       at = at / name;
     }
   }

@@ -224,7 +224,7 @@ Json variant_of(const Json& json, const Description& object) {
 
 std::vector<Json> variants(const Description& object) {
   if (object.fields.empty() || object.fields.front().name != "type") return {Json()};
-  return object.fields.front().type.json_schema["enum"];
+  return object.fields.front().type->json_schema["enum"];
 }
 
 void add_default(FieldDescription& field, const Json& variant, const Json& value) {
@@ -253,7 +253,7 @@ void check_given(const Json& json, const Description& object, const Place& at) {
                 variant.get<std::string>());
     }
     if (!given && field.is_required && field.is_for(variant)) {
-      (at / field.name).fail("missing, expected ", field.type.expected);
+      (at / field.name).fail("missing, expected ", field.type->expected);
     }
   }
   for (const Names& group : object.exactly_one) {
@@ -272,7 +272,7 @@ Json object_schema(const Description& object) {
   Json required = Json::array(), conditions = Json::array();
   for (const FieldDescription& field : object.fields) {
     Json property = {{"description", field.help}};
-    property.update(field.type.json_schema);
+    property.update(field.type->json_schema);
     if (field.defaults.size() == 1) property["default"] = field.defaults[0].second;
     schema["properties"][field.name] = property;
 
@@ -296,7 +296,7 @@ Json object_schema(const Description& object) {
 namespace {
 
 std::string field_line(const FieldDescription& field) {
-  std::string line = field.type.expected;
+  std::string line = field.type->expected;
   if (!field.variants.empty()) line += "; for " + enumerate(field.variants, " and ");
   if (field.is_required) line += "; required";
   for (const auto& [variants, value] : field.defaults) {
@@ -316,10 +316,10 @@ void describe(const Description& object, const std::string& path,
   }
   for (const Names& group : object.exactly_one) text += "  exactly one of " + enumerate(group) + "\n";
   for (const FieldDescription& field : object.fields) {
-    const Description& inner = field.type.element ? *field.type.element : field.type;
+    const Description& inner = field.type->element ? *field.type->element : *field.type;
     if (!inner.is_object() || inner.fields.empty()) continue;
     const std::string inner_path =
-        (path.empty() ? "" : path + ".") + field.name + (field.type.element ? ".N" : "");
+        (path.empty() ? "" : path + ".") + field.name + (field.type->element ? ".N" : "");
     const auto same =
         std::find_if(seen.begin(), seen.end(), [&](const auto& s) { return s.first == inner.json_schema; });
     text += "\n" + inner_path + ": " + field.help + "\n";

@@ -85,10 +85,10 @@ struct Description {
 
 struct FieldDescription {
   std::string name, help;
-  Description type;
+  std::shared_ptr<const Description> type;
   bool is_required = false;
-  Names variants;                                ///< it is only for these; empty: for all
-  std::vector<std::pair<Names, Json>> defaults;  ///< each with the variants that have it
+  Names variants = {};                                ///< it is only for these; empty: for all
+  std::vector<std::pair<Names, Json>> defaults = {};  ///< each with the variants that have it
 
   bool is_for(const Json& variant) const;
 };
@@ -130,17 +130,17 @@ void check_list(const Json& json, const Description& list, const Length& length,
 
 template <class T>
 Type<std::vector<T>> list_of(const Type<T>& element, const Length& length = {}) {
-  const Description description = list_description(element, length);
-  return {description,
-          [=](const Json& json, const Place& at) {
-            check_list(json, description, length, at);
+  const auto list = std::make_shared<const Description>(list_description(element, length));
+  return {*list,
+          [list, length, read = element.read](const Json& json, const Place& at) {
+            check_list(json, *list, length, at);
             std::vector<T> values;
-            for (size_t i = 0; i < json.size(); ++i) values.push_back(element.read(json[i], at / i));
+            for (size_t i = 0; i < json.size(); ++i) values.push_back(read(json[i], at / i));
             return values;
           },
-          [=](const std::vector<T>& values) {
+          [write = element.write](const std::vector<T>& values) {
             Json json = Json::array();
-            for (const T& value : values) json.push_back(element.write(value));
+            for (const T& value : values) json.push_back(write(value));
             return json;
           }};
 }
@@ -154,8 +154,9 @@ struct Field : FieldDescription {
   std::function<void(const Json&, const Place&, S&)> read;
   std::function<Json(const S&)> write;
 
-  Field(std::string name, std::string help, Description type, decltype(read) read, decltype(write) write)
-      : FieldDescription{std::move(name), std::move(help), std::move(type), false, {}, {}},
+  Field(const std::string& name, const std::string& help, const Description& type, decltype(read) read,
+        decltype(write) write)
+      : FieldDescription{name, help, std::make_shared<const Description>(type)},
         read(std::move(read)),
         write(std::move(write)) {}
   /// A field of S's base.
@@ -174,15 +175,17 @@ struct Field : FieldDescription {
 
 template <class S, class T>
 Field<S> field(const std::string& name, T S::*member, const Type<T>& type, const std::string& help) {
-  return {name, help, type, [=](const Json& json, const Place& at, S& s) { s.*member = type.read(json, at); },
-          [=](const S& s) { return type.write(s.*member); }};
+  return {name, help, type,
+          [member, read = type.read](const Json& json, const Place& at, S& s) { s.*member = read(json, at); },
+          [member, write = type.write](const S& s) { return write(s.*member); }};
 }
 
 template <class S, class T>
 Field<S> field(const std::string& name, std::optional<T> S::*member, const Type<T>& type,
                const std::string& help) {
-  return {name, help, type, [=](const Json& json, const Place& at, S& s) { s.*member = type.read(json, at); },
-          [=](const S& s) { return s.*member ? type.write(*(s.*member)) : Json(); }};
+  return {name, help, type,
+          [member, read = type.read](const Json& json, const Place& at, S& s) { s.*member = read(json, at); },
+          [member, write = type.write](const S& s) { return s.*member ? write(*(s.*member)) : Json(); }};
 }
 
 /// What holds between the fields of an object.
@@ -208,42 +211,48 @@ Json object_schema(const Description& object);
 
 template <class S>
 Type<S> object(const std::vector<Field<S>>& fields, const Rules<S>& rules = {}) {
-  Description description;
-  description.expected = "an object";
-  description.fields.assign(fields.begin(), fields.end());
-  description.exactly_one = rules.exactly_one;
-  description.later = rules.later;
+  struct Object : Description {
+    std::vector<Field<S>> bound;
+    Rules<S> rules;
 
-  const auto start = [=](const Json& variant, const Place& at) {
-    S value;
-    if (!variant.is_null()) fields.front().read(variant, at / fields.front().name, value);
-    if (rules.defaults) rules.defaults(value);
-    return value;
+    /// A value with the defaults of this variant.
+    S start(const Json& variant, const Place& at) const {
+      S value;
+      if (!variant.is_null()) bound.front().read(variant, at / bound.front().name, value);
+      if (rules.defaults) rules.defaults(value);
+      return value;
+    }
   };
-  for (const Json& variant : variants(description)) {
-    const S value = start(variant, Place(""));
+  const auto object = std::make_shared<Object>();
+  object->expected = "an object";
+  object->bound = fields;
+  object->rules = rules;
+  object->fields.assign(fields.begin(), fields.end());
+  object->exactly_one = rules.exactly_one;
+  object->later = rules.later;
+  for (const Json& variant : variants(*object)) {
+    const S value = object->start(variant, Place(""));
     for (size_t i = 0; i < fields.size(); ++i)
-      add_default(description.fields[i], variant, fields[i].write(value));
+      add_default(object->fields[i], variant, fields[i].write(value));
   }
-  description.json_schema = object_schema(description);
+  object->json_schema = object_schema(*object);
 
-  return {description,
-          [=](const Json& json, const Place& at) {
-            check_known(json, description, at);
-            S value = start(variant_of(json, description), at);
-            check_given(json, description, at);
-            for (const Field<S>& field : fields) {
+  return {*object,
+          [object](const Json& json, const Place& at) {
+            check_known(json, *object, at);
+            S value = object->start(variant_of(json, *object), at);
+            check_given(json, *object, at);
+            for (const Field<S>& field : object->bound) {
               if (json.contains(field.name)) field.read(json[field.name], at / field.name, value);
             }
-            if (rules.check) rules.check(value, at);
+            if (object->rules.check) object->rules.check(value, at);
             return value;
           },
-          [=](const S& value) {
+          [object](const S& value) {
             Json json = Json::object();
-            for (const Field<S>& field : fields) {
+            for (const Field<S>& field : object->bound) {
               const Json written = field.write(value);
-              if (!written.is_null() && field.is_for(variant_of(json, description)))
-                json[field.name] = written;
+              if (!written.is_null() && field.is_for(variant_of(json, *object))) json[field.name] = written;
             }
             return json;
           }};

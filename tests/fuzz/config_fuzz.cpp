@@ -1,0 +1,21 @@
+// Fuzzes the config: whatever the text, parse_config returns a config that its own JSON gives again, or
+// throws a UsageError of one line. What is behind a zero byte is a --set.
+#include <cstdint>
+#include <string>
+
+#include "espalier/train/config.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace espalier;
+  const std::string input(reinterpret_cast<const char*>(data), size);
+  const size_t zero = input.find('\0');
+  try {
+    const auto set =
+        zero == std::string::npos ? std::vector<std::string>{} : std::vector{input.substr(zero + 1)};
+    const auto resolved = config_json(parse_config(input.substr(0, zero), "fuzz.json", set));
+    if (config_json(parse_config(resolved.dump(), "saved.json")) != resolved) __builtin_trap();
+  } catch (const UsageError& error) {
+    if (std::string(error.what()).find('\n') != std::string::npos) __builtin_trap();
+  }
+  return 0;
+}

@@ -1,0 +1,96 @@
+#include "espalier/train/overrides.h"
+
+#include <gtest/gtest.h>
+
+#include "support/bad_input.h"
+
+namespace espalier {
+namespace {
+
+using namespace schema;
+
+struct Leaf {
+  std::string name;
+  int64_t count = 1;
+  std::optional<std::string> note;
+};
+struct Root {
+  std::optional<Leaf> inner;
+  std::vector<Leaf> list;
+};
+
+Description description() {
+  const Type<Leaf> leaf = object<Leaf>({field("name", &Leaf::name, text(), "its name"),
+                                        field("count", &Leaf::count, whole(1), "how many"),
+                                        field("note", &Leaf::note, text(), "anything")});
+  return object<Root>(
+      {field("inner", &Root::inner, leaf, "one"), field("list", &Root::list, list_of(leaf), "many")});
+}
+
+const std::string start = R"({"list":[{"name":"first"},{"name":"second.one"},{"name":"0"}]})";
+
+struct Result {
+  std::string pointer, json;
+};
+Result apply(const std::string& assignment, const std::string& json = start) {
+  Json root = Json::parse(json);
+  const std::string pointer = apply_override(root, description(), assignment);
+  return {pointer, root.dump()};
+}
+
+TEST(Overrides, SetFields) {
+  EXPECT_EQ(apply("inner.count=3", "{}").json, R"({"inner":{"count":3}})");
+  EXPECT_EQ(apply("inner.count=3", "{}").pointer, "/inner/count");
+  EXPECT_EQ(apply("inner={\"count\": 3}", "{}").json, R"({"inner":{"count":3}})");
+  EXPECT_EQ(apply("inner.count=many", "{}").json, R"({"inner":{"count":"many"}})");
+  EXPECT_EQ(apply("inner.note=a=b", "{}").json, R"({"inner":{"note":"a=b"}})");
+  EXPECT_EQ(apply("inner.note=", "{}").json, R"({"inner":{"note":""}})");
+}
+
+TEST(Overrides, TextNeedsNoQuotes) {
+  EXPECT_EQ(apply("inner.note=2024", "{}").json, R"({"inner":{"note":"2024"}})");
+  EXPECT_EQ(apply("inner.note=\"2024\"", "{}").json, R"({"inner":{"note":"2024"}})");
+}
+
+TEST(Overrides, NullTakesAFieldAway) {
+  EXPECT_EQ(apply("inner.count=null", R"({"inner":{"count":3,"note":"x"}})").json,
+            R"({"inner":{"note":"x"}})");
+  EXPECT_EQ(apply("inner.note=null", R"({"inner":{"count":3,"note":"x"}})").json, R"({"inner":{"count":3}})");
+}
+
+TEST(Overrides, ElementsGoByNameOrNumber) {
+  EXPECT_EQ(apply("list.first.count=2").pointer, "/list/0/count");
+  EXPECT_EQ(apply("list.1.count=2").pointer, "/list/1/count");
+  EXPECT_EQ(apply("list.second.one.count=2").pointer, "/list/1/count");
+  EXPECT_EQ(apply("list.0.count=2").pointer, "/list/2/count");  // a name comes before a number
+  EXPECT_EQ(apply("list.second.one={}").json, R"({"list":[{"name":"first"},{},{"name":"0"}]})");
+}
+
+TEST(Overrides, PathsThatLeadNowhereAreNamed) {
+  const auto refusal = [](const std::string& assignment, const std::string& json = start) {
+    return message_of([&] { apply(assignment, json); });
+  };
+  EXPECT_EQ(refusal("inner"), "--set inner: expected path.to.field=value");
+  EXPECT_EQ(refusal("=3"), "--set =3: expected path.to.field=value");
+  EXPECT_EQ(refusal("iner.count=3"), "--set iner.count=3: no field 'iner', did you mean 'inner'?");
+  EXPECT_EQ(refusal("zebra=3"), "--set zebra=3: no field 'zebra', known: inner, list");
+  EXPECT_EQ(refusal("inner..count=3"), "--set inner..count=3: /inner: no field '', known: name, count, note");
+  EXPECT_EQ(refusal("inner.count.x=3"),
+            "--set inner.count.x=3: /inner/count: is a whole number of at least 1, which has no field 'x'");
+  EXPECT_EQ(refusal("list.77.count=3"),
+            "--set list.77.count=3: /list: no element '77' in a list of 3, known: first, second.one, 0");
+  EXPECT_EQ(refusal("list.frist.count=3"),
+            "--set list.frist.count=3: /list: no element 'frist' in a list of 3, did you mean 'first'?");
+  EXPECT_EQ(
+      refusal("list.second.count=3"),
+      "--set list.second.count=3: /list: no element 'second' in a list of 3, did you mean 'second.one'?");
+  EXPECT_EQ(refusal("list.0.count=3", "{}"),
+            "--set list.0.count=3: /list: there is no list here in the config");
+  EXPECT_EQ(refusal("inner.count=3", "{\"inner\": 3}"),
+            "--set inner.count=3: /inner: there is no object here in the config");
+  EXPECT_EQ(refusal("inner.count=3", "[]"), "--set inner.count=3: there is no object here in the config");
+  EXPECT_EQ(refusal("inner.note=\xff"), "--set inner.note=: /inner/note: the value is not UTF-8");
+}
+
+}  // namespace
+}  // namespace espalier

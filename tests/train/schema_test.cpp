@@ -1,0 +1,171 @@
+#include "espalier/train/schema.h"
+
+#include <gtest/gtest.h>
+
+#include "support/bad_input.h"
+
+namespace espalier::schema {
+namespace {
+
+// A shape is a circle or a box, grey unless it says so; a box is 2 high unless it says so.
+struct Colour {
+  double red = 0.5;
+};
+struct Base {
+  std::string type;
+  double height = 1;
+};
+struct Figure : Base {
+  double radius = 0;
+  std::optional<int64_t> copies;
+  std::vector<std::string> tags = {"new"};
+  Colour colour;
+  std::optional<bool> filled, hollow;
+};
+
+Type<Figure> figure() {
+  const Type<Colour> colour =
+      object<Colour>({field("red", &Colour::red, number({.from = 0, .to = 1}), "share of red")});
+  return object<Figure>(
+      {field("type", &Base::type, one_of({"circle", "box", "line"}, {"star"}), "its kind").required(),
+       field("height", &Base::height, number({.above = 0}), "metres"),
+       field("radius", &Figure::radius, number({.from = 0, .below = 9}), "metres")
+           .required()
+           .only_for({"circle"}),
+       field("copies", &Figure::copies, whole(1, 5), "how many"),
+       field("tags", &Figure::tags, list_of(text(), {.to = 2}), "words").only_for({"circle", "box"}),
+       field("colour", &Figure::colour, colour, "its colour"),
+       field("filled", &Figure::filled, boolean(), "inside"),
+       field("hollow", &Figure::hollow, boolean(), "outside")},
+      {.exactly_one = {{"filled", "hollow"}},
+       .later = {"shadow"},
+       .defaults = [](Figure& f) { f.height = f.type == "box" ? 2 : 1; },
+       .check =
+           [](const Figure& f, const Place& at) {
+             if (f.radius > f.height) (at / "radius").fail("above height");
+           }});
+}
+
+Figure read(const std::string& json) { return figure().read(Json::parse(json), Place("f.json")); }
+std::string refusal(const std::string& json) {
+  return message_of([&] { read(json); });
+}
+
+TEST(Schema, ReadsWithDefaults) {
+  const Figure box = read(R"({"type": "box", "filled": true})");
+  EXPECT_EQ(box.height, 2);
+  EXPECT_FALSE(box.copies);
+  EXPECT_EQ(box.tags, std::vector<std::string>{"new"});
+  EXPECT_EQ(box.colour.red, 0.5);
+  EXPECT_TRUE(*box.filled);
+  const Figure circle =
+      read(R"({"type": "circle", "radius": 0.5, "hollow": false, "copies": 3, "colour": {"red": 1}})");
+  EXPECT_EQ(circle.height, 1);
+  EXPECT_EQ(circle.radius, 0.5);
+  EXPECT_EQ(circle.copies, 3);
+  EXPECT_EQ(circle.colour.red, 1);
+}
+
+TEST(Schema, WritesWhatApplies) {
+  const auto written = [](const std::string& json) { return figure().write(read(json)).dump(); };
+  EXPECT_EQ(written(R"({"hollow": true, "copies": 2.0, "type": "line"})"),
+            R"({"type":"line","height":1.0,"copies":2,"colour":{"red":0.5},"hollow":true})");
+  EXPECT_EQ(written(R"({"type": "circle", "radius": 0.1, "tags": [], "filled": true})"),
+            R"({"type":"circle","height":1.0,"radius":0.1,"tags":[],"colour":{"red":0.5},"filled":true})");
+}
+
+TEST(Schema, Refuses) {
+  EXPECT_EQ(refusal("3"), "f.json: found 3, expected an object");
+  EXPECT_EQ(refusal(R"({"type": "box", "hieght": 1})"),
+            "f.json: /hieght: no such field, did you mean 'height'?");
+  EXPECT_EQ(refusal(R"({"type": "box", "shadow": 1})"), "f.json: /shadow: not built yet");
+  EXPECT_EQ(refusal(R"({"filled": true})"), "f.json: /type: missing, expected one of circle, box, line");
+  EXPECT_EQ(refusal(R"({"type": "star"})"),
+            "f.json: /type: 'star' is not built yet, this version has circle, box, line");
+  EXPECT_EQ(refusal(R"({"type": "circle", "filled": true})"),
+            "f.json: /radius: missing, expected a number from 0 to below 9");
+  EXPECT_EQ(refusal(R"({"type": "box", "radius": 1})"),
+            "f.json: /radius: is for type circle, and the type is box");
+  EXPECT_EQ(refusal(R"({"type": "line", "tags": []})"),
+            "f.json: /tags: is for type circle or box, and the type is line");
+  EXPECT_EQ(refusal(R"({"type": "box"})"), "f.json: found none, expected exactly one of filled, hollow");
+  EXPECT_EQ(refusal(R"({"type": "box", "filled": true, "hollow": true})"),
+            "f.json: found filled and hollow, expected exactly one of filled, hollow");
+  EXPECT_EQ(refusal(R"({"type": "box", "filled": true, "colour": {"red": 1.5}})"),
+            "f.json: /colour/red: found 1.5, expected a number from 0 to 1");
+  EXPECT_EQ(refusal(R"({"type": "box", "filled": true, "tags": ["a", "b", "c"]})"),
+            "f.json: /tags: found a list of 3, expected a list of 0 to 2, each text");
+  EXPECT_EQ(refusal(R"({"type": "box", "filled": true, "tags": ["a", 2]})"),
+            "f.json: /tags/1: found 2, expected text");
+  EXPECT_EQ(refusal(R"({"type": "box", "filled": true, "copies": 6})"),
+            "f.json: /copies: found 6, expected a whole number from 1 to 5");
+  EXPECT_EQ(refusal(R"({"type": "circle", "filled": true, "radius": 2})"), "f.json: /radius: above height");
+}
+
+TEST(Schema, PlacesAreJsonPointers) { EXPECT_EQ((Place("f") / "a/b" / 3 / "~").pointer(), "/a~1b/3/~0"); }
+
+TEST(Schema, OnlyWhatTheCommandLineSetIsMarked) {
+  const Place place("f", {"/a/1"});
+  const auto message = [](const Place& at) { return message_of([&] { at.fail("wrong"); }); };
+  EXPECT_EQ(message(place / "a" / 1), "f: /a/1: wrong (set on the command line)");
+  EXPECT_EQ(message(place / "a" / 1 / "b"), "f: /a/1/b: wrong (set on the command line)");
+  EXPECT_EQ(message(place / "a" / 10), "f: /a/10: wrong");
+  EXPECT_EQ(message(place / "a"), "f: /a: wrong");
+}
+
+TEST(Schema, FileNames) {
+  const auto type = file_name();
+  for (const char* name : {"a", "7", "lenet-300_v1.2", "A.b"}) {
+    EXPECT_EQ(type.read(Json(name), Place("f")), name);
+  }
+  for (const char* name : {"", ".", "..", ".a", "-a", "a/b", "a b", "a\n", "\xc3\xa4"}) {
+    EXPECT_THROW(type.read(Json(name), Place("f")), UsageError) << name;
+  }
+  EXPECT_EQ(type.read(Json(std::string(100, 'a')), Place("f")).size(), 100u);
+  EXPECT_THROW(type.read(Json(std::string(101, 'a')), Place("f")), UsageError);
+}
+
+TEST(Schema, HelpText) {
+  EXPECT_EQ(help_text(figure()),
+            "  type    one of circle, box, line; required\n"
+            "            its kind\n"
+            "  height  a number above 0; default 1.0 for circle; default 2.0 for box; default 1.0 for line\n"
+            "            metres\n"
+            "  radius  a number from 0 to below 9; for circle; required\n"
+            "            metres\n"
+            "  copies  a whole number from 1 to 5\n"
+            "            how many\n"
+            "  tags    a list of 0 to 2, each text; for circle and box; default [\"new\"]\n"
+            "            words\n"
+            "  colour  an object; default {\"red\":0.5}\n"
+            "            its colour\n"
+            "  filled  true or false\n"
+            "            inside\n"
+            "  hollow  true or false\n"
+            "            outside\n"
+            "  exactly one of filled, hollow\n"
+            "\n"
+            "colour: its colour\n"
+            "  red  a number from 0 to 1; default 0.5\n"
+            "         share of red\n");
+}
+
+TEST(Schema, JsonSchema) {
+  const Json schema = figure().json_schema;
+  EXPECT_EQ(schema["required"], Json({"type"}));
+  EXPECT_EQ(schema["additionalProperties"], false);
+  EXPECT_EQ(schema["properties"]["copies"].dump(),
+            R"({"description":"how many","type":"integer","minimum":1,"maximum":5})");
+  EXPECT_EQ(schema["properties"]["height"].dump(),
+            R"({"description":"metres","type":"number","exclusiveMinimum":0.0})");
+  EXPECT_EQ(schema["properties"]["tags"]["maxItems"], 2);
+  EXPECT_EQ(schema["properties"]["colour"]["properties"]["red"]["default"], 0.5);
+  EXPECT_EQ(schema["dependentSchemas"]["tags"].dump(),
+            R"({"properties":{"type":{"enum":["circle","box"]}}})");
+  EXPECT_EQ(schema["allOf"].dump(),
+            R"([{"if":{"properties":{"type":{"enum":["circle"]}}},"then":{"required":["radius"]}},)"
+            R"({"oneOf":[{"required":["filled"]},{"required":["hollow"]}]}])");
+}
+
+}  // namespace
+}  // namespace espalier::schema
