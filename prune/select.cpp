@@ -1,0 +1,155 @@
+#include "espalier/prune/select.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <set>
+#include <span>
+
+#include "espalier/core/spelling.h"
+#include "espalier/prune/criterion.h"
+#include "espalier/prune/names.h"
+
+namespace espalier {
+namespace {
+
+using Scores = std::span<const float>;
+using Verdicts = std::span<uint8_t>;
+
+/// True if `entry` is the layer's name or its beginning up to a dot.
+bool names_layer(std::string_view entry, std::string_view layer) {
+  return layer.starts_with(entry) && (layer.size() == entry.size() || layer[entry.size()] == '.');
+}
+
+bool any_names_layer(const std::vector<std::string>& entries, std::string_view layer) {
+  return std::any_of(entries.begin(), entries.end(),
+                     [&](const std::string& entry) { return names_layer(entry, layer); });
+}
+
+void check_entries(const char* list, const std::vector<std::string>& entries,
+                   const std::vector<Parameter*>& weights) {
+  std::set<std::string> known, widest;  // every name an entry may have; the shortest of them
+  for (const Parameter* weight : weights) {
+    const std::string layer(layer_name(*weight));
+    for (size_t dot = layer.find('.'); dot != std::string::npos; dot = layer.find('.', dot + 1))
+      known.insert(layer.substr(0, dot));
+    known.insert(layer);
+    widest.insert(layer.substr(0, layer.find('.')));
+  }
+  for (const std::string& entry : entries)
+    if (!known.contains(entry))
+      fail("prune: ", list, " '", entry, "' names no convolution or linear layer, expected one of ",
+           fmt::format("{}", fmt::join(widest, ", ")), " or below",
+           did_you_mean(entry, {known.begin(), known.end()}));
+}
+
+/// An unsigned number in the order of the scores; the two zeros are one.
+uint32_t ordered_bits(float score) {
+  const auto bits = std::bit_cast<uint32_t>(score + 0.0f);
+  return bits >> 31 ? ~bits : bits | 0x80000000u;
+}
+
+/// The score of rank `rank`, from 0, in ascending order. Counts by the upper half of the bits first, so that
+/// only the scores that share it need to be told apart.
+float score_of_rank(Scores scores, int64_t rank) {
+  std::vector<int64_t> counts(size_t{1} << 16);
+  for (const float score : scores) ++counts[ordered_bits(score) >> 16];
+  uint32_t half = 0;
+  while (rank >= counts[half]) rank -= counts[half++];
+  std::vector<float> near;
+  near.reserve(static_cast<size_t>(counts[half]));
+  for (const float score : scores)
+    if (ordered_bits(score) >> 16 == half) near.push_back(score);
+  std::nth_element(near.begin(), near.begin() + rank, near.end());
+  return near[static_cast<size_t>(rank)];
+}
+
+/// Those below `bound` go, and the first `ties` of those equal to it.
+void drop_below(Scores scores, Verdicts kept, float bound, int64_t ties = 0) {
+  for (size_t i = 0; i < scores.size(); ++i) {
+    const float score = scores[i];
+    const bool goes = score < bound || score == pruned_score || (score == bound && ties-- > 0);
+    kept[i] = goes ? 0 : 1;
+  }
+}
+
+void drop_lowest(Scores scores, Verdicts kept, int64_t count) {
+  if (count == 0) return drop_below(scores, kept, pruned_score);
+  const float last = score_of_rank(scores, count - 1);
+  const int64_t below =
+      std::count_if(scores.begin(), scores.end(), [&](float score) { return score < last; });
+  drop_below(scores, kept, last, count - below);
+}
+
+/// The verdicts on units that are ranked against each other.
+void rank(Scores scores, Verdicts kept, Cut cut) {
+  const auto n = static_cast<int64_t>(scores.size());
+  if (n == 0) return;
+  switch (cut.rule) {
+    case Cut::sparsity:
+      return drop_lowest(scores, kept, std::llround(cut.value * static_cast<double>(n)));
+    case Cut::threshold:
+      return drop_below(scores, kept, static_cast<float>(cut.value));
+    case Cut::quantile: {
+      const double place = cut.value * static_cast<double>(n - 1);
+      const double upper = std::ceil(place * (1 - 1e-12));  // 0.07 x 100 is rank 7, whatever its last bit
+      return drop_below(scores, kept, score_of_rank(scores, static_cast<int64_t>(upper)));
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<Parameter*> prunable_weights(Module& model, const std::vector<std::string>& include,
+                                         const std::vector<std::string>& exclude) {
+  std::vector<Parameter*> weights = model.parameters();
+  std::erase_if(weights, [](const Parameter* parameter) { return parameter->role != Role::weight; });
+  check_entries("include", include, weights);
+  check_entries("exclude", exclude, weights);
+  std::erase_if(weights, [&](const Parameter* weight) {
+    const std::string_view layer = layer_name(*weight);
+    return (!include.empty() && !any_names_layer(include, layer)) || any_names_layer(exclude, layer);
+  });
+  ESP_CHECK(!weights.empty(), "prune: nothing to prune, ",
+            include.empty() && exclude.empty() ? "the model has no convolution or linear layer"
+                                               : "include and exclude leave no layer");
+  return weights;
+}
+
+const std::vector<std::string>& scope_names() {
+  static const std::vector<std::string> names = {"layer", "global"};
+  return names;
+}
+
+Scope scope_named(const std::string& name) {
+  return static_cast<Scope>(position_of_name("scope", name, scope_names()));
+}
+
+void check(Cut cut) {
+  if (cut.rule == Cut::threshold) {
+    if (std::isnan(cut.value)) fail_usage("prune: threshold is ", cut.value, ", expected a number");
+  } else if (!(cut.value >= 0 && cut.value <= 1)) {
+    fail_usage("prune: ", cut.rule == Cut::sparsity ? "sparsity" : "quantile", " is ", cut.value,
+               ", expected 0..1");
+  }
+}
+
+Tensor select(const UnitSet& units, const Tensor& scores, Scope scope, Cut cut) {
+  check(cut);
+  ESP_CHECK(scores.elements() == units.count, "prune: ", scores.elements(), " scores for ", units.count,
+            " units");
+  Tensor kept = Tensor::empty({units.count}, DType::u8);
+  const Scores all = scores.span<float>();
+  const Verdicts verdicts = kept.span<uint8_t>();
+  if (scope == Scope::global) {
+    rank(all, verdicts, cut);
+  } else {
+    for (const LayerUnits& layer : units.layers)
+      rank(all.subspan(layer.first, layer.count), verdicts.subspan(layer.first, layer.count), cut);
+  }
+  return kept;
+}
+
+}  // namespace espalier

@@ -1,0 +1,35 @@
+#include "espalier/prune/unit.h"
+
+#include "espalier/prune/names.h"
+
+namespace espalier {
+
+const std::vector<std::string>& unit_names() {
+  static const std::vector<std::string> names = {"weight", "row"};
+  return names;
+}
+
+Unit unit_named(const std::string& name) {
+  return static_cast<Unit>(position_of_name("unit", name, unit_names()));
+}
+
+UnitSet::UnitSet(Unit unit, const std::vector<Parameter*>& parameters) {
+  for (Parameter* parameter : parameters) {
+    const Shape& shape = parameter->shape();
+    ESP_CHECK(shape.axes() >= 2, parameter->name, ": has no rows to prune, its shape is ", shape);
+    LayerUnits layer{.parameter = parameter, .first = count, .count = shape.elements(), .size = 1};
+    if (unit == Unit::row) {
+      layer.count = shape[0];
+      layer.size = shape.row_elements();
+    }
+    count += layer.count;
+    layers.push_back(layer);
+  }
+}
+
+std::string_view layer_name(const Parameter& parameter) {
+  const std::string_view name = parameter.name;
+  return name.substr(0, name.rfind('.'));
+}
+
+}  // namespace espalier

@@ -1,0 +1,51 @@
+// Pruning as a book, step 2, unit: what lives or dies together. Weights and rows lie in consecutive numbers
+// of one parameter, so a unit is a place and a length.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "espalier/nn/parameter.h"
+
+namespace espalier {
+
+enum class Unit : uint8_t {
+  weight,  ///< one number
+  row,     ///< all weights of one output: a filter [Kh,Kw,I] of a convolution, a row [I] of a linear layer
+};
+
+/// What units may be called, in the order of the enumeration.
+const std::vector<std::string>& unit_names();
+/// The unit of that name; UsageError for any other.
+Unit unit_named(const std::string& name);
+
+/// The units of one parameter: unit i is the numbers i size .. (i + 1) size - 1 of its value.
+struct LayerUnits {
+  Parameter* parameter;
+  int64_t first;  ///< the number of its unit 0 in the whole set
+  int64_t count;
+  int64_t size;
+
+  /// True if a mask holds every number of unit i at zero.
+  bool pruned(int64_t i) const {
+    if (!parameter->mask.defined()) return false;
+    const uint8_t* kept = parameter->mask.data<uint8_t>() + i * size;
+    return std::all_of(kept, kept + size, [](uint8_t one) { return one == 0; });
+  }
+};
+
+/// The units of several parameters, numbered through: by layer, then by index.
+struct UnitSet {
+  UnitSet(Unit unit, const std::vector<Parameter*>& parameters);
+
+  std::vector<LayerUnits> layers;
+  int64_t count = 0;
+};
+
+/// "layer1.0.conv1" of "layer1.0.conv1.weight".
+std::string_view layer_name(const Parameter& parameter);
+
+}  // namespace espalier

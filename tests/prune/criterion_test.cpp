@@ -1,0 +1,95 @@
+#include "espalier/prune/criterion.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "prune/hand_made.h"
+
+namespace espalier {
+namespace {
+
+std::vector<float> scores(HandMade& model, Unit unit, const std::string& criterion, uint64_t seed = 0) {
+  return numbers(score_units(UnitSet(unit, model.parameters()), criterion_named(criterion), seed));
+}
+
+TEST(Criterion, OfASingleWeightL1AndL2AreItsMagnitude) {
+  HandMade model;
+  model.add("a.weight", {2, 2}, {3, -4, 0.1f, -0.0f});
+  model.add("b.weight", {1, 2}, {-1e-30f, 1e30f});  // whose squares are no f32
+  const std::vector<float> magnitudes = {3, 4, 0.1f, 0, 1e-30f, 1e30f};
+  EXPECT_EQ(scores(model, Unit::weight, "l1"), magnitudes);
+  EXPECT_EQ(scores(model, Unit::weight, "l2"), magnitudes);
+}
+
+TEST(Criterion, OfARowL1IsTheSumAndL2TheNorm) {
+  HandMade model;
+  model.add("conv.weight", {2, 1, 2, 1}, {3, -4, -1, 1});
+  model.add("fc.weight", {1, 4}, {1, -1, 1, -1});
+  EXPECT_EQ(scores(model, Unit::row, "l1"), (std::vector<float>{7, 2, 4}));
+  EXPECT_EQ(scores(model, Unit::row, "l2"), (std::vector<float>{5, std::sqrt(2.0f), 2}));
+}
+
+TEST(Criterion, RandomDependsOnSeedAndPlaceAlone) {
+  HandMade model, other;
+  model.add("a.weight", {2, 4}, {1, 2, 3, 4, 5, 6, 7, 8});
+  other.add("b.weight", {1, 4}, std::vector<float>(4, 0.0f));
+  other.add("c.weight", {2, 2}, std::vector<float>(4, 0.0f));
+  const auto first = scores(model, Unit::weight, "random", 7);
+  EXPECT_EQ(scores(other, Unit::weight, "random", 7), first);
+  EXPECT_NE(scores(model, Unit::weight, "random", 8), first);
+  EXPECT_EQ(std::set<float>(first.begin(), first.end()).size(), 8u);
+  for (const float score : first) EXPECT_TRUE(score >= 0 && score < 1) << score;
+}
+
+TEST(Criterion, WhatIsPrunedScoresBelowAllOthers) {
+  HandMade model;
+  model.add("fc.weight", {3, 2}, {9, 9, 1, 1, 2, 2})
+      .set_mask(Tensor::from<uint8_t>({3, 2}, std::vector<uint8_t>{0, 0, 1, 1, 0, 1}));
+  EXPECT_EQ(scores(model, Unit::row, "l1"), (std::vector<float>{pruned_score, 2, 2}));
+  EXPECT_EQ(scores(model, Unit::weight, "l1"),
+            (std::vector<float>{pruned_score, pruned_score, 1, 1, pruned_score, 2}));
+  EXPECT_EQ(scores(model, Unit::row, "random")[0], pruned_score);
+}
+
+TEST(Criterion, AScoreOnManyThreadsIsTheScoreOnOne) {  // parts begin in the middle of a layer
+  HandMade model;
+  std::vector<float> values(3 * 40000);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 977) - 488.0f;
+  model.add("a.weight", {40000, 3}, values);
+  const auto by_row = scores(model, Unit::row, "l1");
+  for (size_t i = 0; i < by_row.size(); ++i)
+    ASSERT_EQ(by_row[i], std::abs(values[3 * i]) + std::abs(values[3 * i + 1]) + std::abs(values[3 * i + 2]))
+        << i;
+  HandMade pieces;
+  for (int i = 0; i < 120; ++i)
+    pieces.add(join("a", i, ".weight"), {1000, 1}, std::vector<float>(1000, 1.0f));
+  EXPECT_EQ(scores(model, Unit::weight, "random"), scores(pieces, Unit::weight, "random"));
+}
+
+TEST(Criterion, AWeightThatIsNoNumberIsAnError) {
+  HandMade model;
+  model.add("fc1.weight", {1, 2}, {1, 2});
+  model.add("fc2.weight", {2, 2}, {1, 2, std::numeric_limits<float>::quiet_NaN(), 4});
+  EXPECT_EQ(message_of<Error>([&] { scores(model, Unit::weight, "l2"); }),
+            "fc2.weight: unit 2 scores nan by l2, expected a finite score");
+  EXPECT_EQ(message_of<Error>([&] { scores(model, Unit::row, "l1"); }),
+            "fc2.weight: unit 1 scores nan by l1, expected a finite score");
+}
+
+TEST(Criterion, EachHasANameALineOfHelpAndAPaper) {
+  EXPECT_EQ(criterion_names(), (std::vector<std::string>{"random", "l1", "l2"}));
+  for (const Criterion& criterion : criteria()) {
+    EXPECT_EQ(criterion_named(std::string(criterion.name)).score, criterion.score);
+    EXPECT_GT(criterion.help.size(), 10u) << criterion.name;
+    EXPECT_EQ(criterion.help.find('\n'), std::string_view::npos) << criterion.name;
+    EXPECT_NE(criterion.paper.find("20"), std::string_view::npos) << criterion.name;  // a year
+  }
+  EXPECT_EQ(message_of<UsageError>([] { criterion_named("l3"); }),
+            "criterion: found 'l3', expected one of random, l1, l2, did you mean 'l1'?");
+}
+
+}  // namespace
+}  // namespace espalier

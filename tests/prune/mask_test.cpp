@@ -1,0 +1,87 @@
+#include "espalier/prune/mask.h"
+
+#include <gtest/gtest.h>
+
+#include "espalier/core/kernels.h"
+#include "prune/hand_made.h"
+
+namespace espalier {
+namespace {
+
+Tensor verdicts(const std::vector<uint8_t>& kept) {
+  return Tensor::from({static_cast<int64_t>(kept.size())}, kept);
+}
+
+/// One step of the optimizer's own kernel, with every gradient 1 and momentum 0.9.
+void train_a_step(Parameter& parameter) {
+  const Tensor gradient = Tensor::full(parameter.shape(), 1.0f);
+  if (parameter.slots.empty()) parameter.slots.push_back(Tensor::zeros(parameter.shape()));
+  const UpdateSpan span{parameter.value().f32(),  gradient.f32(), parameter.mask.data<uint8_t>(),
+                        parameter.slots[0].f32(), nullptr,        parameter.value().elements()};
+  cpu::sgd_update(
+      &span, 1,
+      {.lr = 1, .momentum = 0.9f, .weight_decay = 0, .gradient_scale = 1, .nesterov = false, .first = false});
+}
+
+TEST(Mask, HoldsAWeightItsSlotsAndItsAverageAtZero) {
+  HandMade model;
+  Parameter& fc = model.add("fc.weight", {2, 2}, {1, 2, 3, 4});
+  fc.slots.push_back(Tensor::from<float>({2, 2}, std::vector<float>{5, 6, 7, 8}));
+  fc.average = Tensor::from<float>({2, 2}, std::vector<float>{1, 1, 1, 1});
+  apply_masks(UnitSet(Unit::weight, model.parameters()), verdicts({1, 0, 0, 1}));
+  EXPECT_EQ(flags(fc.mask), (std::vector<int>{1, 0, 0, 1}));
+  EXPECT_EQ(numbers(fc.value()), (std::vector<float>{1, 0, 0, 4}));
+  EXPECT_EQ(numbers(fc.slots[0]), (std::vector<float>{5, 0, 0, 8}));
+  EXPECT_EQ(numbers(fc.average), (std::vector<float>{1, 0, 0, 1}));
+  for (int step = 0; step < 3; ++step) {
+    train_a_step(fc);
+    EXPECT_NE(fc.value().f32()[0], 1);
+    EXPECT_EQ(fc.value().f32()[1], 0);
+    EXPECT_EQ(fc.value().f32()[2], 0);
+    EXPECT_EQ(fc.slots[0].f32()[1], 0);
+  }
+}
+
+TEST(Mask, OfARowDropsAllItsWeightsAndKeepsItsBias) {
+  HandMade model;
+  Parameter& conv = model.add("conv.weight", {3, 1, 1, 2}, {1, 2, 3, 4, 5, 6});
+  const Parameter& bias = model.add("conv.bias", {3}, {7, 8, 9}, Role::bias);
+  Parameter& fc = model.add("fc.weight", {2, 1}, {1, 2});
+  apply_masks(UnitSet(Unit::row, {&conv, &fc}), verdicts({1, 0, 1, 0, 1}));
+  EXPECT_EQ(numbers(conv.value()), (std::vector<float>{1, 2, 0, 0, 5, 6}));
+  EXPECT_EQ(numbers(fc.value()), (std::vector<float>{0, 2}));
+  EXPECT_EQ(numbers(bias.value()), (std::vector<float>{7, 8, 9}));
+  EXPECT_FALSE(bias.mask.defined());
+}
+
+TEST(Mask, WhatOneMaskDroppedTheNextDropsToo) {
+  HandMade model;
+  Parameter& fc = model.add("fc.weight", {2, 2}, {1, 2, 3, 4});
+  apply_masks(UnitSet(Unit::weight, {&fc}), verdicts({0, 1, 1, 1}));
+  apply_masks(UnitSet(Unit::row, {&fc}), verdicts({1, 0}));
+  EXPECT_EQ(flags(fc.mask), (std::vector<int>{0, 1, 0, 0}));
+  EXPECT_EQ(numbers(fc.value()), (std::vector<float>{0, 2, 0, 0}));
+}
+
+TEST(Mask, ALayerThatLosesNothingGetsNone) {
+  HandMade model;
+  Parameter& a = model.add("a.weight", {1, 2}, {1, 2});
+  Parameter& b = model.add("b.weight", {1, 2}, {1, 2});
+  apply_masks(UnitSet(Unit::weight, {&a, &b}), verdicts({1, 1, 1, 0}));
+  EXPECT_FALSE(a.mask.defined());
+  EXPECT_TRUE(b.mask.defined());
+}
+
+TEST(Mask, RemovedItsZerosStayAndMayBeTrained) {
+  HandMade model;
+  Parameter& fc = model.add("fc.weight", {1, 2}, {1, 2});
+  apply_masks(UnitSet(Unit::weight, {&fc}), verdicts({0, 1}));
+  remove_masks(model);
+  EXPECT_FALSE(fc.mask.defined());
+  EXPECT_EQ(numbers(fc.value()), (std::vector<float>{0, 2}));
+  train_a_step(fc);
+  EXPECT_EQ(numbers(fc.value()), (std::vector<float>{-1, 1}));
+}
+
+}  // namespace
+}  // namespace espalier

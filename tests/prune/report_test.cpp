@@ -1,0 +1,94 @@
+#include "espalier/prune/report.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <sstream>
+
+namespace espalier {
+namespace {
+
+LayerRow layer(const std::string& name, const Shape& shape, int64_t biases, int64_t zeros, int64_t macs) {
+  LayerRow row{.name = name, .type = "linear", .shape = shape};
+  row.weights = shape.elements();
+  row.weight_zeros = zeros;
+  row.parameters = row.weights + biases;
+  row.nonzeros = row.parameters - zeros;
+  row.macs = macs;
+  return row;
+}
+
+NetworkTotals totals(const std::vector<LayerRow>& layers) {
+  NetworkTotals sum;
+  for (const LayerRow& row : layers) {
+    sum.parameters += row.parameters;
+    sum.nonzeros += row.nonzeros;
+    sum.weights += row.weights;
+    sum.weight_zeros += row.weight_zeros;
+    sum.macs += row.macs;
+  }
+  sum.bytes = 4 * sum.parameters;
+  return sum;
+}
+
+const std::vector<LayerRow> mlp = {layer("fc1", {256, 784}, 256, 60211, 200704),
+                                   layer("fc2", {128, 256}, 128, 0, 32768),
+                                   layer("fc3", {10, 128}, 10, 1, 1280)};
+
+TEST(Report, OfANetwork) {
+  EXPECT_EQ(network_table(mlp, totals(mlp)),
+            "layer  shape    parameters  non-zeros  sparsity     MACs\n"
+            "fc1    256x784     200,960    140,749   30.00 %  200,704\n"
+            "fc2    128x256      32,896     32,896    0.00 %   32,768\n"
+            "fc3    10x128        1,290      1,289    0.08 %    1,280\n"
+            "total              235,146    174,934   25.65 %  234,752\n"
+            "940,584 bytes as dense f32\n");
+}
+
+TEST(Report, OfSparsity) {
+  EXPECT_EQ(sparsity_table(mlp, totals(mlp)),
+            "layer  shape    weights   zeros  sparsity\n"
+            "fc1    256x784  200,704  60,211   30.00 %  ###.......\n"
+            "fc2    128x256   32,768       0    0.00 %  ..........\n"
+            "fc3    10x128     1,280       1    0.08 %  ..........\n"
+            "total           234,752  60,212   25.65 %  ###.......\n");
+}
+
+TEST(Report, OnlyAllIsAHundredPerCentAndOnlyNoneIsZero) {
+  const std::vector<LayerRow> layers = {layer("a", {1000, 1000}, 0, 1, 0),
+                                        layer("b", {1000, 1000}, 0, 999999, 0),
+                                        layer("c", {1000, 1000}, 0, 1000000, 0)};
+  const std::string text = sparsity_table(layers, totals(layers));
+  EXPECT_NE(text.find("        1    0.01 %"), std::string::npos) << text;
+  EXPECT_NE(text.find("  999,999   99.99 %"), std::string::npos) << text;
+  EXPECT_NE(text.find("1,000,000  100.00 %"), std::string::npos) << text;
+}
+
+TEST(Report, ANormHasNoSparsity) {
+  LayerRow norm{.name = "bn1", .type = "batch_norm", .shape = {64}};
+  norm.parameters = norm.nonzeros = 128;
+  const std::vector<LayerRow> layers = {norm};
+  EXPECT_NE(
+      network_table(layers, totals(layers)).find("bn1    64            128        128         -     0\n"),
+      std::string::npos)
+      << network_table(layers, totals(layers));
+  EXPECT_EQ(sparsity_table(layers, totals(layers)).find("bn1"), std::string::npos);
+}
+
+TEST(Report, OfTheLargestNetworkFitsEightyColumns) {  // ResNet-50's names, shapes and totals
+  const std::vector<LayerRow> layers = {layer("conv1", {64, 3, 7, 7}, 0, 9000, 118013952),
+                                        layer("layer4.2.conv2", {512, 512, 3, 3}, 0, 2359295, 115605504),
+                                        layer("layer4.0.downsample.0", {2048, 1024, 1, 1}, 0, 2, 102760448)};
+  NetworkTotals whole = totals(layers);
+  whole.parameters = whole.nonzeros = 25557032;
+  whole.weights = 25502912;
+  whole.weight_zeros = 12751456;
+  whole.macs = 4089184256;
+  for (const std::string& text : {network_table(layers, whole), sparsity_table(layers, whole)}) {
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
+  }
+}
+
+}  // namespace
+}  // namespace espalier
