@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 
 #include "espalier/core/kernels.h"
 
@@ -15,7 +16,23 @@ struct Node {
   Backward backward;
   uint64_t
       sequence;  // later ops have larger numbers, so reverse order of numbers is a reverse topological order
+
+  ~Node();
 };
+
+/// Lets go of what is behind this node in a loop: nested destructors of a long history would overflow the
+/// stack.
+Node::~Node() {
+  auto todo = std::move(inputs);
+  while (!todo.empty()) {
+    const auto state = std::move(todo.back());
+    todo.pop_back();
+    if (!state || state.use_count() > 1 || !state->maker || state->maker.use_count() > 1) continue;
+    auto& behind = state->maker->inputs;
+    todo.insert(todo.end(), std::move_iterator(behind.begin()), std::move_iterator(behind.end()));
+    behind.clear();
+  }
+}
 
 namespace {
 
