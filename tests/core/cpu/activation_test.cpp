@@ -3,49 +3,14 @@
 #include <limits>
 
 #include "espalier/core/kernels.h"
+#include "support/formulas.h"
 #include "support/numbers.h"
 #include "support/threads.h"
 
 namespace espalier {
 namespace {
 
-const Activation all[] = {Activation::none, Activation::relu, Activation::gelu, Activation::sigmoid,
-                          Activation::tanh};
 const int64_t sizes[] = {1, 7, 15, 16, 17, 33, 1001, 40013};
-
-double normal_integral(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
-
-double value(Activation f, double x) {
-  switch (f) {
-    case Activation::none:
-      return x;
-    case Activation::relu:
-      return x > 0 ? x : 0;
-    case Activation::gelu:
-      return x * normal_integral(x);
-    case Activation::sigmoid:
-      return 1 / (1 + std::exp(-x));
-    case Activation::tanh:
-      return std::tanh(x);
-  }
-  return 0;
-}
-
-double derivative(Activation f, double x) {
-  switch (f) {
-    case Activation::none:
-      return 1;
-    case Activation::relu:
-      return x > 0;
-    case Activation::gelu:
-      return normal_integral(x) + x * std::exp(-x * x / 2) / std::sqrt(2 * std::acos(-1.0));
-    case Activation::sigmoid:
-      return value(f, x) * (1 - value(f, x));
-    case Activation::tanh:
-      return 1 - std::tanh(x) * std::tanh(x);
-  }
-  return 0;
-}
 
 Floats forward(Activation f, const Floats& x) {
   Floats y(x.size());
@@ -58,13 +23,13 @@ Floats saved_of(Activation f, const Floats& x) { return f == Activation::gelu ? 
 
 TEST(Activation, ForwardAndBackwardAgainstDouble) {
   const WithThreads three(3);
-  for (const Activation f : all)
+  for (const Activation f : activations)
     for (const int64_t n : sizes) {
       const Floats x = random_floats(n, 1, -6, 6), dy = random_floats(n, 2);
       Doubles y(x.size()), dx(x.size());
       for (size_t i = 0; i < x.size(); ++i) {
-        y[i] = value(f, x[i]);
-        dx[i] = dy[i] * derivative(f, x[i]);
+        y[i] = activated(f, x[i]);
+        dx[i] = dy[i] * activation_slope(f, x[i]);
       }
       EXPECT_TRUE(near(forward(f, x), y, 3e-7)) << static_cast<int>(f);
       const Floats saved = saved_of(f, x);
@@ -78,7 +43,7 @@ TEST(Activation, ForwardAndBackwardAgainstDouble) {
 }
 
 TEST(Activation, InPlace) {
-  for (const Activation f : all) {
+  for (const Activation f : activations) {
     const Floats x = random_floats(1001, 1, -6, 6), y = forward(f, x);
     Floats z = x;
     cpu::activation_forward(z.data(), z.data(), f, 1001);
@@ -89,13 +54,13 @@ TEST(Activation, InPlace) {
 TEST(Activation, AccurateOverTheWholeRange) {
   Floats x;
   for (float v = -30.0f; v <= 30.0f; v += 0.00371f) x.push_back(v);
-  for (const Activation f : all) {
+  for (const Activation f : activations) {
     const Floats y = forward(f, x), saved = saved_of(f, x), ones(x.size(), 1.0f);
     Floats dx(x.size());
     cpu::activation_backward(dx.data(), ones.data(), saved.data(), f, static_cast<int64_t>(x.size()), false);
     for (size_t i = 0; i < x.size(); ++i) {
-      ASSERT_NEAR(y[i], value(f, x[i]), 2.5e-7 * std::max(1.0, std::abs(double{x[i]}))) << x[i];
-      ASSERT_NEAR(dx[i], derivative(f, x[i]), 1e-6) << "derivative at " << x[i];
+      ASSERT_NEAR(y[i], activated(f, x[i]), 2.5e-7 * std::max(1.0, std::abs(double{x[i]}))) << x[i];
+      ASSERT_NEAR(dx[i], activation_slope(f, x[i]), 1e-6) << "derivative at " << x[i];
     }
   }
 }
@@ -125,7 +90,7 @@ TEST(Activation, LargeNumbersSaturate) {
 
 TEST(Activation, NaNStaysNaN) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  for (const Activation f : all)
+  for (const Activation f : activations)
     for (const size_t n : {1, 16, 35}) {
       const Floats y = forward(f, Floats(n, nan));
       for (const float each : y) EXPECT_TRUE(std::isnan(each)) << static_cast<int>(f);
@@ -134,14 +99,14 @@ TEST(Activation, NaNStaysNaN) {
 
 TEST(Activation, BiasBackwardSumsColumns) {
   const WithThreads three(3);
-  for (const Activation f : all)
+  for (const Activation f : activations)
     for (const auto& [rows, cols] :
          {std::pair<int64_t, int64_t>{1, 1}, {7, 3}, {64, 10}, {33, 17}, {1001, 37}, {3, 20011}}) {
       const Floats x = random_floats(rows * cols, 1, -4, 4), dy = random_floats(rows * cols, 2),
                    saved = saved_of(f, x);
       Doubles dx(x.size()), db(static_cast<size_t>(cols));
       for (size_t i = 0; i < x.size(); ++i) {
-        dx[i] = dy[i] * derivative(f, x[i]);
+        dx[i] = dy[i] * activation_slope(f, x[i]);
         db[i % static_cast<size_t>(cols)] += dx[i];
       }
       Floats gradient(x.size(), 5.0f), bias(db.size(), 5.0f);

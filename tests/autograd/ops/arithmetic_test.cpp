@@ -1,0 +1,92 @@
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "espalier/autograd/ops.h"
+#include "support/bad_input.h"
+#include "support/op_case.h"
+
+namespace espalier {
+namespace {
+
+const Shape shapes[] = {{}, {7}, {3, 5, 7, 11}, {2, 20011}};
+
+TEST(Arithmetic, ReferenceAndGradients) {
+  for (const Shape& s : shapes) {
+    SCOPED_TRACE(s.str());
+    check({.inputs = {s, s},
+           .op = [](const auto& v) { return ops::add(v[0], v[1]); },
+           .reference =
+               [](auto v) {
+                 for (size_t i = 0; i < v[0].size(); ++i) v[0][i] += v[1][i];
+                 return v[0];
+               },
+           .tolerance = 2e-6});
+    check({.inputs = {s, s},
+           .op = [](const auto& v) { return ops::mul(v[0], v[1]); },
+           .reference =
+               [](auto v) {
+                 for (size_t i = 0; i < v[0].size(); ++i) v[0][i] *= v[1][i];
+                 return v[0];
+               },
+           .tolerance = 2e-6});
+    check({.inputs = {s},
+           .op = [](const auto& v) { return ops::scale(v[0], -2.5f); },
+           .reference =
+               [](auto v) {
+                 for (double& x : v[0]) x *= -2.5;
+                 return v[0];
+               },
+           .tolerance = 2e-6});
+    check({.inputs = {s},
+           .op = [](const auto& v) { return ops::sum(v[0]); },
+           .reference = [](const auto& v) { return Doubles{std::reduce(v[0].begin(), v[0].end())}; }});
+    check({.inputs = {s},
+           .op = [](const auto& v) { return ops::mean(v[0]); },
+           .reference =
+               [](const auto& v) {
+                 return Doubles{std::reduce(v[0].begin(), v[0].end()) / static_cast<double>(v[0].size())};
+               }});
+  }
+}
+
+TEST(Arithmetic, TheGradientOfAMeanIsTheSameEverywhere) {
+  const Variable x(Tensor::zeros({2, 5}), true);
+  ops::mean(x).backward();
+  for (const float g : x.gradient().span<float>()) EXPECT_FLOAT_EQ(g, 0.1f);
+}
+
+TEST(Arithmetic, DropoutsGradientIsItsMask) {
+  const float p = 0.3f;
+  const uint64_t key = random_key(3, 4);
+  const Variable ones(Tensor::full({1001}, 1.0f));
+  const Tensor mask = ops::dropout(ones, p, key).value().clone();
+  const auto dropped = std::ranges::count(mask.span<float>(), 0.0f);
+  EXPECT_NEAR(static_cast<double>(dropped), 300, 60);
+  check({.inputs = {{7, 11, 13}},
+         .op = [=](const auto& v) { return ops::dropout(v[0], p, key); },
+         .reference =
+             [&](auto v) {
+               for (size_t i = 0; i < v[0].size(); ++i) v[0][i] *= mask.f32()[i];
+               return v[0];
+             },
+         .tolerance = 2e-6});
+}
+
+TEST(Arithmetic, DropoutOfNothingIsTheIdentity) {
+  const Variable x(random_tensor({101}, 1));
+  EXPECT_TRUE(same_bits(ops::dropout(x, 0.0f, 5).value(), x.value()));
+}
+
+TEST(Arithmetic, BadArguments) {
+  const Variable a(Tensor::zeros({2, 3})), b(Tensor::zeros({3, 2})), none(Tensor::zeros({0}));
+  EXPECT_EQ(message_of([&] { ops::add(a, b); }), "add: shapes differ, [2, 3] and [3, 2]");
+  EXPECT_EQ(message_of([&] { ops::mul(a, b); }), "mul: shapes differ, [2, 3] and [3, 2]");
+  EXPECT_EQ(message_of([&] { ops::mean(none); }), "mean: no elements");
+  EXPECT_EQ(ops::sum(none).value().item(), 0.0f);
+  for (const float p : {-0.1f, 1.0f, std::nanf("")})
+    EXPECT_TRUE(contains(message_of([&] { ops::dropout(a, p, 0); }), "is not in [0,1)"));
+}
+
+}  // namespace
+}  // namespace espalier

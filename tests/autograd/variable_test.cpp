@@ -1,0 +1,287 @@
+#include "espalier/autograd/variable.h"
+
+#include <gtest/gtest.h>
+
+#include "espalier/autograd/ops.h"
+#include "espalier/core/allocator.h"
+#include "support/bad_input.h"
+#include "support/numbers.h"
+
+namespace espalier {
+namespace {
+
+Variable leaf(const Floats& values) {
+  return Variable(Tensor::from({static_cast<int64_t>(values.size())}, values), true);
+}
+Floats gradient_of(const Variable& x) {
+  const auto span = x.gradient().span<float>();
+  return Floats(span.begin(), span.end());
+}
+
+// --- gradients
+
+TEST(Variable, TheSameInputTwice) {
+  const Variable x = leaf({1, 2, 3});
+  ops::sum(ops::add(x, x)).backward();
+  EXPECT_EQ(gradient_of(x), (Floats{2, 2, 2}));
+  const Variable y = leaf({1, 2, 3});
+  ops::sum(ops::mul(y, y)).backward();
+  EXPECT_EQ(gradient_of(y), (Floats{2, 4, 6}));
+}
+
+TEST(Variable, GradientsOfSeveralPassesAddUp) {
+  const Variable x = leaf({1, 2});
+  for (int pass = 1; pass <= 3; ++pass) {
+    ops::sum(ops::scale(x, 2.0f)).backward();
+    EXPECT_EQ(gradient_of(x), Floats(2, 2.0f * static_cast<float>(pass)));
+  }
+  Variable(x).clear_gradient();
+  EXPECT_FALSE(x.gradient().defined());
+}
+
+TEST(Variable, Diamond) {
+  // y = a^2 + 3a with a = 2x: dy/dx = 2 (2a + 3)
+  const Variable x = leaf({1, -2});
+  const Variable a = ops::scale(x, 2.0f);
+  ops::sum(ops::add(ops::mul(a, a), ops::scale(a, 3.0f))).backward();
+  EXPECT_EQ(gradient_of(x), (Floats{14, -10}));
+}
+
+TEST(Variable, ResidualsShareAGradientAndDoNotSpoilIt) {
+  // add() gives both inputs the one tensor; what is added to the one must not show in the other.
+  const Variable x = leaf({1, 2}), z = leaf({5, 6});
+  const Variable sum = ops::add(x, z);                       // dz = dx = 1
+  ops::sum(ops::add(sum, ops::scale(x, 10.0f))).backward();  // dx += 10
+  EXPECT_EQ(gradient_of(x), (Floats{11, 11}));
+  EXPECT_EQ(gradient_of(z), (Floats{1, 1}));
+  ops::sum(ops::scale(z, 100.0f)).backward();
+  EXPECT_EQ(gradient_of(x), (Floats{11, 11}));
+  EXPECT_EQ(gradient_of(z), (Floats{101, 101}));
+}
+
+TEST(Variable, AChainOfResidualBlocks) {
+  // h <- h + s h, ten times: dh/dx = (1 + s)^10
+  const Variable x = leaf({1, -1, 2});
+  Variable h = x;
+  for (int block = 0; block < 10; ++block) h = ops::add(h, ops::scale(h, 0.5f));
+  ops::sum(h).backward();
+  for (const float g : gradient_of(x)) EXPECT_FLOAT_EQ(g, static_cast<float>(std::pow(1.5, 10)));
+}
+
+TEST(Variable, TheSeedStaysTheCallers) {
+  const Variable x = leaf({1, 2});
+  const Tensor seed = Tensor::from({2}, Floats{3, 4});
+  ops::add(x, x).backward(seed);
+  ops::add(x, ops::scale(x, 1.0f)).backward(seed);
+  EXPECT_EQ(gradient_of(x), (Floats{12, 16}));
+  EXPECT_TRUE(std::ranges::equal(seed.span<float>(), Floats{3, 4}));
+}
+
+TEST(Variable, FlattenedGradientsFitTheImage) {
+  const Variable x(random_tensor({2, 3, 4, 5}, 1), true);
+  const Variable flat = ops::flatten(x);
+  ops::sum(ops::mul(flat, flat)).backward();
+  EXPECT_EQ(x.gradient().shape(), x.shape());
+  EXPECT_FLOAT_EQ(x.gradient().f32()[7], 2 * x.value().f32()[7]);
+}
+
+TEST(Variable, OnlyWhatRequiresAGradientGetsOne) {
+  const Variable x = leaf({1, 2}), data(Tensor::from({2}, Floats{3, 4}));
+  const Variable y = ops::mul(x, data);
+  ops::sum(y).backward();
+  EXPECT_EQ(gradient_of(x), (Floats{3, 4}));
+  EXPECT_FALSE(data.gradient().defined());
+  EXPECT_FALSE(y.gradient().defined()) << "an op's output does not keep its gradient";
+  EXPECT_FALSE(ops::mul(data, data).requires_gradient());
+}
+
+TEST(Variable, ABranchThatDoesNotReachTheLossIsSkipped) {
+  const Variable x = leaf({1, 2});
+  const Variable unused = ops::scale(x, 100.0f);
+  ops::sum(ops::scale(x, 3.0f)).backward();
+  EXPECT_EQ(gradient_of(x), (Floats{3, 3}));
+}
+
+// --- history
+
+TEST(Variable, HistoryIsFreedAsItIsWalked) {
+  const Variable x(Tensor::full({1 << 20}, 1.0f), true);
+  allocator::stats();
+  Variable h = x;
+  for (int i = 0; i < 8; ++i) h = ops::activation(h, Activation::tanh);
+  const Variable loss = ops::sum(h);
+  h = Variable();
+  const size_t before = allocator::stats().used_bytes;
+  loss.backward();
+  EXPECT_EQ(allocator::stats().used_bytes, before - 7 * (size_t{4} << 20))
+      << "8 activations gone, 1 gradient come";
+}
+
+TEST(Variable, AWalkedHistoryIsAnError) {
+  const Variable x = leaf({1, 2});
+  const Variable loss = ops::sum(x);
+  loss.backward();
+  EXPECT_EQ(message_of([&] { loss.backward(); }), "backward: this history has been walked and freed already");
+
+  const Variable shared = ops::scale(x, 2.0f);
+  const Variable first = ops::sum(shared), second = ops::mean(shared);
+  first.backward();
+  EXPECT_EQ(message_of([&] { second.backward(); }),
+            "backward: part of this history has been walked and freed already");
+}
+
+TEST(Variable, BackwardStartsFromOneNumber) {
+  const Variable x = leaf({1, 2});
+  EXPECT_EQ(message_of([&] { ops::scale(x, 1.0f).backward(); }),
+            "backward: start from one number, this variable has shape [2]");
+  EXPECT_TRUE(contains(message_of([] { Variable().backward(); }), "backward: start from one number"));
+  EXPECT_EQ(message_of([&] { ops::scale(x, 1.0f).backward(Tensor::zeros({3})); }),
+            "backward: gradient has shape [3], the variable [2]");
+  EXPECT_EQ(message_of([] { ops::sum(Variable(Tensor::zeros({2}))).backward(); }),
+            "backward: nothing this variable came from requires a gradient");
+}
+
+TEST(Variable, ALongHistoryNeedsNoDeepStack) {
+  const int length = 200000;
+  const Variable x = leaf({1});
+  Variable h = x;
+  for (int i = 0; i < length; ++i) h = ops::scale(h, 1.0f);
+  ops::sum(h).backward();
+  EXPECT_EQ(gradient_of(x), Floats{1});
+  h = x;
+  for (int i = 0; i < length; ++i) h = ops::scale(h, 1.0f);
+  h = Variable();  // dropped without a walk
+}
+
+TEST(Variable, TheSecondStepAllocatesNothingFromTheSystem) {
+  const Variable w(random_tensor({50, 400}, 1), true), b(random_tensor({50}, 2), true);
+  const Tensor labels = Tensor::zeros({64}, DType::i32);
+  const auto step = [&] {
+    const Variable x(random_tensor({64, 400}, 3));
+    ops::softmax_cross_entropy(ops::linear(x, w, b, Activation::gelu), labels).loss.backward();
+    Variable(w).clear_gradient();
+    Variable(b).clear_gradient();
+  };
+  step();
+  const AllocatorStats before = allocator::stats();
+  for (int i = 0; i < 5; ++i) step();
+  EXPECT_EQ(allocator::stats().system_calls, before.system_calls);
+  EXPECT_EQ(allocator::stats().used_bytes, before.used_bytes);
+}
+
+// --- inference
+
+TEST(NoGradient, RecordsNoHistoryWhileItLives) {
+  const Variable x = leaf({1, 2});
+  EXPECT_TRUE(gradients_enabled());
+  EXPECT_TRUE(needs_history({&x}));
+  {
+    const NoGradient off;
+    { const NoGradient nested; }
+    EXPECT_FALSE(gradients_enabled()) << "the inner one does not switch them on";
+    EXPECT_FALSE(needs_history({&x}));
+    EXPECT_FALSE(ops::scale(x, 2.0f).requires_gradient());
+  }
+  EXPECT_TRUE(gradients_enabled());
+  EXPECT_TRUE(ops::scale(x, 2.0f).requires_gradient());
+}
+
+TEST(NoGradient, KeepsNoMemory) {
+  const Variable x(Tensor::full({1 << 20}, 1.0f), true);
+  const size_t before = allocator::stats().used_bytes;
+  const NoGradient off;
+  Variable h = x;
+  for (int i = 0; i < 8; ++i) h = ops::activation(h, Activation::tanh);
+  EXPECT_EQ(allocator::stats().used_bytes, before + (size_t{4} << 20));
+}
+
+// --- the tape
+
+TEST(Tape, DescribesAPass) {
+  const Variable image(Tensor::zeros({1, 8, 8, 3})), w(Tensor::zeros({4, 3, 3, 3}), true, "conv.weight"),
+      b(Tensor::zeros({4}), true, "conv.bias"), fc(Tensor::zeros({10, 64}), true, "fc.weight");
+  const Tape tape;
+  const NoGradient off;  // a tape records with and without gradients
+  Variable y = ops::conv2d(image, w, b, {.stride = 1, .pad = 1}, Activation::relu);
+  y = ops::max_pool2d(y, 2);
+  y = ops::dropout(y, 0.5f, 1);
+  y = ops::flatten(y);
+  y = ops::linear(y, fc, {});
+  y = ops::add(y, ops::scale(y, 2.0f));
+  ops::softmax_cross_entropy(y, Tensor::zeros({1}, DType::i32), 0.1f);
+
+  const char* names[] = {"conv2d", "max_pool2d", "dropout", "flatten",
+                         "linear", "scale",      "add",     "softmax_cross_entropy"};
+  const Channels::Rule rules[] = {Channels::mixed, Channels::kept, Channels::kept, Channels::flattened,
+                                  Channels::mixed, Channels::kept, Channels::tied, Channels::reduced};
+  ASSERT_EQ(tape.entries.size(), std::size(names));
+  for (size_t i = 0; i < std::size(names); ++i) {
+    EXPECT_EQ(tape.entries[i].op, names[i]);
+    EXPECT_EQ(tape.entries[i].channels.rule, rules[i]) << names[i];
+  }
+  const TapeEntry& conv = tape.entries[0];
+  EXPECT_EQ(conv.inputs, (std::vector{0, 1, 2}));
+  EXPECT_EQ(conv.output, 3);
+  EXPECT_EQ(conv.channels.values, std::vector<int64_t>{1}) << "groups";
+  EXPECT_EQ(
+      conv.attributes,
+      (std::vector<std::pair<std::string, Attribute>>{
+          {"stride", int64_t{1}}, {"pad", int64_t{1}}, {"groups", int64_t{1}}, {"activation", "relu"}}));
+  EXPECT_EQ(tape.entries[1].inputs, std::vector{3});
+  EXPECT_EQ(tape.entries[1].attributes,
+            (std::vector<std::pair<std::string, Attribute>>{
+                {"window", int64_t{2}}, {"stride", int64_t{2}}, {"pad", int64_t{0}}}));
+  EXPECT_EQ(tape.entries[3].channels.values, std::vector<int64_t>{16}) << "pixels";
+  EXPECT_EQ(tape.values[0].shape, (Shape{1, 8, 8, 3}));
+  EXPECT_EQ(tape.values[0].parameter, "");
+  EXPECT_EQ(tape.values[1].parameter, "conv.weight");
+  EXPECT_EQ(tape.values[2].parameter, "conv.bias");
+  EXPECT_EQ(tape.values[3].shape, (Shape{1, 8, 8, 4}));
+  EXPECT_EQ(tape.tensor(1).f32(), w.value().f32());
+  const TapeEntry& sum = tape.entries[6];
+  EXPECT_EQ(sum.inputs, (std::vector{tape.entries[4].output, tape.entries[5].output}));
+  EXPECT_EQ(tape.values[static_cast<size_t>(tape.entries[7].output)].shape, Shape{});
+}
+
+TEST(Tape, ASharedParameterIsOneValue) {
+  const Variable w(Tensor::zeros({3, 3}), true, "shared"), x(Tensor::zeros({2, 3}));
+  const Tape tape;
+  ops::linear(ops::linear(x, w, {}), w, {});
+  EXPECT_EQ(tape.entries[0].inputs[1], tape.entries[1].inputs[1]);
+  EXPECT_EQ(std::ranges::count(tape.values, std::string("shared"), &TapeValue::parameter), 1);
+}
+
+TEST(Tape, ValuesOfDeadVariablesKeepTheirNumbers) {
+  // A value that dies at once leaves its address to the next: the tape must not take the two for one.
+  const Tape tape;
+  const NoGradient off;
+  const Variable x(Tensor::zeros({2}));
+  for (int i = 0; i < 50; ++i) ops::scale(x, 1.0f);
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(tape.entries[static_cast<size_t>(i)].output, i + 1);
+}
+
+TEST(Tape, TheInnermostRecords) {
+  const Variable x(Tensor::zeros({2}));
+  EXPECT_EQ(Tape::active(), nullptr);
+  const Tape outer;
+  ops::scale(x, 1.0f);
+  {
+    const Tape inner;
+    ops::sum(x);
+    EXPECT_EQ(Tape::active(), &inner);
+    EXPECT_EQ(inner.entries.size(), 1u);
+  }
+  EXPECT_EQ(Tape::active(), &outer);
+  ops::mean(x);
+  ASSERT_EQ(outer.entries.size(), 2u);
+  EXPECT_EQ(outer.entries[1].op, "mean");
+}
+
+TEST(Tape, EveryRuleHasAName) {
+  EXPECT_STREQ(channels_rule_name(Channels::unknown), "unknown");
+  EXPECT_STREQ(channels_rule_name(Channels::joined), "joined");
+  EXPECT_STREQ(channels_rule_name(Channels::reduced), "reduced");
+}
+
+}  // namespace
+}  // namespace espalier
