@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "espalier/core/isa.h"
+#include "espalier/core/kernel_choice.h"
 #include "espalier/core/parallel.h"
 #include "espalier/formats/atomic_file.h"
 #include "espalier/nn/network.h"
@@ -41,6 +42,7 @@ class Run {
     if (data_.validation.size() > 0) validation_.emplace(data_.validation, test_options(data_.validation));
     check_stages();
     open_folder(options.resume);
+    kernel_choice::set_autotune(options.autotune);
   }
 
   RunResult go() {
@@ -60,6 +62,12 @@ class Run {
     console_.line("\n" + result_table({result}) + "\n" + folder_.path().string() +
                   " holds the models, metrics and result.json");
     return result;
+  }
+
+  std::string how_to_go_on() const {
+    if (!folder_.has_checkpoint()) return "interrupted before the first checkpoint: nothing to go on from";
+    return "interrupted; " + folder_.checkpoint().string() +
+           " is saved: the same command with --resume goes on from there";
   }
 
  private:
@@ -126,11 +134,20 @@ class Run {
     load_checkpoint(folder_.checkpoint(), *model_);
     position_ = *saved.position;
     resumed_ = true;
+    if (std::filesystem::exists(folder_.kernels())) {
+      try {
+        kernel_choice::set_all(nlohmann::json::parse(read_file(folder_.kernels())));
+      } catch (const nlohmann::json::exception& error) {
+        fail(folder_.kernels().string(), ": not the kernels that --autotune chose: ", error.what());
+      }
+    }
   }
 
   void save() {
     position_.seconds = stage_seconds_ + since(stage_start_);
     position_.metrics_bytes = metrics_->sync();
+    if (!kernel_choice::all().empty())
+      write_file(folder_.kernels(), nlohmann::json(kernel_choice::all()).dump(2) + "\n");
     save_checkpoint(folder_.checkpoint(), *model_, config_, position_);
   }
 

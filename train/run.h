@@ -13,6 +13,7 @@ namespace espalier {
 struct RunOptions {
   std::optional<std::string> output;  ///< the folder; absent: runs/NAME
   std::optional<std::string> data;    ///< the data root; absent: see data_root (build.h)
+  bool autotune = false;              ///< time kernels on new shapes and keep the choices in the folder
   bool resume = false;                ///< go on from the folder's checkpoint, or start afresh if it has none
 };
 

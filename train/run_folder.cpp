@@ -26,7 +26,8 @@ void RunFolder::create() const {
 }
 
 void RunFolder::clear() const {
-  for (const fs::path& file : {config(), log(), metrics(), checkpoint(), result()}) fs::remove(file);
+  for (const fs::path& file : {config(), log(), metrics(), checkpoint(), kernels(), result()})
+    fs::remove(file);
   if (fs::exists(path_ / "models"))
     for (const auto& entry : fs::directory_iterator(path_ / "models"))
       if (entry.path().extension() == ".safetensors") fs::remove(entry.path());

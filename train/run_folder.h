@@ -16,6 +16,7 @@ class RunFolder {
   std::filesystem::path log() const { return path_ / "log.txt"; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
   std::filesystem::path checkpoint() const { return path_ / "checkpoint.safetensors"; }
+  std::filesystem::path kernels() const { return path_ / "kernels.json"; }  ///< with --autotune alone
   std::filesystem::path result() const { return path_ / "result.json"; }
   std::filesystem::path model(const std::string& stage) const {
     return path_ / "models" / (stage + ".safetensors");

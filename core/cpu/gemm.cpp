@@ -3,6 +3,8 @@
 #include "espalier/core/cpu/gemv.h"
 #include "espalier/core/cpu/onednn.h"
 #include "espalier/core/cpu/plan_cache.h"
+#include "espalier/core/isa.h"
+#include "espalier/core/kernel_choice.h"
 #include "espalier/core/kernels.h"
 
 namespace espalier::cpu {
@@ -52,15 +54,24 @@ Primitive& backward_weights_plan(const LinearShape& s, bool accumulate) {
 }  // namespace
 
 size_t linear_forward_scratch(const LinearShape& s, bool bias) {
-  return s.n <= gemv_rows ? 0 : forward_plan(s, bias).scratch_bytes();
+  const bool product = s.n > gemv_rule_rows || kernel_choice::active();
+  return product ? forward_plan(s, bias).scratch_bytes() : 0;
 }
 void linear_forward(float* y, const float* x, const float* w, const float* b, const LinearShape& s,
                     void* scratch) {
-  if (s.n <= gemv_rows) return gemv(y, x, w, b, s);
-  if (b)
-    forward_plan(s, true).run({y, x, w, b}, scratch);
-  else
-    forward_plan(s, false).run({y, x, w}, scratch);
+  const auto rows = [=] { gemv(y, x, w, b, s); };
+  const auto product = [=] {
+    if (b)
+      forward_plan(s, true).run({y, x, w, b}, scratch);
+    else
+      forward_plan(s, false).run({y, x, w}, scratch);
+  };
+  const bool few = s.n <= gemv_rule_rows;
+  if (s.n > gemv_most_rows) return product();
+  if (!kernel_choice::active()) return few ? rows() : product();
+  kernel_choice::run(
+      join("linear_forward ", s.n, "x", s.in, "x", s.out, " ", isa_name(isa()), " ", threads(), " threads"),
+      {{"rows", rows}, {"product", product}}, few ? 0 : 1);
 }
 
 size_t linear_backward_data_scratch(const LinearShape& s, bool accumulate) {

@@ -46,15 +46,22 @@ void product(float* y, const float* x, const float* w, const float* b, const Lin
 }
 
 void gemv(float* y, const float* x, const float* w, const float* b, const LinearShape& s) {
-  switch (s.n) {
-    case 1:
-      return product<1>(y, x, w, b, s);
-    case 2:
-      return product<2>(y, x, w, b, s);
-    case 3:
-      return product<3>(y, x, w, b, s);
-    case 4:
-      return product<4>(y, x, w, b, s);
+  for (int64_t row = 0; row < s.n; row += 4) {
+    float* to = y + row * s.out;
+    const float* from = x + row * s.in;
+    switch (s.n - row) {
+      case 1:
+        product<1>(to, from, w, b, s);
+        break;
+      case 2:
+        product<2>(to, from, w, b, s);
+        break;
+      case 3:
+        product<3>(to, from, w, b, s);
+        break;
+      default:
+        product<4>(to, from, w, b, s);
+    }
   }
 }
 
