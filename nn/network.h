@@ -44,7 +44,8 @@ struct Network {
   std::vector<LayerRow> layers;
   NetworkTotals totals;
 
-  /// {"input": [H,W,C], "values": [...], "ops": [...]}
+  /// {"values": [{"shape", "parameter"}], "ops": [{"op", "attributes", "inputs", "output", "channels"}]};
+  /// value 0 is the image.
   nlohmann::json describe() const;
 };
 

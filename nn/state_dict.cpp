@@ -65,7 +65,7 @@ void load_state_dict(Module& model, const NamedTensors& tensors, const std::stri
   std::unordered_map<std::string, const Tensor*> given;
   std::vector<std::string> given_names;
   for (const auto& [name, tensor] : tensors) {
-    given.emplace(name, &tensor);
+    ESP_CHECK(given.emplace(name, &tensor).second, source, ": tensor '", name, "' is there twice");
     given_names.push_back(name);
   }
   const auto parameters = model.parameters();
