@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 
 cmake --install "$ESPALIER_BUILD_DIR" --prefix "$work/prefix" >/dev/null
 "$work/prefix/bin/espalier" --version
-for config in "$here"/../../configs/*.json; do test -e "$work/prefix/share/espalier/configs/${config##*/}"; done
+diff -r "$here/../../configs" "$work/prefix/share/espalier/configs"
 
 mkdir "$work/app"
 cp "$here/CMakeLists.txt" "$work/app"
@@ -25,3 +25,4 @@ if readelf -d "$work/prefix/bin/espalier" | grep -q "$ESPALIER_BUILD_DIR"; then
 fi
 cd "$work"
 "$work/app/build/app"
+test -s mlp.safetensors || { echo "the program wrote no mlp.safetensors"; exit 1; }
