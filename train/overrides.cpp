@@ -24,7 +24,7 @@ std::string take_key(std::string& path) {
 const FieldDescription& take_field(const Description& object, std::string& path, const Place& at) {
   const std::string key = take_key(path);
   if (const FieldDescription* field = object.find(key)) return *field;
-  at.fail("no field '", key, "'", suggest(key, object.field_names()));
+  at.fail("no field '", printable(key), "'", suggest(key, object.field_names()));
 }
 
 /// The element that `path` begins with, by number or by name (which may hold dots); `path` keeps what is
@@ -33,17 +33,18 @@ size_t take_index(const Json& list, std::string& path, const Place& at) {
   std::vector<std::string> names;
   for (size_t i = 0; i < list.size(); ++i) {
     if (!list[i].is_object() || !list[i].contains("name") || !list[i]["name"].is_string()) continue;
-    names.push_back(list[i]["name"]);
-    if ((path + ".").starts_with(names.back() + ".")) {
-      path.erase(0, names.back().size() + 1);
+    const std::string name = list[i]["name"];
+    if ((path + ".").starts_with(name + ".")) {
+      path.erase(0, name.size() + 1);
       return i;
     }
+    names.push_back(printable(name));
   }
   const std::string key = take_key(path);
   size_t index = 0;
   const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
   if (error == std::errc() && end == key.data() + key.size() && index < list.size()) return index;
-  at.fail("no element '", key, "' in a list of ", list.size(), suggest(key, names));
+  at.fail("no element '", printable(key), "' in a list of ", list.size(), suggest(key, names));
 }
 
 Json parse_value(const std::string& text, const Description& type, const Place& at) {
@@ -81,7 +82,7 @@ std::string apply_override(Json& root, const Description& description, const std
       type = type->element.get();
       at = at / index;
     } else {
-      if (!type->is_object()) at.fail("is ", type->expected, ", which has no field '", path, "'");
+      if (!type->is_object()) at.fail("is ", type->expected, ", which has no field '", printable(path), "'");
       if (value->is_null()) *value = Json::object();
       if (!value->is_object()) at.fail("there is no object here in the config");
       const FieldDescription& field = take_field(*type, path, at);

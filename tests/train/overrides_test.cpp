@@ -89,6 +89,12 @@ TEST(Overrides, PathsThatLeadNowhereAreNamed) {
   EXPECT_EQ(refusal("inner.count=3", "{\"inner\": 3}"),
             "--set inner.count=3: /inner: there is no object here in the config");
   EXPECT_EQ(refusal("inner.count=3", "[]"), "--set inner.count=3: there is no object here in the config");
+  EXPECT_EQ(refusal("list.x\ny=3", R"({"list":[{"name":"z\nz"}]})"),
+            "--set list.x\\ny=3: /list: no element 'x\\ny' in a list of 1, known: z\\nz");
+  EXPECT_EQ(refusal("x\n=3"), "--set x\\n=3: no field 'x\\n', known: inner, list");
+  EXPECT_EQ(
+      refusal("inner.count.x\n=3"),
+      "--set inner.count.x\\n=3: /inner/count: is a whole number of at least 1, which has no field 'x\\n'");
   EXPECT_EQ(refusal("inner.note=\xff"), "--set inner.note=: /inner/note: the value is not UTF-8");
 }
 
