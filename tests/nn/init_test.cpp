@@ -1,0 +1,69 @@
+#include "espalier/nn/init.h"
+
+#include <gtest/gtest.h>
+
+#include "espalier/nn/models/models.h"
+#include "espalier/nn/state_dict.h"
+#include "support/numbers.h"
+
+namespace espalier {
+namespace {
+
+TEST(Init, BoundsAndSpreadAreThoseOfPyTorch) {
+  const auto model = make_model({.type = "lenet5"}, 3);
+  const std::pair<const char*, double> fan_in[] = {{"conv1", 25}, {"conv2", 500}, {"fc1", 800}, {"fc2", 500}};
+  for (const auto& [layer, inputs] : fan_in)
+    for (const char* kind : {".weight", ".bias"}) {
+      const Tensor& value = model->find(layer + std::string(kind))->value();
+      const double bound = 1 / std::sqrt(inputs), n = static_cast<double>(value.elements());
+      double sum = 0, squares = 0;
+      for (const double v : value.span<float>()) {
+        ASSERT_LE(std::abs(v), bound * (1 + 1e-7)) << layer << kind;
+        sum += v;
+        squares += v * v;
+      }
+      EXPECT_NEAR(sum / n, 0, 4 * bound / std::sqrt(3 * n)) << layer << kind;
+      EXPECT_NEAR(squares / n, bound * bound / 3, 4 * bound * bound * std::sqrt(4.0 / 45 / n))
+          << layer << kind;
+    }
+}
+
+// From a script of a few lines that follows init.h and random.h.
+TEST(Init, TheFormulaCountsInFileLayout) {
+  const NamedTensors tensors = state_dict(*make_model({.type = "lenet5"}, 7));
+  const auto number = [&](size_t tensor, int64_t i) { return tensors[tensor].second.f32()[i]; };
+  EXPECT_FLOAT_EQ(number(0, 0), -0.12387700378894806f);
+  EXPECT_FLOAT_EQ(number(0, 1), -0.04571092128753662f);
+  EXPECT_FLOAT_EQ(number(0, 499), -0.018367480486631393f);
+  EXPECT_FLOAT_EQ(number(2, ((1 * 20 + 2) * 5 + 3) * 5 + 4), 0.02233405038714409f) << "[1, 2, 3, 4] of OIHW";
+  EXPECT_FLOAT_EQ(number(4, 2 * 800 + 3 * 16 + 5), -0.018155980855226517f)
+      << "channel 3, pixel 5 of [50, 4, 4]";
+  EXPECT_FLOAT_EQ(number(5, 9), 0.000818268395960331f) << "a bias has its weight's bound";
+  EXPECT_FLOAT_EQ(number(7, 9), -0.03872114419937134f);
+}
+
+TEST(Init, TheSeedDecides) {
+  const auto a = make_model({}, 1), b = make_model({}, 1), c = make_model({}, 2);
+  for (size_t i = 0; i < a->parameters().size(); ++i) {
+    EXPECT_TRUE(same_bits(a->parameters()[i]->value(), b->parameters()[i]->value()));
+    EXPECT_FALSE(same_bits(a->parameters()[i]->value(), c->parameters()[i]->value()));
+  }
+}
+
+TEST(Init, NormsAndBuffersKeepTheirs) {
+  class Norm : public Module {
+   public:
+    Norm() {
+      add_parameter("weight", Role::norm, Tensor::full({4}, 1));
+      add_parameter("running_mean", Role::buffer, Tensor::full({4}, 0.5));
+    }
+    Variable forward(const Variable& x) override { return x; }
+    std::string type() const override { return "norm"; }
+  } norm;
+  initialize(norm, 1);
+  EXPECT_EQ(norm.find("weight")->value().f32()[3], 1.0f);
+  EXPECT_EQ(norm.find("running_mean")->value().f32()[3], 0.5f);
+}
+
+}  // namespace
+}  // namespace espalier

@@ -1,0 +1,133 @@
+#include "espalier/nn/models/models.h"
+
+#include <gtest/gtest.h>
+
+#include "espalier/autograd/ops.h"
+#include "espalier/nn/state_dict.h"
+#include "support/bad_input.h"
+#include "support/formulas.h"
+#include "support/numbers.h"
+
+namespace espalier {
+namespace {
+
+std::vector<std::pair<std::string, Shape>> shapes(const ModelOptions& options) {
+  std::vector<std::pair<std::string, Shape>> all;
+  const auto model = make_model(options, 0);
+  for (const Parameter* parameter : model->parameters())
+    all.emplace_back(parameter->name, parameter->shape());
+  return all;
+}
+using Expected = std::vector<std::pair<std::string, Shape>>;
+
+TEST(Models, TheCatalogueCanBeMade) {
+  ASSERT_EQ(model_catalogue().size(), 3u);
+  for (const ModelInfo& info : model_catalogue()) {
+    const auto model = make_model({.type = info.name, .input = info.input, .classes = info.classes}, 0);
+    const Variable x(random_tensor({3, info.input[0], info.input[1], info.input[2]}, 1));
+    EXPECT_EQ((*model)(x).shape(), (Shape{3, info.classes})) << info.name;
+    EXPECT_FALSE(info.help.empty());
+  }
+}
+
+TEST(Models, MlpHasTheWidthsAskedFor) {
+  EXPECT_EQ(shapes({.input = {4, 5, 1}, .classes = 3, .hidden = {7, 6}}), (Expected{{"fc1.weight", {7, 20}},
+                                                                                    {"fc1.bias", {7}},
+                                                                                    {"fc2.weight", {6, 7}},
+                                                                                    {"fc2.bias", {6}},
+                                                                                    {"fc3.weight", {3, 6}},
+                                                                                    {"fc3.bias", {3}}}));
+  EXPECT_EQ(shapes({.input = {4, 5, 1}, .classes = 3, .hidden = {}}),
+            (Expected{{"fc1.weight", {3, 20}}, {"fc1.bias", {3}}}));
+}
+
+TEST(Models, WidthScalesWhatIsHidden) {
+  EXPECT_EQ(scaled_width(20, 0.5), 10);
+  EXPECT_EQ(scaled_width(5, 0.5), 3) << "to the nearest, halves up";
+  EXPECT_EQ(scaled_width(20, 0.001), 1) << "at least 1";
+  EXPECT_EQ(shapes({.type = "lenet300", .width = 0.5})[2], (Expected::value_type{"fc2.weight", {50, 150}}));
+  EXPECT_EQ(shapes({.type = "lenet300", .width = 0.5})[4], (Expected::value_type{"fc3.weight", {10, 50}}));
+  const auto lenet = shapes({.type = "lenet5", .width = 0.5});
+  EXPECT_EQ(lenet[2], (Expected::value_type{"conv2.weight", {25, 5, 5, 10}}));
+  EXPECT_EQ(lenet[4], (Expected::value_type{"fc1.weight", {250, 400}}));
+}
+
+/// z through the layers of an MLP, by hand
+Doubles mlp_by_hand(Module& model, Doubles z, Activation f) {
+  const auto parameters = model.parameters();
+  for (size_t layer = 0; layer < parameters.size(); layer += 2) {
+    const Tensor &w = parameters[layer]->value(), &b = parameters[layer + 1]->value();
+    Doubles y;
+    for (int64_t o = 0; o < w.shape()[0]; ++o) {
+      double sum = b.f32()[o];
+      for (int64_t i = 0; i < w.shape()[1]; ++i)
+        sum += double{w.f32()[o * w.shape()[1] + i]} * z[static_cast<size_t>(i)];
+      y.push_back(layer + 2 < parameters.size() ? activated(f, sum) : sum);
+    }
+    z = y;
+  }
+  return z;
+}
+
+TEST(Models, MlpByHand) {
+  for (const char* name : {"relu", "gelu"}) {
+    const auto model =
+        make_model({.input = {4, 5, 2}, .classes = 3, .hidden = {17, 9}, .activation = name}, 5);
+    const Tensor x = random_tensor({1, 4, 5, 2}, 1);
+    const Activation f = name == std::string("relu") ? Activation::relu : Activation::gelu;
+    EXPECT_TRUE(near((*model)(Variable(x)).value(), mlp_by_hand(*model, doubles(x.span<float>()), f), 1e-6));
+  }
+}
+
+TEST(Models, AnMlpsFirstColumnsAreInChannelOrderInFiles) {
+  const auto model = make_model({.input = {2, 3, 4}, .hidden = {5, 6}}, 0);
+  const Parameter& first = *model->find("fc1.weight");
+  EXPECT_EQ(first.layout.kind, FileLayout::flattened);
+  EXPECT_EQ(first.layout.positions, 6);
+  EXPECT_EQ(model->find("fc2.weight")->layout.kind, FileLayout::same);
+  const Tensor file = to_file_layout(first, first.value());
+  for (int64_t pixel = 0; pixel < 6; ++pixel)
+    for (int64_t c = 0; c < 4; ++c)
+      EXPECT_EQ(file.f32()[24 + c * 6 + pixel], first.value().f32()[24 + pixel * 4 + c]);
+}
+
+TEST(Models, LeNet5ByItsOps) {
+  for (const char* pool : {"max", "average"})
+    for (const char* activation : {"relu", "gelu"}) {
+      const auto model = make_model(
+          {.type = "lenet5", .input = {17, 20, 2}, .width = 0.2, .activation = activation, .pool = pool}, 5);
+      const auto p = [&](const char* name) { return model->find(name)->variable; };
+      const auto pooled = [&](const Variable& v) {
+        return pool == std::string("max") ? ops::max_pool2d(v, 2) : ops::average_pool2d(v, 2);
+      };
+      const Activation f = activation == std::string("relu") ? Activation::relu : Activation::gelu;
+      const Variable x(random_tensor({3, 17, 20, 2}, 1));
+      Variable y = pooled(ops::activation(ops::conv2d(x, p("conv1.weight"), p("conv1.bias")), f));
+      y = pooled(ops::activation(ops::conv2d(y, p("conv2.weight"), p("conv2.bias")), f));
+      y = ops::activation(ops::linear(ops::flatten(y), p("fc1.weight"), p("fc1.bias")), f);
+      y = ops::linear(y, p("fc2.weight"), p("fc2.bias"));
+      EXPECT_TRUE(near((*model)(x).value(), doubles(y.value().span<float>()), 1e-6))
+          << pool << " " << activation;
+    }
+}
+
+TEST(Models, BadOptions) {
+  const auto refusal = [](const ModelOptions& options) {
+    try {
+      make_model(options, 0);
+    } catch (const UsageError& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  EXPECT_EQ(refusal({.type = "lenet"}), "model: no type 'lenet', did you mean 'lenet300'?");
+  EXPECT_EQ(refusal({.type = "transformer"}), "model: no type 'transformer'");
+  EXPECT_EQ(refusal({.activation = "elu"}), "model: no activation 'elu', expected relu or gelu");
+  EXPECT_EQ(refusal({.pool = "min"}), "model: no pooling 'min', expected max or average");
+  EXPECT_EQ(refusal({.type = "lenet5", .input = {28, 15, 1}}),
+            "model: lenet5 needs an input of at least 16x16 pixels, found 28x15");
+  EXPECT_EQ(refusal({.type = "lenet5", .input = {16, 16, 1}}), "accepted");
+}
+
+}  // namespace
+}  // namespace espalier

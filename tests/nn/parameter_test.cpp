@@ -1,0 +1,60 @@
+#include "espalier/nn/parameter.h"
+
+#include <gtest/gtest.h>
+
+#include "support/bad_input.h"
+#include "support/numbers.h"
+
+namespace espalier {
+namespace {
+
+Parameter parameter(const Shape& shape, const Floats& values) {
+  Parameter p;
+  p.name = "fc1.weight";
+  p.variable = Variable(Tensor::from(shape, values), true, p.name);
+  return p;
+}
+
+TEST(Parameter, AMaskZeroesValueSlotsAndAverage) {
+  Parameter p = parameter({2, 2}, {1, 2, 3, 4});
+  p.slots = {Tensor::full({2, 2}, 5), Tensor::full({2, 2}, 6)};
+  p.average = Tensor::full({2, 2}, 7);
+  p.set_mask(Tensor::from({2, 2}, std::vector<uint8_t>{1, 0, 0, 1}));
+  EXPECT_TRUE(std::ranges::equal(p.value().span<float>(), Floats{1, 0, 0, 4}));
+  EXPECT_TRUE(std::ranges::equal(p.slots[0].span<float>(), Floats{5, 0, 0, 5}));
+  EXPECT_TRUE(std::ranges::equal(p.slots[1].span<float>(), Floats{6, 0, 0, 6}));
+  EXPECT_TRUE(std::ranges::equal(p.average.span<float>(), Floats{7, 0, 0, 7}));
+  EXPECT_EQ(p.nonzeros(), 2);
+  p.remove_mask();
+  EXPECT_FALSE(p.mask.defined());
+  EXPECT_EQ(p.nonzeros(), 2) << "the zeros stay";
+}
+
+TEST(Parameter, AMaskOfAnotherShapeOrTypeIsRefused) {
+  Parameter p = parameter({2, 2}, {1, 2, 3, 4});
+  EXPECT_EQ(message_of([&] { p.set_mask(Tensor::zeros({4}, DType::u8)); }),
+            "fc1.weight: a mask is u8 of shape [2, 2], not u8[4]");
+  EXPECT_EQ(message_of([&] {
+              p.set_mask(Tensor::zeros({2, 2}));
+            }),
+            "fc1.weight: a mask is u8 of shape [2, 2], not f32[2, 2]");
+  EXPECT_FALSE(p.mask.defined());
+  EXPECT_EQ(p.nonzeros(), 4);
+}
+
+TEST(Parameter, CountsNonzeros) {
+  EXPECT_EQ(parameter({5}, {0, -0.0f, 1e-30f, -1, 2}).nonzeros(), 3) << "minus zero is zero";
+}
+
+TEST(Parameter, OnlyBuffersAreNotLearned) {
+  Parameter p = parameter({1}, {1});
+  for (const Role role : {Role::weight, Role::bias, Role::norm}) {
+    p.role = role;
+    EXPECT_TRUE(p.learned());
+  }
+  p.role = Role::buffer;
+  EXPECT_FALSE(p.learned());
+}
+
+}  // namespace
+}  // namespace espalier
