@@ -11,8 +11,9 @@ void apply_masks(const UnitSet& units, const Tensor& kept) {
     const Tensor& before = layer.parameter->mask;
     Tensor mask = before.defined() ? before.clone() : Tensor::empty(layer.parameter->shape(), DType::u8);
     if (!before.defined()) std::fill_n(mask.data<uint8_t>(), mask.elements(), 1);
-    for (int64_t i = 0; i < layer.count; ++i)
-      if (!verdicts[i]) std::fill_n(mask.data<uint8_t>() + i * layer.size, layer.size, 0);
+    uint8_t* place = mask.data<uint8_t>();
+    for (const uint8_t verdict : verdicts)
+      for (const uint8_t* end = place + layer.size; place != end; ++place) *place &= verdict;
     layer.parameter->set_mask(std::move(mask));
   }
 }

@@ -66,21 +66,20 @@ float score_of_rank(Scores scores, int64_t rank) {
   return near[static_cast<size_t>(rank)];
 }
 
-/// Those below `bound` go, and the first `ties` of those equal to it.
-void drop_below(Scores scores, Verdicts kept, float bound, int64_t ties = 0) {
-  for (size_t i = 0; i < scores.size(); ++i) {
-    const float score = scores[i];
-    const bool goes = score < bound || score == pruned_score || (score == bound && ties-- > 0);
-    kept[i] = goes ? 0 : 1;
-  }
+/// Those below `bound` go, and those pruned before.
+void drop_below(Scores scores, Verdicts kept, float bound) {
+  for (size_t i = 0; i < scores.size(); ++i) kept[i] = !(scores[i] < bound || scores[i] == pruned_score);
 }
 
 void drop_lowest(Scores scores, Verdicts kept, int64_t count) {
-  if (count == 0) return drop_below(scores, kept, pruned_score);
-  const float last = score_of_rank(scores, count - 1);
-  const int64_t below =
-      std::count_if(scores.begin(), scores.end(), [&](float score) { return score < last; });
-  drop_below(scores, kept, last, count - below);
+  const float last = count > 0 ? score_of_rank(scores, count - 1) : pruned_score;
+  drop_below(scores, kept, last);
+  int64_t missing = count - std::count(kept.begin(), kept.end(), 0);
+  for (size_t i = 0; missing > 0; ++i) {  // the first of those that tie with the last to go
+    if (scores[i] != last) continue;
+    kept[i] = 0;
+    --missing;
+  }
 }
 
 /// The verdicts on units that are ranked against each other.
