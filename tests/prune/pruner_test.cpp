@@ -5,6 +5,8 @@
 #include <cmath>
 
 #include "espalier/core/random.h"
+#include "espalier/nn/models/models.h"
+#include "espalier/nn/network.h"
 #include "prune/hand_made.h"
 
 namespace espalier {
@@ -28,6 +30,29 @@ TEST(Pruner, TakesTheSmallestMagnitudesOfAllLayers) {
   EXPECT_EQ(result.total().units, 8);
   EXPECT_EQ(result.total().pruned, 3);
   EXPECT_EQ(result.total().already, 0);
+}
+
+TEST(Pruner, DoesWhatTheReadmesExampleSays) {  // its cut by sparsity, scope global, is the test above
+  const auto pruned = [](const PruneOptions& options) {
+    HandMade model;
+    const Parameter& a = model.add("a.weight", {2, 2}, {1, -5, 2, 6});
+    const Parameter& b = model.add("b.weight", {1, 4}, {-3, 7, 8, 9});
+    prune(model, options);
+    return std::pair(numbers(a.value()), numbers(b.value()));
+  };
+  using Layers = std::pair<std::vector<float>, std::vector<float>>;
+  EXPECT_EQ(pruned({.scope = Scope::layer, .cut = {Cut::sparsity, 0.375}}),
+            (Layers{{0, -5, 0, 6}, {0, 0, 8, 9}}));
+  EXPECT_EQ(pruned({.cut = {Cut::quantile, 0.5}}), (Layers{{0, 0, 0, 6}, {0, 7, 8, 9}}));
+}
+
+TEST(Pruner, LeavesExactlyTheAskedSparsityInAModel) {
+  const auto model = make_model({.type = "lenet300"}, 0);
+  prune(*model, {.cut = {Cut::sparsity, 0.3}});
+  const Network network(*model, {28, 28, 1});
+  EXPECT_EQ(network.totals.weights, 784 * 300 + 300 * 100 + 100 * 10);
+  EXPECT_EQ(network.totals.weight_zeros, 79860);  // 0.3 of 266,200
+  EXPECT_EQ(network.totals.parameters - network.totals.nonzeros, 79860);
 }
 
 TEST(Pruner, TakesHalfTheFiltersOfOneConvolutionByL2) {
