@@ -9,14 +9,14 @@
 namespace espalier {
 
 struct ScheduleOptions {
-  std::string type = "constant";    ///< constant, step, multistep, cosine, onecycle, warmup
-  int64_t step_size = 1;            ///< step: epochs between drops
-  double gamma = 0.1;               ///< step, multistep: factor of a drop
-  std::vector<int64_t> milestones;  ///< multistep: epochs of the drops
-  double max_lr = 0.0;              ///< onecycle: the peak; 0: the optimizer's rate
-  double pct_start = 0.3;           ///< onecycle: share of the steps that climb
-  int64_t warmup_steps = 0;         ///< the rate climbs linearly over so many steps first, under any type
-  double min_lr = 0.0;              ///< cosine: where it ends
+  std::string type = "constant";         ///< constant, step, multistep, cosine, onecycle, warmup
+  int64_t step_size = 1;                 ///< step: epochs between drops
+  double gamma = 0.1;                    ///< step, multistep: factor of a drop
+  std::vector<int64_t> milestones = {};  ///< multistep: epochs of the drops
+  double max_lr = 0.0;                   ///< onecycle: the peak; 0: the optimizer's rate
+  double pct_start = 0.3;                ///< onecycle: share of the steps that climb
+  int64_t warmup_steps = 0;  ///< the rate climbs linearly over so many steps first, under any type
+  double min_lr = 0.0;       ///< cosine: where it ends
 };
 
 /// The rate of step `step` (from 0) of `total` steps, `epoch_steps` of them an epoch, from the optimizer's
