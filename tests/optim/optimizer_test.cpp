@@ -1,0 +1,110 @@
+#include "espalier/optim/optimizer.h"
+
+#include <gtest/gtest.h>
+
+#include "optim/support.h"
+#include "support/bad_input.h"
+
+namespace espalier {
+namespace {
+
+TEST(Optimizer, SlotsFollowTheType) {
+  const std::pair<OptimizerOptions, size_t> slots[] = {{{.type = "sgd"}, 0},
+                                                       {{.type = "sgd", .momentum = 0.9}, 1},
+                                                       {{.type = "adam"}, 2},
+                                                       {{.type = "adamw"}, 2}};
+  for (const auto& [options, count] : slots) {
+    const auto p = make_parameter({1, 2});
+    p->slots = {Tensor::full({2}, 5), Tensor::full({2}, 6), Tensor::full({2}, 7)};  // another optimizer's
+    const auto optimizer = make_optimizer(options, {p.get()});
+    ASSERT_EQ(p->slots.size(), count) << options.type;
+    for (const Tensor& slot : p->slots) EXPECT_TRUE(near(slot, Doubles{0, 0}, 0));
+  }
+}
+
+TEST(Optimizer, LeavesBuffersAndWhatHasNoGradientAlone) {
+  const auto learned = make_parameter({1}), unused = make_parameter({2}),
+             buffer = make_parameter({3}, Role::buffer);
+  const auto optimizer =
+      make_optimizer({.type = "adam", .weight_decay = 0.1}, {learned.get(), unused.get(), buffer.get()});
+  EXPECT_EQ(optimizer->parameters().size(), 2u);
+  set_gradient(*learned, {1});
+  set_gradient(*buffer, {1});
+  optimizer->step(0.1);
+  EXPECT_NE(value_of(*learned), Floats{1});
+  EXPECT_EQ(value_of(*unused), Floats{2});
+  EXPECT_EQ(value_of(*buffer), Floats{3});
+}
+
+TEST(Optimizer, ClearsGradients) {
+  const auto p = make_parameter({1});
+  set_gradient(*p, {1});
+  make_optimizer({}, {p.get()})->clear_gradients();
+  EXPECT_FALSE(p->gradient().defined());
+}
+
+TEST(Optimizer, GradientScaleIsThatOfTheGradient) {
+  for (const char* type : {"sgd", "adam", "adamw"}) {
+    const auto scaled = make_parameter({1, -2}), plain = make_parameter({1, -2});
+    const OptimizerOptions options{.type = type, .weight_decay = 0.1, .eps = 0.1};
+    const auto a = make_optimizer(options, {scaled.get()}), b = make_optimizer(options, {plain.get()});
+    set_gradient(*scaled, {0.5, 3});
+    set_gradient(*plain, {0.125, 0.75});
+    a->step(0.1, 0.25);
+    b->step(0.1);
+    EXPECT_EQ(value_of(*scaled), value_of(*plain)) << type;
+  }
+}
+
+TEST(Optimizer, AMaskedWeightStaysZeroWhateverItsGradient) {
+  for (const OptimizerOptions& options :
+       {OptimizerOptions{.type = "sgd"},
+        {.type = "sgd", .momentum = 0.9, .nesterov = true, .weight_decay = 0.1},
+        {.type = "adam", .weight_decay = 0.1},
+        {.type = "adamw", .weight_decay = 0.1}}) {
+    const auto p = make_parameter({1, 2, 3});
+    const auto optimizer = make_optimizer(options, {p.get()});
+    set_gradient(*p, {5, -5, 5});
+    optimizer->step(0.1);  // momentum is there before the mask is
+    p->set_mask(Tensor::from({3}, std::vector<uint8_t>{1, 0, 1}));
+    for (int i = 0; i < 3; ++i) {
+      optimizer->step(0.1);
+      EXPECT_EQ(value_of(*p)[1], 0.0f) << options.type;
+      EXPECT_NE(value_of(*p)[0], 0.0f);
+    }
+    p->remove_mask();
+    optimizer->step(0.1);
+    EXPECT_NE(value_of(*p)[1], 0.0f) << options.type << ": grows back";
+  }
+}
+
+TEST(Optimizer, GoesOnFromItsStepsAndSlots) {
+  for (const char* type : {"sgd", "adam", "adamw"}) {
+    const OptimizerOptions options{.type = type, .momentum = 0.9, .weight_decay = 0.01};
+    const auto p = make_parameter({1, -2}), q = make_parameter({1, -2});
+    const auto whole = make_optimizer(options, {p.get()});
+    auto part = make_optimizer(options, {q.get()});
+    for (int step = 0; step < 6; ++step) {
+      if (step == 3) {  // as a resumed run does
+        const auto slots = q->slots;
+        part = make_optimizer(options, {q.get()});
+        q->slots = slots;
+        part->set_steps(3);
+      }
+      for (Parameter* each : {p.get(), q.get()}) set_gradient(*each, {0.1f * static_cast<float>(step), -1});
+      whole->step(0.1);
+      part->step(0.1);
+    }
+    EXPECT_EQ(value_of(*p), value_of(*q)) << type;
+    EXPECT_EQ(part->steps(), 6);
+  }
+}
+
+TEST(Optimizer, UnknownType) {
+  EXPECT_EQ(message_of([] { make_optimizer({.type = "adm"}, {}); }),
+            "optimizer: no type 'adm', did you mean 'adam'?");
+  EXPECT_THROW(make_optimizer({.type = "lion"}, {}), UsageError);
+}
+
+}  // namespace
+}  // namespace espalier

@@ -1,0 +1,92 @@
+#include "espalier/optim/schedule.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "support/bad_input.h"
+
+namespace espalier {
+namespace {
+
+/// The rates of all steps, an epoch of `epoch_steps` each.
+std::vector<double> rates(const ScheduleOptions& options, double lr, int64_t total, int64_t epoch_steps = 1) {
+  std::vector<double> all;
+  for (int64_t step = 0; step < total; ++step)
+    all.push_back(learning_rate(options, lr, step, total, epoch_steps));
+  return all;
+}
+
+void expect_rates(const std::vector<double>& actual, const std::vector<double>& expected) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(actual[i], expected[i], 1e-12) << "step " << i;
+}
+
+TEST(Schedule, Constant) { expect_rates(rates({}, 0.1, 3), {0.1, 0.1, 0.1}); }
+
+// Recorded from torch.optim.lr_scheduler.
+
+TEST(Schedule, StepAsPyTorch) {
+  expect_rates(rates({.type = "step", .step_size = 2, .gamma = 0.3}, 0.1, 7),
+               {0.1, 0.1, 0.03, 0.03, 0.009, 0.009, 0.0027});
+}
+
+TEST(Schedule, MultistepAsPyTorch) {
+  expect_rates(rates({.type = "multistep", .gamma = 0.1, .milestones = {2, 5}}, 0.1, 7),
+               {0.1, 0.1, 0.01, 0.01, 0.01, 0.001, 0.001});
+}
+
+TEST(Schedule, CosineAsPyTorch) {
+  expect_rates(rates({.type = "cosine", .min_lr = 0.01}, 0.1, 8),
+               {0.1, 0.0965745789630079, 0.08681980515339463, 0.07222075445642905, 0.055, 0.03777924554357096,
+                0.023180194846605363, 0.013425421036992097});
+}
+
+TEST(Schedule, OneCycleAsPyTorch) {
+  expect_rates(rates({.type = "onecycle"}, 0.1, 10),
+               {0.0040000000000000036, 0.052000000000000005, 0.1, 0.09504846320134738, 0.0811745653949763,
+                0.06112620219362893, 0.03887419780637107, 0.0188258346050237, 0.004951936798652629, 4e-07});
+  expect_rates(rates({.type = "onecycle", .max_lr = 2.0, .pct_start = 0.5}, 0.1, 7),
+               {0.08000000000000007, 0.7433436854000506, 1.8166563145999495, 1.9009692640269473,
+                1.2225240438725786, 0.37651669210047395, 8e-06});
+  expect_rates(rates({.type = "onecycle", .max_lr = 1.0}, 0.1, 3),
+               {0.9944154354509117, 0.46263710266697505, 4e-06});
+}
+
+TEST(Schedule, OneCycleAtItsEdges) {
+  expect_rates(rates({.type = "onecycle", .pct_start = 1.0}, 0.1, 3), {0.004, 0.052, 0.1});
+  for (const int64_t total : {1, 2})
+    for (const double start : {0.0, 0.3, 1.0})
+      for (const double rate : rates({.type = "onecycle", .pct_start = start}, 0.1, total)) {
+        EXPECT_TRUE(std::isfinite(rate));
+        EXPECT_GT(rate, 0);
+        EXPECT_LE(rate, 0.1);
+      }
+}
+
+TEST(Schedule, DropsCountEpochsNotSteps) {
+  expect_rates(rates({.type = "step", .step_size = 1, .gamma = 0.5}, 1.0, 6, 2),
+               {1, 1, 0.5, 0.5, 0.25, 0.25});
+  expect_rates(rates({.type = "multistep", .gamma = 0.5, .milestones = {1}}, 1.0, 6, 3),
+               {1, 1, 1, 0.5, 0.5, 0.5});
+}
+
+TEST(Schedule, WarmupClimbsUnderAnyType) {
+  expect_rates(rates({.type = "warmup", .warmup_steps = 4}, 1.0, 6), {0.25, 0.5, 0.75, 1, 1, 1});
+  expect_rates(rates({.type = "step", .step_size = 1, .gamma = 0.5, .warmup_steps = 2}, 1.0, 4),
+               {0.5, 0.5, 0.25, 0.125});
+  const auto plain = rates({.type = "cosine"}, 1.0, 8),
+             climbed = rates({.type = "cosine", .warmup_steps = 3}, 1.0, 8);
+  EXPECT_DOUBLE_EQ(climbed[1], plain[1] * 2 / 3);
+  EXPECT_EQ(climbed[3], plain[3]);
+}
+
+TEST(Schedule, EveryNameIsKnownAndNoOther) {
+  for (const std::string& name : learning_rate_schedules())
+    EXPECT_GT(learning_rate({.type = name}, 0.1, 0, 10, 5), 0) << name;
+  EXPECT_EQ(message_of([] { learning_rate({.type = "cosin"}, 0.1, 0, 1, 1); }),
+            "schedule: no type 'cosin', did you mean 'cosine'?");
+}
+
+}  // namespace
+}  // namespace espalier
