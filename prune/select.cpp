@@ -45,9 +45,9 @@ void check_entries(const char* list, const std::vector<std::string>& entries,
            did_you_mean(entry, {known.begin(), known.end()}));
 }
 
-/// An unsigned number in the order of the scores; the two zeros are one.
+/// An unsigned number in the order of the scores.
 uint32_t ordered_bits(float score) {
-  const auto bits = std::bit_cast<uint32_t>(score + 0.0f);
+  const auto bits = std::bit_cast<uint32_t>(score);
   return bits >> 31 ? ~bits : bits | 0x80000000u;
 }
 
