@@ -131,6 +131,8 @@ TEST(ReadUnpacked, ReadsRegularFilesAlone) {
   EXPECT_TRUE(
       contains(message_of([&] { read_unpacked(folder / "plain", 999); }), "plain: is 1000 bytes long"));
   EXPECT_TRUE(
+      contains(message_of([&] { read_unpacked(folder / "misnamed.xz", 1000); }), "is 1023 bytes long"));
+  EXPECT_TRUE(
       contains(message_of([&] { read_unpacked(folder / "none", 999); }), "none: cannot read: No such file"));
   EXPECT_TRUE(
       contains(message_of([&] { read_unpacked(folder.path(), 999); }), "cannot read: Is a directory"));
