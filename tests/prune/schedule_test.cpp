@@ -65,6 +65,12 @@ TEST(Schedule, NeverFallsAndEndsAtExactlyTheTarget) {
   }
 }
 
+TEST(Schedule, OfASingleStepReachesTheTargetThere) {
+  const Schedule schedule{.kind = Schedule::cubic, .begin = 4, .end = 4};
+  EXPECT_EQ(schedule.sparsity_at(3, 0.8), 0);
+  EXPECT_EQ(schedule.sparsity_at(4, 0.8), 0.8);
+}
+
 TEST(Schedule, NamesReadBack) {
   EXPECT_EQ(schedule_names(), (std::vector<std::string>{"one_shot", "linear", "cubic"}));
   EXPECT_EQ(schedule_named("one_shot"), Schedule::one_shot);
