@@ -3,12 +3,12 @@
 // with its messages, the writer, the help text and the JSON Schema:
 //
 //   struct Point { double x = 0, y = 0; };
-//   const Type<Point> point = object<Point>({field("x", &Point::x, number({.from = 0}), "metres
-//   east").required(),
-//                                            field("y", &Point::y, number({}), "metres north")});
+//   const Type<Point> point =
+//       object<Point>({field("x", &Point::x, number({.from = 0}), "metres east").required(),
+//                      field("y", &Point::y, number({}), "metres north")});
 //
-//   point.read(json, Place("p.json"))   // or UsageError "p.json: /x: found -1, expected a number of at least
-//   0"
+//   point.read(json, Place("p.json"))
+//   // or UsageError "p.json: /x: found -1, expected a number of at least 0"
 //
 // A field's default is the one in its struct; a std::optional member may be absent. An object whose first
 // field is named `type` comes in variants: a field may be only for some of them, and defaults may depend on
@@ -93,8 +93,7 @@ struct FieldDescription {
   bool is_for(const Json& variant) const;
 };
 
-/// Every field of an object and of the objects in it, as text: "epochs  a whole number of at least 1; default
-/// ...".
+/// Every field of an object and of the objects in it, as text: "epochs  a whole number of at least 1; ...".
 std::string help_text(const Description& object);
 
 template <class T>
