@@ -36,12 +36,12 @@ endfunction()
 # espalier_version(TARGET): defines ESPALIER_VERSION and ESPALIER_COMMIT for the one file that reports them. A new
 # commit configures anew, so that a run never names an old one.
 function(espalier_version target)
-  execute_process(COMMAND git rev-parse --short=12 HEAD --git-path logs/HEAD WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
-                  OUTPUT_VARIABLE answer OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)
-  set(commit unknown)
-  if(NOT failed)
-    string(REPLACE "\n" ";" answer "${answer}")
-    list(POP_FRONT answer commit log)
+  set(git WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)
+  execute_process(COMMAND git rev-parse --git-path logs/HEAD OUTPUT_VARIABLE log ${git})
+  execute_process(COMMAND git rev-parse --short=12 --verify HEAD OUTPUT_VARIABLE commit ${git})
+  if(failed)
+    set(commit unknown)
+  else()
     cmake_path(ABSOLUTE_PATH log BASE_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${log})
   endif()

@@ -1,5 +1,6 @@
 #include "espalier/train/build.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
@@ -62,6 +63,16 @@ LoaderOptions loader_options(const Config& config, bool shuffle) {
   return options;
 }
 
+LoaderOptions evaluation_options(const Config& config, const Dataset& data) {
+  LoaderOptions options = loader_options(config, false);
+  options.batch = std::min(options.batch, data.size());
+  return options;
+}
+
+int64_t stage_steps(const TrainConfig& config, int64_t epoch_steps) {
+  return config.steps ? *config.steps : *config.epochs * epoch_steps;
+}
+
 std::unique_ptr<Module> build_model(const Config& config) {
   auto model = make_model(config.model, static_cast<uint64_t>(config.seed));
   if (config.model.weights)
@@ -92,6 +103,23 @@ std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t se
   return GradualPruner(
       prune_options(*config.prune, seed),
       {.kind = schedule_named(when.type), .begin = when.begin, .end = end, .every = when.every});
+}
+
+void check_stages(const Config& config, Module& model, int64_t epoch_steps) {
+  for (size_t i = 0; i < config.stages.size(); ++i) {
+    const StageConfig& stage = config.stages[i];
+    try {
+      if (const PruneConfig* prune = stage.prune                         ? &*stage.prune
+                                     : stage.train && stage.train->prune ? &*stage.train->prune
+                                                                         : nullptr)
+        prunable_weights(model, prune->include, prune->exclude);
+      if (stage.train)
+        build_pruner(*stage.train, static_cast<uint64_t>(config.seed),
+                     stage_steps(*stage.train, epoch_steps));
+    } catch (const Error& error) {
+      fail_usage("/stages/", i, " (", stage.name, "): ", error.what());
+    }
+  }
 }
 
 }  // namespace espalier

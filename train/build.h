@@ -21,6 +21,10 @@ DataSplits build_data(const Config& config, const std::optional<std::string>& gi
 
 /// How batches are put together under this config; only training data are ever shuffled.
 LoaderOptions loader_options(const Config& config, bool shuffle);
+/// The same for a data set to evaluate on, which may be smaller than a batch.
+LoaderOptions evaluation_options(const Config& config, const Dataset& data);
+
+int64_t stage_steps(const TrainConfig& config, int64_t epoch_steps);
 
 /// The config's model, initialised from its seed, or from its weights file where it names one.
 std::unique_ptr<Module> build_model(const Config& config);
@@ -28,5 +32,7 @@ std::unique_ptr<Module> build_model(const Config& config);
 PruneOptions prune_options(const PruneConfig& config, uint64_t seed);
 /// The pruner of a train stage of `steps` steps, or nothing.
 std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t seed, int64_t steps);
+/// UsageError for whatever a stage would stumble on: layers that `model` lacks, a schedule beyond its end.
+void check_stages(const Config& config, Module& model, int64_t epoch_steps);
 
 }  // namespace espalier

@@ -130,11 +130,13 @@ void load_checkpoint(const std::filesystem::path& path, Module& model) {
   }
 }
 
-std::unique_ptr<Module> open_checkpoint(const std::filesystem::path& path, Config* config) {
-  CheckpointInfo info = read_checkpoint_info(path);
-  auto model = make_model(info.config.model, static_cast<uint64_t>(info.config.seed));
+std::unique_ptr<Module> open_checkpoint(const std::filesystem::path& path, Config* config,
+                                        const std::vector<std::string>& overrides) {
+  Config saved = read_checkpoint_info(path).config;
+  if (!overrides.empty()) saved = parse_config(config_json(saved).dump(), path.string(), overrides);
+  auto model = make_model(saved.model, static_cast<uint64_t>(saved.seed));
   load_checkpoint(path, *model);
-  if (config) *config = std::move(info.config);
+  if (config) *config = std::move(saved);
   return model;
 }
 

@@ -59,7 +59,9 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& file);
 /// as it was.
 void load_checkpoint(const std::filesystem::path& file, Module& model);
 
-/// A model rebuilt from such a file, ready for inference or for going on.
-std::unique_ptr<Module> open_checkpoint(const std::filesystem::path& file, Config* config = nullptr);
+/// A model rebuilt from such a file, ready for inference or for going on; `config` gets the one saved with
+/// it, to which `overrides` (--set) apply.
+std::unique_ptr<Module> open_checkpoint(const std::filesystem::path& file, Config* config = nullptr,
+                                        const std::vector<std::string>& overrides = {});
 
 }  // namespace espalier

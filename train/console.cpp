@@ -1,8 +1,8 @@
 #include "espalier/train/console.h"
 
-#include <fmt/format.h>
 #include <spdlog/logger.h>
 #include <spdlog/sinks/basic_file_sink.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -12,6 +12,15 @@
 #include "espalier/core/error.h"
 
 namespace espalier {
+namespace {
+
+/// A live line that wraps could not be replaced.
+size_t terminal_width() {
+  winsize size{};
+  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
+}
+
+}  // namespace
 
 Console::Console(bool quiet) : quiet_(quiet), live_(!quiet && isatty(STDOUT_FILENO) == 1) {
   const char* terminal = std::getenv("TERM");
@@ -36,7 +45,7 @@ void Console::line(const std::string& text) {
   clear_live();
   std::istringstream lines(text);
   for (std::string each; std::getline(lines, each);) {
-    if (!quiet_) fmt::print("{}\n", each);
+    if (!quiet_) std::fputs((each + "\n").c_str(), stdout);  // a reader that has gone does not end a run
     if (log_) log_->info("{}", each);
   }
   if (!quiet_) std::fflush(stdout);
@@ -45,20 +54,20 @@ void Console::line(const std::string& text) {
 void Console::warn(const std::string& text) {
   clear_live();
   std::fflush(stdout);
-  fmt::print(stderr, "{}\n", text);
+  std::fputs((text + "\n").c_str(), stderr);
   if (log_) log_->warn("{}", text);
 }
 
 void Console::live(const std::string& text) {
   if (!live_) return;
-  fmt::print("\r\x1b[K{}", text);
+  std::fputs(("\r\x1b[K" + text.substr(0, terminal_width() - 1)).c_str(), stdout);
   std::fflush(stdout);
   shown_ = true;
 }
 
 void Console::clear_live() {
   if (!shown_) return;
-  fmt::print("\r\x1b[K");
+  std::fputs("\r\x1b[K", stdout);
   std::fflush(stdout);
   shown_ = false;
 }

@@ -7,15 +7,8 @@
 namespace espalier {
 namespace {
 
-/// 75 as "1:15", 3675 as "1:01:15"
-std::string clock(double seconds) {
-  const auto s = static_cast<int64_t>(seconds + 0.5);
-  return s < 3600 ? fmt::format("{}:{:02}", s / 60, s % 60)
-                  : fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
-}
-
 std::string bar(double share) {
-  constexpr int width = 20;
+  constexpr int width = 10;
   const int full = static_cast<int>(share * width);
   return std::string(static_cast<size_t>(full), '#') + std::string(static_cast<size_t>(width - full), '.');
 }
@@ -36,9 +29,10 @@ void ProgressCallback::after_step(TrainState& s) {
   const double left =
       static_cast<double>(s.total_steps - at.step) * images / static_cast<double>(at.batch) / rate;
   console_.live(fmt::format(
-      "{}  epoch {}/{}  [{}]  loss {:.4f}  train {:.2f} %  {} images/s  {} left", s.stage, at.epoch + 1,
-      s.epochs(), bar(static_cast<double>(at.batch) / static_cast<double>(steps_here)), at.loss_sum / images,
-      100.0 * static_cast<double>(at.correct) / images, grouped(static_cast<int64_t>(rate)), clock(left)));
+      "{}  epoch {}/{}  [{}]  {} left  loss {:.4f}  train {:.2f} %  {} images/s", s.stage, at.epoch + 1,
+      s.epochs(), bar(static_cast<double>(at.batch) / static_cast<double>(steps_here)), duration_text(left),
+      at.loss_sum / images, 100.0 * static_cast<double>(at.correct) / images,
+      grouped(static_cast<int64_t>(rate))));
 }
 
 void ProgressCallback::on_epoch_end(TrainState& s) {

@@ -38,9 +38,10 @@ class Run {
         model_(build_model(config)),
         data_(build_data(config, options.data)),
         train_(data_.train, loader_options(config, true)),
-        test_(data_.test, test_options(data_.test)) {
-    if (data_.validation.size() > 0) validation_.emplace(data_.validation, test_options(data_.validation));
-    check_stages();
+        test_(data_.test, evaluation_options(config, data_.test)) {
+    if (data_.validation.size() > 0)
+      validation_.emplace(data_.validation, evaluation_options(config, data_.validation));
+    check_stages(config, *model_, train_.batches());
     open_folder(options.resume);
     kernel_choice::set_autotune(options.autotune);
   }
@@ -71,34 +72,6 @@ class Run {
   }
 
  private:
-  LoaderOptions test_options(const Dataset& data) const {
-    LoaderOptions options = loader_options(config_, false);
-    options.batch = std::min(options.batch, data.size());
-    return options;
-  }
-
-  int64_t total_steps(const TrainConfig& train) const {
-    return train.steps ? *train.steps : *train.epochs * train_.batches();
-  }
-
-  /// Whatever a later stage would stumble on is found now.
-  void check_stages() {
-    const auto check_pruning = [&](const PruneConfig& prune) {
-      prunable_weights(*model_, prune.include, prune.exclude);
-    };
-    for (size_t i = 0; i < config_.stages.size(); ++i) {
-      const StageConfig& stage = config_.stages[i];
-      try {
-        if (stage.prune) check_pruning(*stage.prune);
-        if (!stage.train) continue;
-        if (stage.train->prune) check_pruning(*stage.train->prune);
-        build_pruner(*stage.train, static_cast<uint64_t>(config_.seed), total_steps(*stage.train));
-      } catch (const Error& error) {
-        fail_usage("/stages/", i, " (", stage.name, "): ", error.what());
-      }
-    }
-  }
-
   void open_folder(bool resume) {
     const std::string place = folder_.path().string();
     if (folder_.holds_run() && !resume)
@@ -112,7 +85,9 @@ class Run {
     }
     metrics_.emplace(folder_.metrics(), position_.metrics_bytes);
     console_.log_to(folder_.log());
-    if (resume)
+    if (resumed_ && position_.stage == static_cast<int64_t>(config_.stages.size()))
+      console_.line(place + ": the run is done already");
+    else if (resume)
       console_.line(resumed_ ? fmt::format("{}: goes on with stage {}, step {}", place, position_.stage + 1,
                                            position_.step + 1)
                              : place + ": has no checkpoint to go on from, so the run starts afresh");
@@ -179,7 +154,7 @@ class Run {
                      .optimizer = *optimizer,
                      .position = position_,
                      .epoch_steps = train_.batches(),
-                     .total_steps = total_steps(config)};
+                     .total_steps = stage_steps(config, train_.batches())};
     ProgressCallback progress(console_);
     MetricsCallback metrics(*metrics_);
     SaveCallback saver([this] { save(); }, folder_.checkpoint().string());
@@ -192,7 +167,8 @@ class Run {
 
     std::vector<Callback*> callbacks;
     if (pruning) callbacks.push_back(&*pruning);
-    for (Callback* callback : std::initializer_list<Callback*>{&saver, &evaluator, &metrics, &progress})
+    // A checkpoint holds what the step's pruner did and counts the step's row of metrics.
+    for (Callback* callback : std::initializer_list<Callback*>{&evaluator, &metrics, &saver, &progress})
       callbacks.push_back(callback);
     Trainer(state, callbacks).run(train_);
 

@@ -1,0 +1,162 @@
+#include "espalier/cli/arguments.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "espalier/core/error.h"
+#include "espalier/core/parallel.h"
+#include "espalier/core/spelling.h"
+
+namespace espalier::cli {
+namespace {
+
+template <class Number>
+std::optional<Number> number_in(const std::string& text) {
+  Number value{};
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return value;
+}
+
+/// CLI11's message in one line, "--output: 1 required DIR missing" as "--output needs DIR".
+std::string reason_of(const CLI::ParseError& error) {
+  std::string reason = error.what();
+  reason = reason.substr(0, reason.find('\n'));
+  const std::string before = ": 1 required ", behind = " missing";
+  const size_t at = reason.find(before);
+  if (at == std::string::npos || !reason.ends_with(behind)) return reason;
+  reason.erase(reason.size() - behind.size());
+  return reason.replace(at, before.size(), " needs ");
+}
+
+}  // namespace
+
+Arguments::Arguments(const std::string& command)
+    : command_(command), app_(command_named(command).help, "espalier " + command) {
+  app_.allow_extras();  // so that it is fail_unknown that speaks
+  app_.set_help_flag("-h,--help", "Print this and stop");
+  app_.get_formatter()->label("REQUIRED", "");
+  app_.get_formatter()->column_width(28);
+}
+
+Arguments& Arguments::positional(const std::string& name, std::string& into, const std::string& help) {
+  app_.add_option(name, into, help)->required()->type_name("");
+  return *this;
+}
+
+Arguments& Arguments::positional(const std::string& name, std::vector<std::string>& into,
+                                 const std::string& help) {
+  app_.add_option(name, into, help)->required()->type_name("");
+  return *this;
+}
+
+Arguments& Arguments::optional_positional(const std::string& name, std::string& into,
+                                          const std::string& help) {
+  app_.add_option(name, into, help)->type_name("");
+  return *this;
+}
+
+Arguments& Arguments::flag(const std::string& name, bool& into, const std::string& help) {
+  app_.add_flag(name, into, help);
+  return *this;
+}
+
+Arguments& Arguments::text(const std::string& name, const std::string& value,
+                           std::optional<std::string>& into, const std::string& help) {
+  const auto store = [this, name, &into](const std::string& given) {
+    if (given.empty()) fail_usage(command_, ": ", name, ": is empty");
+    into = given;
+  };
+  app_.add_option_function<std::string>(name, store, help)->type_name(value);
+  return *this;
+}
+
+Arguments& Arguments::whole(const std::string& name, int64_t& into, int64_t from, int64_t to,
+                            const std::string& help) {
+  const auto store = [=, this, &into](const std::string& given) {
+    const auto value = number_in<int64_t>(given);
+    if (!value || *value < from || *value > to)
+      fail_usage(command_, ": ", name, ": found '", given, "', expected a whole number from ", from, " to ",
+                 to);
+    into = *value;
+  };
+  app_.add_option_function<std::string>(name, store, help)->type_name("N");
+  return *this;
+}
+
+Arguments& Arguments::seconds(const std::string& name, double& into, const std::string& help) {
+  const auto store = [this, name, &into](const std::string& given) {
+    const auto value = number_in<double>(given);
+    if (!value || !(*value > 0) || *value > 86400)
+      fail_usage(command_, ": ", name, ": found '", given, "', expected seconds: above 0, at most 86400");
+    into = *value;
+  };
+  app_.add_option_function<std::string>(name, store, help)->type_name("S");
+  return *this;
+}
+
+Arguments& Arguments::overrides(std::vector<std::string>& into) {
+  app_.add_option("--set", into, "Set a field of the config, e.g. stages.dense.train.epochs=1; repeatable")
+      ->type_name("PATH=VALUE")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  return *this;
+}
+
+Arguments& Arguments::data_root(std::optional<std::string>& into) {
+  return text("--data", "ROOT", into, "Folder of data sets (see `espalier help data`)");
+}
+
+Arguments& Arguments::threads() {
+  const auto store = [this](const std::string& given) {
+    constexpr int most = 1024;
+    const auto value = number_in<int>(given);
+    if (!value || *value < 1 || *value > most)
+      fail_usage(command_, ": --threads: found '", given, "', expected a whole number from 1 to ", most);
+    set_threads(*value);
+  };
+  app_.add_option_function<std::string>("--threads", store, "Threads to compute on (default: all processors)")
+      ->type_name("N");
+  return *this;
+}
+
+std::vector<std::string> Arguments::option_names() const {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app_.get_options())
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  return names;
+}
+
+void Arguments::fail_unknown(const std::string& argument) const {
+  const std::string more = "; see `espalier " + command_ + " --help`";
+  if (!argument.starts_with("-")) fail_usage(command_, ": one argument too many: '", argument, "'", more);
+  const std::string name = argument.substr(0, argument.find('='));
+  const std::string nearest = did_you_mean(name, option_names());
+  fail_usage(command_, ": no option '", name, "'", nearest.empty() ? more : nearest);
+}
+
+bool Arguments::parse(const Given& given) {
+  const auto check_extras = [this] {
+    const auto extras = app_.remaining();
+    const auto option = std::ranges::find_if(extras, [](const auto& e) { return e.starts_with("-"); });
+    if (!extras.empty()) fail_unknown(option != extras.end() ? *option : extras.front());
+  };
+  try {
+    app_.parse(std::vector<std::string>(given.rbegin(), given.rend()));
+  } catch (const CLI::CallForHelp&) {
+    std::string text = app_.help();
+    text.erase(text.find_last_not_of('\n') + 1);
+    print(text + "\n");
+    return false;
+  } catch (const CLI::ParseError& error) {
+    check_extras();  // a mistyped option is why something else is missing
+    fail_usage(command_, ": ", reason_of(error), "; see `espalier ", command_, " --help`");
+  }
+  check_extras();
+  return true;
+}
+
+}  // namespace espalier::cli

@@ -1,0 +1,49 @@
+// Arguments: a command's arguments, declared and read. CLI11 does the parsing; its messages become one line
+// each.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "espalier/cli/command.h"
+
+namespace espalier::cli {
+
+class Arguments {
+ public:
+  /// For the command of that name.
+  explicit Arguments(const std::string& command);
+
+  /// What stands without an option's name: one, or at least one.
+  Arguments& positional(const std::string& name, std::string& into, const std::string& help);
+  Arguments& positional(const std::string& name, std::vector<std::string>& into, const std::string& help);
+  Arguments& optional_positional(const std::string& name, std::string& into, const std::string& help);
+
+  Arguments& flag(const std::string& name, bool& into, const std::string& help);
+  /// Text that may not be empty; `value` stands for it in the help.
+  Arguments& text(const std::string& name, const std::string& value, std::optional<std::string>& into,
+                  const std::string& help);
+  Arguments& whole(const std::string& name, int64_t& into, int64_t from, int64_t to, const std::string& help);
+  Arguments& seconds(const std::string& name, double& into, const std::string& help);
+
+  // Those that several commands have.
+  Arguments& overrides(std::vector<std::string>& into);
+  Arguments& data_root(std::optional<std::string>& into);
+  Arguments& threads();  ///< takes effect in parse()
+
+  /// Reads `given`. False if it asks for help, which has then been printed. UsageError for anything that was
+  /// not declared, is missing, or is not what was declared.
+  bool parse(const Given& given);
+
+ private:
+  [[noreturn]] void fail_unknown(const std::string& argument) const;
+  std::vector<std::string> option_names() const;
+
+  std::string command_;
+  CLI::App app_;
+};
+
+}  // namespace espalier::cli

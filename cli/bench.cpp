@@ -1,0 +1,120 @@
+// espalier bench
+#include "espalier/train/bench.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "espalier/cli/arguments.h"
+#include "espalier/core/error.h"
+#include "espalier/core/spelling.h"
+#include "espalier/train/checkpoint.h"
+#include "espalier/train/profile.h"
+#include "espalier/train/table.h"
+
+namespace espalier::cli {
+namespace {
+
+/// "28x28x1" as [28,28,1]
+Shape image_shape(const std::string& text) {
+  const auto refuse = [&] { fail_usage("bench: --input: found '", text, "', expected HxWxC, e.g. 28x28x1"); };
+  std::vector<int64_t> sizes;
+  for (const char *at = text.data(), *end = at + text.size();; ++at) {
+    int64_t size = 0;
+    const auto [stop, error] = std::from_chars(at, end, size);
+    if (error != std::errc() || size < 1 || size > 65536) refuse();
+    sizes.push_back(size);
+    at = stop;
+    if (at == end) break;
+    if (*at != 'x') refuse();
+  }
+  if (sizes.size() != 3) refuse();
+  return Shape(std::span<const int64_t>(sizes));
+}
+
+/// The catalogue's defaults for the model of that name.
+ModelOptions model_options(const std::string& name) {
+  std::vector<std::string> names;
+  for (const ModelInfo& info : model_catalogue()) {
+    names.push_back(info.name);
+    if (info.name != name) continue;
+    ModelOptions options;
+    options.type = name;
+    options.input = info.input;
+    options.classes = info.classes;
+    return options;
+  }
+  const std::string nearest = did_you_mean(name, names);
+  fail_usage("bench: --model: no model '", name, "'",
+             nearest.empty() ? "; `espalier help models` lists them" : nearest);
+}
+
+std::string text_of(const BenchResult& r) {
+  const double images = 1e3 * static_cast<double>(r.batch);
+  return fmt::format(
+      "{} {}  batch {}  {} {}  {}\n"
+      "  {} images/s (best {})\n"
+      "  {:.4g} ms a batch (best {:.4g})\n"
+      "  {} MACs an image forward\n"
+      "  {} peak memory\n",
+      r.model, r.mode, r.batch, r.threads, r.threads == 1 ? "thread" : "threads", r.isa,
+      grouped(static_cast<int64_t>(images / r.median_ms())),
+      grouped(static_cast<int64_t>(images / r.best_ms())), r.median_ms(), r.best_ms(), grouped(r.macs),
+      bytes_text(r.peak_memory_bytes));
+}
+
+}  // namespace
+
+void bench(const Given& given) {
+  std::string mode;
+  std::optional<std::string> model, checkpoint, input;
+  int64_t batch = 64, classes = 0;
+  double seconds = 5;
+  bool json = false, verbose = false;
+  Arguments arguments("bench");
+  arguments.positional("train|infer", mode, "The trainer's own step, or inference")
+      .text("--model", "NAME", model, "See `espalier help models`")
+      .text("--checkpoint", "FILE", checkpoint,
+            "With infer: a run's checkpoint or model, or with --model plain weights")
+      .whole("--batch", batch, 1, 1'000'000, "Images in a batch (default: 64)")
+      .text("--input", "HxWxC", input, "Shape of an image (default: the model's)")
+      .whole("--classes", classes, 1, 1'000'000, "Classes (default: the model's)")
+      .seconds("--seconds", seconds, "How long to measure (default: 5)")
+      .threads()
+      .flag("--json", json, "Print JSON alone")
+      .flag("--verbose", verbose, "Time each layer's kernels by themselves, too");
+  if (!arguments.parse(given)) return;
+
+  if (mode != "train" && mode != "infer")
+    fail_usage("bench: found '", mode, "', expected train or infer", did_you_mean(mode, {"train", "infer"}));
+  if (mode == "train" && checkpoint) fail_usage("bench: --checkpoint is for bench infer");
+  if (!model && !checkpoint)
+    fail_usage("bench: needs --model NAME", mode == "infer" ? " or --checkpoint FILE" : "");
+  if (!model && (input || classes))
+    fail_usage("bench: ", input ? "--input" : "--classes", ": the checkpoint has its own");
+
+  BenchOptions options{.model = {}, .batch = batch, .seconds = seconds};
+  std::unique_ptr<Module> loaded;
+  if (model) {
+    options.model = model_options(*model);
+    if (input) options.model.input = image_shape(*input);
+    if (classes) options.model.classes = classes;
+    loaded = make_model(options.model, 0);
+    if (checkpoint) load_checkpoint(*checkpoint, *loaded);
+  } else {
+    Config config;
+    loaded = open_checkpoint(*checkpoint, &config);
+    options.model = config.model;
+  }
+  const BenchResult result = mode == "train" ? bench_train(options) : bench_infer(options, loaded.get());
+  print(json ? to_json(result).dump() + "\n" : text_of(result));
+  if (!verbose) return;
+  const std::string table =
+      profile_table(profile(*loaded, options.model.input, batch, mode == "train"), result.median_ms());
+  if (json)
+    fmt::print(stderr, "{}", table);
+  else
+    print("\n" + table);
+}
+
+}  // namespace espalier::cli

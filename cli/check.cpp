@@ -1,0 +1,65 @@
+// espalier check
+#include <fmt/format.h>
+
+#include "espalier/cli/arguments.h"
+#include "espalier/core/parallel.h"
+#include "espalier/nn/network.h"
+#include "espalier/prune/report.h"
+#include "espalier/train/build.h"
+#include "espalier/train/plan.h"
+#include "espalier/train/table.h"
+
+namespace espalier::cli {
+namespace {
+
+std::string data_line(const DataSplits& data) {
+  std::string line = fmt::format("data    {} images to train on, ", grouped(data.train.size()));
+  if (data.validation.size() > 0) line += fmt::format("{} held out, ", grouped(data.validation.size()));
+  return line + fmt::format("{} to test\n", grouped(data.test.size()));
+}
+
+std::string memory_line(const MemoryPlan& m) {
+  return fmt::format(
+      "memory  about {}: data {}, parameters {}, gradients {}, optimizer {}, activations of a batch {}\n",
+      bytes_text(m.total()), bytes_text(m.data), bytes_text(m.parameters), bytes_text(m.gradients),
+      bytes_text(m.slots), bytes_text(m.activations));
+}
+
+std::string time_lines(const std::vector<StagePlan>& stages) {
+  double total = 0;
+  std::string lines;
+  for (const StagePlan& stage : stages) {
+    total += stage.seconds;
+    lines += fmt::format("        {}: {}", stage.name, duration_text(stage.seconds));
+    if (stage.steps > 0)
+      lines += fmt::format(", {} steps at {} images/s", grouped(stage.steps),
+                           grouped(static_cast<int64_t>(stage.images_per_second)));
+    lines += "\n";
+  }
+  return fmt::format("time    about {} on {} {}\n{}", duration_text(total), espalier::threads(),
+                     espalier::threads() == 1 ? "thread" : "threads", lines);
+}
+
+}  // namespace
+
+void check(const Given& given) {
+  std::string file;
+  std::vector<std::string> overrides;
+  std::optional<std::string> root;
+  Arguments arguments("check");
+  arguments.positional("CONFIG", file, "The JSON file to check")
+      .overrides(overrides)
+      .data_root(root)
+      .threads();
+  if (!arguments.parse(given)) return;
+
+  const Config config = load_config(file, overrides);
+  const auto model = build_model(config);
+  const DataSplits data = build_data(config, root);
+  const Plan plan = make_plan(config, data);
+  const Network network(*model, config.model.input);
+  print(file + ": is valid\n\n" + network_table(network.layers, network.totals) + "\n" + data_line(data) +
+        memory_line(plan.memory) + time_lines(plan.stages));
+}
+
+}  // namespace espalier::cli

@@ -1,0 +1,40 @@
+// Command: what every subcommand is, and the list of them. A command reads its arguments, calls what does the
+// work and prints what came of it; there is no algorithm in this folder.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace espalier::cli {
+
+/// What stands behind the command's name.
+using Given = std::vector<std::string>;
+
+struct Command {
+  std::string name;
+  std::string help;  ///< one line
+  /// Throws UsageError for wrong arguments; "--help" among them prints the command's help and does nothing
+  /// else.
+  void (*run)(const Given& given);
+};
+
+const std::vector<Command>& commands();
+/// UsageError with the nearest name if there is none of this name.
+const Command& command_named(const std::string& name);
+
+void train(const Given& given);
+void check(const Given& given);
+void eval(const Given& given);
+void inspect(const Given& given);
+void compare(const Given& given);
+void bench(const Given& given);
+void help(const Given& given);
+void version(const Given& given);
+
+/// The commands and what `help` has more to say about.
+std::string overview();
+
+/// To standard output. Whether it could be written is asked once, at the end (main.cpp).
+void print(const std::string& text);
+
+}  // namespace espalier::cli

@@ -1,0 +1,115 @@
+// espalier help
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "espalier/cli/arguments.h"
+#include "espalier/core/error.h"
+#include "espalier/core/spelling.h"
+#include "espalier/nn/models/models.h"
+#include "espalier/prune/criterion.h"
+#include "espalier/train/config.h"
+
+namespace espalier::cli {
+namespace {
+
+/// `name` and then `text`, broken into lines of at most 80 columns, all but the first of them indented.
+std::string entry(std::string_view name, std::string_view text) {
+  constexpr size_t indent = 11, width = 80 - indent;
+  std::string lines = fmt::format("{:<{}}", name, indent);
+  while (text.size() > width) {
+    const size_t end = text.rfind(' ', width);
+    if (end == text.npos) break;
+    lines += fmt::format("{}\n{:<{}}", text.substr(0, end), "", indent);
+    text.remove_prefix(end + 1);
+  }
+  return lines + std::string(text) + "\n";
+}
+
+std::string models_help() {
+  std::string text = "A config names a model as \"model\": {\"type\": NAME, ...}.\n\n";
+  for (const ModelInfo& info : model_catalogue())
+    text += entry(info.name, fmt::format("{}; input {}, {} classes unless told otherwise", info.help,
+                                         fmt::join(info.input.sizes(), "x"), info.classes));
+  return text + "\nOptions of each: `espalier help config`. Layers and sizes: `espalier inspect CONFIG`.\n";
+}
+
+std::string data_help() {
+  return "A config names a data set as \"data\": {\"type\": NAME, ...}.\n"
+         "\n"
+         "mnist      70,000 handwritten digits, 28x28x1, 10 classes. Folder `mnist` with these files, each\n"
+         "           plain, .gz or .xz:\n"
+         "             train-images-idx3-ubyte  train-labels-idx1-ubyte\n"
+         "             t10k-images-idx3-ubyte   t10k-labels-idx1-ubyte\n"
+         "           Any data set in such files will do (Fashion-MNIST, KMNIST): \"path\" names its folder.\n"
+         "synthetic  10,000 digits drawn by the program, 28x28x1, 10 classes; needs no files.\n"
+         "\n"
+         "The root is the folder that data sets are in: --data ROOT, else \"data\".\"root\" in the config,\n"
+         "else the environment variable ESPALIER_DATA, else data. \"data\".\"path\" names a set's own "
+         "folder,\n"
+         "relative to the root.\n"
+         "\n"
+         "To get MNIST: scripts/get-data mnist (11 MB, into data).\n";
+}
+
+std::string criteria_help() {
+  std::string text = "A config names a criterion as \"prune\": {\"criterion\": NAME, ...}.\n\n";
+  for (const Criterion& criterion : criteria()) {
+    text += entry(criterion.name, criterion.help) + entry("", criterion.paper);
+  }
+  return text;
+}
+
+std::string schema() { return config_schema().dump(2) + "\n"; }
+
+struct Topic {
+  std::string name, help;
+  std::string (*text)();
+};
+const std::vector<Topic>& topics() {
+  static const std::vector<Topic> all{
+      {"config", "Every field of a config: type, range, default", config_help},
+      {"models", "The models a config may name", models_help},
+      {"data", "Data sets, their files, and where they are looked for", data_help},
+      {"criteria", "What pruning can rank weights by", criteria_help},
+      {"schema", "The config as JSON Schema, for editors", schema},
+  };
+  return all;
+}
+
+}  // namespace
+
+std::string overview() {
+  std::string text =
+      "Espalier trains neural networks and prunes them.\n"
+      "\n"
+      "Usage: espalier COMMAND ...\n"
+      "\n"
+      "Commands:\n";
+  for (const Command& command : commands()) text += fmt::format("  {:<10}{}\n", command.name, command.help);
+  text += "\nMore: espalier help COMMAND, or one of\n";
+  for (const Topic& topic : topics()) text += fmt::format("  {:<10}{}\n", topic.name, topic.help);
+  return text +
+         "\nA first run: espalier train configs/quickstart.json\n"
+         "Exit codes: 0 done, 1 the run failed, 2 wrong usage or input, 130 or 143 interrupted\n";
+}
+
+void help(const Given& given) {
+  std::string about;
+  Arguments arguments("help");
+  arguments.optional_positional("TOPIC", about, "A command, or config, models, data, criteria, schema");
+  if (!arguments.parse(given)) return;
+  if (about.empty()) return print(overview());
+  std::vector<std::string> names;
+  for (const Topic& topic : topics()) {
+    if (topic.name == about) return print(topic.text());
+    names.push_back(topic.name);
+  }
+  for (const Command& command : commands()) {
+    if (command.name == about) return command.run({"--help"});
+    names.push_back(command.name);
+  }
+  const std::string nearest = did_you_mean(about, names);
+  fail_usage("help: no topic '", about, "'", nearest.empty() ? "; `espalier help` lists them" : nearest);
+}
+
+}  // namespace espalier::cli

@@ -1,0 +1,56 @@
+// espalier inspect
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "espalier/cli/arguments.h"
+#include "espalier/nn/network.h"
+#include "espalier/prune/report.h"
+#include "espalier/train/build.h"
+#include "espalier/train/checkpoint.h"
+
+namespace espalier::cli {
+namespace {
+
+nlohmann::ordered_json to_json(const Network& network) {
+  nlohmann::ordered_json layers = nlohmann::ordered_json::array();
+  for (const LayerRow& layer : network.layers)
+    layers.push_back({{"name", layer.name},
+                      {"type", layer.type},
+                      {"shape", layer.shape.sizes()},
+                      {"parameters", layer.parameters},
+                      {"nonzeros", layer.nonzeros},
+                      {"sparsity", layer.sparsity()},
+                      {"macs", layer.macs}});
+  const NetworkTotals& totals = network.totals;
+  return {{"layers", layers},
+          {"parameters", totals.parameters},
+          {"nonzeros", totals.nonzeros},
+          {"macs", totals.macs},
+          {"bytes", totals.bytes}};
+}
+
+}  // namespace
+
+void inspect(const Given& given) {
+  std::string file;
+  bool json = false;
+  Arguments arguments("inspect");
+  arguments
+      .positional("CONFIG|CHECKPOINT", file,
+                  "A config (its name ends in .json), or a checkpoint or model of a run")
+      .flag("--json", json, "Print JSON");
+  if (!arguments.parse(given)) return;
+
+  Config config;
+  std::unique_ptr<Module> model;
+  if (std::filesystem::path(file).extension() == ".json") {
+    config = load_config(file);
+    model = build_model(config);
+  } else {
+    model = open_checkpoint(file, &config);
+  }
+  const Network network(*model, config.model.input);
+  print(json ? to_json(network).dump(2) + "\n" : network_table(network.layers, network.totals));
+}
+
+}  // namespace espalier::cli

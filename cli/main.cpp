@@ -1,0 +1,70 @@
+// espalier: the command line. Exit codes: 0 done, 1 the run failed, 2 wrong usage or input, 128 + signal when
+// interrupted.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <new>
+
+#include "espalier/cli/command.h"
+#include "espalier/core/error.h"
+#include "espalier/core/isa.h"
+#include "espalier/train/interrupt.h"
+
+namespace espalier::cli {
+namespace {
+
+void run(const Given& given) {
+  if (given.empty())
+    fail_usage(
+        "no command given; usage: espalier train|check|eval|inspect|compare|bench|help|version ...; "
+        "`espalier help` says more");
+  const std::string& name = given.front();
+  const Given rest(given.begin() + 1, given.end());
+  if (name == "--help" || name == "-h") return help(rest);
+  if (name == "--version") return version(rest);
+  if (name.starts_with("-")) fail_usage("'", name, "' stands before the command; options come behind it");
+  const Command& command = command_named(name);
+  isa();  // an instruction set that this machine lacks is said before anything is done
+  command.run(rest);
+}
+
+/// A reader that has gone (`| head`) is no failure; a full disk is.
+void finish_output() {
+  errno = 0;
+  const bool failed = std::fflush(stdout) != 0 || std::ferror(stdout);
+  if (failed && errno != EPIPE) fail("standard output: cannot be written: ", std::strerror(errno));
+}
+
+int failed(int code, std::string reason) {
+  std::ranges::replace_if(
+      reason, [](unsigned char c) { return c < ' '; }, ' ');
+  std::fflush(stdout);
+  fmt::print(stderr, "espalier: {}\n", reason);
+  return code;
+}
+
+}  // namespace
+}  // namespace espalier::cli
+
+int main(int argc, char** argv) {
+  using namespace espalier;
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe and a full disk are errors of the write,
+  std::signal(SIGXFSZ, SIG_IGN);  // not the end of the program
+  try {
+    cli::run({argv + 1, argv + argc});
+    cli::finish_output();
+    return 0;
+  } catch (const Interrupted& interrupted) {
+    return 128 + interrupted.signal();
+  } catch (const UsageError& error) {
+    return cli::failed(2, error.what());
+  } catch (const std::bad_alloc&) {
+    return cli::failed(1, "out of memory");
+  } catch (const std::exception& error) {
+    return cli::failed(1, error.what());
+  }
+}

@@ -1,0 +1,141 @@
+#include "espalier/train/plan.h"
+
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+#include <set>
+
+#include "espalier/nn/network.h"
+#include "espalier/optim/ema.h"
+#include "espalier/train/build.h"
+#include "espalier/train/trainer.h"
+
+namespace espalier {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+int64_t bytes_of(const Tensor& tensor) { return static_cast<int64_t>(tensor.bytes()); }
+
+/// What is not a parameter on the tape of one image, times the batch; a reshape shares memory and counts
+/// once.
+int64_t activation_bytes(const Network& network, int64_t batch) {
+  std::set<const void*> seen;
+  int64_t bytes = 0;
+  for (size_t i = 0; i < network.tape.values.size(); ++i) {
+    const Tensor& tensor = network.tape.tensor(static_cast<int>(i));
+    if (network.tape.values[i].parameter.empty() && seen.insert(tensor.raw()).second)
+      bytes += bytes_of(tensor) * batch;
+  }
+  return bytes;
+}
+
+/// A stage's model and optimizer on real data: its time a step, its memory.
+class Trial {
+ public:
+  Trial(const Config& config, const StageConfig& stage, Loader& loader)
+      : config_(*stage.train),
+        model_(build_model(config)),
+        optimizer_(make_optimizer(config_.optimizer, model_->parameters())),
+        state_{.stage = stage.name,
+               .config = config_,
+               .model = *model_,
+               .optimizer = *optimizer_,
+               .position = position_,
+               .epoch_steps = loader.batches(),
+               .total_steps = stage_steps(config_, loader.batches())} {
+    if (config_.ema > 0) start_average(model_->parameters());
+  }
+
+  /// Seconds a step: the mean of some, after two that warm up.
+  double step_seconds(Loader& loader) {
+    Trainer trainer(state_, {});
+    constexpr int64_t warm_up = 2, least = 5, most = 1000;
+    auto start = Clock::now();
+    loader.start_epoch(0);
+    for (Batch batch; position_.step < least || (position_.step < most && since(start) < 0.3);) {
+      if (position_.step == warm_up) start = Clock::now();
+      if (!loader.next(batch)) {
+        loader.start_epoch(0);
+        continue;
+      }
+      state_.lr = learning_rate(config_.schedule, config_.optimizer.lr, position_.step, state_.total_steps,
+                                state_.epoch_steps);
+      trainer.step(batch);
+      ++position_.step;
+    }
+    return since(start) / static_cast<double>(position_.step - warm_up);
+  }
+
+  void add_to(MemoryPlan& memory) const {
+    int64_t parameters = 0, gradients = 0, slots = 0;
+    for (const Parameter* p : model_->parameters()) {
+      const bool masked = config_.prune && p->role == Role::weight;
+      parameters += bytes_of(p->value()) + bytes_of(p->average) + (masked ? p->value().elements() : 0);
+      if (p->learned()) gradients += bytes_of(p->value());
+      for (const Tensor& slot : p->slots) slots += bytes_of(slot);
+    }
+    memory.parameters = std::max(memory.parameters, parameters);
+    memory.gradients = std::max(memory.gradients, gradients);
+    memory.slots = std::max(memory.slots, slots);
+  }
+
+ private:
+  const TrainConfig& config_;
+  std::unique_ptr<Module> model_;
+  std::unique_ptr<Optimizer> optimizer_;
+  Position position_;
+  TrainState state_;
+};
+
+/// Seconds that evaluating takes an image.
+double evaluation_seconds(const Config& config, Module& model, const Dataset& test) {
+  std::vector<int64_t> rows(static_cast<size_t>(std::min<int64_t>(test.size(), 1000)));
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  const Dataset sample = subset(test, rows, test.name);
+  Loader loader(sample, evaluation_options(config, sample));
+  evaluate(model, loader);
+  const auto start = Clock::now();
+  evaluate(model, loader);
+  return since(start) / static_cast<double>(sample.size());
+}
+
+}  // namespace
+
+Plan make_plan(const Config& config, const DataSplits& data) {
+  Plan plan;
+  Loader loader(data.train, loader_options(config, true));
+  const auto model = build_model(config);
+  check_stages(config, *model, loader.batches());
+
+  const Network network(*model, config.model.input);
+  MemoryPlan& memory = plan.memory;
+  for (const Dataset* split : {&data.train, &data.validation, &data.test})
+    memory.data += bytes_of(split->images);
+  memory.parameters = network.totals.bytes;
+  memory.activations = activation_bytes(network, config.data.batch);
+
+  const double test_seconds =
+      evaluation_seconds(config, *model, data.test) * static_cast<double>(data.test.size());
+  const double epoch_end_seconds = test_seconds * (1.0 + static_cast<double>(data.validation.size()) /
+                                                             static_cast<double>(data.test.size()));
+  for (const StageConfig& stage : config.stages) {
+    StagePlan row{.name = stage.name, .seconds = test_seconds};
+    if (stage.train) {
+      Trial trial(config, stage, loader);
+      const double step = trial.step_seconds(loader);
+      trial.add_to(memory);
+      row.steps = stage_steps(*stage.train, loader.batches());
+      row.images_per_second = static_cast<double>(config.data.batch) / step;
+      const int64_t epochs = (row.steps + loader.batches() - 1) / loader.batches();
+      const int64_t every = stage.train->eval_every;
+      row.seconds += static_cast<double>(row.steps) * step +
+                     static_cast<double>((epochs + every - 1) / every) * epoch_end_seconds;
+    }
+    plan.stages.push_back(row);
+  }
+  return plan;
+}
+
+}  // namespace espalier

@@ -1,0 +1,39 @@
+// Plan: what a run would cost, found out without one.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "espalier/data/dataset.h"
+#include "espalier/train/config.h"
+
+namespace espalier {
+
+/// Bytes, at the stage that needs most of each.
+struct MemoryPlan {
+  int64_t data = 0;        ///< images of all splits, u8
+  int64_t parameters = 0;  ///< weights, with masks and moving averages where the config asks for them
+  int64_t gradients = 0;
+  int64_t slots = 0;        ///< the optimizer's
+  int64_t activations = 0;  ///< what the ops of a forward pass of one batch put out, the batch included
+  int64_t total() const { return data + parameters + gradients + slots + activations; }
+};
+
+struct StagePlan {
+  std::string name;
+  int64_t steps = 0;             ///< 0 unless it trains
+  double images_per_second = 0;  ///< of training
+  double seconds = 0;            ///< with the evaluations
+};
+
+struct Plan {
+  MemoryPlan memory;
+  std::vector<StagePlan> stages;
+};
+
+/// Times a few steps of each train stage, and an evaluation, on models of its own: some tenths of a second a
+/// stage. Errors are those of a run.
+Plan make_plan(const Config& config, const DataSplits& data);
+
+}  // namespace espalier
