@@ -1,0 +1,134 @@
+#include "espalier/train/checkpoint.h"
+
+#include <gtest/gtest.h>
+
+#include "espalier/formats/safetensors.h"
+#include "espalier/optim/optimizer.h"
+#include "support/bad_input.h"
+#include "support/numbers.h"
+#include "support/temporary_folder.h"
+#include "train/small.h"
+
+namespace espalier {
+namespace {
+
+const char* const one_stage =
+    R"({"name": "a", "train": {"steps": 1, "optimizer": {"type": "adam", "lr": 0.1}}})";
+
+/// lenet5 has all three file layouts; masks, slots and averages that are not all the same.
+std::unique_ptr<Module> full_model(const Config& config) {
+  auto model = make_model(config.model, 7);
+  uint64_t key = 0;
+  for (Parameter* parameter : model->parameters()) {
+    if (parameter->role == Role::weight)
+      parameter->set_mask(
+          Tensor::from(parameter->shape(), random_mask(parameter->value().elements(), ++key)));
+    parameter->slots = {random_tensor(parameter->shape(), ++key), random_tensor(parameter->shape(), ++key)};
+    parameter->average = random_tensor(parameter->shape(), ++key);
+  }
+  return model;
+}
+
+Config lenet_config() {
+  Config config = small_config(one_stage);
+  config.model.type = "lenet5";
+  return config;
+}
+
+TEST(Checkpoint, BringsBackEverythingBitForBit) {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "checkpoint.safetensors";
+  const Config config = lenet_config();
+  const auto saved = full_model(config);
+  Position position{.stage = 1,
+                    .epoch = 2,
+                    .batch = 3,
+                    .step = 4,
+                    .optimizer_steps = 5,
+                    .seconds = 0.1,
+                    .train_seconds = 1.0 / 3.0,
+                    .trained_images = 6,
+                    .loss_sum = 1e-17,
+                    .images = 7,
+                    .correct = 8,
+                    .best_accuracy = 97.123456789,
+                    .best_epoch = 9,
+                    .stale = 10,
+                    .metrics_bytes = 11,
+                    .results = {StageResult{.name = "a", .kind = "train", .best = {}}}};
+  save_checkpoint(file, *saved, config, position);
+
+  const auto loaded = make_model(config.model, 8);
+  load_checkpoint(file, *loaded);
+  for (size_t i = 0; i < saved->parameters().size(); ++i) {
+    const Parameter &a = *saved->parameters()[i], &b = *loaded->parameters()[i];
+    EXPECT_TRUE(same_bits(a.value(), b.value())) << a.name;
+    EXPECT_TRUE(same_bits(a.average, b.average)) << a.name;
+    ASSERT_EQ(b.slots.size(), 2u);
+    EXPECT_TRUE(same_bits(a.slots[0], b.slots[0]) && same_bits(a.slots[1], b.slots[1])) << a.name;
+    ASSERT_EQ(a.mask.defined(), b.mask.defined());
+    if (a.mask.defined()) {
+      EXPECT_TRUE(same_bits(a.mask.span<uint8_t>(), b.mask.span<uint8_t>())) << a.name;
+    }
+  }
+  const CheckpointInfo info = read_checkpoint_info(file);
+  EXPECT_EQ(config_json(info.config), config_json(config));
+  ASSERT_TRUE(info.position);
+  EXPECT_EQ(info.position->train_seconds, position.train_seconds);
+  EXPECT_EQ(info.position->loss_sum, position.loss_sum);
+  EXPECT_EQ(info.position->best_accuracy, position.best_accuracy);
+  EXPECT_EQ(info.position->metrics_bytes, 11);
+  EXPECT_EQ(info.position->results.size(), 1u);
+  EXPECT_EQ(info.position->step * 100 + info.position->batch, 403);
+}
+
+TEST(Checkpoint, WeightsAloneHoldNothingThatLoadStateDictWouldRefuse) {
+  const TemporaryFolder folder;
+  const Config config = lenet_config();
+  const auto model = full_model(config);
+  save_weights(folder.path() / "w.safetensors", *model, config);
+  const TensorFile file = read_safetensors(folder.path() / "w.safetensors");
+  EXPECT_EQ(file.tensors.size(), model->parameters().size());
+  EXPECT_EQ(file.find("conv2.weight")->shape(), (Shape{50, 20, 5, 5}));
+  EXPECT_FALSE(read_checkpoint_info(folder.path() / "w.safetensors").position);
+  const auto opened = open_checkpoint(folder.path() / "w.safetensors");
+  EXPECT_TRUE(same_bits(opened->find("fc1.weight")->value(), model->find("fc1.weight")->value()));
+}
+
+TEST(Checkpoint, ADamagedOrForeignOneIsRefusedAndTheModelStaysAsItWas) {
+  const TemporaryFolder folder;
+  const Config config = lenet_config();
+  const auto saved = full_model(config);
+  const auto file = folder.path() / "c.safetensors";
+  save_checkpoint(file, *saved, config, {});
+  TensorFile content = read_safetensors(file);
+
+  const auto model = make_model(config.model, 8);
+  const Tensor before = model->find("conv1.weight")->value().clone();
+  for (auto& [name, tensor] : content.tensors)
+    if (name == "mask/fc2.weight") tensor = Tensor::zeros({3}, DType::u8);
+  write_safetensors(file, content);
+  EXPECT_TRUE(contains(message_of([&] { load_checkpoint(file, *model); }),
+                       "'mask/fc2.weight' is u8[3], expected u8[10, 500]"));
+  EXPECT_TRUE(same_bits(before, model->find("conv1.weight")->value()));
+
+  content.metadata.clear();
+  write_safetensors(file, content);
+  EXPECT_TRUE(
+      contains(message_of([&] { read_checkpoint_info(file); }), "has no 'espalier.config' in its metadata"));
+}
+
+TEST(Checkpoint, APositionThatIsNoneIsRefused) {
+  const TemporaryFolder folder;
+  const Config config = lenet_config();
+  const auto model = make_model(config.model, 7);
+  const auto file = folder.path() / "c.safetensors";
+  save_checkpoint(file, *model, config, {});
+  TensorFile content = read_safetensors(file);
+  content.metadata["espalier.position"] = R"({"stage": "one"})";
+  write_safetensors(file, content);
+  EXPECT_TRUE(contains(message_of([&] { read_checkpoint_info(file); }), "its position cannot be read"));
+}
+
+}  // namespace
+}  // namespace espalier

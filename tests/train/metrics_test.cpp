@@ -1,0 +1,44 @@
+#include "espalier/train/metrics.h"
+
+#include <gtest/gtest.h>
+
+#include "espalier/formats/input_file.h"
+#include "support/bad_input.h"
+#include "support/temporary_folder.h"
+
+namespace espalier {
+namespace {
+
+TEST(MetricsFile, GrowsByRowsAndIsCutOnResume) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.jsonl";
+  int64_t kept = 0;
+  {
+    MetricsFile file(path, 0);
+    file.write({{"step", 1}});
+    kept = file.sync();
+    file.write({{"step", 2}});
+  }
+  EXPECT_EQ(read_file(path), "{\"step\":1}\n{\"step\":2}\n");
+  MetricsFile file(path, kept);
+  file.write({{"step", 3}});
+  EXPECT_EQ(file.sync(), 2 * kept);
+  EXPECT_EQ(read_file(path), "{\"step\":1}\n{\"step\":3}\n");
+}
+
+TEST(MetricsFile, SaysWhatIsWrongWithItsFile) {
+  const TemporaryFolder folder;
+  EXPECT_TRUE(contains(message_of([&] { MetricsFile(folder.path() / "no" / "m", 0); }),
+                       "cannot be written: No such file"));
+  MetricsFile(folder.path() / "m", 0);
+  EXPECT_TRUE(contains(message_of([&] { MetricsFile(folder.path() / "m", 5); }), "shorter than the 5 bytes"));
+  MetricsFile full(folder.path() / "full", 0);
+  const FileSizeLimit limit(0);
+  EXPECT_TRUE(contains(message_of([&] {
+                         full.write({{"step", 1}});
+                       }),
+                       "full: cannot be written: File too large"));
+}
+
+}  // namespace
+}  // namespace espalier

@@ -1,0 +1,77 @@
+#include "espalier/train/result.h"
+
+#include <gtest/gtest.h>
+
+#include "support/bad_input.h"
+
+namespace espalier {
+namespace {
+
+RunResult two_stages() {
+  StageResult dense{.name = "dense",
+                    .kind = "train",
+                    .seconds = 1.5,
+                    .images_per_second = 250000.25,
+                    .accuracy = 97.5,
+                    .top5 = 99.9,
+                    .loss = 0.081,
+                    .parameters = 235146,
+                    .nonzeros = 235146,
+                    .sparsity = 0.0,
+                    .macs = 234752,
+                    .bytes = 943176,
+                    .latency_ms = 0.0065,
+                    .best = BestResult{2, 98.0, 97.25, 99.8, 0.09}};
+  StageResult pruned = dense;
+  pruned.name = "pruned";
+  pruned.kind = "prune";
+  pruned.images_per_second = 0;
+  pruned.sparsity = 1.0 / 3.0;
+  pruned.best.reset();
+  return {.name = "r",
+          .seed = 4,
+          .device = "cpu",
+          .threads = 2,
+          .version = "0.1.0",
+          .commit = "abc",
+          .stages = {dense, pruned}};
+}
+
+TEST(Result, GoesThroughJsonUnchanged) {
+  const auto json = to_json(two_stages());
+  EXPECT_EQ(to_json(run_from_json(json, "result.json")).dump(), json.dump());
+  EXPECT_EQ(run_from_json(json, "result.json").stages[1].sparsity, 1.0 / 3.0);
+}
+
+TEST(Result, HasTheFieldsThatScriptsRelyOn) {
+  const auto json = to_json(two_stages());
+  for (const char* key : {"name", "seed", "device", "threads", "version", "commit", "stages"})
+    EXPECT_TRUE(json.contains(key)) << key;
+  for (const char* key : {"name", "kind", "seconds", "images_per_second", "accuracy", "top5", "loss",
+                          "parameters", "nonzeros", "sparsity", "macs", "bytes", "latency_ms"})
+    EXPECT_TRUE(json["stages"][1].contains(key)) << key;
+}
+
+TEST(Result, AMissingOrMistypedFieldNamesTheFile) {
+  auto json = to_json(two_stages());
+  json["stages"][0].erase("macs");
+  EXPECT_TRUE(contains(message_of([&] { run_from_json(json, "a/result.json"); }), "a/result.json: not a"));
+  json = to_json(two_stages());
+  json["seed"] = "four";
+  EXPECT_TRUE(contains(message_of([&] { run_from_json(json, "a/result.json"); }),
+                       "a/result.json: not a run's result"));
+}
+
+TEST(Result, TheTableShowsEachStageAndTheBestEpoch) {
+  const std::string table = result_table({two_stages()});
+  EXPECT_TRUE(contains(table, "dense"));
+  EXPECT_TRUE(contains(table, "dense, best (epoch 2)"));
+  EXPECT_TRUE(contains(table, "97.50 %"));
+  EXPECT_TRUE(contains(table, "33.33 %"));
+  EXPECT_TRUE(contains(table, "235,146"));
+  EXPECT_FALSE(contains(table, "run "));
+  EXPECT_TRUE(contains(result_table({two_stages(), two_stages()}), "run"));
+}
+
+}  // namespace
+}  // namespace espalier

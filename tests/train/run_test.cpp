@@ -1,0 +1,154 @@
+#include "espalier/train/run.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "espalier/formats/input_file.h"
+#include "espalier/formats/safetensors.h"
+#include "espalier/train/checkpoint.h"
+#include "support/bad_input.h"
+#include "support/temporary_folder.h"
+#include "train/small.h"
+
+namespace espalier {
+namespace {
+
+const std::string dense =
+    R"({"name": "dense", "train": {"steps": 120, "log_every": 50, "optimizer": {"type": "adam", "lr": 0.01}}})";
+const std::string pruned =
+    R"({"name": "pruned", "prune": {"unit": "weight", "criterion": "l1", "scope": "global", "sparsity": 0.5}})";
+const std::string tuned =
+    R"({"name": "tuned", "train": {"steps": 20, "optimizer": {"type": "sgd", "lr": 0.01, "momentum": 0.9}}})";
+
+RunResult run_in(const TemporaryFolder& folder, const Config& config, bool resume = false) {
+  Console console(true);
+  return run(config, {.output = (folder.path() / "run").string(), .data = {}, .resume = resume}, console);
+}
+
+int64_t lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
+
+TEST(Run, TrainsPrunesAndFineTunesWithMasksHeld) {
+  const TemporaryFolder folder;
+  const RunResult result = run_in(
+      folder, small_config(dense + "," + pruned + "," + tuned + R"(, {"name": "again", "evaluate": {}})"));
+  ASSERT_EQ(result.stages.size(), 4u);
+  const int64_t weights = 784 * 16 + 16 * 10, zeros = weights / 2;
+  EXPECT_EQ(result.stages[0].nonzeros, result.stages[0].parameters);
+  for (int i = 1; i < 4; ++i) EXPECT_EQ(result.stages[i].parameters - result.stages[i].nonzeros, zeros) << i;
+  EXPECT_DOUBLE_EQ(result.stages[2].sparsity, 0.5);
+  EXPECT_GT(result.stages[0].accuracy, 70.0);
+  EXPECT_GE(result.stages[2].accuracy, result.stages[1].accuracy - 1.0);
+  EXPECT_EQ(result.stages[3].accuracy, result.stages[2].accuracy);
+  EXPECT_EQ(result.stages[0].macs, weights);
+
+  const auto run = folder.path() / "run";
+  EXPECT_EQ(to_json(run_from_json(nlohmann::ordered_json::parse(read_file(run / "result.json")), "")).dump(),
+            to_json(result).dump());
+  EXPECT_EQ(result.stages[1].bytes,
+            static_cast<int64_t>(std::filesystem::file_size(run / "models" / "pruned.safetensors")));
+  const std::string metrics = read_file(run / "metrics.jsonl");
+  EXPECT_EQ(lines(metrics), 2 + 2 + 1) << metrics;  // steps 50 and 100, two epochs of dense, one of tuned
+  EXPECT_TRUE(contains(metrics, R"({"stage":"dense","epoch":2,"step":100,"loss":)"));
+  EXPECT_TRUE(contains(read_file(run / "log.txt"), "6,352 of 12,704 weights pruned by l1"));
+}
+
+TEST(Run, GradualPruningEndsAtExactlyItsSparsity) {
+  const TemporaryFolder folder;
+  const RunResult result = run_in(
+      folder, small_config(R"({"name": "g", "train": {"steps": 30, "optimizer": {"type": "adam", "lr": 0.01},
+      "prune": {"unit": "weight", "criterion": "l1", "scope": "layer", "sparsity": 0.9, "schedule": {"type": "cubic", "every": 7}}}})"));
+  const int64_t zeros = std::llround(0.9 * 784 * 16) + std::llround(0.9 * 160);
+  EXPECT_EQ(result.stages[0].parameters - result.stages[0].nonzeros, zeros);
+}
+
+TEST(Run, RemovedMasksLetZerosTrainAgain) {
+  const TemporaryFolder folder;
+  std::string removed = pruned;
+  removed.insert(removed.rfind("}}"), R"(, "remove": true)");
+  const RunResult result = run_in(folder, small_config(removed + "," + tuned));
+  EXPECT_DOUBLE_EQ(result.stages[0].sparsity, 0.5);
+  EXPECT_LT(result.stages[1].sparsity, 0.4);
+}
+
+TEST(Run, KeepsTheBestEpochAndStopsEarly) {
+  const TemporaryFolder folder;
+  const RunResult result = run_in(
+      folder,
+      small_config(R"({"name": "long", "train": {"epochs": 50, "optimizer": {"type": "adam", "lr": 0.05},
+      "early_stop": {"patience": 2}}})",
+                   R"(, "validation": 0.1)"));
+  ASSERT_TRUE(result.stages[0].best);
+  const BestResult& best = *result.stages[0].best;
+  const std::string metrics = read_file(folder.path() / "run" / "metrics.jsonl");
+  double highest = 0;
+  int64_t epoch = 0, epochs = 0;
+  std::istringstream rows(metrics);
+  for (std::string row; std::getline(rows, row);) {
+    const auto json = nlohmann::json::parse(row);
+    if (!json.contains("validation_accuracy")) continue;
+    ++epochs;
+    if (json["validation_accuracy"] > highest) highest = json["validation_accuracy"], epoch = json["epoch"];
+    if (json["epoch"] == best.epoch) {
+      EXPECT_DOUBLE_EQ(json["accuracy"], best.accuracy);
+    }
+  }
+  EXPECT_EQ(best.epoch, epoch);
+  EXPECT_EQ(epochs, epoch + 2);
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "run" / "models" / "long.best.safetensors"));
+}
+
+TEST(Run, ResumesAFinishedRunToTheSameResult) {
+  const TemporaryFolder folder;
+  const Config config = small_config(dense);
+  const auto first = run_in(folder, config), again = run_in(folder, config, true);
+  EXPECT_EQ(to_json(first).dump(), to_json(again).dump());
+}
+
+TEST(Run, AFolderThatHoldsARunIsLeftAlone) {
+  const TemporaryFolder folder;
+  run_in(folder, small_config(tuned));
+  const std::string before = read_file(folder.path() / "run" / "result.json");
+  EXPECT_TRUE(contains(message_of([&] { run_in(folder, small_config(tuned)); }),
+                       "holds a run already; --resume goes on with it"));
+  EXPECT_TRUE(contains(message_of([&] { run_in(folder, small_config(dense), true); }),
+                       "a run of another config, which differs at /stages/0"));
+  EXPECT_EQ(read_file(folder.path() / "run" / "result.json"), before);
+}
+
+TEST(Run, AFolderThatCannotBeMadeIsAUsageError) {
+  const TemporaryFolder folder;
+  std::ofstream(folder.path() / "run") << "a file";
+  EXPECT_TRUE(contains(message_of([&] { run_in(folder, small_config(tuned)); }),
+                       "run: this output folder cannot be made"));
+}
+
+TEST(Run, FindsWhatIsWrongWithALaterStageBeforeTheFirst) {
+  const TemporaryFolder folder;
+  std::string lost = pruned, late = tuned;
+  late.replace(late.find("\"steps\": 20"), 11,
+               "\"epochs\": 1");  // 80 steps, which the config alone cannot know
+  lost.insert(lost.rfind("}}"), R"(, "include": ["fc3"])");
+  EXPECT_TRUE(contains(message_of([&] { run_in(folder, small_config(dense + "," + lost)); }),
+                       "/stages/1 (pruned): "));
+  late.insert(late.rfind("}}"),
+              R"(, "prune": {"sparsity": 0.5, "schedule": {"type": "linear", "begin": 5, "end": 80}})");
+  EXPECT_TRUE(
+      contains(message_of([&] { run_in(folder, small_config(dense + "," + late)); }),
+               "/stages/1 (tuned): prune.schedule: acts at step 80, but the stage has steps 0 to 79"));
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "run"));
+}
+
+TEST(Run, AFullDiskEndsItAndLeavesTheLastCheckpointWhole) {
+  const TemporaryFolder folder;
+  {
+    const FileSizeLimit limit(20'000);  // config and metrics fit, weights do not
+    EXPECT_TRUE(contains(message_of([&] { run_in(folder, small_config(tuned)); }), "File too large"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "run" / "checkpoint.safetensors"));
+  EXPECT_EQ(run_in(folder, small_config(tuned), true).stages.size(), 1u);
+}
+
+}  // namespace
+}  // namespace espalier
