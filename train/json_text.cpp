@@ -1,3 +1,4 @@
+// A strict reading of JSON by nlohmann, whose messages are made short and placed.
 #include "espalier/train/json_text.h"
 
 #include <algorithm>
