@@ -10,7 +10,7 @@
 #include "espalier/core/spelling.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/profile.h"
-#include "espalier/train/table.h"
+#include "espalier/core/table.h"
 
 namespace espalier::cli {
 namespace {

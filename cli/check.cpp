@@ -7,7 +7,7 @@
 #include "espalier/prune/report.h"
 #include "espalier/train/build.h"
 #include "espalier/train/plan.h"
-#include "espalier/train/table.h"
+#include "espalier/core/table.h"
 
 namespace espalier::cli {
 namespace {

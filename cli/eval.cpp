@@ -8,7 +8,7 @@
 #include "espalier/train/build.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/evaluate.h"
-#include "espalier/train/table.h"
+#include "espalier/core/table.h"
 
 namespace espalier::cli {
 

@@ -4,7 +4,7 @@
 
 #include "espalier/optim/ema.h"
 #include "espalier/train/interrupt.h"
-#include "espalier/train/table.h"
+#include "espalier/core/table.h"
 
 namespace espalier {
 

@@ -11,7 +11,7 @@
 #include "espalier/core/kernels.h"
 #include "espalier/core/random.h"
 #include "espalier/nn/network.h"
-#include "espalier/train/table.h"
+#include "espalier/core/table.h"
 
 namespace espalier {
 namespace {
@@ -107,7 +107,7 @@ std::vector<KernelTime> time_op(const TapeEntry& entry, const Tape& tape, int64_
 }
 
 double measure_peak() {
-  constexpr int64_t n = 1024;
+  constexpr int64_t n = 768;
   const LinearShape s{n, n, n};
   const Tensor x = random_tensor({n, n}, 1), w = random_tensor({n, n}, 2);
   Tensor y = Tensor::empty({n, n}), scratch = bytes(cpu::linear_forward_scratch(s, false));

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "espalier/train/table.h"
+#include "espalier/core/table.h"
 
 namespace espalier {
 namespace {

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "espalier/core/error.h"
-#include "espalier/train/table.h"
+#include "espalier/core/table.h"
 
 namespace espalier {
 

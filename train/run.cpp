@@ -8,6 +8,7 @@
 #include "espalier/core/isa.h"
 #include "espalier/core/kernel_choice.h"
 #include "espalier/core/parallel.h"
+#include "espalier/core/table.h"
 #include "espalier/formats/atomic_file.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"
@@ -19,7 +20,6 @@
 #include "espalier/train/metrics.h"
 #include "espalier/train/progress.h"
 #include "espalier/train/run_folder.h"
-#include "espalier/train/table.h"
 #include "espalier/train/trainer.h"
 #include "espalier/train/version.h"
 
@@ -59,7 +59,7 @@ class Run {
                      .version = version(),
                      .commit = commit(),
                      .stages = position_.results};
-    write_file(folder_.result(), to_json(result).dump(2) + "\n");
+    if (!done_before_) write_file(folder_.result(), to_json(result).dump(2) + "\n");
     console_.line("\n" + result_table({result}) + "\n" + folder_.path().string() +
                   " holds the models, metrics and result.json");
     return result;
@@ -85,15 +85,17 @@ class Run {
     }
     metrics_.emplace(folder_.metrics(), position_.metrics_bytes);
     console_.log_to(folder_.log());
-    if (resumed_ && position_.stage == static_cast<int64_t>(config_.stages.size()))
+    done_before_ = resumed_ && position_.stage == static_cast<int64_t>(config_.stages.size()) &&
+                   std::filesystem::exists(folder_.result());
+    if (done_before_)
       console_.line(place + ": the run is done already");
     else if (resume)
       console_.line(resumed_ ? fmt::format("{}: goes on with stage {}, step {}", place, position_.stage + 1,
                                            position_.step + 1)
                              : place + ": has no checkpoint to go on from, so the run starts afresh");
-    console_.line(fmt::format("{}: {} with {} images to train on and {} to test, {} threads, {}",
-                              config_.name, config_.model.type, grouped(data_.train.size()),
-                              grouped(data_.test.size()), threads(), isa_name(isa())));
+    console_.line(fmt::format("{}: {} with {} images to train on and {} to test, {} {}, {}", config_.name,
+                              config_.model.type, grouped(data_.train.size()), grouped(data_.test.size()),
+                              threads(), threads() == 1 ? "thread" : "threads", isa_name(isa())));
   }
 
   void restore() {
@@ -155,6 +157,8 @@ class Run {
                      .position = position_,
                      .epoch_steps = train_.batches(),
                      .total_steps = stage_steps(config, train_.batches())};
+    if (folder_.has_checkpoint())
+      state.saved = fmt::format("{} (step {})", folder_.checkpoint().string(), position_.step);
     ProgressCallback progress(console_);
     MetricsCallback metrics(*metrics_);
     SaveCallback saver([this] { save(); }, folder_.checkpoint().string());
@@ -253,7 +257,7 @@ class Run {
   std::optional<Loader> validation_;
   std::optional<MetricsFile> metrics_;
   Position position_;
-  bool resumed_ = false;
+  bool resumed_ = false, done_before_ = false;
   Clock::time_point stage_start_;
   double stage_seconds_ = 0;  // of earlier processes
 };
@@ -265,10 +269,7 @@ RunResult run(const Config& config, const RunOptions& options, Console& console)
   try {
     return run.go();
   } catch (const Interrupted&) {
-    const std::string place =
-        options.output ? *options.output : (std::filesystem::path("runs") / config.name).string();
-    console.warn("interrupted; the checkpoint is written: the same command with --resume goes on (" + place +
-                 ")");
+    console.warn(run.how_to_go_on());
     throw;
   }
 }

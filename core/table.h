@@ -12,7 +12,8 @@ class Table {
   /// A title that starts with '<' makes a column of text, to the left; the sign is not shown.
   explicit Table(std::vector<std::string> titles);
   void add(std::vector<std::string> cells);
-  /// Lines, each ended; columns that are empty throughout are left out.
+  /// Lines, each ended; columns that are empty throughout are left out. Two spaces stand between columns, one
+  /// where that would not fit 80.
   std::string str() const;
 
  private:

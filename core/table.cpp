@@ -1,4 +1,4 @@
-#include "espalier/train/table.h"
+#include "espalier/core/table.h"
 
 #include <fmt/format.h>
 
@@ -24,12 +24,15 @@ std::string Table::str() const {
   for (const auto& row : rows_)
     for (size_t c = 0; c < row.size(); ++c)
       if (!row[c].empty()) widths[c] = std::max({widths[c], row[c].size(), titles_[c].size()});
+  size_t total = 0, columns = 0;
+  for (size_t width : widths) total += width, columns += width > 0;
+  const std::string gap(total + 2 * columns > 82 ? 1 : 2, ' ');
   std::string text;
   const auto line = [&](const std::vector<std::string>& cells) {
     std::string row;
     for (size_t c = 0; c < cells.size(); ++c) {
       if (!widths[c]) continue;
-      if (!row.empty()) row += "  ";
+      if (!row.empty()) row += gap;
       row +=
           left_[c] ? fmt::format("{:<{}}", cells[c], widths[c]) : fmt::format("{:>{}}", cells[c], widths[c]);
     }
