@@ -1,0 +1,63 @@
+#include "espalier/train/bench.h"
+
+#include <gtest/gtest.h>
+
+#include "espalier/train/build.h"
+#include "espalier/train/plan.h"
+#include "espalier/train/profile.h"
+#include "support/bad_input.h"
+#include "train/small.h"
+
+namespace espalier {
+namespace {
+
+const ModelOptions small{.type = "mlp", .input = {28, 28, 1}, .classes = 10, .hidden = {16}};
+
+TEST(Bench, TrainsAndInfersForTheTimeItIsGiven) {
+  for (const BenchResult& result : {bench_train({.model = small, .batch = 8, .seconds = 0.05}),
+                                    bench_infer({.model = small, .batch = 8, .seconds = 0.05})}) {
+    EXPECT_EQ(result.macs, 784 * 16 + 160);
+    EXPECT_GE(result.milliseconds.size(), 3u);
+    EXPECT_TRUE(std::is_sorted(result.milliseconds.begin(), result.milliseconds.end()));
+    const auto json = to_json(result);
+    for (const char* key : {"model", "mode", "batch", "threads", "isa", "precision", "macs",
+                            "images_per_second", "milliseconds", "peak_memory_bytes"})
+      EXPECT_TRUE(json.contains(key)) << key;
+    EXPECT_NEAR(
+        json["images_per_second"]["median"].get<double>() * json["milliseconds"]["median"].get<double>(),
+        8000.0, 1e-6);
+    EXPECT_GT(json["peak_memory_bytes"], 1 << 20);
+  }
+}
+
+TEST(Profile, HasARowForEachKernelOfAStep) {
+  const auto model = make_model({.type = "lenet5"}, 0);
+  const Profile of_training = profile(*model, {28, 28, 1}, 4, true),
+                of_inference = profile(*model, {28, 28, 1}, 4, false);
+  EXPECT_EQ(of_training.kernels.size(), 3 * 4 - 1u);  // the images need no gradient
+  EXPECT_EQ(of_inference.kernels.size(), 4u);
+  int64_t macs = 0;
+  for (const KernelTime& kernel : of_inference.kernels) macs += kernel.macs;
+  EXPECT_EQ(macs, 4 * 2293000);
+  EXPECT_GT(of_training.peak_gflops, 0.0);
+  EXPECT_TRUE(contains(profile_table(of_training, 1.0), "conv2d_backward_weights"));
+}
+
+TEST(Plan, CountsBytesAndSteps) {
+  const Config config =
+      small_config(R"({"name": "a", "train": {"epochs": 2, "optimizer": {"type": "adam", "lr": 0.1}}},
+                                        {"name": "b", "prune": {"sparsity": 0.5}})");
+  const Plan plan = make_plan(config, build_data(config, {}));
+  const int64_t parameters = 4 * (784 * 16 + 16 + 160 + 10);
+  EXPECT_EQ(plan.memory.gradients, parameters);
+  EXPECT_EQ(plan.memory.slots, 2 * parameters);
+  EXPECT_GE(plan.memory.parameters, parameters);
+  EXPECT_EQ(plan.memory.data, 10000 * 784);
+  ASSERT_EQ(plan.stages.size(), 2u);
+  EXPECT_EQ(plan.stages[0].steps, 160);
+  EXPECT_EQ(plan.stages[1].steps, 0);
+  EXPECT_GT(plan.stages[0].images_per_second, 0.0);
+}
+
+}  // namespace
+}  // namespace espalier

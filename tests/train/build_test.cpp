@@ -1,0 +1,82 @@
+#include "espalier/train/build.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "espalier/formats/safetensors.h"
+#include "espalier/nn/state_dict.h"
+#include "support/bad_input.h"
+#include "support/temporary_folder.h"
+#include "train/small.h"
+
+namespace espalier {
+namespace {
+
+const char* const stage =
+    R"({"name": "a", "train": {"epochs": 1, "optimizer": {"type": "adam", "lr": 0.1}}})";
+
+TEST(DataRoot, IsTheFirstThatIsSet) {
+  DataConfig config;
+  ::unsetenv("ESPALIER_DATA");
+  EXPECT_EQ(data_root(config, {}), "data");
+  ::setenv("ESPALIER_DATA", "from_environment", 1);
+  EXPECT_EQ(data_root(config, {}), "from_environment");
+  config.root = "from_config";
+  EXPECT_EQ(data_root(config, {}), "from_config");
+  EXPECT_EQ(data_root(config, "given"), "given");
+  ::unsetenv("ESPALIER_DATA");
+}
+
+TEST(BuildData, RefusesAModelThatDoesNotFit) {
+  Config config = small_config(stage);
+  config.model.classes = 5;
+  EXPECT_TRUE(
+      contains(message_of([&] { build_data(config, {}); }), "/model/classes: found 5, but synthetic"));
+  config = small_config(stage);
+  config.model.input = {32, 32, 3};
+  EXPECT_TRUE(contains(message_of([&] { build_data(config, {}); }),
+                       "/model/input: found [32, 32, 3], but images of synthetic"));
+}
+
+TEST(BuildData, HoldsOutTheShareThatIsAsked) {
+  Config config = small_config(stage);
+  config.data.validation = 0.25;
+  const DataSplits data = build_data(config, {});
+  EXPECT_EQ(data.validation.size(), 2000);
+  EXPECT_EQ(data.train.size(), 6000);
+}
+
+TEST(BuildModel, StartsFromTheWeightsThatTheConfigNames) {
+  const TemporaryFolder folder;
+  Config config = small_config(stage);
+  config.seed = 1;
+  const auto other = build_model(config);
+  write_safetensors(folder / "w.safetensors", {.tensors = state_dict(*other), .metadata = {}});
+  config.seed = 2;
+  config.model.weights = (folder / "w.safetensors").string();
+  EXPECT_EQ(build_model(config)->find("fc1.weight")->value().f32()[5],
+            other->find("fc1.weight")->value().f32()[5]);
+  config.model.weights.reset();
+  EXPECT_NE(build_model(config)->find("fc1.weight")->value().f32()[5],
+            other->find("fc1.weight")->value().f32()[5]);
+}
+
+TEST(BuildPruner, EndsWithTheStageUnlessToldOtherwise) {
+  TrainConfig config;
+  EXPECT_FALSE(build_pruner(config, 0, 10));
+  config.prune =
+      PruneConfig{.sparsity = 0.5,
+                  .threshold = {},
+                  .quantile = {},
+                  .include = {},
+                  .exclude = {},
+                  .schedule = PruneScheduleConfig{.type = "linear", .begin = 0, .end = {}, .every = 4}};
+  const auto pruner = build_pruner(config, 0, 10);
+  const auto model = make_model({.type = "mlp", .hidden = {4}}, 0);
+  EXPECT_TRUE(pruner->step(*model, 0) && !pruner->step(*model, 1) && pruner->step(*model, 8));
+  EXPECT_EQ(pruner->step(*model, 9)->total().pruned, (784 * 4 + 40) / 2);
+}
+
+}  // namespace
+}  // namespace espalier

@@ -1,0 +1,149 @@
+#include "espalier/train/callbacks.h"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+
+#include "espalier/optim/ema.h"
+#include "espalier/train/interrupt.h"
+#include "train/small.h"
+
+namespace espalier {
+namespace {
+
+struct Fixture {
+  Dataset data = columns(40, 1);
+  Loader loader{data, {.batch = 10}};
+  std::unique_ptr<Module> model =
+      make_model({.type = "mlp", .input = {4, 4, 1}, .classes = 4, .hidden = {8}}, 0);
+  TrainConfig config;
+  std::unique_ptr<Optimizer> optimizer = make_optimizer({.type = "sgd"}, model->parameters());
+  Position position;
+  std::string name = "fit";
+  Console console{true};
+  TrainState state{.stage = name,
+                   .config = config,
+                   .model = *model,
+                   .optimizer = *optimizer,
+                   .position = position,
+                   .epoch_steps = 4,
+                   .total_steps = 40};
+
+  void set_accuracy_of_all_zero_weights() {  // every logit 0: class 0 comes first
+    for (Parameter* parameter : model->parameters()) parameter->value().fill(0);
+  }
+};
+
+TEST(EvaluateCallback, ActsEverySoManyEpochsAndInTheLast) {
+  Fixture f;
+  f.config.eval_every = 3;
+  EvaluateCallback callback(
+      f.loader, nullptr, [] {}, f.console);
+  std::string evaluated;
+  for (f.position.epoch = 0; f.position.epoch < 10; ++f.position.epoch) {
+    f.position.step = 4 * (f.position.epoch + 1);
+    callback.on_epoch_end(f.state);
+    evaluated += f.state.test ? "x" : "-";
+  }
+  EXPECT_EQ(evaluated, "--x--x--xx");
+}
+
+TEST(EvaluateCallback, KeepsTheBestAndStopsWhenItGetsNoBetter) {
+  Fixture f;
+  f.config.early_stop = EarlyStopConfig{.patience = 2, .min_delta = 0.5};
+  int saved = 0;
+  EvaluateCallback callback(
+      f.loader, &f.loader, [&] { ++saved; }, f.console);
+  for (int epoch = 0; epoch < 2; ++epoch) {
+    callback.on_epoch_end(f.state);
+    EXPECT_FALSE(f.state.stop);
+    ++f.position.epoch;
+  }
+  callback.on_epoch_end(f.state);
+  EXPECT_TRUE(f.state.stop);
+  EXPECT_EQ(saved, 1);
+  EXPECT_EQ(f.position.best_epoch, 1);
+  EXPECT_EQ(f.position.best_accuracy, f.state.validation->accuracy);
+}
+
+TEST(EvaluateCallback, EvaluatesTheMovingAverageInThePlaceOfTheWeights) {
+  Fixture f;
+  start_average(f.optimizer->parameters());
+  const double of_average = evaluate(*f.model, f.loader).loss;
+  f.set_accuracy_of_all_zero_weights();
+  EvaluateCallback(
+      f.loader, nullptr, [] {}, f.console)
+      .on_epoch_end(f.state);
+  f.position.step = 40;
+  EvaluateCallback(
+      f.loader, nullptr, [] {}, f.console)
+      .on_epoch_end(f.state);
+  EXPECT_EQ(f.state.test->loss, of_average);
+  EXPECT_EQ(f.model->parameters()[0]->value().f32()[0], 0.0f);
+}
+
+TEST(SaveCallback, SavesAtTheEpochsLastStepAndAtTheStages) {
+  Fixture f;
+  f.state.total_steps = 6;
+  std::string saved;
+  SaveCallback callback([&] { saved += std::to_string(f.position.step) + " "; }, "place");
+  callback.on_stage_begin(f.state);
+  for (int64_t step = 1; step <= 6; ++step) {
+    f.position.step = step;
+    f.position.batch = (step - 1) % 4 + 1;
+    callback.after_step(f.state);
+  }
+  EXPECT_EQ(saved, "4 6 ");
+  EXPECT_EQ(f.state.saved, "place (step 6)");
+}
+
+TEST(SaveCallback, SavesAndThrowsWhenASignalHasCome) {
+  // In a process of its own: a signal stays noted for good.
+  EXPECT_EXIT(
+      {
+        Fixture f;
+        bool saved = false;
+        SaveCallback callback([&] { saved = true; }, "place");
+        callback.on_stage_begin(f.state);
+        f.position.step = f.position.batch = 1;
+        catch_interrupts();
+        callback.after_step(f.state);
+        if (saved) std::exit(1);
+        std::raise(SIGTERM);
+        try {
+          callback.after_step(f.state);
+        } catch (const Interrupted& interrupted) {
+          std::exit(saved ? interrupted.signal() : 2);
+        }
+        std::exit(3);
+      },
+      testing::ExitedWithCode(SIGTERM), "");
+}
+
+TEST(Interrupt, TheSecondSignalEndsTheProgram) {
+  EXPECT_EXIT(
+      {
+        catch_interrupts();
+        std::raise(SIGINT);
+        std::raise(SIGINT);
+        std::exit(0);
+      },
+      testing::KilledBySignal(SIGINT), "");
+}
+
+TEST(PruneCallback, PrunesAfterTheStepsThatTheScheduleNames) {
+  Fixture f;
+  PruneOptions options;
+  options.cut.value = 0.5;
+  PruneCallback callback(GradualPruner(options, {.kind = Schedule::one_shot, .begin = 1, .end = 1}),
+                         f.console);
+  f.position.step = 1;  // step 0 is done
+  callback.after_step(f.state);
+  EXPECT_FALSE(f.model->find("fc1.weight")->mask.defined());
+  f.position.step = 2;
+  callback.after_step(f.state);
+  EXPECT_TRUE(f.model->find("fc1.weight")->mask.defined());
+}
+
+}  // namespace
+}  // namespace espalier
