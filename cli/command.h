@@ -34,7 +34,7 @@ void version(const Given& given);
 /// The commands and what `help` has more to say about.
 std::string overview();
 
-/// To standard output. Whether it could be written is asked once, at the end (main.cpp).
+/// To standard output. Whether all of it could be written is asked once, at the end (main.cpp).
 void print(const std::string& text);
 
 }  // namespace espalier::cli

@@ -3,10 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <new>
 
 #include "espalier/cli/command.h"
@@ -32,11 +30,13 @@ void run(const Given& given) {
   command.run(rest);
 }
 
+volatile std::sig_atomic_t reader_gone = 0;
+void note_closed_pipe(int) { reader_gone = 1; }
+
 /// A reader that has gone (`| head`) is no failure; a full disk is.
 void finish_output() {
-  errno = 0;
   const bool failed = std::fflush(stdout) != 0 || std::ferror(stdout);
-  if (failed && errno != EPIPE) fail("standard output: cannot be written: ", std::strerror(errno));
+  if (failed && !reader_gone) fail("standard output: cannot be written");
 }
 
 int failed(int code, std::string reason) {
@@ -52,8 +52,8 @@ int failed(int code, std::string reason) {
 
 int main(int argc, char** argv) {
   using namespace espalier;
-  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe and a full disk are errors of the write,
-  std::signal(SIGXFSZ, SIG_IGN);  // not the end of the program
+  std::signal(SIGPIPE, cli::note_closed_pipe);  // a closed pipe and a full disk are errors of the write,
+  std::signal(SIGXFSZ, SIG_IGN);                // not the end of the program
   try {
     cli::run({argv + 1, argv + argc});
     cli::finish_output();

@@ -23,6 +23,10 @@ void RunFolder::create() const {
   fs::create_directories(path_ / "models", error);
   if (error) fail_usage(path_.string(), ": this output folder cannot be made: ", error.message());
   if (access(path_.c_str(), W_OK) != 0) fail_usage(path_.string(), ": this output folder cannot be written");
+  for (const fs::path& folder : {path_, path_ / "models"})
+    for (const auto& entry : fs::directory_iterator(folder))
+      if (entry.path().filename().string().find(".safetensors.tmp-") != std::string::npos)
+        fs::remove(entry.path());
 }
 
 void RunFolder::clear() const {

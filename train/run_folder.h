@@ -26,7 +26,8 @@ class RunFolder {
   /// True if a run has written here.
   bool holds_run() const;
   bool has_checkpoint() const;
-  /// Makes the folder and models/ in it. UsageError if that cannot be done, or something else has that name.
+  /// Makes the folder and models/ in it, and removes the halves of files that a killed run left. UsageError
+  /// if that cannot be done, or something else has that name.
   void create() const;
   /// Removes what an earlier run left, but not the folder: a run starts afresh.
   void clear() const;

@@ -1,0 +1,320 @@
+"""Each command as it should go, and as it goes when it is mistyped."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from support import CliTest, SIDE, config, safetensors, sgd
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Usage(CliTest):
+    def test_without_arguments_usage(self):
+        self.fails_unwritten(2, "no command given; usage: espalier train|check|eval|inspect|compare|bench|help|version "
+                                "...; `espalier help` says more")
+
+    def test_mistyped(self):
+        for arguments, message in (
+                ("trian", "no command 'trian', did you mean 'train'?"),
+                ("frobnicate", "no command 'frobnicate'; `espalier help` lists them"),
+                ("a.json", "no command 'a.json', did you mean 'espalier train a.json'?"),
+                ("--quiet train a.json", "'--quiet' stands before the command; options come behind it"),
+                ("train", "train: CONFIG is required; see `espalier train --help`"),
+                ("train --outptu x", "train: no option '--outptu', did you mean '--output'?"),
+                ("train a.json --resmue", "train: no option '--resmue', did you mean '--resume'?"),
+                ("train a.json b.json", "train: one argument too many: 'b.json'; see `espalier train --help`"),
+                ("train a.json --output", "train: --output needs DIR; see `espalier train --help`"),
+                ("train a.json --output=", "train: --output needs DIR; see `espalier train --help`"),
+                ("train a.json --threads 0",
+                 "train: --threads: found '0', expected a whole number from 1 to 1024"),
+                ("train a.json --threads many",
+                 "train: --threads: found 'many', expected a whole number from 1 to 1024"),
+                ("train a.json --device cuda", "train: --device cuda: this build computes on the CPU alone"),
+                ("train a.json --device cdua",
+                 "train: --device: found 'cdua', expected cpu or cuda, did you mean 'cuda'?"),
+                ("check --quiet a.json", "check: no option '--quiet'; see `espalier check --help`"),
+                ("eval", "eval: CHECKPOINT is required; see `espalier eval --help`"),
+                ("eval --jsn a", "eval: no option '--jsn', did you mean '--json'?"),
+                ("inspect", "inspect: CONFIG|CHECKPOINT is required; see `espalier inspect --help`"),
+                ("compare", "compare: RUN is required; see `espalier compare --help`"),
+                ("bench", "bench: train|infer is required; see `espalier bench --help`"),
+                ("bench tran --model mlp", "bench: found 'tran', expected train or infer, did you mean 'train'?"),
+                ("bench train", "bench: needs --model NAME"),
+                ("bench infer", "bench: needs --model NAME or --checkpoint FILE"),
+                ("bench train --model mlpp", "bench: --model: no model 'mlpp', did you mean 'mlp'?"),
+                ("bench train --model x", "bench: --model: no model 'x'; `espalier help models` lists them"),
+                ("bench train --model mlp --input 28x28",
+                 "bench: --input: found '28x28', expected HxWxC, e.g. 28x28x1"),
+                ("bench train --model mlp --input 28x28x",
+                 "bench: --input: found '28x28x', expected HxWxC, e.g. 28x28x1"),
+                ("bench train --model mlp --batch -1",
+                 "bench: --batch: found '-1', expected a whole number from 1 to 1000000"),
+                ("bench train --model mlp --seconds 0",
+                 "bench: --seconds: found '0', expected seconds: above 0, at most 86400"),
+                ("bench train --checkpoint x", "bench: --checkpoint is for bench infer"),
+                ("bench infer --checkpoint x --classes 3", "bench: --classes: the checkpoint has its own"),
+                ("help confg", "help: no topic 'confg', did you mean 'config'?"),
+                ("help frobnicate", "help: no topic 'frobnicate'; `espalier help` lists them")):
+            with self.subTest(arguments):
+                self.fails_unwritten(2, message, *arguments.split())
+
+    def test_empty(self):
+        for option in ("--output", "--data"):
+            self.fails_unwritten(2, f"train: {option}: is empty", "train", "a.json", option, "")
+
+    def test_unknown_instruction_set(self):
+        self.fails_unwritten(2, "ESPALIER_ISA: 'sse9' is no instruction set, expected avx2 or avx512",
+                             "inspect", "a.json", environment={"ESPALIER_ISA": "sse9"})
+
+    def test_output_that_cannot_be_written(self):
+        with open("/dev/full", "w") as full:
+            result = subprocess.run(**self.command("help", "config"), stdout=full, stderr=subprocess.PIPE)
+        self.assertEqual((result.returncode, result.stderr),
+                         (1, "espalier: standard output: cannot be written\n"))
+
+    def test_a_reader_that_goes_away_is_no_failure(self):
+        reading, writing = os.pipe()
+        os.close(reading)
+        result = subprocess.run(**self.command("help", "schema"), stdout=writing, stderr=subprocess.PIPE)
+        os.close(writing)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+
+
+class Help(CliTest):
+    def test_every_command_has_help(self):
+        overview = self.succeeds("help")
+        self.assertEqual(self.succeeds("--help"), overview)
+        self.assertEqual(self.succeeds("-h"), overview)
+        for command in ("train", "check", "eval", "inspect", "compare", "bench", "help", "version"):
+            text = self.succeeds("help", command)
+            self.assertIn(f"Usage: espalier {command}", text)
+            self.assertEqual(self.succeeds(command, "--help"), text)
+            self.assertIn(f"\n  {command} ", overview)
+            self.assertLessEqual(max(map(len, text.splitlines())), 100, text)
+
+    def test_topics(self):
+        for topic, part in (("config", "seed"), ("models", "lenet300"), ("data", "ESPALIER_DATA"), ("criteria", "l2")):
+            self.assertIn(part, self.succeeds("help", topic))
+
+    def test_schema_is_the_committed_one(self):
+        self.assertEqual(self.succeeds("help", "schema"), (ROOT / "configs" / "schema.json").read_text())
+
+    def test_version(self):
+        text = self.succeeds("--version")
+        self.assertRegex(text, r"^espalier \d+\.\d+\.\d+ \(([0-9a-f]{12}|unknown)\)\n"
+                               r"instruction set  \w+ \(this machine has: .*\)\n"
+                               r"threads          \d+\ncompiler         \w+ .*\n$")
+        self.assertEqual(self.succeeds("version"), text)
+
+
+class Train(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.write_data()
+        self.write("small.json", config())
+
+    def test_a_run(self):
+        text = self.succeeds("train", "small.json")
+        run = self.folder / "runs" / "small"
+        self.assertEqual({str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()},
+                         {"config.json", "log.txt", "metrics.jsonl", "checkpoint.safetensors", "result.json",
+                          "models/dense.safetensors", "models/pruned.safetensors"})
+        self.assertRegex(text, r"^small: mlp with 120 images to train on and 40 to test, \d+ threads?, \w+\n")
+        self.assertIn("runs/small holds the models, metrics and result.json", text)
+        result = self.read_json("runs/small/result.json")
+        self.assertEqual([(stage["name"], stage["kind"]) for stage in result["stages"]],
+                         [("dense", "train"), ("pruned", "prune")])
+        weights = SIDE * SIDE * 12 + 12 * 10
+        self.assertEqual(result["stages"][1]["sparsity"], 0.5)
+        self.assertEqual(result["stages"][0]["nonzeros"] - result["stages"][1]["nonzeros"], weights // 2)
+        self.assertEqual(result["stages"][0]["bytes"], (run / "models" / "dense.safetensors").stat().st_size)
+        self.assertEqual(json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"], 20)
+
+    def test_quiet_and_set_and_output_and_data(self):
+        (self.folder / "data").rename(self.folder / "elsewhere")
+        text = self.succeeds("train", "small.json", "--quiet", "--data", "elsewhere", "--output", "deep/er",
+                             "--set", "stages.dense.train.steps=3", "--set", "stages.1.prune.sparsity=0.25",
+                             "--set", "model.hidden=[6, 5]", "--threads", "1")
+        self.assertEqual((text, self.read_json("deep/er/result.json")["threads"]), ("", 1))
+        saved = self.read_json("deep/er/config.json")
+        self.assertEqual(saved["stages"][0]["train"]["steps"], 3)
+        self.assertEqual(saved["model"]["hidden"], [6, 5])
+        self.assertEqual(self.read_json("deep/er/result.json")["stages"][1]["sparsity"], 0.25)
+
+    def test_data_root(self):
+        self.write("rooted.json", config(data={"type": "mnist", "batch": 10, "root": "no-such"}))
+        missing = " lacks train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, " \
+                  "t10k-labels-idx1-ubyte (plain, .gz or .xz); get them by `scripts/get-data mnist`, or say where " \
+                  "they are by --data or ESPALIER_DATA"
+        self.fails_unwritten(1, f"mnist: no-such/mnist{missing}", "train", "rooted.json",
+                             environment={"ESPALIER_DATA": "data"})
+        self.fails_unwritten(1, f"mnist: nor-here/mnist{missing}", "train", "small.json",
+                             environment={"ESPALIER_DATA": "nor-here"})
+        self.fails_unwritten(1, f"mnist: here/mnist{missing}", "train", "small.json", "--data", "here")
+        self.succeeds("train", "rooted.json", "--data", "data")
+
+    def test_autotune_keeps_its_choices(self):
+        self.succeeds("train", "small.json", "--autotune")
+        self.assertIsInstance(self.read_json("runs/small/kernels.json"), dict)
+
+    def test_a_reader_that_goes_away_does_not_end_the_run(self):
+        reading, writing = os.pipe()
+        os.close(reading)
+        result = subprocess.run(**self.command("train", "small.json"), stdout=writing, stderr=subprocess.PIPE)
+        os.close(writing)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertTrue((self.folder / "runs" / "small" / "result.json").exists())
+
+    def test_nan_stops_with_step_layer_and_checkpoint(self):
+        self.write("nan.json", config({"name": "dense", "train": sgd(epochs=1)},
+                                      {"name": "hot", "train": {"steps": 9, "optimizer": {"type": "sgd", "lr": 1e30}}}))
+        result = self.fails(1, "stage hot: the loss is nan at step 2 (epoch 1), first seen in the output of fc2 "
+                               "(linear); the last good checkpoint is runs/nan/checkpoint.safetensors (step 0); a "
+                               "lower learning rate or optimizer.clip_norm may help", "train", "nan.json")
+        self.assertIn("dense  epoch 1/1", result.stdout)
+        self.assertFalse((self.folder / "runs" / "nan" / "result.json").exists())
+        self.assertIn("runs/nan: goes on with stage 2, step 1",
+                      self.espalier("train", "nan.json", "--resume").stdout)
+
+
+class OfARun(CliTest):
+    """Commands that read what a run has written."""
+
+    def setUp(self):
+        super().setUp()
+        self.write_data()
+        stages = ({"name": "dense", "train": sgd(epochs=4, ema=0.9)}, {"name": "pruned", "prune": {"sparsity": 0.5}})
+        self.write("small.json", config(*stages))
+        self.succeeds("train", "small.json", "--quiet")
+        self.results = self.read_json("runs/small/result.json")["stages"]
+
+    def test_eval(self):
+        for file, stage in (("checkpoint", 1), ("models/pruned", 1), ("models/dense", 0)):
+            shown = json.loads(self.succeeds("eval", f"runs/small/{file}.safetensors", "--json"))
+            expected = {key: self.results[stage][key] for key in ("accuracy", "top5", "loss")}
+            self.assertEqual(shown, {**expected, "images": 40, "data": "mnist test"})
+        self.assertRegex(self.succeeds("eval", "runs/small/checkpoint.safetensors"),
+                         r"^accuracy \d+\.\d\d %  top-5 \d+\.\d\d %  loss \d\.\d{4}  \(mnist test, 40 images\)\n$")
+
+    def test_eval_takes_the_average_where_a_checkpoint_has_one(self):
+        self.write("nan.json", config({"name": "dense", "train": {**sgd(epochs=2, ema=0.9), "schedule": {
+            "type": "multistep", "milestones": [1], "gamma": 1e30}}}))
+        self.assertEqual(self.espalier("train", "nan.json").returncode, 1)
+        shown = json.loads(self.succeeds("eval", "runs/nan/checkpoint.safetensors", "--json"))
+        epoch = json.loads((self.folder / "runs/nan/metrics.jsonl").read_text().splitlines()[0])
+        self.assertEqual((shown["accuracy"], shown["loss"]), (epoch["accuracy"], epoch["test_loss"]))
+        self.assertIn("average/fc1.weight", safetensors(self.folder / "runs/nan/checkpoint.safetensors")[0])
+
+    def test_eval_set(self):
+        first = json.loads(self.succeeds("eval", "runs/small/checkpoint.safetensors", "--json"))
+        other = json.loads(self.succeeds("eval", "runs/small/checkpoint.safetensors", "--json", "--set",
+                                         'data.normalize={"mean": [0.5], "std": [0.1]}'))
+        self.assertNotEqual(first["loss"], other["loss"])
+        self.fails_unwritten(2, "--set data.bacth=3: /data: no field 'bacth', did you mean 'batch'?", "eval",
+                             "runs/small/checkpoint.safetensors", "--set", "data.bacth=3")
+
+    def test_inspect(self):
+        of_config = json.loads(self.succeeds("inspect", "small.json", "--json"))
+        pruned = json.loads(self.succeeds("inspect", "runs/small/checkpoint.safetensors", "--json"))
+        self.assertEqual([(layer["name"], layer["type"], layer["shape"], layer["parameters"], layer["macs"])
+                          for layer in of_config["layers"]],
+                         [("fc1", "linear", [12, 64], 780, 768), ("fc2", "linear", [10, 12], 130, 120)])
+        self.assertEqual({key: of_config[key] for key in ("parameters", "macs", "bytes")},
+                         {"parameters": 910, "macs": 888, "bytes": 3640})
+        self.assertEqual(pruned["nonzeros"], self.results[1]["nonzeros"])
+        zeros = sum(layer["sparsity"] * layer["macs"] for layer in pruned["layers"])
+        self.assertAlmostEqual(zeros, 444)
+        table = self.succeeds("inspect", "runs/small/models/pruned.safetensors").splitlines()
+        self.assertEqual(table[0].split(), ["layer", "shape", "parameters", "non-zeros", "sparsity", "MACs"])
+        self.assertEqual(table[-2].split()[:2] + table[-2].split()[-3:], ["total", "910", "50.00", "%", "888"])
+
+    def test_compare(self):
+        self.succeeds("train", "small.json", "--quiet", "--output", "runs/other", "--set", "seed=1")
+        lines = self.succeeds("compare", "runs/small", "runs/other").splitlines()
+        self.assertEqual([line.split()[:2] for line in lines[1:]],
+                         [["runs/small", "dense"], ["runs/small", "pruned"],
+                          ["runs/other", "dense"], ["runs/other", "pruned"]])
+        (self.folder / "runs/other/result.json").unlink()
+        self.write("runs/broken/result.json", '{"name": "x", "seed": 0}')
+        self.write("runs/text/result.json", "{")
+        for run, code, message in (
+                ("nowhere", 2, "nowhere: there is no such folder"),
+                ("runs", 2, "runs: has no result.json: it is not the folder of a run"),
+                ("runs/other", 2, "runs/other: has no result.json: its run has not come to its end; --resume goes on "
+                                  "with it"),
+                ("runs/broken", 1, "runs/broken/result.json: not a run's result: [json.exception.out_of_range.403] "
+                                   "key 'device' not found"),
+                ("runs/text", 2, "runs/text/result.json:1:2: not JSON: the text ends before the JSON does: a bracket, brace or "
+                                 "quote is not closed")):
+            self.fails_unwritten(code, message, "compare", "runs/small", run)
+
+    def test_bench_infer_of_a_checkpoint_and_of_plain_weights(self):
+        shown = json.loads(self.succeeds("bench", "infer", "--checkpoint", "runs/small/checkpoint.safetensors",
+                                         "--seconds", "0.05", "--batch", "1", "--json"))
+        self.assertEqual((shown["model"], shown["mode"], shown["batch"], shown["macs"]), ("mlp", "infer", 1, 888))
+        self.succeeds("bench", "infer", "--model", "mlp", "--seconds", "0.05", "--json")
+        self.fails_unwritten(1, "runs/small/models/dense.safetensors: 'fc1.weight' has shape [12, 64], the model's "
+                                "is [256, 784]", "bench", "infer", "--model", "mlp", "--seconds", "0.05",
+                             "--checkpoint", "runs/small/models/dense.safetensors")
+
+
+class Bench(CliTest):
+    def test_json_alone(self):
+        result = self.espalier("bench", "train", "--model", "mlp", "--input", "8x8x1", "--classes", "4", "--batch",
+                               "16", "--seconds", "0.05", "--json", "--verbose")
+        shown = json.loads(result.stdout)
+        self.assertEqual(list(shown), ["model", "mode", "batch", "threads", "isa", "precision", "macs",
+                                       "images_per_second", "milliseconds", "peak_memory_bytes"])
+        self.assertEqual((shown["mode"], shown["batch"], shown["macs"]), ("train", 16, 64 * 256 + 256 * 128 + 128 * 4))
+        self.assertGreaterEqual(shown["milliseconds"]["median"], shown["milliseconds"]["best"])
+        self.assertAlmostEqual(shown["images_per_second"]["median"] * shown["milliseconds"]["median"], 16e3)
+        self.assertIn("linear_backward_data", result.stderr)
+
+    def test_verbose_has_a_row_for_each_kernel_a_step_needs(self):
+        text = self.succeeds("bench", "train", "--model", "lenet5", "--batch", "2", "--seconds", "0.05", "--verbose")
+        rows = [line.split()[:2] for line in text.splitlines() if line.startswith(("conv", "fc"))]
+        self.assertEqual(rows, [[layer, f"{op}_{direction}"]
+                                for layer, op in (("conv1", "conv2d"), ("conv2", "conv2d"), ("fc1", "linear"),
+                                                  ("fc2", "linear"))
+                                for direction in ("forward", "backward_weights", "backward_data")
+                                if (layer, direction) != ("conv1", "backward_data")])
+
+
+class Check(CliTest):
+    def test_says_what_a_run_would_cost_and_writes_nothing(self):
+        self.write_data()
+        self.write("small.json", config())
+        before = sorted(self.folder.rglob("*"))
+        text = self.succeeds("check", "small.json", "--set", "data.validation=0.25")
+        self.assertEqual(sorted(self.folder.rglob("*")), before)
+        self.assertTrue(text.startswith("small.json: is valid\n\nlayer  shape "), text)
+        self.assertIn("data    90 images to train on, 30 held out, 40 to test\n", text)
+        # data 160 images of 64 bytes; weights 910; a batch of 10: 64 + 12 + 10 numbers an image
+        self.assertIn("memory  about 21 kB: data 10.2 kB, parameters 3.64 kB, gradients 3.64 kB, optimizer 0 B, "
+                      "activations of a batch 3.44 kB\n", text)
+        self.assertRegex(text, r"time    about \S+ s on \d+ threads?\n        dense: \S+ s, 20 steps at [\d,]+ images/s\n"
+                               r"        pruned: \S+ s\n$")
+
+    def test_finds_what_a_run_would_stumble_on(self):
+        self.write_data()
+        for changes, message in (
+                (["data.batch=1000"],
+                 "data.batch: found 1000, but mnist train has only 120 images"),
+                (["model.input=[28, 28, 1]"],
+                 "/model/input: found [28, 28, 1], but images of mnist train have shape [8, 8, 1]"),
+                (['stages.pruned.prune.exclude=["fc9"]'],
+                 "/stages/1 (pruned): prune: exclude 'fc9' names no convolution or linear layer, expected one of fc1, "
+                 "fc2 or below, did you mean 'fc1'?")):
+            self.write("small.json", config())
+            arguments = [part for change in changes for part in ("--set", change)]
+            self.fails_unwritten(2, message, "check", "small.json", *arguments)
+            self.fails_unwritten(2, message, "train", "small.json", *arguments)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,156 @@
+"""--resume: whenever and however a run is stopped, it comes to the same bits as one that was not."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from support import SIGNALS, CliTest, config, safetensors, sgd, without
+
+TIMES = {"seconds", "train_seconds", "images_per_second", "latency_ms"}
+
+# Everything that has a state of its own: momentum, moments, averages, masks, schedules, the best epoch, patience.
+STAGES = [
+    {"name": "dense", "train": {"epochs": 300, "optimizer": {"type": "adam", "lr": 0.003}, "ema": 0.95, "log_every": 3,
+                                "schedule": {"type": "cosine", "warmup_steps": 20}, "label_smoothing": 0.05,
+                                "early_stop": {"patience": 50}, "checkpoint_every": 0.02}},
+    {"name": "gradual", "train": {"steps": 12001, "log_every": 7, "eval_every": 2, "ema": 0.9,
+                                  "optimizer": {"type": "sgd", "lr": 0.02, "momentum": 0.9, "clip_norm": 1},
+                                  "prune": {"sparsity": 0.8, "schedule": {"type": "cubic", "begin": 5, "every": 101}}}},
+    {"name": "rows", "prune": {"unit": "row", "scope": "layer", "criterion": "random", "sparsity": 0.2,
+                               "exclude": ["fc3"], "remove": True}},
+    {"name": "tuned", "train": {"epochs": 100, "optimizer": {"type": "adamw", "lr": 0.001}}},
+    {"name": "final", "evaluate": {}},
+]
+
+
+class Resume(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.write_data(train=400, test=100, wrong=4)
+        whole = config(*STAGES)
+        whole["model"]["hidden"] = [24, 16]
+        whole["data"]["validation"] = 0.2
+        whole["data"]["batch"] = 7
+        self.write("run.json", whole)
+
+    def outcome(self, folder):
+        """All that a run has come to, without times."""
+        folder = self.folder / folder
+        tensors, metadata = safetensors(folder / "checkpoint.safetensors")
+        metadata = {key: without(json.loads(value), TIMES) for key, value in metadata.items() if key != "format"}
+        return {"models": {path.name: path.read_bytes() for path in (folder / "models").iterdir()},
+                "metrics": (folder / "metrics.jsonl").read_text(), "checkpoint": (tensors, metadata),
+                "result": without(json.loads((folder / "result.json").read_text()), TIMES)}
+
+    def assert_same_outcome(self, folder, expected):
+        actual = self.outcome(folder)
+        for part in ("metrics", "result", "models", "checkpoint"):
+            self.assertTrue(actual[part] == expected[part], f"{part} of {folder} differs")
+
+    def stop_at_random(self, output, signals, dice, longest):
+        """Starts, stops by one of `signals` after a random time, and goes on until done; what each part printed."""
+        parts = []
+        while True:
+            with subprocess.Popen(**self.command("train", "run.json", "--threads", 1, "--resume", "--output", output),
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                which = dice.choice(signals)
+                try:
+                    # After a number of stops it may come to its end.
+                    out, err = process.communicate(timeout=dice.uniform(0.02, longest) if len(parts) < 8 else 100)
+                except subprocess.TimeoutExpired:
+                    process.send_signal(which)
+                    out, err = process.communicate()
+            parts.append(out)
+            if process.returncode == 0:
+                return parts
+            if which == signal.SIGKILL:
+                self.assertEqual(process.returncode, -signal.SIGKILL, err)
+            elif process.returncode != -which:  # a signal that came before the program listened
+                self.assertEqual(process.returncode, SIGNALS[which], err)
+                self.assertRegex(err, "^interrupted(; .* is saved: the same command with --resume goes on from there| "
+                                      "before the first checkpoint: nothing to go on from)\n$")
+
+    def test_same_bits_however_it_was_stopped(self):
+        seed = random.randrange(10**6)
+        dice = random.Random(seed)
+        start = time.monotonic()
+        self.succeeds("train", "run.json", "--threads", 1, "--output", "whole")
+        longest = (time.monotonic() - start) / 2
+        expected = self.outcome("whole")
+        epochs = sum("dense" in row and "accuracy" in row for row in expected["metrics"].splitlines())
+        self.assertTrue(20 < epochs < 300, f"{epochs} epochs: early stopping has no part in this")
+        self.assertIn("dense.best.safetensors", expected["models"])
+
+        for name, signals in (("terminated", [signal.SIGTERM, signal.SIGINT]), ("killed", [signal.SIGKILL])):
+            with self.subTest(name, seed=seed):
+                parts = self.stop_at_random(name, signals, dice, longest)
+                self.assertGreater(len(parts), 2, "was hardly ever stopped")
+                self.assertTrue(any("goes on with stage" in part for part in parts))
+                self.assert_same_outcome(name, expected)
+                left = [path.name for path in (self.folder / name).rglob("*.tmp-*")]
+                self.assertEqual(left, [])
+
+    def test_signals_save_first(self):
+        self.write("endless.json", config({"name": "dense", "train": sgd(epochs=10**7, eval_every=10**7)}))
+        for which, code in SIGNALS.items():
+            output = f"run{code}"
+            with subprocess.Popen(**self.command("train", "endless.json", "--output", output),
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                process.stdout.readline()  # the header
+                process.stdout.readline()  # the first epoch
+                process.send_signal(which)
+                try:
+                    _, err = process.communicate(timeout=20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    raise
+            self.assertEqual((process.returncode, err),
+                             (code, f"interrupted; {output}/checkpoint.safetensors is saved: the same command with "
+                                    "--resume goes on from there\n"))
+            position = json.loads(safetensors(self.folder / output / "checkpoint.safetensors")[1]["espalier.position"])
+            self.assertGreater(position["step"], 40)
+
+
+class NothingToDo(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.write_data()
+        self.write("small.json", config())
+
+    def test_a_finished_run_stays_as_it_is(self):
+        self.succeeds("train", "small.json", "--quiet")
+        run = self.folder / "runs" / "small"
+        before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "log.txt"}
+        text = self.succeeds("train", "small.json", "--resume")
+        self.assertIn("runs/small: the run is done already\n", text)
+        self.assertEqual({path: path.read_bytes() for path in before}, before)
+
+    def test_another_config_is_refused(self):
+        self.succeeds("train", "small.json", "--quiet")
+        self.fails_unwritten(2, "runs/small: holds a run of another config, which differs at "
+                                "/stages/0/train/optimizer/lr; --output DIR writes elsewhere", "train", "small.json",
+                             "--resume", "--set", "stages.dense.train.optimizer.lr=1")
+
+    def test_without_a_run_it_starts_afresh(self):
+        text = self.succeeds("train", "small.json", "--resume")
+        self.assertTrue(text.startswith("runs/small: has no checkpoint to go on from, so the run starts afresh\n"), text)
+
+    def test_broken_checkpoint(self):
+        self.succeeds("train", "small.json", "--quiet")
+        file = self.folder / "runs/small/checkpoint.safetensors"
+        file.write_bytes(file.read_bytes()[:-1])
+        self.fails_unwritten(1, "runs/small/checkpoint.safetensors: tensor 'mask/fc2.weight': data_offsets [4408, 4528] "
+                                "reach beyond the file, which has 4527 bytes of data: is it cut off?", "train", "small.json", "--resume")
+        file.write_bytes((self.folder / "runs/small/models/dense.safetensors").read_bytes())
+        self.fails_unwritten(1, "runs/small/checkpoint.safetensors: has no position to go on from: it holds weights "
+                                "alone", "train", "small.json", "--resume")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,155 @@
+"""What the tests of the command line share: the program, folders of small data, and what a failure must look like."""
+
+import json
+import os
+import pathlib
+import random
+import resource
+import signal
+import struct
+import subprocess
+import tempfile
+import unittest
+
+BINARY = os.environ["ESPALIER_BINARY"]
+SIDE = 8  # pixels of an image's side: small, so that runs are quick
+
+
+def idx_images(images, side=SIDE):
+    return struct.pack(">4I", 0x803, len(images), side, side) + b"".join(images)
+
+
+def idx_labels(labels):
+    return struct.pack(">2I", 0x801, len(labels)) + bytes(labels)
+
+
+def draw(label, noise):
+    """A bright bar whose place says the label, on a noisy ground."""
+    pixels = [noise.randrange(90) for _ in range(SIDE * SIDE)]
+    for i in range(SIDE):
+        pixels[(label % 5 + 1) * SIDE + i if label < 5 else i * SIDE + label % 5 + 1] = 120 + noise.randrange(120)
+    return bytes(pixels)
+
+
+def write_data(folder, train=120, test=40, wrong=1000):
+    """Four IDX files of ten classes, as MNIST's; every `wrong`-th label says nothing of its image."""
+    noise = random.Random(0)
+    folder.mkdir(parents=True)
+    for name, count in (("train", train), ("t10k", test)):
+        labels = [i % 10 for i in range(count)]
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(idx_labels(labels))
+        shown = [label if i % wrong else noise.randrange(10) for i, label in enumerate(labels)]
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(idx_images([draw(label, noise) for label in shown]))
+
+
+def sgd(**others):
+    return {"optimizer": {"type": "sgd", "lr": 0.05}, **others}
+
+
+def config(*stages, **others):
+    return {"model": {"type": "mlp", "input": [SIDE, SIDE, 1], "hidden": [12]},
+            "data": {"type": "mnist", "batch": 10},
+            "stages": list(stages) or [{"name": "dense", "train": sgd(steps=20)},
+                                       {"name": "pruned", "prune": {"sparsity": 0.5}}], **others}
+
+
+def snapshot(folder):
+    """Every file below `folder` with its bytes, every folder with None."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+            for path in folder.rglob("*")}
+
+
+class CliTest(unittest.TestCase):
+    maxDiff = None
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="espalier-cli-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def command(self, *arguments, environment=None, file_limit=None):
+        """The arguments of subprocess for `espalier ARGUMENTS` in this test's folder."""
+        settings = {key: value for key, value in os.environ.items() if not key.startswith("ESPALIER_")}
+        settings.update({"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": "1", **(environment or {})})
+
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+
+        return {"args": [BINARY, *map(str, arguments)], "cwd": self.folder, "env": settings, "text": True,
+                "preexec_fn": limit if file_limit is not None else None}
+
+    def espalier(self, *arguments, **options):
+        return subprocess.run(**self.command(*arguments, **options), capture_output=True, timeout=120)
+
+    def succeeds(self, *arguments, **options):
+        """What it prints."""
+        result = self.espalier(*arguments, **options)
+        self.assertEqual((result.returncode, result.stderr), (0, ""), result.stdout)
+        return result.stdout
+
+    def fails(self, code, message, *arguments, **options):
+        """It ends with `code`, says `message` alone, and what was on disk before is untouched."""
+        before = snapshot(self.folder)
+        result = self.espalier(*arguments, **options)
+        self.assertEqual((result.stderr, result.returncode), (f"espalier: {message}\n", code), result.stdout)
+        after = snapshot(self.folder)
+        self.assertEqual({name: after.get(name, "gone") for name in before}, before)
+        return result
+
+    def fails_unwritten(self, code, message, *arguments, **options):
+        """The same, and nothing new is on disk or was printed."""
+        before = snapshot(self.folder)
+        result = self.fails(code, message, *arguments, **options)
+        self.assertEqual(snapshot(self.folder).keys(), before.keys())
+        self.assertEqual(result.stdout, "")
+
+    def write(self, name, content):
+        """Writes JSON, text or bytes, and returns `name`."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return name
+
+    def write_data(self, **sizes):
+        write_data(self.folder / "data" / "mnist", **sizes)
+
+    def read_json(self, name):
+        return json.loads((self.folder / name).read_text())
+
+
+def without(value, names):
+    """JSON without the fields of these names, at any depth."""
+    if isinstance(value, dict):
+        return {key: without(inner, names) for key, inner in value.items() if key not in names}
+    return [without(inner, names) for inner in value] if isinstance(value, list) else value
+
+
+def safetensors(path):
+    """{name: (dtype, shape, bytes)} and the metadata."""
+    content = pathlib.Path(path).read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    metadata = header.pop("__metadata__", {})
+    return {name: (entry["dtype"], entry["shape"], content[start + entry["data_offsets"][0]:
+                                                           start + entry["data_offsets"][1]])
+            for name, entry in header.items()}, metadata
+
+
+def safetensors_bytes(tensors, metadata=None, lie=lambda header: None):
+    """A file of {name: (shape, floats)}; `lie` may change the header before it is written."""
+    header, data = {}, b""
+    for name, (shape, values) in tensors.items():
+        begin = len(data)
+        data += struct.pack(f"<{len(values)}f", *values)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, len(data)]}
+    if metadata:
+        header["__metadata__"] = metadata
+    lie(header)
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
