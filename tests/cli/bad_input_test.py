@@ -102,7 +102,8 @@ class BadData(CliTest):
         self.refused(name, huge, f"{place}: cut short: 0 bytes after the header, {(2**32 - 1)**3} expected "
                                  "(4294967295 x 4294967295 x 4294967295)")
         packed = lzma.compress(self.images)[:-9]
-        self.refused(name, packed, f"{place}: xz data cut short at byte {len(packed)}, after {size + 16} unpacked bytes")
+        self.refused(name, packed,
+                     f"{place}: xz data cut short at byte {len(packed)}, after {size + 16} unpacked bytes")
 
     def test_labels(self):
         name = "train-labels-idx1-ubyte"
@@ -226,12 +227,13 @@ class BadOutput(CliTest):
         self.fails_unwritten(2, "/proc/espalier: this output folder cannot be made: No such file or directory",
                              "train", "small.json", "--output", "/proc/espalier")
 
-    @unittest.skipIf(os.geteuid() == 0, "root may write everywhere")
     def test_may_not_be_written(self):
         (self.folder / "locked/models").mkdir(parents=True)
         (self.folder / "locked").chmod(0o500)
         self.fails_unwritten(2, "locked: this output folder cannot be written", "train", "small.json", "--output",
-                             "locked")
+                             "locked", drop_override=True)
+        self.fails_unwritten(2, "locked/below: this output folder cannot be made: Permission denied", "train",
+                             "small.json", "--output", "locked/below", drop_override=True)
 
     def test_full_disk(self):
         """A file-size limit stands in for it: first the checkpoint does not fit, then nothing does."""

@@ -249,8 +249,8 @@ class OfARun(CliTest):
                                   "with it"),
                 ("runs/broken", 1, "runs/broken/result.json: not a run's result: [json.exception.out_of_range.403] "
                                    "key 'device' not found"),
-                ("runs/text", 2, "runs/text/result.json:1:2: not JSON: the text ends before the JSON does: a bracket, brace or "
-                                 "quote is not closed")):
+                ("runs/text", 2, "runs/text/result.json:1:2: not JSON: the text ends before the JSON does: a bracket, "
+                                 "brace or quote is not closed")):
             self.fails_unwritten(code, message, "compare", "runs/small", run)
 
     def test_bench_infer_of_a_checkpoint_and_of_plain_weights(self):
@@ -297,8 +297,8 @@ class Check(CliTest):
         # data 160 images of 64 bytes; weights 910; a batch of 10: 64 + 12 + 10 numbers an image
         self.assertIn("memory  about 21 kB: data 10.2 kB, parameters 3.64 kB, gradients 3.64 kB, optimizer 0 B, "
                       "activations of a batch 3.44 kB\n", text)
-        self.assertRegex(text, r"time    about \S+ s on \d+ threads?\n        dense: \S+ s, 20 steps at [\d,]+ images/s\n"
-                               r"        pruned: \S+ s\n$")
+        self.assertRegex(text, r"time    about \S+ s on \d+ threads?\n"
+                               r"        dense: \S+ s, 20 steps at [\d,]+ images/s\n        pruned: \S+ s\n$")
 
     def test_finds_what_a_run_would_stumble_on(self):
         self.write_data()

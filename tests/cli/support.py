@@ -1,5 +1,6 @@
 """What the tests of the command line share: the program, folders of small data, and what a failure must look like."""
 
+import ctypes
 import json
 import os
 import pathlib
@@ -67,16 +68,20 @@ class CliTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
 
-    def command(self, *arguments, environment=None, file_limit=None):
+    def command(self, *arguments, environment=None, file_limit=None, drop_override=False):
         """The arguments of subprocess for `espalier ARGUMENTS` in this test's folder."""
         settings = {key: value for key, value in os.environ.items() if not key.startswith("ESPALIER_")}
         settings.update({"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": "1", **(environment or {})})
 
-        def limit():
-            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+        def prepare():
+            if file_limit is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+            if drop_override and os.geteuid() == 0:  # so that root, too, may write only what it is allowed to
+                pr_capbset_drop, cap_dac_override = 24, 1
+                ctypes.CDLL(None).prctl(pr_capbset_drop, cap_dac_override, 0, 0, 0)
 
         return {"args": [BINARY, *map(str, arguments)], "cwd": self.folder, "env": settings, "text": True,
-                "preexec_fn": limit if file_limit is not None else None}
+                "preexec_fn": prepare}
 
     def espalier(self, *arguments, **options):
         return subprocess.run(**self.command(*arguments, **options), capture_output=True, timeout=120)
