@@ -8,9 +8,9 @@
 #include "espalier/cli/arguments.h"
 #include "espalier/core/error.h"
 #include "espalier/core/spelling.h"
+#include "espalier/core/table.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/profile.h"
-#include "espalier/core/table.h"
 
 namespace espalier::cli {
 namespace {

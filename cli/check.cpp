@@ -3,11 +3,11 @@
 
 #include "espalier/cli/arguments.h"
 #include "espalier/core/parallel.h"
+#include "espalier/core/table.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/report.h"
 #include "espalier/train/build.h"
 #include "espalier/train/plan.h"
-#include "espalier/core/table.h"
 
 namespace espalier::cli {
 namespace {

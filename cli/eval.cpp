@@ -4,11 +4,11 @@
 #include <nlohmann/json.hpp>
 
 #include "espalier/cli/arguments.h"
+#include "espalier/core/table.h"
 #include "espalier/optim/ema.h"
 #include "espalier/train/build.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/evaluate.h"
-#include "espalier/core/table.h"
 
 namespace espalier::cli {
 

@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "espalier/core/table.h"
 #include "espalier/optim/ema.h"
 #include "espalier/train/interrupt.h"
-#include "espalier/core/table.h"
 
 namespace espalier {
 

@@ -16,9 +16,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-int64_t bytes_of(const Tensor& tensor) {
-  return tensor.defined() ? static_cast<int64_t>(tensor.bytes()) : 0;
-}
+int64_t bytes_of(const Tensor& tensor) { return tensor.defined() ? static_cast<int64_t>(tensor.bytes()) : 0; }
 
 /// What is not a parameter on the tape of one image, times the batch; a reshape shares memory and counts
 /// once.

@@ -10,8 +10,8 @@
 
 #include "espalier/core/kernels.h"
 #include "espalier/core/random.h"
-#include "espalier/nn/network.h"
 #include "espalier/core/table.h"
+#include "espalier/nn/network.h"
 
 namespace espalier {
 namespace {
