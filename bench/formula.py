@@ -69,13 +69,13 @@ KIND, NOISE, PROTOTYPE, DOUBT, GUESS, PROBE = (2**32 + i for i in range(6))
 
 
 def golden_batch(seed, step, size, shape, classes):
-    """Batch `step` (from 0): images f32 [size, *shape] with shape (H, W, C), values in [-1, 1), and labels int64 [size].
+    """Batch `step` (from 0): images f32 [size, *shape], shape (H, W, C), values in [-1, 1), and labels int64 [size].
 
     Image n of the endless data set is its class's prototype and noise; E is H W C, e counts within an image:
         class   = random_below(KIND, n, classes)
         image   = random_uniform(PROTOTYPE, class E + e) + random_uniform(NOISE, n E + e) - 1
         label   = random_uniform(DOUBT, n) < 1/4 ? random_below(GUESS, n, classes) : class
-    A label in four says nothing, so losses fall fast and then stay well above 0, where a relative error means something.
+    A label in four says nothing, so that losses fall but stay well above 0, where a relative error means something.
     """
     elements = math.prod(shape)
     n = step * size + np.arange(size)

@@ -30,8 +30,8 @@ class Case:
     """One file. `sgd` and `adam` are learning rates, `steps` the losses to record.
 
     ReLU amplifies rounding: where a sum is 0 but for its last bit, one implementation takes the gradient and another
-    does not, and Adam makes a step of full size of any gradient. Hence the MLPs' small rates, and seeds at which weights
-    shaken by 1e-6, ten times their rounding, move no loss by more than a third of what the test allows.
+    does not, and Adam makes a step of full size of any gradient. Hence the MLPs' small rates, and seeds at which
+    weights shaken by 1e-6, ten times their rounding, move no loss by more than a third of what the test allows.
     """
     model: str
     options: dict
