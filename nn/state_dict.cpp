@@ -1,6 +1,5 @@
 #include "espalier/nn/state_dict.h"
 
-#include <algorithm>
 #include <unordered_map>
 
 #include "espalier/core/spelling.h"
@@ -63,30 +62,23 @@ NamedTensors state_dict(Module& model) {
 
 void load_state_dict(Module& model, const NamedTensors& tensors, const std::string& source) {
   std::unordered_map<std::string, const Tensor*> given;
-  std::vector<std::string> given_names;
-  for (const auto& [name, tensor] : tensors) {
+  for (const auto& [name, tensor] : tensors)
     ESP_CHECK(given.emplace(name, &tensor).second, source, ": tensor '", name, "' is there twice");
-    given_names.push_back(name);
-  }
   const auto parameters = model.parameters();
+  std::vector<std::string> foreign;  // in the file, not in the model
+  for (const auto& [name, tensor] : tensors)
+    if (!model.find(name)) foreign.push_back(name);
   for (Parameter* parameter : parameters) {
     const auto found = given.find(parameter->name);
     ESP_CHECK(found != given.end(), source, ": no tensor '", parameter->name, "', which the model needs",
-              did_you_mean(parameter->name, given_names));
+              did_you_mean(parameter->name, foreign));
     const Tensor& tensor = *found->second;
     ESP_CHECK(tensor.shape() == file_shape(*parameter), source, ": '", parameter->name, "' has shape ",
               tensor.shape(), ", the model's is ", file_shape(*parameter));
     ESP_CHECK(tensor.dtype() == parameter->value().dtype(), source, ": '", parameter->name, "' holds ",
               dtype_name(tensor.dtype()), ", the model's holds ", dtype_name(parameter->value().dtype()));
-    given.erase(found);
   }
-  if (!given.empty()) {
-    std::vector<std::string> known;
-    for (Parameter* parameter : parameters) known.push_back(parameter->name);
-    const auto first = std::find_if(given_names.begin(), given_names.end(),
-                                    [&](auto& name) { return given.contains(name); });
-    fail(source, ": tensor '", *first, "' is not the model's", did_you_mean(*first, known));
-  }
+  ESP_CHECK(foreign.empty(), source, ": tensor '", foreign.front(), "' is not the model's");
   for (const auto& [name, tensor] : tensors) {
     Parameter* parameter = model.find(name);
     parameter->value().copy_from(from_file_layout(*parameter, tensor));

@@ -1,9 +1,8 @@
 #include "espalier/train/bench.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 
 #include "espalier/core/isa.h"
 #include "espalier/core/parallel.h"
@@ -28,10 +27,12 @@ Batch random_batch(const BenchOptions& o) {
   return batch;
 }
 
+/// VmHWM: getrusage's figure would include the peak of the process that started this one.
 int64_t peak_resident() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::stoll(line.substr(6)) * 1024;  // "VmHWM:    17316 kB"
+  return 0;
 }
 
 template <class Step>

@@ -55,6 +55,10 @@ void Console::warn(const std::string& text) {
   clear_live();
   std::fflush(stdout);
   std::fputs((text + "\n").c_str(), stderr);
+  note(text);
+}
+
+void Console::note(const std::string& text) {
   if (log_) log_->warn("{}", text);
 }
 

@@ -24,6 +24,8 @@ class Console {
   void line(const std::string& text);
   /// The same, to standard error even when quiet: what a person must know.
   void warn(const std::string& text);
+  /// To the log alone.
+  void note(const std::string& text);
   /// Replaces the live line, on a terminal only.
   void live(const std::string& text);
   bool is_live() const { return live_; }

@@ -271,6 +271,9 @@ RunResult run(const Config& config, const RunOptions& options, Console& console)
   } catch (const Interrupted&) {
     console.warn(run.how_to_go_on());
     throw;
+  } catch (const Error& error) {
+    console.note(error.what());
+    throw;
   }
 }
 
