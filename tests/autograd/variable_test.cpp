@@ -59,6 +59,15 @@ TEST(Variable, ResidualsShareAGradientAndDoNotSpoilIt) {
   EXPECT_EQ(gradient_of(z), (Floats{101, 101}));
 }
 
+TEST(Variable, AKernelDoesNotAddIntoASharedGradient) {
+  // As above, with the tensor shared first and a kernel that adds into x's second.
+  const Variable x = leaf({1, 2}), z = leaf({5, 6});
+  const Variable scaled = ops::scale(x, 10.0f);
+  ops::sum(ops::add(ops::add(x, z), scaled)).backward();
+  EXPECT_EQ(gradient_of(x), (Floats{11, 11}));
+  EXPECT_EQ(gradient_of(z), (Floats{1, 1}));
+}
+
 TEST(Variable, AChainOfResidualBlocks) {
   // h <- h + s h, ten times: dh/dx = (1 + s)^10
   const Variable x = leaf({1, -1, 2});

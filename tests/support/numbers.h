@@ -56,6 +56,21 @@ inline testing::AssertionResult near(const Tensor& actual, std::span<const doubl
   return near(actual.span<float>(), expected, tolerance);
 }
 
+/// Runs `kernel(output, accumulate)` on an output that holds other numbers already: they are overwritten with
+/// what is expected, or it is added to them.
+template <class Kernel>
+void check_output(const Doubles& expected, double tolerance, const Kernel& kernel) {
+  for (const bool accumulate : {false, true}) {
+    const Floats before = random_floats(static_cast<int64_t>(expected.size()), 31, 1.0, 2.0);
+    Floats output = before;
+    kernel(output.data(), accumulate);
+    Doubles wanted = expected;
+    if (accumulate)
+      for (size_t i = 0; i < wanted.size(); ++i) wanted[i] += before[i];
+    EXPECT_TRUE(near(output, wanted, tolerance)) << "accumulate " << accumulate;
+  }
+}
+
 template <class T>
 bool same_bits(std::span<const T> a, std::span<const T> b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;

@@ -19,38 +19,31 @@ Floats dirty(int64_t n) {
   return y;
 }
 
-/// Runs `kernel(y)` and compares with expected(i), added to what was there if `accumulate`.
-template <class Kernel, class Expected>
-void check_elements(int64_t n, bool accumulate, const Kernel& kernel, const Expected& expected) {
-  const Floats before = dirty(n);
-  Floats y = before;
-  kernel(y.data());
-  Doubles wanted(y.size());
-  for (size_t i = 0; i < y.size(); ++i) wanted[i] = expected(i) + (accumulate ? before[i] : 0.0);
-  EXPECT_TRUE(near(y, wanted, 1e-6)) << "n " << n << ", accumulate " << accumulate;
+/// expected(0), expected(1), ...
+template <class Expected>
+Doubles numbers(int64_t n, const Expected& expected) {
+  Doubles all(static_cast<size_t>(n));
+  for (size_t i = 0; i < all.size(); ++i) all[i] = expected(i);
+  return all;
 }
 
 TEST(Elementwise, AgainstNaiveLoops) {
   const WithThreads three(3);
   for (const int64_t n : sizes) {
+    SCOPED_TRACE(n);
     const Floats a = random_floats(n, 1), b = random_floats(n, 2);
     const float scalar = 0.75f;
-    check_elements(
-        n, false, [&](float* y) { cpu::fill(y, 1.5f, n); }, [](size_t) { return 1.5; });
-    check_elements(
-        n, false, [&](float* y) { cpu::add(y, a.data(), b.data(), n); },
-        [&](size_t i) { return static_cast<double>(a[i]) + b[i]; });
-    for (const bool accumulate : {false, true}) {
-      check_elements(
-          n, accumulate, [&](float* y) { cpu::mul(y, a.data(), b.data(), n, accumulate); },
-          [&](size_t i) { return static_cast<double>(a[i]) * b[i]; });
-      check_elements(
-          n, accumulate, [&](float* y) { cpu::scale(y, a.data(), -2.5f, n, accumulate); },
-          [&](size_t i) { return -2.5 * a[i]; });
-      check_elements(
-          n, accumulate, [&](float* y) { cpu::broadcast(y, &scalar, 3.0f, n, accumulate); },
-          [](size_t) { return 2.25; });
-    }
+    Floats filled = dirty(n), sum = dirty(n);
+    cpu::fill(filled.data(), 1.5f, n);
+    EXPECT_EQ(filled, Floats(filled.size(), 1.5f));
+    cpu::add(sum.data(), a.data(), b.data(), n);
+    EXPECT_TRUE(near(sum, numbers(n, [&](size_t i) { return double{a[i]} + b[i]; }), 1e-6));
+    check_output(numbers(n, [&](size_t i) { return double{a[i]} * b[i]; }), 1e-6,
+                 [&](float* y, bool accumulate) { cpu::mul(y, a.data(), b.data(), n, accumulate); });
+    check_output(numbers(n, [&](size_t i) { return -2.5 * a[i]; }), 1e-6,
+                 [&](float* y, bool accumulate) { cpu::scale(y, a.data(), -2.5f, n, accumulate); });
+    check_output(numbers(n, [](size_t) { return 2.25; }), 1e-6,
+                 [&](float* y, bool accumulate) { cpu::broadcast(y, &scalar, 3.0f, n, accumulate); });
   }
 }
 

@@ -65,6 +65,12 @@ TEST(CrossEntropy, LargeLogitsDoNotOverflow) {
   EXPECT_EQ(r.gradient[3], 0.0f);
 }
 
+TEST(CrossEntropy, SmallLogitsDoNotVanish) {
+  for (const size_t classes : {3, 16, 17})
+    EXPECT_NEAR(run(Floats(classes, -1000.0f), {1}, 0.0f).loss[0], std::log(static_cast<double>(classes)),
+                1e-4);
+}
+
 TEST(CrossEntropy, GradientAndRankAreOptional) {
   const Floats z = random_floats(33 * 10, 1);
   const std::vector<int32_t> labels(33, 4);
