@@ -54,7 +54,7 @@ Variable scale(const Variable& x, float factor);
 Variable sum(const Variable& x);
 /// The mean of all elements, []
 Variable mean(const Variable& x);
-/// Each element is 0 with probability p (by its number in stream `key`, core/random.h), else x / (1 - p)
+/// Each element is 0 with probability p (a function of `key` and its place), else x / (1 - p)
 /// (Srivastava et al. 2014). p in [0,1).
 Variable dropout(const Variable& x, float p, uint64_t key);
 

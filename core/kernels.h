@@ -92,7 +92,7 @@ ESP_KERNEL(void, scale, float* y, const float* x, float factor, int64_t n, bool 
 /// y = factor, or y += factor, in all n places, with factor = *scalar times `times`: the gradient of a sum or
 /// a mean
 ESP_KERNEL(void, broadcast, float* y, const float* scalar, float times, int64_t n, bool accumulate)
-/// y = keep_i x / (1 - p), where keep_i is 0 with probability p by number i of stream `key`; its own gradient
+/// y = keep_i x / (1 - p), where keep_i, a function of `key` and i, is 0 with probability p; its own gradient
 ESP_KERNEL(void, dropout, float* y, const float* x, float p, uint64_t key, int64_t n, bool accumulate)
 /// y[i,:] = x[rows[i],:] scale[c] + shift[c], x u8 [*,pixels,C], y f32 [n,pixels,C]: a batch put together
 /// from a data set

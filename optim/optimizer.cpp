@@ -6,7 +6,7 @@
 
 namespace espalier {
 
-Optimizer::Optimizer(std::vector<Parameter*> parameters, size_t slots) : slots_(slots) {
+Optimizer::Optimizer(std::vector<Parameter*> parameters, size_t slots) {
   for (Parameter* parameter : parameters) {
     if (!parameter->learned()) continue;
     parameters_.push_back(parameter);

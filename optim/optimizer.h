@@ -44,7 +44,6 @@ class Optimizer {
   int64_t steps_ = 0;                   // counted before update() is called: 1 in the first
 
  private:
-  size_t slots_;
   std::vector<UpdateSpan> spans_;
 };
 
