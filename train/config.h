@@ -46,7 +46,7 @@ struct PruneScheduleConfig {
 
 struct PruneConfig {
   std::string unit = "weight";      ///< weight, row
-  std::string criterion = "l1";     ///< random, l1, l2
+  std::string criterion = "l1";     ///< a row of prune/criterion.cpp
   std::string scope = "global";     ///< layer, global
   std::optional<double> sparsity;   ///< share of units that go, in 0..1
   std::optional<double> threshold;  ///< what scores below this value goes

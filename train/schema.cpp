@@ -187,10 +187,10 @@ Type<std::string> one_of(Names names, Names later) {
           [=](const Json& json, const Place& at) {
             if (!json.is_string()) at.unexpected(json, expected);
             const std::string name = json;
+            if (contains(names, name)) return name;
             if (contains(later, name))
               at.fail("'", name, "' is not built yet, this version has ", enumerate(names));
-            if (!contains(names, name)) at.unexpected(json, expected, did_you_mean(name, names));
-            return name;
+            at.unexpected(json, expected, did_you_mean(name, names));
           },
           [](const std::string& value) { return Json(value); }};
 }

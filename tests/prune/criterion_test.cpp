@@ -80,15 +80,16 @@ TEST(Criterion, AWeightThatIsNoNumberIsAnError) {
 }
 
 TEST(Criterion, EachHasANameALineOfHelpAndAPaper) {
-  EXPECT_EQ(criterion_names(), (std::vector<std::string>{"random", "l1", "l2"}));
+  EXPECT_GE(criterion_names().size(), 3u);
   for (const Criterion& criterion : criteria()) {
     EXPECT_EQ(criterion_named(std::string(criterion.name)).score, criterion.score);
     EXPECT_GT(criterion.help.size(), 10u) << criterion.name;
     EXPECT_EQ(criterion.help.find('\n'), std::string_view::npos) << criterion.name;
     EXPECT_NE(criterion.paper.find("20"), std::string_view::npos) << criterion.name;  // a year
   }
-  EXPECT_EQ(message_of<UsageError>([] { criterion_named("l3"); }),
-            "criterion: found 'l3', expected one of random, l1, l2, did you mean 'l1'?");
+  const std::string message = message_of<UsageError>([] { criterion_named("l3"); });
+  EXPECT_EQ(message.find("criterion: found 'l3', expected one of random, l1, l2"), 0u) << message;
+  EXPECT_NE(message.find(", did you mean 'l1'?"), std::string::npos) << message;
 }
 
 }  // namespace

@@ -284,8 +284,6 @@ TEST(Config, MistakesAreNamed) {
        "/stages/0/train/loss: found the text \"mse\", expected one of cross_entropy"},
       {"/stages/1/prune/unit", "\"channel\"",
        "/stages/1/prune/unit: 'channel' is not built yet, this version has weight, row"},
-      {"/stages/1/prune/criterion", "\"lamp\"",
-       "/stages/1/prune/criterion: 'lamp' is not built yet, this version has random, l1, l2"},
       {"/stages/1/prune/scope", "\"erk\"",
        "/stages/1/prune/scope: 'erk' is not built yet, this version has layer, global"},
       {"/stages/1/prune/scope", "\"glabal\"",
