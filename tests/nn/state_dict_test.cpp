@@ -98,8 +98,7 @@ TEST_F(StateDict, RoundTripInAnyOrder) {
 
 TEST_F(StateDict, MissingName) {
   tensors.erase(tensors.begin() + 1);
-  EXPECT_EQ(refusal(),
-            "weights.safetensors: no tensor 'conv1.bias', which the model needs");
+  EXPECT_EQ(refusal(), "weights.safetensors: no tensor 'conv1.bias', which the model needs");
 }
 
 TEST_F(StateDict, NameThatIsNotTheModels) {
@@ -109,8 +108,9 @@ TEST_F(StateDict, NameThatIsNotTheModels) {
 
 TEST_F(StateDict, MisspeltName) {
   tensors[1].first = "conv1.biass";
-  EXPECT_EQ(refusal(),
-            "weights.safetensors: no tensor 'conv1.bias', which the model needs, did you mean 'conv1.biass'?");
+  EXPECT_EQ(
+      refusal(),
+      "weights.safetensors: no tensor 'conv1.bias', which the model needs, did you mean 'conv1.biass'?");
 }
 
 TEST_F(StateDict, WrongShape) {
