@@ -24,6 +24,8 @@ std::optional<Number> number_in(const std::string& text) {
 std::string reason_of(const CLI::ParseError& error) {
   std::string reason = error.what();
   reason = reason.substr(0, reason.find('\n'));
+  if (const size_t twice = reason.find(": At Most 1 required"); twice != std::string::npos)
+    return reason.substr(0, twice) + " is given more than once";
   const std::string before = ": 1 required ", behind = " missing";
   const size_t at = reason.find(before);
   if (at == std::string::npos || !reason.ends_with(behind)) return reason;
@@ -59,7 +61,7 @@ Arguments& Arguments::optional_positional(const std::string& name, std::string& 
 }
 
 Arguments& Arguments::flag(const std::string& name, bool& into, const std::string& help) {
-  app_.add_flag(name, into, help);
+  app_.add_flag(name, into, help)->disable_flag_override();
   return *this;
 }
 

@@ -119,8 +119,8 @@ ESP_KERNEL(size_t, rows_scratch, int64_t cols)
 ESP_KERNEL(size_t, reduce_scratch, )
 /// y [1] = factor sum x_i, summed in double precision
 ESP_KERNEL(void, sum, float* y, const float* x, float factor, int64_t n, void* scratch)
-/// sum of x_i^2, in double precision
-ESP_KERNEL(double, square_sum, const float* x, int64_t n, void* scratch)
+/// sum of x_i^2 where mask [n] is not 0 (null: of all), in double precision
+ESP_KERNEL(double, square_sum, const float* x, const uint8_t* mask, int64_t n, void* scratch)
 /// the index of the first x_i that is not finite, or -1
 ESP_KERNEL(int64_t, first_not_finite, const float* x, int64_t n)
 

@@ -1,10 +1,10 @@
 #include "espalier/core/parallel.h"
 
-#include <sched.h>
-
 #include "espalier/core/error.h"
 
 #ifdef ESPALIER_STD_THREADS
+#include <sched.h>
+
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -16,11 +16,16 @@
 namespace espalier {
 namespace {
 
+/// OMP_NUM_THREADS, or the processors that this process may run on.
+#ifndef ESPALIER_STD_THREADS
+int processors() { return omp_get_max_threads(); }
+#else
 int processors() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
   return std::max(1, CPU_COUNT(&set));
 }
+#endif
 
 int& thread_count() {
   static int count = processors();

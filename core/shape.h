@@ -33,7 +33,8 @@ class Shape {
   int64_t operator[](int i) const { return sizes_[i < 0 ? i + axes_ : i]; }
   int64_t elements() const {
     int64_t product = 1;
-    for (int i = 0; i < axes_; ++i) product *= sizes_[i];
+    for (int i = 0; i < axes_; ++i)
+      ESP_CHECK(!__builtin_mul_overflow(product, sizes_[i], &product), "shape ", str(), ": too large");
     return product;
   }
   /// The product of all sizes after the first: elements of one row, one image, one filter.

@@ -50,6 +50,7 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   Tensor t;
   t.shape_ = shape;
   t.dtype_ = dtype;
+  ESP_CHECK(shape.elements() < (int64_t{1} << 56), "tensor of shape ", shape, ": too large");
   t.storage_ = std::make_shared<Storage>(t.bytes(), device);
   return t;
 }

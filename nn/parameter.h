@@ -46,7 +46,7 @@ struct Parameter {
   const Shape& shape() const { return variable.shape(); }
   bool learned() const { return role != Role::buffer; }
 
-  /// Sets the mask and zeroes what it drops, in the value and in the slots.
+  /// Sets the mask and zeroes what it drops, in the value, the slots and the average.
   void set_mask(Tensor kept);
   /// Forgets the mask: the zeros stay, and may be trained again.
   void remove_mask() { mask = Tensor(); }

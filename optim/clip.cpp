@@ -12,7 +12,7 @@ double gradient_norm(const std::vector<Parameter*>& parameters) {
   double total = 0;
   for (const Parameter* parameter : parameters)
     if (const Tensor& g = parameter->gradient(); g.defined())
-      total += ESP_RUN(g.device(), square_sum(g.f32(), g.elements(), scratch.raw()));
+      total += ESP_RUN(g.device(), square_sum(g.f32(), parameter->mask.data<uint8_t>(), g.elements(), scratch.raw()));
   return std::sqrt(total);
 }
 

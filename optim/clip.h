@@ -8,7 +8,7 @@
 
 namespace espalier {
 
-/// The Euclidean norm of all gradients together.
+/// The Euclidean norm of all gradients together; those of masked weights, which no step follows, are left out.
 double gradient_norm(const std::vector<Parameter*>& parameters);
 /// What to multiply gradients of that norm by so that it is at most `most`: min(1, most / (norm + 1e-6)).
 double clip_factor(double norm, double most);

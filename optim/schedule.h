@@ -24,8 +24,9 @@ struct ScheduleOptions {
 ///   step:      lr gamma^floor(epoch / step_size)
 ///   multistep: lr gamma^(milestones at or before the epoch)
 ///   cosine:    min_lr + (lr - min_lr) (1 + cos(pi step / total)) / 2           (Loshchilov and Hutter 2017)
-///   onecycle:  cosine from max/25 to max over pct_start of the steps, then to max/25e4   (Smith and Topin
-///   2019; as PyTorch's) warmup:    constant behind the climb
+///   onecycle:  cosine from max/25 to max over pct_start of the steps, then to max/25e4
+///              (Smith and Topin 2019; as PyTorch's)
+///   warmup:    constant behind the climb
 /// A climb of warmup_steps multiplies any of them by (step + 1) / warmup_steps while that is under 1.
 double learning_rate(const ScheduleOptions& options, double lr, int64_t step, int64_t total,
                      int64_t epoch_steps);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "espalier/core/kernels.h"
 #include "espalier/core/table.h"
 #include "espalier/optim/ema.h"
 #include "espalier/train/interrupt.h"
@@ -29,6 +30,8 @@ void EvaluateCallback::on_epoch_end(TrainState& s) {
 }
 
 void EvaluateCallback::judge(TrainState& s) {
+  // While a schedule still prunes, an epoch is better only for being less sparse.
+  if (s.config.prune && s.position.step <= s.config.prune->schedule->end.value_or(s.total_steps - 1)) return;
   Position& at = s.position;
   const double least_gain = s.config.early_stop ? s.config.early_stop->min_delta : 0.0;
   if (s.validation->accuracy > at.best_accuracy + least_gain) {
@@ -51,6 +54,17 @@ void SaveCallback::after_step(TrainState& s) {
   const bool due = s.config.checkpoint_every > 0 &&
                    std::chrono::duration<double>(now - last_).count() >= s.config.checkpoint_every;
   if (!epoch_over && !due && !interrupt_signal()) return;
+  // The loss was finite before this step's update; what the update did must be, too, or a broken state would
+  // take the place of the last good one.
+  for (const Parameter* parameter : s.optimizer.parameters()) {
+    const Tensor& value = parameter->value();
+    ESP_CHECK(
+        ESP_RUN(value.device(), first_not_finite(value.f32(), value.elements())) < 0, "stage ", s.stage, ": ",
+        parameter->name, " is not finite after step ", s.position.step, " (epoch ", s.position.epoch + 1,
+        "); ",
+        s.saved.empty() ? "no checkpoint has been written yet" : "the last good checkpoint is " + s.saved,
+        "; a lower learning rate or optimizer.clip_norm may help");
+  }
   s.position.optimizer_steps = s.optimizer.steps();
   save_();
   s.saved = fmt::format("{} (step {})", place_, s.position.step);

@@ -8,7 +8,7 @@ namespace espalier {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Position, stage, epoch, batch, step, optimizer_steps, seconds,
                                    train_seconds, trained_images, loss_sum, images, correct, best_accuracy,
-                                   best_epoch, stale, metrics_bytes)
+                                   best_epoch, stale, threads, isa, metrics_bytes)
 
 namespace {
 
@@ -85,6 +85,8 @@ void save_checkpoint(const std::filesystem::path& path, Module& model, const Con
 
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
   const std::string source = path.string();
+  ESP_CHECK(!std::filesystem::is_directory(path), source, ": is a folder; its checkpoint is ",
+            (path / "checkpoint.safetensors").string());
   const TensorFile file = read_safetensors(path);
   CheckpointInfo info{parse_config(metadata(file, "espalier.config", source), source), std::nullopt};
   if (const auto found = file.metadata.find("espalier.position"); found != file.metadata.end()) {

@@ -37,8 +37,10 @@ struct Position {
   int64_t best_epoch = 0;     ///< from 1
   int64_t stale = 0;          ///< evaluations since
 
+  int64_t threads = 0;        ///< of the process that wrote it,
+  std::string isa = {};       ///< and its instruction set
   int64_t metrics_bytes = 0;  ///< of metrics.jsonl: what was written before this checkpoint
-  std::vector<StageResult> results;
+  std::vector<StageResult> results = {};
 };
 
 /// What a file says of itself.

@@ -238,7 +238,7 @@ Type<ScheduleOptions> schedule_type() {
        field("pct_start", &ScheduleOptions::pct_start, number(share), "share of the steps that climb")
            .only_for({"onecycle"}),
        field("warmup_steps", &ScheduleOptions::warmup_steps, whole(0),
-             "steps over which the rate climbs from 0 first")},
+             "steps over which the rate climbs first")},
       {.check = [](const ScheduleOptions& s, const Place& at) {
         const auto& m = s.milestones;
         if (std::adjacent_find(m.begin(), m.end(), std::greater_equal<>()) != m.end()) {
@@ -323,6 +323,8 @@ void check_config(const Config& config, const Place& at) {
   for (size_t i = 0; i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
     const Place stage_at = at / "stages" / i;
+    if (stage.name.ends_with(".best"))
+      (stage_at / "name").fail("found \"", stage.name, "\", but .best is the ending of a stage's best model");
     for (size_t j = 0; j < i; ++j) {
       if (config.stages[j].name == stage.name)
         (stage_at / "name").fail("\"", stage.name, "\" is the name of stage ", j, ", too");

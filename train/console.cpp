@@ -59,7 +59,10 @@ void Console::warn(const std::string& text) {
 }
 
 void Console::note(const std::string& text) {
-  if (log_) log_->warn("{}", text);
+  try {
+    if (log_) log_->warn("{}", text);
+  } catch (const Error&) {  // a log that cannot be written must not hide what it was to hold
+  }
 }
 
 void Console::live(const std::string& text) {

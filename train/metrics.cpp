@@ -8,6 +8,8 @@ namespace espalier {
 
 MetricsFile::MetricsFile(std::filesystem::path file, int64_t keep) : path_(std::move(file)), bytes_(keep) {
   file_.reset(std::fopen(path_.c_str(), keep ? "r+" : "w"));
+  if (!file_ && keep && errno == ENOENT)
+    fail(path_.string(), ": is missing; the checkpoint beside it counts ", keep, " bytes of it");
   if (!file_) fail_errno(path_, "cannot be written");
   if (std::fseek(file_.get(), 0, SEEK_END) != 0) fail_errno(path_, "cannot be read");
   ESP_CHECK(std::ftell(file_.get()) >= keep, path_.string(), ": is shorter than the ", keep,

@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <fcntl.h>
+#include <sys/file.h>
+
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 
 #include "espalier/core/isa.h"
@@ -66,7 +70,8 @@ class Run {
   }
 
   std::string how_to_go_on() const {
-    if (!folder_.has_checkpoint()) return "interrupted before the first checkpoint: nothing to go on from";
+    if (!folder_.has_checkpoint())
+      return "interrupted before the first checkpoint: the same command with --resume starts afresh";
     return "interrupted; " + folder_.checkpoint().string() +
            " is saved: the same command with --resume goes on from there";
   }
@@ -76,7 +81,9 @@ class Run {
     const std::string place = folder_.path().string();
     if (folder_.holds_run() && !resume)
       fail_usage(place, ": holds a run already; --resume goes on with it, --output DIR writes elsewhere");
+    if (folder_.holds_run() && !folder_.has_checkpoint()) check_own(place);
     folder_.create();
+    lock(place);
     if (resume && folder_.has_checkpoint()) {
       restore();
     } else {
@@ -98,6 +105,40 @@ class Run {
                               threads(), threads() == 1 ? "thread" : "threads", isa_name(isa())));
   }
 
+  /// A folder without a checkpoint is written over, so its files must be what is left of a run.
+  void check_own(const std::string& place) const {
+    try {
+      load_config(folder_.config().string());
+    } catch (const Error&) {
+      fail_usage(place, ": holds ", folder_.files().front().filename().string(),
+                 ", which no run of Espalier's has left; --output DIR writes elsewhere");
+    }
+  }
+
+  /// One process a folder; the lock goes with the process.
+  void lock(const std::string& place) {
+    lock_.emplace(::open(place.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (lock_->get() < 0) fail_errno(place, "cannot be opened");
+    if (::flock(lock_->get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+      fail_usage(place, ": another process is running in this folder");
+  }
+
+  /// UsageError unless a checkpoint's position lies within this run.
+  void check_position(const std::string& file) const {
+    const Position& at = position_;
+    const auto stages = static_cast<int64_t>(config_.stages.size());
+    bool fits = at.stage >= 0 && at.stage <= stages && static_cast<int64_t>(at.results.size()) == at.stage;
+    for (int64_t count : {at.epoch, at.batch, at.step, at.optimizer_steps, at.trained_images, at.images,
+                          at.correct, at.best_epoch, at.stale, at.metrics_bytes})
+      fits = fits && count >= 0;
+    fits = fits && at.batch <= train_.batches();
+    if (fits && at.stage < stages) {
+      const auto& stage = config_.stages[static_cast<size_t>(at.stage)].train;
+      fits = at.step <= (stage ? stage_steps(*stage, train_.batches()) : 0);
+    }
+    ESP_CHECK(fits, file, ": its position does not fit its config");
+  }
+
   void restore() {
     const CheckpointInfo saved = read_checkpoint_info(folder_.checkpoint());
     const std::string file = folder_.checkpoint().string();
@@ -110,7 +151,13 @@ class Run {
                  change[0].at("path").get<std::string>(), "; --output DIR writes elsewhere");
     load_checkpoint(folder_.checkpoint(), *model_);
     position_ = *saved.position;
+    check_position(file);
     resumed_ = true;
+    if (position_.threads != threads() || position_.isa != isa_name(isa()))
+      console_.warn(
+          fmt::format("{}: was written with {} threads and {}, goes on with {} and {}: results may differ in "
+                      "their last bits",
+                      file, position_.threads, position_.isa, threads(), isa_name(isa())));
     if (std::filesystem::exists(folder_.kernels())) {
       try {
         kernel_choice::set_all(nlohmann::json::parse(read_file(folder_.kernels())));
@@ -123,6 +170,8 @@ class Run {
   void save() {
     position_.seconds = stage_seconds_ + since(stage_start_);
     position_.metrics_bytes = metrics_->sync();
+    position_.threads = threads();
+    position_.isa = isa_name(isa());
     if (!kernel_choice::all().empty())
       write_file(folder_.kernels(), nlohmann::json(kernel_choice::all()).dump(2) + "\n");
     save_checkpoint(folder_.checkpoint(), *model_, config_, position_);
@@ -232,6 +281,10 @@ class Run {
 
   void measure(const StageConfig& stage, StageResult& result) {
     const Evaluation evaluation = evaluate(*model_, test_);
+    if (!std::isfinite(evaluation.loss))
+      fail("stage ", stage.name, ": the loss on the test set is not finite after it; ",
+           folder_.has_checkpoint() ? "the last good checkpoint is " + folder_.checkpoint().string()
+                                    : "no checkpoint has been written yet");
     const NetworkTotals totals = Network(*model_, config_.model.input).totals;
     const auto file = folder_.model(stage.name);
     save_weights(file, *model_, config_);
@@ -255,6 +308,7 @@ class Run {
   DataSplits data_;
   Loader train_, test_;
   std::optional<Loader> validation_;
+  std::optional<FileDescriptor> lock_;
   std::optional<MetricsFile> metrics_;
   Position position_;
   bool resumed_ = false, done_before_ = false;

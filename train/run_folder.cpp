@@ -8,10 +8,18 @@ namespace espalier {
 
 namespace fs = std::filesystem;
 
-bool RunFolder::holds_run() const {
+std::vector<fs::path> RunFolder::files() const {
+  std::vector<fs::path> found;
   std::error_code none;
-  return fs::exists(config(), none) || fs::exists(checkpoint(), none) || fs::exists(result(), none);
+  for (const fs::path& file : {config(), log(), metrics(), checkpoint(), kernels(), result()})
+    if (fs::exists(file, none)) found.push_back(file);
+  if (fs::exists(path_ / "models", none))
+    for (const auto& entry : fs::directory_iterator(path_ / "models"))
+      if (entry.path().extension() == ".safetensors") found.push_back(entry.path());
+  return found;
 }
+
+bool RunFolder::holds_run() const { return !files().empty(); }
 
 bool RunFolder::has_checkpoint() const {
   std::error_code none;
@@ -24,17 +32,18 @@ void RunFolder::create() const {
   if (error) fail_usage(path_.string(), ": this output folder cannot be made: ", error.message());
   if (access(path_.c_str(), W_OK) != 0) fail_usage(path_.string(), ": this output folder cannot be written");
   for (const fs::path& folder : {path_, path_ / "models"})
-    for (const auto& entry : fs::directory_iterator(folder))
-      if (entry.path().filename().string().find(".safetensors.tmp-") != std::string::npos)
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      const std::string name = entry.path().filename().string();
+      const fs::path whole = folder / name.substr(0, name.find(".tmp-"));
+      if (name.find(".tmp-") != std::string::npos &&
+          (whole == config() || whole == kernels() || whole == result() ||
+           whole.extension() == ".safetensors"))
         fs::remove(entry.path());
+    }
 }
 
 void RunFolder::clear() const {
-  for (const fs::path& file : {config(), log(), metrics(), checkpoint(), kernels(), result()})
-    fs::remove(file);
-  if (fs::exists(path_ / "models"))
-    for (const auto& entry : fs::directory_iterator(path_ / "models"))
-      if (entry.path().extension() == ".safetensors") fs::remove(entry.path());
+  for (const fs::path& file : files()) fs::remove(file);
 }
 
 }  // namespace espalier

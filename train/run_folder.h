@@ -1,9 +1,10 @@
 // The folder a run writes: config.json, log.txt, metrics.jsonl, checkpoint.safetensors,
-// models/STAGE.safetensors, result.json.
+// models/STAGE.safetensors and models/STAGE.best.safetensors, kernels.json (with --autotune), result.json.
 #pragma once
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace espalier {
 
@@ -23,7 +24,9 @@ class RunFolder {
   }
   std::filesystem::path best_model(const std::string& stage) const { return model(stage + ".best"); }
 
-  /// True if a run has written here.
+  /// Whatever here has the name of a file that a run writes.
+  std::vector<std::filesystem::path> files() const;
+  /// True if there is any such file: a run's, or somebody else's that a run would overwrite.
   bool holds_run() const;
   bool has_checkpoint() const;
   /// Makes the folder and models/ in it, and removes the halves of files that a killed run left. UsageError

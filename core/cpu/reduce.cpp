@@ -19,9 +19,9 @@ namespace espalier::HWY_NAMESPACE {
 
 constexpr int64_t grain = 16384, block = 1024;
 
-/// sum of x_i, or of x_i^2
+/// sum of x_i, or of x_i^2, where the mask keeps
 template <bool squared>
-double reduce(const float* x, int64_t n, double* partial) {
+double reduce(const float* x, const uint8_t* mask, int64_t n, double* partial) {
   const int parts = parts_for(n, grain);
   parallel_parts(parts, [=](int part) {
     const Range range = part_of(n, part, parts);
@@ -30,7 +30,8 @@ double reduce(const float* x, int64_t n, double* partial) {
       const int64_t end = std::min(start + block, range.end);
       auto sum = hn::Zero(Floats());
       for_vectors(start, end, [&](auto tail, int64_t i) {
-        const auto v = load(tail, x + i, end - i);
+        auto v = load(tail, x + i, end - i);
+        if (mask) v = hn::IfThenZeroElse(hn::Eq(load_bytes(tail, mask + i, end - i), hn::Zero(Floats())), v);
         sum = squared ? hn::MulAdd(v, v, sum) : hn::Add(sum, v);
       });
       total += hn::GetLane(hn::SumOfLanes(Floats(), sum));
@@ -43,10 +44,10 @@ double reduce(const float* x, int64_t n, double* partial) {
 }
 
 double plain_sum(const float* x, int64_t n, void* scratch) {
-  return reduce<false>(x, n, static_cast<double*>(scratch));
+  return reduce<false>(x, nullptr, n, static_cast<double*>(scratch));
 }
-double square_sum(const float* x, int64_t n, void* scratch) {
-  return reduce<true>(x, n, static_cast<double*>(scratch));
+double square_sum(const float* x, const uint8_t* mask, int64_t n, void* scratch) {
+  return reduce<true>(x, mask, n, static_cast<double*>(scratch));
 }
 
 }  // namespace espalier::HWY_NAMESPACE
@@ -64,8 +65,8 @@ size_t reduce_scratch() { return sizeof(double) * static_cast<size_t>(threads())
 void sum(float* y, const float* x, float factor, int64_t n, void* scratch) {
   *y = static_cast<float>(factor * ESP_DISPATCH(plain_sum)(x, n, scratch));
 }
-double square_sum(const float* x, int64_t n, void* scratch) {
-  return ESP_DISPATCH(square_sum)(x, n, scratch);
+double square_sum(const float* x, const uint8_t* mask, int64_t n, void* scratch) {
+  return ESP_DISPATCH(square_sum)(x, mask, n, scratch);
 }
 
 int64_t first_not_finite(const float* x, int64_t n) {

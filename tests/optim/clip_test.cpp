@@ -25,5 +25,12 @@ TEST(Clip, FactorBringsTheNormDownAndNeverUp) {
   EXPECT_EQ(clip_factor(std::numeric_limits<double>::infinity(), 1), 0);
 }
 
+TEST(GradientNorm, LeavesMaskedWeightsOut) {
+  Parameter parameter{.name = "w", .variable = Variable(Tensor::zeros({4}), true)};
+  parameter.gradient() = Tensor::from(Shape{4}, std::vector<float>{3, 100, 4, 100});
+  parameter.set_mask(Tensor::from(Shape{4}, std::vector<uint8_t>{1, 0, 1, 0}));
+  EXPECT_DOUBLE_EQ(gradient_norm({&parameter}), 5.0);
+}
+
 }  // namespace
 }  // namespace espalier

@@ -117,6 +117,46 @@ TEST(Run, AFolderThatHoldsARunIsLeftAlone) {
   EXPECT_EQ(read_file(folder.path() / "run" / "result.json"), before);
 }
 
+TEST(Run, FilesThatNoRunHasLeftAreNeverWrittenOver) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder.path() / "run" / "models");
+  const auto mine = folder.path() / "run" / "models" / "mine.safetensors";
+  std::ofstream(mine) << "mine";
+  EXPECT_TRUE(contains(message_of([&] { run_in(folder, small_config(tuned)); }), "holds a run already"));
+  EXPECT_TRUE(contains(message_of([&] { run_in(folder, small_config(tuned), true); }),
+                       "holds mine.safetensors, which no run of Espalier's has left"));
+  std::ofstream(folder.path() / "run" / "config.json") << R"({"architectures": ["Other"]})";
+  EXPECT_TRUE(contains(message_of([&] { run_in(folder, small_config(tuned), true); }),
+                       "holds config.json, which no run"));
+  EXPECT_EQ(read_file(mine), "mine");
+}
+
+TEST(Run, AnUpdateThatRuinsTheWeightsLeavesTheLastCheckpoint) {
+  const TemporaryFolder folder;
+  std::string ruin = tuned;
+  ruin.replace(ruin.find("0.01"), 4, "1e38");
+  const std::string message = message_of([&] { run_in(folder, small_config(dense + "," + ruin)); });
+  EXPECT_TRUE(contains(message, "stage tuned: "));
+  EXPECT_TRUE(contains(message, "the last good checkpoint is"));
+  const auto position = read_checkpoint_info(folder.path() / "run" / "checkpoint.safetensors").position;
+  EXPECT_EQ(position->stage, 1);
+  EXPECT_EQ(position->step, 0);
+}
+
+TEST(Run, APositionOutsideTheRunIsRefused) {
+  const TemporaryFolder folder;
+  const Config config = small_config(tuned);
+  run_in(folder, config);
+  const auto file = folder.path() / "run" / "checkpoint.safetensors";
+  const auto model = make_model(config.model, 0);
+  for (Position position :
+       {Position{.stage = -1}, Position{.stage = 99}, Position{.step = 21}, Position{.batch = 81}}) {
+    save_checkpoint(file, *model, config, position);
+    EXPECT_TRUE(
+        contains(message_of([&] { run_in(folder, config, true); }), "its position does not fit its config"));
+  }
+}
+
 TEST(Run, AFolderThatCannotBeMadeIsAUsageError) {
   const TemporaryFolder folder;
   std::ofstream(folder.path() / "run") << "a file";

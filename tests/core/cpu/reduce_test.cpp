@@ -20,7 +20,7 @@ TEST(Reduce, SumAndSquareSumAgainstDouble) {
     float y = 7;
     cpu::sum(&y, x.data(), 0.5f, n, scratch().raw());
     EXPECT_NEAR(y, plain / 2, 1e-6 * std::max(1.0, plain)) << n;
-    EXPECT_NEAR(cpu::square_sum(x.data(), n, scratch().raw()), squares, 1e-6 * std::max(1.0, squares)) << n;
+    EXPECT_NEAR(cpu::square_sum(x.data(), nullptr, n, scratch().raw()), squares, 1e-6 * std::max(1.0, squares)) << n;
   }
 }
 
@@ -37,8 +37,8 @@ TEST(Reduce, ManySmallNumbersAreNotLost) {
 TEST(Reduce, SameThreadsSameBits) {
   const WithThreads three(3);
   const Floats x = random_floats(200003, 1);
-  const double first = cpu::square_sum(x.data(), 200003, scratch().raw());
-  for (int i = 0; i < 10; ++i) ASSERT_EQ(cpu::square_sum(x.data(), 200003, scratch().raw()), first);
+  const double first = cpu::square_sum(x.data(), nullptr, 200003, scratch().raw());
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(cpu::square_sum(x.data(), nullptr, 200003, scratch().raw()), first);
 }
 
 TEST(Reduce, FirstNotFinite) {
