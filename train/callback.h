@@ -30,6 +30,11 @@ struct TrainState {
   bool stop = false;       ///< set by a callback: the stage ends with this epoch
   std::string saved = {};  ///< where the last good checkpoint is, in words
 
+  /// The end of a message about numbers that are no longer finite: where to go on from, and what may help.
+  std::string remedy() const {
+    return (saved.empty() ? "no checkpoint has been written yet" : "the last good checkpoint is " + saved) +
+           "; a lower learning rate or optimizer.clip_norm may help";
+  }
   int64_t epochs() const { return (total_steps + epoch_steps - 1) / epoch_steps; }
 };
 

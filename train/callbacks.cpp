@@ -58,12 +58,9 @@ void SaveCallback::after_step(TrainState& s) {
   // take the place of the last good one.
   for (const Parameter* parameter : s.optimizer.parameters()) {
     const Tensor& value = parameter->value();
-    ESP_CHECK(
-        ESP_RUN(value.device(), first_not_finite(value.f32(), value.elements())) < 0, "stage ", s.stage, ": ",
-        parameter->name, " is not finite after step ", s.position.step, " (epoch ", s.position.epoch + 1,
-        "); ",
-        s.saved.empty() ? "no checkpoint has been written yet" : "the last good checkpoint is " + s.saved,
-        "; a lower learning rate or optimizer.clip_norm may help");
+    ESP_CHECK(ESP_RUN(value.device(), first_not_finite(value.f32(), value.elements())) < 0, "stage ", s.stage,
+              ": ", parameter->name, " is not finite after step ", s.position.step, " (epoch ",
+              s.position.epoch + 1, "); ", s.remedy());
   }
   s.position.optimizer_steps = s.optimizer.steps();
   save_();

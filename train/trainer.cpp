@@ -96,10 +96,7 @@ void Trainer::fail_not_finite(const Batch& batch) const {
   const Position& at = state_.position;
   fail("stage ", state_.stage, ": the loss is ", std::isnan(state_.loss) ? "nan" : "infinite", " at step ",
        at.step + 1, " (epoch ", at.epoch + 1, "), first seen in ",
-       first_not_finite(state_.model, batch.images), "; ",
-       state_.saved.empty() ? "no checkpoint has been written yet"
-                            : "the last good checkpoint is " + state_.saved,
-       "; a lower learning rate or optimizer.clip_norm may help");
+       first_not_finite(state_.model, batch.images), "; ", state_.remedy());
 }
 
 }  // namespace espalier
