@@ -19,10 +19,35 @@ Variable linear(const Variable& x, const Variable& w, const Variable& b, Activat
 struct Conv2dOptions {
   int64_t stride = 1, pad = 0, groups = 1;
 };
+/// Mean and variance of each channel, [C]: what batch norm wants to know of its input.
+struct BatchStatistics {
+  Tensor center;          ///< a guess at the mean, such as the running one
+  Tensor mean, variance;  ///< of the population
+};
 /// y [N,H',W',O] = f(x [N,H,W,C] * w + b), w [O,Kh,Kw,C/groups], b [O] or undefined; H' = (H + 2 pad - Kh) /
-/// stride + 1. Cross-correlation, as everywhere in the field.
+/// stride + 1. Cross-correlation, as everywhere in the field. `statistics`, if given, gets those of y, taken
+/// while y is in cache; its center is read.
 Variable conv2d(const Variable& x, const Variable& w, const Variable& b, const Conv2dOptions& options = {},
-                Activation f = Activation::none);
+                Activation f = Activation::none, BatchStatistics* statistics = nullptr);
+
+// --- ops/norm.cpp
+// --------------------------------------------------------------------------------------------------
+/// A norm's parameters, [C] each; the running statistics are moved by the op while training.
+struct BatchNorm {
+  Variable gamma, beta, running_mean, running_variance;
+  float eps = 1e-5f, momentum = 0.1f;
+  bool training = true;  ///< normalise by the batch's statistics, else by the running ones
+};
+/// y = f((x - mean) / sqrt(variance + eps) gamma + beta + residual), x [N,H,W,C] or [N,C], residual of x's
+/// shape or undefined, f none, relu or gelu (Ioffe and Szegedy 2015). `statistics`: x's, if its maker took
+/// them.
+Variable batch_norm(const Variable& x, const BatchNorm& norm, Activation f = Activation::none,
+                    const Variable& residual = {}, const BatchStatistics* statistics = nullptr);
+/// y = f(batch_norm(conv2d(x, w, b)) + residual), and in inference, where nothing is recorded, as one pass:
+/// the norm by its running statistics is folded into the convolution's output.
+Variable conv2d_batch_norm(const Variable& x, const Variable& w, const Variable& b,
+                           const Conv2dOptions& options, const BatchNorm& norm,
+                           Activation f = Activation::none, const Variable& residual = {});
 
 // --- ops/activation.cpp
 // --------------------------------------------------------------------------------------------
@@ -36,6 +61,8 @@ Variable activation(const Variable& x, Activation f);
 Variable max_pool2d(const Variable& x, int64_t k, int64_t stride = 0, int64_t pad = 0);
 /// y [N,H',W',C]: the mean of each k x k window, padding counted as zeros.
 Variable average_pool2d(const Variable& x, int64_t k, int64_t stride = 0, int64_t pad = 0);
+/// y [N,C]: the mean over all pixels of x [N,H,W,C].
+Variable global_average_pool(const Variable& x);
 
 // --- ops/shape.cpp
 // -------------------------------------------------------------------------------------------------

@@ -55,6 +55,47 @@ struct PoolShape {
   bool operator==(const PoolShape&) const = default;
 };
 
+/// Where the mean and the variance (of the population: divided by the count) of each channel go, both [C].
+/// `center` [C] is any guess at the means: the closer, the less the variance's sum of squares rounds.
+struct ChannelStatistics {
+  float* mean = nullptr;
+  float* variance = nullptr;
+  const float* center = nullptr;
+};
+
+/// What a convolution still does to its output y while it is in cache: y = f(y scale + shift + residual),
+/// then statistics of y. Null: left out.
+struct ConvEpilogue {
+  const float* scale = nullptr;     ///< [O]
+  const float* shift = nullptr;     ///< [O]: the bias, or a batch norm folded in
+  const float* residual = nullptr;  ///< [N,out_h,out_w,O]
+  Activation f = Activation::none;
+  ChannelStatistics statistics = {};  ///< needed if its mean is not null
+};
+
+/// x [rows,C]: all pixels of all images
+struct NormShape {
+  int64_t rows, c;
+  bool operator==(const NormShape&) const = default;
+};
+
+/// What batch_norm_backward reads.
+struct NormBackward {
+  const float *dy, *x;                       ///< [rows,C]
+  const float *scale, *shift, *mean, *rstd;  ///< [C]
+  const float* residual = nullptr;           ///< [rows,C], where f needs z and there was one
+  const float* y = nullptr;                  ///< [rows,C], in place of the residual for relu
+  Activation f = Activation::none;
+  bool batch_statistics = true;  ///< mean and rstd are x's own: training
+};
+
+/// Where batch_norm_backward writes; null: not wanted. `add_` adds into what is there.
+struct NormGradients {
+  float *dx = nullptr, *dresidual = nullptr;  ///< [rows,C]
+  float *dgamma = nullptr, *dbeta = nullptr;  ///< [C]
+  bool add_dx = false, add_dresidual = false, add_dgamma = false, add_dbeta = false;
+};
+
 /// One parameter in an optimizer's pass: w, g, slots [n] f32; mask [n] u8 of 0 and 1, or null.
 struct UpdateSpan {
   float* w;
@@ -126,10 +167,14 @@ ESP_KERNEL(int64_t, first_not_finite, const float* x, int64_t n)
 
 // --- linear (core/cpu/gemm.cpp)
 // ------------------------------------------------------------------------------------
-/// y = x w' + b; b may be null
+/// Bytes that linear_prepare fills for a weight that will not change (inference); 0: nothing is worth
+/// preparing.
+ESP_KERNEL(size_t, linear_prepared_bytes, const LinearShape& s)
+ESP_KERNEL(void, linear_prepare, void* prepared, const float* w, const LinearShape& s)
+/// y = f(x w' + b); b may be null; `prepared`: linear_prepare's, or null
 ESP_KERNEL(size_t, linear_forward_scratch, const LinearShape& s, bool bias)
-ESP_KERNEL(void, linear_forward, float* y, const float* x, const float* w, const float* b,
-           const LinearShape& s, void* scratch)
+ESP_KERNEL(void, linear_forward, float* y, const float* x, const float* w, const void* prepared,
+           const float* b, Activation f, const LinearShape& s, void* scratch)
 /// dx = dy w
 ESP_KERNEL(size_t, linear_backward_data_scratch, const LinearShape& s, bool accumulate)
 ESP_KERNEL(void, linear_backward_data, float* dx, const float* dy, const float* w, const LinearShape& s,
@@ -139,18 +184,46 @@ ESP_KERNEL(size_t, linear_backward_weights_scratch, const LinearShape& s, bool a
 ESP_KERNEL(void, linear_backward_weights, float* dw, const float* dy, const float* x, const LinearShape& s,
            bool accumulate, void* scratch)
 
-// --- convolution (core/cpu/conv.cpp)
+// --- convolution (core/cpu/conv.cpp, winograd.cpp, pointwise.cpp)
 // -------------------------------------------------------------------------------
-/// y = x * w + b; b may be null
-ESP_KERNEL(size_t, conv2d_forward_scratch, const ConvShape& s, bool bias)
-ESP_KERNEL(void, conv2d_forward, float* y, const float* x, const float* w, const float* b, const ConvShape& s,
-           void* scratch)
+/// Bytes that conv2d_prepare fills for a weight that will not change (inference); 0: nothing is worth
+/// preparing.
+ESP_KERNEL(size_t, conv2d_prepared_bytes, const ConvShape& s)
+/// The weight as conv2d_forward wants it for this shape.
+ESP_KERNEL(void, conv2d_prepare, void* prepared, const float* w, const ConvShape& s)
+/// y = f((x * w) scale + shift + residual); `prepared`: conv2d_prepare's, or null
+ESP_KERNEL(size_t, conv2d_forward_scratch, const ConvShape& s, const ConvEpilogue& e)
+ESP_KERNEL(void, conv2d_forward, float* y, const float* x, const float* w, const void* prepared,
+           const ConvEpilogue& e, const ConvShape& s, void* scratch)
 ESP_KERNEL(size_t, conv2d_backward_data_scratch, const ConvShape& s, bool accumulate)
 ESP_KERNEL(void, conv2d_backward_data, float* dx, const float* dy, const float* w, const ConvShape& s,
            bool accumulate, void* scratch)
 ESP_KERNEL(size_t, conv2d_backward_weights_scratch, const ConvShape& s, bool accumulate)
 ESP_KERNEL(void, conv2d_backward_weights, float* dw, const float* dy, const float* x, const ConvShape& s,
            bool accumulate, void* scratch)
+
+// --- batch norm (core/cpu/norm.cpp)
+// ---------------------------------------------------------------------------------
+/// statistics of x [rows,C]
+ESP_KERNEL(size_t, channel_statistics_scratch, const NormShape& s)
+ESP_KERNEL(void, channel_statistics, const ChannelStatistics& to, const float* x, const NormShape& s,
+           void* scratch)
+/// running = (1 - momentum) running + momentum (the batch's mean; its variance divided by rows - 1), [C] each
+ESP_KERNEL(void, update_running, float* running_mean, float* running_variance, const float* mean,
+           const float* variance, float momentum, const NormShape& s)
+/// rstd = 1 / sqrt(variance + eps), scale = gamma rstd, shift = beta - mean scale: the norm is x scale +
+/// shift; [C] each
+ESP_KERNEL(void, norm_scale_shift, float* scale, float* shift, float* rstd, const float* mean,
+           const float* variance, const float* gamma, const float* beta, float eps, int64_t c)
+/// y = f(x scale + shift + residual); residual may be null; y may be x or residual
+ESP_KERNEL(void, scale_shift_forward, float* y, const float* x, const float* scale, const float* shift,
+           const float* residual, Activation f, const NormShape& s)
+/// With z = x scale + shift + residual and dz = dy f'(z): dresidual = dz, dbeta = sum of dz, dgamma = sum of
+/// dz (x - mean) rstd over rows; dx = scale (dz - (dbeta + (x - mean) rstd dgamma) / rows) if mean and rstd
+/// are x's own, else scale dz. Two passes over memory.
+ESP_KERNEL(size_t, batch_norm_backward_scratch, const NormShape& s)
+ESP_KERNEL(void, batch_norm_backward, const NormGradients& to, const NormBackward& from, const NormShape& s,
+           void* scratch)
 
 // --- pooling (core/cpu/pool.cpp)
 // -----------------------------------------------------------------------------------
@@ -162,6 +235,11 @@ ESP_KERNEL(void, max_pool_backward, float* dx, const float* dy, const uint8_t* i
 /// y = sum of each window / k^2 (padding counts as zeros, as PyTorch's count_include_pad)
 ESP_KERNEL(void, average_pool_forward, float* y, const float* x, const PoolShape& s)
 ESP_KERNEL(void, average_pool_backward, float* dx, const float* dy, const PoolShape& s, bool accumulate)
+/// y [n,C] = the mean over the pixels of x [n,pixels,C]
+ESP_KERNEL(void, global_average_pool_forward, float* y, const float* x, int64_t n, int64_t pixels, int64_t c)
+/// dx [n,pixels,C] = dy [n,C] / pixels
+ESP_KERNEL(void, global_average_pool_backward, float* dx, const float* dy, int64_t n, int64_t pixels,
+           int64_t c, bool accumulate)
 
 // --- loss (core/cpu/loss.cpp)
 // --------------------------------------------------------------------------------------

@@ -26,4 +26,9 @@ Variable Conv2d::forward(const Variable& x) {
   return ops::conv2d(x, weight_.variable, bias_ ? bias_->variable : none, options_, f_);
 }
 
+Variable Conv2d::forward(const Variable& x, BatchNorm2d& norm, Activation f, const Variable& residual) {
+  return ops::conv2d_batch_norm(x, weight_.variable, bias_ ? bias_->variable : none, options_,
+                                norm.begin_pass(), f, residual);
+}
+
 }  // namespace espalier

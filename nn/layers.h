@@ -3,6 +3,7 @@
 
 #include "espalier/autograd/ops.h"
 #include "espalier/nn/module.h"
+#include "espalier/nn/norm.h"
 
 namespace espalier {
 
@@ -27,6 +28,8 @@ class Conv2d : public Module {
   Conv2d(int64_t in, int64_t out, int64_t k, const ops::Conv2dOptions& options = {}, bool bias = true,
          Activation f = Activation::none);
   Variable forward(const Variable& x) override;
+  /// f(norm(x * w + b) + residual), as one op with the norm: ops::conv2d_batch_norm.
+  Variable forward(const Variable& x, BatchNorm2d& norm, Activation f, const Variable& residual = {});
   std::string type() const override { return "conv2d"; }
   std::vector<ChannelAxes> channel_axes() const override { return {{"weight", 0, 3}, {"bias", 0, -1}}; }
 

@@ -21,8 +21,8 @@ Tensor from_file_layout(const Parameter& parameter, const Tensor& file);
 /// Every parameter and buffer, copied.
 NamedTensors state_dict(Module& model);
 /// Overwrites every parameter and buffer of `model`. Throws Error, naming `source`, if a name is missing,
-/// (with the nearest that the model lacks), there twice or not the model's, or a shape differs; then nothing has
-/// been written.
+/// (with the nearest that the model lacks), there twice or not the model's, or a shape differs; then nothing
+/// has been written.
 void load_state_dict(Module& model, const NamedTensors& tensors, const std::string& source);
 
 }  // namespace espalier

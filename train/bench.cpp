@@ -4,6 +4,7 @@
 #include <chrono>
 #include <fstream>
 
+#include "espalier/autograd/fixed_weights.h"
 #include "espalier/core/isa.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/random.h"
@@ -91,6 +92,7 @@ BenchResult bench_infer(const BenchOptions& o, Module* given) {
   Module& model = given ? *given : *made;
   model.set_training(false);
   const NoGradient off;
+  const FixedWeights fixed;
   const Variable images(random_batch(o).images);
   return measure(o, "infer", model, [&] { model.forward(images); });
 }

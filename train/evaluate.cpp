@@ -4,13 +4,14 @@
 #include <chrono>
 #include <vector>
 
+#include "espalier/autograd/fixed_weights.h"
 #include "espalier/autograd/ops.h"
 #include "espalier/train/interrupt.h"
 
 namespace espalier {
 namespace {
 
-/// Inference mode and no history, for a scope.
+/// Inference mode, no history and no change of weights, for a scope.
 class Inference {
  public:
   explicit Inference(Module& model) : model_(model), training_(model.training()) {
@@ -22,6 +23,7 @@ class Inference {
   Module& model_;
   bool training_;
   NoGradient off_;
+  FixedWeights fixed_;
 };
 
 }  // namespace

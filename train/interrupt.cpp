@@ -16,7 +16,8 @@ void catch_interrupts() {
   for (int signal : {SIGINT, SIGTERM}) {
     struct sigaction action = {};
     action.sa_handler = note;
-    action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);  // a second signal acts as if nobody had listened
+    action.sa_flags =
+        static_cast<int>(SA_RESETHAND | SA_RESTART);  // a second signal acts as if nobody had listened
     sigaction(signal, &action, nullptr);
   }
 }

@@ -78,7 +78,8 @@ std::vector<KernelTime> time_op(const TapeEntry& entry, const Tape& tape, int64_
   if (entry.op == "linear") {
     linear = {batch, in[1], out[1]};
     kernels = {
-        ESP_TIME(linear_forward, (linear, false), o.y.f32(), o.x.f32(), o.w.f32(), nullptr, linear),
+        ESP_TIME(linear_forward, (linear, false), o.y.f32(), o.x.f32(), o.w.f32(), nullptr, nullptr,
+                 Activation::none, linear),
         ESP_TIME(linear_backward_weights, (linear, false), o.dw.f32(), o.y.f32(), o.x.f32(), linear, false),
         ESP_TIME(linear_backward_data, (linear, false), o.dx.f32(), o.y.f32(), o.w.f32(), linear, false)};
   } else {
@@ -93,7 +94,7 @@ std::vector<KernelTime> time_op(const TapeEntry& entry, const Tape& tape, int64_
             attribute(entry, "pad"),
             attribute(entry, "groups")};
     kernels = {
-        ESP_TIME(conv2d_forward, (conv, false), o.y.f32(), o.x.f32(), o.w.f32(), nullptr, conv),
+        ESP_TIME(conv2d_forward, (conv, {}), o.y.f32(), o.x.f32(), o.w.f32(), nullptr, ConvEpilogue{}, conv),
         ESP_TIME(conv2d_backward_weights, (conv, false), o.dw.f32(), o.y.f32(), o.x.f32(), conv, false),
         ESP_TIME(conv2d_backward_data, (conv, false), o.dx.f32(), o.y.f32(), o.w.f32(), conv, false)};
   }
@@ -111,8 +112,11 @@ double measure_peak() {
   const LinearShape s{n, n, n};
   const Tensor x = random_tensor({n, n}, 1), w = random_tensor({n, n}, 2);
   Tensor y = Tensor::empty({n, n}), scratch = bytes(cpu::linear_forward_scratch(s, false));
-  const double ms =
-      best_ms([&] { cpu::linear_forward(y.f32(), x.f32(), w.f32(), nullptr, s, scratch.raw()); }, 500);
+  const double ms = best_ms(
+      [&] {
+        cpu::linear_forward(y.f32(), x.f32(), w.f32(), nullptr, nullptr, Activation::none, s, scratch.raw());
+      },
+      500);
   return 2e-6 * static_cast<double>(n * n * n) / ms;
 }
 

@@ -7,14 +7,14 @@
 
 namespace espalier::ops {
 
-/// The tensor that backward needs of y = f(z): z for gelu, y for the others, none without f.
-/// `z` holds the product with its bias on entry; on return `y` holds f(z).
-inline Tensor activate(Tensor& y, Activation f, bool keep) {
-  if (f == Activation::none) return {};
-  Tensor z = y;
-  if (keep && f == Activation::gelu) y = Tensor::empty(z.shape(), DType::f32, z.device());
+/// True if backward needs z of y = f(z): for gelu; the others' derivative is a function of y.
+inline bool keeps_input(Activation f) { return f == Activation::gelu; }
+
+/// f(z), z kept.
+inline Tensor activated(const Tensor& z, Activation f) {
+  Tensor y = Tensor::empty(z.shape(), DType::f32, z.device());
   ESP_RUN(z.device(), activation_forward(y.f32(), z.f32(), f, z.elements()));
-  return f == Activation::gelu ? z : y;
+  return y;
 }
 
 /// dz = dy f'(z) and, if input number `bias` needs it, its gradient: the sums of dz over all but the last

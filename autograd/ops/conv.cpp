@@ -1,10 +1,10 @@
-#include "espalier/autograd/ops.h"
+#include "espalier/autograd/fixed_weights.h"
 #include "espalier/autograd/ops/activation_bias.h"
+#include "espalier/autograd/ops/convolve.h"
 
 namespace espalier::ops {
 
-Variable conv2d(const Variable& x, const Variable& w, const Variable& b, const Conv2dOptions& options,
-                Activation f) {
+ConvShape conv_shape(const Variable& x, const Variable& w, const Variable& b, const Conv2dOptions& options) {
   ESP_CHECK(x.shape().axes() == 4 && w.shape().axes() == 4,
             "conv2d: expects x [N,H,W,C] and w [O,Kh,Kw,C], found ", x.shape(), " and ", w.shape());
   const ConvShape s{x.shape()[0], x.shape()[1], x.shape()[2],   x.shape()[3], w.shape()[0],
@@ -18,14 +18,34 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& b, const C
             s.h, "x", s.w);
   ESP_CHECK(!b.defined() || b.shape() == Shape{s.o}, "conv2d: bias has shape ", b.shape(), ", expected [",
             s.o, "]");
-  const Device device = x.value().device();
+  return s;
+}
+
+Tensor convolve(const Tensor& x, const Tensor& w, const ConvShape& s, const ConvEpilogue& epilogue) {
+  const Device device = x.device();
   Tensor y = Tensor::empty({s.n, s.out_h(), s.out_w(), s.o}, DType::f32, device);
-  {
-    Scratch scratch(ESP_RUN(device, conv2d_forward_scratch(s, b.defined())), device);
-    ESP_RUN(device, conv2d_forward(y.f32(), x.value().f32(), w.value().f32(),
-                                   b.defined() ? b.value().f32() : nullptr, s, scratch.data()));
+  const void* prepared =
+      FixedWeights::prepared(w, {s.n, s.h, s.w, s.stride, s.pad}, ESP_RUN(device, conv2d_prepared_bytes(s)),
+                             [&](void* made) { ESP_RUN(device, conv2d_prepare(made, w.f32(), s)); });
+  Scratch scratch(ESP_RUN(device, conv2d_forward_scratch(s, epilogue)), device);
+  ESP_RUN(device, conv2d_forward(y.f32(), x.f32(), w.f32(), prepared, epilogue, s, scratch.data()));
+  return y;
+}
+
+Variable conv2d(const Variable& x, const Variable& w, const Variable& b, const Conv2dOptions& options,
+                Activation f, BatchStatistics* statistics) {
+  const ConvShape s = conv_shape(x, w, b, options);
+  // A pass of its own where backward needs z as well as f(z).
+  const bool apart = keeps_input(f) && needs_history({&x, &w, &b});
+  ConvEpilogue epilogue{.shift = b.defined() ? b.value().f32() : nullptr, .f = apart ? Activation::none : f};
+  if (statistics) {
+    ESP_CHECK(f == Activation::none, "conv2d: statistics are those of an output without activation");
+    statistics->mean = Tensor::empty({s.o}, DType::f32, x.value().device());
+    statistics->variance = Tensor::empty({s.o}, DType::f32, x.value().device());
+    epilogue.statistics = {statistics->mean.f32(), statistics->variance.f32(), statistics->center.f32()};
   }
-  Tensor saved = activate(y, f, needs_history({&x, &w, &b}));
+  const Tensor z = convolve(x.value(), w.value(), s, epilogue);
+  const Tensor y = apart ? activated(z, f) : z;
   return record(
       {.op = "conv2d",
        .attributes = {{"stride", s.stride},
@@ -35,8 +55,8 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& b, const C
        .inputs = b.defined() ? std::vector{x, w, b} : std::vector{x, w},
        .output = y,
        .channels = {Channels::mixed, {s.groups}},
-       .backward = [s, f, saved, x = x.value(), w = w.value(), bias = b.defined()](const Tensor& dy,
-                                                                                   const Gradients& to) {
+       .backward = [s, f, saved = f == Activation::none ? Tensor() : z, x = x.value(), w = w.value(),
+                    bias = b.defined()](const Tensor& dy, const Gradients& to) {
          const Device device = dy.device();
          const Tensor dz = backward_activation_bias(dy, saved, f, to, 2, bias);
          if (to.needed(1)) {

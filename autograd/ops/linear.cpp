@@ -1,3 +1,4 @@
+#include "espalier/autograd/fixed_weights.h"
 #include "espalier/autograd/ops.h"
 #include "espalier/autograd/ops/activation_bias.h"
 
@@ -12,20 +13,27 @@ Variable linear(const Variable& x, const Variable& w, const Variable& b, Activat
             s.out, "]");
   const Device device = x.value().device();
   Tensor y = Tensor::empty({s.n, s.out}, DType::f32, device);
+  // A pass of its own where backward needs z as well as f(z).
+  const bool apart = keeps_input(f) && needs_history({&x, &w, &b});
   {
+    const void* prepared = FixedWeights::prepared(
+        w.value(), {s.n}, ESP_RUN(device, linear_prepared_bytes(s)),
+        [&](void* made) { ESP_RUN(device, linear_prepare(made, w.value().f32(), s)); });
     Scratch scratch(ESP_RUN(device, linear_forward_scratch(s, b.defined())), device);
-    ESP_RUN(device, linear_forward(y.f32(), x.value().f32(), w.value().f32(),
-                                   b.defined() ? b.value().f32() : nullptr, s, scratch.data()));
+    ESP_RUN(device, linear_forward(y.f32(), x.value().f32(), w.value().f32(), prepared,
+                                   b.defined() ? b.value().f32() : nullptr, apart ? Activation::none : f, s,
+                                   scratch.data()));
   }
-  Tensor saved = activate(y, f, needs_history({&x, &w, &b}));
+  const Tensor z = y;
+  if (apart) y = activated(z, f);
   return record(
       {.op = "linear",
        .attributes = {{"activation", std::string(activation_name(f))}},
        .inputs = b.defined() ? std::vector{x, w, b} : std::vector{x, w},
        .output = y,
        .channels = {Channels::mixed, {1}},
-       .backward = [s, f, saved, x = x.value(), w = w.value(), bias = b.defined()](const Tensor& dy,
-                                                                                   const Gradients& to) {
+       .backward = [s, f, saved = f == Activation::none ? Tensor() : z, x = x.value(), w = w.value(),
+                    bias = b.defined()](const Tensor& dy, const Gradients& to) {
          const Device device = dy.device();
          const Tensor dz = backward_activation_bias(dy, saved, f, to, 2, bias);
          if (to.needed(1)) {

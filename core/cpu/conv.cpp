@@ -45,9 +45,8 @@ dnnl::memory::desc weights(const ConvShape& s) {
   return f32_desc({s.groups, o, i, s.kh, s.kw}, {o * row, row, 1, s.kw * i, i});
 }
 
-ConvPlan make(const ConvShape& s, Direction direction, bool bias, bool accumulate) {
-  const auto x = image(s.n, s.c, s.h, s.w), y = image(s.n, s.o, s.out_h(), s.out_w()), ours = weights(s),
-             b = f32_desc({s.o}, Tag::a);
+ConvPlan make(const ConvShape& s, Direction direction, bool accumulate) {
+  const auto x = image(s.n, s.c, s.h, s.w), y = image(s.n, s.o, s.out_h(), s.out_w()), ours = weights(s);
   const auto any = f32_desc(ours.dims(), Tag::any);
   const Dims stride{s.stride, s.stride}, pad{s.pad, s.pad};
   const auto algorithm = dnnl::algorithm::convolution_direct;
@@ -55,8 +54,7 @@ ConvPlan make(const ConvShape& s, Direction direction, bool bias, bool accumulat
   const auto attributes = with_scratch();
   const auto& engine = onednn_engine();
   using Forward = dnnl::convolution_forward;
-  const Forward::primitive_desc forward(bias ? Forward::desc(kind, algorithm, x, any, b, y, stride, pad, pad)
-                                             : Forward::desc(kind, algorithm, x, any, y, stride, pad, pad),
+  const Forward::primitive_desc forward(Forward::desc(kind, algorithm, x, any, y, stride, pad, pad),
                                         attributes, engine);
 
   ConvPlan plan;
@@ -75,13 +73,11 @@ ConvPlan make(const ConvShape& s, Direction direction, bool bias, bool accumulat
     plan.weights_bytes = theirs.get_size();
   };
   switch (direction) {
-    case Direction::forward: {
-      std::vector<std::pair<int, dnnl::memory::desc>> slots{
-          {DNNL_ARG_DST, y}, {DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, forward.weights_desc()}};
-      if (bias) slots.emplace_back(DNNL_ARG_BIAS, b);
-      finish(Forward(forward), forward.weights_desc(), slots, forward.scratchpad_desc());
+    case Direction::forward:
+      finish(Forward(forward), forward.weights_desc(),
+             {{DNNL_ARG_DST, y}, {DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, forward.weights_desc()}},
+             forward.scratchpad_desc());
       break;
-    }
     case Direction::backward_data: {
       using Data = dnnl::convolution_backward_data;
       const Data::primitive_desc chosen(Data::desc(algorithm, x, any, y, stride, pad, pad), attributes,
@@ -106,12 +102,14 @@ ConvPlan make(const ConvShape& s, Direction direction, bool bias, bool accumulat
   return plan;
 }
 
-ConvPlan& plan(const ConvShape& s, Direction direction, bool bias, bool accumulate) {
+ConvPlan& plan(const ConvShape& s, Direction direction, bool accumulate) {
   thread_local PlanCache<ConvPlan, 11> cache;
-  const int64_t flags = static_cast<int64_t>(direction) | bias << 2 | accumulate << 3;
+  const int64_t flags = static_cast<int64_t>(direction) | accumulate << 2;
   return cache.get({s.n, s.h, s.w, s.c, s.o, s.kh, s.kw, s.stride, s.pad, s.groups, flags},
-                   [&] { return make(s, direction, bias, accumulate); });
+                   [&] { return make(s, direction, accumulate); });
 }
+
+NormShape pixels_of(const ConvShape& s) { return {s.n * s.out_h() * s.out_w(), s.o}; }
 
 /// Our weights in the plan's layout.
 const float* laid_out(ConvPlan& plan, const float* w, Scratch& scratch) {
@@ -121,29 +119,44 @@ const float* laid_out(ConvPlan& plan, const float* w, Scratch& scratch) {
   return theirs;
 }
 
+size_t epilogue_scratch(const ConvShape& s, const ConvEpilogue& e) {
+  return e.statistics.mean ? channel_statistics_scratch(pixels_of(s)) : 0;
+}
+/// The epilogue as passes of their own, where the convolution cannot take it along.
+void run_epilogue(float* y, const ConvEpilogue& e, const ConvShape& s, void* scratch) {
+  if (e.scale || e.shift || e.residual || e.f != Activation::none)
+    scale_shift_forward(y, y, e.scale, e.shift, e.residual, e.f, pixels_of(s));
+  if (e.statistics.mean) channel_statistics(e.statistics, y, pixels_of(s), scratch);
+}
+
 }  // namespace
 
-size_t conv2d_forward_scratch(const ConvShape& s, bool bias) {
-  return plan(s, Direction::forward, bias, false).scratch_bytes();
+size_t conv2d_prepared_bytes(const ConvShape& s) {
+  const ConvPlan& p = plan(s, Direction::forward, false);
+  return p.reordered ? p.weights_bytes : 0;
 }
-void conv2d_forward(float* y, const float* x, const float* w, const float* b, const ConvShape& s,
-                    void* block) {
-  ConvPlan& p = plan(s, Direction::forward, b != nullptr, false);
+void conv2d_prepare(void* prepared, const float* w, const ConvShape& s) {
+  plan(s, Direction::forward, false).reorder.run({prepared, w}, nullptr);
+}
+
+size_t conv2d_forward_scratch(const ConvShape& s, const ConvEpilogue& e) {
+  return std::max(plan(s, Direction::forward, false).scratch_bytes(), epilogue_scratch(s, e));
+}
+void conv2d_forward(float* y, const float* x, const float* w, const void* prepared, const ConvEpilogue& e,
+                    const ConvShape& s, void* block) {
+  ConvPlan& p = plan(s, Direction::forward, false);
   Scratch scratch(block);
-  const float* theirs = laid_out(p, w, scratch);
-  void* rest = scratch.take(p.convolution.scratch_bytes());
-  if (b)
-    p.convolution.run({y, x, theirs, b}, rest);
-  else
-    p.convolution.run({y, x, theirs}, rest);
+  const void* theirs = prepared ? prepared : laid_out(p, w, scratch);
+  p.convolution.run({y, x, theirs}, scratch.take(p.convolution.scratch_bytes()));
+  run_epilogue(y, e, s, block);
 }
 
 size_t conv2d_backward_data_scratch(const ConvShape& s, bool accumulate) {
-  return plan(s, Direction::backward_data, false, accumulate).scratch_bytes();
+  return plan(s, Direction::backward_data, accumulate).scratch_bytes();
 }
 void conv2d_backward_data(float* dx, const float* dy, const float* w, const ConvShape& s, bool accumulate,
                           void* block) {
-  ConvPlan& p = plan(s, Direction::backward_data, false, accumulate);
+  ConvPlan& p = plan(s, Direction::backward_data, accumulate);
   Scratch scratch(block);
   const float* theirs = laid_out(p, w, scratch);
   float* result = accumulate ? scratch.take(p.result_bytes) : dx;
@@ -152,11 +165,11 @@ void conv2d_backward_data(float* dx, const float* dy, const float* w, const Conv
 }
 
 size_t conv2d_backward_weights_scratch(const ConvShape& s, bool accumulate) {
-  return plan(s, Direction::backward_weights, false, accumulate).scratch_bytes();
+  return plan(s, Direction::backward_weights, accumulate).scratch_bytes();
 }
 void conv2d_backward_weights(float* dw, const float* dy, const float* x, const ConvShape& s, bool accumulate,
                              void* block) {
-  ConvPlan& p = plan(s, Direction::backward_weights, false, accumulate);
+  ConvPlan& p = plan(s, Direction::backward_weights, accumulate);
   Scratch scratch(block);
   float* result = accumulate ? scratch.take(p.result_bytes) : dw;
   float* theirs = p.reordered ? scratch.take(p.weights_bytes) : result;

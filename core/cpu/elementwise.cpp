@@ -104,7 +104,8 @@ void gather_images(float* y, const uint8_t* x, const int64_t* rows, int64_t n, i
     for (int64_t row = begin; row < end; ++row) {
       const uint8_t* from = x + rows[row] * size;
       if (row + 1 < end)  // rows are drawn at random: no hardware foresees the next
-        for (int64_t i = 0; i < std::min<int64_t>(size, 4096); i += 64) hwy::Prefetch(x + rows[row + 1] * size + i);
+        for (int64_t i = 0; i < std::min<int64_t>(size, 4096); i += 64)
+          hwy::Prefetch(x + rows[row + 1] * size + i);
       float* to = y + row * size;
       if (channels > most_channels) {
         for (int64_t i = 0; i < size; ++i) to[i] = from[i] * scale[i % channels] + shift[i % channels];

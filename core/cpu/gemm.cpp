@@ -53,12 +53,15 @@ Primitive& backward_weights_plan(const LinearShape& s, bool accumulate) {
 
 }  // namespace
 
+size_t linear_prepared_bytes(const LinearShape&) { return 0; }
+void linear_prepare(void*, const float*, const LinearShape&) {}
+
 size_t linear_forward_scratch(const LinearShape& s, bool bias) {
   const bool product = s.n > gemv_rule_rows || kernel_choice::active();
   return product ? forward_plan(s, bias).scratch_bytes() : 0;
 }
-void linear_forward(float* y, const float* x, const float* w, const float* b, const LinearShape& s,
-                    void* scratch) {
+void linear_forward(float* y, const float* x, const float* w, const void*, const float* b, Activation f,
+                    const LinearShape& s, void* scratch) {
   const auto rows = [=] { gemv(y, x, w, b, s); };
   const auto product = [=] {
     if (b)
@@ -67,11 +70,15 @@ void linear_forward(float* y, const float* x, const float* w, const float* b, co
       forward_plan(s, false).run({y, x, w}, scratch);
   };
   const bool few = s.n <= gemv_rule_rows;
-  if (s.n > gemv_most_rows) return product();
-  if (!kernel_choice::active()) return few ? rows() : product();
-  kernel_choice::run(
-      join("linear_forward ", s.n, "x", s.in, "x", s.out, " ", isa_name(isa()), " ", threads(), " threads"),
-      {{"rows", rows}, {"product", product}}, few ? 0 : 1);
+  if (s.n > gemv_most_rows || (!few && !kernel_choice::active()))
+    product();
+  else if (!kernel_choice::active())
+    rows();
+  else
+    kernel_choice::run(
+        join("linear_forward ", s.n, "x", s.in, "x", s.out, " ", isa_name(isa()), " ", threads(), " threads"),
+        {{"rows", rows}, {"product", product}}, few ? 0 : 1);
+  if (f != Activation::none) activation_forward(y, y, f, s.n * s.out);
 }
 
 size_t linear_backward_data_scratch(const LinearShape& s, bool accumulate) {

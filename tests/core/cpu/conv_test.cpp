@@ -60,8 +60,9 @@ TEST_P(Conv, Forward) {
     for (size_t i = 0; i < expected.size(); ++i) expected[i] = bias ? b[i % b.size()] : 0.0;
     for_products([&](size_t yi, size_t wi, size_t xi) { expected[yi] += double{x[xi]} * w[wi]; });
     Floats y(dy.size(), 5.0f);
-    Tensor block = scratch(cpu::conv2d_forward_scratch(s, bias));
-    cpu::conv2d_forward(y.data(), x.data(), w.data(), bias ? b.data() : nullptr, s, block.raw());
+    Tensor block = scratch(cpu::conv2d_forward_scratch(s, {.shift = bias ? b.data() : nullptr}));
+    cpu::conv2d_forward(y.data(), x.data(), w.data(), nullptr, {.shift = bias ? b.data() : nullptr}, s,
+                        block.raw());
     EXPECT_TRUE(near(y, expected, 1e-5)) << "bias " << bias;
   }
 }
@@ -85,14 +86,14 @@ TEST_P(Conv, BackwardWeights) {
 }
 
 TEST_P(Conv, SameThreadsSameBits) {
-  Tensor forward = scratch(cpu::conv2d_forward_scratch(s, true)),
+  Tensor forward = scratch(cpu::conv2d_forward_scratch(s, {.shift = b.data()})),
          weights = scratch(cpu::conv2d_backward_weights_scratch(s, false));
   Floats first(dy.size()), first_dw(w.size());
-  cpu::conv2d_forward(first.data(), x.data(), w.data(), b.data(), s, forward.raw());
+  cpu::conv2d_forward(first.data(), x.data(), w.data(), nullptr, {.shift = b.data()}, s, forward.raw());
   cpu::conv2d_backward_weights(first_dw.data(), dy.data(), x.data(), s, false, weights.raw());
   for (int i = 0; i < 3; ++i) {
     Floats y(dy.size()), dw(w.size());
-    cpu::conv2d_forward(y.data(), x.data(), w.data(), b.data(), s, forward.raw());
+    cpu::conv2d_forward(y.data(), x.data(), w.data(), nullptr, {.shift = b.data()}, s, forward.raw());
     cpu::conv2d_backward_weights(dw.data(), dy.data(), x.data(), s, false, weights.raw());
     ASSERT_TRUE(same_bits(first, y));
     ASSERT_TRUE(same_bits(first_dw, dw));

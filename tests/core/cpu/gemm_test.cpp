@@ -39,7 +39,8 @@ TEST_P(Gemm, Forward) {
     for_products([&](size_t yi, size_t wi, size_t xi) { expected[yi] += double{x[xi]} * w[wi]; });
     Floats y(dy.size(), 5.0f);
     Tensor block = scratch(cpu::linear_forward_scratch(s, bias));
-    cpu::linear_forward(y.data(), x.data(), w.data(), bias ? b.data() : nullptr, s, block.raw());
+    cpu::linear_forward(y.data(), x.data(), w.data(), nullptr, bias ? b.data() : nullptr, Activation::none, s,
+                        block.raw());
     EXPECT_TRUE(near(y, expected, 1e-5)) << "bias " << bias;
   }
 }
@@ -66,11 +67,12 @@ TEST_P(Gemm, SameThreadsSameBits) {
   Tensor forward = scratch(cpu::linear_forward_scratch(s, true)),
          weights = scratch(cpu::linear_backward_weights_scratch(s, false));
   Floats first(dy.size()), first_dw(w.size());
-  cpu::linear_forward(first.data(), x.data(), w.data(), b.data(), s, forward.raw());
+  cpu::linear_forward(first.data(), x.data(), w.data(), nullptr, b.data(), Activation::none, s,
+                      forward.raw());
   cpu::linear_backward_weights(first_dw.data(), dy.data(), x.data(), s, false, weights.raw());
   for (int i = 0; i < 5; ++i) {
     Floats y(dy.size()), dw(w.size());
-    cpu::linear_forward(y.data(), x.data(), w.data(), b.data(), s, forward.raw());
+    cpu::linear_forward(y.data(), x.data(), w.data(), nullptr, b.data(), Activation::none, s, forward.raw());
     cpu::linear_backward_weights(dw.data(), dy.data(), x.data(), s, false, weights.raw());
     ASSERT_TRUE(same_bits(first, y));
     ASSERT_TRUE(same_bits(first_dw, dw));
@@ -91,9 +93,9 @@ TEST(GemmPlans, AlternatingShapesAndThreadsDoNotMixUp) {
     const WithThreads some(1 + round / 2);
     Floats y(45), z(320);
     Tensor a = scratch(cpu::linear_forward_scratch(wide, false));
-    cpu::linear_forward(y.data(), x.data(), w.data(), nullptr, wide, a.raw());
+    cpu::linear_forward(y.data(), x.data(), w.data(), nullptr, nullptr, Activation::none, wide, a.raw());
     Tensor b = scratch(cpu::linear_forward_scratch(narrow, false));
-    cpu::linear_forward(z.data(), x.data(), w.data(), nullptr, narrow, b.raw());
+    cpu::linear_forward(z.data(), x.data(), w.data(), nullptr, nullptr, Activation::none, narrow, b.raw());
     if (round == 0) first_wide = y, first_narrow = z;
     EXPECT_TRUE(near(y, doubles(first_wide), 1e-6));
     EXPECT_TRUE(near(z, doubles(first_narrow), 1e-6));

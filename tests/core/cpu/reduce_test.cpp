@@ -20,7 +20,9 @@ TEST(Reduce, SumAndSquareSumAgainstDouble) {
     float y = 7;
     cpu::sum(&y, x.data(), 0.5f, n, scratch().raw());
     EXPECT_NEAR(y, plain / 2, 1e-6 * std::max(1.0, plain)) << n;
-    EXPECT_NEAR(cpu::square_sum(x.data(), nullptr, n, scratch().raw()), squares, 1e-6 * std::max(1.0, squares)) << n;
+    EXPECT_NEAR(cpu::square_sum(x.data(), nullptr, n, scratch().raw()), squares,
+                1e-6 * std::max(1.0, squares))
+        << n;
   }
 }
 

@@ -1,0 +1,34 @@
+// FixedWeights: a promise for a scope, and what it buys.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <vector>
+
+#include "espalier/core/tensor.h"
+
+namespace espalier {
+
+/// While one is alive on this thread, no weight changes: what a kernel makes of a weight (another layout, a
+/// transform) is made once and kept until the end of the outermost. Inference, evaluation and timing promise
+/// this; training cannot.
+class FixedWeights {
+ public:
+  FixedWeights();
+  ~FixedWeights();
+  FixedWeights(const FixedWeights&) = delete;
+  FixedWeights& operator=(const FixedWeights&) = delete;
+
+  /// What make(memory) filled for this weight and `shape`, the first time it was asked for: `bytes` of it.
+  /// Null if no promise is alive or `bytes` is 0.
+  static const void* prepared(const Tensor& weight, const std::vector<int64_t>& shape, size_t bytes,
+                              const std::function<void(void*)>& make);
+
+ private:
+  struct Kept {
+    Tensor weight, made;  // the weight, so that its address is not used twice
+  };
+  std::map<std::pair<const void*, std::vector<int64_t>>, Kept> kept_;
+};
+
+}  // namespace espalier

@@ -1,0 +1,26 @@
+// Batch normalisation (Ioffe and Szegedy 2015), as PyTorch's BatchNorm2d.
+#pragma once
+
+#include "espalier/autograd/ops.h"
+#include "espalier/nn/module.h"
+
+namespace espalier {
+
+/// y = f((x - mean) / sqrt(variance + eps) weight + bias + residual), x [N,H,W,C] or [N,C]. Parameters
+/// weight, bias; buffers running_mean, running_var [C] and num_batches_tracked i64 [].
+class BatchNorm2d : public Module {
+ public:
+  explicit BatchNorm2d(int64_t channels);
+  Variable forward(const Variable& x) override;
+  std::string type() const override { return "batch_norm"; }
+  std::vector<ChannelAxes> channel_axes() const override {
+    return {{"weight", 0, 0}, {"bias", 0, 0}, {"running_mean", 0, 0}, {"running_var", 0, 0}};
+  }
+  /// The op's arguments, for a pass in this module's mode; counts the batch if it is training.
+  ops::BatchNorm begin_pass();
+
+ private:
+  Parameter &weight_, &bias_, &running_mean_, &running_var_, &num_batches_tracked_;
+};
+
+}  // namespace espalier
