@@ -1,128 +1,27 @@
-// Convolutions by oneDNN, direct. Images stay NHWC; oneDNN wants weights in a blocked layout of its own, so
-// that a plan reorders them on the way in (forward, data) or out (weights), in scratch memory.
-#include "espalier/core/cpu/onednn.h"
-#include "espalier/core/cpu/plan_cache.h"
+// Which kernel serves a convolution: a fixed rule of its shape and the instruction set.
+#include <algorithm>
+
+#include "espalier/core/cpu/direct_conv.h"
+#include "espalier/core/cpu/winograd.h"
+#include "espalier/core/isa.h"
 #include "espalier/core/kernels.h"
 
 namespace espalier::cpu {
 namespace {
 
-enum class Direction : int64_t { forward, backward_data, backward_weights };
-
-struct ConvPlan {
-  Primitive convolution, reorder;
-  bool reordered = false;    // the convolution's weights are not laid out as ours
-  size_t weights_bytes = 0;  // of its layout
-  size_t result_bytes = 0;   // of a result to add into the output, where oneDNN cannot add
-  size_t scratch_bytes() const {
-    return weights_bytes + result_bytes + convolution.scratch_bytes() + reorder.scratch_bytes() + 3 * 64;
-  }
-};
-
-/// Cuts a scratch block into aligned pieces.
-class Scratch {
- public:
-  explicit Scratch(void* block) : next_(static_cast<char*>(block)) {}
-  float* take(size_t bytes) {
-    char* piece = next_;
-    next_ += (bytes + 63) / 64 * 64;
-    return reinterpret_cast<float*>(piece);
-  }
-
- private:
-  char* next_;
-};
-
-/// Images [N,C,H,W] as oneDNN counts axes, NHWC in memory.
-dnnl::memory::desc image(int64_t n, int64_t c, int64_t h, int64_t w) {
-  return f32_desc({n, c, h, w}, Tag::nhwc);
-}
-
-/// OHWI weights in memory; with groups the output channels of a group lie together.
-dnnl::memory::desc weights(const ConvShape& s) {
-  const int64_t i = s.c / s.groups, o = s.o / s.groups, row = s.kh * s.kw * i;
-  if (s.groups == 1) return f32_desc({o, i, s.kh, s.kw}, {row, 1, s.kw * i, i});
-  return f32_desc({s.groups, o, i, s.kh, s.kw}, {o * row, row, 1, s.kw * i, i});
-}
-
-ConvPlan make(const ConvShape& s, Direction direction, bool accumulate) {
-  const auto x = image(s.n, s.c, s.h, s.w), y = image(s.n, s.o, s.out_h(), s.out_w()), ours = weights(s);
-  const auto any = f32_desc(ours.dims(), Tag::any);
-  const Dims stride{s.stride, s.stride}, pad{s.pad, s.pad};
-  const auto algorithm = dnnl::algorithm::convolution_direct;
-  const auto kind = dnnl::prop_kind::forward_training;
-  const auto attributes = with_scratch();
-  const auto& engine = onednn_engine();
-  using Forward = dnnl::convolution_forward;
-  const Forward::primitive_desc forward(Forward::desc(kind, algorithm, x, any, y, stride, pad, pad),
-                                        attributes, engine);
-
-  ConvPlan plan;
-  const auto finish = [&](const dnnl::primitive& primitive, const dnnl::memory::desc& theirs,
-                          const std::vector<std::pair<int, dnnl::memory::desc>>& slots,
-                          const dnnl::memory::desc& scratch) {
-    plan.convolution = Primitive(primitive, slots, scratch);
-    plan.reordered = theirs != ours;
-    if (!plan.reordered) return;
-    const bool out = direction == Direction::backward_weights;
-    const dnnl::reorder::primitive_desc chosen(engine, out ? theirs : ours, engine, out ? ours : theirs,
-                                               attributes);
-    plan.reorder = Primitive(dnnl::reorder(chosen),
-                             {{DNNL_ARG_TO, out ? ours : theirs}, {DNNL_ARG_FROM, out ? theirs : ours}},
-                             chosen.scratchpad_desc());
-    plan.weights_bytes = theirs.get_size();
-  };
-  switch (direction) {
-    case Direction::forward:
-      finish(Forward(forward), forward.weights_desc(),
-             {{DNNL_ARG_DST, y}, {DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, forward.weights_desc()}},
-             forward.scratchpad_desc());
-      break;
-    case Direction::backward_data: {
-      using Data = dnnl::convolution_backward_data;
-      const Data::primitive_desc chosen(Data::desc(algorithm, x, any, y, stride, pad, pad), attributes,
-                                        engine, forward);
-      finish(Data(chosen), chosen.weights_desc(),
-             {{DNNL_ARG_DIFF_SRC, x}, {DNNL_ARG_DIFF_DST, y}, {DNNL_ARG_WEIGHTS, chosen.weights_desc()}},
-             chosen.scratchpad_desc());
-      if (accumulate) plan.result_bytes = x.get_size();
-      break;
-    }
-    case Direction::backward_weights: {
-      using Weights = dnnl::convolution_backward_weights;
-      const Weights::primitive_desc chosen(Weights::desc(algorithm, x, any, y, stride, pad, pad), attributes,
-                                           engine, forward);
-      finish(Weights(chosen), chosen.diff_weights_desc(),
-             {{DNNL_ARG_DIFF_WEIGHTS, chosen.diff_weights_desc()}, {DNNL_ARG_DIFF_DST, y}, {DNNL_ARG_SRC, x}},
-             chosen.scratchpad_desc());
-      if (accumulate) plan.result_bytes = ours.get_size();
-      break;
-    }
-  }
-  return plan;
-}
-
-ConvPlan& plan(const ConvShape& s, Direction direction, bool accumulate) {
-  thread_local PlanCache<ConvPlan, 11> cache;
-  const int64_t flags = static_cast<int64_t>(direction) | accumulate << 2;
-  return cache.get({s.n, s.h, s.w, s.c, s.o, s.kh, s.kw, s.stride, s.pad, s.groups, flags},
-                   [&] { return make(s, direction, accumulate); });
+/// Winograd's transforms pay from 8 channels on; and it must have tiles enough to make its weights' transform
+/// worthwhile.
+bool by_winograd(const ConvShape& s) {
+  const int64_t pixels = s.n * s.out_h() * s.out_w();
+  return winograd_fits(s) && isa() != Isa::baseline && s.c >= 8 && s.o >= 8 && pixels >= 512;
 }
 
 NormShape pixels_of(const ConvShape& s) { return {s.n * s.out_h() * s.out_w(), s.o}; }
 
-/// Our weights in the plan's layout.
-const float* laid_out(ConvPlan& plan, const float* w, Scratch& scratch) {
-  if (!plan.reordered) return w;
-  float* theirs = scratch.take(plan.weights_bytes);
-  plan.reorder.run({theirs, w}, scratch.take(plan.reorder.scratch_bytes()));
-  return theirs;
-}
-
 size_t epilogue_scratch(const ConvShape& s, const ConvEpilogue& e) {
   return e.statistics.mean ? channel_statistics_scratch(pixels_of(s)) : 0;
 }
-/// The epilogue as passes of their own, where the convolution cannot take it along.
+/// The epilogue as passes of their own, behind a convolution that cannot take it along.
 void run_epilogue(float* y, const ConvEpilogue& e, const ConvShape& s, void* scratch) {
   if (e.scale || e.shift || e.residual || e.f != Activation::none)
     scale_shift_forward(y, y, e.scale, e.shift, e.residual, e.f, pixels_of(s));
@@ -131,51 +30,35 @@ void run_epilogue(float* y, const ConvEpilogue& e, const ConvShape& s, void* scr
 
 }  // namespace
 
-size_t conv2d_prepared_bytes(const ConvShape& s) {
-  const ConvPlan& p = plan(s, Direction::forward, false);
-  return p.reordered ? p.weights_bytes : 0;
-}
-void conv2d_prepare(void* prepared, const float* w, const ConvShape& s) {
-  plan(s, Direction::forward, false).reorder.run({prepared, w}, nullptr);
-}
+size_t conv2d_prepared_bytes(const ConvShape& s) { return by_winograd(s) ? 0 : direct_prepared_bytes(s); }
+void conv2d_prepare(void* prepared, const float* w, const ConvShape& s) { direct_prepare(prepared, w, s); }
 
 size_t conv2d_forward_scratch(const ConvShape& s, const ConvEpilogue& e) {
-  return std::max(plan(s, Direction::forward, false).scratch_bytes(), epilogue_scratch(s, e));
+  return by_winograd(s) ? winograd_forward_scratch(s, e)
+                        : std::max(direct_forward_scratch(s), epilogue_scratch(s, e));
 }
 void conv2d_forward(float* y, const float* x, const float* w, const void* prepared, const ConvEpilogue& e,
-                    const ConvShape& s, void* block) {
-  ConvPlan& p = plan(s, Direction::forward, false);
-  Scratch scratch(block);
-  const void* theirs = prepared ? prepared : laid_out(p, w, scratch);
-  p.convolution.run({y, x, theirs}, scratch.take(p.convolution.scratch_bytes()));
-  run_epilogue(y, e, s, block);
+                    const ConvShape& s, void* scratch) {
+  if (by_winograd(s)) return winograd_forward(y, x, w, e, s, scratch);
+  direct_forward(y, x, w, prepared, s, scratch);
+  run_epilogue(y, e, s, scratch);
 }
 
 size_t conv2d_backward_data_scratch(const ConvShape& s, bool accumulate) {
-  return plan(s, Direction::backward_data, accumulate).scratch_bytes();
+  return by_winograd(s) ? winograd_backward_data_scratch(s) : direct_backward_data_scratch(s, accumulate);
 }
 void conv2d_backward_data(float* dx, const float* dy, const float* w, const ConvShape& s, bool accumulate,
-                          void* block) {
-  ConvPlan& p = plan(s, Direction::backward_data, accumulate);
-  Scratch scratch(block);
-  const float* theirs = laid_out(p, w, scratch);
-  float* result = accumulate ? scratch.take(p.result_bytes) : dx;
-  p.convolution.run({result, dy, theirs}, scratch.take(p.convolution.scratch_bytes()));
-  if (accumulate) add(dx, dx, result, s.n * s.h * s.w * s.c);
+                          void* scratch) {
+  (by_winograd(s) ? winograd_backward_data : direct_backward_data)(dx, dy, w, s, accumulate, scratch);
 }
 
 size_t conv2d_backward_weights_scratch(const ConvShape& s, bool accumulate) {
-  return plan(s, Direction::backward_weights, accumulate).scratch_bytes();
+  return by_winograd(s) ? winograd_backward_weights_scratch(s)
+                        : direct_backward_weights_scratch(s, accumulate);
 }
 void conv2d_backward_weights(float* dw, const float* dy, const float* x, const ConvShape& s, bool accumulate,
-                             void* block) {
-  ConvPlan& p = plan(s, Direction::backward_weights, accumulate);
-  Scratch scratch(block);
-  float* result = accumulate ? scratch.take(p.result_bytes) : dw;
-  float* theirs = p.reordered ? scratch.take(p.weights_bytes) : result;
-  p.convolution.run({theirs, dy, x}, scratch.take(p.convolution.scratch_bytes()));
-  if (p.reordered) p.reorder.run({result, theirs}, scratch.take(p.reorder.scratch_bytes()));
-  if (accumulate) add(dw, dw, result, s.o * s.kh * s.kw * (s.c / s.groups));
+                             void* scratch) {
+  (by_winograd(s) ? winograd_backward_weights : direct_backward_weights)(dw, dy, x, s, accumulate, scratch);
 }
 
 }  // namespace espalier::cpu

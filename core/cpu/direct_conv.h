@@ -1,0 +1,22 @@
+// Convolutions of any shape by oneDNN, direct: kernels.h's conv2d_* where no kernel of our own is faster.
+#pragma once
+
+#include "espalier/core/kernels.h"
+
+namespace espalier::cpu {
+
+/// Bytes of the weight in oneDNN's layout; 0 if that is ours.
+size_t direct_prepared_bytes(const ConvShape& s);
+void direct_prepare(void* prepared, const float* w, const ConvShape& s);
+
+size_t direct_forward_scratch(const ConvShape& s);
+void direct_forward(float* y, const float* x, const float* w, const void* prepared, const ConvShape& s,
+                    void* scratch);
+size_t direct_backward_data_scratch(const ConvShape& s, bool accumulate);
+void direct_backward_data(float* dx, const float* dy, const float* w, const ConvShape& s, bool accumulate,
+                          void* scratch);
+size_t direct_backward_weights_scratch(const ConvShape& s, bool accumulate);
+void direct_backward_weights(float* dw, const float* dy, const float* x, const ConvShape& s, bool accumulate,
+                             void* scratch);
+
+}  // namespace espalier::cpu

@@ -1,0 +1,109 @@
+// The innermost matrix product: a tile of c that stays in registers while a and b stream past. Winograd
+// convolution, 1x1 convolution and linear layers are all made of it. Included once per instruction set.
+#if defined(ESPALIER_CORE_CPU_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ESPALIER_CORE_CPU_PRODUCT_INL_H_
+#undef ESPALIER_CORE_CPU_PRODUCT_INL_H_
+#else
+#define ESPALIER_CORE_CPU_PRODUCT_INL_H_
+#endif
+
+#include <hwy/cache_control.h>
+
+#include "espalier/core/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace espalier::HWY_NAMESPACE {
+
+constexpr int64_t lanes = static_cast<int64_t>(hn::MaxLanes(Floats()));
+/// Rows of a register tile. With two vectors a row it fills the registers: 28 of 32 hold sums with AVX-512,
+/// 12 of 16 with AVX2, and the loads (rows + 2 a step) keep up with the multiply-adds (2 rows a step).
+constexpr int tile_rows = lanes >= 16 ? 14 : 6;
+/// Columns of a panel of b: two vectors.
+constexpr int64_t panel = 2 * lanes;
+
+/// ceil(n / d)
+constexpr int64_t parts_of(int64_t n, int64_t d) { return (n + d - 1) / d; }
+constexpr int64_t rounded_up(int64_t n, int64_t d) { return parts_of(n, d) * d; }
+
+/// The sums of a register tile.
+template <int rows, int vectors>
+struct RegisterTile {
+  FloatVector sum[rows][vectors];
+
+  HWY_INLINE void clear() {
+    const Floats d;
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) sum[r][v] = hn::Zero(d);
+  }
+  HWY_INLINE void load(const float* c, int64_t stride) {
+    const Floats d;
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) sum[r][v] = hn::LoadU(d, c + r * stride + v * lanes);
+  }
+  HWY_INLINE void store(float* c, int64_t stride) const {
+    const Floats d;
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) hn::StoreU(sum[r][v], d, c + r * stride + v * lanes);
+  }
+  /// sum[r][v] += a[r a_row] b[v lanes ..]: one step of the depth.
+  template <int64_t a_row>
+  HWY_INLINE void step(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b) {
+    const Floats d;
+    FloatVector column[vectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) column[v] = hn::LoadU(d, b + v * lanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r) {
+      const FloatVector value = hn::Set(d, a[r * a_row]);
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) sum[r][v] = hn::MulAdd(value, column[v], sum[r][v]);
+    }
+  }
+};
+
+/// Floats of a block of tile_rows rows of a, laid out for `multiply`.
+constexpr int64_t row_block(int64_t depth) { return rounded_up(depth, lanes) * tile_rows; }
+
+/// tile = a b. a: a block [depth / lanes][tile_rows][lanes], so that it is read as one sequential stream; b
+/// [depth][panel].
+template <int rows, int vectors>
+HWY_INLINE void multiply(RegisterTile<rows, vectors>& tile, const float* HWY_RESTRICT a,
+                         const float* HWY_RESTRICT b, int64_t depth) {
+  tile.clear();
+  for (int64_t left = depth; left > 0; left -= lanes, a += tile_rows * lanes) {
+    const int64_t steps = std::min(left, lanes);
+    for (int r = 0; r < rows; ++r) hwy::Prefetch(a + 2 * tile_rows * lanes + r * lanes);
+    for (int64_t k = 0; k < steps; ++k, b += panel) {
+      hwy::Prefetch(b + 32 * panel);
+      if (vectors == 2) hwy::Prefetch(b + 32 * panel + lanes);
+      tile.template step<lanes>(a + k, b);
+    }
+  }
+}
+
+/// tile += a' b: a [depth][rows, a_stride apart], b [depth][columns, b_stride apart].
+template <int rows, int vectors>
+HWY_INLINE void multiply_transposed(RegisterTile<rows, vectors>& tile, const float* HWY_RESTRICT a,
+                                    int64_t a_stride, const float* HWY_RESTRICT b, int64_t b_stride,
+                                    int64_t depth) {
+  for (int64_t k = 0; k < depth; ++k, a += a_stride, b += b_stride) tile.template step<1>(a, b);
+}
+
+/// Calls body(std::integral_constant<int, rows>) with `rows` of 1 .. tile_rows as a compile-time constant.
+template <int most = tile_rows, class Body>
+HWY_INLINE void with_rows(int64_t rows, const Body& body) {
+  if constexpr (most > 1)
+    if (rows < most) return with_rows<most - 1>(rows, body);
+  body(std::integral_constant<int, most>());
+}
+
+}  // namespace espalier::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
