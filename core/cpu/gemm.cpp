@@ -1,8 +1,9 @@
-// Linear layers: three matrix products by oneDNN, which reaches the processor's peak (408 of 413 GFLOP/s at
-// batch 64, 784 to 256, two Zen 5 cores; PyTorch's MKL reaches 185 there).
+// Linear layers: in training three matrix products by oneDNN, which reaches the processor's peak (408 of 413
+// GFLOP/s at batch 64, 784 to 256, two Zen 5 cores; PyTorch's MKL reaches 185 there).
 #include "espalier/core/cpu/gemv.h"
 #include "espalier/core/cpu/onednn.h"
 #include "espalier/core/cpu/plan_cache.h"
+#include "espalier/core/cpu/pointwise.h"
 #include "espalier/core/isa.h"
 #include "espalier/core/kernel_choice.h"
 #include "espalier/core/kernels.h"
@@ -51,17 +52,27 @@ Primitive& backward_weights_plan(const LinearShape& s, bool accumulate) {
   return plan({s.out, s.in, s.n, true, false, false, accumulate});
 }
 
+/// A linear layer as a 1x1 convolution of images of one pixel.
+ConvShape pixels(const LinearShape& s) { return {s.n, 1, 1, s.in, s.out, 1, 1}; }
+
 }  // namespace
 
-size_t linear_prepared_bytes(const LinearShape&) { return 0; }
-void linear_prepare(void*, const float*, const LinearShape&) {}
+size_t linear_prepared_bytes(const LinearShape& s) {
+  const bool product = s.n > gemv_rule_rows && !kernel_choice::active() && isa() != Isa::baseline;
+  return product ? pointwise_prepared_bytes(pixels(s)) : 0;
+}
+void linear_prepare(void* prepared, const float* w, const LinearShape& s) {
+  pointwise_prepare(prepared, w, pixels(s));
+}
 
 size_t linear_forward_scratch(const LinearShape& s, bool bias) {
   const bool product = s.n > gemv_rule_rows || kernel_choice::active();
-  return product ? forward_plan(s, bias).scratch_bytes() : 0;
+  if (!product) return 0;
+  return std::max(forward_plan(s, bias).scratch_bytes(), pointwise_forward_scratch(pixels(s), {}));
 }
-void linear_forward(float* y, const float* x, const float* w, const void*, const float* b, Activation f,
-                    const LinearShape& s, void* scratch) {
+void linear_forward(float* y, const float* x, const float* w, const void* prepared, const float* b,
+                    Activation f, const LinearShape& s, void* scratch) {
+  if (prepared) return pointwise_forward(y, x, w, prepared, {.shift = b, .f = f}, pixels(s), scratch);
   const auto rows = [=] { gemv(y, x, w, b, s); };
   const auto product = [=] {
     if (b)

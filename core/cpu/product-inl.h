@@ -25,6 +25,10 @@ constexpr int64_t panel = 2 * lanes;
 constexpr int64_t parts_of(int64_t n, int64_t d) { return (n + d - 1) / d; }
 constexpr int64_t rounded_up(int64_t n, int64_t d) { return parts_of(n, d) * d; }
 
+/// The distance in floats between planes of so many: an odd number of vectors, since a power of two would put
+/// all planes into the same few cache lines.
+constexpr int64_t plane_of(int64_t floats) { return (parts_of(floats, lanes) | 1) * lanes; }
+
 /// The sums of a register tile.
 template <int rows, int vectors>
 struct RegisterTile {
@@ -92,7 +96,33 @@ template <int rows, int vectors>
 HWY_INLINE void multiply_transposed(RegisterTile<rows, vectors>& tile, const float* HWY_RESTRICT a,
                                     int64_t a_stride, const float* HWY_RESTRICT b, int64_t b_stride,
                                     int64_t depth) {
-  for (int64_t k = 0; k < depth; ++k, a += a_stride, b += b_stride) tile.template step<1>(a, b);
+  for (int64_t k = 0; k < depth; ++k, a += a_stride, b += b_stride) {
+    tile.template step<1>(a, b);
+  }
+}
+
+/// to[j][i] = from[i][j], squares of lanes x lanes.
+HWY_INLINE void transpose(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
+#if HWY_TARGET == HWY_SCALAR
+  for (int64_t i = 0; i < lanes; ++i)
+    for (int64_t j = 0; j < lanes; ++j) to[j * to_stride + i] = from[i * from_stride + j];
+#else
+  const hn::FixedTag<float, 4> d;  // squares of 4 x 4 at a time
+  for (int64_t i = 0; i < lanes; i += 4) {
+    for (int64_t j = 0; j < lanes; j += 4) {
+      const float* f = from + i * from_stride + j;
+      const auto r0 = hn::LoadU(d, f), r1 = hn::LoadU(d, f + from_stride),
+                 r2 = hn::LoadU(d, f + 2 * from_stride), r3 = hn::LoadU(d, f + 3 * from_stride);
+      const auto even = hn::InterleaveLower(d, r0, r2), odd = hn::InterleaveLower(d, r1, r3),
+                 even2 = hn::InterleaveUpper(d, r0, r2), odd2 = hn::InterleaveUpper(d, r1, r3);
+      float* t = to + j * to_stride + i;
+      hn::StoreU(hn::InterleaveLower(d, even, odd), d, t);
+      hn::StoreU(hn::InterleaveUpper(d, even, odd), d, t + to_stride);
+      hn::StoreU(hn::InterleaveLower(d, even2, odd2), d, t + 2 * to_stride);
+      hn::StoreU(hn::InterleaveUpper(d, even2, odd2), d, t + 3 * to_stride);
+    }
+  }
+#endif
 }
 
 /// Calls body(std::integral_constant<int, rows>) with `rows` of 1 .. tile_rows as a compile-time constant.

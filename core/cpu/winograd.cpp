@@ -22,6 +22,7 @@
 #include <hwy/highway.h>
 
 #include "espalier/core/cpu/dispatch.h"
+#include "espalier/core/cpu/epilogue-inl.h"
 #include "espalier/core/cpu/product-inl.h"
 #include "espalier/core/cpu/winograd_transform-inl.h"
 
@@ -29,12 +30,6 @@ HWY_BEFORE_NAMESPACE();
 namespace espalier::HWY_NAMESPACE {
 
 using cpu::Pieces;
-
-/// The distance in floats between the points' planes: an odd number of vectors, since a power of two would
-/// put all 36 into the same few cache lines.
-constexpr int64_t plane_of(int64_t floats) {
-  return rounded_up(floats, lanes) + (floats / lanes % 2 ? 0 : lanes);
-}
 
 /// Images [n,h,w,c], some of whose tiles are looked at.
 struct Images {
@@ -92,16 +87,12 @@ HWY_INLINE void to_points(const float* HWY_RESTRICT pixels, const Images& images
   }
 }
 
-/// Where a block of tiles adds up y - center and its square, [O] each.
-struct BlockSums {
-  float *sum = nullptr, *square = nullptr;
-};
-
 /// The channels [begin,end) of tiles `range`, from m [points][tiles][stride] to y [images] with the epilogue.
-template <bool plain>
+/// `sums`: of the block.
+template <bool is_plain>
 HWY_INLINE void to_outputs(float* HWY_RESTRICT y, const Images& images, const Tiling& tiling, Range range,
                            Range channels, const float* HWY_RESTRICT m, int64_t plane, int64_t stride,
-                           const ConvEpilogue& e, const BlockSums& sums) {
+                           const ConvEpilogue& e, float* sums) {
   const int64_t o = images.c;
   for (int64_t t = range.begin; t < range.end; ++t, m += stride) {
     const auto at = tiling.corner(t);
@@ -109,65 +100,19 @@ HWY_INLINE void to_outputs(float* HWY_RESTRICT y, const Images& images, const Ti
     const int64_t rows = std::min<int64_t>(out_side, images.h - at.y),
                   columns = std::min<int64_t>(out_side, images.w - at.x);
     for_vectors(channels.begin, channels.end, [&](auto tail, int64_t k) HWY_ATTR {
-      const Floats d;
-      const int64_t left = channels.end - k;
-      const auto of_channel = [&](const float* values, float otherwise) HWY_ATTR {
-        return values ? load(tail, values + k, left) : hn::Set(d, otherwise);
-      };
-      const auto scale = of_channel(e.scale, 1), shift = of_channel(e.shift, 0),
-                 center = of_channel(e.statistics.center, 0);
-      auto sum = hn::Zero(d), square = hn::Zero(d);
+      OutputChannels<is_plain, decltype(tail)> out(e, k, channels.end - k);
       const float* HWY_RESTRICT from = m + (k - channels.begin);
       transform_square<OutputTransform>(
-          [&](int i, int j) HWY_ATTR { return hn::LoadU(d, from + (i * in_side + j) * plane); },
+          [&](int i, int j) HWY_ATTR { return hn::LoadU(Floats(), from + (i * in_side + j) * plane); },
           [&](int i, int j, FloatVector v) HWY_ATTR {
-            if (i >= rows || j >= columns) return;
-            const int64_t place = corner + (i * images.w + j) * o + k;
-            if constexpr (!plain) {
-              v = hn::MulAdd(v, scale, shift);
-              if (e.residual) v = hn::Add(v, load(tail, e.residual + place, left));
-              if (e.f == Activation::relu) v = hn::IfThenZeroElse(hn::Lt(v, hn::Zero(d)), v);
-              if (sums.sum) {
-                const auto departure = hn::Sub(v, center);
-                sum = hn::Add(sum, departure);
-                square = hn::MulAdd(departure, departure, square);
-              }
-            }
-            store(tail, v, y + place, left);
+            if (i < rows && j < columns) out.put(v, y, corner + (i * images.w + j) * o + k);
           });
-      if (!plain && sums.sum) {
-        store(tail, hn::Add(load(tail, sums.sum + k, left), sum), sums.sum + k, left);
-        store(tail, hn::Add(load(tail, sums.square + k, left), square), sums.square + k, left);
-      }
+      out.finish(sums, o);
     });
   }
 }
 
 // --- weights to points
-
-/// to[j][i] = from[i][j], squares of lanes x lanes.
-HWY_INLINE void transpose(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
-#if HWY_TARGET == HWY_SCALAR
-  for (int64_t i = 0; i < lanes; ++i)
-    for (int64_t j = 0; j < lanes; ++j) to[j * to_stride + i] = from[i * from_stride + j];
-#else
-  const hn::FixedTag<float, 4> d;  // squares of 4 x 4 at a time
-  for (int64_t i = 0; i < lanes; i += 4) {
-    for (int64_t j = 0; j < lanes; j += 4) {
-      const float* f = from + i * from_stride + j;
-      const auto r0 = hn::LoadU(d, f), r1 = hn::LoadU(d, f + from_stride),
-                 r2 = hn::LoadU(d, f + 2 * from_stride), r3 = hn::LoadU(d, f + 3 * from_stride);
-      const auto even = hn::InterleaveLower(d, r0, r2), odd = hn::InterleaveLower(d, r1, r3),
-                 even2 = hn::InterleaveUpper(d, r0, r2), odd2 = hn::InterleaveUpper(d, r1, r3);
-      float* t = to + j * to_stride + i;
-      hn::StoreU(hn::InterleaveLower(d, even, odd), d, t);
-      hn::StoreU(hn::InterleaveUpper(d, even, odd), d, t + to_stride);
-      hn::StoreU(hn::InterleaveLower(d, even2, odd2), d, t + 2 * to_stride);
-      hn::StoreU(hn::InterleaveUpper(d, even2, odd2), d, t + 3 * to_stride);
-    }
-  }
-#endif
-}
 
 /// u[p plane + (depth index - from) panel + column - first column] for the columns of one panel: G w G' of w
 /// [O,3,3,I]. Forward the columns are output channels and the depth the input's; backward data the other way
@@ -282,7 +227,7 @@ struct ForwardPlan {
     u = pieces.take(points * u_plane * (by_panels ? workers : panels));
     v = pieces.take(points * layout.plane * (by_panels ? 1 : workers));
     m = pieces.take(points * m_plane * workers);
-    if (statistics) sums = pieces.take(2 * blocks * s.o);
+    if (statistics) sums = pieces.take(BlockSums::floats(blocks, s.o));
     pieces.take(64 * panel);  // what prefetches and the last vectors may touch
     bytes = pieces.bytes();
   }
@@ -302,7 +247,13 @@ template <bool forward>
 struct Forward {
   Forward(float* y_, const float* x_, const float* w_, const ConvEpilogue& e_, const ConvShape& s_,
           void* block)
-      : y(y_), x(x_), w(w_), e(e_), s(s_), plan(s, e.statistics.mean != nullptr, block) {}
+      : y(y_),
+        x(x_),
+        w(w_),
+        e(e_),
+        s(s_),
+        plan(s, e.statistics.mean != nullptr, block),
+        sums(plan.sums, s.o) {}
 
   /// The weights' own axes: backward data's shape has them exchanged.
   HWY_INLINE void transform_weights(int64_t j, Range depth, float* u) const {
@@ -323,14 +274,11 @@ struct Forward {
   }
   HWY_INLINE void transform_output(int64_t b, Range channels, const float* m) const {
     const Images images{s.n, s.out_h(), s.out_w(), s.o};
-    BlockSums sums;
-    if (plan.sums) sums = {plan.sums + 2 * b * s.o, plan.sums + (2 * b + 1) * s.o};
-    const bool plain = !e.scale && !e.shift && !e.residual && e.f != Activation::relu && !plan.sums;
     const auto run = [&](auto is_plain) HWY_ATTR {
       to_outputs<is_plain>(y, images, plan.tiling, plan.block_tiles(b), channels, m, plan.m_plane,
-                           plan.stride, e, sums);
+                           plan.stride, e, sums.sum(b));
     };
-    plain ? run(std::true_type()) : run(std::false_type());
+    plain(e) ? run(std::true_type()) : run(std::false_type());
   }
 
   void by_blocks() const {
@@ -374,27 +322,11 @@ struct Forward {
   }
 
   void run() const {
-    if (plan.sums) cpu::set_bytes(plan.sums, 0, static_cast<size_t>(2 * plan.blocks * s.o) * sizeof(float));
+    const int64_t pixels = s.n * s.out_h() * s.out_w();
+    sums.clear(plan.blocks);
     plan.by_panels ? by_panels() : by_blocks();
-    const int64_t rows = s.n * s.out_h() * s.out_w();
-    if (plan.sums) merge_sums(rows);
-    if (e.f != Activation::none && e.f != Activation::relu) cpu::activation_forward(y, y, e.f, rows * s.o);
-  }
-
-  /// mean = center + S / n, variance = Q / n - (S / n)^2, with S and Q the sums of y - center and of its
-  /// square.
-  void merge_sums(int64_t rows) const {
-    const ChannelStatistics& to = e.statistics;
-    for (int64_t k = 0; k < s.o; ++k) {
-      double sum = 0, square = 0;
-      for (int64_t b = 0; b < plan.blocks; ++b) {
-        sum += static_cast<double>(plan.sums[2 * b * s.o + k]);
-        square += static_cast<double>(plan.sums[(2 * b + 1) * s.o + k]);
-      }
-      const double n = static_cast<double>(rows), shift = sum / n;
-      to.mean[k] = static_cast<float>((to.center ? static_cast<double>(to.center[k]) : 0.0) + shift);
-      to.variance[k] = static_cast<float>(std::max(0.0, square / n - shift * shift));
-    }
+    sums.merge(e.statistics, plan.blocks, pixels);
+    run_other_activation(y, e, pixels * s.o);
   }
 
   float* y;
@@ -402,6 +334,7 @@ struct Forward {
   const ConvEpilogue& e;
   const ConvShape s;
   const ForwardPlan plan;
+  const BlockSums sums;
 };
 
 /// Backward data as a forward convolution: of dy, to dx.
