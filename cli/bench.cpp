@@ -34,17 +34,14 @@ Shape image_shape(const std::string& text) {
 
 /// The catalogue's defaults for the model of that name.
 ModelOptions model_options(const std::string& name) {
-  std::vector<std::string> names;
-  for (const ModelInfo& info : model_catalogue()) {
-    names.push_back(info.name);
-    if (info.name != name) continue;
+  if (const ModelInfo* info = find_model(name)) {
     ModelOptions options;
     options.type = name;
-    options.input = info.input;
-    options.classes = info.classes;
+    options.input = info->input;
+    options.classes = info->classes;
     return options;
   }
-  const std::string nearest = did_you_mean(name, names);
+  const std::string nearest = did_you_mean(name, model_names());
   fail_usage("bench: --model: no model '", name, "'",
              nearest.empty() ? "; `espalier help models` lists them" : nearest);
 }

@@ -38,19 +38,6 @@ Type<Shape> image_shape() {
           }};
 }
 
-const ModelInfo* find_model(const std::string& name) {
-  const auto& models = model_catalogue();
-  const auto found =
-      std::find_if(models.begin(), models.end(), [&](const ModelInfo& info) { return info.name == name; });
-  return found == models.end() ? nullptr : &*found;
-}
-
-Names model_names() {
-  Names names;
-  for (const ModelInfo& info : model_catalogue()) names.push_back(info.name);
-  return names;
-}
-
 void catalogue_defaults(ModelConfig& model) {
   const ModelInfo* info = find_model(model.type);
   if (!info) return;
@@ -60,24 +47,25 @@ void catalogue_defaults(ModelConfig& model) {
 
 Type<ModelConfig> model_type() {
   return object<ModelConfig>(
-      {field("type", &ModelConfig::type,
-             one_of(model_names(),
-                    {"vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet20", "resnet32", "resnet34",
-                     "resnet44", "resnet50", "resnet56", "resnet101", "resnet110", "resnet152"}),
-             "see `espalier help models`")
-           .required(),
+      {field("type", &ModelConfig::type, one_of(model_names()), "see `espalier help models`").required(),
        field("input", &ModelConfig::input, image_shape(), "height, width and channels of an image"),
        field("classes", &ModelConfig::classes, whole(1, 1'000'000), "outputs of the last layer"),
        field("hidden", &ModelConfig::hidden, list_of(whole(1, 1'000'000), {0, 100}),
              "widths of the hidden layers")
-           .only_for({"mlp"}),
+           .only_for(model_names("hidden")),
        field("width", &ModelConfig::width, number({.from = 0.01, .to = 100}), "factor on every hidden width"),
        field("activation", &ModelConfig::activation, one_of({"relu", "gelu"}), "between layers"),
        field("pool", &ModelConfig::pool, one_of({"max", "average"}), "how images are made smaller")
-           .only_for({"lenet5"}),
+           .only_for(model_names("pool")),
+       field("batch_norm", &ModelConfig::batch_norm, boolean(), "a norm behind each convolution")
+           .only_for(model_names("batch_norm")),
+       field("stem", &ModelConfig::stem, one_of({"small", "imagenet"}),
+             "how it begins: a 3x3 convolution, or a 7x7 by stride 2 and pooling; without it, small where a "
+             "side has under 64 pixels")
+           .only_for(model_names("stem")),
        field("weights", &ModelConfig::weights, text(),
              "a safetensors file to start from, relative to the working directory")},
-      {.later = {"stem", "batch_norm"}, .defaults = catalogue_defaults});
+      {.defaults = catalogue_defaults});
 }
 
 // --- data ---

@@ -7,30 +7,94 @@
 #include "espalier/nn/init.h"
 #include "espalier/nn/models/lenet.h"
 #include "espalier/nn/models/mlp.h"
+#include "espalier/nn/models/resnet.h"
+#include "espalier/nn/models/vgg.h"
 
 namespace espalier {
 namespace {
 
-std::unique_ptr<Module> make_mlp(const ModelOptions& o, std::vector<int64_t> hidden, Activation f) {
+using Options = ModelOptions;
+using Made = std::unique_ptr<Module>;
+
+Made make_perceptron(const Options& o, std::vector<int64_t> hidden, Activation f) {
   for (int64_t& width : hidden) width = scaled_width(width, o.width);
   return std::make_unique<Mlp>(o.input, hidden, o.classes, f);
+}
+Made make_mlp(const Options& o, Activation f) { return make_perceptron(o, o.hidden, f); }
+Made make_lenet300(const Options& o, Activation f) { return make_perceptron(o, {300, 100}, f); }
+Made make_lenet5(const Options& o, Activation f) {
+  return std::make_unique<LeNet5>(o.input, o.classes, o.width, f, o.pool == "average");
+}
+
+std::vector<ModelInfo> catalogue() {
+  const Shape digit{28, 28, 1}, small{32, 32, 3}, photograph{224, 224, 3};
+  std::vector<ModelInfo> models{
+      {"mlp",
+       "multilayer perceptron fc1..fcN; 'hidden' gives its widths (default 256, 128)",
+       digit,
+       10,
+       {"hidden"},
+       make_mlp},
+      {"lenet300", "LeNet-300-100: an MLP of 300 and 100", digit, 10, {}, make_lenet300},
+      {"lenet5",
+       "LeNet-5 (Caffe's): two 5x5 convolutions and two linear layers, 431,080 parameters",
+       digit,
+       10,
+       {"pool"},
+       make_lenet5}};
+  for (const VggPlan& plan : vgg_plans()) {
+    const auto make = [&plan](const Options& o, Activation f) { return std::make_unique<Vgg>(plan, o, f); };
+    models.push_back({join("vgg", plan.depth),
+                      join("VGG-", plan.depth, " for small images"),
+                      small,
+                      100,
+                      {"pool", "batch_norm"},
+                      make});
+  }
+  for (const ResNetPlan& plan : resnet_plans()) {
+    const auto make = [&plan](const Options& o, Activation f) {
+      return std::make_unique<ResNet>(plan, o, f);
+    };
+    const std::string name = join("resnet", plan.depth), title = join("ResNet-", plan.depth);
+    if (plan.has_stem())
+      models.push_back({name,
+                        title + (plan.bottleneck ? " of bottleneck blocks" : " of basic blocks"),
+                        photograph,
+                        1000,
+                        {"pool", "stem"},
+                        make});
+    else
+      models.push_back({name, title + " for small images", small, 10, {}, make});
+  }
+  return models;
+}
+
+/// Fails unless `value` is one of the two.
+void check_choice(const char* what, const std::string& value, const char* one, const char* other) {
+  if (value != one && value != other)
+    fail_usage("model: no ", what, " '", value, "', expected ", one, " or ", other);
 }
 
 }  // namespace
 
 const std::vector<ModelInfo>& model_catalogue() {
-  static const std::vector<ModelInfo> models{
-      {"mlp",
-       "multilayer perceptron fc1..fcN; 'hidden' gives its widths (default 256, 128)",
-       {28, 28, 1},
-       10},
-      {"lenet300", "LeNet-300-100: an MLP of 300 and 100", {28, 28, 1}, 10},
-      {"lenet5",
-       "LeNet-5 (Caffe's): two 5x5 convolutions and two linear layers, 431,080 parameters",
-       {28, 28, 1},
-       10},
-  };
+  static const std::vector<ModelInfo> models = catalogue();
   return models;
+}
+
+const ModelInfo* find_model(const std::string& name) {
+  const auto& models = model_catalogue();
+  const auto found =
+      std::find_if(models.begin(), models.end(), [&](const ModelInfo& info) { return info.name == name; });
+  return found == models.end() ? nullptr : &*found;
+}
+
+std::vector<std::string> model_names(const std::string& option) {
+  std::vector<std::string> names;
+  for (const ModelInfo& info : model_catalogue())
+    if (option.empty() || std::count(info.options.begin(), info.options.end(), option))
+      names.push_back(info.name);
+  return names;
 }
 
 int64_t scaled_width(int64_t channels, double width) {
@@ -38,23 +102,16 @@ int64_t scaled_width(int64_t channels, double width) {
 }
 
 std::unique_ptr<Module> make_model(const ModelOptions& o, uint64_t seed) {
-  if (o.activation != "relu" && o.activation != "gelu")
-    fail_usage("model: no activation '", o.activation, "', expected relu or gelu");
-  if (o.pool != "max" && o.pool != "average")
-    fail_usage("model: no pooling '", o.pool, "', expected max or average");
-  const Activation f = o.activation == "gelu" ? Activation::gelu : Activation::relu;
-  std::unique_ptr<Module> model;
-  if (o.type == "mlp")
-    model = make_mlp(o, o.hidden, f);
-  else if (o.type == "lenet300")
-    model = make_mlp(o, {300, 100}, f);
-  else if (o.type == "lenet5")
-    model = std::make_unique<LeNet5>(o.input, o.classes, o.width, f, o.pool == "average");
-  else {
-    std::vector<std::string> names;
-    for (const ModelInfo& info : model_catalogue()) names.push_back(info.name);
-    fail_usage("model: no type '", o.type, "'", did_you_mean(o.type, names));
+  check_choice("activation", o.activation, "relu", "gelu");
+  check_choice("pooling", o.pool, "max", "average");
+  const ModelInfo* info = find_model(o.type);
+  if (!info) fail_usage("model: no type '", o.type, "'", did_you_mean(o.type, model_names()));
+  if (o.stem) {
+    check_choice("stem", *o.stem, "small", "imagenet");
+    if (!std::count(info->options.begin(), info->options.end(), "stem"))
+      fail_usage("model: ", o.type, " has no choice of a stem, but found '", *o.stem, "'");
   }
+  auto model = info->make(o, o.activation == "gelu" ? Activation::gelu : Activation::relu);
   initialize(*model, seed);
   return model;
 }

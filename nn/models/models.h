@@ -1,7 +1,9 @@
 // Models by name and options.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,10 @@ struct ModelOptions {
   double width = 1.0;               ///< factor on every hidden width, rounded to the nearest, at least 1
   std::string activation = "relu";  ///< or "gelu"
   std::string pool = "max";         ///< or "average"
+  bool batch_norm = true;           ///< a VGG's norms
+  /// How a ResNet begins: "small" (3x3 convolution) or "imagenet" (7x7 by stride 2, and pooling); absent:
+  /// small where a side has under 64 pixels
+  std::optional<std::string> stem = {};
 };
 
 /// A row of `espalier help models`.
@@ -26,8 +32,14 @@ struct ModelInfo {
   std::string name, help;
   Shape input;  ///< of one image, when none is given
   int64_t classes;
+  std::vector<std::string> options;  ///< which concern it, besides input, classes, width and activation
+  std::function<std::unique_ptr<Module>(const ModelOptions&, Activation)> make;
 };
 const std::vector<ModelInfo>& model_catalogue();
+/// The row of that name, or null.
+const ModelInfo* find_model(const std::string& name);
+/// The names of all models, or of those that `option` concerns.
+std::vector<std::string> model_names(const std::string& option = {});
 
 /// `channels` times `width`, rounded to the nearest, at least 1.
 int64_t scaled_width(int64_t channels, double width);
