@@ -1,11 +1,12 @@
 // Which kernel serves a convolution: a fixed rule of its shape and the instruction set.
+#include "espalier/core/cpu/conv.h"
+
 #include <algorithm>
 
 #include "espalier/core/cpu/direct_conv.h"
 #include "espalier/core/cpu/pointwise.h"
 #include "espalier/core/cpu/winograd.h"
 #include "espalier/core/isa.h"
-#include "espalier/core/kernels.h"
 
 namespace espalier::cpu {
 namespace {
@@ -35,6 +36,10 @@ void run_epilogue(float* y, const ConvEpilogue& e, const ConvShape& s, void* scr
 }
 
 }  // namespace
+
+const char* conv2d_algorithm(const ConvShape& s) {
+  return by_winograd(s) ? "winograd" : by_pointwise(s) ? "pointwise" : "direct";
+}
 
 size_t conv2d_prepared_bytes(const ConvShape& s) {
   if (by_winograd(s)) return 0;

@@ -21,6 +21,7 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace espalier::HWY_NAMESPACE {
+namespace {
 
 using cpu::Pieces;
 
@@ -347,6 +348,7 @@ void prepare(void* prepared, const float* w, const ConvShape& s) {
   pack_weights<true>(static_cast<float*>(prepared), w, s.o, s.c);
 }
 
+}  // namespace
 }  // namespace espalier::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

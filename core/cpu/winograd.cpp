@@ -28,6 +28,7 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace espalier::HWY_NAMESPACE {
+namespace {
 
 using cpu::Pieces;
 
@@ -290,16 +291,13 @@ struct Forward {
       }
     });
     const int64_t v_size = points * BlockLayout(plan.tiles, s.c).plane;
-    parallel_parts(plan.parts, [&](int part) HWY_ATTR {
+    parallel_items(plan.blocks, plan.parts, [&](int part, int64_t b) HWY_ATTR {
       float *v = plan.v + part * v_size, *m = plan.m + part * points * plan.m_plane;
-      const Range mine = part_of(plan.blocks, part, plan.parts);
-      for (int64_t b = mine.begin; b < mine.end; ++b) {
-        const Range block = plan.block_tiles(b);
-        transform_input(block, block, v);
-        for (int64_t j = 0; j < panels; ++j)
-          multiply(j, block, plan.u + j * points * plan.u_plane, v, m + j * panel);
-        transform_output(b, {0, s.o}, m);
-      }
+      const Range block = plan.block_tiles(b);
+      transform_input(block, block, v);
+      for (int64_t j = 0; j < panels; ++j)
+        multiply(j, block, plan.u + j * points * plan.u_plane, v, m + j * panel);
+      transform_output(b, {0, s.o}, m);
     });
   }
 
@@ -309,14 +307,11 @@ struct Forward {
       parallel_for(block.end - block.begin, 1, [&](int64_t begin, int64_t end) HWY_ATTR {
         transform_input({block.begin + begin, block.begin + end}, block, plan.v);
       });
-      parallel_parts(plan.parts, [&](int part) HWY_ATTR {
+      parallel_items(parts_of(s.o, panel), plan.parts, [&](int part, int64_t j) HWY_ATTR {
         float *u = plan.u + part * points * plan.u_plane, *m = plan.m + part * points * plan.m_plane;
-        const Range mine = part_of(parts_of(s.o, panel), part, plan.parts);
-        for (int64_t j = mine.begin; j < mine.end; ++j) {
-          transform_weights(j, {0, s.c}, u);
-          multiply(j, block, u, plan.v, m);
-          transform_output(b, {j * panel, std::min(s.o, (j + 1) * panel)}, m);
-        }
+        transform_weights(j, {0, s.c}, u);
+        multiply(j, block, u, plan.v, m);
+        transform_output(b, {j * panel, std::min(s.o, (j + 1) * panel)}, m);
       });
     }
   }
@@ -490,6 +485,7 @@ void run_backward_weights(float* dw, const float* dy, const float* x, const Conv
   BackwardWeights(dw, dy, x, s, accumulate, scratch).run();
 }
 
+}  // namespace
 }  // namespace espalier::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
