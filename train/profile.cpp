@@ -8,6 +8,7 @@
 #include <limits>
 #include <set>
 
+#include "espalier/core/cpu/conv.h"
 #include "espalier/core/kernels.h"
 #include "espalier/core/random.h"
 #include "espalier/core/table.h"
@@ -103,7 +104,9 @@ std::vector<KernelTime> time_op(const TapeEntry& entry, const Tape& tape, int64_
   const std::string& parameter = tape.values[entry.inputs[1]].parameter;
   std::vector<KernelTime> times;
   for (const auto& [name, time] : kernels)
-    times.push_back({parameter.substr(0, parameter.rfind('.')), name, time(), macs_of(entry, tape) * batch});
+    times.push_back({parameter.substr(0, parameter.rfind('.')), name,
+                     entry.op == "conv2d" ? cpu::conv2d_algorithm(conv) : "", time(),
+                     macs_of(entry, tape) * batch});
   return times;
 }
 
@@ -140,10 +143,11 @@ Profile profile(Module& model, const Shape& input, int64_t batch, bool training)
 }
 
 std::string profile_table(const Profile& profile, double batch_ms) {
-  Table table({"<layer", "<kernel", "ms", "GFLOP/s", "of peak"});
+  Table table({"<layer", "<kernel", "<by", "ms", "GFLOP/s", "of peak"});
   double sum = 0;
   for (const KernelTime& k : profile.kernels) {
-    table.add({k.layer, k.kernel, fmt::format("{:.4f}", k.milliseconds), fmt::format("{:.1f}", k.gflops()),
+    table.add({k.layer, k.kernel, k.algorithm, fmt::format("{:.4f}", k.milliseconds),
+               fmt::format("{:.1f}", k.gflops()),
                fmt::format("{:.0f} %", 100 * k.gflops() / profile.peak_gflops)});
     sum += k.milliseconds;
   }

@@ -12,6 +12,7 @@ namespace espalier {
 struct KernelTime {
   std::string layer;
   std::string kernel;       ///< as core/kernels.h calls it: "linear_backward_data"
+  std::string algorithm;    ///< of a convolution: "winograd", "pointwise", "direct"
   double milliseconds = 0;  ///< of a batch, the best of some
   int64_t macs = 0;         ///< of a batch, by the direct algorithm
 
