@@ -53,4 +53,21 @@ Variable average_pool2d(const Variable& x, int64_t k, int64_t stride, int64_t pa
                  }});
 }
 
+Variable global_average_pool(const Variable& x) {
+  ESP_CHECK(x.shape().axes() == 4, "global_average_pool: expects x [N,H,W,C], found ", x.shape());
+  const int64_t n = x.shape()[0], pixels = x.shape()[1] * x.shape()[2], c = x.shape()[3];
+  Tensor y = Tensor::empty({n, c}, DType::f32, x.value().device());
+  ESP_RUN(y.device(), global_average_pool_forward(y.f32(), x.value().f32(), n, pixels, c));
+  return record({.op = "global_average_pool",
+                 .attributes = {},
+                 .inputs = {x},
+                 .output = y,
+                 .channels = Channels::kept,
+                 .backward = [n, pixels, c](const Tensor& dy, const Gradients& to) {
+                   const auto dx = to.into(0);
+                   ESP_RUN(dy.device(),
+                           global_average_pool_backward(dx.data, dy.f32(), n, pixels, c, dx.accumulate));
+                 }});
+}
+
 }  // namespace espalier::ops

@@ -108,6 +108,34 @@ void average_pool_backward(float* dx, const float* dy, const PoolShape& s) {
   });
 }
 
+void global_average_pool_forward(float* y, const float* x, int64_t n, int64_t pixels, int64_t c) {
+  const float share = 1.0f / static_cast<float>(pixels);
+  parallel_for(n, std::max<int64_t>(1, 16384 / (pixels * c)), [=](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t image = begin; image < end; ++image) {
+      for_vectors(0, c, [&](auto tail, int64_t k) HWY_ATTR {
+        const float* from = x + image * pixels * c + k;
+        auto sum = hn::Zero(Floats());
+        for (int64_t p = 0; p < pixels; ++p) sum = hn::Add(sum, load(tail, from + p * c, c - k));
+        store(tail, hn::Mul(sum, hn::Set(Floats(), share)), y + image * c + k, c - k);
+      });
+    }
+  });
+}
+
+void global_average_pool_backward(float* dx, const float* dy, int64_t n, int64_t pixels, int64_t c,
+                                  bool accumulate) {
+  const float share = 1.0f / static_cast<float>(pixels);
+  parallel_for(n * pixels, std::max<int64_t>(1, 16384 / c), [=](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t p = begin; p < end; ++p) {
+      const float* from = dy + p / pixels * c;
+      for_vectors(0, c, [&](auto tail, int64_t k) HWY_ATTR {
+        put(tail, hn::Mul(load(tail, from + k, c - k), hn::Set(Floats(), share)), dx + p * c + k, c - k,
+            accumulate);
+      });
+    }
+  });
+}
+
 }  // namespace espalier::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -118,6 +146,8 @@ HWY_EXPORT(max_pool_forward);
 HWY_EXPORT(max_pool_backward);
 HWY_EXPORT(average_pool_forward);
 HWY_EXPORT(average_pool_backward);
+HWY_EXPORT(global_average_pool_forward);
+HWY_EXPORT(global_average_pool_backward);
 
 namespace {
 void clear(float* dx, const PoolShape& s, bool accumulate) {
@@ -139,6 +169,14 @@ void average_pool_forward(float* y, const float* x, const PoolShape& s) {
 void average_pool_backward(float* dx, const float* dy, const PoolShape& s, bool accumulate) {
   clear(dx, s, accumulate);
   ESP_DISPATCH(average_pool_backward)(dx, dy, s);
+}
+
+void global_average_pool_forward(float* y, const float* x, int64_t n, int64_t pixels, int64_t c) {
+  ESP_DISPATCH(global_average_pool_forward)(y, x, n, pixels, c);
+}
+void global_average_pool_backward(float* dx, const float* dy, int64_t n, int64_t pixels, int64_t c,
+                                  bool accumulate) {
+  ESP_DISPATCH(global_average_pool_backward)(dx, dy, n, pixels, c, accumulate);
 }
 
 }  // namespace espalier::cpu

@@ -1,0 +1,24 @@
+#include "espalier/nn/norm.h"
+
+namespace espalier {
+
+BatchNorm2d::BatchNorm2d(int64_t channels)
+    : weight_(add_parameter("weight", Role::norm, Tensor::full({channels}, 1.0f))),
+      bias_(add_parameter("bias", Role::norm, Tensor::zeros({channels}))),
+      running_mean_(add_parameter("running_mean", Role::buffer, Tensor::zeros({channels}))),
+      running_var_(add_parameter("running_var", Role::buffer, Tensor::full({channels}, 1.0f))),
+      num_batches_tracked_(
+          add_parameter("num_batches_tracked", Role::buffer, Tensor::zeros({}, DType::i64))) {}
+
+ops::BatchNorm BatchNorm2d::begin_pass() {
+  if (training()) ++*num_batches_tracked_.value().data<int64_t>();
+  return {.gamma = weight_.variable,
+          .beta = bias_.variable,
+          .running_mean = running_mean_.variable,
+          .running_variance = running_var_.variable,
+          .training = training()};
+}
+
+Variable BatchNorm2d::forward(const Variable& x) { return ops::batch_norm(x, begin_pass()); }
+
+}  // namespace espalier
