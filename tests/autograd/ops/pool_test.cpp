@@ -54,6 +54,23 @@ TEST(PoolOps, ReferenceAndGradients) {
   check_both({2, 15, 15, 2}, 15, 0, 0);
 }
 
+TEST(PoolOps, GlobalAverage) {
+  for (const Shape& x : {Shape{2, 3, 5, 17}, Shape{3, 1, 1, 1}, Shape{1, 4, 4, 64}}) {
+    OpCase c;
+    c.inputs = {x};
+    c.op = [](const auto& v) { return ops::global_average_pool(v[0]); };
+    c.reference = [=](const auto& v) {
+      const int64_t pixels = x[1] * x[2];
+      Doubles y(static_cast<size_t>(x[0] * x[3]));
+      for (int64_t i = 0; i < x.elements(); ++i)
+        y[static_cast<size_t>(i / (pixels * x[3]) * x[3] + i % x[3])] +=
+            v[0][static_cast<size_t>(i)] / static_cast<double>(pixels);
+      return y;
+    };
+    check(c);
+  }
+}
+
 TEST(PoolOps, BadArguments) {
   const auto message = [](const Shape& x, int64_t k, int64_t stride, int64_t pad) {
     return message_of([&] { ops::max_pool2d(Variable(Tensor::zeros(x)), k, stride, pad); });
