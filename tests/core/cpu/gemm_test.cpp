@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
 
+#include "core/cpu/guarded.h"
+#include "espalier/core/cpu/gemv.h"
 #include "espalier/core/kernels.h"
+#include "support/formulas.h"
 #include "support/numbers.h"
 #include "support/threads.h"
 
@@ -42,6 +45,32 @@ TEST_P(Gemm, Forward) {
     cpu::linear_forward(y.data(), x.data(), w.data(), nullptr, bias ? b.data() : nullptr, Activation::none, s,
                         block.raw());
     EXPECT_TRUE(near(y, expected, 1e-5)) << "bias " << bias;
+  }
+}
+
+TEST_P(Gemm, PreparedAndUnpreparedWithEveryActivation) {
+  const size_t bytes = cpu::linear_prepared_bytes(s);
+  ASSERT_EQ(bytes == 0, s.n <= cpu::gemv_rule_rows);
+  Guarded prepared(bytes);
+  if (bytes > 0) cpu::linear_prepare(prepared.raw(), w.data(), s);
+  const Floats gone(w.size(), 9.0f);  // a prepared weight itself is not read any more
+  for (const bool bias : {false, true}) {
+    Doubles z(dy.size());
+    for (size_t i = 0; i < z.size(); ++i) z[i] = bias ? b[i % b.size()] : 0.0;
+    for_products([&](size_t yi, size_t wi, size_t xi) { z[yi] += double{x[xi]} * w[wi]; });
+    for (const Activation f : activations) {
+      Doubles expected = z;
+      for (double& each : expected) each = activated(f, each);
+      for (const bool use_prepared : {false, true}) {
+        if (use_prepared && bytes == 0) continue;
+        Guarded y(z.size() * sizeof(float)), block(cpu::linear_forward_scratch(s, bias));
+        cpu::linear_forward(y.floats(), x.data(), (use_prepared ? gone : w).data(),
+                            use_prepared ? prepared.raw() : nullptr, bias ? b.data() : nullptr, f, s,
+                            block.raw());
+        EXPECT_TRUE(near(y.span(), expected, 1e-5))
+            << "bias " << bias << ", activation " << static_cast<int>(f) << ", prepared " << use_prepared;
+      }
+    }
   }
 }
 

@@ -1,0 +1,43 @@
+#include "espalier/core/cpu/direct_conv.h"
+
+#include "core/cpu/conv_case.h"
+
+namespace espalier {
+namespace {
+
+constexpr ConvKernels direct{
+    [](const ConvShape& s, const ConvEpilogue&) { return cpu::direct_forward_scratch(s); },
+    [](float* y, const float* x, const float* w, const void* prepared, const ConvEpilogue&,
+       const ConvShape& s, void* scratch) { cpu::direct_forward(y, x, w, prepared, s, scratch); },
+    cpu::direct_backward_data_scratch,
+    cpu::direct_backward_data,
+    cpu::direct_backward_weights_scratch,
+    cpu::direct_backward_weights};
+
+// {n, h, w, c, o, kh, kw, stride, pad}: layouts that oneDNN keeps and that it blocks; conv_test has the rest.
+const ConvShape shapes[] = {{1, 5, 6, 1, 1, 3, 3, 1, 1},      {2, 12, 12, 1, 20, 5, 5},
+                            {2, 8, 8, 16, 32, 3, 3, 1, 1},    {1, 9, 7, 33, 17, 3, 3, 2, 1},
+                            {2, 15, 15, 3, 64, 7, 7, 2, 3},   {1, 8, 8, 16, 32, 1, 1},
+                            {2, 7, 7, 15, 30, 3, 3, 1, 1, 3}, {1, 6, 6, 32, 32, 3, 3, 1, 1, 32}};
+
+class DirectConv : public testing::TestWithParam<ConvShape> {
+ protected:
+  const ConvCase c{GetParam()};
+};
+
+TEST_P(DirectConv, Forward) { check_forward(direct, c, 1e-5, some_thread_counts, false); }
+TEST_P(DirectConv, BackwardData) { check_backward_data(direct, c, 1e-5); }
+TEST_P(DirectConv, BackwardWeights) { check_backward_weights(direct, c, 1e-5); }
+
+INSTANTIATE_TEST_SUITE_P(Shapes, DirectConv, testing::ValuesIn(shapes),
+                         [](const auto& info) { return name(info.param); });
+
+TEST(DirectConvPrepared, SameBits) {
+  int prepared = 0;
+  for (const ConvShape& s : shapes)
+    prepared += check_prepared(direct, cpu::direct_prepared_bytes, cpu::direct_prepare, s);
+  EXPECT_GT(prepared, 0) << "oneDNN blocks no weight at all";
+}
+
+}  // namespace
+}  // namespace espalier
