@@ -30,6 +30,7 @@ struct DataSplits {
   Dataset train;
   Dataset validation;  ///< empty until hold_out
   Dataset test;
+  std::vector<std::string> notes = {};  ///< what a person should know of the files, a line each
 };
 
 /// Moves round(share N) images, at least one and never all, drawn from `seed`, out of `train` into
