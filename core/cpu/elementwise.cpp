@@ -8,7 +8,6 @@
 #define HWY_TARGET_INCLUDE "espalier/core/cpu/elementwise.cpp"
 #include <hwy/foreach_target.h>  // first: what follows is compiled once for each instruction set
 
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "espalier/core/cpu/dispatch.h"
@@ -90,38 +89,6 @@ void dropout(float* y, const float* x, float p, uint64_t key, int64_t n, bool ac
   });
 }
 
-void gather_images(float* y, const uint8_t* x, const int64_t* rows, int64_t n, int64_t pixels,
-                   int64_t channels, const float* scale, const float* shift) {
-  constexpr int64_t most_channels = 16;
-  const int64_t size = pixels * channels, lanes = static_cast<int64_t>(hn::Lanes(Floats()));
-  // scale and shift of the values a run of `channels` vectors starts with: one period of both
-  HWY_ALIGN float scales[most_channels * hn::MaxLanes(Floats())],
-      shifts[most_channels * hn::MaxLanes(Floats())];
-  if (channels <= most_channels)
-    for (int64_t i = 0; i < channels * lanes; ++i)
-      scales[i] = scale[i % channels], shifts[i] = shift[i % channels];
-  parallel_for(n, std::max<int64_t>(1, grain / size), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const uint8_t* from = x + rows[row] * size;
-      if (row + 1 < end)  // rows are drawn at random: no hardware foresees the next
-        for (int64_t i = 0; i < std::min<int64_t>(size, 4096); i += 64)
-          hwy::Prefetch(x + rows[row + 1] * size + i);
-      float* to = y + row * size;
-      if (channels > most_channels) {
-        for (int64_t i = 0; i < size; ++i) to[i] = from[i] * scale[i % channels] + shift[i % channels];
-        continue;
-      }
-      int64_t phase = 0;
-      for_vectors(0, size, [&](auto tail, int64_t i) {
-        const auto value = load_bytes(tail, from + i, size - i);
-        store(tail, hn::MulAdd(value, hn::Load(Floats(), scales + phase), hn::Load(Floats(), shifts + phase)),
-              to + i, size - i);
-        phase = phase + lanes == channels * lanes ? 0 : phase + lanes;
-      });
-    }
-  });
-}
-
 }  // namespace espalier::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -134,7 +101,6 @@ HWY_EXPORT(mul);
 HWY_EXPORT(scale);
 HWY_EXPORT(broadcast);
 HWY_EXPORT(dropout);
-HWY_EXPORT(gather_images);
 
 namespace {
 constexpr int64_t bytes_grain = 1 << 18;  // a memcpy of less is done before a second thread wakes
@@ -164,10 +130,6 @@ void broadcast(float* y, const float* scalar, float times, int64_t n, bool accum
 }
 void dropout(float* y, const float* x, float p, uint64_t key, int64_t n, bool accumulate) {
   ESP_DISPATCH(dropout)(y, x, p, key, n, accumulate);
-}
-void gather_images(float* y, const uint8_t* x, const int64_t* rows, int64_t n, int64_t pixels,
-                   int64_t channels, const float* scale, const float* shift) {
-  ESP_DISPATCH(gather_images)(y, x, rows, n, pixels, channels, scale, shift);
 }
 
 }  // namespace espalier::cpu

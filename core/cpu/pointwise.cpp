@@ -1,12 +1,12 @@
-// How a 1x1 convolution runs: y [rows,O] = x [rows,C] w', where a row is a pixel. The weight is cut into
-// panels of columns, blocks of rows are packed so that the product reads them as one stream, and the epilogue
-// takes each tile of the result while it is in the first cache. Backward data is the same product on dy;
-// backward weights has the rows as its depth.
+// How a 1x1 convolution runs: y [rows,O] = x [rows,C] w', where a row is a pixel. The weight is cut into panels
+// of columns, blocks of rows are packed so that the product reads them as one stream, and the epilogue takes each
+// tile of the result while it is in the first cache. Backward data is the same product on dy.
 #include "espalier/core/cpu/pointwise.h"
 
 #include <algorithm>
 
 #include "espalier/core/cpu/pieces.h"
+#include "espalier/core/cpu/pointwise_rows.h"
 #include "espalier/core/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -24,23 +24,7 @@ namespace espalier::HWY_NAMESPACE {
 namespace {
 
 using cpu::Pieces;
-
-/// Which pixel of a larger image each pixel of a strided one is.
-struct Rows {
-  explicit Rows(const ConvShape& s)
-      : count(s.n * s.out_h() * s.out_w()),
-        h(s.h),
-        w(s.w),
-        out_h(s.out_h()),
-        out_w(s.out_w()),
-        stride(s.stride) {}
-  int64_t large(int64_t row) const {
-    if (stride == 1) return row;
-    const int64_t x = row % out_w, y = row / out_w % out_h, n = row / (out_w * out_h);
-    return (n * h + y * stride) * w + x * stride;
-  }
-  int64_t count, h, w, out_h, out_w, stride;
-};
+using cpu::Rows;
 
 /// u [depth][panel]: columns from `first` on. forward: w [columns][depth]; otherwise w [depth][columns].
 template <bool forward>
@@ -249,98 +233,6 @@ void run_backward_data(float* dx, const float* dy, const float* w, const ConvSha
       .run();
 }
 
-// --- backward weights: dw [O,C] = dy' x
-
-/// Small weights: each thread sums its own dw over its rows; large ones: each thread makes some outputs' over
-/// all rows.
-struct WeightsPlan {
-  WeightsPlan(const ConvShape& s, void* memory) : rows(Rows(s).count), c(rounded_up(s.c, lanes)) {
-    by_rows = s.o * c <= 128 << 10;
-    parts = static_cast<int>(by_rows ? std::min<int64_t>(threads(), parts_of(rows, 64))
-                                     : std::min<int64_t>(threads(), parts_of(s.o, tile_rows)));
-    const int64_t mine = by_rows ? parts_of(rows, parts) : rows;
-    block = parts_of(mine, parts_of(mine, 128));
-    d_stride = plane_of(s.o);
-    Pieces pieces(memory);
-    packed = pieces.take(parts * packed_size(s));
-    du = pieces.take((by_rows ? parts : 1) * s.o * c);
-    pieces.take(panel);  // what the last vectors may touch
-    bytes = pieces.bytes();
-  }
-  /// Of a thread: a block of x as panels, and of dy.
-  int64_t x_size(const ConvShape& s) const { return parts_of(s.c, panel) * block * panel; }
-  int64_t packed_size(const ConvShape& s) const { return x_size(s) + block * d_stride; }
-  int64_t rows, c;  // c rounded up to whole vectors
-  bool by_rows;
-  int parts;
-  int64_t block, d_stride;
-  float *packed, *du;
-  size_t bytes;
-};
-
-/// du [outputs][C] = or += dy' x of rows `block`.
-HWY_INLINE void add_block(const WeightsPlan& plan, const ConvShape& s, const Rows& map, const float* dy,
-                          const float* x, Range block, Range outputs, float* memory, float* du, bool first) {
-  float *v = memory, *d = memory + plan.x_size(s);
-  const int64_t wanted = outputs.end - outputs.begin;
-  for (int64_t r = block.begin; r < block.end; ++r) {
-    const int64_t at = r - block.begin;
-    const float *from_x = x + map.large(r) * s.c, *from_dy = dy + r * s.o + outputs.begin;
-    for_vectors(0, s.c, [&](auto tail, int64_t k) HWY_ATTR {
-      hn::StoreU(load(tail, from_x + k, s.c - k), Floats(),
-                 v + (k / panel * plan.block + at) * panel + k % panel);
-    });
-    for_vectors(0, wanted, [&](auto tail, int64_t k) HWY_ATTR {
-      hn::StoreU(load(tail, from_dy + k, wanted - k), Floats(), d + at * plan.d_stride + k);
-    });
-  }
-  const int64_t rows = parts_of(wanted, parts_of(wanted, tile_rows));
-  for (int64_t k = 0; k < s.c; k += panel) {
-    for (int64_t r = 0; r < wanted; r += rows) {
-      float* to = du + r * plan.c + k;
-      with_rows(std::min(rows, wanted - r), [&](auto count) HWY_ATTR {
-        const auto run = [&](auto vectors) HWY_ATTR {
-          RegisterTile<count, vectors> tile;
-          first ? tile.clear() : tile.load(to, plan.c);
-          multiply_transposed(tile, d + r, plan.d_stride, v + k * plan.block, panel, block.end - block.begin);
-          tile.store(to, plan.c);
-        };
-        if (s.c - k > lanes)
-          run(std::integral_constant<int, 2>());
-        else
-          run(std::integral_constant<int, 1>());
-      });
-    }
-  }
-}
-
-size_t backward_weights_scratch(const ConvShape& s) { return WeightsPlan(s, nullptr).bytes; }
-void run_backward_weights(float* dw, const float* dy, const float* x, const ConvShape& s, bool accumulate,
-                          void* scratch) {
-  const WeightsPlan plan(s, scratch);
-  const Rows map(s);
-  parallel_parts(plan.parts, [&](int part) HWY_ATTR {
-    const Range share = part_of(plan.by_rows ? plan.rows : s.o, part, plan.parts);
-    const Range rows = plan.by_rows ? share : Range{0, plan.rows},
-                outputs = plan.by_rows ? Range{0, s.o} : share;
-    float* du = plan.du + (plan.by_rows ? part * s.o : outputs.begin) * plan.c;
-    for (int64_t r = rows.begin; r < rows.end; r += plan.block)
-      add_block(plan, s, map, dy, x, {r, std::min(rows.end, r + plan.block)}, outputs,
-                plan.packed + part * plan.packed_size(s), du, r == rows.begin);
-  });
-  const int copies = plan.by_rows ? plan.parts : 1;
-  parallel_for(s.o, std::max<int64_t>(1, 16384 / s.c), [&](int64_t begin, int64_t end) HWY_ATTR {
-    for (int64_t o = begin; o < end; ++o) {
-      for_vectors(0, s.c, [&](auto tail, int64_t k) HWY_ATTR {
-        auto sum = hn::LoadU(Floats(), plan.du + o * plan.c + k);
-        for (int copy = 1; copy < copies; ++copy)
-          sum = hn::Add(sum, hn::LoadU(Floats(), plan.du + (copy * s.o + o) * plan.c + k));
-        put(tail, sum, dw + o * s.c + k, s.c - k, accumulate);
-      });
-    }
-  });
-}
-
 size_t prepared_bytes(const ConvShape& s) {
   return static_cast<size_t>(packed_floats(s.o, s.c)) * sizeof(float);
 }
@@ -361,8 +253,6 @@ HWY_EXPORT(forward_scratch);
 HWY_EXPORT(run_forward);
 HWY_EXPORT(backward_data_scratch);
 HWY_EXPORT(run_backward_data);
-HWY_EXPORT(backward_weights_scratch);
-HWY_EXPORT(run_backward_weights);
 
 bool pointwise_fits(const ConvShape& s) { return s.kh == 1 && s.kw == 1 && s.pad == 0 && s.groups == 1; }
 size_t pointwise_prepared_bytes(const ConvShape& s) { return ESP_DISPATCH(prepared_bytes)(s); }
@@ -380,13 +270,6 @@ size_t pointwise_backward_data_scratch(const ConvShape& s) { return ESP_DISPATCH
 void pointwise_backward_data(float* dx, const float* dy, const float* w, const ConvShape& s, bool accumulate,
                              void* scratch) {
   ESP_DISPATCH(run_backward_data)(dx, dy, w, s, accumulate, scratch);
-}
-size_t pointwise_backward_weights_scratch(const ConvShape& s) {
-  return ESP_DISPATCH(backward_weights_scratch)(s);
-}
-void pointwise_backward_weights(float* dw, const float* dy, const float* x, const ConvShape& s,
-                                bool accumulate, void* scratch) {
-  ESP_DISPATCH(run_backward_weights)(dw, dy, x, s, accumulate, scratch);
 }
 
 }  // namespace espalier::cpu
