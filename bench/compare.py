@@ -4,7 +4,8 @@
 Every round runs each contender once, in a process of its own, for so many seconds, and takes the median step. A
 contender's figure is the median of its rounds; a ratio is Espalier's images per second over the peer's, round by round,
 and its median is shown between the lowest and the highest round. Training is raced against PyTorch, eager and compiled;
-inference against ONNX Runtime too. Convolutional models run in PyTorch in both memory layouts.
+inference against ONNX Runtime too. Convolutional models run in PyTorch in both memory layouts. The last lines of a table
+are Espalier's ratio to the best of each peer's contenders, and the peak memory of both.
 """
 
 import argparse
@@ -28,7 +29,7 @@ ISA = {
     "avx512": {"ESPALIER_ISA": "avx512", "ATEN_CPU_CAPABILITY": "avx512"},
 }
 
-Contender = collections.namedtuple("Contender", "name command")
+Contender = collections.namedtuple("Contender", "name command peer", defaults=[None])  # peer: whose best it may be
 
 
 class Failure(Exception):
@@ -45,15 +46,19 @@ def environment(isa):
 def contenders(mode, model, batch, arguments):
     """Espalier first, then its peers."""
     task = [mode, "--model", model, "--batch", str(batch), "--seconds", str(arguments.seconds)]
+    for option, value in (("--input", arguments.input), ("--classes", arguments.classes)):
+        task += [option, str(value)] if value else []
     peer = [sys.executable, str(HERE / "peers.py"), *task, "--threads", str(arguments.threads)]
     found = [Contender("Espalier", [str(arguments.espalier), "bench", *task, "--json"])]
     if mode == "infer" and not arguments.isa:
-        found.append(Contender("ONNX Runtime", [*peer, "--peer", "onnxruntime"]))
+        found.append(Contender("ONNX Runtime", [*peer, "--peer", "onnxruntime"], "ONNX Runtime"))
     layouts = ("nchw", "nhwc") if arguments.catalogue[model]["convolutional"] else ("nchw",)
-    for layout in layouts:
-        label = f", {layout.upper()}" if len(layouts) > 1 else ""
-        for kind, options in (("eager", []), ("compiled", ["--compiled"])):
-            found.append(Contender(f"PyTorch {kind}{label}", [*peer, "--layout", layout, *options]))
+    for name, precision in (("PyTorch", []), *([("PyTorch bf16", ["--bf16"])] if arguments.bf16 else [])):
+        for layout in layouts:
+            label = f", {layout.upper()}" if len(layouts) > 1 else ""
+            for kind, options in (("eager", []), ("compiled", ["--compiled"])):
+                command = [*peer, *precision, "--layout", layout, *options]
+                found.append(Contender(f"{name} {kind}{label}", command, name))
     return found
 
 
@@ -93,7 +98,7 @@ def add_ratios(results):
 
 
 def race(mode, model, batch, arguments):
-    """{name: summary}, all contenders, taking turns."""
+    """({name: summary}, {peer: name of its best}), all contenders taking turns."""
     field = contenders(mode, model, batch, arguments)
     rounds = {contender.name: [] for contender in field}
     for number in range(arguments.rounds):
@@ -103,21 +108,35 @@ def race(mode, model, batch, arguments):
             rounds[contender.name].append(output(contender.command, contender.name, arguments))
     results = {name: summary(found) for name, found in rounds.items()}
     add_ratios(results)
-    return results
+    best = {}
+    for contender in sorted(field, key=lambda contender: results[contender.name]["images_per_second"]["median"]):
+        if contender.peer:
+            best[contender.peer] = contender.name
+    return results, best
 
 
-def table(mode, model, batch, results):
+def table(title, results, best):
     """The results as lines for a person."""
-    lines = [f"{mode} {model}, batch {batch}",
-             f"  {'':<24} {'images/s':>12} {'ms':>10} {'peak MiB':>9} {'ratio':>7}   rounds"]
+    lines = [title, f"  {'':<30} {'images/s':>12} {'ms':>12} {'peak MiB':>9} {'ratio':>7}   rounds"]
     for name, result in results.items():
-        line = (f"  {name:<24} {result['images_per_second']['median']:>12,.1f} "
-                f"{result['milliseconds']['median']:>10.4f} {result['peak_memory_bytes'] / 2**20:>9,.0f}")
+        line = (f"  {name:<30} {result['images_per_second']['median']:>12,.1f} "
+                f"{result['milliseconds']['median']:>12,.4f} {mebibytes(result):>9,.0f}")
         if "ratio" in result:
-            ratio = result["ratio"]
-            line += f" {ratio['of_medians']:>7.2f}   {min(ratio['rounds']):.2f} to {max(ratio['rounds']):.2f}"
+            line += f" {result['ratio']['of_medians']:>7.2f}   {span(result['ratio'])}"
         lines.append(line)
+    for peer, name in sorted(best.items()):
+        ratio = results[name]["ratio"]
+        lines.append(f"  {ratio['of_medians']:.2f} times {peer}'s best ({span(ratio)}; {name}), "
+                     f"in {mebibytes(results['Espalier']):,.0f} MiB beside {mebibytes(results[name]):,.0f}")
     return "\n".join(lines)
+
+
+def mebibytes(result):
+    return result["peak_memory_bytes"] / 2**20
+
+
+def span(ratio):
+    return f"{min(ratio['rounds']):.2f} to {max(ratio['rounds']):.2f}"
 
 
 def processor():
@@ -139,6 +158,9 @@ def main():
     parser.add_argument("mode", choices=["train", "infer"])
     parser.add_argument("--model", default="mlp", help="one or more, with commas (default: mlp)")
     parser.add_argument("--batch", type=batches, help="one or more, with commas (default: 64; infer: 1,64)")
+    parser.add_argument("--input", metavar="HxWxC", help="shape of an image (default: the model's)")
+    parser.add_argument("--classes", type=int, help="default: the model's")
+    parser.add_argument("--bf16", action="store_true", help="let PyTorch run in bfloat16 (autocast), too")
     parser.add_argument("--isa", choices=list(ISA), help="hold both sides to it (default: what the machine has)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)),
                         help="cores for each side (default: all of this process's)")
@@ -172,9 +194,13 @@ def main():
         print(f"ONNX Runtime is left out: nothing holds it to {arguments.isa}")
     for model in models:
         for batch in arguments.batch or ([64] if arguments.mode == "train" else [1, 64]):
-            results = race(arguments.mode, model, batch, arguments)
-            record["results"].append({"model": model, "batch": batch, "contenders": results})
-            print(table(arguments.mode, model, batch, results), flush=True)
+            results, best = race(arguments.mode, model, batch, arguments)
+            task = {"model": model, "batch": batch, "input": arguments.input, "classes": arguments.classes}
+            record["results"].append({**task, "contenders": results, "best": best})
+            title = [f"{arguments.mode} {model}", f"batch {batch}"]
+            title += [arguments.input] if arguments.input else []
+            title += [f"{arguments.classes} classes"] if arguments.classes else []
+            print(table(", ".join(title), results, best), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(record, indent=2) + "\n")
 

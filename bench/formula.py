@@ -65,7 +65,7 @@ def initial_weights(shapes, seed):
 
 
 # Purposes of the golden data set's streams, out of the way of parameters' places.
-KIND, NOISE, PROTOTYPE, DOUBT, GUESS, PROBE = (2**32 + i for i in range(6))
+KIND, NOISE, PROTOTYPE, DOUBT, GUESS, PROBE, NORM = (2**32 + i for i in range(7))
 
 
 def golden_batch(seed, step, size, shape, classes):
@@ -89,7 +89,30 @@ def golden_batch(seed, step, size, shape, classes):
     return images.reshape(size, *shape), np.where(doubt, guess, kind)
 
 
+def _of_place(seed, stream, place, count):
+    counter = np.arange(count, dtype=np.uint64) + (np.uint64(place) << np.uint64(32))
+    return random_uniform(random_key(seed, stream), counter)
+
+
 def probe(seed, place, count):
     """f32 [count] in [-1, 1): what a gradient is projected on, so that its elements' order is judged too."""
-    counter = np.arange(count, dtype=np.uint64) + (np.uint64(place) << np.uint64(32))
-    return np.float32(2) * random_uniform(random_key(seed, PROBE), counter) - np.float32(1)
+    return np.float32(2) * _of_place(seed, PROBE, place, count) - np.float32(1)
+
+
+# Lowest value and range of what random_norms gives. The variances are about those of a convolution of such outputs with
+# initial weights, so that no layer drowns the images' differences in its shift.
+NORM_RANGES = {"weight": (0.5, 1.0), "bias": (-0.25, 0.5), "running_mean": (-0.1, 0.2), "running_var": (0.1, 0.3)}
+
+
+def random_norms(shapes, seed):
+    """{name: f32 array}: scale, shift and statistics of each norm, of `shapes`, {name: shape} in a state_dict's order.
+
+    Number i of entry k is lowest + range random_uniform(NORM, k 2^32 + i).
+    """
+    values = {}
+    for place, (name, shape) in enumerate(shapes.items()):
+        layer, _, kind = name.rpartition(".")
+        if kind in NORM_RANGES and f"{layer}.running_var" in shapes:
+            lowest, span = map(np.float32, NORM_RANGES[kind])
+            values[name] = lowest + span * _of_place(seed, NORM, place, shape[0])
+    return values

@@ -94,7 +94,7 @@ def pytorch_run(data, seed):
     from models import MODELS
 
     torch.manual_seed(seed)
-    model, masks, found = MODELS["mlp"].build(), {}, {}
+    model, masks, found = MODELS["mlp"].build((28, 28, 1), 10), {}, {}
     for stage in STAGES:
         start = time.perf_counter()
         if stage == "pruned":

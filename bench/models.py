@@ -4,60 +4,171 @@ To add a model: write its class and give it a row in MODELS.
 """
 
 import collections
+import functools
+import math
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu}
-POOLS = {"max": F.max_pool2d, "average": F.avg_pool2d}
+ACTIVATIONS = {"relu": functools.partial(nn.ReLU, inplace=True), "gelu": nn.GELU}
+POOLS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+
+
+def mean_of_pixels(x):
+    return F.adaptive_avg_pool2d(x, 1).flatten(1)
 
 
 class Mlp(nn.Module):
     """fc1 .. fcN with an activation between: x [N, ...] to logits."""
 
-    def __init__(self, widths, activation="relu"):
+    def __init__(self, input, classes, hidden, activation="relu"):
         super().__init__()
-        self.activation = ACTIVATIONS[activation]
+        self.activation = ACTIVATIONS[activation]()
+        widths = (math.prod(input), *hidden, classes)
         for i, (inputs, outputs) in enumerate(zip(widths, widths[1:]), start=1):
             self.add_module(f"fc{i}", nn.Linear(inputs, outputs))
 
     def forward(self, x):
-        *hidden, last = self.children()
+        activation, *hidden, last = self.children()
         x = x.flatten(1)
         for layer in hidden:
-            x = self.activation(layer(x))
+            x = activation(layer(x))
         return last(x)
 
 
 class LeNet5(nn.Module):
-    """Caffe's LeNet-5: x [N,1,28,28] to logits, no padding, pooling by 2 behind each activation."""
+    """Caffe's LeNet-5: no padding, pooling by 2 behind each activation."""
 
-    def __init__(self, activation="relu", pool="max"):
+    def __init__(self, input, classes, activation="relu", pool="max"):
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 20, kernel_size=5)
+        height, width = (((side - 4) // 2 - 4) // 2 for side in input[:2])
+        self.conv1 = nn.Conv2d(input[2], 20, kernel_size=5)
         self.conv2 = nn.Conv2d(20, 50, kernel_size=5)
-        self.fc1 = nn.Linear(50 * 4 * 4, 500)
-        self.fc2 = nn.Linear(500, 10)
-        self.activation, self.pool = ACTIVATIONS[activation], POOLS[pool]
+        self.fc1 = nn.Linear(50 * height * width, 500)
+        self.fc2 = nn.Linear(500, classes)
+        self.activation, self.pool = ACTIVATIONS[activation](), POOLS[pool](2)
 
     def forward(self, x):
         for convolution in (self.conv1, self.conv2):
-            x = self.pool(self.activation(convolution(x)), 2)
+            x = self.pool(self.activation(convolution(x)))
         return self.fc2(self.activation(self.fc1(x.flatten(1))))
 
 
-# build(**options); input (H, W, C) of one image; the optimizer that `espalier bench train` gives it; whether it
-# convolves, so that PyTorch's two memory layouts are worth a race.
-Model = collections.namedtuple("Model", "build input classes optimizer convolutional")
+class Vgg(nn.Module):
+    """VGG for small images: pooling behind the first three blocks alone, then the mean of all pixels, `classifier`.
+
+    Modules of `features` stand at torchvision's numbers; identities hold those of the poolings left out.
+    """
+
+    BLOCKS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+    CHANNELS = (64, 128, 256, 512, 512)
+
+    def __init__(self, depth, input, classes, activation="relu", pool="max", batch_norm=True):
+        super().__init__()
+        layers, channels = [], input[2]
+        for block, (convolutions, width) in enumerate(zip(self.BLOCKS[depth], self.CHANNELS)):
+            for _ in range(convolutions):
+                layers.append(nn.Conv2d(channels, width, kernel_size=3, padding=1))
+                if batch_norm:
+                    layers.append(nn.BatchNorm2d(width))
+                layers.append(ACTIVATIONS[activation]())
+                channels = width
+            layers.append(POOLS[pool](2) if block < 3 else nn.Identity())
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Linear(channels, classes)
+
+    def forward(self, x):
+        return self.classifier(mean_of_pixels(self.features(x)))
+
+
+def convolution(inputs, outputs, size, stride=1):
+    """Without a bias, which the norm behind it would take away; padded so that stride 1 keeps the size."""
+    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+
+
+class ResidualBlock(nn.Module):
+    """conv1 bn1 conv2 bn2 (conv3 bn3) and the shortcut, through `downsample` where the shape changes."""
+
+    def __init__(self, inputs, channels, stride, bottleneck, activation):
+        super().__init__()
+        outputs = 4 * channels if bottleneck else channels
+        self.activation, self.count = ACTIVATIONS[activation](), 3 if bottleneck else 2
+        if bottleneck:
+            layers = ((inputs, channels, 1, 1), (channels, channels, 3, stride), (channels, outputs, 1, 1))
+        else:
+            layers = ((inputs, channels, 3, stride), (channels, outputs, 3, 1))
+        for i, layer in enumerate(layers, start=1):
+            self.add_module(f"conv{i}", convolution(*layer))
+            self.add_module(f"bn{i}", nn.BatchNorm2d(layer[1]))
+        self.downsample = None
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        y = x
+        for i in range(1, self.count):
+            y = self.activation(getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(y)))
+        y = getattr(self, f"bn{self.count}")(getattr(self, f"conv{self.count}")(y))
+        y += x if self.downsample is None else self.downsample(x)
+        return self.activation(y)
+
+
+class ResNet(nn.Module):
+    """conv1 bn1, layer1 .. layer4 (layer3) of residual blocks, the mean of all pixels, fc."""
+
+    BOTTLENECK = (50, 101, 152)
+    BLOCKS = {20: (3, 3, 3), 32: (5, 5, 5), 44: (7, 7, 7), 56: (9, 9, 9), 110: (18, 18, 18),
+              18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+
+    def __init__(self, depth, input, classes, activation="relu", pool="max", stem=None):
+        super().__init__()
+        blocks = self.BLOCKS[depth]
+        if stem is None:
+            stem = "small" if len(blocks) == 3 or min(input[:2]) < 64 else "imagenet"
+        self.activation = ACTIVATIONS[activation]()
+        self.pool = POOLS[pool](3, stride=2, padding=1) if stem == "imagenet" else nn.Identity()
+        channels = width = 16 if len(blocks) == 3 else 64
+        self.conv1 = convolution(input[2], width, *((7, 2) if stem == "imagenet" else (3, 1)))
+        self.bn1 = nn.BatchNorm2d(width)
+        for stage, count in enumerate(blocks):
+            layer = nn.Sequential()
+            for i in range(count):
+                stride, bottleneck = 2 if stage > 0 and i == 0 else 1, depth in self.BOTTLENECK
+                layer.append(ResidualBlock(channels, width, stride, bottleneck, activation))
+                channels = 4 * width if bottleneck else width
+            self.add_module(f"layer{stage + 1}", layer)
+            width *= 2
+        self.stages = len(blocks)
+        self.fc = nn.Linear(channels, classes)
+
+    def forward(self, x):
+        x = self.pool(self.activation(self.bn1(self.conv1(x))))
+        for stage in range(self.stages):
+            x = getattr(self, f"layer{stage + 1}")(x)
+        return self.fc(mean_of_pixels(x))
 
 
 def adam(parameters):
     return torch.optim.Adam(parameters, lr=1e-3)
 
 
+def sgd(parameters):
+    return torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, weight_decay=5e-4)
+
+
+# build(input, classes, **options), input the (H, W, C) of one image; input and classes unless told otherwise; the
+# optimizer that `espalier bench train` gives it; whether it convolves, so that PyTorch's two memory layouts are worth a
+# race.
+Model = collections.namedtuple("Model", "build input classes optimizer convolutional")
+
 MODELS = {
-    "mlp": Model(lambda **options: Mlp((784, 256, 128, 10), **options), (28, 28, 1), 10, adam, False),
-    "lenet300": Model(lambda **options: Mlp((784, 300, 100, 10), **options), (28, 28, 1), 10, adam, False),
+    "mlp": Model(functools.partial(Mlp, hidden=(256, 128)), (28, 28, 1), 10, adam, False),
+    "lenet300": Model(functools.partial(Mlp, hidden=(300, 100)), (28, 28, 1), 10, adam, False),
     "lenet5": Model(LeNet5, (28, 28, 1), 10, adam, True),
+    **{f"vgg{depth}": Model(functools.partial(Vgg, depth), (32, 32, 3), 100, sgd, True) for depth in Vgg.BLOCKS},
+    **{f"resnet{depth}": Model(functools.partial(ResNet, depth), (32, 32, 3), 10, sgd, True)
+       for depth in (20, 32, 44, 56, 110)},
+    **{f"resnet{depth}": Model(functools.partial(ResNet, depth), (224, 224, 3), 1000, sgd, True)
+       for depth in (18, 34, 50, 101, 152)},
 }

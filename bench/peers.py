@@ -48,7 +48,7 @@ def network(row, layout):
     """The model with weights by formula, and in the memory format asked for."""
     from formula import initial_weights
 
-    model = row.build()
+    model = row.build(row.input, row.classes)
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     weights = {name: torch.from_numpy(value) for name, value in initial_weights(shapes, 0).items()}
     model.load_state_dict(weights, strict=False)
@@ -61,7 +61,7 @@ def images(row, batch, layout):
     return x.contiguous(memory_format=torch.channels_last) if layout == "nhwc" else x
 
 
-def train_step(row, batch, layout, compiled):
+def train_step(row, batch, layout, compiled, bf16):
     model = network(row, layout).train()
     x = images(row, batch, layout)
     labels = torch.randint(0, row.classes, (batch,), generator=torch.Generator().manual_seed(1))
@@ -70,19 +70,21 @@ def train_step(row, batch, layout, compiled):
 
     def step():
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(forward(x), labels).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = torch.nn.functional.cross_entropy(forward(x), labels)
+        loss.backward()
         optimizer.step()
 
     return step
 
 
-def inference(row, batch, layout, compiled):
+def inference(row, batch, layout, compiled, bf16):
     model = network(row, layout).eval()
     x = images(row, batch, layout)
     forward = torch.compile(model) if compiled else model
 
     def step():
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             forward(x)
 
     return step
@@ -104,13 +106,23 @@ def onnxruntime_inference(row, batch, threads):
     return lambda: session.run(None, feed)
 
 
+def image_shape(text):
+    sizes = text.split("x")
+    if len(sizes) != 3 or not all(size.isdecimal() and int(size) > 0 for size in sizes):
+        raise argparse.ArgumentTypeError(f"found '{text}', expected HxWxC, e.g. 28x28x1")
+    return tuple(int(size) for size in sizes)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mode", choices=["train", "infer", "models"])
     parser.add_argument("--peer", choices=["pytorch", "onnxruntime"], default="pytorch")
     parser.add_argument("--compiled", action="store_true", help="PyTorch: torch.compile")
     parser.add_argument("--layout", choices=["nchw", "nhwc"], default="nchw", help="PyTorch: images in memory")
+    parser.add_argument("--bf16", action="store_true", help="PyTorch: autocast to bfloat16")
     parser.add_argument("--model", default="mlp")
+    parser.add_argument("--input", type=image_shape, metavar="HxWxC", help="of an image (default: the model's)")
+    parser.add_argument("--classes", type=int, help="default: the model's")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seconds", type=float, default=5.0)
@@ -129,12 +141,13 @@ def main():
     if arguments.model not in MODELS:
         parser.error(f"no model '{arguments.model}', expected one of {', '.join(MODELS)}")
     row = MODELS[arguments.model]
+    row = row._replace(input=arguments.input or row.input, classes=arguments.classes or row.classes)
     torch.set_num_threads(arguments.threads)
     if arguments.peer == "onnxruntime":
         step = onnxruntime_inference(row, arguments.batch, arguments.threads)
     else:
         make = train_step if arguments.mode == "train" else inference
-        step = make(row, arguments.batch, arguments.layout, arguments.compiled)
+        step = make(row, arguments.batch, arguments.layout, arguments.compiled, arguments.bf16)
     found = {"model": arguments.model, "mode": arguments.mode, "batch": arguments.batch, "threads": arguments.threads,
              **measure(step, arguments.batch, arguments.seconds),
              "peak_memory_bytes": peak_memory()}

@@ -26,9 +26,11 @@ std::string entry(std::string_view name, std::string_view text) {
 }
 
 std::string models_help() {
-  std::string text = "A config names a model as \"model\": {\"type\": NAME, ...}.\n\n";
+  std::string text =
+      "A config names a model as \"model\": {\"type\": NAME, ...}. Input and classes are these unless told "
+      "otherwise.\n\n";
   for (const ModelInfo& info : model_catalogue())
-    text += entry(info.name, fmt::format("{}; input {}, {} classes unless told otherwise", info.help,
+    text += entry(info.name, fmt::format("{}; input {}, {} classes", info.help,
                                          fmt::join(info.input.sizes(), "x"), info.classes));
   return text + "\nOptions of each: `espalier help config`. Layers and sizes: `espalier inspect CONFIG`.\n";
 }

@@ -35,6 +35,7 @@ def found(rate, milliseconds=1.0, peak=2**20):
 
 def arguments(**changed):
     return argparse.Namespace(**{"espalier": "espalier", "seconds": 1.0, "threads": 1, "rounds": 3, "isa": None,
+                                 "input": None, "classes": None, "bf16": False,
                                  "catalogue": {"mlp": {"convolutional": False}, "lenet5": {"convolutional": True}},
                                  **changed})
 
@@ -50,15 +51,32 @@ class Race(unittest.TestCase):
             return found(next(rates[name]))
 
         with mock.patch.object(compare, "output", output), mock.patch("builtins.print"):
-            results = compare.race("train", "mlp", 64, arguments())
+            results, best = compare.race("train", "mlp", 64, arguments())
         self.assertEqual(order, 3 * ["Espalier", "PyTorch eager", "PyTorch compiled"])
         self.assertEqual(results["Espalier"]["images_per_second"],
                          {"median": 20.0, "rounds": [10.0, 40.0, 20.0], "best": 80.0})
         self.assertNotIn("ratio", results["Espalier"])
         self.assertEqual(results["PyTorch eager"]["ratio"], {"of_medians": 4.0, "rounds": [2.0, 10.0, 2.5]})
         self.assertEqual(results["PyTorch compiled"]["ratio"], {"of_medians": 1.0, "rounds": [0.5, 2.0, 1.0]})
-        text = compare.table("train", "mlp", 64, results).splitlines()
+        self.assertEqual(best, {"PyTorch": "PyTorch compiled"})
+        text = compare.table("train mlp", results, best).splitlines()
+        self.assertEqual(text[0], "train mlp")
         self.assertRegex(text[3], r"PyTorch eager +5\.0 +1\.0000 +1 +4\.00   2\.00 to 10\.00$")
+        self.assertEqual(text[-1], "  1.00 times PyTorch's best (0.50 to 2.00; PyTorch compiled), in 1 MiB beside 1")
+
+    def test_each_peer_has_a_best_of_its_own(self):
+        rates = {"Espalier": 8.0, "ONNX Runtime": 5.0, "PyTorch eager, NCHW": 1.0, "PyTorch compiled, NCHW": 2.0,
+                 "PyTorch eager, NHWC": 4.0, "PyTorch compiled, NHWC": 3.0, "PyTorch bf16 eager, NCHW": 10.0,
+                 "PyTorch bf16 compiled, NCHW": 16.0, "PyTorch bf16 eager, NHWC": 11.0,
+                 "PyTorch bf16 compiled, NHWC": 12.0}
+        with mock.patch.object(compare, "output", lambda command, name, _: found(rates[name])), \
+                mock.patch("builtins.print"):
+            results, best = compare.race("infer", "lenet5", 1, arguments(bf16=True))
+        self.assertEqual(list(results), list(rates))
+        self.assertEqual(best, {"PyTorch": "PyTorch eager, NHWC", "ONNX Runtime": "ONNX Runtime",
+                                "PyTorch bf16": "PyTorch bf16 compiled, NCHW"})
+        self.assertEqual([line.split("'s best")[0] for line in compare.table("", results, best).splitlines()[-3:]],
+                         ["  1.60 times ONNX Runtime", "  2.00 times PyTorch", "  0.50 times PyTorch bf16"])
 
     def test_who_races(self):
         def names(*task, **changed):
@@ -70,6 +88,16 @@ class Race(unittest.TestCase):
         self.assertEqual(names("train", "lenet5", 1)[1:],
                          ["PyTorch eager, NCHW", "PyTorch compiled, NCHW", "PyTorch eager, NHWC",
                           "PyTorch compiled, NHWC"])
+
+
+    def test_all_are_given_the_same_task(self):
+        for contender in compare.contenders("infer", "lenet5", 2, arguments(input="8x9x1", classes=7, bf16=True)):
+            given = " ".join(contender.command)
+            self.assertIn("infer --model lenet5 --batch 2 --seconds 1.0 --input 8x9x1 --classes 7", given)
+            self.assertEqual("--bf16" in given, "bf16" in contender.name)
+            self.assertEqual("--layout nhwc" in given, "NHWC" in contender.name)
+            self.assertEqual("--compiled" in given, "compiled" in contender.name)
+        self.assertNotIn("--input", compare.contenders("train", "mlp", 2, arguments())[0].command)
 
 
 class Limits(unittest.TestCase):
