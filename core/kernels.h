@@ -96,6 +96,22 @@ struct NormGradients {
   bool add_dx = false, add_dresidual = false, add_dgamma = false, add_dbeta = false;
 };
 
+/// Rows top .. bottom-1 and columns left .. right-1 of an image.
+struct Box {
+  int32_t top, left, bottom, right;
+};
+
+/// n images out of a data set x: pixel (h,w) of image i is pixel (down[i,h], across[i,w]) of x[rows[i]];
+/// where either is -1 it is black: 0 in all channels. What an image's holes cover is 0 whatever scale and
+/// shift.
+struct ImageViews {
+  const uint8_t* x;              ///< [*,H,W,C]
+  const int64_t* rows;           ///< [n]
+  const int32_t *down, *across;  ///< [n,H], [n,W]
+  const Box* holes;              ///< [n,holes_each]
+  int64_t n, h, w, c, holes_each;
+};
+
 /// One parameter in an optimizer's pass: w, g, slots [n] f32; mask [n] u8 of 0 and 1, or null.
 struct UpdateSpan {
   float* w;
@@ -135,10 +151,14 @@ ESP_KERNEL(void, scale, float* y, const float* x, float factor, int64_t n, bool 
 ESP_KERNEL(void, broadcast, float* y, const float* scalar, float times, int64_t n, bool accumulate)
 /// y = keep_i x / (1 - p), where keep_i, a function of `key` and i, is 0 with probability p; its own gradient
 ESP_KERNEL(void, dropout, float* y, const float* x, float p, uint64_t key, int64_t n, bool accumulate)
+// --- images of a batch (core/cpu/images.cpp)
+// -----------------------------------------------------------------------
 /// y[i,:] = x[rows[i],:] scale[c] + shift[c], x u8 [*,pixels,C], y f32 [n,pixels,C]: a batch put together
 /// from a data set
 ESP_KERNEL(void, gather_images, float* y, const uint8_t* x, const int64_t* rows, int64_t n, int64_t pixels,
            int64_t channels, const float* scale, const float* shift)
+/// The same for images that are seen moved, mirrored and with holes: y f32 [n,H,W,C]
+ESP_KERNEL(void, gather_views, float* y, const ImageViews& views, const float* scale, const float* shift)
 
 // --- activations (core/cpu/activation.cpp)
 // -------------------------------------------------------------------------

@@ -40,8 +40,7 @@ class Normaliser {
     int64_t phase = 0;
     for_vectors(0, n, [&](auto tail, int64_t i) {
       const auto value = load_bytes(tail, from + i, n - i);
-      store(tail,
-            hn::MulAdd(value, hn::Load(Floats(), scales_ + phase), hn::Load(Floats(), shifts_ + phase)),
+      store(tail, hn::MulAdd(value, hn::Load(Floats(), scales_ + phase), hn::Load(Floats(), shifts_ + phase)),
             to + i, n - i);
       phase = phase + lanes() == period ? 0 : phase + lanes();
     });
@@ -100,8 +99,8 @@ void gather_views(float* y, const ImageViews& v, const float* scale, const float
       if (i + 1 < end) fetch_ahead(v.x + v.rows[i + 1] * size, size);
       const uint8_t* from = v.x + v.rows[i] * size;
       float* to = y + i * size;
-      // The image's bytes are put together in the last quarter of its floats, which overwrite a byte only when
-      // it has been read.
+      // The image's bytes are put together in the last quarter of its floats, which overwrite a byte only
+      // when it has been read.
       uint8_t* const bytes = reinterpret_cast<uint8_t*>(to + size) - size;
       for (int64_t row = 0; row < v.h; ++row) {
         const int32_t source = v.down[i * v.h + row];

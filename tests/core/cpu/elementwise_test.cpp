@@ -136,30 +136,5 @@ TEST(Dropout, IsItsOwnGradientAndFreeOfThreads) {
   for (size_t i = 0; i < x.size(); ++i) ASSERT_EQ(added[i], before[i] + dx[i]) << i;
 }
 
-TEST(GatherImages, PicksRowsAndNormalises) {
-  const WithThreads three(3);
-  for (const int64_t channels : {1, 3, 4, 5, 16, 17, 20})
-    for (const int64_t pixels : {1, 7, 49, 784}) {
-      const int64_t size = pixels * channels, images = 9, n = 40;
-      std::vector<uint8_t> x(static_cast<size_t>(images * size));
-      for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint8_t>(random_below(4, i, 256));
-      std::vector<int64_t> rows(n);
-      for (size_t i = 0; i < rows.size(); ++i) rows[i] = random_below(5, i, images);
-      const Floats scale = random_floats(channels, 6, 0.0, 0.02), shift = random_floats(channels, 7);
-      Floats y(static_cast<size_t>(n * size), -9.0f);
-      cpu::gather_images(y.data(), x.data(), rows.data(), n, pixels, channels, scale.data(), shift.data());
-      Doubles expected(y.size());
-      for (int64_t i = 0; i < n * size; ++i) {
-        const size_t c = static_cast<size_t>(i % channels);
-        expected[static_cast<size_t>(i)] =
-            static_cast<double>(
-                x[static_cast<size_t>(rows[static_cast<size_t>(i / size)] * size + i % size)]) *
-                scale[c] +
-            shift[c];
-      }
-      EXPECT_TRUE(near(y, expected, 1e-6)) << channels << " channels, " << pixels << " pixels";
-    }
-}
-
 }  // namespace
 }  // namespace espalier
