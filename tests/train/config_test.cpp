@@ -172,6 +172,23 @@ TEST(Config, CommittedConfigsResolveToThemselves) {
   }
 }
 
+TEST(Config, AModelTakesTheOptionsThatConcernIt) {
+  const auto model = [](const char* text) {
+    Json json = minimal();
+    json["model"] = Json::parse(text);
+    return parse(json).model;
+  };
+  const ModelConfig resnet = model(R"({"type": "resnet50", "stem": "imagenet", "pool": "average"})");
+  EXPECT_EQ(resnet.stem, "imagenet");
+  EXPECT_EQ(resnet.pool, "average");
+  EXPECT_EQ(resnet.input, (Shape{224, 224, 3}));
+  EXPECT_EQ(model(R"({"type": "resnet50"})").stem, std::nullopt) << "the image decides";
+  const ModelConfig vgg = model(R"({"type": "vgg19", "batch_norm": false})");
+  EXPECT_FALSE(vgg.batch_norm);
+  EXPECT_EQ(vgg.classes, 100);
+  EXPECT_TRUE(model(R"({"type": "vgg19"})").batch_norm);
+}
+
 TEST(Config, ResolvedHoldsWhatAppliesInDeclaredOrder) {
   const Json resolved = config_json(parse(minimal()));
   EXPECT_EQ(resolved["stages"][0]["train"]["optimizer"].dump(),
@@ -186,10 +203,13 @@ TEST(Config, ResolvedHoldsWhatAppliesInDeclaredOrder) {
 struct Mistake {
   const char* pointer;
   const char* value;
-  const char* message;
+  std::string message;
 };
 
 TEST(Config, MistakesAreNamed) {
+  const std::string models =
+      "mlp, lenet300, lenet5, vgg11, vgg13, vgg16, vgg19, resnet20, resnet32, resnet44, resnet56, resnet110, "
+      "resnet18, resnet34, resnet50, resnet101, resnet152";
   const Mistake mistakes[] = {
       // Names.
       {"/model/hiden", "[3]", "/model/hiden: no such field, did you mean 'hidden'?"},
@@ -269,11 +289,12 @@ TEST(Config, MistakesAreNamed) {
       {"/stages/1/prune/include", "[\"\"]", "/stages/1/prune/include/0: found the text \"\", expected text"},
       // Names of things.
       {"/model/type", "\"lenet55\"",
-       "/model/type: found the text \"lenet55\", expected one of mlp, lenet300, lenet5, did you mean "
-       "'lenet5'?"},
-      {"/model/type", "\"vgg19\"",
-       "/model/type: 'vgg19' is not built yet, this version has mlp, lenet300, lenet5"},
-      {"/model/type", "5", "/model/type: found 5, expected one of mlp, lenet300, lenet5"},
+       "/model/type: found the text \"lenet55\", expected one of " + models + ", did you mean 'lenet5'?"},
+      {"/model/type", "5", "/model/type: found 5, expected one of " + models},
+      {"/model/stem", "\"small\"",
+       "/model/stem: is for type resnet18, resnet34, resnet50, resnet101 or resnet152, and the type is mlp"},
+      {"/model/batch_norm", "false",
+       "/model/batch_norm: is for type vgg11, vgg13, vgg16 or vgg19, and the type is mlp"},
       {"/data/type", "\"cifar10\"",
        "/data/type: 'cifar10' is not built yet, this version has mnist, synthetic"},
       {"/stages/0/train/optimizer/type", "\"adan\"",
@@ -302,7 +323,9 @@ TEST(Config, MistakesAreNamed) {
       // Fields that do not go together.
       {"/model", R"({"type": "lenet5", "hidden": [3]})",
        "/model/hidden: is for type mlp, and the type is lenet5"},
-      {"/model/pool", "\"max\"", "/model/pool: is for type lenet5, and the type is mlp"},
+      {"/model/pool", "\"max\"",
+       "/model/pool: is for type lenet5, vgg11, vgg13, vgg16, vgg19, resnet18, resnet34, resnet50, resnet101 "
+       "or resnet152, and the type is mlp"},
       {"/stages/0/train/optimizer/betas", "[0.9, 0.99]",
        "/stages/0/train/optimizer/betas: is for type adam or adamw, and the type is sgd"},
       {"/stages/3/train/optimizer/momentum", "0.9",
@@ -363,7 +386,7 @@ TEST(Config, MistakesAreNamed) {
        "/data/normalize/mean: found 2 values, expected one per channel of the model's input: 1"},
   };
   for (const Mistake& mistake : mistakes) {
-    EXPECT_EQ(refusal(with(mistake.pointer, mistake.value).dump()), std::string("x.json: ") + mistake.message)
+    EXPECT_EQ(refusal(with(mistake.pointer, mistake.value).dump()), "x.json: " + mistake.message)
         << mistake.pointer << " " << mistake.value;
   }
   EXPECT_EQ(refusal("[]"), "x.json: found a list of 0, expected an object");

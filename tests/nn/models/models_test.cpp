@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <nlohmann/json.hpp>
+
 #include "espalier/autograd/ops.h"
 #include "espalier/nn/state_dict.h"
+#include "nn/models/support.h"
 #include "support/bad_input.h"
 #include "support/formulas.h"
 #include "support/numbers.h"
@@ -21,12 +25,41 @@ std::vector<std::pair<std::string, Shape>> shapes(const ModelOptions& options) {
 using Expected = std::vector<std::pair<std::string, Shape>>;
 
 TEST(Models, TheCatalogueCanBeMade) {
-  ASSERT_EQ(model_catalogue().size(), 3u);
+  ASSERT_EQ(model_catalogue().size(), 17u);
   for (const ModelInfo& info : model_catalogue()) {
-    const auto model = make_model({.type = info.name, .input = info.input, .classes = info.classes}, 0);
-    const Variable x(random_tensor({3, info.input[0], info.input[1], info.input[2]}, 1));
+    const int64_t side = std::min<int64_t>(info.input[0], 64);  // as deep, but quick
+    const Shape input{side, side, info.input[2]};
+    const auto model =
+        make_model({.type = info.name, .input = input, .classes = info.classes, .width = 0.05}, 0);
+    const Variable x(random_tensor({3, side, side, input[2]}, 1));
     EXPECT_EQ((*model)(x).shape(), (Shape{3, info.classes})) << info.name;
     EXPECT_FALSE(info.help.empty());
+  }
+}
+
+TEST(Models, WhichModelsAnOptionConcerns) {
+  EXPECT_EQ(model_names().size(), model_catalogue().size());
+  EXPECT_EQ(model_names("hidden"), Names{"mlp"});
+  EXPECT_EQ(model_names("batch_norm"), (Names{"vgg11", "vgg13", "vgg16", "vgg19"}));
+  EXPECT_EQ(model_names("stem"), (Names{"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"}));
+  EXPECT_EQ(find_model("vgg19")->classes, 100);
+  EXPECT_EQ(find_model("vgg"), nullptr);
+}
+
+TEST(Models, StateDictsArePyTorchs) {
+  for (const char* name : {"mlp", "lenet5", "vgg19", "resnet20", "resnet50"}) {
+    std::ifstream file(join(ESPALIER_SOURCE_DIR "/tests/golden/", name, ".json"));
+    const auto record = nlohmann::json::parse(file);
+    const auto input = record["model"]["input"].get<std::vector<int64_t>>();
+    const auto model = make_model(
+        {.type = name, .input = Shape(std::span(input)), .classes = record["model"]["classes"]}, 0);
+    const auto parameters = model->parameters();
+    ASSERT_EQ(parameters.size(), record["state_dict"].size()) << name;
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      EXPECT_EQ(parameters[i]->name, record["state_dict"][i][0]);
+      EXPECT_EQ(file_shape(*parameters[i]),
+                Shape(std::span<const int64_t>(record["state_dict"][i][1].get<std::vector<int64_t>>())));
+    }
   }
 }
 
@@ -112,14 +145,6 @@ TEST(Models, LeNet5ByItsOps) {
 }
 
 TEST(Models, BadOptions) {
-  const auto refusal = [](const ModelOptions& options) {
-    try {
-      make_model(options, 0);
-    } catch (const UsageError& error) {
-      return std::string(error.what());
-    }
-    return std::string("accepted");
-  };
   EXPECT_EQ(refusal({.type = "lenet"}), "model: no type 'lenet', did you mean 'lenet300'?");
   EXPECT_EQ(refusal({.type = "transformer"}), "model: no type 'transformer'");
   EXPECT_EQ(refusal({.activation = "elu"}), "model: no activation 'elu', expected relu or gelu");
