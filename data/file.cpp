@@ -152,7 +152,7 @@ std::vector<uint8_t> unpack(std::vector<uint8_t> bytes, const std::string& file,
   return bytes;
 }
 
-std::vector<uint8_t> read_unpacked(const std::filesystem::path& path, size_t most_bytes) {
+std::vector<uint8_t> read_bytes(const std::filesystem::path& path, size_t most_bytes) {
   const std::string file = path.string();
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);  // fails for what is no regular file
@@ -166,7 +166,11 @@ std::vector<uint8_t> read_unpacked(const std::filesystem::path& path, size_t mos
   const size_t got = std::fread(bytes.data(), 1, size, stream.get());
   ESP_CHECK(!std::ferror(stream.get()), file, ": cannot read: ", cause());
   ESP_CHECK(got == size, file, ": ends at byte ", got, ", ", size, " were there when it was opened");
-  return unpack(std::move(bytes), file, most_bytes);
+  return bytes;
+}
+
+std::vector<uint8_t> read_unpacked(const std::filesystem::path& path, size_t most_bytes) {
+  return unpack(read_bytes(path, most_bytes), path.string(), most_bytes);
 }
 
 }  // namespace espalier

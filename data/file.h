@@ -17,6 +17,9 @@ std::optional<std::filesystem::path> find_plain_or_compressed(const std::filesys
 /// followed by something else, or unpack to more than `most_bytes`: a small file cannot claim all memory.
 std::vector<uint8_t> unpack(std::vector<uint8_t> bytes, const std::string& file, size_t most_bytes);
 
+/// A whole regular file as it is; an Error that names it if it cannot be read or is longer than `most_bytes`.
+std::vector<uint8_t> read_bytes(const std::filesystem::path& path, size_t most_bytes);
+
 /// unpack() of a whole regular file, which must itself be no longer than `most_bytes`.
 std::vector<uint8_t> read_unpacked(const std::filesystem::path& path, size_t most_bytes);
 

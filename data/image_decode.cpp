@@ -1,0 +1,49 @@
+// stb_image, compiled here and nowhere else, for JPEG and PNG alone.
+#include <climits>
+#include <memory>
+
+#include "espalier/core/error.h"
+#include "espalier/data/image.h"
+
+#define STB_IMAGE_IMPLEMENTATION
+#define STB_IMAGE_STATIC  // Debian's libstb has the same names
+#define STBI_ONLY_JPEG
+#define STBI_ONLY_PNG
+#define STBI_NO_STDIO
+#define STBI_NO_HDR
+#define STBI_NO_LINEAR
+#define STBI_FAILURE_USERMSG
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wall"
+#pragma GCC diagnostic ignored "-Wextra"
+#pragma GCC diagnostic ignored "-Wunused-function"
+#include <stb/stb_image.h>
+#pragma GCC diagnostic pop
+
+namespace espalier {
+namespace {
+
+std::string reason() {
+  const char* text = stbi_failure_reason();
+  return text ? text : "stb_image gives no reason";
+}
+
+}  // namespace
+
+Image decode_image(std::span<const uint8_t> bytes, const std::string& file, int64_t most_pixels) {
+  ESP_CHECK(!bytes.empty(), file, ": is empty, expected a JPEG or PNG image");
+  ESP_CHECK(bytes.size() <= INT_MAX, file, ": is ", bytes.size(), " bytes long, too much for an image");
+  const auto size = static_cast<int>(bytes.size());
+  int width = 0, height = 0, channels = 0;
+  ESP_CHECK(stbi_info_from_memory(bytes.data(), size, &width, &height, &channels), file,
+            ": no JPEG or PNG image, or a corrupt one: ", reason());
+  ESP_CHECK(int64_t{width} * height <= most_pixels, file, ": is ", height, " x ", width,
+            " pixels large, more than the ", most_pixels, " that an image may have");
+  const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
+      stbi_load_from_memory(bytes.data(), size, &width, &height, &channels, 0), &stbi_image_free);
+  ESP_CHECK(pixels, file, ": cannot be decoded: ", reason());
+  const auto count = static_cast<size_t>(height) * static_cast<size_t>(width) * static_cast<size_t>(channels);
+  return {height, width, channels, {pixels.get(), pixels.get() + count}};
+}
+
+}  // namespace espalier

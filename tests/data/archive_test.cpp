@@ -1,0 +1,101 @@
+// Archives: what is in them, and every way in which they can be wrong.
+#include "espalier/data/archive.h"
+
+#include "data/tar_files.h"
+#include "support/bad_input.h"
+#include "support/temporary_folder.h"
+
+namespace espalier {
+namespace {
+
+constexpr size_t most = 1 << 20;
+
+const Bytes small = tar_entry("train/", {}, '5') + tar_entry("./train//cat/1.png", {1, 2, 3}) +
+                    tar_entry("readme", Bytes(700, 7)) + tar_end();
+
+std::string message(const Bytes& bytes) {
+  return message_of([&] { parse_archive(bytes, "a.tar", most); });
+}
+
+TEST(Archive, HoldsFilesAndFolders) {
+  for (const Bytes& bytes : {small, gzip(small), xz(small)}) {
+    const Archive archive = parse_archive(bytes, "a.tar", most);
+    EXPECT_EQ(archive.folders, (std::vector<std::string>{"train"}));
+    ASSERT_EQ(archive.files.size(), 2u);
+    EXPECT_EQ(archive.files[0].path, "train/cat/1.png");
+    EXPECT_EQ(archive.files[0].bytes, (Bytes{1, 2, 3}));
+    EXPECT_EQ(archive.files[1].path, "readme");
+    EXPECT_EQ(archive.files[1].bytes, Bytes(700, 7));
+  }
+  EXPECT_TRUE(parse_archive(tar_end(), "a.tar", most).files.empty());
+}
+
+TEST(Archive, NamesOfAnyBytes) {
+  const std::string name = "caf\xC3\xA9/\xFF.png";
+  EXPECT_EQ(parse_archive(tar_entry(name, {}) + tar_end(), "a.tar", most).files[0].path, name);
+}
+
+TEST(Archive, MayNotClimbOut) {
+  EXPECT_EQ(message(tar_entry("a/../../etc/passwd", {1}) + tar_end()),
+            "a.tar: 'a/../../etc/passwd' climbs out of the archive; nothing was read");
+  EXPECT_EQ(message(tar_entry("..", {}, '5') + tar_end()),
+            "a.tar: '..' climbs out of the archive; nothing was read");
+  EXPECT_EQ(message(tar_entry("/etc/passwd", {1}) + tar_end()),
+            "a.tar: '/etc/passwd' is no path inside of the archive; nothing was read");
+}
+
+TEST(Archive, MayNotHoldLinksOrDevices) {
+  EXPECT_EQ(message(tar_entry("a", {}, '2', "/etc/passwd") + tar_end()),
+            "a.tar: a: is a link, expected files and folders alone; nothing was read");
+  EXPECT_EQ(message(tar_entry("b", {1}) + tar_entry("a", {}, '1', "b") + tar_end()),
+            "a.tar: a: is a link, expected files and folders alone; nothing was read");
+  EXPECT_EQ(message(tar_entry("a", {}, '6') + tar_end()),
+            "a.tar: a: is neither file nor folder; nothing was read");
+  EXPECT_EQ(message(tar_entry("a/b", {1}) + tar_entry("./a/b", {2}) + tar_end()),
+            "a.tar: a/b: is in the archive twice; nothing was read");
+}
+
+TEST(Archive, CutShortAnywhere) {
+  const auto cut = [](const Bytes& bytes, size_t size) {
+    return Bytes(bytes.begin(), bytes.begin() + static_cast<long>(size));
+  };
+  const size_t entries = small.size() - tar_end().size();
+  for (size_t size = 0; size <= entries; size += size % 512 ? 1 : 37)
+    EXPECT_TRUE(contains(message(cut(small, size)), "a.tar: ")) << size;
+  for (const size_t border : {size_t{512}, size_t{1536}, entries})
+    EXPECT_TRUE(contains(message(cut(small, border)), "cut short")) << border;
+  EXPECT_EQ(message(cut(small, entries)),
+            "a.tar: cut short after 2 files: it does not end in the zeros that end a tar");
+  EXPECT_TRUE(contains(message(cut(small, entries - 512)),
+                       "a.tar: readme: cannot be read to its end, byte 700: Truncated tar archive"));
+  for (const Bytes& packed : {gzip(small), xz(small)})
+    for (size_t size = 8; size < packed.size(); ++size)
+      EXPECT_TRUE(contains(message(cut(packed, size)), "data cut short at byte")) << size;
+}
+
+TEST(Archive, IsNoTar) {
+  EXPECT_EQ(message({}), "a.tar: is empty, expected a .tar, .tar.gz or .tar.xz");
+  EXPECT_TRUE(contains(message(Bytes(5000, 'x')),
+                       "a.tar: cannot be read as a .tar, .tar.gz or .tar.xz: Unrecognized archive format"));
+  EXPECT_TRUE(contains(message(gzip({1, 2, 3})), "a.tar: cannot be read as a .tar"));
+  EXPECT_TRUE(contains(message(small + Bytes(600, 'x')), "does not end in the zeros"));
+}
+
+TEST(Archive, MayNotClaimMoreThanItHolds) {
+  EXPECT_TRUE(contains(message(gzip(tar_entry("zeros", Bytes(2 << 20)) + tar_end())),
+                       "unpacks to more than the 1048576 bytes"));
+  Bytes lies = small;
+  lies[1024 + 512 + 124] = '1';  // the last entry claims 8 GB: its checksum is wrong, too
+  EXPECT_TRUE(contains(message(lies), "a.tar: "));
+}
+
+TEST(Archive, IsReadFromAFile) {
+  const TemporaryFolder folder;
+  write(folder / "a.tar.xz", xz(small));
+  EXPECT_EQ(read_archive(folder / "a.tar.xz").files.size(), 2u);
+  EXPECT_EQ(message_of([&] { read_archive(folder / "none.tar"); }),
+            (folder / "none.tar").string() + ": cannot read: No such file or directory");
+}
+
+}  // namespace
+}  // namespace espalier
