@@ -211,8 +211,8 @@ std::optional<Misfit> find_misfit(const std::vector<Augmentation>& list, const S
     const Augmentation& a = list[i];
     if (a.type == "crop" && a.fill == "reflect" && a.pad >= side)
       return Misfit{i, "pad", join("found ", a.pad, ", but images ", image, " reflect at most ", side - 1)};
-    if (a.type == "cutout" && a.size > 2 * std::max(image[0], image[1]))
-      return Misfit{i, "size", join("found ", a.size, ", which covers images ", image, " whole")};
+    if (a.type == "cutout" && a.size > std::max(image[0], image[1]))
+      return Misfit{i, "size", join("found ", a.size, ", but images are ", image)};
     if (a.type == "color_jitter" && a.saturation > 0 && image[2] != 3)
       return Misfit{i, "saturation", join("is for images of 3 channels, these are ", image)};
     if (a.type == "mixup" && i + 1 < list.size())

@@ -47,9 +47,12 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
              std = per_channel(options.std, 1.0, dataset, "std");
   for (size_t c = 0; c < mean.size(); ++c) {
     if (!(std[c] > 0)) fail_usage("data.normalize.std: found ", std[c], ", expected a number above 0");
-    scale_.push_back(static_cast<float>(1.0 / (255.0 * std[c])));
-    shift_.push_back(static_cast<float>(-mean[c] / std[c]));
+    normalization_.scale.push_back(static_cast<float>(1.0 / (255.0 * std[c])));
+    normalization_.shift.push_back(static_cast<float>(-mean[c] / std[c]));
   }
+  if (!options.augment.empty())
+    augmenter_.emplace(options.augment, Shape{dataset.height(), dataset.width(), dataset.channels()},
+                       normalization_, options.seed);
   std::iota(order_.begin(), order_.end(), int64_t{0});
   start_epoch(0);
 }
@@ -58,6 +61,7 @@ int64_t Loader::batches() const { return (dataset_.size() + batch_ - 1) / batch_
 
 void Loader::start_epoch(int64_t epoch) {
   if (shuffle_) order_ = random_permutation(random_key(key_, static_cast<uint64_t>(epoch)), dataset_.size());
+  epoch_ = epoch;
   next_ = 0;
 }
 
@@ -75,10 +79,18 @@ bool Loader::next(Batch& batch) {
   batch.size = std::min(batch_, dataset_.size() - next_ * batch_);
   batch.images = Tensor::empty(shape.with(0, batch.size));
   batch.labels = Tensor::empty({batch.size}, DType::i32);
-  ESP_RUN(Device::cpu, gather_images(batch.images.f32(), dataset_.images.data<uint8_t>(), rows, batch.size,
-                                     shape[1] * shape[2], shape[3], scale_.data(), shift_.data()));
+  const auto* pixels = dataset_.images.data<uint8_t>();
+  if (augmenter_)
+    batch.share = augmenter_->gather(batch.images.f32(), pixels, rows, batch.size, epoch_, next_ * batch_);
+  else
+    ESP_RUN(Device::cpu, gather_images(batch.images.f32(), pixels, rows, batch.size, shape[1] * shape[2],
+                                       shape[3], normalization_.scale.data(), normalization_.shift.data()));
   auto* labels = batch.labels.data<int32_t>();
   for (int64_t i = 0; i < batch.size; ++i) labels[i] = dataset_.labels[rows[i]];
+  if (batch.share < 1) {
+    batch.other_labels = Tensor::empty({batch.size}, DType::i32);
+    std::reverse_copy(labels, labels + batch.size, batch.other_labels.data<int32_t>());
+  }
   ++next_;
   return true;
 }

@@ -1,10 +1,13 @@
 // Loader: a data set in batches, shuffled anew each epoch. Which images are in which batch depends on seed,
-// epoch and batch number alone, so (epoch, batch number) is all there is to save.
+// epoch and batch number alone, and so is how they are augmented: (epoch, batch number) is all there is to
+// save.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "espalier/data/augment.h"
 #include "espalier/data/dataset.h"
 
 namespace espalier {
@@ -14,19 +17,24 @@ struct LoaderOptions {
   bool shuffle = true;  ///< else the order of the data set
   uint64_t seed = 0;
   std::vector<double> mean = {}, std = {};  ///< [C] each, on pixels in 0..1; both empty: pixels stay in 0..1
+  std::vector<Augmentation> augment = {};   ///< in this order, in front of normalisation
 };
 
 struct Batch {
   Tensor images;     ///< f32 [n,H,W,C]: (pixel / 255 - mean) / std
   Tensor labels;     ///< i32 [n]
   int64_t size = 0;  ///< n: LoaderOptions::batch, or what is left for an epoch's last
+  /// Under mixup, an image is `share` of what `labels` says and the rest of what `other_labels`, i32 [n],
+  /// says.
+  float share = 1.0f;
+  Tensor other_labels = {};  ///< undefined without mixup
 };
 
 class Loader {
  public:
   /// `dataset` must outlive the loader. UsageError for a batch that is under 1 or larger than the data set,
-  /// for mean or std that are not one finite number a channel, or a std that is not above 0. Starts at epoch
-  /// 0, batch 0.
+  /// for mean or std that are not one finite number a channel, a std that is not above 0, or augmentations
+  /// that do not fit the images. Starts at epoch 0, batch 0.
   Loader(const Dataset& dataset, const LoaderOptions& options);
   Loader(Dataset&& dataset, const LoaderOptions& options) = delete;
 
@@ -44,9 +52,11 @@ class Loader {
   const int64_t batch_;
   const bool shuffle_;
   const uint64_t key_;
-  std::vector<float> scale_, shift_;  // [C]: pixel * scale + shift
-  std::vector<int64_t> order_;        // [N]
-  int64_t next_ = 0;                  // index of the batch that next() reads
+  Normalization normalization_;
+  std::optional<Augmenter> augmenter_;
+  std::vector<int64_t> order_;  // [N]
+  int64_t epoch_ = 0;
+  int64_t next_ = 0;  // index of the batch that next() reads
 };
 
 }  // namespace espalier
