@@ -69,7 +69,8 @@ CASES = {
     "vgg16": Case("vgg16", 1, steps=3, gradients=False, **SMALL_BATCH),
     "vgg19": Case("vgg19", 1, steps=3, gradients=False, **SMALL_BATCH),
     "vgg13_gelu_average": Case("vgg13", 1, options=SMOOTH, steps=15, **SMALL_BATCH),
-    "resnet20": Case("resnet20", 1, steps=3, **SMALL_BATCH),
+    "resnet20": Case("resnet20", 1, steps=3, gradients=False, **SMALL_BATCH),
+    "resnet20_gelu": Case("resnet20", 1, options={"activation": "gelu"}, steps=3, **SMALL_BATCH),
     "resnet50": Case(steps=1, gradients=False, **RESNET50),
     "resnet50_gelu": Case(steps=3, options={"activation": "gelu"}, **RESNET50),
 }

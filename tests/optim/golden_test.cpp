@@ -123,7 +123,8 @@ const Case cases[] = {
     {"vgg16", {"sgd"}, 3, 1e-3, 2e-3, 0, true},
     {"vgg19", {"sgd"}, 3, 1e-3, 2e-3, 0, true},
     {"vgg13_gelu_average", {"sgd"}, 15, 1e-3, 1e-4, 1e-3, true},
-    {"resnet20", {"sgd"}, 3, 1e-3, 2e-3, 1e-3, true},
+    {"resnet20", {"sgd"}, 3, 1e-3, 2e-3, 0, true},
+    {"resnet20_gelu", {"sgd"}, 3, 1e-3, 1e-4, 1e-3, true},
     {"resnet50", {"sgd"}, 1, 1e-3, 2e-3, 0, true},
     {"resnet50_gelu", {"sgd"}, 3, 1e-3, 1e-4, 1e-3, true},
 };
