@@ -13,10 +13,10 @@ void add_parameter(LayerRow& row, NetworkTotals& totals, const Parameter& parame
   totals.bytes += static_cast<int64_t>(parameter.value().bytes());
   if (!parameter.learned()) return;
   const int64_t nonzeros = parameter.nonzeros();
+  if (row.parameters == 0) row.shape = file_shape(parameter);  // the weight comes first
   row.parameters += count;
   row.nonzeros += nonzeros;
   if (parameter.role != Role::weight) return;
-  row.shape = file_shape(parameter);
   row.weights += count;
   row.weight_zeros += count - nonzeros;
 }

@@ -4,16 +4,17 @@
 namespace espalier::ops {
 namespace {
 
-void check_arguments(const Variable& x, const BatchNorm& norm, Activation f, const Variable& residual) {
-  const Shape channels{x.shape()[-1]};
+/// x: the shape of the norm's input
+void check_arguments(const Shape& x, const BatchNorm& norm, Activation f, const Variable& residual) {
+  const Shape channels{x[-1]};
   for (const auto& [name, values] : {std::pair{"gamma", &norm.gamma},
                                      {"beta", &norm.beta},
                                      {"running mean", &norm.running_mean},
                                      {"running variance", &norm.running_variance}})
     ESP_CHECK(values->shape() == channels, "batch_norm: input has ", channels[0], " channels, ", name,
               " has shape ", values->shape());
-  ESP_CHECK(!residual.defined() || residual.shape() == x.shape(), "batch_norm: input has shape ", x.shape(),
-            ", residual ", residual.shape());
+  ESP_CHECK(!residual.defined() || residual.shape() == x, "batch_norm: input has shape ", x, ", residual ",
+            residual.shape());
   ESP_CHECK(f == Activation::none || f == Activation::relu || f == Activation::gelu,
             "batch_norm: activation is none, relu or gelu, found ", activation_name(f));
 }
@@ -38,7 +39,7 @@ struct ScaleShift {
 Variable batch_norm(const Variable& x, const BatchNorm& norm, Activation f, const Variable& residual,
                     const BatchStatistics* statistics) {
   ESP_CHECK(x.shape().axes() >= 2, "batch_norm: expects x [N,H,W,C] or [N,C], found ", x.shape());
-  check_arguments(x, norm, f, residual);
+  check_arguments(x.shape(), norm, f, residual);
   const Device device = x.value().device();
   const int64_t c = x.shape()[-1];
   const NormShape s{x.shape().elements() / c, c};
@@ -117,6 +118,7 @@ Variable conv2d_batch_norm(const Variable& x, const Variable& w, const Variable&
   }
   if (gradients_enabled() || Tape::active()) return batch_norm(conv2d(x, w, b, options), norm, f, residual);
   const ConvShape s = conv_shape(x, w, b, options);
+  check_arguments({s.n, s.out_h(), s.out_w(), s.o}, norm, f, residual);
   ScaleShift line(norm, norm.running_mean.value(), norm.running_variance.value());
   if (b.defined())  // (z + b) scale + shift
     ESP_RUN(x.value().device(), mul(line.shift.f32(), b.value().f32(), line.scale.f32(), s.o, true));

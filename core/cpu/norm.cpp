@@ -39,17 +39,29 @@ HWY_INLINE void for_groups(Range rows, int64_t c, const Body& body) {
 
 int parts_of_rows(const NormShape& s) { return parts_for(s.rows, std::max<int64_t>(1, 16384 / s.c)); }
 
-/// Two sums over rows for each channel, [2,C] in double precision, of what add(tail, k, count, first, a, b)
-/// adds to the vectors a and b. memory: sums_floats.
-int64_t sums_floats(const NormShape& s) { return threads() * 6 * s.c; }
+/// The kernels' scratch memory.
+struct Workspace {
+  cpu::Pieces pieces;
+  double* totals;         // [threads][2,C]
+  float* sums;            // [threads][2,C]
+  float *slope, *offset;  // [C]
+  Workspace(const NormShape& s, void* block)
+      : pieces(block),
+        totals(reinterpret_cast<double*>(pieces.take(4 * threads() * s.c))),
+        sums(pieces.take(2 * threads() * s.c)),
+        slope(pieces.take(s.c)),
+        offset(pieces.take(s.c)) {}
+};
+
+/// Two sums over rows for each channel, [2,C], of what add(tail, k, count, first, a, b) adds to the vectors a
+/// and b.
 template <class Add>
-const double* column_sums(const NormShape& s, float* memory, const Add& add) {
+const double* column_sums(const NormShape& s, const Workspace& memory, const Add& add) {
   const int parts = parts_of_rows(s);
-  double* totals = reinterpret_cast<double*>(memory);  // [threads][2,C]
-  float* sums = memory + 4 * threads() * s.c;          // [threads][2,C]
+  double* const totals = memory.totals;
   parallel_parts(parts, [&](int part) HWY_ATTR {
     double* total = totals + 2 * part * s.c;
-    float *a = sums + 2 * part * s.c, *b = a + s.c;
+    float *a = memory.sums + 2 * part * s.c, *b = a + s.c;
     std::fill_n(total, 2 * s.c, 0.0);
     const Range rows = part_of(s.rows, part, parts);
     for (int64_t begin = rows.begin; begin < rows.end; begin += stretch) {
@@ -72,7 +84,7 @@ const double* column_sums(const NormShape& s, float* memory, const Add& add) {
 void statistics(const ChannelStatistics& to, const float* x, const NormShape& s, void* scratch) {
   const float* center = to.center ? to.center : x;  // any row is a better guess than none
   const double* sums = column_sums(
-      s, static_cast<float*>(scratch),
+      s, Workspace(s, scratch),
       [=](auto tail, int64_t k, auto count, int64_t first, FloatVector& sum, FloatVector& square) HWY_ATTR {
         const auto middle = load(tail, center + k, s.c - k);
         for (int r = 0; r < count; ++r) {
@@ -127,8 +139,9 @@ HWY_INLINE FloatVector gradient(Tail tail, const NormBackward& from, FloatVector
 
 template <Activation f>
 void backward(const NormGradients& to, const NormBackward& from, const NormShape& s, void* scratch) {
+  const Workspace memory(s, scratch);
   const double* sums = column_sums(
-      s, static_cast<float*>(scratch),
+      s, memory,
       [&](auto tail, int64_t k, auto count, int64_t first, FloatVector& dbeta, FloatVector& dgamma) HWY_ATTR {
         const int64_t left = s.c - k;
         const auto scale = load(tail, from.scale + k, left), shift = load(tail, from.shift + k, left),
@@ -143,7 +156,7 @@ void backward(const NormGradients& to, const NormBackward& from, const NormShape
         }
       });
   // dx = scale dz + slope x + offset
-  float *slope = static_cast<float*>(scratch) + sums_floats(s), *offset = slope + s.c;
+  float *const slope = memory.slope, *const offset = memory.offset;
   const double n = static_cast<double>(s.rows);
   for (int64_t k = 0; k < s.c; ++k) {
     const double rstd = static_cast<double>(from.rstd[k]), scale = static_cast<double>(from.scale[k]);
@@ -187,9 +200,7 @@ void run_backward(const NormGradients& to, const NormBackward& from, const NormS
   }
 }
 
-size_t sums_bytes(const NormShape& s) {
-  return static_cast<size_t>(sums_floats(s) + 2 * s.c) * sizeof(float);
-}
+size_t scratch_bytes(const NormShape& s) { return Workspace(s, nullptr).pieces.bytes(); }
 
 }  // namespace
 }  // namespace espalier::HWY_NAMESPACE
@@ -201,9 +212,9 @@ namespace espalier::cpu {
 HWY_EXPORT(statistics);
 HWY_EXPORT(forward);
 HWY_EXPORT(run_backward);
-HWY_EXPORT(sums_bytes);
+HWY_EXPORT(scratch_bytes);
 
-size_t channel_statistics_scratch(const NormShape& s) { return ESP_DISPATCH(sums_bytes)(s); }
+size_t channel_statistics_scratch(const NormShape& s) { return ESP_DISPATCH(scratch_bytes)(s); }
 void channel_statistics(const ChannelStatistics& to, const float* x, const NormShape& s, void* scratch) {
   ESP_DISPATCH(statistics)(to, x, s, scratch);
 }
@@ -232,7 +243,7 @@ void scale_shift_forward(float* y, const float* x, const float* scale, const flo
   ESP_DISPATCH(forward)(y, x, scale, shift, residual, f, s);
 }
 
-size_t batch_norm_backward_scratch(const NormShape& s) { return ESP_DISPATCH(sums_bytes)(s); }
+size_t batch_norm_backward_scratch(const NormShape& s) { return ESP_DISPATCH(scratch_bytes)(s); }
 void batch_norm_backward(const NormGradients& to, const NormBackward& from, const NormShape& s,
                          void* scratch) {
   ESP_DISPATCH(run_backward)(to, from, s, scratch);

@@ -23,63 +23,59 @@ struct Window {
         last(std::min(start + s.k, size)) {}
 };
 
-/// Calls body(output pixel, vertical window, horizontal window, image) for every output pixel, by image:
-/// windows may overlap, so that a gradient belongs to one thread alone.
+/// The windows that hold a pixel, in one direction: first .. last-1 of `count`.
+struct Windows {
+  int64_t first, last;
+  Windows(int64_t pixel, const PoolShape& s, int64_t count)
+      : first(pixel + s.pad < s.k ? 0 : (pixel + s.pad - s.k) / s.stride + 1),
+        last(std::min((pixel + s.pad) / s.stride + 1, count)) {}
+};
+
+/// Rows of `width` pixels that a thread should have at least.
+int64_t grain(const PoolShape& s, int64_t width) { return std::max<int64_t>(1, 8192 / (width * s.c)); }
+
+/// Calls body(output pixel, vertical window, horizontal window, image) for every output pixel.
 template <class Body>
 void for_windows(const PoolShape& s, const Body& body) {
   const int64_t oh = s.out_h(), ow = s.out_w();
-  parallel_for(s.n, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, oh * ow * s.c)),
-               [=](int64_t begin, int64_t end) {
-                 for (int64_t n = begin; n < end; ++n)
-                   for (int64_t y = 0; y < oh; ++y)
-                     for (int64_t x = 0; x < ow; ++x)
-                       body((n * oh + y) * ow + x, Window(y, s, s.h), Window(x, s, s.w), n);
-               });
+  parallel_for(s.n * oh, grain(s, ow), [=](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t row = begin; row < end; ++row) {
+      const Window v(row % oh, s, s.h);
+      for (int64_t x = 0; x < ow; ++x) body(row * ow + x, v, Window(x, s, s.w), row / oh);
+    }
+  });
 }
 
 HWY_INLINE int64_t pixel(const PoolShape& s, int64_t n, int64_t y, int64_t x) {
   return ((n * s.h + y) * s.w + x) * s.c;
 }
 
-void max_pool_forward(float* y, uint8_t* index, const float* x, const PoolShape& s) {
+template <bool indexed>
+void max_pool(float* y, uint8_t* index, const float* x, const PoolShape& s) {
   for_windows(s, [=](int64_t out, Window v, Window h, int64_t n) HWY_ATTR {
     for_vectors(0, s.c, [&](auto tail, int64_t i) HWY_ATTR {
-      const Floats d;
+      const Integers places;
       const int64_t left = s.c - i;
+      const auto place_of = [&](int64_t py, int64_t px) HWY_ATTR {
+        return hn::Set(places, static_cast<int32_t>((py - v.start) * s.k + px - h.start));
+      };
       auto best = load(tail, x + pixel(s, n, v.first, h.first) + i, left);
-      auto place = hn::Set(d, static_cast<float>((v.first - v.start) * s.k + h.first - h.start));
+      auto place = place_of(v.first, h.first);
       for (int64_t py = v.first; py < v.last; ++py)
         for (int64_t px = h.first; px < h.last; ++px) {
           const auto value = load(tail, x + pixel(s, n, py, px) + i, left);
           const auto wins = hn::Or(hn::Gt(value, best), hn::IsNaN(value));  // a NaN is not to be lost
           best = hn::IfThenElse(wins, value, best);
-          place = hn::IfThenElse(wins, hn::Set(d, static_cast<float>((py - v.start) * s.k + px - h.start)),
-                                 place);
+          if (indexed) place = hn::IfThenElse(hn::RebindMask(places, wins), place_of(py, px), place);
         }
       store(tail, best, y + out * s.c + i, left);
-      if (!index) return;
-      HWY_ALIGN float places[hn::MaxLanes(d)];
-      hn::Store(place, d, places);
-      const int64_t lanes = std::min<int64_t>(left, static_cast<int64_t>(hn::Lanes(d)));
-      for (int64_t lane = 0; lane < lanes; ++lane)
-        index[out * s.c + i + lane] = static_cast<uint8_t>(places[lane]);
+      if (indexed) store_bytes(tail, place, index + out * s.c + i, left);
     });
   });
 }
 
-void max_pool_backward(float* dx, const float* dy, const uint8_t* index, const PoolShape& s) {
-  for_windows(s, [=](int64_t out, Window v, Window h, int64_t n) HWY_ATTR {
-    for (int64_t py = v.first; py < v.last; ++py)
-      for (int64_t px = h.first; px < h.last; ++px) {
-        const auto place = hn::Set(Floats(), static_cast<float>((py - v.start) * s.k + px - h.start));
-        float* to = dx + pixel(s, n, py, px);
-        for_vectors(0, s.c, [&](auto tail, int64_t i) HWY_ATTR {
-          const int64_t left = s.c - i, at = out * s.c + i;
-          const auto mine = hn::Eq(load_bytes(tail, index + at, left), place);
-          put(tail, hn::IfThenElseZero(mine, load(tail, dy + at, left)), to + i, left, true);
-        });
-      }
-  });
+void max_pool_forward(float* y, uint8_t* index, const float* x, const PoolShape& s) {
+  index ? max_pool<true>(y, index, x, s) : max_pool<false>(y, index, x, s);
 }
 
 void average_pool_forward(float* y, const float* x, const PoolShape& s) {
@@ -95,16 +91,44 @@ void average_pool_forward(float* y, const float* x, const PoolShape& s) {
   });
 }
 
-void average_pool_backward(float* dx, const float* dy, const PoolShape& s) {
-  for_windows(s, [=](int64_t out, Window v, Window h, int64_t n) HWY_ATTR {
-    const auto share = hn::Set(Floats(), 1.0f / static_cast<float>(s.k * s.k));
-    for (int64_t py = v.first; py < v.last; ++py)
-      for (int64_t px = h.first; px < h.last; ++px) {
-        float* to = dx + pixel(s, n, py, px);
+/// dx = the sum of share(tail, place in dy, place in the window, left) over the windows that hold a pixel: it
+/// is written once, however they overlap.
+template <class Share>
+void gather_shares(float* dx, const PoolShape& s, bool accumulate, const Share& share) {
+  const int64_t oh = s.out_h(), ow = s.out_w();
+  parallel_for(s.n * s.h, grain(s, s.w), [=](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t n = row / s.h, y = row % s.h;
+      const Windows v(y, s, oh);
+      for (int64_t x = 0; x < s.w; ++x) {
+        const Windows h(x, s, ow);
         for_vectors(0, s.c, [&](auto tail, int64_t i) HWY_ATTR {
-          put(tail, hn::Mul(load(tail, dy + out * s.c + i, s.c - i), share), to + i, s.c - i, true);
+          auto sum = hn::Zero(Floats());
+          for (int64_t oy = v.first; oy < v.last; ++oy)
+            for (int64_t ox = h.first; ox < h.last; ++ox) {
+              const int64_t place = (y + s.pad - oy * s.stride) * s.k + x + s.pad - ox * s.stride;
+              sum = hn::Add(sum, share(tail, ((n * oh + oy) * ow + ox) * s.c + i, place, s.c - i));
+            }
+          put(tail, sum, dx + (row * s.w + x) * s.c + i, s.c - i, accumulate);
         });
       }
+    }
+  });
+}
+
+void max_pool_backward(float* dx, const float* dy, const uint8_t* index, const PoolShape& s,
+                       bool accumulate) {
+  gather_shares(dx, s, accumulate, [=](auto tail, int64_t at, int64_t place, int64_t left) HWY_ATTR {
+    const auto mine =
+        hn::Eq(load_bytes(tail, index + at, left), hn::Set(Floats(), static_cast<float>(place)));
+    return hn::IfThenElseZero(mine, load(tail, dy + at, left));
+  });
+}
+
+void average_pool_backward(float* dx, const float* dy, const PoolShape& s, bool accumulate) {
+  const float share = 1.0f / static_cast<float>(s.k * s.k);
+  gather_shares(dx, s, accumulate, [=](auto tail, int64_t at, int64_t, int64_t left) HWY_ATTR {
+    return hn::Mul(load(tail, dy + at, left), hn::Set(Floats(), share));
   });
 }
 
@@ -149,26 +173,18 @@ HWY_EXPORT(average_pool_backward);
 HWY_EXPORT(global_average_pool_forward);
 HWY_EXPORT(global_average_pool_backward);
 
-namespace {
-void clear(float* dx, const PoolShape& s, bool accumulate) {
-  if (!accumulate) set_bytes(dx, 0, sizeof(float) * static_cast<size_t>(s.n * s.h * s.w * s.c));
-}
-}  // namespace
-
 void max_pool_forward(float* y, uint8_t* index, const float* x, const PoolShape& s) {
   ESP_DISPATCH(max_pool_forward)(y, index, x, s);
 }
 void max_pool_backward(float* dx, const float* dy, const uint8_t* index, const PoolShape& s,
                        bool accumulate) {
-  clear(dx, s, accumulate);
-  ESP_DISPATCH(max_pool_backward)(dx, dy, index, s);
+  ESP_DISPATCH(max_pool_backward)(dx, dy, index, s, accumulate);
 }
 void average_pool_forward(float* y, const float* x, const PoolShape& s) {
   ESP_DISPATCH(average_pool_forward)(y, x, s);
 }
 void average_pool_backward(float* dx, const float* dy, const PoolShape& s, bool accumulate) {
-  clear(dx, s, accumulate);
-  ESP_DISPATCH(average_pool_backward)(dx, dy, s);
+  ESP_DISPATCH(average_pool_backward)(dx, dy, s, accumulate);
 }
 
 void global_average_pool_forward(float* y, const float* x, int64_t n, int64_t pixels, int64_t c) {

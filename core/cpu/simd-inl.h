@@ -18,6 +18,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using Floats = hn::ScalableTag<float>;
 using FloatVector = hn::Vec<Floats>;
+using Integers = hn::RebindToSigned<Floats>;
 
 /// Calls body(is_tail, i) for i = begin, begin + lanes, ...: is_tail is std::false_type while a whole vector
 /// is left and std::true_type for what remains, so that the body's loads and stores know at compile time.
@@ -57,13 +58,27 @@ template <class Tail>
 HWY_INLINE FloatVector load_bytes(Tail, const uint8_t* p, int64_t left) {
   const Floats d;
   const hn::Rebind<uint8_t, Floats> bytes;
-  const hn::RebindToSigned<Floats> ints;
+  const Integers ints;
   if constexpr (Tail::value) {
     HWY_ALIGN uint8_t padded[hn::MaxLanes(d)] = {};
     std::memcpy(padded, p, static_cast<size_t>(left));
     return hn::ConvertTo(d, hn::PromoteTo(ints, hn::LoadU(bytes, padded)));
   }
   return hn::ConvertTo(d, hn::PromoteTo(ints, hn::LoadU(bytes, p)));
+}
+
+/// Integers of 0 to 255 as bytes.
+template <class Tail>
+HWY_INLINE void store_bytes(Tail, hn::Vec<Integers> v, uint8_t* p, int64_t left) {
+  const hn::Rebind<uint8_t, Floats> bytes;
+  const auto narrow = hn::DemoteTo(bytes, v);
+  if constexpr (Tail::value) {
+    HWY_ALIGN uint8_t padded[hn::MaxLanes(Floats())];
+    hn::StoreU(narrow, bytes, padded);
+    std::memcpy(p, padded, static_cast<size_t>(left));
+  } else {
+    hn::StoreU(narrow, bytes, p);
+  }
 }
 
 }  // namespace espalier::HWY_NAMESPACE

@@ -20,6 +20,7 @@ TEST(BatchNorm2d, HasPyTorchsParametersAndBuffers) {
   EXPECT_EQ(all[0]->value().span<float>()[2], 1.0f);
   EXPECT_EQ(all[3]->value().span<float>()[2], 1.0f);
   EXPECT_EQ(all[4]->shape(), Shape{});
+  EXPECT_EQ(all[4]->value().dtype(), DType::i64);
   EXPECT_TRUE(all[0]->learned() && all[1]->learned());
   EXPECT_FALSE(all[2]->learned() || all[3]->learned() || all[4]->learned());
 }
@@ -63,6 +64,8 @@ TEST(BatchNorm2d, IsARowOfTheNetworkWithoutWeights) {
   const Network network(model, {5, 5, 1});
   ASSERT_EQ(network.layers.size(), 2u);
   EXPECT_EQ(network.layers[1].type, "batch_norm");
+  EXPECT_EQ(network.layers[0].shape, (Shape{4, 1, 3, 3}));
+  EXPECT_EQ(network.layers[1].shape, Shape{4});
   EXPECT_EQ(network.layers[1].parameters, 8);
   EXPECT_EQ(network.layers[1].weights, 0);
   EXPECT_EQ(network.layers[1].macs, 0);

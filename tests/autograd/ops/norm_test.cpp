@@ -169,5 +169,21 @@ TEST(NormOps, BadArguments) {
             "batch_norm: activation is none, relu or gelu, found tanh");
 }
 
+TEST(NormOps, BadArgumentsOfWhatIsFolded) {
+  const NoGradient off;
+  const Variable x(Tensor::zeros({2, 4, 4, 5})), w(Tensor::zeros({3, 1, 1, 5}));
+  const auto message = [&](int64_t channels, const Shape& residual, Activation f = Activation::none) {
+    const Variable gamma(Tensor::zeros({channels})), beta(Tensor::zeros({channels}));
+    return message_of([&] {
+      ops::conv2d_batch_norm(x, w, {}, {}, norm_of(gamma, beta, false), f,
+                             residual.axes() ? Variable(Tensor::zeros(residual)) : Variable());
+    });
+  };
+  EXPECT_EQ(message(4, {}), "batch_norm: input has 3 channels, gamma has shape [4]");
+  EXPECT_EQ(message(3, {2, 4, 4, 1}), "batch_norm: input has shape [2, 4, 4, 3], residual [2, 4, 4, 1]");
+  EXPECT_EQ(message(3, {}, Activation::sigmoid),
+            "batch_norm: activation is none, relu or gelu, found sigmoid");
+}
+
 }  // namespace
 }  // namespace espalier

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "core/cpu/guarded.h"
 #include "espalier/core/kernels.h"
 #include "support/numbers.h"
 #include "support/threads.h"
@@ -7,8 +8,8 @@
 namespace espalier {
 namespace {
 
-// The op's tests (tests/autograd/ops/norm_test.cpp) hold the kernels to a naive loop; here is what only
-// numbers far from zero, many rows and several threads show.
+// Gradients are held to finite differences by the op's tests (tests/autograd/ops/norm_test.cpp); here each
+// kernel is held to the contract's formula, for every size, option and way of adding.
 
 Tensor scratch(size_t bytes) { return Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8); }
 
@@ -34,6 +35,150 @@ TEST(Norm, StatisticsOfNumbersFarFromZero) {
           EXPECT_TRUE(near(found_variance, variance, 1e-4)) << rows << "x" << c;
         }
       }
+}
+
+double activate(double z, Activation f) {
+  if (f == Activation::relu) return std::max(z, 0.0);
+  if (f == Activation::gelu) return z * 0.5 * (1.0 + std::erf(z / std::sqrt(2.0)));
+  return z;
+}
+double slope(double z, Activation f) {
+  if (f == Activation::relu) return z > 0;
+  if (f == Activation::gelu)
+    return 0.5 * (1.0 + std::erf(z / std::sqrt(2.0))) + z * std::exp(-z * z / 2) * 0.3989422804014327;
+  return 1;
+}
+
+class NormKernels : public testing::TestWithParam<NormShape> {
+ protected:
+  const NormShape s = GetParam();
+  const int64_t n = s.rows * s.c;
+  const Floats x = random_floats(n, 1), residual = random_floats(n, 2), dy = random_floats(n, 3),
+               scale = random_floats(s.c, 4, 0.5, 2.0), shift = random_floats(s.c, 5),
+               mean = random_floats(s.c, 6), rstd = random_floats(s.c, 7, 0.5, 2.0);
+  const WithThreads three{3};
+
+  double z(size_t i, bool with_residual, bool scaled = true, bool shifted = true) const {
+    const size_t k = i % scale.size();
+    return x[i] * (scaled ? double{scale[k]} : 1.0) + (shifted ? shift[k] : 0.0) +
+           (with_residual ? residual[i] : 0.0);
+  }
+};
+
+TEST_P(NormKernels, ScaleShiftForward) {
+  for (const Activation f : {Activation::none, Activation::relu, Activation::gelu})
+    for (const int options : {0, 1, 2, 3, 4, 5, 6, 7}) {
+      const bool with_residual = options & 1, scaled = options & 2, shifted = options & 4;
+      SCOPED_TRACE(testing::Message() << "activation " << static_cast<int>(f) << ", options " << options);
+      Doubles expected(x.size());
+      for (size_t i = 0; i < x.size(); ++i) expected[i] = activate(z(i, with_residual, scaled, shifted), f);
+      const auto run = [&](float* y, const float* from, const float* added) {
+        cpu::scale_shift_forward(y, from, scaled ? scale.data() : nullptr, shifted ? shift.data() : nullptr,
+                                 with_residual ? added : nullptr, f, s);
+      };
+      Guarded y(x.size() * sizeof(float));
+      run(y.floats(), x.data(), residual.data());
+      EXPECT_TRUE(near(y.span(), expected, 1e-6));
+      Floats over_x = x, over_residual = residual;
+      run(over_x.data(), over_x.data(), residual.data());
+      EXPECT_TRUE(same_bits(y.span(), std::span<const float>(over_x))) << "y is x";
+      run(over_residual.data(), x.data(), over_residual.data());
+      EXPECT_TRUE(same_bits(y.span(), std::span<const float>(over_residual))) << "y is the residual";
+    }
+}
+
+TEST_P(NormKernels, Backward) {
+  const double count = static_cast<double>(s.rows);
+  for (const Activation f : {Activation::none, Activation::relu, Activation::gelu})
+    for (const bool with_residual : {false, true})
+      for (const bool batch_statistics : {false, true}) {
+        SCOPED_TRACE(testing::Message() << "activation " << static_cast<int>(f) << ", residual "
+                                        << with_residual << ", batch " << batch_statistics);
+        Doubles dz(x.size()), dx(x.size()), dgamma(scale.size()), dbeta(scale.size());
+        Floats y(x.size());
+        for (size_t i = 0; i < x.size(); ++i) {
+          const size_t k = i % scale.size();
+          y[i] = static_cast<float>(activate(z(i, with_residual), f));
+          dz[i] = dy[i] * slope(z(i, with_residual), f);
+          dbeta[k] += dz[i];
+          dgamma[k] += dz[i] * (double{x[i]} - mean[k]) * rstd[k];
+        }
+        for (size_t i = 0; i < x.size(); ++i) {
+          const size_t k = i % scale.size();
+          const double by_batch = (dbeta[k] + (double{x[i]} - mean[k]) * rstd[k] * dgamma[k]) / count;
+          dx[i] = scale[k] * (dz[i] - (batch_statistics ? by_batch : 0.0));
+        }
+        NormBackward from{.dy = dy.data(),
+                          .x = x.data(),
+                          .scale = scale.data(),
+                          .shift = shift.data(),
+                          .mean = mean.data(),
+                          .rstd = rstd.data(),
+                          .residual = with_residual ? residual.data() : nullptr,
+                          .f = f,
+                          .batch_statistics = batch_statistics};
+        // Every output wanted or not, overwritten or added to; relu's sign from the residual and from y.
+        for (int wanted = 1; wanted < 16; ++wanted)
+          for (const int added : {0, wanted, 0b0110, 0b1001}) {
+            if (f == Activation::relu) from.y = with_residual && added ? y.data() : nullptr;
+            SCOPED_TRACE(testing::Message() << "wanted " << wanted << ", added to " << added);
+            Guarded block(cpu::batch_norm_backward_scratch(s));
+            const Doubles* const expected[] = {&dx, &dz, &dgamma, &dbeta};
+            std::vector<Floats> outputs;
+            for (const Doubles* numbers : expected)
+              outputs.push_back(random_floats(static_cast<int64_t>(numbers->size()), 8, 1.0, 2.0));
+            const std::vector<Floats> before = outputs;
+            const auto output = [&](size_t i) { return wanted >> i & 1 ? outputs[i].data() : nullptr; };
+            cpu::batch_norm_backward({.dx = output(0),
+                                      .dresidual = output(1),
+                                      .dgamma = output(2),
+                                      .dbeta = output(3),
+                                      .add_dx = (added & 1) != 0,
+                                      .add_dresidual = (added & 2) != 0,
+                                      .add_dgamma = (added & 4) != 0,
+                                      .add_dbeta = (added & 8) != 0},
+                                     from, s, block.raw());
+            for (size_t i = 0; i < outputs.size(); ++i) {
+              Doubles right = doubles(before[i]);
+              if (wanted >> i & 1)
+                for (size_t j = 0; j < right.size(); ++j)
+                  right[j] = (*expected[i])[j] + (added >> i & 1 ? before[i][j] : 0.0);
+              EXPECT_TRUE(near(outputs[i], right, 1e-5)) << "output " << i;
+            }
+          }
+      }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, NormKernels,
+                         testing::Values(NormShape{2, 1}, NormShape{7, 3}, NormShape{1000, 16},
+                                         NormShape{1000, 17}, NormShape{1300, 37}, NormShape{7, 64},
+                                         NormShape{515, 101}, NormShape{2, 520}),
+                         [](const auto& info) {
+                           return "rows" + std::to_string(info.param.rows) + "c" +
+                                  std::to_string(info.param.c);
+                         });
+
+TEST(Norm, GradientsOfAnInputThatIsItsOwnResidualAddUp) {
+  const NormShape s{40, 17};
+  const Floats x = random_floats(s.rows * s.c, 1), dy = random_floats(s.rows * s.c, 2),
+               scale = random_floats(s.c, 3), shift = random_floats(s.c, 4), mean = random_floats(s.c, 5),
+               rstd = random_floats(s.c, 6, 0.5, 2.0);
+  const NormBackward from{.dy = dy.data(),
+                          .x = x.data(),
+                          .scale = scale.data(),
+                          .shift = shift.data(),
+                          .mean = mean.data(),
+                          .rstd = rstd.data(),
+                          .residual = x.data(),
+                          .f = Activation::gelu};
+  Tensor block = scratch(cpu::batch_norm_backward_scratch(s));
+  Floats dx(x.size()), dresidual(x.size()), both(x.size());
+  cpu::batch_norm_backward({.dx = dx.data(), .dresidual = dresidual.data()}, from, s, block.raw());
+  cpu::batch_norm_backward({.dx = both.data(), .dresidual = both.data(), .add_dx = true}, from, s,
+                           block.raw());
+  Doubles sum = doubles(dx);
+  for (size_t i = 0; i < sum.size(); ++i) sum[i] += dresidual[i];
+  EXPECT_TRUE(near(both, sum, 1e-6));
 }
 
 TEST(Norm, SameThreadsSameBits) {

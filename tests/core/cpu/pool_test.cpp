@@ -9,10 +9,12 @@
 namespace espalier {
 namespace {
 
-// {n, h, w, c, k, stride, pad}: no overlap, overlap, gaps, padding, odd sizes, one pixel, many images.
-const PoolShape shapes[] = {{2, 4, 4, 3, 2, 2, 0}, {1, 7, 5, 17, 3, 2, 1},  {3, 5, 9, 16, 3, 1, 1},
-                            {2, 8, 8, 1, 2, 3, 0}, {1, 1, 1, 33, 1, 1, 0},  {2, 15, 15, 7, 15, 15, 0},
-                            {1, 6, 6, 5, 4, 2, 2}, {64, 8, 8, 15, 2, 2, 0}, {5, 13, 11, 20, 5, 3, 2}};
+// {n, h, w, c, k, stride, pad}: no overlap, overlap, gaps, padding, odd sizes, one pixel, many images, one
+// large image.
+const PoolShape shapes[] = {{2, 4, 4, 3, 2, 2, 0},   {1, 7, 5, 17, 3, 2, 1},  {3, 5, 9, 16, 3, 1, 1},
+                            {2, 8, 8, 1, 2, 3, 0},   {1, 1, 1, 33, 1, 1, 0},  {2, 15, 15, 7, 15, 15, 0},
+                            {1, 6, 6, 5, 4, 2, 2},   {64, 8, 8, 15, 2, 2, 0}, {5, 13, 11, 20, 5, 3, 2},
+                            {1, 33, 35, 19, 3, 2, 1}};
 
 size_t in_size(const PoolShape& s) { return static_cast<size_t>(s.n * s.h * s.w * s.c); }
 size_t out_size(const PoolShape& s) { return static_cast<size_t>(s.n * s.out_h() * s.out_w() * s.c); }
@@ -92,6 +94,28 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Pool, testing::ValuesIn(shapes), [](const auto&
          std::to_string(s.c) + "k" + std::to_string(s.k) + "s" + std::to_string(s.stride) + "p" +
          std::to_string(s.pad);
 });
+
+TEST(GlobalAveragePool, ForwardAndBackward) {
+  const WithThreads three{3};
+  for (const int64_t c : {1, 16, 37, 520})
+    for (const auto& [n, pixels] : {std::pair<int64_t, int64_t>{1, 1}, {3, 49}, {67, 16}}) {
+      SCOPED_TRACE(testing::Message() << n << " images of " << pixels << " pixels, " << c << " channels");
+      const Floats x = random_floats(n * pixels * c, 1), dy = random_floats(n * c, 2);
+      Doubles y(dy.size()), dx(x.size());
+      for (size_t i = 0; i < x.size(); ++i) {
+        const size_t channels = static_cast<size_t>(c);
+        const size_t out = i / static_cast<size_t>(pixels * c) * channels + i % channels;
+        y[out] += x[i] / static_cast<double>(pixels);
+        dx[i] = dy[out] / static_cast<double>(pixels);
+      }
+      Floats pooled(y.size());
+      cpu::global_average_pool_forward(pooled.data(), x.data(), n, pixels, c);
+      EXPECT_TRUE(near(pooled, y, 1e-6));
+      check_output(dx, 1e-6, [&](float* gradient, bool accumulate) {
+        cpu::global_average_pool_backward(gradient, dy.data(), n, pixels, c, accumulate);
+      });
+    }
+}
 
 TEST(MaxPool, KeepsNaN) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
