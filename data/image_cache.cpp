@@ -1,0 +1,68 @@
+// A safetensors file: images and labels of each split, everything else as JSON in its metadata.
+#include "espalier/data/image_cache.h"
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "espalier/core/error.h"
+#include "espalier/formats/safetensors.h"
+
+namespace espalier {
+namespace {
+
+using Json = nlohmann::json;
+const std::string identity_key = "espalier.images", about_key = "espalier.about";
+
+/// The split, or an exception of any kind where the file does not hold it.
+Dataset split_of(const TensorFile& file, const std::string& split, const Json& about) {
+  const Tensor *images = file.find(split + ".images"), *labels = file.find(split + ".labels");
+  ESP_CHECK(images && labels && images->dtype() == DType::u8 && labels->dtype() == DType::i32 &&
+                images->shape().axes() == 4 && labels->shape() == Shape({images->shape()[0]}),
+            "no such split");
+  const auto values = labels->span<int32_t>();
+  Dataset data{about.at(split).get<std::string>(),
+               *images,
+               {values.begin(), values.end()},
+               about.at("classes").get<std::vector<std::string>>()};
+  ESP_CHECK(std::ranges::all_of(data.labels, [&](int32_t y) { return y >= 0 && y < data.classes(); }),
+            "a label without a class");
+  return data;
+}
+
+}  // namespace
+
+std::optional<DataSplits> read_image_cache(const std::filesystem::path& path, const std::string& identity) {
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  try {
+    const TensorFile file = read_safetensors(path);
+    if (file.metadata.at(identity_key) != identity) return std::nullopt;
+    const Json about = Json::parse(file.metadata.at(about_key));
+    return DataSplits{.train = split_of(file, "train", about),
+                      .validation = {},
+                      .test = split_of(file, "test", about),
+                      .notes = about.at("notes").get<std::vector<std::string>>()};
+  } catch (const std::exception&) {
+    return std::nullopt;  // it is made anew
+  }
+}
+
+void write_image_cache(const std::filesystem::path& path, const std::string& identity,
+                       const DataSplits& data) {
+  std::error_code error;
+  std::filesystem::create_directories(path.parent_path(), error);
+  ESP_CHECK(!error, path.parent_path().string(), ": cannot be made: ", error.message());
+  const Json about = {{"classes", data.train.class_names},
+                      {"train", data.train.name},
+                      {"test", data.test.name},
+                      {"notes", data.notes}};
+  const auto labels = [](const Dataset& split) { return Tensor::from({split.size()}, split.labels); };
+  write_safetensors(path, {.tensors = {{"train.images", data.train.images},
+                                       {"train.labels", labels(data.train)},
+                                       {"test.images", data.test.images},
+                                       {"test.labels", labels(data.test)}},
+                           .metadata = {{identity_key, identity}, {about_key, about.dump()}}});
+}
+
+}  // namespace espalier

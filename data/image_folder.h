@@ -1,0 +1,33 @@
+// Image folders: train/CLASS/*.jpg, *.jpeg, *.png and test/ (or val/) alike, in a folder or an archive of
+// one.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+
+#include "espalier/data/dataset.h"
+
+namespace espalier {
+
+struct ImageFolderOptions {
+  int64_t height, width;      ///< images of another size are resized (image.h)
+  int64_t channels;           ///< 3: grey images become RGB; else a file's count must be this one
+  bool skip_corrupt = false;  ///< leaves out images that cannot be decoded, and notes how many and which
+  std::optional<std::filesystem::path> cache = {};  ///< folder that keeps the decoded images; none: no cache
+};
+
+/// Every image, decoded on all threads, u8 [N,height,width,channels]. Classes are the sorted names of the
+/// folders in train/; images come by class and name. Files below a class folder may lie at any depth; what is
+/// hidden or no .jpg, .jpeg or .png is left out, the latter with a note. An Error that names file or folder
+/// for an image that is corrupt or has other channels, a class without images, classes that train/ and test/
+/// do not share, or more images than this machine's memory holds.
+///
+/// With a cache, the second call reads one file that the first has written, for as long as the files, their
+/// times and the options are the same. A cache that cannot be written is a note.
+DataSplits load_image_folder(const std::filesystem::path& folder_or_archive,
+                             const ImageFolderOptions& options);
+
+/// $XDG_CACHE_HOME/espalier, else $HOME/.cache/espalier, else none.
+std::optional<std::filesystem::path> user_cache_folder();
+
+}  // namespace espalier
