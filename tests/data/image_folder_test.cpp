@@ -1,0 +1,305 @@
+// Image folders on disk and in archives, the cache, and everything that can be wrong with them.
+#include "espalier/data/image_folder.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "data/image_files.h"
+#include "data/tar_files.h"
+#include "support/bad_input.h"
+#include "support/temporary_folder.h"
+
+namespace espalier {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The value of each image's first pixel in its first channel.
+std::vector<int> firsts(const Dataset& data) {
+  std::vector<int> values;
+  const int64_t image = data.images.shape().row_elements();
+  for (int64_t i = 0; i < data.size(); ++i)
+    values.push_back(data.images.span<uint8_t>()[static_cast<size_t>(i * image)]);
+  return values;
+}
+
+/// Two classes of images of 4 x 6, each of one grey value in three channels.
+struct ImageFolder : testing::Test {
+  ImageFolder() {
+    put("train/dog/b.PNG", 21);
+    put("train/dog/a.png", 20);
+    put("train/cat/2.png", 11);
+    put("train/cat/10.png", 10);
+    put("train/cat/deeper/3.png", 12);
+    put("test/dog/x.png", 40);
+    put("test/cat/x.png", 30);
+  }
+  void put(const std::string& path, uint8_t value) { put(path, png(plain(4, 6, {value, value, value}))); }
+  void put(const std::string& path, const Bytes& bytes) {
+    fs::create_directories((root / path).parent_path());
+    write(root / path, bytes);
+  }
+  DataSplits load() const { return load_image_folder(root, options); }
+  std::string message() const {
+    return message_of([&] { load(); });
+  }
+  std::string at(const std::string& path) const { return (root / path).string(); }
+  /// Everything there is as an archive, in the folder `top`.
+  Bytes archive(const std::string& top = "") const {
+    Bytes bytes;
+    for (const auto& entry : fs::recursive_directory_iterator(root)) {
+      const std::string path = top + entry.path().lexically_relative(root).string();
+      std::ifstream file(entry.path(), std::ios::binary);
+      if (entry.is_directory())
+        bytes = bytes + tar_entry(path + "/", {}, '5');
+      else
+        bytes = bytes + tar_entry(path, Bytes(std::istreambuf_iterator<char>(file), {}));
+    }
+    return bytes + tar_end();
+  }
+
+  TemporaryFolder folder;
+  fs::path root = folder / "pets";
+  ImageFolderOptions options{.height = 4, .width = 6, .channels = 3};
+};
+
+TEST_F(ImageFolder, ClassesAreTheSortedFolders) {
+  const DataSplits data = load();
+  EXPECT_EQ(data.train.name, "pets train");
+  EXPECT_EQ(data.train.class_names, (std::vector<std::string>{"cat", "dog"}));
+  EXPECT_EQ(data.train.images.shape(), Shape({5, 4, 6, 3}));
+  EXPECT_EQ(data.train.labels, (std::vector<int32_t>{0, 0, 0, 1, 1}));
+  EXPECT_EQ(firsts(data.train), (std::vector<int>{10, 11, 12, 20, 21}));
+  EXPECT_EQ(data.test.labels, (std::vector<int32_t>{0, 1}));
+  EXPECT_EQ(firsts(data.test), (std::vector<int>{30, 40}));
+  EXPECT_EQ(data.test.class_names, data.train.class_names);
+  EXPECT_TRUE(data.notes.empty());
+}
+
+TEST_F(ImageFolder, ValStandsForTest) {
+  fs::rename(root / "test", root / "val");
+  EXPECT_EQ(firsts(load().test), (std::vector<int>{30, 40}));
+  fs::rename(root / "val", root / "validate");
+  EXPECT_EQ(message(), root.string() + ": has a folder train/, but neither test/ nor val/ beside it");
+}
+
+TEST_F(ImageFolder, ArchivesAreReadAlike) {
+  const DataSplits plain = load();
+  for (const std::string top : {"", "./", "pets/"})
+    for (const Bytes& bytes : {archive(top), xz(archive(top)), gzip(archive(top))}) {
+      write(folder / "pets.tar", bytes);
+      const DataSplits data = load_image_folder(folder / "pets.tar", options);
+      EXPECT_EQ(data.train.name, "pets.tar train");
+      EXPECT_EQ(firsts(data.train), firsts(plain.train));
+      EXPECT_EQ(data.train.labels, plain.train.labels);
+      EXPECT_EQ(firsts(data.test), firsts(plain.test));
+    }
+}
+
+TEST_F(ImageFolder, OtherSizesAreResized) {
+  put("train/cat/2.png", png(plain(40, 31, {100, 100, 100})));
+  EXPECT_EQ(load().train.images.span<uint8_t>()[2 * 4 * 6 * 3 - 1], 100);
+  options.height = 9;
+  EXPECT_EQ(load().train.images.shape(), Shape({5, 9, 6, 3}));
+}
+
+TEST_F(ImageFolder, GreyBecomesRgb) {
+  Image ramp{4, 6, 1, Bytes(24)};
+  std::iota(ramp.pixels.begin(), ramp.pixels.end(), uint8_t{0});
+  put("train/cat/2.png", png(ramp));
+  const DataSplits data = load();
+  const auto pixels = data.train.images.span<uint8_t>().subspan(72, 72);
+  for (size_t i = 0; i < pixels.size(); ++i) EXPECT_EQ(pixels[i], i / 3);
+}
+
+TEST_F(ImageFolder, OtherChannelsAreRefused) {
+  put("train/cat/2.png", png(plain(4, 6, {1, 2, 3, 4})));
+  EXPECT_EQ(message(), at("train/cat/2.png") + ": has 4 channels, expected the model's 3");
+  options.skip_corrupt = true;
+  EXPECT_TRUE(contains(message(), "has 4 channels"));
+  put("train/cat/2.png", png(plain(4, 6, {1})));
+  options.channels = 1;
+  EXPECT_EQ(message(), at("train/cat/10.png") + ": has 3 channels, expected the model's 1");
+}
+
+TEST_F(ImageFolder, CorruptImagesAreNamedAndMayBeSkipped) {
+  put("train/cat/2.png", without_end(png(plain(4, 6, {1, 2, 3})), 20));
+  put("train/dog/a.png", Bytes{});
+  EXPECT_TRUE(contains(message(), at("train/cat/2.png") + ": PNG cut short at byte "));
+  options.skip_corrupt = true;
+  const DataSplits data = load();
+  EXPECT_EQ(firsts(data.train), (std::vector<int>{10, 12, 21}));
+  EXPECT_EQ(data.train.labels, (std::vector<int32_t>{0, 0, 1}));
+  EXPECT_EQ(data.notes, (std::vector<std::string>{"pets train: 2 of 5 images cannot be decoded and are left "
+                                                  "out: train/cat/2.png, train/dog/a.png"}));
+  put("test/dog/x.png", Bytes{1});
+  EXPECT_EQ(message(), at("test/dog") + ": none of the images of this class can be decoded");
+}
+
+TEST_F(ImageFolder, ManyNamesAreCutShort) {
+  for (int i = 100; i < 113; ++i) put("train/cat/" + std::to_string(i) + ".jpg", Bytes{1});
+  options.skip_corrupt = true;
+  EXPECT_TRUE(contains(load().notes.at(0), "13 of 18 images"));
+  EXPECT_TRUE(load().notes.at(0).ends_with("train/cat/109.jpg and 3 more")) << load().notes.at(0);
+}
+
+TEST_F(ImageFolder, OtherFilesAreLeftOutWithANote) {
+  put("train/cat/.hidden.png", Bytes{1});
+  put("train/.git/config", Bytes{1});
+  put("train/readme", Bytes{1});
+  put("test/cat/notes.txt", Bytes{1});
+  put("license", Bytes{1});
+  const DataSplits data = load();
+  EXPECT_EQ(data.train.size(), 5);
+  EXPECT_EQ(data.train.classes(), 2);
+  EXPECT_EQ(data.notes, (std::vector<std::string>{"pets: 2 files that are no .jpg, .jpeg or .png are left "
+                                                  "out: test/cat/notes.txt, train/readme"}));
+  put("train/stray.png", 1);
+  EXPECT_EQ(message(), at("train/stray.png") + ": lies in no class folder, expected train/CLASS/stray.png");
+}
+
+TEST_F(ImageFolder, ClassesWithoutImages) {
+  fs::remove(root / "test/dog/x.png");
+  EXPECT_EQ(message(), at("test/dog") + ": is the folder of a class, but holds no .jpg, .jpeg or .png");
+  write(folder / "pets.tar", archive());
+  EXPECT_EQ(message_of([&] { load_image_folder(folder / "pets.tar", options); }),
+            (folder / "pets.tar").string() +
+                ": test/dog: is the folder of a class, but holds no .jpg, .jpeg or .png");
+}
+
+TEST_F(ImageFolder, ClassesThatDisagree) {
+  put("train/cow/x.png", 1);
+  EXPECT_EQ(message(), at("test/") + ": has no class 'cow', but train/ has (3 classes, and 2 here)");
+  fs::rename(root / "train/cow", root / "test/cow");
+  EXPECT_EQ(message(), at("train/") + ": has no class 'cow', but test/ has (3 classes, and 2 here)");
+}
+
+TEST_F(ImageFolder, NothingThere) {
+  fs::remove_all(root / "train/cat");
+  fs::remove_all(root / "train/dog");
+  EXPECT_EQ(message(), at("train/") + ": holds no class folder");
+  fs::remove_all(root / "train");
+  EXPECT_EQ(message(),
+            root.string() + ": has no folder train/ with a folder for each class, its first entry is test/");
+  fs::remove_all(root);
+  EXPECT_EQ(message(), root.string() + ": No such file or directory");
+  fs::create_directory(root);
+  EXPECT_EQ(message(), root.string() + ": has no folder train/ with a folder for each class, it is empty");
+}
+
+TEST_F(ImageFolder, MoreThanMemoryHolds) {
+  options.height = options.width = 100'000'000;
+  EXPECT_TRUE(contains(message(), at("train/") + ": 5 images of [100000000, 100000000, 3] are "));
+  EXPECT_TRUE(contains(message(), ": make data.size smaller"));
+}
+
+struct ImageCache : ImageFolder {
+  ImageCache() { options.cache = folder / "cache"; }
+  size_t files() const {
+    return static_cast<size_t>(std::distance(fs::directory_iterator(*options.cache), {}));
+  }
+  fs::path file() const { return fs::directory_iterator(*options.cache)->path(); }
+  /// Writes other pixels into the cache; what is loaded shows whether it was read.
+  void mark() {
+    std::fstream stream(file(), std::ios::in | std::ios::out | std::ios::binary);
+    stream.seekg(0);
+    uint64_t header = 0;
+    stream.read(reinterpret_cast<char*>(&header), 8);
+    stream.seekp(static_cast<long>(8 + header + 4 * 7));  // behind the labels, which come first
+    const Bytes pixels(7 * 72, 99);
+    stream.write(reinterpret_cast<const char*>(pixels.data()), static_cast<long>(pixels.size()));
+  }
+  bool reads_cache() { return firsts(load().train)[0] == 99; }
+};
+
+TEST_F(ImageCache, SecondStartReadsIt) {
+  put("train/readme", Bytes{1});
+  const DataSplits first = load();
+  EXPECT_EQ(files(), 1u);
+  const DataSplits second = load();
+  EXPECT_EQ(first.notes.size(), 1u);
+  EXPECT_EQ(second.notes, first.notes);
+  EXPECT_EQ(second.train.name, first.train.name);
+  EXPECT_EQ(second.train.class_names, first.train.class_names);
+  EXPECT_EQ(second.train.labels, first.train.labels);
+  EXPECT_TRUE(std::ranges::equal(second.train.images.span<uint8_t>(), first.train.images.span<uint8_t>()));
+  EXPECT_EQ(firsts(second.test), firsts(first.test));
+  mark();
+  EXPECT_TRUE(reads_cache());
+}
+
+TEST_F(ImageCache, IsRebuiltWhenAFileChanges) {
+  load();
+  mark();
+  fs::last_write_time(root / "test/cat/x.png", fs::file_time_type::clock::now() + std::chrono::hours(1));
+  EXPECT_FALSE(reads_cache());
+  mark();
+  put("train/cat/11.png", 10);
+  EXPECT_FALSE(reads_cache());
+  mark();
+  fs::remove(root / "train/cat/11.png");
+  EXPECT_FALSE(reads_cache());
+  EXPECT_EQ(files(), 1u);
+}
+
+TEST_F(ImageCache, IsRebuiltWhenAnArchiveChanges) {
+  write(folder / "pets.tar", archive());
+  root = folder / "pets.tar";
+  load();
+  mark();
+  EXPECT_TRUE(reads_cache());
+  fs::last_write_time(root, fs::file_time_type::clock::now() + std::chrono::hours(1));
+  EXPECT_FALSE(reads_cache());
+}
+
+TEST_F(ImageCache, EachSizeHasItsOwn) {
+  load();
+  mark();
+  options.height = 5;
+  EXPECT_FALSE(reads_cache());
+  options.height = 4;
+  EXPECT_TRUE(reads_cache());
+  EXPECT_EQ(files(), 2u);
+}
+
+TEST_F(ImageCache, BrokenOnesAreRebuilt) {
+  load();
+  mark();
+  for (const auto size : {fs::file_size(file()) - 1, std::uintmax_t{100}, std::uintmax_t{0}}) {
+    fs::resize_file(file(), size);
+    EXPECT_FALSE(reads_cache());
+    mark();
+    EXPECT_TRUE(reads_cache());
+  }
+  std::string text;
+  {
+    std::ifstream stream(file(), std::ios::binary);
+    text.assign(std::istreambuf_iterator<char>(stream), {});
+  }
+  text[text.size() - 7 * 72 - 28] = 2;  // a label without a class
+  std::ofstream(file(), std::ios::binary) << text;
+  EXPECT_FALSE(reads_cache());
+}
+
+TEST_F(ImageCache, OneThatCannotBeWrittenIsANote) {
+  write(folder / "file", {1});
+  options.cache = folder / "file";
+  const DataSplits data = load();
+  EXPECT_EQ(data.train.size(), 5);
+  ASSERT_EQ(data.notes.size(), 1u);
+  EXPECT_TRUE(contains(data.notes[0], "the decoded images are not kept for the next run: " +
+                                          (folder / "file").string() + ": cannot be made: "));
+}
+
+TEST(UserCacheFolder, IsTheFirstThatIsSet) {
+  ::setenv("XDG_CACHE_HOME", "/xdg", 1);
+  EXPECT_EQ(user_cache_folder(), fs::path("/xdg/espalier"));
+  ::unsetenv("XDG_CACHE_HOME");
+  ::setenv("HOME", "/home/x", 1);
+  EXPECT_EQ(user_cache_folder(), fs::path("/home/x/.cache/espalier"));
+  ::unsetenv("HOME");
+  EXPECT_EQ(user_cache_folder(), std::nullopt);
+}
+
+}  // namespace
+}  // namespace espalier
