@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "espalier/cli/arguments.h"
 #include "espalier/core/table.h"
@@ -11,18 +12,38 @@
 #include "espalier/train/evaluate.h"
 
 namespace espalier::cli {
+namespace {
+
+/// `confusion` has a row for each class of the data, with a number for each output of the model.
+nlohmann::ordered_json to_json(const Evaluation& e, const Dataset& data) {
+  auto classes = nlohmann::ordered_json::array(), confusion = nlohmann::ordered_json::array();
+  for (int64_t k = 0; k < data.classes(); ++k) {
+    const auto row = e.confusion.begin() + k * e.outputs;
+    const int64_t images = std::accumulate(row, row + e.outputs, int64_t{0});
+    nlohmann::ordered_json accuracy;  // null where there is nothing to judge by
+    if (images > 0) accuracy = 100.0 * static_cast<double>(row[k]) / static_cast<double>(images);
+    classes.push_back(
+        {{"name", data.class_names[static_cast<size_t>(k)]}, {"images", images}, {"accuracy", accuracy}});
+    confusion.push_back(std::vector<int64_t>(row, row + e.outputs));
+  }
+  return {{"accuracy", e.accuracy}, {"top5", e.top5},     {"loss", e.loss},        {"images", data.size()},
+          {"data", data.name},      {"classes", classes}, {"confusion", confusion}};
+}
+
+}  // namespace
 
 void eval(const Given& given) {
   std::string file;
   std::vector<std::string> overrides;
   std::optional<std::string> root;
-  bool json = false;
+  bool json = false, flip = false;
   Arguments arguments("eval");
   arguments.positional("CHECKPOINT", file, "A run's checkpoint.safetensors or models/STAGE.safetensors")
       .overrides(overrides)
       .data_root(root)
       .threads()
-      .flag("--json", json, "Print JSON");
+      .flag("--flip", flip, "Mean logits of each image and its mirror image")
+      .flag("--json", json, "Print JSON, with each class's accuracy and the confusion table");
   if (!arguments.parse(given)) return;
 
   Config config;
@@ -30,15 +51,9 @@ void eval(const Given& given) {
   const DataSplits data = build_data(config, root);
   Loader test(data.test, evaluation_options(config, data.test));
   const AverageInPlace average(model->parameters());
-  const Evaluation e = evaluate(*model, test);
+  const Evaluation e = evaluate(*model, test, flip);
   if (json)
-    print(nlohmann::ordered_json{{"accuracy", e.accuracy},
-                                 {"top5", e.top5},
-                                 {"loss", e.loss},
-                                 {"images", data.test.size()},
-                                 {"data", data.test.name}}
-              .dump() +
-          "\n");
+    print(to_json(e, data.test).dump() + "\n");
   else
     print(fmt::format("accuracy {:.2f} %  top-5 {:.2f} %  loss {:.4f}  ({}, {} images)\n", e.accuracy, e.top5,
                       e.loss, data.test.name, grouped(data.test.size())));

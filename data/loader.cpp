@@ -71,6 +71,10 @@ void Loader::seek(int64_t index) {
   next_ = index;
 }
 
+int64_t Loader::images_ahead(int64_t batches) const {
+  return std::clamp<int64_t>(dataset_.size() - next_ * batch_, 0, batches * batch_);
+}
+
 bool Loader::next(Batch& batch) {
   batch = {};  // first, so that its memory, still in the cache, is what this batch gets
   if (next_ == batches()) return false;

@@ -44,6 +44,8 @@ class Loader {
   void start_epoch(int64_t epoch);
   /// Goes to batch `index` of this epoch, 0 .. batches(), without reading those before.
   void seek(int64_t index);
+  /// Images in the next `batches` batches of this epoch, or in those that are left.
+  int64_t images_ahead(int64_t batches) const;
   /// Reads the next batch, in memory that the last one handed back; false at the end of the epoch.
   bool next(Batch& batch);
 

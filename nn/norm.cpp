@@ -11,12 +11,21 @@ BatchNorm2d::BatchNorm2d(int64_t channels)
           add_parameter("num_batches_tracked", Role::buffer, Tensor::zeros({}, DType::i64))) {}
 
 ops::BatchNorm BatchNorm2d::begin_pass() {
-  if (training()) ++*num_batches_tracked_.value().data<int64_t>();
+  int64_t& batches = *num_batches_tracked_.value().data<int64_t>();
+  if (training()) ++batches;
   return {.gamma = weight_.variable,
           .beta = bias_.variable,
           .running_mean = running_mean_.variable,
           .running_variance = running_var_.variable,
+          .momentum = cumulative_ ? 1.0f / static_cast<float>(batches) : 0.1f,
           .training = training()};
+}
+
+void BatchNorm2d::begin_cumulative_statistics() {
+  running_mean_.value().fill(0.0f);
+  running_var_.value().fill(0.0f);
+  *num_batches_tracked_.value().data<int64_t>() = 0;
+  cumulative_ = true;
 }
 
 Variable BatchNorm2d::forward(const Variable& x) { return ops::batch_norm(x, begin_pass()); }

@@ -18,9 +18,15 @@ class BatchNorm2d : public Module {
   }
   /// The op's arguments, for a pass in this module's mode; counts the batch if it is training.
   ops::BatchNorm begin_pass();
+  /// Forgets the running statistics; from here on they are the plain mean of those of all batches since
+  /// (PyTorch's momentum=None).
+  void begin_cumulative_statistics();
+  /// From here on each batch moves them by a tenth again.
+  void end_cumulative_statistics() { cumulative_ = false; }
 
  private:
   Parameter &weight_, &bias_, &running_mean_, &running_var_, &num_batches_tracked_;
+  bool cumulative_ = false;
 };
 
 }  // namespace espalier

@@ -9,6 +9,7 @@
 #include "espalier/data/synthetic.h"
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/state_dict.h"
+#include "espalier/train/reestimate.h"
 
 namespace espalier {
 namespace {
@@ -50,12 +51,8 @@ DataSplits build_data(const Config& config, const std::optional<std::string>& gi
   return data;
 }
 
-LoaderOptions loader_options(const Config& config, bool shuffle) {
-  LoaderOptions options{.batch = config.data.batch,
-                        .shuffle = shuffle && config.data.shuffle,
-                        .seed = stream(config, shuffling),
-                        .mean = {},
-                        .std = {}};
+LoaderOptions evaluation_options(const Config& config, const Dataset& data) {
+  LoaderOptions options{.batch = std::min(config.data.batch, data.size()), .shuffle = false};
   if (config.data.normalize) {
     options.mean = config.data.normalize->mean;
     options.std = config.data.normalize->std;
@@ -63,14 +60,21 @@ LoaderOptions loader_options(const Config& config, bool shuffle) {
   return options;
 }
 
-LoaderOptions evaluation_options(const Config& config, const Dataset& data) {
-  LoaderOptions options = loader_options(config, false);
-  options.batch = std::min(options.batch, data.size());
+LoaderOptions training_options(const Config& config, const Dataset& data) {
+  LoaderOptions options = evaluation_options(config, data);
+  options.batch = config.data.batch;
+  options.shuffle = config.data.shuffle;
+  options.seed = stream(config, shuffling);
+  options.augment = config.data.augment;
   return options;
 }
 
-int64_t stage_steps(const TrainConfig& config, int64_t epoch_steps) {
-  return config.steps ? *config.steps : *config.epochs * epoch_steps;
+int64_t epoch_steps(const TrainConfig& config, int64_t batches) {
+  return (batches + config.accumulate - 1) / config.accumulate;
+}
+
+int64_t stage_steps(const TrainConfig& config, int64_t batches) {
+  return config.steps ? *config.steps : *config.epochs * epoch_steps(config, batches);
 }
 
 std::unique_ptr<Module> build_model(const Config& config) {
@@ -105,7 +109,7 @@ std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t se
       {.kind = schedule_named(when.type), .begin = when.begin, .end = end, .every = when.every});
 }
 
-void check_stages(const Config& config, Module& model, int64_t epoch_steps) {
+void check_stages(const Config& config, Module& model, int64_t batches) {
   for (size_t i = 0; i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
     try {
@@ -113,9 +117,13 @@ void check_stages(const Config& config, Module& model, int64_t epoch_steps) {
                                      : stage.train && stage.train->prune ? &*stage.train->prune
                                                                          : nullptr)
         prunable_weights(model, prune->include, prune->exclude);
+      const int64_t reestimate = stage.train      ? stage.train->reestimate_norm
+                                 : stage.evaluate ? stage.evaluate->reestimate_norm
+                                                  : 0;
+      if (reestimate > 0 && batch_norms(model).empty())
+        fail_usage("reestimate_norm: found ", reestimate, ", but the model has no batch norm");
       if (stage.train)
-        build_pruner(*stage.train, static_cast<uint64_t>(config.seed),
-                     stage_steps(*stage.train, epoch_steps));
+        build_pruner(*stage.train, static_cast<uint64_t>(config.seed), stage_steps(*stage.train, batches));
     } catch (const Error& error) {
       fail_usage("/stages/", i, " (", stage.name, "): ", error.what());
     }

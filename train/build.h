@@ -19,12 +19,14 @@ std::string data_root(const DataConfig& config, const std::optional<std::string>
 /// UsageError unless the model takes images of its shape and has a class for each of its labels.
 DataSplits build_data(const Config& config, const std::optional<std::string>& given_root);
 
-/// How batches are put together under this config; only training data are ever shuffled.
-LoaderOptions loader_options(const Config& config, bool shuffle);
-/// The same for a data set to evaluate on, which may be smaller than a batch.
+/// How batches of training data are put together under this config: shuffled and augmented.
+LoaderOptions training_options(const Config& config, const Dataset& data);
+/// Batches of a data set to evaluate on, which may be smaller than one: as they are, but normalised.
 LoaderOptions evaluation_options(const Config& config, const Dataset& data);
 
-int64_t stage_steps(const TrainConfig& config, int64_t epoch_steps);
+/// Steps in an epoch of `batches` batches, and in the whole stage.
+int64_t epoch_steps(const TrainConfig& config, int64_t batches);
+int64_t stage_steps(const TrainConfig& config, int64_t batches);
 
 /// The config's model, initialised from its seed, or from its weights file where it names one.
 std::unique_ptr<Module> build_model(const Config& config);
@@ -33,6 +35,6 @@ PruneOptions prune_options(const PruneConfig& config, uint64_t seed);
 /// The pruner of a train stage of `steps` steps, or nothing.
 std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t seed, int64_t steps);
 /// UsageError for whatever a stage would stumble on: layers that `model` lacks, a schedule beyond its end.
-void check_stages(const Config& config, Module& model, int64_t epoch_steps);
+void check_stages(const Config& config, Module& model, int64_t batches);
 
 }  // namespace espalier

@@ -20,10 +20,10 @@ struct TrainState {
   Module& model;
   Optimizer& optimizer;
   Position& position;
-  int64_t epoch_steps;       ///< steps of a whole epoch
+  int64_t epoch_steps;       ///< steps of a whole epoch, of config.accumulate batches each
   int64_t total_steps;       ///< of the stage
   double lr = 0;             ///< of this step
-  double loss = 0;           ///< of this batch
+  double loss = 0;           ///< of this step's images
   double epoch_seconds = 0;  ///< of this epoch, spent on steps and on waiting for data; not on callbacks
   double wait_seconds = 0;   ///< of those, on waiting for data
   std::optional<Evaluation> test = {}, validation = {};  ///< of the epoch that ends

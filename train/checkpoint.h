@@ -22,7 +22,7 @@ namespace espalier {
 struct Position {
   int64_t stage = 0;  ///< that runs, from 0; the number of stages when the run is done
   int64_t epoch = 0;  ///< of the stage, from 0
-  int64_t batch = 0;  ///< of the epoch: batches done
+  int64_t batch = 0;  ///< of the epoch: steps done, of TrainConfig::accumulate batches each
   int64_t step = 0;   ///< of the stage: steps done
   int64_t optimizer_steps = 0;
   double seconds = 0;          ///< spent in the stage

@@ -86,6 +86,56 @@ Type<NormalizeConfig> normalize_type() {
       }});
 }
 
+/// Two numbers, the second not below the first.
+Type<std::vector<double>> interval(const Range& range) {
+  const auto two = list_of(number(range), {2, 2});
+  return {two,
+          [=](const Json& json, const Place& at) {
+            const std::vector<double> ends = two.read(json, at);
+            if (ends[1] < ends[0])
+              (at / 1).fail("found ", ends[1], ", expected at least the number before it: ", ends[0]);
+            return ends;
+          },
+          two.write};
+}
+
+Type<Augmentation> augmentation_type() {
+  return object<Augmentation>(
+      {field("type", &Augmentation::type,
+             one_of({"crop", "flip", "cutout", "random_resized_crop", "color_jitter", "mixup"}),
+             "what is done to a training image")
+           .required(),
+       field("pad", &Augmentation::pad, whole(1, 65536), "pixels added on each side before a part is taken")
+           .required()
+           .only_for({"crop"}),
+       field("fill", &Augmentation::fill, one_of({"zero", "reflect"}),
+             "what the added pixels are: black, whatever data.normalize, or the image reflected")
+           .only_for({"crop"}),
+       field("probability", &Augmentation::probability, number(share), "share of images that are mirrored")
+           .only_for({"flip"}),
+       field("size", &Augmentation::size, whole(1, 65536),
+             "pixels a side of the square that becomes the mean")
+           .required()
+           .only_for({"cutout"}),
+       field("scale", &Augmentation::scale, interval({.above = 0, .to = 1}),
+             "least and largest share of the area")
+           .only_for({"random_resized_crop"}),
+       field("ratio", &Augmentation::ratio, interval({.from = 0.01, .to = 100}),
+             "least and largest width / height")
+           .only_for({"random_resized_crop"}),
+       field("brightness", &Augmentation::brightness, number(not_negative),
+             "a: the factor is drawn from max(0, 1 - a) to 1 + a")
+           .only_for({"color_jitter"}),
+       field("contrast", &Augmentation::contrast, number(not_negative), "the same")
+           .only_for({"color_jitter"}),
+       field("saturation", &Augmentation::saturation, number(not_negative), "the same; 3 channels alone")
+           .only_for({"color_jitter"}),
+       field("alpha", &Augmentation::alpha, number({.from = 0.01, .to = 100}),
+             "shares of the two images are drawn from Beta(alpha, alpha)")
+           .required()
+           .only_for({"mixup"})});
+}
+
 Type<DataConfig> data_type() {
   return object<DataConfig>(
       {field("type", &DataConfig::type,
@@ -99,11 +149,13 @@ Type<DataConfig> data_type() {
            .only_for({"mnist"}),
        field("batch", &DataConfig::batch, whole(1), "images in a step"),
        field("shuffle", &DataConfig::shuffle, boolean(), "a new order each epoch, drawn from the seed"),
+       field("augment", &DataConfig::augment, list_of(augmentation_type(), {0, 100}),
+             "what is done to training images, in this order, before they are normalised"),
        field("normalize", &DataConfig::normalize, normalize_type(),
              "on pixels in 0..1; without it, pixels stay in 0..1"),
        field("validation", &DataConfig::validation, number(share_below_1),
              "share of the training images that is held out")},
-      {.later = {"augment", "labels", "remap"}});
+      {.later = {"labels", "remap"}});
 }
 
 // --- stages: prune ---
@@ -244,6 +296,10 @@ Type<EarlyStopConfig> early_stop_type() {
                                         "points of validation accuracy that count as improvement")});
 }
 
+const char* const reestimate_help =
+    "training batches that batch norms' running statistics are taken from anew before it is measured, as "
+    "weights that were averaged or pruned need; 0: none";
+
 Type<TrainConfig> train_type() {
   return object<TrainConfig>(
       {field("epochs", &TrainConfig::epochs, whole(1), "passes over the training images"),
@@ -256,13 +312,16 @@ Type<TrainConfig> train_type() {
              "share of the target spread over all classes"),
        field("ema", &TrainConfig::ema, number(share_below_1),
              "decay of a moving average of the weights, which takes their place at the end; 0: none"),
+       field("accumulate", &TrainConfig::accumulate, whole(1, 1'000'000),
+             "batches whose mean gradient makes a step"),
        field("prune", &TrainConfig::prune, prune_type(), "a pruner that acts while training"),
        field("log_every", &TrainConfig::log_every, whole(1), "steps between rows of metrics.jsonl"),
        field("eval_every", &TrainConfig::eval_every, whole(1), "epochs between evaluations"),
        field("early_stop", &TrainConfig::early_stop, early_stop_type(),
              "stop when validation accuracy no longer improves"),
        field("checkpoint_every", &TrainConfig::checkpoint_every, number(not_negative),
-             "seconds between checkpoints inside an epoch; 0: only at its end")},
+             "seconds between checkpoints inside an epoch; 0: only at its end"),
+       field("reestimate_norm", &TrainConfig::reestimate_norm, whole(0), reestimate_help)},
       {.exactly_one = {{"epochs", "steps"}},
        .later = {"regularize"},
        .check = [](const TrainConfig& t, const Place& at) {
@@ -281,6 +340,13 @@ Type<TrainConfig> train_type() {
        }});
 }
 
+Type<EvaluateConfig> evaluate_type() {
+  return object<EvaluateConfig>(
+      {field("flip", &EvaluateConfig::flip, boolean(),
+             "logits are the mean of those of the image and of its mirror image"),
+       field("reestimate_norm", &EvaluateConfig::reestimate_norm, whole(0), reestimate_help)});
+}
+
 // --- the whole ---
 
 Type<StageConfig> stage_type() {
@@ -290,7 +356,7 @@ Type<StageConfig> stage_type() {
            .required(),
        field("train", &StageConfig::train, train_type(), "trains"),
        field("prune", &StageConfig::prune, prune_type(), "prunes at once"),
-       field("evaluate", &StageConfig::evaluate, object<EvaluateConfig>({}), "measures alone: {}")},
+       field("evaluate", &StageConfig::evaluate, evaluate_type(), "measures alone")},
       {.exactly_one = {{"train", "prune", "evaluate"}},
        .later = {"export"},
        .check = [](const StageConfig& s, const Place& at) {
@@ -308,6 +374,8 @@ void check_config(const Config& config, const Place& at) {
                 " values, expected one per channel of the model's input: ", channels);
     }
   }
+  if (const auto misfit = find_misfit(config.data.augment, config.model.input))
+    (at / "data" / "augment" / misfit->place / misfit->field).fail(misfit->message);
   for (size_t i = 0; i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
     const Place stage_at = at / "stages" / i;

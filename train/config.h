@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "espalier/data/augment.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/optim/optimizer.h"
 #include "espalier/optim/schedule.h"
@@ -28,6 +29,7 @@ struct DataConfig {
   std::optional<std::string> root, path;
   int64_t batch = 64;
   bool shuffle = true;
+  std::vector<Augmentation> augment;         ///< of training batches alone
   std::optional<NormalizeConfig> normalize;  ///< absent: pixels in 0..1
   double validation = 0.0;                   ///< share of the training set held out
 };
@@ -67,15 +69,20 @@ struct TrainConfig {
   ScheduleOptions schedule;
   std::string loss = "cross_entropy";
   double label_smoothing = 0.0;
-  double ema = 0.0;  ///< decay of the moving average of weights; 0: none
+  double ema = 0.0;        ///< decay of the moving average of weights; 0: none
+  int64_t accumulate = 1;  ///< batches whose mean gradient makes a step
   std::optional<PruneConfig> prune;
   int64_t log_every = 100;  ///< steps
   int64_t eval_every = 1;   ///< epochs
   std::optional<EarlyStopConfig> early_stop;
   double checkpoint_every = 0.0;  ///< seconds, besides each epoch's end; 0: no more
+  int64_t reestimate_norm = 0;    ///< batches that batch norms' statistics are taken from at the end; 0: none
 };
 
-struct EvaluateConfig {};
+struct EvaluateConfig {
+  bool flip = false;            ///< logits are the mean of those of the image and of its mirror image
+  int64_t reestimate_norm = 0;  ///< as in TrainConfig, before it measures
+};
 
 enum class StageKind { train, prune, evaluate };
 const char* stage_kind_name(StageKind kind);

@@ -6,6 +6,7 @@
 
 #include "espalier/autograd/fixed_weights.h"
 #include "espalier/autograd/ops.h"
+#include "espalier/core/parallel.h"
 #include "espalier/train/interrupt.h"
 
 namespace espalier {
@@ -26,25 +27,59 @@ class Inference {
   FixedWeights fixed_;
 };
 
+/// x [N,H,W,C] with its columns in reverse order.
+Tensor mirrored(const Tensor& x) {
+  const int64_t rows = x.shape()[0] * x.shape()[1], w = x.shape()[2], c = x.shape()[3];
+  Tensor y = Tensor::empty(x.shape());
+  const float* from = x.f32();
+  float* to = y.f32();
+  parallel_for(rows, std::max<int64_t>(1, 8192 / (w * c)), [=](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row)
+      for (int64_t column = 0; column < w; ++column)
+        std::copy_n(from + (row * w + column) * c, c, to + (row * w + w - 1 - column) * c);
+  });
+  return y;
+}
+
+Variable logits_of(Module& model, const Tensor& images, bool flip) {
+  const Variable logits = model.forward(Variable(images));
+  if (!flip) return logits;
+  return ops::scale(ops::add(logits, model.forward(Variable(mirrored(images)))), 0.5f);
+}
+
+/// The place of the largest, and among equals of the first: where softmax_cross_entropy's rank is 0.
+int64_t prediction(const float* logits, int64_t classes) {
+  return std::max_element(logits, logits + classes) - logits;
+}
+
 }  // namespace
 
-Evaluation evaluate(Module& model, Loader& loader) {
+Evaluation evaluate(Module& model, Loader& loader, bool flip) {
   const Inference inference(model);
+  Evaluation e;
   int64_t images = 0, first = 0, in_five = 0;
-  double loss = 0;
   loader.start_epoch(0);
   for (Batch batch; loader.next(batch);) {
     stop_if_interrupted();
-    const auto result = ops::softmax_cross_entropy(model.forward(Variable(batch.images)), batch.labels);
-    for (int32_t rank : result.rank.span<int32_t>()) {
+    const Variable logits = logits_of(model, batch.images, flip);
+    const auto result = ops::softmax_cross_entropy(logits, batch.labels);
+    e.outputs = logits.shape()[1];
+    e.confusion.resize(static_cast<size_t>(e.outputs * e.outputs));
+    for (int64_t i = 0; i < batch.size; ++i) {
+      const int32_t rank = result.rank.data<int32_t>()[i], label = batch.labels.data<int32_t>()[i];
       first += rank == 0;
       in_five += rank < 5;
+      ++e.confusion[static_cast<size_t>(label * e.outputs +
+                                        prediction(logits.value().f32() + i * e.outputs, e.outputs))];
     }
-    loss += result.loss.value().item() * static_cast<double>(batch.size);
+    e.loss += result.loss.value().item() * static_cast<double>(batch.size);
     images += batch.size;
   }
   const double n = static_cast<double>(images);
-  return {100.0 * static_cast<double>(first) / n, 100.0 * static_cast<double>(in_five) / n, loss / n};
+  e.accuracy = 100.0 * static_cast<double>(first) / n;
+  e.top5 = 100.0 * static_cast<double>(in_five) / n;
+  e.loss /= n;
+  return e;
 }
 
 double latency_ms(Module& model, const Shape& input) {

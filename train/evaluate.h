@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "espalier/data/loader.h"
 #include "espalier/nn/module.h"
@@ -12,10 +13,14 @@ struct Evaluation {
   double accuracy = 0;  ///< top-1, per cent
   double top5 = 0;      ///< per cent
   double loss = 0;      ///< mean cross-entropy, without smoothing
+  int64_t outputs = 0;  ///< classes the model knows
+  /// [outputs,outputs]: how many images of class `row` were taken for class `column`
+  std::vector<int64_t> confusion = {};
 };
 
-/// Over all of `loader`'s data set. Stops with Interrupted if a signal comes.
-Evaluation evaluate(Module& model, Loader& loader);
+/// Over all of `loader`'s data set. `flip`: logits are the mean of those of an image and of its mirror image.
+/// Stops with Interrupted if a signal comes.
+Evaluation evaluate(Module& model, Loader& loader, bool flip = false);
 
 /// Milliseconds for one image of `input` [H,W,C]: the median of some 100 runs, or of what fits in a third of
 /// a second.

@@ -48,7 +48,8 @@ void MetricsCallback::on_epoch_end(TrainState& s) {
                              {"top5", s.test->top5},
                              {"test_loss", s.test->loss},
                              {"train_loss", at.loss_sum / images},
-                             {"train_accuracy", 100.0 * static_cast<double>(at.correct) / images}};
+                             {"train_accuracy", 100.0 * static_cast<double>(at.correct) / images},
+                             {"data_seconds", s.wait_seconds}};
   if (s.validation) {
     row["validation_accuracy"] = s.validation->accuracy;
     row["validation_loss"] = s.validation->loss;

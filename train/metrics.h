@@ -31,7 +31,8 @@ class MetricsFile {
 
 /// Step rows: stage, epoch, step (both from 1), loss (of the batch, without penalties), lr. Epoch rows:
 /// stage, epoch, step, accuracy and top5 (test, per cent), test_loss, train_loss, train_accuracy,
-/// images_per_second, and with a held-out share validation_accuracy and validation_loss.
+/// data_seconds (what this process waited for data in this epoch), and with a held-out share
+/// validation_accuracy and validation_loss.
 class MetricsCallback : public Callback {
  public:
   explicit MetricsCallback(MetricsFile& file) : file_(file) {}

@@ -43,7 +43,7 @@ class Trial {
                .model = *model_,
                .optimizer = *optimizer_,
                .position = position_,
-               .epoch_steps = loader.batches(),
+               .epoch_steps = epoch_steps(config_, loader.batches()),
                .total_steps = stage_steps(config_, loader.batches())} {
     if (config_.ema > 0) start_average(model_->parameters());
   }
@@ -54,16 +54,14 @@ class Trial {
     constexpr int64_t warm_up = 2, least = 5, most = 1000;
     auto start = Clock::now();
     loader.start_epoch(0);
-    for (Batch batch; position_.step < least || (position_.step < most && since(start) < 0.3);) {
+    while (position_.step < least || (position_.step < most && since(start) < 0.3)) {
       if (position_.step == warm_up) start = Clock::now();
-      if (!loader.next(batch)) {
-        loader.start_epoch(0);
-        continue;
-      }
       state_.lr = learning_rate(config_.schedule, config_.optimizer.lr, position_.step, state_.total_steps,
                                 state_.epoch_steps);
-      trainer.step(batch);
-      ++position_.step;
+      if (trainer.step(loader))
+        ++position_.step;
+      else
+        loader.start_epoch(0);
     }
     return since(start) / static_cast<double>(position_.step - warm_up);
   }
@@ -105,7 +103,7 @@ double evaluation_seconds(const Config& config, Module& model, const Dataset& te
 
 Plan make_plan(const Config& config, const DataSplits& data) {
   Plan plan;
-  Loader loader(data.train, loader_options(config, true));
+  Loader loader(data.train, training_options(config, data.train));
   const auto model = build_model(config);
   check_stages(config, *model, loader.batches());
 
@@ -127,8 +125,9 @@ Plan make_plan(const Config& config, const DataSplits& data) {
       const double step = trial.step_seconds(loader);
       trial.add_to(memory);
       row.steps = stage_steps(*stage.train, loader.batches());
-      row.images_per_second = static_cast<double>(config.data.batch) / step;
-      const int64_t epochs = (row.steps + loader.batches() - 1) / loader.batches();
+      row.images_per_second = static_cast<double>(config.data.batch * stage.train->accumulate) / step;
+      const int64_t an_epoch = epoch_steps(*stage.train, loader.batches()),
+                    epochs = (row.steps + an_epoch - 1) / an_epoch;
       const int64_t every = stage.train->eval_every;
       row.seconds += static_cast<double>(row.steps) * step +
                      static_cast<double>((epochs + every - 1) / every) * epoch_end_seconds;

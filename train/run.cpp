@@ -23,6 +23,7 @@
 #include "espalier/train/interrupt.h"
 #include "espalier/train/metrics.h"
 #include "espalier/train/progress.h"
+#include "espalier/train/reestimate.h"
 #include "espalier/train/run_folder.h"
 #include "espalier/train/trainer.h"
 #include "espalier/train/version.h"
@@ -41,7 +42,7 @@ class Run {
         folder_(options.output.value_or((std::filesystem::path("runs") / config.name).string())),
         model_(build_model(config)),
         data_(build_data(config, options.data)),
-        train_(data_.train, loader_options(config, true)),
+        train_(data_.train, training_options(config, data_.train)),
         test_(data_.test, evaluation_options(config, data_.test)) {
     if (data_.validation.size() > 0)
       validation_.emplace(data_.validation, evaluation_options(config, data_.validation));
@@ -183,6 +184,7 @@ class Run {
     StageResult result{.name = stage.name, .kind = stage_kind_name(stage.kind()), .best = {}};
     if (stage.train) train(stage, *stage.train, result);
     if (stage.prune) prune_now(stage, *stage.prune);
+    if (stage.evaluate) reestimate(stage, stage.evaluate->reestimate_norm);
     result.seconds = stage_seconds_ + since(stage_start_);
     measure(stage, result);
 
@@ -204,7 +206,7 @@ class Run {
                      .model = *model_,
                      .optimizer = *optimizer,
                      .position = position_,
-                     .epoch_steps = train_.batches(),
+                     .epoch_steps = epoch_steps(config, train_.batches()),
                      .total_steps = stage_steps(config, train_.batches())};
     if (folder_.has_checkpoint())
       state.saved = fmt::format("{} (step {})", folder_.checkpoint().string(), position_.step);
@@ -230,6 +232,7 @@ class Run {
       report_pruning();
       if (config.prune->remove) remove_masks(*model_);
     }
+    reestimate(stage, config.reestimate_norm);
     if (position_.train_seconds > 0)
       result.images_per_second = static_cast<double>(position_.trained_images) / position_.train_seconds;
     if (validation_) result.best = best_of(stage);
@@ -274,13 +277,19 @@ class Run {
     if (config.remove) remove_masks(*model_);
   }
 
+  void reestimate(const StageConfig& stage, int64_t batches) {
+    if (batches == 0) return;
+    reestimate_norm(*model_, train_, batches);
+    console_.line(fmt::format("{}  batch norm statistics of {} batches", stage.name, grouped(batches)));
+  }
+
   void report_pruning() {
     const Network network(*model_, config_.model.input);
     console_.line(sparsity_table(network.layers, network.totals));
   }
 
   void measure(const StageConfig& stage, StageResult& result) {
-    const Evaluation evaluation = evaluate(*model_, test_);
+    const Evaluation evaluation = evaluate(*model_, test_, stage.evaluate && stage.evaluate->flip);
     if (!std::isfinite(evaluation.loss))
       fail("stage ", stage.name, ": the loss on the test set is not finite after it; ",
            folder_.has_checkpoint() ? "the last good checkpoint is " + folder_.checkpoint().string()

@@ -37,6 +37,17 @@ std::string first_not_finite(Module& model, const Tensor& images) {
   return "the loss itself";
 }
 
+/// The loss of a batch; under mixup its images' two labels count by their shares, and `rank` is by the
+/// larger.
+ops::CrossEntropy cross_entropy(const Variable& logits, const Batch& batch, float smoothing) {
+  auto result = ops::softmax_cross_entropy(logits, batch.labels, smoothing);
+  if (batch.share < 1) {
+    const auto other = ops::softmax_cross_entropy(logits, batch.other_labels, smoothing);
+    result.loss = ops::add(ops::scale(result.loss, batch.share), ops::scale(other.loss, 1.0f - batch.share));
+  }
+  return result;
+}
+
 }  // namespace
 
 void Trainer::notify(void (Callback::*event)(TrainState&)) {
@@ -49,19 +60,11 @@ void Trainer::run(Loader& loader) {
   notify(&Callback::on_stage_begin);
   while (!s.stop && (at.step < s.total_steps || at.batch > 0)) {
     loader.start_epoch(at.epoch);
-    loader.seek(at.batch);
+    loader.seek(at.batch * s.config.accumulate);
     s.epoch_seconds = s.wait_seconds = 0;
-    for (Batch batch; at.step < s.total_steps;) {
-      const double before = seconds_now();
-      if (!loader.next(batch)) break;
-      const double loaded = seconds_now();
+    while (at.step < s.total_steps) {
       s.lr = learning_rate(s.config.schedule, s.config.optimizer.lr, at.step, s.total_steps, s.epoch_steps);
-      step(batch);
-      const double spent = seconds_now() - before;
-      s.epoch_seconds += spent;
-      s.wait_seconds += loaded - before;
-      at.train_seconds += spent;
-      at.trained_images += batch.size;
+      if (!step(loader)) break;
       ++at.step, ++at.batch;
       notify(&Callback::after_step);
     }
@@ -72,24 +75,63 @@ void Trainer::run(Loader& loader) {
   }
 }
 
-void Trainer::step(const Batch& batch) {
+bool Trainer::step(Loader& loader) {
   TrainState& s = state_;
-  s.optimizer.clear_gradients();
-  const Variable logits = s.model.forward(Variable(batch.images));
-  const auto result =
-      ops::softmax_cross_entropy(logits, batch.labels, static_cast<float>(s.config.label_smoothing));
-  s.loss = result.loss.value().item();
-  if (!std::isfinite(s.loss)) fail_not_finite(batch);
-  result.loss.backward();
+  const int64_t images = loader.images_ahead(s.config.accumulate);
+  if (images == 0) return false;
+  const double start = seconds_now();
+  double waited = 0;
+  clear_gradients();
+  for (int64_t seen = 0; seen < images;) {
+    Batch batch;
+    const double before = seconds_now();
+    loader.next(batch);
+    waited += seconds_now() - before;
+    add_gradients(batch, static_cast<double>(batch.size) / static_cast<double>(images));
+    seen += batch.size;
+  }
+  update();
+  const double spent = seconds_now() - start;
+  s.epoch_seconds += spent;
+  s.wait_seconds += waited;
+  s.position.train_seconds += spent;
+  s.position.trained_images += images;
+  return true;
+}
+
+void Trainer::step(const Batch& batch) {
+  clear_gradients();
+  add_gradients(batch, 1.0);
+  update();
+}
+
+void Trainer::clear_gradients() {
+  state_.optimizer.clear_gradients();
+  state_.loss = 0;
+}
+
+/// Adds `share` of the gradient of the batch's mean loss.
+void Trainer::add_gradients(const Batch& batch, double share) {
+  TrainState& s = state_;
+  const auto result = cross_entropy(s.model.forward(Variable(batch.images)), batch,
+                                    static_cast<float>(s.config.label_smoothing));
+  const double loss = result.loss.value().item();
+  s.loss += share * loss;
+  if (!std::isfinite(loss)) fail_not_finite(batch);
+  result.loss.backward(Tensor::full({}, static_cast<float>(share)));
+  s.position.loss_sum += loss * static_cast<double>(batch.size);
+  s.position.images += batch.size;
+  s.position.correct += std::ranges::count(result.rank.span<int32_t>(), 0);
+}
+
+void Trainer::update() {
+  TrainState& s = state_;
   notify(&Callback::after_backward);
   double factor = 1.0;
   if (s.config.optimizer.clip_norm > 0)
     factor = clip_factor(gradient_norm(s.optimizer.parameters()), s.config.optimizer.clip_norm);
   s.optimizer.step(s.lr, factor);
   if (s.config.ema > 0) update_average(s.optimizer.parameters(), s.config.ema);
-  s.position.loss_sum += s.loss * static_cast<double>(batch.size);
-  s.position.images += batch.size;
-  s.position.correct += std::ranges::count(result.rank.span<int32_t>(), 0);
 }
 
 void Trainer::fail_not_finite(const Batch& batch) const {

@@ -16,10 +16,17 @@ class Trainer {
 
   /// From state.position to the end of the stage. Error if the loss is not finite.
   void run(Loader& loader);
-  /// One step: clears gradients, forward, backward, update at state.lr.
+  /// One step at state.lr from the loader's next config.accumulate batches, or those that are left of its
+  /// epoch: forward and backward of each, and the update by their images' mean gradient. False, and no step,
+  /// where none is left.
+  bool step(Loader& loader);
+  /// One step at state.lr from one batch.
   void step(const Batch& batch);
 
  private:
+  void clear_gradients();
+  void add_gradients(const Batch& batch, double share);
+  void update();
   void notify(void (Callback::*event)(TrainState&));
   [[noreturn]] void fail_not_finite(const Batch& batch) const;
 

@@ -219,7 +219,6 @@ TEST(Config, MistakesAreNamed) {
        "ema, "
        "prune, log_every, eval_every, early_stop, checkpoint_every"},
       {"/a~1b", "1", "/a~1b: no such field, known: name, seed, model, data, stages"},
-      {"/data/augment", "[]", "/data/augment: not built yet"},
       {"/stages/2/export", "{}", "/stages/2/export: not built yet"},
       {"/stages/0/train/regularize", "{}", "/stages/0/train/regularize: not built yet"},
       {"/stages/1/prune/speedup", "2", "/stages/1/prune/speedup: not built yet"},
