@@ -70,7 +70,7 @@ struct ConvEpilogue {
   const float* shift = nullptr;     ///< [O]: the bias, or a batch norm folded in
   const float* residual = nullptr;  ///< [N,out_h,out_w,O]
   Activation f = Activation::none;
-  ChannelStatistics statistics = {};  ///< needed if its mean is not null
+  ChannelStatistics statistics = {};  ///< wanted if its mean is not null; f is none or relu then
 };
 
 /// x [rows,C]: all pixels of all images

@@ -36,7 +36,6 @@ struct WeightsPlan {
     Pieces pieces(memory);
     packed = pieces.take(parts * packed_size(s));
     du = pieces.take((by_rows ? parts : 1) * s.o * c);
-    pieces.take(panel);  // what the last vectors may touch
     bytes = pieces.bytes();
   }
   /// Of a thread: a block of x as panels, and of dy.

@@ -148,7 +148,6 @@ struct ForwardPlan {
     v = pieces.take(points * layout.plane * (by_panels ? 1 : workers));
     m = pieces.take(points * m_plane * workers);
     if (statistics) sums = pieces.take(BlockSums::floats(blocks, s.o));
-    pieces.take(64 * panel);  // what prefetches and the last vectors may touch
     bytes = pieces.bytes();
   }
   Range block_tiles(int64_t b) const { return {b * tiles, std::min(tiling.count, (b + 1) * tiles)}; }

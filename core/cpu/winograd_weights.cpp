@@ -41,7 +41,6 @@ struct WeightsPlan {
     v = pieces.take(parts * points * v_plane);
     d = pieces.take(parts * points * d_plane);
     du = pieces.take(parts * points * du_plane);
-    pieces.take(panel);  // what the last vectors may touch
     bytes = pieces.bytes();
   }
   Tiling tiling;
