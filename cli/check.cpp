@@ -1,5 +1,8 @@
 // espalier check
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "espalier/cli/arguments.h"
 #include "espalier/core/parallel.h"
@@ -12,10 +15,18 @@
 namespace espalier::cli {
 namespace {
 
-std::string data_line(const DataSplits& data) {
-  std::string line = fmt::format("data    {} images to train on, ", grouped(data.train.size()));
-  if (data.validation.size() > 0) line += fmt::format("{} held out, ", grouped(data.validation.size()));
-  return line + fmt::format("{} to test\n", grouped(data.test.size()));
+std::string data_lines(const DataSplits& data) {
+  std::string lines = fmt::format("data    {} images to train on, ", grouped(data.train.size()));
+  if (data.validation.size() > 0) lines += fmt::format("{} held out, ", grouped(data.validation.size()));
+  lines += fmt::format("{} to test\n", grouped(data.test.size()));
+  const auto& names = data.train.class_names;
+  const size_t shown = std::min<size_t>(names.size(), 10);
+  lines += fmt::format("        {} x {} x {}, {} classes: {}{}\n", data.train.height(), data.train.width(),
+                       data.train.channels(), names.size(),
+                       fmt::join(names.begin(), names.begin() + static_cast<long>(shown), ", "),
+                       shown < names.size() ? ", ..." : "");
+  for (const std::string& note : data.notes) lines += "        " + note + "\n";
+  return lines;
 }
 
 std::string memory_line(const MemoryPlan& m) {
@@ -58,7 +69,7 @@ void check(const Given& given) {
   const DataSplits data = build_data(config, root);
   const Plan plan = make_plan(config, data);
   const Network network(*model, config.model.input);
-  print(file + ": is valid\n\n" + network_table(network.layers, network.totals) + "\n" + data_line(data) +
+  print(file + ": is valid\n\n" + network_table(network.layers, network.totals) + "\n" + data_lines(data) +
         memory_line(plan.memory) + time_lines(plan.stages));
 }
 

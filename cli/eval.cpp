@@ -52,11 +52,10 @@ void eval(const Given& given) {
   Loader test(data.test, evaluation_options(config, data.test));
   const AverageInPlace average(model->parameters());
   const Evaluation e = evaluate(*model, test, flip);
-  if (json)
-    print(to_json(e, data.test).dump() + "\n");
-  else
-    print(fmt::format("accuracy {:.2f} %  top-5 {:.2f} %  loss {:.4f}  ({}, {} images)\n", e.accuracy, e.top5,
-                      e.loss, data.test.name, grouped(data.test.size())));
+  if (json) return print(to_json(e, data.test).dump() + "\n");
+  for (const std::string& note : data.notes) print(note + "\n");
+  print(fmt::format("accuracy {:.2f} %  top-5 {:.2f} %  loss {:.4f}  ({}, {} images)\n", e.accuracy, e.top5,
+                    e.loss, data.test.name, grouped(data.test.size())));
 }
 
 }  // namespace espalier::cli

@@ -43,14 +43,28 @@ std::string data_help() {
          "             train-images-idx3-ubyte  train-labels-idx1-ubyte\n"
          "             t10k-images-idx3-ubyte   t10k-labels-idx1-ubyte\n"
          "           Any data set in such files will do (Fashion-MNIST, KMNIST): \"path\" names its folder.\n"
+         "cifar10    60,000 photographs, 32x32x3, 10 classes. Folder `cifar-10-batches-bin` with\n"
+         "           data_batch_1.bin .. data_batch_5.bin and test_batch.bin, each plain, .gz or .xz.\n"
+         "cifar100   The same in 100 classes, or in 20 by \"labels\": \"coarse\". Folder `cifar-100-binary` "
+         "with\n"
+         "           train.bin and test.bin. Files of either set may hold a part of the images;\n"
+         "           \"remap\": true numbers the classes that are left 0..k-1.\n"
+         "image_folder\n"
+         "           Your own: train/CLASS/*.jpg, *.jpeg, *.png, and test/ (or val/) alike, in the folder "
+         "that\n"
+         "           \"path\" names. Images of another size than the model's input are scaled, their aspect\n"
+         "           kept, and cut to their middle; grey ones become RGB. What is decoded is kept for the\n"
+         "           next start, in $XDG_CACHE_HOME/espalier or ~/.cache/espalier; \"cache\": false keeps "
+         "none.\n"
+         "           \"skip_corrupt\": true leaves out images that cannot be decoded, and names them.\n"
          "synthetic  10,000 digits drawn by the program, 28x28x1, 10 classes; needs no files.\n"
          "\n"
          "The root is the folder that data sets are in: --data ROOT, else \"data\".\"root\" in the config,\n"
          "else the environment variable ESPALIER_DATA, else data. \"data\".\"path\" names a set's own "
          "folder,\n"
-         "relative to the root.\n"
+         "relative to the root; or, but for mnist, an archive of it: .tar, .tar.gz or .tar.xz.\n"
          "\n"
-         "To get MNIST: scripts/get-data mnist (11 MB, into data).\n";
+         "To get them: scripts/get-data mnist (11 MB, into data), cifar10 or cifar100 (170 MB each).\n";
 }
 
 std::string criteria_help() {

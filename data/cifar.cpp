@@ -6,10 +6,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstring>
+#include <optional>
 
 #include "espalier/core/parallel.h"
 #include "espalier/core/table.h"
+#include "espalier/data/archive.h"
 #include "espalier/data/file.h"
 
 namespace espalier {
@@ -77,13 +78,37 @@ Dataset joined(std::vector<Dataset> parts, const std::string& name) {
   return result;
 }
 
-Dataset load_split(const std::filesystem::path& folder, Cifar kind, const Split& split, const char* which,
+/// The published files: in a folder, each plain, .gz or .xz, or in an archive, in whatever folder of it.
+class Source {
+ public:
+  explicit Source(const std::filesystem::path& path) : path_(path) {
+    if (std::filesystem::is_regular_file(path)) archive_ = read_archive(path);
+  }
+  bool has(const std::string& file) const {
+    return archive_ ? find(file) != nullptr : find_plain_or_compressed(path_ / file).has_value();
+  }
+  Dataset read(const std::string& file, Cifar kind) const {
+    if (const Archive::File* found = archive_ ? find(file) : nullptr)
+      return parse_cifar(found->bytes, kind, path_.string() + ": " + found->path);
+    const auto path = find_plain_or_compressed(path_ / file).value();
+    return parse_cifar(read_unpacked(path, most_bytes), kind, path.string());
+  }
+
+ private:
+  const Archive::File* find(const std::string& name) const {
+    for (const Archive::File& file : archive_->files)
+      if (std::filesystem::path(file.path).filename() == name) return &file;
+    return nullptr;
+  }
+
+  std::filesystem::path path_;
+  std::optional<Archive> archive_;
+};
+
+Dataset load_split(const Source& source, Cifar kind, const Split& split, const char* which,
                    std::vector<std::string>& notes) {
   std::vector<Dataset> parts;
-  for (const char* file : split.files) {
-    const auto path = *find_plain_or_compressed(folder / file);
-    parts.push_back(parse_cifar(read_unpacked(path, most_bytes), kind, path.string()));
-  }
+  for (const char* file : split.files) parts.push_back(source.read(file, kind));
   Dataset result = joined(std::move(parts), join(form_of(kind).name, " ", which));
   if (result.size() != split.images)
     notes.push_back(fmt::format("{}: {} images, the published set has {}", result.name,
@@ -156,19 +181,20 @@ Dataset parse_cifar(std::span<const uint8_t> bytes, Cifar kind, const std::strin
   return result;
 }
 
-DataSplits load_cifar(const std::filesystem::path& folder, Cifar kind, bool remap) {
+DataSplits load_cifar(const std::filesystem::path& path, Cifar kind, bool remap) {
   const Form& form = form_of(kind);
+  const Source source(path);
   std::vector<std::string> missing;
   for (const Split* split : {&form.train, &form.test})
     for (const char* file : split->files)
-      if (!find_plain_or_compressed(folder / file)) missing.push_back(file);
-  ESP_CHECK(missing.empty(), form.name, ": ", folder.string(), " lacks ",
+      if (!source.has(file)) missing.push_back(file);
+  ESP_CHECK(missing.empty(), form.name, ": ", path.string(), " lacks ",
             fmt::format("{}", fmt::join(missing, ", ")),
             " (plain, .gz or .xz); get them by `scripts/get-data ", form.name,
             "`, or say where they are by --data or ESPALIER_DATA");
   DataSplits data;
-  data.train = load_split(folder, kind, form.train, "train", data.notes);
-  data.test = load_split(folder, kind, form.test, "test", data.notes);
+  data.train = load_split(source, kind, form.train, "train", data.notes);
+  data.test = load_split(source, kind, form.test, "test", data.notes);
   if (remap) number_anew(data);
   return data;
 }

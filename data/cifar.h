@@ -25,9 +25,9 @@ const std::vector<std::string>& cifar_class_names(Cifar kind);
 Dataset parse_cifar(std::span<const uint8_t> bytes, Cifar kind, const std::string& file);
 
 /// data_batch_1.bin .. data_batch_5.bin and test_batch.bin, or train.bin and test.bin, each plain, .gz or
-/// .xz, in `folder`. `remap` numbers the labels that are present 0..k-1 in their order and leaves out the
-/// names of the others. An Error says which files are missing and how to get them; a note, which hold another
-/// number of images than the published ones.
-DataSplits load_cifar(const std::filesystem::path& folder, Cifar kind, bool remap = false);
+/// .xz, in a folder, or as they are in an archive (archive.h). `remap` numbers the labels that are present
+/// 0..k-1 in their order and leaves out the names of the others. An Error says which files are missing and
+/// how to get them; a note, which hold another number of images than the published ones.
+DataSplits load_cifar(const std::filesystem::path& folder_or_archive, Cifar kind, bool remap = false);
 
 }  // namespace espalier

@@ -5,6 +5,8 @@
 #include <filesystem>
 
 #include "espalier/core/random.h"
+#include "espalier/data/cifar.h"
+#include "espalier/data/image_folder.h"
 #include "espalier/data/mnist.h"
 #include "espalier/data/synthetic.h"
 #include "espalier/formats/safetensors.h"
@@ -25,9 +27,27 @@ void check_fit(const ModelOptions& model, const Dataset& data) {
   const Shape image{data.height(), data.width(), data.channels()};
   if (model.input != image)
     fail_usage("/model/input: found ", model.input, ", but images of ", data.name, " have shape ", image);
-  if (model.classes < data.classes())
+  if (model.classes != data.classes())
     fail_usage("/model/classes: found ", model.classes, ", but ", data.name, " has ", data.classes(),
                " classes");
+}
+
+DataSplits read_data(const Config& config, const std::filesystem::path& root) {
+  const DataConfig& data = config.data;
+  const auto at = [&](const char* otherwise) { return root / data.path.value_or(otherwise); };
+  if (data.type == "synthetic") return draw_synthetic();
+  if (data.type == "mnist") return load_mnist(at("mnist"));
+  if (data.type == "cifar10") return load_cifar(at("cifar-10-batches-bin"), Cifar::ten, data.remap);
+  if (data.type == "cifar100") {
+    const Cifar kind = data.labels == "coarse" ? Cifar::hundred_coarse : Cifar::hundred_fine;
+    return load_cifar(at("cifar-100-binary"), kind, data.remap);
+  }
+  return load_image_folder(root / data.path.value(),
+                           {.height = config.model.input[0],
+                            .width = config.model.input[1],
+                            .channels = config.model.input[2],
+                            .skip_corrupt = data.skip_corrupt,
+                            .cache = data.cache ? user_cache_folder() : std::nullopt});
 }
 
 }  // namespace
@@ -40,12 +60,7 @@ std::string data_root(const DataConfig& config, const std::optional<std::string>
 }
 
 DataSplits build_data(const Config& config, const std::optional<std::string>& given_root) {
-  DataSplits data;
-  if (config.data.type == "synthetic")
-    data = draw_synthetic();
-  else
-    data = load_mnist(std::filesystem::path(data_root(config.data, given_root)) /
-                      config.data.path.value_or("mnist"));
+  DataSplits data = read_data(config, data_root(config.data, given_root));
   check_fit(config.model, data.train);
   hold_out(data, config.data.validation, stream(config, holding_out));
   return data;

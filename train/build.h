@@ -16,7 +16,8 @@ namespace espalier {
 std::string data_root(const DataConfig& config, const std::optional<std::string>& given);
 
 /// Reads the config's data set and holds out its validation share. Error if it is missing or broken;
-/// UsageError unless the model takes images of its shape and has a class for each of its labels.
+/// UsageError unless the model takes images of its shape and has as many classes. Images of a folder become
+/// what the model takes.
 DataSplits build_data(const Config& config, const std::optional<std::string>& given_root);
 
 /// How batches of training data are put together under this config: shuffled and augmented.

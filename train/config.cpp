@@ -137,16 +137,29 @@ Type<Augmentation> augmentation_type() {
 }
 
 Type<DataConfig> data_type() {
+  const Names in_files = {"mnist", "cifar10", "cifar100", "image_folder"};
   return object<DataConfig>(
-      {field("type", &DataConfig::type,
-             one_of({"mnist", "synthetic"}, {"cifar10", "cifar100", "image_folder"}),
+      {field("type", &DataConfig::type, one_of({"mnist", "cifar10", "cifar100", "image_folder", "synthetic"}),
              "the data set; `espalier help data` says how to get it")
            .required(),
        field("root", &DataConfig::root, text(),
              "folder of data sets; without it, that of --data, of ESPALIER_DATA, or data")
-           .only_for({"mnist"}),
-       field("path", &DataConfig::path, text(), "folder of this one, relative to the root; without it, mnist")
-           .only_for({"mnist"}),
+           .only_for(in_files),
+       field("path", &DataConfig::path, text(),
+             "folder or archive (.tar, .tar.gz, .tar.xz; not for mnist), relative to the root; without it, "
+             "mnist, cifar-10-batches-bin or cifar-100-binary; image_folder needs one")
+           .only_for(in_files),
+       field("labels", &DataConfig::labels, one_of({"fine", "coarse"}), "100 classes, or 20 groups of them")
+           .only_for({"cifar100"}),
+       field("remap", &DataConfig::remap, boolean(),
+             "number the labels that are present 0..k-1, for files that hold a part of the classes")
+           .only_for({"cifar10", "cifar100"}),
+       field("skip_corrupt", &DataConfig::skip_corrupt, boolean(),
+             "leave out images that cannot be decoded, and say how many and which")
+           .only_for({"image_folder"}),
+       field("cache", &DataConfig::cache, boolean(),
+             "keep the decoded images for the next run, in $XDG_CACHE_HOME/espalier or ~/.cache/espalier")
+           .only_for({"image_folder"}),
        field("batch", &DataConfig::batch, whole(1), "images in a step"),
        field("shuffle", &DataConfig::shuffle, boolean(), "a new order each epoch, drawn from the seed"),
        field("augment", &DataConfig::augment, list_of(augmentation_type(), {0, 100}),
@@ -155,7 +168,10 @@ Type<DataConfig> data_type() {
              "on pixels in 0..1; without it, pixels stay in 0..1"),
        field("validation", &DataConfig::validation, number(share_below_1),
              "share of the training images that is held out")},
-      {.later = {"labels", "remap"}});
+      {.check = [](const DataConfig& d, const Place& at) {
+        if (d.type == "image_folder" && !d.path)
+          (at / "path").fail("missing, expected the folder or archive that image_folder reads");
+      }});
 }
 
 // --- stages: prune ---

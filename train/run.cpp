@@ -104,6 +104,7 @@ class Run {
     console_.line(fmt::format("{}: {} with {} images to train on and {} to test, {} {}, {}", config_.name,
                               config_.model.type, grouped(data_.train.size()), grouped(data_.test.size()),
                               threads(), threads() == 1 ? "thread" : "threads", isa_name(isa())));
+    for (const std::string& note : data_.notes) console_.line(note);
   }
 
   /// A folder without a checkpoint is written over, so its files must be what is left of a run.

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "data/packed_files.h"
+#include "data/tar_files.h"
 #include "support/bad_input.h"
 #include "support/temporary_folder.h"
 
@@ -128,6 +128,25 @@ TEST_F(CifarFolder, MissingAndBrokenFilesAreNamed) {
   EXPECT_EQ(message(), "cifar10: " + folder.path().string() +
                            " lacks data_batch_4.bin, data_batch_5.bin (plain, .gz or .xz); get them by "
                            "`scripts/get-data cifar10`, or say where they are by --data or ESPALIER_DATA");
+}
+
+TEST_F(CifarFolder, ArchivesAreReadAlike) {
+  Bytes bytes = tar_entry("cifar-10-batches-bin/test_batch.bin", record({7}, 100, 0));
+  for (uint8_t batch = 1; batch <= 5; ++batch)
+    bytes = bytes + tar_entry("cifar-10-batches-bin/data_batch_" + std::to_string(batch) + ".bin",
+                              record({batch}, 10, 0));
+  write(folder / "cifar.tar.gz", gzip(bytes + tar_end()));
+  const DataSplits data = load_cifar(folder / "cifar.tar.gz", Cifar::ten);
+  EXPECT_EQ(data.train.labels, (std::vector<int32_t>{1, 2, 3, 4, 5}));
+  EXPECT_EQ(data.test.labels, (std::vector<int32_t>{7}));
+  write(folder / "cifar.tar",
+        bytes + tar_entry("x/train.bin", {1}) + tar_entry("x/test.bin", {1}) + tar_end());
+  const auto hundred = [&] { load_cifar(folder / "cifar.tar", Cifar::hundred_fine); };
+  EXPECT_EQ(message_of(hundred), (folder / "cifar.tar").string() +
+                                     ": x/train.bin: cut short or not cifar100: the record at byte 0 has 1 "
+                                     "bytes, expected 3074");
+  write(folder / "cifar.tar", tar_entry("x/train.bin", {1}) + tar_end());
+  EXPECT_TRUE(contains(message_of(hundred), "cifar.tar lacks test.bin (plain"));
 }
 
 TEST(RealCifar, SixClassesOfAHundred) {
