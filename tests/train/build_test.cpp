@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
 
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/state_dict.h"
@@ -37,6 +38,35 @@ TEST(BuildData, RefusesAModelThatDoesNotFit) {
   config.model.input = {32, 32, 3};
   EXPECT_TRUE(contains(message_of([&] { build_data(config, {}); }),
                        "/model/input: found [32, 32, 3], but images of synthetic"));
+}
+
+/// The part of CIFAR-100 beside the project, `others` in its data.
+Config six_classes(const nlohmann::json& others, int64_t classes) {
+  nlohmann::json data = {{"type", "cifar100"}, {"path", "cifar100-6class"}};
+  data.update(others);
+  Config config = small_config(stage);
+  config.data = parse_config(nlohmann::json{{"model", {{"type", "mlp"}}},
+                                            {"data", data},
+                                            {"stages", {nlohmann::json::parse(stage)}}}
+                                 .dump(),
+                             "six.json")
+                    .data;
+  config.model.input = {32, 32, 3};
+  config.model.classes = classes;
+  return config;
+}
+
+TEST(BuildData, SixClassesOfCifar100) {
+  const std::string root = ESPALIER_SOURCE_DIR "/../shared/data";
+  if (!std::filesystem::exists(root + "/cifar100-6class"))
+    GTEST_SKIP() << "no ../shared/data/cifar100-6class beside the project";
+  EXPECT_EQ(build_data(six_classes({{"remap", true}}, 6), root).train.class_names[5], "sunflower");
+  EXPECT_EQ(build_data(six_classes(nlohmann::json::object(), 100), root).test.classes(), 100);
+  const DataSplits coarse = build_data(six_classes({{"labels", "coarse"}, {"remap", true}}, 6), root);
+  EXPECT_EQ(coarse.train.class_names[4], "people");
+  EXPECT_EQ(coarse.notes.size(), 2u);
+  EXPECT_EQ(message_of([&] { build_data(six_classes(nlohmann::json::object(), 6), root); }),
+            "/model/classes: found 6, but cifar100 train has 100 classes");
 }
 
 TEST(BuildData, HoldsOutTheShareThatIsAsked) {

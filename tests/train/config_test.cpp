@@ -224,7 +224,8 @@ TEST(Config, MistakesAreNamed) {
       {"/stages/1/prune/speedup", "2", "/stages/1/prune/speedup: not built yet"},
       // What is missing.
       {"/model", "", "/model: missing, expected an object"},
-      {"/data/type", "", "/data/type: missing, expected one of mnist, synthetic"},
+      {"/data/type", "",
+       "/data/type: missing, expected one of mnist, cifar10, cifar100, image_folder, synthetic"},
       {"/stages", "", "/stages: missing, expected a list of at least 1, each an object"},
       {"/stages/0/name", "",
        "/stages/0/name: missing, expected a name of letters, digits, '-', '_' and '.', beginning with a "
@@ -294,8 +295,6 @@ TEST(Config, MistakesAreNamed) {
        "/model/stem: is for type resnet18, resnet34, resnet50, resnet101 or resnet152, and the type is mlp"},
       {"/model/batch_norm", "false",
        "/model/batch_norm: is for type vgg11, vgg13, vgg16 or vgg19, and the type is mlp"},
-      {"/data/type", "\"cifar10\"",
-       "/data/type: 'cifar10' is not built yet, this version has mnist, synthetic"},
       {"/stages/0/train/optimizer/type", "\"adan\"",
        "/stages/0/train/optimizer/type: found the text \"adan\", expected one of sgd, adam, adamw, did you "
        "mean "
@@ -376,7 +375,17 @@ TEST(Config, MistakesAreNamed) {
        "with one_shot alone"},
       {"/stages/0/train/early_stop", "{}",
        "/stages/0/train/early_stop: needs images to judge by: /data/validation above 0"},
-      {"/data/path", "\"p\"", "/data/path: is for type mnist, and the type is synthetic"},
+      {"/data/path", "\"p\"",
+       "/data/path: is for type mnist, cifar10, cifar100 or image_folder, and the type is synthetic"},
+      {"/data/remap", "true", "/data/remap: is for type cifar10 or cifar100, and the type is synthetic"},
+      {"/data", R"({"type": "cifar10", "labels": "fine"})",
+       "/data/labels: is for type cifar100, and the type is cifar10"},
+      {"/data", R"({"type": "cifar100", "labels": "coarce"})",
+       "/data/labels: found the text \"coarce\", expected one of fine, coarse, did you mean 'coarse'?"},
+      {"/data", R"({"type": "image_folder"})",
+       "/data/path: missing, expected the folder or archive that image_folder reads"},
+      {"/data", R"({"type": "cifar10", "skip_corrupt": true})",
+       "/data/skip_corrupt: is for type image_folder, and the type is cifar10"},
       {"/data/normalize", R"({"mean": [0.1], "std": [0.1, 0.2]})",
        "/data/normalize/std: found 2 values, expected as many as in 'mean': 1"},
       {"/data/normalize", R"({"mean": [0.1], "std": [0]})",
@@ -437,7 +446,8 @@ TEST(Config, MessagesSayWhatTheCommandLineHasSet) {
             "x.json: /stages/0/train/epochs: found -1, expected a whole number of at least 1 (set on the "
             "command line)");
   EXPECT_EQ(refusal(minimal().dump(), {"data={\"type\": \"mnits\"}"}),
-            "x.json: /data/type: found the text \"mnits\", expected one of mnist, synthetic, did you mean "
+            "x.json: /data/type: found the text \"mnits\", expected one of mnist, cifar10, cifar100, "
+            "image_folder, synthetic, did you mean "
             "'mnist'? (set "
             "on the command line)");
   EXPECT_EQ(refusal(with("/seed", "-1").dump(), {"stages.dense.train.epochs=1"}),
