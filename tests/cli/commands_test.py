@@ -197,7 +197,17 @@ class OfARun(CliTest):
         for file, stage in (("checkpoint", 1), ("models/pruned", 1), ("models/dense", 0)):
             shown = json.loads(self.succeeds("eval", f"runs/small/{file}.safetensors", "--json"))
             expected = {key: self.results[stage][key] for key in ("accuracy", "top5", "loss")}
+            classes, confusion = shown.pop("classes"), shown.pop("confusion")
             self.assertEqual(shown, {**expected, "images": 40, "data": "mnist test"})
+            self.assertEqual([row["name"] for row in classes], [str(digit) for digit in range(10)])
+            self.assertEqual([row["images"] for row in classes], [sum(row) for row in confusion])
+            self.assertEqual(sum(row["images"] for row in classes), 40)
+            for k, row in enumerate(classes):
+                self.assertEqual(row["accuracy"], 100 * confusion[k][k] / row["images"] if row["images"] else None)
+            self.assertAlmostEqual(sum(confusion[k][k] for k in range(10)) / 40 * 100, shown["accuracy"])
+        plain, flipped = (json.loads(self.succeeds("eval", "runs/small/checkpoint.safetensors", "--json", *flip))
+                          for flip in ((), ("--flip",)))
+        self.assertNotEqual(plain["loss"], flipped["loss"])
         self.assertRegex(self.succeeds("eval", "runs/small/checkpoint.safetensors"),
                          r"^accuracy \d+\.\d\d %  top-5 \d+\.\d\d %  loss \d\.\d{4}  \(mnist test, 40 images\)\n$")
 

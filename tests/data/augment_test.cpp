@@ -384,6 +384,15 @@ TEST(Augment, WhatHappensToAnImageIsFreeOfTheBatchItIsIn) {
   EXPECT_TRUE(same_bits(epoch_of(small, 1), epoch_of(large, 1)));
 }
 
+TEST(Augment, EachEntryDrawsAnewInEachEpochAndPlace) {
+  const Images images = random_images(40, 8, 8, 3);
+  for (size_t i = 0; i + 1 < everything.size(); ++i) {
+    const List alone = {everything[i]}, behind = {{.type = "flip", .probability = 0}, everything[i]};
+    EXPECT_FALSE(same_bits(through(alone, images, 40, 0), through(alone, images, 40, 1))) << i;
+    EXPECT_FALSE(same_bits(through(alone, images, 40), through(behind, images, 40))) << i;
+  }
+}
+
 TEST(Augment, MixupMixesImagesAndLabelsBySharesOfBeta) {
   const Images images = random_images(7, 3, 4, 3);
   const Dataset data = dataset_of(images);

@@ -193,7 +193,8 @@ TEST(Config, ResolvedHoldsWhatAppliesInDeclaredOrder) {
   const Json resolved = config_json(parse(minimal()));
   EXPECT_EQ(resolved["stages"][0]["train"]["optimizer"].dump(),
             R"({"type":"sgd","lr":0.1,"momentum":0.0,"nesterov":false,"weight_decay":0.0,"clip_norm":0.0})");
-  EXPECT_EQ(resolved["stages"][2].dump(), R"({"name":"measured","evaluate":{}})");
+  EXPECT_EQ(resolved["stages"][2].dump(),
+            R"({"name":"measured","evaluate":{"flip":false,"reestimate_norm":0}})");
   EXPECT_EQ(
       resolved["model"].dump(),
       R"({"type":"mlp","input":[28,28,1],"classes":10,"hidden":[256,128],"width":1.0,"activation":"relu"})");
@@ -216,8 +217,7 @@ TEST(Config, MistakesAreNamed) {
       {"/zebra", "1", "/zebra: no such field, known: name, seed, model, data, stages"},
       {"/stages/0/train/lr", "1",
        "/stages/0/train/lr: no such field, known: epochs, steps, optimizer, schedule, loss, label_smoothing, "
-       "ema, "
-       "prune, log_every, eval_every, early_stop, checkpoint_every"},
+       "ema, accumulate, prune, log_every, eval_every, early_stop, checkpoint_every, reestimate_norm"},
       {"/a~1b", "1", "/a~1b: no such field, known: name, seed, model, data, stages"},
       {"/stages/2/export", "{}", "/stages/2/export: not built yet"},
       {"/stages/0/train/regularize", "{}", "/stages/0/train/regularize: not built yet"},
@@ -236,6 +236,29 @@ TEST(Config, MistakesAreNamed) {
        "/stages/0/train/optimizer/lr: missing, expected a number above 0"},
       {"/stages/0/train/optimizer/type", "",
        "/stages/0/train/optimizer/type: missing, expected one of sgd, adam, adamw"},
+      // Augmentations.
+      {"/data/augment", "[{\"type\": \"crpo\"}]",
+       "/data/augment/0/type: found the text \"crpo\", expected one of crop, flip, cutout, "
+       "random_resized_crop, "
+       "color_jitter, mixup, did you mean 'crop'?"},
+      {"/data/augment", "[{\"type\": \"flip\"}, {\"type\": \"crop\"}]",
+       "/data/augment/1/pad: missing, expected a whole number from 1 to 65536"},
+      {"/data/augment", "[{\"type\": \"crop\", \"pad\": 4, \"probability\": 1}]",
+       "/data/augment/0/probability: is for type flip, and the type is crop"},
+      {"/data/augment", "[{\"type\": \"crop\", \"pad\": 4, \"fil\": \"zero\"}]",
+       "/data/augment/0/fil: no such field, did you mean 'fill'?"},
+      {"/data/augment", "[{\"type\": \"random_resized_crop\", \"scale\": [0.5, 0.2]}]",
+       "/data/augment/0/scale/1: found 0.2, expected at least the number before it: 0.5"},
+      {"/data/augment", "[{\"type\": \"crop\", \"pad\": 28, \"fill\": \"reflect\"}]",
+       "/data/augment/0/pad: found 28, but images [28, 28, 1] reflect at most 27"},
+      {"/data/augment", "[{\"type\": \"cutout\", \"size\": 29}]",
+       "/data/augment/0/size: found 29, but images are [28, 28, 1]"},
+      {"/data/augment", "[{\"type\": \"mixup\", \"alpha\": 1}, {\"type\": \"flip\"}]",
+       "/data/augment/0/type: mixup mixes finished images, so it is the last of its list"},
+      {"/stages/0/train/accumulate", "0",
+       "/stages/0/train/accumulate: found 0, expected a whole number from 1 to 1000000"},
+      {"/stages/2/evaluate", "{\"filp\": true}",
+       "/stages/2/evaluate/filp: no such field, did you mean 'flip'?"},
       // Types and ranges.
       {"/stages/0/train/epochs", "-1",
        "/stages/0/train/epochs: found -1, expected a whole number of at least 1"},
@@ -350,7 +373,8 @@ TEST(Config, MistakesAreNamed) {
       {"/stages/0/prune", R"({"sparsity": 0.5})",
        "/stages/0: found train and prune, expected exactly one of train, prune, evaluate"},
       {"/stages/2/evaluate", "", "/stages/2: found none, expected exactly one of train, prune, evaluate"},
-      {"/stages/2/evaluate/batch", "3", "/stages/2/evaluate/batch: no such field"},
+      {"/stages/2/evaluate/batch", "3",
+       "/stages/2/evaluate/batch: no such field, known: flip, reestimate_norm"},
       {"/stages/1/prune/quantile", "0.5",
        "/stages/1/prune: found sparsity and quantile, expected exactly one of sparsity, threshold, quantile"},
       {"/stages/1/prune/sparsity", "",

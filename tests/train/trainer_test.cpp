@@ -4,19 +4,23 @@
 
 #include <limits>
 
+#include "espalier/autograd/ops.h"
 #include "espalier/core/allocator.h"
+#include "espalier/train/build.h"
 #include "support/bad_input.h"
+#include "support/numbers.h"
 #include "train/small.h"
 
 namespace espalier {
 namespace {
 
 struct Fixture {
-  explicit Fixture(int64_t steps, int64_t images = 25)
-      : data(columns(images, 1)), loader(data, {.batch = 10, .seed = 3}) {
+  explicit Fixture(int64_t steps, int64_t images = 25, int64_t batch = 10, int64_t accumulate = 1)
+      : data(columns(images, 1)), loader(data, {.batch = batch, .seed = 3}) {
     config.optimizer.type = "adam";
     config.optimizer.lr = 0.01;
-    state.epoch_steps = loader.batches();
+    config.accumulate = accumulate;
+    state.epoch_steps = epoch_steps(config, loader.batches());
     state.total_steps = steps;
   }
 
@@ -92,6 +96,60 @@ TEST(Trainer, GoesOnFromAPositionToTheSameBits) {
                b = half.model->parameters()[i]->value().span<float>();
     EXPECT_TRUE(std::equal(a.begin(), a.end(), b.begin()));
   }
+}
+
+TEST(Trainer, AccumulatedBatchesEqualALargeOne) {
+  // 25 images: steps of 12, 12 and 1, in one batch each or in up to three.
+  Fixture large(6, 25, 12), small(6, 25, 4, 3);
+  struct Losses : Callback {
+    std::vector<double> all;
+    void after_step(TrainState& s) override { all.push_back(s.loss); }
+  } one, several;
+  Trainer(large.state, {&one}).run(large.loader);
+  Trainer(small.state, {&several}).run(small.loader);
+  ASSERT_EQ(several.all.size(), 6u);
+  for (size_t i = 0; i < one.all.size(); ++i) EXPECT_NEAR(several.all[i], one.all[i], 1e-5) << "step " << i;
+  EXPECT_EQ(small.position.trained_images, 50);
+  for (size_t i = 0; i < large.model->parameters().size(); ++i)
+    EXPECT_TRUE(near(small.model->parameters()[i]->value(),
+                     doubles(large.model->parameters()[i]->value().span<float>()), 1e-4));
+}
+
+TEST(Trainer, GoesOnBetweenAccumulatedStepsToTheSameBits) {
+  Fixture whole(6, 25, 4, 3), half(6, 25, 4, 3);
+  EXPECT_EQ(diary_of(whole), "[b1b2b3|25|b4b5b6|25|");
+  struct Cut : Callback {
+    void after_step(TrainState& s) override {
+      if (s.position.step == 5) throw 5;
+    }
+  } cut;
+  EXPECT_THROW(Trainer(half.state, {&cut}).run(half.loader), int);
+  EXPECT_EQ(diary_of(half), "[b6|25|");
+  for (size_t i = 0; i < whole.model->parameters().size(); ++i)
+    EXPECT_TRUE(same_bits(whole.model->parameters()[i]->value(), half.model->parameters()[i]->value()));
+}
+
+TEST(Trainer, MixedImagesCountForBothTheirLabels) {
+  Fixture f(1);
+  Batch batch;
+  f.loader.next(batch);
+  batch.share = 0.7f;
+  batch.other_labels = Tensor::from<int32_t>({10}, {0, 1, 2, 3, 0, 1, 2, 3, 0, 1});
+  f.config.label_smoothing = 0.1;
+  f.config.optimizer.lr = f.state.lr = 0;
+  const Variable logits = f.model->forward(Variable(batch.images));
+  const auto loss = [&](const Tensor& labels) {
+    return ops::softmax_cross_entropy(logits, labels, 0.1f).loss;
+  };
+  const Variable expected =
+      ops::add(ops::scale(loss(batch.labels), 0.7f), ops::scale(loss(batch.other_labels), 0.3f));
+  expected.backward();
+  std::vector<Doubles> gradients;
+  for (Parameter* p : f.model->parameters()) gradients.push_back(doubles(p->gradient().span<float>()));
+  Trainer(f.state, {}).step(batch);
+  EXPECT_NEAR(f.state.loss, expected.value().item(), 1e-6);
+  for (size_t i = 0; i < gradients.size(); ++i)
+    EXPECT_TRUE(near(f.model->parameters()[i]->gradient(), gradients[i], 1e-6));
 }
 
 TEST(Trainer, LearnsTheColumns) {
