@@ -1,11 +1,14 @@
 """What is wrong in configs, data, weights and folders: one line, the right exit code, nothing touched on disk."""
 
+import io
 import json
 import lzma
 import os
 import struct
 import sys
+import tarfile
 import unittest
+import zlib
 
 sys.path.insert(0, os.path.dirname(__file__))
 from support import CliTest, SIDE, config, idx_images, idx_labels, safetensors_bytes, sgd
@@ -137,6 +140,148 @@ class BadData(CliTest):
             for command in ("train", "check"):
                 with self.subTest(command=command, assignment=assignment):
                     self.fails_unwritten(2, message, command, "small.json", "--set", assignment)
+
+
+def png(height, width, channels, value):
+    """A PNG of one colour."""
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    row = b"\0" + bytes([value] * width * channels)
+    header = struct.pack(">2I5B", width, height, 8, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row * height))
+            + chunk(b"IEND", b""))
+
+
+class BadCifar(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.write("cifar.json", {"model": {"type": "mlp", "input": [32, 32, 3], "hidden": [4], "classes": 100},
+                                  "data": {"type": "cifar100", "batch": 2},
+                                  "stages": [{"name": "dense", "train": sgd(steps=1)}]})
+        for name in ("train", "test"):
+            self.write(f"data/cifar-100-binary/{name}.bin", bytes([1, 4] + [9] * 3072) * 3)
+
+    def refused(self, content, message, name="train.bin"):
+        self.write(f"data/cifar-100-binary/{name}", content)
+        for command in ("train", "check"):
+            with self.subTest(command=command, expected=message):
+                self.fails_unwritten(1, f"data/cifar-100-binary/{name}: {message}", command, "cifar.json")
+
+    def test_files(self):
+        record = bytes([1, 4] + [9] * 3072)
+        self.refused(b"", "is empty, expected records of 3074 bytes")
+        self.refused(record + record[:-1], "cut short or not cifar100: the record at byte 3074 has 3073 bytes, "
+                                           "expected 3074")
+        self.refused(record + bytes([20]) + record[1:], "coarse label 20 of image 1 at byte 3074, expected 0 to 19")
+        self.refused(record + bytes([1, 100]) + record[2:],
+                     "fine label 100 of image 1 at byte 3075, expected 0 to 99")
+        packed = lzma.compress(bytes(range(20)) * 154)
+        self.refused(packed[:-9], f"xz data cut short at byte {len(packed) - 9}, after 3080 unpacked bytes")
+
+    def test_missing(self):
+        (self.folder / "data/cifar-100-binary/test.bin").unlink()
+        for command in ("train", "check"):
+            self.fails_unwritten(1, "cifar100: data/cifar-100-binary lacks test.bin (plain, .gz or .xz); get them by "
+                                    "`scripts/get-data cifar100`, or say where they are by --data or ESPALIER_DATA",
+                                 command, "cifar.json")
+
+    def test_model_that_does_not_fit(self):
+        for assignment, found in (("model.classes=20", 20), ("model.classes=101", 101)):
+            self.fails_unwritten(2, f"/model/classes: found {found}, but cifar100 train has 100 classes", "check",
+                                 "cifar.json", "--set", assignment)
+        self.fails_unwritten(2, "/model/classes: found 100, but cifar100 train has 1 classes", "check", "cifar.json",
+                             "--set", "data.remap=true")
+        self.succeeds("check", "cifar.json", "--set", "data.remap=true", "--set", "model.classes=1")
+
+    def test_another_number_of_images_is_noted(self):
+        note = "cifar100 train: 3 images, the published set has 50,000\n"
+        self.assertIn(note, self.succeeds("check", "cifar.json"))
+        self.assertIn(note, self.succeeds("train", "cifar.json"))
+        self.assertIn(note.strip(), (self.folder / "runs/cifar/log.txt").read_text())
+
+
+class BadImages(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.write("images.json", {"model": {"type": "mlp", "input": [4, 4, 3], "hidden": [4], "classes": 2},
+                                   "data": {"type": "image_folder", "path": "pets", "batch": 2, "cache": False},
+                                   "stages": [{"name": "dense", "train": sgd(steps=1)}]})
+        for split in ("train", "test"):
+            for label in ("cat", "dog"):
+                for i in range(3):
+                    self.write(f"data/pets/{split}/{label}/{i}.png", png(4, 4, 3, 10 * i))
+
+    def refused(self, message, code=1, *options):
+        for command in ("train", "check"):
+            with self.subTest(command=command, expected=message):
+                self.fails_unwritten(code, message, command, "images.json", *options)
+
+    def archive(self, edit=lambda member: member, extra=()):
+        """The folder as bytes of a tar whose members `edit` may change, and then the members `extra`."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            tar.add(self.folder / "data/pets", "pets", filter=edit)
+            for name, kind in extra:
+                member = tarfile.TarInfo(name)
+                member.type = kind
+                member.linkname = "/etc/passwd"
+                tar.addfile(member)
+        return buffer.getvalue()
+
+    def test_images(self):
+        name = self.write("data/pets/train/cat/1.png", png(4, 4, 3, 7)[:-15])
+        self.refused(f"{name}: PNG cut short at byte {len(png(4, 4, 3, 7)) - 15}")
+        output = self.succeeds("train", "images.json", "--set", "data.skip_corrupt=true")
+        self.assertIn("pets train: 1 of 6 images cannot be decoded and are left out: train/cat/1.png\n", output)
+        self.write(name, b"")
+        self.refused(f"{name}: is empty, expected a JPEG or PNG image")
+        self.write(name, png(4, 4, 4, 7))
+        self.refused(f"{name}: has 4 channels, expected the model's 3")
+        self.write(name, png(9, 7, 1, 7))
+        self.succeeds("check", "images.json")
+
+    def test_folders(self):
+        self.refused("/model/classes: found 3, but pets train has 2 classes", 2, "--set", "model.classes=3")
+        self.refused("images.json: /data/path: missing, expected the folder or archive that image_folder reads "
+                     "(set on the command line)", 2, "--set", "data.path=null")
+        self.refused("data/none: No such file or directory", 1, "--set", "data.path=none")
+        name = self.write("data/pets/train/cow/1.png", png(4, 4, 3, 1))
+        self.refused("data/pets/test/: has no class 'cow', but train/ has (3 classes, and 2 here)")
+        (self.folder / name).unlink()
+        self.refused("data/pets/train/cow: is the folder of a class, but holds no .jpg, .jpeg or .png")
+
+    def test_archives(self):
+        link, pipe = tarfile.SYMTYPE, tarfile.FIFOTYPE
+        good = self.archive()
+        self.write("data/good.tar.xz", lzma.compress(good))
+        self.assertIn("2 classes: cat, dog", self.succeeds("check", "images.json", "--set", "data.path=good.tar.xz"))
+        cut = lzma.compress(good)[:-9]
+        end = -(-len(good.rstrip(b"\0")) // 512) * 512
+        for content, message in (
+                (b"", "is empty, expected a .tar, .tar.gz or .tar.xz"),
+                (b"x" * 2000, "cannot be read as a .tar, .tar.gz or .tar.xz: Unrecognized archive format"),
+                (cut, f"xz data cut short at byte {len(cut)}, after {len(good)} unpacked bytes"),
+                (good[:end], "cut short after 12 files: it does not end in the zeros that end a tar"),
+                (self.archive(extra=[("pets/../../x", tarfile.REGTYPE)]),
+                 "'pets/../../x' climbs out of the archive; nothing was read"),
+                (self.archive(extra=[("/x", tarfile.REGTYPE)]),
+                 "'/x' is no path inside of the archive; nothing was read"),
+                (self.archive(extra=[("pets/x", link)]),
+                 "pets/x: is a link, expected files and folders alone; nothing was read"),
+                (self.archive(extra=[("pets/x", pipe)]), "pets/x: is neither file nor folder; nothing was read")):
+            self.write("data/bad.tar", content)
+            self.refused(f"data/bad.tar: {message}", 1, "--set", "data.path=bad.tar")
+
+    def test_second_start_reads_the_cache(self):
+        cache = {"XDG_CACHE_HOME": str(self.folder / "cache")}
+        arguments = ("check", "images.json", "--set", "data.cache=true")
+        self.succeeds(*arguments, environment=cache)
+        files = list((self.folder / "cache/espalier").iterdir())
+        self.assertEqual(len(files), 1)
+        written = files[0].stat().st_mtime_ns
+        self.succeeds(*arguments, environment=cache)
+        self.assertEqual(files[0].stat().st_mtime_ns, written)
 
 
 class BadWeights(CliTest):
