@@ -60,7 +60,8 @@ void Trainer::run(Loader& loader) {
   notify(&Callback::on_stage_begin);
   while (!s.stop && (at.step < s.total_steps || at.batch > 0)) {
     loader.start_epoch(at.epoch);
-    loader.seek(at.batch * s.config.accumulate);
+    // An epoch's last step may be of fewer batches.
+    loader.seek(std::min(at.batch * s.config.accumulate, loader.batches()));
     s.epoch_seconds = s.wait_seconds = 0;
     while (at.step < s.total_steps) {
       s.lr = learning_rate(s.config.schedule, s.config.optimizer.lr, at.step, s.total_steps, s.epoch_steps);

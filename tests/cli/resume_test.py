@@ -24,7 +24,7 @@ STAGES = [
                                   "prune": {"sparsity": 0.8, "schedule": {"type": "cubic", "begin": 5, "every": 101}}}},
     {"name": "rows", "prune": {"unit": "row", "scope": "layer", "criterion": "random", "sparsity": 0.2,
                                "exclude": ["fc3"], "remove": True}},
-    {"name": "tuned", "train": {"epochs": 100, "optimizer": {"type": "adamw", "lr": 0.001}}},
+    {"name": "tuned", "train": {"epochs": 100, "accumulate": 3, "optimizer": {"type": "adamw", "lr": 0.001}}},
     {"name": "final", "evaluate": {}},
 ]
 
@@ -37,6 +37,7 @@ class Resume(CliTest):
         whole["model"]["hidden"] = [24, 16]
         whole["data"]["validation"] = 0.2
         whole["data"]["batch"] = 7
+        whole["data"]["augment"] = [{"type": "crop", "pad": 2}, {"type": "flip"}, {"type": "mixup", "alpha": 0.2}]
         self.write("run.json", whole)
 
     def outcome(self, folder):
