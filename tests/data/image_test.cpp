@@ -50,7 +50,8 @@ TEST(DecodeImage, CutShortAnywhere) {
 TEST(DecodeImage, IsNoImage) {
   EXPECT_EQ(message({}), "x.jpg: is empty, expected a JPEG or PNG image");
   const Bytes gif = {'G', 'I', 'F', '8', '9', 'a', 1, 0, 1, 0, 0, 0, 0};
-  EXPECT_TRUE(contains(message(gif), "x.jpg: no JPEG or PNG image, or a corrupt one: "));
+  EXPECT_EQ(message(gif), "x.jpg: is neither JPEG nor PNG");
+  EXPECT_EQ(message(Bytes{0xFF} + jpeg(noise(9, 9, 3))), "x.jpg: is neither JPEG nor PNG");
   Bytes corrupt = png(noise(9, 9, 3));
   corrupt[50] ^= 0xFF;
   EXPECT_TRUE(
@@ -59,6 +60,58 @@ TEST(DecodeImage, IsNoImage) {
   jpg[200] = 0xFF;  // in the middle of a table
   jpg[201] = 0xFF;
   EXPECT_TRUE(contains(message(jpg), "x.jpg: "));
+}
+
+/// Where the first segment of this kind is in a JPEG: its 0xFF.
+size_t segment(const Bytes& bytes, uint8_t kind) {
+  for (size_t at = 2;; at += 2 + (size_t{bytes[at + 2]} << 8 | bytes[at + 3]))
+    if (bytes[at + 1] == kind) return at;
+}
+
+/// The file without every segment of this kind.
+Bytes without_segments(Bytes bytes, uint8_t kind) {
+  const size_t scan = segment(bytes, 0xDA);
+  for (size_t at = 2, end = scan; at < end;) {
+    const size_t size = 2 + (size_t{bytes[at + 2]} << 8 | bytes[at + 3]);
+    if (bytes[at + 1] != kind) {
+      at += size;
+      continue;
+    }
+    bytes.erase(bytes.begin() + static_cast<long>(at), bytes.begin() + static_cast<long>(at + size));
+    end -= size;
+  }
+  return bytes;
+}
+
+TEST(DecodeImage, JpegTablesAreNotBelieved) {
+  const Bytes good = jpeg(noise(9, 9, 3));
+  EXPECT_EQ(decode_image(without_segments(good, 0xFE), "x.jpg").height, 9);
+  EXPECT_TRUE(contains(message(without_segments(good, 0xC4)), ": a scan before its Huffman table"));
+  EXPECT_TRUE(contains(message(without_segments(good, 0xDB)), ": a scan before its quantization table"));
+  EXPECT_TRUE(
+      contains(message(without_segments(good, 0xC0)), ": a scan of a component that the frame lacks"));
+
+  Bytes bad = good;
+  const size_t huffman = segment(good, 0xC4), frame = segment(good, 0xC0), scan = segment(good, 0xDA);
+  bad[huffman + 4 + 16] = 250;
+  EXPECT_EQ(message(bad), "x.jpg: corrupt JPEG at byte " + std::to_string(huffman + 4) +
+                              ": a Huffman table with too many codes");
+  bad = good;
+  bad[huffman + 4] = 0x04;
+  EXPECT_TRUE(contains(message(bad), ": a Huffman table of no such number"));
+  bad = good;
+  bad[scan + 6] = 0x33;
+  EXPECT_TRUE(contains(message(bad), ": a scan before its Huffman table"));
+  bad = good;
+  bad[frame + 4 + 6] = 77;
+  EXPECT_TRUE(contains(message(bad), ": a scan of a component that the frame lacks"));
+  bad = without_end(good, 2) +
+        Bytes(good.begin() + static_cast<long>(frame), good.begin() + static_cast<long>(frame + 19)) +
+        Bytes{0xFF, 0xD9};
+  EXPECT_TRUE(contains(message(bad), ": a second frame"));
+  bad = good;
+  bad[huffman + 2] = 0xFF;
+  EXPECT_EQ(message(bad), "x.jpg: corrupt JPEG at byte " + std::to_string(good.size()) + ": is cut short");
 }
 
 TEST(DecodeImage, LargeOnesAreRefusedBeforeTheyAreDecoded) {

@@ -1,0 +1,174 @@
+// PNG: chunks (W3C PNG, 5.3). JPEG: segments and their tables (ITU-T T.81, annex B).
+#include "espalier/data/image_check.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+#include <bitset>
+#include <numeric>
+#include <vector>
+
+#include "espalier/core/error.h"
+
+namespace espalier {
+namespace {
+
+using Bytes = std::span<const uint8_t>;
+
+uint32_t big_endian(Bytes bytes, size_t at, int count) {
+  uint32_t number = 0;
+  for (int i = 0; i < count; ++i) number = number << 8 | bytes[at + static_cast<size_t>(i)];
+  return number;
+}
+
+bool starts_with(Bytes bytes, Bytes magic) {
+  return bytes.size() >= magic.size() && std::ranges::equal(bytes.first(magic.size()), magic);
+}
+
+/// What the segments so far have defined.
+class Jpeg {
+ public:
+  Jpeg(Bytes bytes, const std::string& file) : bytes_(bytes), file_(file) {}
+
+  void check() {
+    constexpr uint8_t end_of_image = 0xD9;
+    for (size_t at = 2;;) {
+      at = marker(at);
+      const uint8_t kind = bytes_[at++];
+      if (kind == end_of_image) break;
+      require(bytes_.size() - at >= 2, "is cut short", bytes_.size());
+      const size_t length = big_endian(bytes_, at, 2);
+      require(length >= 2, "a segment without a length", at);
+      require(length <= bytes_.size() - at, "is cut short", bytes_.size());
+      segment(kind, bytes_.subspan(at + 2, length - 2), at + 2);
+      at += length;
+    }
+    for (const Component& component : components_)
+      require(component.has_scan, "a component without a scan", bytes_.size());
+  }
+
+ private:
+  struct Component {
+    uint8_t id, quantization;
+    bool has_scan = false;
+  };
+
+  void require(bool holds, const char* otherwise, size_t at) const {
+    ESP_CHECK(holds, file_, ": corrupt JPEG at byte ", at, ": ", otherwise);
+  }
+
+  /// The byte of the next marker. Zeros and restarts behind 0xFF belong to the data of a scan.
+  size_t marker(size_t at) const {
+    while (true) {
+      while (at < bytes_.size() && bytes_[at] != 0xFF) ++at;
+      while (at < bytes_.size() && bytes_[at] == 0xFF) ++at;
+      require(at < bytes_.size(), "is cut short", bytes_.size());
+      const uint8_t kind = bytes_[at];
+      if (kind != 0 && !(kind >= 0xD0 && kind <= 0xD7)) return at;
+    }
+  }
+
+  void segment(uint8_t kind, Bytes content, size_t at) {
+    if (kind == 0xC4) huffman(content, at);
+    if (kind == 0xDB) quantization(content, at);
+    if (kind == 0xDA) scan(content, at);
+    if (kind == 0xC0 || kind == 0xC1 || kind == 0xC2) frame(kind, content, at);
+  }
+
+  /// Tables of a byte (class and number), 16 counts of codes by length, and a value a code.
+  void huffman(Bytes content, size_t at) {
+    while (!content.empty()) {
+      require(content.size() >= 17, "a Huffman table that is cut short", at);
+      const size_t kind = content[0] >> 4, number = content[0] & 15;
+      const size_t codes = std::accumulate(content.begin() + 1, content.begin() + 17, size_t{0});
+      require(kind < 2 && number < 4, "a Huffman table of no such number", at);
+      require(codes <= 256 && 17 + codes <= content.size(), "a Huffman table with too many codes", at);
+      huffman_[kind].set(number);
+      content = content.subspan(17 + codes);
+      at += 17 + codes;
+    }
+  }
+
+  /// Tables of a byte (precision and number) and 64 entries.
+  void quantization(Bytes content, size_t at) {
+    while (!content.empty()) {
+      const size_t precision = content[0] >> 4, number = content[0] & 15, size = 1 + 64 * (1 + precision);
+      require(precision < 2 && number < 4 && size <= content.size(), "a quantization table that is broken",
+              at);
+      quantization_.set(number);
+      content = content.subspan(size);
+      at += size;
+    }
+  }
+
+  void frame(uint8_t kind, Bytes content, size_t at) {
+    constexpr uint8_t progressive = 0xC2;
+    require(components_.empty(), "a second frame", at);
+    require(content.size() >= 6 && content[5] >= 1 && content.size() == 6 + 3 * size_t{content[5]},
+            "a frame of another length than its components need", at);
+    progressive_ = kind == progressive;
+    for (size_t i = 6; i < content.size(); i += 3) {
+      require(content[i + 2] < 4, "a quantization table of no such number", at + i + 2);
+      for (const Component& other : components_)
+        require(other.id != content[i], "two components of one name", at + i);
+      components_.push_back({content[i], content[i + 2]});
+    }
+  }
+
+  /// A scan names its components, each with its Huffman tables, and which coefficients it holds.
+  void scan(Bytes content, size_t at) {
+    require(!content.empty() && content.size() == 4 + 2 * size_t{content[0]},
+            "a scan of another length than "
+            "its components need",
+            at);
+    const uint8_t first = content[content.size() - 3], refines = content.back() >> 4;
+    const bool direct = !progressive_ || first == 0, alternating = !progressive_ || first > 0;
+    for (size_t i = 1; i + 3 < content.size(); i += 2) {
+      const auto found = std::ranges::find(components_, content[i], &Component::id);
+      require(found != components_.end(), "a scan of a component that the frame lacks", at + i);
+      const size_t dc = content[i + 1] >> 4, ac = content[i + 1] & 15;
+      require(dc < 4 && ac < 4, "a Huffman table of no such number", at + i + 1);
+      require((!direct || refines || huffman_[0][dc]) && (!alternating || huffman_[1][ac]),
+              "a scan before its Huffman table", at);
+      require(quantization_[found->quantization], "a scan before its quantization table", at);
+      require(found->has_scan || (direct && !refines), "a scan that refines what no scan has begun", at);
+      found->has_scan = true;
+    }
+  }
+
+  Bytes bytes_;
+  const std::string& file_;
+  std::array<std::bitset<4>, 2> huffman_;  ///< defined so far: DC, AC
+  std::bitset<4> quantization_;
+  bool progressive_ = false;
+  std::vector<Component> components_;
+};
+
+}  // namespace
+
+bool check_png(Bytes bytes, const std::string& file) {
+  constexpr uint8_t signature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+  constexpr size_t around = 12;          // bytes of a chunk that are not its content: length, type, CRC
+  constexpr uint32_t last = 0x49454E44;  // IEND
+  if (!starts_with(bytes, signature)) return false;
+  for (size_t at = sizeof signature;;) {
+    const size_t left = bytes.size() - at;
+    const size_t content = left < around ? 0 : big_endian(bytes, at, 4);
+    ESP_CHECK(left >= around && content <= left - around, file, ": PNG cut short at byte ", bytes.size());
+    const uLong crc = crc32_z(0, bytes.data() + at + 4, content + 4);
+    ESP_CHECK(crc == big_endian(bytes, at + 8 + content, 4), file, ": corrupt PNG: the chunk at byte ", at,
+              " does not have its checksum");
+    if (big_endian(bytes, at + 4, 4) == last) return true;
+    at += around + content;
+  }
+}
+
+bool check_jpeg(Bytes bytes, const std::string& file) {
+  constexpr uint8_t start_of_image[] = {0xFF, 0xD8};
+  if (!starts_with(bytes, start_of_image)) return false;
+  Jpeg(bytes, file).check();
+  return true;
+}
+
+}  // namespace espalier
