@@ -49,7 +49,7 @@ void eval(const Given& given) {
   Config config;
   const auto model = open_checkpoint(file, &config, overrides);
   const DataSplits data = build_data(config, root);
-  Loader test(data.test, evaluation_options(config, data.test));
+  Loader test = evaluation_loader(config, data.test);
   const AverageInPlace average(model->parameters());
   const Evaluation e = evaluate(*model, test, flip);
   if (json) return print(to_json(e, data.test).dump() + "\n");

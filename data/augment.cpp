@@ -230,7 +230,7 @@ Augmenter::Augmenter(std::vector<Augmentation> list, const Shape& image, Normali
       normalization_(std::move(normalization)),
       key_(random_key(seed, augment_stream)) {
   if (const auto misfit = find_misfit(list_, image))
-    fail_usage("data.augment.", misfit->place, ".", misfit->field, ": ", misfit->message);
+    fail_usage("/data/augment/", misfit->place, "/", misfit->field, ": ", misfit->message);
   const auto begin = list_.begin(), end = std::ranges::find(list_, "mixup", &Augmentation::type),
              moved = std::find_if_not(begin, end, moves);
   moves_ = static_cast<size_t>(moved - begin);

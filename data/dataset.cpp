@@ -27,10 +27,10 @@ Dataset subset(const Dataset& from, std::span<const int64_t> rows, const std::st
 void hold_out(DataSplits& data, double share, uint64_t seed) {
   constexpr uint64_t hold_out_stream = 0x686F6C646F7574;  // "holdout"
   if (!(share >= 0 && share < 1))
-    fail_usage("data.validation: found ", share, ", expected a share from 0 to under 1");
+    fail_usage("/data/validation: found ", share, ", expected a share from 0 to under 1");
   if (share == 0) return;
   const int64_t n = data.train.size();
-  if (n < 2) fail_usage("data.validation: ", data.train.name, " has ", n, " images, too few to hold any out");
+  if (n < 2) fail_usage("/data/validation: ", data.train.name, " has ", n, " images, too few to hold any out");
   const int64_t held = std::clamp<int64_t>(std::llround(share * static_cast<double>(n)), 1, n - 1);
 
   std::vector<int64_t> order = random_permutation(random_key(seed, hold_out_stream), n);

@@ -20,11 +20,11 @@ std::vector<double> per_channel(const std::vector<double>& given, double otherwi
   const auto channels = static_cast<size_t>(dataset.channels());
   if (given.empty()) return std::vector<double>(channels, otherwise);
   if (given.size() != channels)
-    fail_usage("data.normalize.", field, ": ", given.size(), " numbers, but ", dataset.name, " has ",
+    fail_usage("/data/normalize/", field, ": ", given.size(), " numbers, but ", dataset.name, " has ",
                channels, channels == 1 ? " channel" : " channels");
   for (double value : given)
     if (!std::isfinite(value))
-      fail_usage("data.normalize.", field, ": found ", value, ", expected a finite number");
+      fail_usage("/data/normalize/", field, ": found ", value, ", expected a finite number");
   return given;
 }
 
@@ -39,14 +39,14 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
   ESP_CHECK(dataset.images.defined() && dataset.images.shape()[0] == dataset.size() &&
                 dataset.images.elements() > 0,
             dataset.name, ": ", dataset.size(), " labels for images ", dataset.images.shape());
-  if (batch_ < 1) fail_usage("data.batch: found ", batch_, ", expected 1 or more");
+  if (batch_ < 1) fail_usage("/data/batch: found ", batch_, ", expected 1 or more");
   if (batch_ > dataset.size())
-    fail_usage("data.batch: found ", batch_, ", but ", dataset.name, " has only ", dataset.size(), " images");
+    fail_usage("/data/batch: found ", batch_, ", but ", dataset.name, " has only ", dataset.size(), " images");
 
   const auto mean = per_channel(options.mean, 0.0, dataset, "mean"),
              std = per_channel(options.std, 1.0, dataset, "std");
   for (size_t c = 0; c < mean.size(); ++c) {
-    if (!(std[c] > 0)) fail_usage("data.normalize.std: found ", std[c], ", expected a number above 0");
+    if (!(std[c] > 0)) fail_usage("/data/normalize/std: found ", std[c], ", expected a number above 0");
     normalization_.scale.push_back(static_cast<float>(1.0 / (255.0 * std[c])));
     normalization_.shift.push_back(static_cast<float>(-mean[c] / std[c]));
   }

@@ -23,6 +23,17 @@ uint64_t stream(const Config& config, Stream use) {
   return random_key(static_cast<uint64_t>(config.seed), use);
 }
 
+/// What build() returns; its UsageErrors get the config's file before them.
+template <class Build>
+auto in_file(const Config& config, const Build& build) {
+  try {
+    return build();
+  } catch (const UsageError& error) {
+    if (config.file.empty()) throw;
+    fail_usage(config.file, ": ", error.what());
+  }
+}
+
 void check_fit(const ModelOptions& model, const Dataset& data) {
   const Shape image{data.height(), data.width(), data.channels()};
   if (model.input != image)
@@ -60,11 +71,15 @@ std::string data_root(const DataConfig& config, const std::optional<std::string>
 }
 
 DataSplits build_data(const Config& config, const std::optional<std::string>& given_root) {
-  DataSplits data = read_data(config, data_root(config.data, given_root));
-  check_fit(config.model, data.train);
-  hold_out(data, config.data.validation, stream(config, holding_out));
-  return data;
+  return in_file(config, [&] {
+    DataSplits data = read_data(config, data_root(config.data, given_root));
+    check_fit(config.model, data.train);
+    hold_out(data, config.data.validation, stream(config, holding_out));
+    return data;
+  });
 }
+
+namespace {
 
 LoaderOptions evaluation_options(const Config& config, const Dataset& data) {
   LoaderOptions options{.batch = std::min(config.data.batch, data.size()), .shuffle = false};
@@ -75,13 +90,19 @@ LoaderOptions evaluation_options(const Config& config, const Dataset& data) {
   return options;
 }
 
-LoaderOptions training_options(const Config& config, const Dataset& data) {
+}  // namespace
+
+Loader evaluation_loader(const Config& config, const Dataset& data) {
+  return in_file(config, [&] { return Loader(data, evaluation_options(config, data)); });
+}
+
+Loader training_loader(const Config& config, const Dataset& data) {
   LoaderOptions options = evaluation_options(config, data);
   options.batch = config.data.batch;
   options.shuffle = config.data.shuffle;
   options.seed = stream(config, shuffling);
   options.augment = config.data.augment;
-  return options;
+  return in_file(config, [&] { return Loader(data, options); });
 }
 
 int64_t epoch_steps(const TrainConfig& config, int64_t batches) {
@@ -93,7 +114,8 @@ int64_t stage_steps(const TrainConfig& config, int64_t batches) {
 }
 
 std::unique_ptr<Module> build_model(const Config& config) {
-  auto model = make_model(config.model, static_cast<uint64_t>(config.seed));
+  auto model =
+      in_file(config, [&] { return make_model(config.model, static_cast<uint64_t>(config.seed)); });
   if (config.model.weights)
     load_state_dict(*model, read_safetensors(*config.model.weights).tensors, *config.model.weights);
   return model;
@@ -140,7 +162,7 @@ void check_stages(const Config& config, Module& model, int64_t batches) {
       if (stage.train)
         build_pruner(*stage.train, static_cast<uint64_t>(config.seed), stage_steps(*stage.train, batches));
     } catch (const Error& error) {
-      fail_usage("/stages/", i, " (", stage.name, "): ", error.what());
+      in_file(config, [&] { fail_usage("/stages/", i, " (", stage.name, "): ", error.what()); });
     }
   }
 }

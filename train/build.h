@@ -1,4 +1,5 @@
-// From what a config says to the things it speaks of: data, model, pruner.
+// From what a config says to the things it speaks of: data, model, pruner. What does not fit together is a
+// UsageError that begins with the config's file.
 #pragma once
 
 #include <memory>
@@ -20,10 +21,11 @@ std::string data_root(const DataConfig& config, const std::optional<std::string>
 /// what the model takes.
 DataSplits build_data(const Config& config, const std::optional<std::string>& given_root);
 
-/// How batches of training data are put together under this config: shuffled and augmented.
-LoaderOptions training_options(const Config& config, const Dataset& data);
+/// Batches of training data as the config says: shuffled, augmented, normalised. UsageError if they cannot be
+/// made of `data`.
+Loader training_loader(const Config& config, const Dataset& data);
 /// Batches of a data set to evaluate on, which may be smaller than one: as they are, but normalised.
-LoaderOptions evaluation_options(const Config& config, const Dataset& data);
+Loader evaluation_loader(const Config& config, const Dataset& data);
 
 /// Steps in an epoch of `batches` batches, and in the whole stage.
 int64_t epoch_steps(const TrainConfig& config, int64_t batches);

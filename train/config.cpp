@@ -449,7 +449,9 @@ Config parse_config(const std::string& text, const std::string& file,
     json.erase("$schema");
     if (!json.contains("name")) json["name"] = std::filesystem::path(file).stem().string();
   }
-  return config_type().read(json, Place(file, set));
+  Config config = config_type().read(json, Place(file, set));
+  config.file = file;
+  return config;
 }
 
 Config load_config(const std::string& file, const std::vector<std::string>& overrides) {

@@ -100,6 +100,7 @@ struct StageConfig {
 };
 
 struct Config {
+  std::string file;  ///< it was read from, for messages; no field
   std::string name;  ///< absent: the file's name
   int64_t seed = 0;
   ModelConfig model;

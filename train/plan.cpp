@@ -92,7 +92,7 @@ double evaluation_seconds(const Config& config, Module& model, const Dataset& te
   std::vector<int64_t> rows(static_cast<size_t>(std::min<int64_t>(test.size(), 1000)));
   std::iota(rows.begin(), rows.end(), int64_t{0});
   const Dataset sample = subset(test, rows, test.name);
-  Loader loader(sample, evaluation_options(config, sample));
+  Loader loader = evaluation_loader(config, sample);
   evaluate(model, loader);
   const auto start = Clock::now();
   evaluate(model, loader);
@@ -103,7 +103,7 @@ double evaluation_seconds(const Config& config, Module& model, const Dataset& te
 
 Plan make_plan(const Config& config, const DataSplits& data) {
   Plan plan;
-  Loader loader(data.train, training_options(config, data.train));
+  Loader loader = training_loader(config, data.train);
   const auto model = build_model(config);
   check_stages(config, *model, loader.batches());
 

@@ -28,7 +28,9 @@ Json to_json(const StageResult& s) {
                     {"validation_accuracy", s.best->validation_accuracy},
                     {"accuracy", s.best->accuracy},
                     {"top5", s.best->top5},
-                    {"loss", s.best->loss}};
+                    {"loss", s.best->loss},
+                    {"nonzeros", s.best->nonzeros},
+                    {"sparsity", s.best->sparsity}};
   return json;
 }
 
@@ -58,7 +60,7 @@ StageResult stage_from_json(const Json& json, const std::string& source) {
     if (json.contains("best")) {
       const Json& best = json["best"];
       s.best = BestResult{best.at("epoch"), best.at("validation_accuracy"), best.at("accuracy"),
-                          best.at("top5"), best.at("loss")};
+                          best.at("top5"), best.at("loss"), best.at("nonzeros"), best.at("sparsity")};
     }
     return s;
   } catch (const nlohmann::json::exception& e) {
@@ -97,7 +99,8 @@ std::string result_table(const std::vector<RunResult>& runs) {
       if (s.best)
         table.add({name, fmt::format("{}, best (epoch {})", s.name, s.best->epoch),
                    fmt::format("{:.2f} %", s.best->accuracy), fmt::format("{:.2f} %", s.best->top5),
-                   fmt::format("{:.4f}", s.best->loss)});
+                   fmt::format("{:.4f}", s.best->loss), "", grouped(s.best->nonzeros),
+                   fmt::format("{:.2f} %", 100 * s.best->sparsity)});
     }
   return table.str();
 }

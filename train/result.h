@@ -13,6 +13,8 @@ namespace espalier {
 struct BestResult {
   int64_t epoch = 0;  ///< from 1
   double validation_accuracy = 0, accuracy = 0, top5 = 0, loss = 0;
+  int64_t nonzeros = 0;
+  double sparsity = 0;  ///< it had while it was pruned, which may be less than the stage's last
 };
 
 /// Measured after the stage, on the test set.

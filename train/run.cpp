@@ -42,10 +42,10 @@ class Run {
         folder_(options.output.value_or((std::filesystem::path("runs") / config.name).string())),
         model_(build_model(config)),
         data_(build_data(config, options.data)),
-        train_(data_.train, training_options(config, data_.train)),
-        test_(data_.test, evaluation_options(config, data_.test)) {
+        train_(training_loader(config, data_.train)),
+        test_(evaluation_loader(config, data_.test)) {
     if (data_.validation.size() > 0)
-      validation_.emplace(data_.validation, evaluation_options(config, data_.validation));
+      validation_.emplace(evaluation_loader(config, data_.validation));
     check_stages(config, *model_, train_.batches());
     open_folder(options.resume);
     kernel_choice::set_autotune(options.autotune);
@@ -267,7 +267,10 @@ class Run {
     if (position_.best_epoch == 0) return std::nullopt;
     const auto best = open_checkpoint(folder_.best_model(stage.name));
     const Evaluation e = evaluate(*best, test_);
-    return BestResult{position_.best_epoch, position_.best_accuracy, e.accuracy, e.top5, e.loss};
+    const NetworkTotals totals = Network(*best, config_.model.input).totals;
+    return BestResult{
+        position_.best_epoch, position_.best_accuracy, e.accuracy, e.top5, e.loss, totals.nonzeros,
+        totals.sparsity()};
   }
 
   void prune_now(const StageConfig& stage, const PruneConfig& config) {

@@ -1,6 +1,7 @@
 // Batch norm: statistics, the normalisation with what follows it, and its gradient, each at the speed of
-// memory. Rows are taken eight at a time, so that what belongs to a channel is loaded once for eight numbers;
-// sums are single precision over a stretch of rows, double between stretches and threads.
+// memory. Rows of few channels are taken eight at a time, so that what belongs to a channel is loaded once for
+// eight numbers; wider ones one by one, so that memory is read in its order. Sums are single precision over a
+// stretch of rows, double between stretches and threads.
 #include <cmath>
 
 #include "espalier/core/cpu/pieces.h"
@@ -21,6 +22,7 @@ namespace espalier::HWY_NAMESPACE {
 namespace {
 
 constexpr int group = 8;          // rows taken together
+constexpr int64_t narrow = 64;    // channels that rows so taken have at most
 constexpr int64_t stretch = 512;  // rows summed in single precision
 
 /// Calls body(tail, k, count, first): channels from k on of `count` rows, a compile-time constant, from
@@ -28,7 +30,7 @@ constexpr int64_t stretch = 512;  // rows summed in single precision
 template <class Body>
 HWY_INLINE void for_groups(Range rows, int64_t c, const Body& body) {
   int64_t row = rows.begin;
-  for (; row + group <= rows.end; row += group)
+  for (; c <= narrow && row + group <= rows.end; row += group)
     for_vectors(0, c, [&](auto tail, int64_t k) HWY_ATTR {
       body(tail, k, std::integral_constant<int, group>(), row);
     });

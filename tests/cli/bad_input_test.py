@@ -131,10 +131,10 @@ class BadData(CliTest):
 
     def test_model_that_does_not_fit_the_data(self):
         for assignment, message in (
-                ("model.classes=9", "/model/classes: found 9, but mnist train has 10 classes"),
+                ("model.classes=9", "small.json: /model/classes: found 9, but mnist train has 10 classes"),
                 ("model.input=[8, 8, 3]",
-                 "/model/input: found [8, 8, 3], but images of mnist train have shape [8, 8, 1]"),
-                ("data.batch=121", "data.batch: found 121, but mnist train has only 120 images"),
+                 "small.json: /model/input: found [8, 8, 3], but images of mnist train have shape [8, 8, 1]"),
+                ("data.batch=121", "small.json: /data/batch: found 121, but mnist train has only 120 images"),
                 ("model.type=lenet5",
                  "small.json: /model/hidden: is for type mlp, and the type is lenet5")):
             for command in ("train", "check"):
@@ -188,10 +188,10 @@ class BadCifar(CliTest):
 
     def test_model_that_does_not_fit(self):
         for assignment, found in (("model.classes=20", 20), ("model.classes=101", 101)):
-            self.fails_unwritten(2, f"/model/classes: found {found}, but cifar100 train has 100 classes", "check",
-                                 "cifar.json", "--set", assignment)
-        self.fails_unwritten(2, "/model/classes: found 100, but cifar100 train has 1 classes", "check", "cifar.json",
-                             "--set", "data.remap=true")
+            self.fails_unwritten(2, f"cifar.json: /model/classes: found {found}, but cifar100 train has 100 classes",
+                                 "check", "cifar.json", "--set", assignment)
+        self.fails_unwritten(2, "cifar.json: /model/classes: found 100, but cifar100 train has 1 classes",
+                             "check", "cifar.json", "--set", "data.remap=true")
         self.succeeds("check", "cifar.json", "--set", "data.remap=true", "--set", "model.classes=1")
 
     def test_another_number_of_images_is_noted(self):
@@ -242,7 +242,7 @@ class BadImages(CliTest):
         self.succeeds("check", "images.json")
 
     def test_folders(self):
-        self.refused("/model/classes: found 3, but pets train has 2 classes", 2, "--set", "model.classes=3")
+        self.refused("images.json: /model/classes: found 3, but pets train has 2 classes", 2, "--set", "model.classes=3")
         self.refused("images.json: /data/path: missing, expected the folder or archive that image_folder reads "
                      "(set on the command line)", 2, "--set", "data.path=null")
         self.refused("data/none: No such file or directory", 1, "--set", "data.path=none")

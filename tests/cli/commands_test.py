@@ -314,11 +314,11 @@ class Check(CliTest):
         self.write_data()
         for changes, message in (
                 (["data.batch=1000"],
-                 "data.batch: found 1000, but mnist train has only 120 images"),
+                 "small.json: /data/batch: found 1000, but mnist train has only 120 images"),
                 (["model.input=[28, 28, 1]"],
-                 "/model/input: found [28, 28, 1], but images of mnist train have shape [8, 8, 1]"),
+                 "small.json: /model/input: found [28, 28, 1], but images of mnist train have shape [8, 8, 1]"),
                 (['stages.pruned.prune.exclude=["fc9"]'],
-                 "/stages/1 (pruned): prune: exclude 'fc9' names no convolution or linear layer, expected one of fc1, "
+                 "small.json: /stages/1 (pruned): prune: exclude 'fc9' names no convolution or linear layer, expected one of fc1, "
                  "fc2 or below, did you mean 'fc1'?")):
             self.write("small.json", config())
             arguments = [part for change in changes for part in ("--set", change)]

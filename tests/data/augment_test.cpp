@@ -431,13 +431,13 @@ TEST(Augment, RefusesWhatDoesNotFit) {
     return message_of([&] { Augmenter(list, {5, 4, 1}, one, 0); });
   };
   EXPECT_EQ(message({{.type = "flip"}, {.type = "crop", .pad = 4, .fill = "reflect"}}),
-            "data.augment.1.pad: found 4, but images [5, 4, 1] reflect at most 3");
+            "/data/augment/1/pad: found 4, but images [5, 4, 1] reflect at most 3");
   EXPECT_EQ(message({{.type = "cutout", .size = 6}}),
-            "data.augment.0.size: found 6, but images are [5, 4, 1]");
+            "/data/augment/0/size: found 6, but images are [5, 4, 1]");
   EXPECT_EQ(message({{.type = "color_jitter", .saturation = 0.1}}),
-            "data.augment.0.saturation: is for images of 3 channels, these are [5, 4, 1]");
+            "/data/augment/0/saturation: is for images of 3 channels, these are [5, 4, 1]");
   EXPECT_EQ(message({{.type = "mixup", .alpha = 1}, {.type = "flip"}}),
-            "data.augment.0.type: mixup mixes finished images, so it is the last of its list");
+            "/data/augment/0/type: mixup mixes finished images, so it is the last of its list");
 }
 
 }  // namespace

@@ -160,21 +160,21 @@ TEST(Loader, RefusesWhatDoesNotFit) {
     EXPECT_THROW(Loader(dataset, options), UsageError);
     return message_of([&] { Loader(dataset, options); });
   };
-  EXPECT_EQ(message({.batch = 11}), "data.batch: found 11, but numbered has only 10 images");
-  EXPECT_EQ(message({.batch = 0}), "data.batch: found 0, expected 1 or more");
+  EXPECT_EQ(message({.batch = 11}), "/data/batch: found 11, but numbered has only 10 images");
+  EXPECT_EQ(message({.batch = 0}), "/data/batch: found 0, expected 1 or more");
   EXPECT_EQ(message({.batch = 1, .mean = {0.5}}),
-            "data.normalize.mean: 1 numbers, but numbered has 3 channels");
+            "/data/normalize/mean: 1 numbers, but numbered has 3 channels");
   EXPECT_EQ(message({.batch = 1, .std = {1, 1, 1, 1}}),
-            "data.normalize.std: 4 numbers, but numbered has 3 channels");
+            "/data/normalize/std: 4 numbers, but numbered has 3 channels");
   EXPECT_EQ(message({.batch = 1, .std = {1, 0, 1}}),
-            "data.normalize.std: found 0, expected a number above 0");
+            "/data/normalize/std: found 0, expected a number above 0");
   EXPECT_EQ(message({.batch = 1, .std = {1, 1, -2}}),
-            "data.normalize.std: found -2, expected a number above 0");
+            "/data/normalize/std: found -2, expected a number above 0");
   const double infinity = std::numeric_limits<double>::infinity();
   EXPECT_EQ(message({.batch = 1, .mean = {0, infinity, 0}}),
-            "data.normalize.mean: found inf, expected a finite number");
+            "/data/normalize/mean: found inf, expected a finite number");
   EXPECT_EQ(message({.batch = 1, .std = {1, std::nan(""), 1}}),
-            "data.normalize.std: found nan, expected a finite number");
+            "/data/normalize/std: found nan, expected a finite number");
   Dataset torn = numbered(10);
   torn.labels.pop_back();
   EXPECT_TRUE(contains(message_of([&] { Loader(torn, {.batch = 1}); }),

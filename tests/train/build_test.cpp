@@ -33,11 +33,11 @@ TEST(BuildData, RefusesAModelThatDoesNotFit) {
   Config config = small_config(stage);
   config.model.classes = 5;
   EXPECT_TRUE(
-      contains(message_of([&] { build_data(config, {}); }), "/model/classes: found 5, but synthetic"));
+      contains(message_of([&] { build_data(config, {}); }), "small.json: /model/classes: found 5, but synthetic"));
   config = small_config(stage);
   config.model.input = {32, 32, 3};
   EXPECT_TRUE(contains(message_of([&] { build_data(config, {}); }),
-                       "/model/input: found [32, 32, 3], but images of synthetic"));
+                       "small.json: /model/input: found [32, 32, 3], but images of synthetic"));
 }
 
 /// The part of CIFAR-100 beside the project, `others` in its data.
@@ -66,7 +66,7 @@ TEST(BuildData, SixClassesOfCifar100) {
   EXPECT_EQ(coarse.train.class_names[4], "people");
   EXPECT_EQ(coarse.notes.size(), 2u);
   EXPECT_EQ(message_of([&] { build_data(six_classes(nlohmann::json::object(), 6), root); }),
-            "/model/classes: found 6, but cifar100 train has 100 classes");
+            "small.json: /model/classes: found 6, but cifar100 train has 100 classes");
 }
 
 TEST(BuildData, HoldsOutTheShareThatIsAsked) {

@@ -21,7 +21,7 @@ RunResult two_stages() {
                     .macs = 234752,
                     .bytes = 943176,
                     .latency_ms = 0.0065,
-                    .best = BestResult{2, 98.0, 97.25, 99.8, 0.09}};
+                    .best = BestResult{2, 98.0, 97.25, 99.8, 0.09, 700, 0.25}};
   StageResult pruned = dense;
   pruned.name = "pruned";
   pruned.kind = "prune";
@@ -66,6 +66,7 @@ TEST(Result, TheTableShowsEachStageAndTheBestEpoch) {
   const std::string table = result_table({two_stages()});
   EXPECT_TRUE(contains(table, "dense"));
   EXPECT_TRUE(contains(table, "dense, best (epoch 2)"));
+  EXPECT_TRUE(contains(table, " 700  25.00 %"));
   EXPECT_TRUE(contains(table, "97.50 %"));
   EXPECT_TRUE(contains(table, "33.33 %"));
   EXPECT_TRUE(contains(table, "235,146"));
