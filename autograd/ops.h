@@ -21,12 +21,12 @@ struct Conv2dOptions {
 };
 /// Mean and variance of each channel, [C]: what batch norm wants to know of its input.
 struct BatchStatistics {
-  Tensor center;          ///< a guess at the mean, such as the running one
+  Tensor center;          ///< a guess at the mean, such as the running one: ChannelStatistics
   Tensor mean, variance;  ///< of the population
 };
 /// y [N,H',W',O] = f(x [N,H,W,C] * w + b), w [O,Kh,Kw,C/groups], b [O] or undefined; H' = (H + 2 pad - Kh) /
 /// stride + 1. Cross-correlation, as everywhere in the field. `statistics`, if given, gets those of y, taken
-/// while y is in cache; its center is read.
+/// while y is in cache where the kernel is ours (core/cpu/conv.cpp); its center is read.
 Variable conv2d(const Variable& x, const Variable& w, const Variable& b, const Conv2dOptions& options = {},
                 Activation f = Activation::none, BatchStatistics* statistics = nullptr);
 

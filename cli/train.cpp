@@ -21,7 +21,8 @@ void train(const Given& given) {
       .flag("--resume", options.resume, "Go on from the folder's checkpoint, to the same bits")
       .text("--device", "cpu|cuda", device, "What to compute on (default: cpu)")
       .threads()
-      .flag("--autotune", options.autotune, "Time kernels on this machine; choices stay in the folder")
+      .flag("--autotune", options.autotune,
+            "Time the kernels of small linear layers on this machine; choices stay in the folder")
       .flag("--quiet", quiet, "Nothing but errors on the terminal");
   if (!arguments.parse(given)) return;
   if (device == "cuda") fail_usage("train: --device cuda: this build computes on the CPU alone");

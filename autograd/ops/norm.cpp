@@ -48,12 +48,11 @@ Variable batch_norm(const Variable& x, const BatchNorm& norm, Activation f, cons
     ESP_CHECK(s.rows > 1, "batch_norm: one value a channel has no variance to train with, input ", x.shape());
     BatchStatistics own;
     if (!statistics) {
-      own = {.center = mean,
-             .mean = Tensor::empty({c}, DType::f32, device),
-             .variance = Tensor::empty({c}, DType::f32, device)};
+      own.mean = Tensor::empty({c}, DType::f32, device);
+      own.variance = Tensor::empty({c}, DType::f32, device);
       Scratch scratch(ESP_RUN(device, channel_statistics_scratch(s)), device);
-      ESP_RUN(device, channel_statistics({own.mean.f32(), own.variance.f32(), own.center.f32()},
-                                         x.value().f32(), s, scratch.data()));
+      ESP_RUN(device,
+              channel_statistics({own.mean.f32(), own.variance.f32()}, x.value().f32(), s, scratch.data()));
       statistics = &own;
     }
     ESP_RUN(device, update_running(mean.f32(), variance.f32(), statistics->mean.f32(),

@@ -1,8 +1,6 @@
 // Which kernel serves a convolution: a fixed rule of its shape and the instruction set.
 #include "espalier/core/cpu/conv.h"
 
-#include <algorithm>
-
 #include "espalier/core/cpu/direct_conv.h"
 #include "espalier/core/cpu/pointwise.h"
 #include "espalier/core/cpu/winograd.h"
@@ -11,28 +9,25 @@
 namespace espalier::cpu {
 namespace {
 
+/// Multiplications of the direct algorithm for a channel of one image, padding left out, and of Winograd's 36
+/// a tile of 4x4 outputs: on maps of 2x2 it has more.
+bool winograd_multiplies_less(const ConvShape& s) {
+  const auto taps = [&](int64_t out) { return 3 * out - s.pad * (s.pad + 1); };
+  const auto tiles = [](int64_t out) { return (out + 3) / 4; };
+  return 36 * tiles(s.out_h()) * tiles(s.out_w()) < taps(s.out_h()) * taps(s.out_w());
+}
+
 /// Winograd's transforms pay from 8 channels on; and it must have tiles enough to make its weights' transform
 /// worthwhile.
 bool by_winograd(const ConvShape& s) {
   const int64_t pixels = s.n * s.out_h() * s.out_w();
-  return winograd_fits(s) && isa() != Isa::baseline && s.c >= 8 && s.o >= 8 && pixels >= 512;
+  return winograd_fits(s) && isa() != Isa::baseline && s.c >= 8 && s.o >= 8 && pixels >= 512 &&
+         winograd_multiplies_less(s);
 }
 
 /// Below some channels oneDNN's 1x1 is faster, even with an epilogue behind it.
 bool by_pointwise(const ConvShape& s) {
   return pointwise_fits(s) && isa() != Isa::baseline && s.c >= 48 && s.o >= 48;
-}
-
-NormShape pixels_of(const ConvShape& s) { return {s.n * s.out_h() * s.out_w(), s.o}; }
-
-size_t epilogue_scratch(const ConvShape& s, const ConvEpilogue& e) {
-  return e.statistics.mean ? channel_statistics_scratch(pixels_of(s)) : 0;
-}
-/// The epilogue as passes of their own, behind a convolution that cannot take it along.
-void run_epilogue(float* y, const ConvEpilogue& e, const ConvShape& s, void* scratch) {
-  if (e.scale || e.shift || e.residual || e.f != Activation::none)
-    scale_shift_forward(y, y, e.scale, e.shift, e.residual, e.f, pixels_of(s));
-  if (e.statistics.mean) channel_statistics(e.statistics, y, pixels_of(s), scratch);
 }
 
 }  // namespace
@@ -51,15 +46,12 @@ void conv2d_prepare(void* prepared, const float* w, const ConvShape& s) {
 
 size_t conv2d_forward_scratch(const ConvShape& s, const ConvEpilogue& e) {
   if (by_winograd(s)) return winograd_forward_scratch(s, e);
-  if (by_pointwise(s)) return pointwise_forward_scratch(s, e);
-  return std::max(direct_forward_scratch(s), epilogue_scratch(s, e));
+  return by_pointwise(s) ? pointwise_forward_scratch(s, e) : direct_forward_scratch(s, e);
 }
 void conv2d_forward(float* y, const float* x, const float* w, const void* prepared, const ConvEpilogue& e,
                     const ConvShape& s, void* scratch) {
   if (by_winograd(s)) return winograd_forward(y, x, w, e, s, scratch);
-  if (by_pointwise(s)) return pointwise_forward(y, x, w, prepared, e, s, scratch);
-  direct_forward(y, x, w, prepared, s, scratch);
-  run_epilogue(y, e, s, scratch);
+  (by_pointwise(s) ? pointwise_forward : direct_forward)(y, x, w, prepared, e, s, scratch);
 }
 
 size_t conv2d_backward_data_scratch(const ConvShape& s, bool accumulate) {

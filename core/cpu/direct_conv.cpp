@@ -11,6 +11,14 @@ namespace {
 
 enum class Direction : int64_t { forward, backward_data, backward_weights };
 
+/// The part of an epilogue that oneDNN takes along.
+struct Fused {
+  Fused() = default;
+  explicit Fused(const ConvEpilogue& e)
+      : shift(e.shift && !e.scale), relu(e.f == Activation::relu && !e.scale && !e.residual) {}
+  bool shift = false, relu = false;
+};
+
 struct ConvPlan {
   Primitive convolution, reorder;
   bool reordered = false;    // the convolution's weights are not laid out as ours
@@ -33,7 +41,27 @@ dnnl::memory::desc weights(const ConvShape& s) {
   return f32_desc({s.groups, o, i, s.kh, s.kw}, {o * row, row, 1, s.kw * i, i});
 }
 
-ConvPlan make(const ConvShape& s, Direction direction, bool accumulate) {
+/// With `fused`'s bias and relu, on weights as `plain` lays them out: they may have been prepared for it.
+dnnl::convolution_forward::primitive_desc with(Fused fused, const ConvShape& s,
+                                               const dnnl::convolution_forward::primitive_desc& plain) {
+  using Forward = dnnl::convolution_forward;
+  auto attributes = with_scratch();
+  if (fused.relu) {
+    dnnl::post_ops after;
+    after.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+    attributes.set_post_ops(after);
+  }
+  const Dims stride{s.stride, s.stride}, pad{s.pad, s.pad};
+  const auto algorithm = dnnl::algorithm::convolution_direct;
+  const auto kind = dnnl::prop_kind::forward_training;
+  const auto x = plain.src_desc(), w = plain.weights_desc(), y = plain.dst_desc();
+  const auto desc = fused.shift
+                        ? Forward::desc(kind, algorithm, x, w, f32_desc({s.o}, Tag::x), y, stride, pad, pad)
+                        : Forward::desc(kind, algorithm, x, w, y, stride, pad, pad);
+  return {desc, attributes, onednn_engine()};
+}
+
+ConvPlan make(const ConvShape& s, Direction direction, bool accumulate, Fused fused) {
   const auto x = image(s.n, s.c, s.h, s.w), y = image(s.n, s.o, s.out_h(), s.out_w()), ours = weights(s);
   const auto any = f32_desc(ours.dims(), Tag::any);
   const Dims stride{s.stride, s.stride}, pad{s.pad, s.pad};
@@ -61,11 +89,14 @@ ConvPlan make(const ConvShape& s, Direction direction, bool accumulate) {
     plan.weights_bytes = theirs.get_size();
   };
   switch (direction) {
-    case Direction::forward:
-      finish(Forward(forward), forward.weights_desc(),
-             {{DNNL_ARG_DST, y}, {DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, forward.weights_desc()}},
-             forward.scratchpad_desc());
+    case Direction::forward: {
+      const auto chosen = fused.shift || fused.relu ? with(fused, s, forward) : forward;
+      std::vector<std::pair<int, dnnl::memory::desc>> slots{
+          {DNNL_ARG_DST, y}, {DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, chosen.weights_desc()}};
+      if (fused.shift) slots.emplace_back(DNNL_ARG_BIAS, chosen.bias_desc());
+      finish(Forward(chosen), chosen.weights_desc(), slots, chosen.scratchpad_desc());
       break;
+    }
     case Direction::backward_data: {
       using Data = dnnl::convolution_backward_data;
       const Data::primitive_desc chosen(Data::desc(algorithm, x, any, y, stride, pad, pad), attributes,
@@ -90,11 +121,12 @@ ConvPlan make(const ConvShape& s, Direction direction, bool accumulate) {
   return plan;
 }
 
-ConvPlan& plan(const ConvShape& s, Direction direction, bool accumulate) {
+ConvPlan& plan(const ConvShape& s, Direction direction, bool accumulate, Fused fused = {}) {
   thread_local PlanCache<ConvPlan, 11> cache;
-  const int64_t flags = static_cast<int64_t>(direction) | accumulate << 2;
+  const int64_t flags =
+      static_cast<int64_t>(direction) | accumulate << 2 | fused.shift << 3 | fused.relu << 4;
   return cache.get({s.n, s.h, s.w, s.c, s.o, s.kh, s.kw, s.stride, s.pad, s.groups, flags},
-                   [&] { return make(s, direction, accumulate); });
+                   [&] { return make(s, direction, accumulate, fused); });
 }
 
 /// Our weights in the plan's layout.
@@ -104,6 +136,8 @@ const float* laid_out(ConvPlan& plan, const float* w, Pieces& scratch) {
   plan.reorder.run({theirs, w}, scratch.take_bytes(plan.reorder.scratch_bytes()));
   return theirs;
 }
+
+NormShape pixels_of(const ConvShape& s) { return {s.n * s.out_h() * s.out_w(), s.o}; }
 
 }  // namespace
 
@@ -116,15 +150,25 @@ void direct_prepare(void* prepared, const float* w, const ConvShape& s) {
   p.reorder.run({prepared, w}, static_cast<char*>(prepared) + p.weights_bytes);
 }
 
-size_t direct_forward_scratch(const ConvShape& s) {
-  return plan(s, Direction::forward, false).scratch_bytes();
+size_t direct_forward_scratch(const ConvShape& s, const ConvEpilogue& e) {
+  return std::max(plan(s, Direction::forward, false, Fused(e)).scratch_bytes(),
+                  e.statistics.mean ? channel_statistics_scratch(pixels_of(s)) : 0);
 }
-void direct_forward(float* y, const float* x, const float* w, const void* prepared, const ConvShape& s,
-                    void* block) {
-  ConvPlan& p = plan(s, Direction::forward, false);
+void direct_forward(float* y, const float* x, const float* w, const void* prepared, const ConvEpilogue& e,
+                    const ConvShape& s, void* block) {
+  const Fused fused(e);
+  ConvPlan& p = plan(s, Direction::forward, false, fused);
   Pieces scratch(block);
   const void* theirs = prepared ? prepared : laid_out(p, w, scratch);
-  p.convolution.run({y, x, theirs}, scratch.take_bytes(p.convolution.scratch_bytes()));
+  void* own = scratch.take_bytes(p.convolution.scratch_bytes());
+  fused.shift ? p.convolution.run({y, x, theirs, e.shift}, own) : p.convolution.run({y, x, theirs}, own);
+
+  const float* shift = fused.shift ? nullptr : e.shift;
+  const Activation f = fused.relu ? Activation::none : e.f;
+  if (e.scale || shift || e.residual || f != Activation::none)
+    scale_shift_forward(y, y, e.scale, shift, e.residual, f, pixels_of(s));
+  if (e.statistics.mean)  // about y's own first pixel: nearer to the means than any guess from before
+    channel_statistics({e.statistics.mean, e.statistics.variance}, y, pixels_of(s), block);
 }
 
 size_t direct_backward_data_scratch(const ConvShape& s, bool accumulate) {

@@ -9,9 +9,11 @@ namespace espalier::cpu {
 size_t direct_prepared_bytes(const ConvShape& s);
 void direct_prepare(void* prepared, const float* w, const ConvShape& s);
 
-size_t direct_forward_scratch(const ConvShape& s);
-void direct_forward(float* y, const float* x, const float* w, const void* prepared, const ConvShape& s,
-                    void* scratch);
+/// A shift, and relu where nothing stands between, are oneDNN's own; the rest of the epilogue is passes over
+/// y.
+size_t direct_forward_scratch(const ConvShape& s, const ConvEpilogue& e);
+void direct_forward(float* y, const float* x, const float* w, const void* prepared, const ConvEpilogue& e,
+                    const ConvShape& s, void* scratch);
 size_t direct_backward_data_scratch(const ConvShape& s, bool accumulate);
 void direct_backward_data(float* dx, const float* dy, const float* w, const ConvShape& s, bool accumulate,
                           void* scratch);

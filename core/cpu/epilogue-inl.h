@@ -65,7 +65,7 @@ struct OutputChannels {
     }
   }
   /// y[place ..] = f(v scale + shift + residual)
-  HWY_INLINE void put(FloatVector v, float* HWY_RESTRICT y, int64_t place) {
+  HWY_INLINE void put(FloatVector v, float* y, int64_t place) {
     const Floats d;
     if constexpr (!is_plain) {
       v = hn::MulAdd(v, scale, shift);

@@ -7,8 +7,9 @@
 //   (winograd_weights.cpp)
 //
 // Where U fits the caches each thread takes blocks of tiles from pixels to pixels, so that V and M never
-// leave its own cache ("by blocks"); where U is larger than they are, V of all tiles is made first, and
-// threads take panels of output channels, whose U they make just in time ("by panels").
+// leave its own cache ("by blocks": VGG19's layers up to 256 channels); where U is larger than they are, V of
+// many tiles is made first, and threads take panels of output channels, whose U they make just in time ("by
+// panels": its layers of 512).
 #include "espalier/core/cpu/winograd.h"
 
 #include <algorithm>
@@ -124,11 +125,14 @@ struct ForwardPlan {
   ForwardPlan(const ConvShape& s, bool statistics, void* block) : tiling(s) {
     const int64_t per_thread = parts_of(tiling.count, threads());
     const int64_t panels = parts_of(s.o, panel);
+    // Under 8 tiles a thread fill no register tile: better they share all tiles and divide the channels.
     by_panels =
         points * s.c * rounded_up(s.o, lanes) > cached_weights || (per_thread < 8 && panels >= threads());
     if (by_panels) {
-      tiles = std::clamp<int64_t>(cached_tiles / (points * s.c), tile_rows, tiling.count);
-      tiles = parts_of(tiling.count, parts_of(tiling.count, tiles));
+      together = parts_of(threads(), panels);
+      const int64_t most = std::min(std::max<int64_t>(cached_tiles / (points * s.c * together), tile_rows),
+                                    parts_of(tiling.count, together));
+      tiles = parts_of(tiling.count, parts_of(tiling.count, most));
       stride = panel;
     } else {
       stride = rounded_up(s.o, lanes);
@@ -137,15 +141,15 @@ struct ForwardPlan {
       tiles = parts_of(per_thread, parts_of(per_thread, most));
     }
     blocks = parts_of(tiling.count, tiles);
-    const int64_t workers =
-        by_panels ? std::min<int64_t>(threads(), panels) : std::min<int64_t>(threads(), blocks);
+    together = std::min(together, blocks);
+    const int64_t workers = std::min<int64_t>(threads(), by_panels ? panels * together : blocks);
     parts = static_cast<int>(workers);
     u_plane = plane_of(s.c * panel);
     m_plane = plane_of(tiles * stride);
-    const BlockLayout layout(tiles, s.c);
+    v_block = points * BlockLayout(tiles, s.c).plane;
     Pieces pieces(block);
     u = pieces.take(points * u_plane * (by_panels ? workers : panels));
-    v = pieces.take(points * layout.plane * (by_panels ? 1 : workers));
+    v = pieces.take(v_block * (by_panels ? together : workers));
     m = pieces.take(points * m_plane * workers);
     if (statistics) sums = pieces.take(BlockSums::floats(blocks, s.o));
     bytes = pieces.bytes();
@@ -155,6 +159,8 @@ struct ForwardPlan {
   Tiling tiling;
   bool by_panels;
   int64_t tiles, blocks;             // tiles of a block
+  int64_t together = 1;              // blocks by panels at a time, for more threads than there are panels
+  int64_t v_block;                   // floats of a block's V
   int64_t stride, u_plane, m_plane;  // of m's rows; of planes
   int parts;
   float *u = nullptr, *v = nullptr, *m = nullptr, *sums = nullptr;
@@ -208,9 +214,8 @@ struct Forward {
         transform_weights(j, {k, std::min(s.c, k + lanes)}, plan.u + j * points * plan.u_plane + k * panel);
       }
     });
-    const int64_t v_size = points * BlockLayout(plan.tiles, s.c).plane;
     parallel_items(plan.blocks, plan.parts, [&](int part, int64_t b) HWY_ATTR {
-      float *v = plan.v + part * v_size, *m = plan.m + part * points * plan.m_plane;
+      float *v = plan.v + part * plan.v_block, *m = plan.m + part * points * plan.m_plane;
       const Range block = plan.block_tiles(b);
       transform_input(block, block, v);
       for (int64_t j = 0; j < panels; ++j)
@@ -220,15 +225,23 @@ struct Forward {
   }
 
   void by_panels() const {
-    for (int64_t b = 0; b < plan.blocks; ++b) {
-      const Range block = plan.block_tiles(b);
-      parallel_for(block.end - block.begin, 1, [&](int64_t begin, int64_t end) HWY_ATTR {
-        transform_input({block.begin + begin, block.begin + end}, block, plan.v);
-      });
-      parallel_items(parts_of(s.o, panel), plan.parts, [&](int part, int64_t j) HWY_ATTR {
+    for (int64_t first = 0; first < plan.blocks; first += plan.together) {
+      const int64_t count = std::min(plan.together, plan.blocks - first), from = first * plan.tiles;
+      const auto v_of = [&](int64_t b) { return plan.v + (b - first) * plan.v_block; };
+      parallel_for(plan.block_tiles(first + count - 1).end - from, 1,
+                   [&](int64_t begin, int64_t end) HWY_ATTR {
+                     for (int64_t t = from + begin, stop; t < from + end; t = stop) {
+                       const int64_t b = t / plan.tiles;
+                       const Range block = plan.block_tiles(b);
+                       stop = std::min(from + end, block.end);
+                       transform_input({t, stop}, block, v_of(b));
+                     }
+                   });
+      parallel_items(parts_of(s.o, panel) * count, plan.parts, [&](int part, int64_t item) HWY_ATTR {
+        const int64_t j = item / count, b = first + item % count;
         float *u = plan.u + part * points * plan.u_plane, *m = plan.m + part * points * plan.m_plane;
         transform_weights(j, {0, s.c}, u);
-        multiply(j, block, u, plan.v, m);
+        multiply(j, plan.block_tiles(b), u, v_of(b), m);
         transform_output(b, {j * panel, std::min(s.o, (j + 1) * panel)}, m);
       });
     }

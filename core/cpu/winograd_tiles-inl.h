@@ -74,9 +74,9 @@ HWY_INLINE void to_points(const float* HWY_RESTRICT pixels, const Images& images
 /// The channels [begin,end) of tiles `range`, from m [points][tiles][stride] to y [images] with the epilogue.
 /// `sums`: of the block.
 template <bool is_plain>
-HWY_INLINE void to_outputs(float* HWY_RESTRICT y, const Images& images, const Tiling& tiling, Range range,
-                           Range channels, const float* HWY_RESTRICT m, int64_t plane, int64_t stride,
-                           const ConvEpilogue& e, float* sums) {
+HWY_INLINE void to_outputs(float* y, const Images& images, const Tiling& tiling, Range range, Range channels,
+                           const float* HWY_RESTRICT m, int64_t plane, int64_t stride, const ConvEpilogue& e,
+                           float* sums) {
   const int64_t o = images.c;
   for (int64_t t = range.begin; t < range.end; ++t, m += stride) {
     const auto at = tiling.corner(t);

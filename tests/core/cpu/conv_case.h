@@ -116,7 +116,7 @@ inline void check_statistics(const ChannelStatistics& actual, const Doubles& y, 
 
 /// Every kind of epilogue, numbers of threads in turn; each twice, to the same bits.
 inline void check_forward(const ConvKernels& kernels, const ConvCase& c, double tolerance,
-                          ThreadCounts counts = some_thread_counts, bool with_epilogues = true) {
+                          ThreadCounts counts = some_thread_counts) {
   SCOPED_TRACE(name(c.s));
   const int64_t o = c.s.o;
   const Doubles products = c.forward();
@@ -131,6 +131,7 @@ inline void check_forward(const ConvKernels& kernels, const ConvCase& c, double 
       {},
       {.shift = b},
       {.f = Activation::relu},
+      {.shift = b, .f = Activation::relu},
       {.scale = a, .shift = b, .f = Activation::gelu},
       {.scale = a, .residual = r},
       {.scale = a, .shift = b, .residual = r, .f = Activation::relu},
@@ -139,7 +140,7 @@ inline void check_forward(const ConvKernels& kernels, const ConvCase& c, double 
       {.scale = a, .shift = far, .residual = r, .f = Activation::relu, .statistics = centered},
   };
   size_t turn = 0;
-  for (const ConvEpilogue& e : std::span(epilogues).first(with_epilogues ? std::size(epilogues) : 1)) {
+  for (const ConvEpilogue& e : epilogues) {
     const WithThreads some(counts[turn++ % counts.size()]);
     SCOPED_TRACE("epilogue " + std::to_string(&e - epilogues) + ", " + std::to_string(threads()) +
                  " threads");

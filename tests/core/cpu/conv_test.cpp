@@ -52,6 +52,9 @@ TEST(ConvAlgorithm, IsARuleOfTheShape) {
   EXPECT_EQ(algorithm({2, 16, 16, 37, 101, 3, 3, 1, 1}), "winograd");
   EXPECT_EQ(algorithm({128, 32, 32, 3, 64, 3, 3, 1, 1}), "direct");
   EXPECT_EQ(algorithm({1, 4, 4, 512, 512, 3, 3, 1, 1}), "direct");
+  EXPECT_EQ(algorithm({256, 4, 4, 512, 512, 3, 3, 1, 1}), "winograd");
+  EXPECT_EQ(algorithm({256, 2, 2, 512, 512, 3, 3, 1, 1}), "direct");
+  EXPECT_EQ(algorithm({512, 1, 1, 512, 512, 3, 3, 1, 1}), "direct");
   EXPECT_EQ(algorithm({128, 32, 32, 64, 64, 3, 3, 2, 1}), "direct");
   EXPECT_EQ(algorithm({128, 32, 32, 64, 64, 3, 3, 1, 1, 2}), "direct");
   EXPECT_EQ(algorithm({16, 56, 56, 64, 256, 1, 1}), "pointwise");

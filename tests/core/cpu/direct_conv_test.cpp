@@ -5,14 +5,9 @@
 namespace espalier {
 namespace {
 
-constexpr ConvKernels direct{
-    [](const ConvShape& s, const ConvEpilogue&) { return cpu::direct_forward_scratch(s); },
-    [](float* y, const float* x, const float* w, const void* prepared, const ConvEpilogue&,
-       const ConvShape& s, void* scratch) { cpu::direct_forward(y, x, w, prepared, s, scratch); },
-    cpu::direct_backward_data_scratch,
-    cpu::direct_backward_data,
-    cpu::direct_backward_weights_scratch,
-    cpu::direct_backward_weights};
+constexpr ConvKernels direct{cpu::direct_forward_scratch,          cpu::direct_forward,
+                             cpu::direct_backward_data_scratch,    cpu::direct_backward_data,
+                             cpu::direct_backward_weights_scratch, cpu::direct_backward_weights};
 
 // {n, h, w, c, o, kh, kw, stride, pad}: layouts that oneDNN keeps and that it blocks; conv_test has the rest.
 const ConvShape shapes[] = {{1, 5, 6, 1, 1, 3, 3, 1, 1},      {2, 12, 12, 1, 20, 5, 5},
@@ -25,7 +20,7 @@ class DirectConv : public testing::TestWithParam<ConvShape> {
   const ConvCase c{GetParam()};
 };
 
-TEST_P(DirectConv, Forward) { check_forward(direct, c, 1e-5, some_thread_counts, false); }
+TEST_P(DirectConv, Forward) { check_forward(direct, c, 1e-5); }
 TEST_P(DirectConv, BackwardData) { check_backward_data(direct, c, 1e-5); }
 TEST_P(DirectConv, BackwardWeights) { check_backward_weights(direct, c, 1e-5); }
 
