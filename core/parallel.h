@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <vector>
 
 #ifdef ESPALIER_STD_THREADS
 #include <functional>
@@ -63,22 +62,23 @@ void parallel_for(int64_t n, int64_t grain, Body&& body) {
 
 /// Calls body(part, item) once for every item 0 .. n-1, on `parts` threads: each begins with a share of its
 /// own and, when done, helps the others with theirs, so that one that is held up holds up nobody. For items
-/// whose results do not depend on who computes them.
+/// whose results do not depend on who computes them. At most 128 threads work.
 template <class Body>
 void parallel_items(int64_t n, int parts, Body&& body) {
   struct alignas(64) Share {
     std::atomic<int64_t> next;
     int64_t end;
   };
-  std::vector<Share> shares(static_cast<size_t>(parts));
+  Share shares[128];  // no memory is asked for in a step
+  parts = std::min(parts, 128);
   for (int part = 0; part < parts; ++part) {
     const Range range = part_of(n, part, parts);
-    shares[static_cast<size_t>(part)].next = range.begin;
-    shares[static_cast<size_t>(part)].end = range.end;
+    shares[part].next = range.begin;
+    shares[part].end = range.end;
   }
   parallel_parts(parts, [&](int part) {
     for (int turn = 0; turn < parts; ++turn) {
-      Share& share = shares[static_cast<size_t>((part + turn) % parts)];
+      Share& share = shares[(part + turn) % parts];
       for (int64_t item; (item = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;)
         body(part, item);
     }

@@ -2,16 +2,11 @@
 
 #include "espalier/autograd/ops.h"
 #include "support/bad_input.h"
+#include "support/formulas.h"
 #include "support/op_case.h"
 
 namespace espalier {
 namespace {
-
-double activate(double z, Activation f) {
-  if (f == Activation::relu) return std::max(z, 0.0);
-  if (f == Activation::gelu) return z * 0.5 * (1.0 + std::erf(z / std::sqrt(2.0)));
-  return z;
-}
 
 struct Statistics {
   Doubles mean, variance;
@@ -32,7 +27,7 @@ Doubles normalised(const Doubles& x, const Statistics& s, const Doubles& gamma, 
   for (size_t i = 0; i < x.size(); ++i) {
     const size_t k = i % c;
     const double z = (x[i] - s.mean[k]) / std::sqrt(s.variance[k] + 1e-5) * gamma[k] + beta[k];
-    y[i] = activate(z + (residual ? (*residual)[i] : 0.0), f);
+    y[i] = activated(f, z + (residual ? (*residual)[i] : 0.0));
   }
   return y;
 }

@@ -2,6 +2,7 @@
 
 #include "core/cpu/guarded.h"
 #include "espalier/core/kernels.h"
+#include "support/formulas.h"
 #include "support/numbers.h"
 #include "support/threads.h"
 
@@ -37,18 +38,6 @@ TEST(Norm, StatisticsOfNumbersFarFromZero) {
       }
 }
 
-double activate(double z, Activation f) {
-  if (f == Activation::relu) return std::max(z, 0.0);
-  if (f == Activation::gelu) return z * 0.5 * (1.0 + std::erf(z / std::sqrt(2.0)));
-  return z;
-}
-double slope(double z, Activation f) {
-  if (f == Activation::relu) return z > 0;
-  if (f == Activation::gelu)
-    return 0.5 * (1.0 + std::erf(z / std::sqrt(2.0))) + z * std::exp(-z * z / 2) * 0.3989422804014327;
-  return 1;
-}
-
 class NormKernels : public testing::TestWithParam<NormShape> {
  protected:
   const NormShape s = GetParam();
@@ -71,7 +60,7 @@ TEST_P(NormKernels, ScaleShiftForward) {
       const bool with_residual = options & 1, scaled = options & 2, shifted = options & 4;
       SCOPED_TRACE(testing::Message() << "activation " << static_cast<int>(f) << ", options " << options);
       Doubles expected(x.size());
-      for (size_t i = 0; i < x.size(); ++i) expected[i] = activate(z(i, with_residual, scaled, shifted), f);
+      for (size_t i = 0; i < x.size(); ++i) expected[i] = activated(f, z(i, with_residual, scaled, shifted));
       const auto run = [&](float* y, const float* from, const float* added) {
         cpu::scale_shift_forward(y, from, scaled ? scale.data() : nullptr, shifted ? shift.data() : nullptr,
                                  with_residual ? added : nullptr, f, s);
@@ -98,8 +87,8 @@ TEST_P(NormKernels, Backward) {
         Floats y(x.size());
         for (size_t i = 0; i < x.size(); ++i) {
           const size_t k = i % scale.size();
-          y[i] = static_cast<float>(activate(z(i, with_residual), f));
-          dz[i] = dy[i] * slope(z(i, with_residual), f);
+          y[i] = static_cast<float>(activated(f, z(i, with_residual)));
+          dz[i] = dy[i] * activation_slope(f, z(i, with_residual));
           dbeta[k] += dz[i];
           dgamma[k] += dz[i] * (double{x[i]} - mean[k]) * rstd[k];
         }
