@@ -11,6 +11,7 @@
 #include "espalier/data/synthetic.h"
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/state_dict.h"
+#include "espalier/train/checkpoint.h"
 #include "espalier/train/reestimate.h"
 
 namespace espalier {
@@ -113,11 +114,10 @@ int64_t stage_steps(const TrainConfig& config, int64_t batches) {
   return config.steps ? *config.steps : *config.epochs * epoch_steps(config, batches);
 }
 
-std::unique_ptr<Module> build_model(const Config& config) {
-  auto model =
-      in_file(config, [&] { return make_model(config.model, static_cast<uint64_t>(config.seed)); });
-  if (config.model.weights)
-    load_state_dict(*model, read_safetensors(*config.model.weights).tensors, *config.model.weights);
+std::unique_ptr<Module> build_model(const Config& config, bool read_weights) {
+  auto model = in_file(config, [&] { return make_model(config.model, static_cast<uint64_t>(config.seed)); });
+  if (read_weights && config.model.weights)
+    load_state_dict(*model, weights_alone(read_safetensors(*config.model.weights)), *config.model.weights);
   return model;
 }
 
@@ -134,13 +134,21 @@ PruneOptions prune_options(const PruneConfig& c, uint64_t seed) {
           .seed = random_key(seed, pruning)};
 }
 
+int64_t last_pruning_step(const PruneConfig& config, int64_t steps) {
+  const PruneScheduleConfig when = config.schedule.value_or(PruneScheduleConfig{});
+  return schedule_named(when.type) == Schedule::one_shot ? when.begin : when.end.value_or(steps - 1);
+}
+
 std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t seed, int64_t steps) {
   if (!config.prune) return std::nullopt;
   const PruneScheduleConfig when = config.prune->schedule.value_or(PruneScheduleConfig{});
-  const int64_t end = when.end.value_or(steps - 1);
+  const int64_t end = last_pruning_step(*config.prune, steps);
   if (std::max(when.begin, end) >= steps)
     fail_usage("prune.schedule: acts at step ", std::max(when.begin, end), ", but the stage has steps 0 to ",
                steps - 1);
+  if (config.early_stop && end == steps - 1)
+    fail_usage(
+        "early_stop: can never act, for prune.schedule goes on to the stage's last step; give it an 'end'");
   return GradualPruner(
       prune_options(*config.prune, seed),
       {.kind = schedule_named(when.type), .begin = when.begin, .end = end, .every = when.every});

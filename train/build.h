@@ -31,10 +31,13 @@ Loader evaluation_loader(const Config& config, const Dataset& data);
 int64_t epoch_steps(const TrainConfig& config, int64_t batches);
 int64_t stage_steps(const TrainConfig& config, int64_t batches);
 
-/// The config's model, initialised from its seed, or from its weights file where it names one.
-std::unique_ptr<Module> build_model(const Config& config);
+/// The config's model, initialised from its seed; `read_weights`: or from its weights file where it names
+/// one, which may be a checkpoint.
+std::unique_ptr<Module> build_model(const Config& config, bool read_weights = true);
 
 PruneOptions prune_options(const PruneConfig& config, uint64_t seed);
+/// The last step, from 0, on which a pruner acts in a train stage of `steps` steps.
+int64_t last_pruning_step(const PruneConfig& config, int64_t steps);
 /// The pruner of a train stage of `steps` steps, or nothing.
 std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t seed, int64_t steps);
 /// UsageError for whatever a stage would stumble on: layers that `model` lacks, a schedule beyond its end.

@@ -27,7 +27,7 @@ struct TrainState {
   double epoch_seconds = 0;  ///< of this epoch, spent on steps and on waiting for data; not on callbacks
   double wait_seconds = 0;   ///< of those, on waiting for data
   std::optional<Evaluation> test = {}, validation = {};  ///< of the epoch that ends
-  bool stop = false;       ///< set by a callback: the stage ends with this epoch
+  std::string stop = {};   ///< set by a callback: why the stage ends with this epoch
   std::string saved = {};  ///< where the last good checkpoint is, in words
 
   /// The end of a message about numbers that are no longer finite: where to go on from, and what may help.

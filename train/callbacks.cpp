@@ -5,6 +5,7 @@
 #include "espalier/core/kernels.h"
 #include "espalier/core/table.h"
 #include "espalier/optim/ema.h"
+#include "espalier/train/build.h"
 #include "espalier/train/interrupt.h"
 
 namespace espalier {
@@ -31,18 +32,21 @@ void EvaluateCallback::on_epoch_end(TrainState& s) {
 
 void EvaluateCallback::judge(TrainState& s) {
   // While a schedule still prunes, an epoch is better only for being less sparse.
-  if (s.config.prune && s.position.step <= s.config.prune->schedule->end.value_or(s.total_steps - 1)) return;
+  if (s.config.prune && s.position.step <= last_pruning_step(*s.config.prune, s.total_steps)) return;
   Position& at = s.position;
-  const double least_gain = s.config.early_stop ? s.config.early_stop->min_delta : 0.0;
-  if (s.validation->accuracy > at.best_accuracy + least_gain) {
-    at.best_accuracy = s.validation->accuracy;
+  const double accuracy = s.validation->accuracy;
+  if (accuracy > at.best_accuracy) {
+    at.best_accuracy = accuracy;
     at.best_epoch = at.epoch + 1;
-    at.stale = 0;
     save_best_();
-  } else if (++at.stale; s.config.early_stop && at.stale >= s.config.early_stop->patience) {
-    console_.line(fmt::format("{}  stops early: no better for {} evaluations than {:.2f} % in epoch {}",
-                              s.stage, at.stale, at.best_accuracy, at.best_epoch));
-    s.stop = true;
+  }
+  if (!s.config.early_stop) return;
+  if (accuracy > at.accuracy_to_beat) {
+    at.accuracy_to_beat = accuracy + s.config.early_stop->min_delta;
+    at.stale = 0;
+  } else if (++at.stale >= s.config.early_stop->patience) {
+    s.stop = fmt::format("{} evaluations did no better than {:.2f} %; the best, {:.2f} %, was epoch {}",
+                         at.stale, at.accuracy_to_beat, at.best_accuracy, at.best_epoch);
   }
 }
 

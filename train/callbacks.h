@@ -24,12 +24,12 @@ class PruneCallback : public Callback {
 
 /// Every eval_every epochs and in the last: accuracy on the test set and, where a share is held out, on that;
 /// there it keeps the best epoch (`save_best` is called) and, with early_stop, ends the stage after
-/// `patience` evaluations that were no better by min_delta. A moving average of weights is evaluated in their
-/// place.
+/// `patience` evaluations that were not better by more than min_delta than the last that was. A moving
+/// average of weights is evaluated in their place.
 class EvaluateCallback : public Callback {
  public:
-  EvaluateCallback(Loader& test, Loader* validation, std::function<void()> save_best, Console& console)
-      : test_(test), validation_(validation), save_best_(std::move(save_best)), console_(console) {}
+  EvaluateCallback(Loader& test, Loader* validation, std::function<void()> save_best)
+      : test_(test), validation_(validation), save_best_(std::move(save_best)) {}
   void on_epoch_end(TrainState& state) override;
 
  private:
@@ -38,7 +38,6 @@ class EvaluateCallback : public Callback {
   Loader& test_;
   Loader* validation_;
   std::function<void()> save_best_;
-  Console& console_;
 };
 
 /// Calls `save` at each epoch's last step, every checkpoint_every seconds if that is set, and when a signal

@@ -1,14 +1,12 @@
 #include "espalier/train/checkpoint.h"
 
-#include "espalier/formats/safetensors.h"
 #include "espalier/nn/network.h"
-#include "espalier/nn/state_dict.h"
 
 namespace espalier {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Position, stage, epoch, batch, step, optimizer_steps, seconds,
                                    train_seconds, trained_images, loss_sum, images, correct, best_accuracy,
-                                   best_epoch, stale, threads, isa, metrics_bytes)
+                                   best_epoch, accuracy_to_beat, stale, threads, isa, metrics_bytes)
 
 namespace {
 
@@ -45,7 +43,9 @@ void for_extras(Parameter& parameter, const Visit& visit) {
     visit("slot" + std::to_string(i) + "/", parameter.slots[i]);
 }
 
-bool is_extra(const std::string& name) { return name.find('/') != std::string::npos; }
+/// The parameter that "slot0/fc1.weight" belongs to.
+std::string owner(const std::string& name) { return name.substr(name.find('/') + 1); }
+bool is_extra(const std::string& name) { return owner(name) != name; }
 
 Tensor extra(const TensorFile& file, const std::string& name, const Parameter& parameter, DType dtype,
              const std::string& source) {
@@ -99,6 +99,13 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
   return info;
 }
 
+NamedTensors weights_alone(const TensorFile& file) {
+  NamedTensors weights;
+  for (const auto& [name, tensor] : file.tensors)
+    if (!is_extra(name)) weights.emplace_back(name, tensor);
+  return weights;
+}
+
 void load_checkpoint(const std::filesystem::path& path, Module& model) {
   const std::string source = path.string();
   const TensorFile file = read_safetensors(path);
@@ -107,6 +114,7 @@ void load_checkpoint(const std::filesystem::path& path, Module& model) {
     std::vector<Tensor> slots;
   };
   std::vector<Extras> extras;  // all is read and checked before anything is written
+  size_t found = 0;
   for (Parameter* parameter : model.parameters()) {
     Extras e{extra(file, "mask/" + parameter->name, *parameter, DType::u8, source),
              extra(file, "average/" + parameter->name, *parameter, DType::f32, source),
@@ -117,11 +125,12 @@ void load_checkpoint(const std::filesystem::path& path, Module& model) {
       if (!slot.defined()) break;
       e.slots.push_back(std::move(slot));
     }
+    found += e.mask.defined() + e.average.defined() + e.slots.size();
     extras.push_back(std::move(e));
   }
-  NamedTensors weights;
-  for (const auto& [name, tensor] : file.tensors)
-    if (!is_extra(name)) weights.emplace_back(name, tensor);
+  const NamedTensors weights = weights_alone(file);
+  ESP_CHECK(weights.size() + found == file.tensors.size(), source, ": ", file.tensors.size() - weights.size(),
+            " masks, slots and averages, of which ", found, " are the model's");
   load_state_dict(model, weights, source);
   size_t i = 0;
   for (Parameter* parameter : model.parameters()) {

@@ -11,7 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "espalier/nn/module.h"
+#include "espalier/formats/safetensors.h"
+#include "espalier/nn/state_dict.h"
 #include "espalier/train/config.h"
 #include "espalier/train/result.h"
 
@@ -33,9 +34,10 @@ struct Position {
   int64_t images = 0;   ///< images seen,
   int64_t correct = 0;  ///< and how many were right
 
-  double best_accuracy = -1;  ///< on the validation set, per cent
-  int64_t best_epoch = 0;     ///< from 1
-  int64_t stale = 0;          ///< evaluations since
+  double best_accuracy = -1;     ///< on the validation set, per cent
+  int64_t best_epoch = 0;        ///< from 1
+  double accuracy_to_beat = -1;  ///< so that early_stop sees a gain
+  int64_t stale = 0;             ///< evaluations without one
 
   int64_t threads = 0;        ///< of the process that wrote it,
   std::string isa = {};       ///< and its instruction set
@@ -57,6 +59,8 @@ void save_checkpoint(const std::filesystem::path& file, Module& model, const Con
 
 /// Reads config and position. Error if the file is no checkpoint or weights file of Espalier's.
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& file);
+/// A file's weights without what a checkpoint holds beside them.
+NamedTensors weights_alone(const TensorFile& file);
 /// Puts weights, masks, slots and averages into `model`. Error if names or shapes do not fit it; then it is
 /// as it was.
 void load_checkpoint(const std::filesystem::path& file, Module& model);

@@ -40,12 +40,11 @@ class Run {
       : config_(config),
         console_(console),
         folder_(options.output.value_or((std::filesystem::path("runs") / config.name).string())),
-        model_(build_model(config)),
+        model_(build_model(config, !(options.resume && folder_.has_checkpoint()))),
         data_(build_data(config, options.data)),
         train_(training_loader(config, data_.train)),
         test_(evaluation_loader(config, data_.test)) {
-    if (data_.validation.size() > 0)
-      validation_.emplace(evaluation_loader(config, data_.validation));
+    if (data_.validation.size() > 0) validation_.emplace(evaluation_loader(config, data_.validation));
     check_stages(config, *model_, train_.batches());
     open_folder(options.resume);
     kernel_choice::set_autotune(options.autotune);
@@ -85,6 +84,7 @@ class Run {
     if (folder_.holds_run() && !folder_.has_checkpoint()) check_own(place);
     folder_.create();
     lock(place);
+    folder_.remove_halves();
     if (resume && folder_.has_checkpoint()) {
       restore();
     } else {
@@ -107,14 +107,29 @@ class Run {
     for (const std::string& note : data_.notes) console_.line(note);
   }
 
-  /// A folder without a checkpoint is written over, so its files must be what is left of a run.
+  /// A folder without a checkpoint is written over, so its files must be what this run left before its first.
   void check_own(const std::string& place) const {
+    std::optional<Config> theirs;
     try {
-      load_config(folder_.config().string());
+      theirs = load_config(folder_.config().string());
     } catch (const Error&) {
       fail_usage(place, ": holds ", folder_.files().front().filename().string(),
                  ", which no run of Espalier's has left; --output DIR writes elsewhere");
     }
+    check_same(*theirs);
+    for (const auto& file : folder_.files())
+      if (file == folder_.result() || file.extension() == ".safetensors")
+        fail_usage(place, ": holds ", file.lexically_relative(folder_.path()).string(),
+                   " of a run, but no checkpoint to go on from; --output DIR writes elsewhere");
+  }
+
+  /// UsageError unless the folder's config is ours.
+  void check_same(const Config& theirs) const {
+    const auto change =
+        nlohmann::json::diff(nlohmann::json(config_json(theirs)), nlohmann::json(config_json(config_)));
+    if (!change.empty())
+      fail_usage(folder_.path().string(), ": holds a run of another config, which differs at ",
+                 change[0].at("path").get<std::string>(), "; --output DIR writes elsewhere");
   }
 
   /// One process a folder; the lock goes with the process.
@@ -145,12 +160,7 @@ class Run {
     const CheckpointInfo saved = read_checkpoint_info(folder_.checkpoint());
     const std::string file = folder_.checkpoint().string();
     ESP_CHECK(saved.position, file, ": has no position to go on from: it holds weights alone");
-    const auto ours = nlohmann::json(config_json(config_)),
-               theirs = nlohmann::json(config_json(saved.config));
-    const auto change = nlohmann::json::diff(theirs, ours);
-    if (!change.empty())
-      fail_usage(folder_.path().string(), ": holds a run of another config, which differs at ",
-                 change[0].at("path").get<std::string>(), "; --output DIR writes elsewhere");
+    check_same(saved.config);
     load_checkpoint(folder_.checkpoint(), *model_);
     position_ = *saved.position;
     check_position(file);
@@ -214,9 +224,8 @@ class Run {
     ProgressCallback progress(console_);
     MetricsCallback metrics(*metrics_);
     SaveCallback saver([this] { save(); }, folder_.checkpoint().string());
-    EvaluateCallback evaluator(
-        test_, validation_ ? &*validation_ : nullptr,
-        [&] { save_weights(folder_.best_model(stage.name), *model_, config_); }, console_);
+    EvaluateCallback evaluator(test_, validation_ ? &*validation_ : nullptr,
+                               [&] { save_weights(folder_.best_model(stage.name), *model_, config_); });
     std::optional<PruneCallback> pruning;
     if (auto pruner = build_pruner(config, static_cast<uint64_t>(config_.seed), state.total_steps))
       pruning.emplace(std::move(*pruner), console_);
@@ -248,8 +257,14 @@ class Run {
     auto optimizer = make_optimizer(config.optimizer, parameters);
     if (goes_on) {
       optimizer->set_steps(position_.optimizer_steps);
-      for (size_t i = 0; i < parameters.size(); ++i)
-        if (!slots[i].empty()) parameters[i]->slots = std::move(slots[i]);
+      for (size_t i = 0; i < parameters.size(); ++i) {
+        Parameter& p = *parameters[i];
+        ESP_CHECK(slots[i].size() == p.slots.size() && p.average.defined() == (config.ema > 0),
+                  folder_.checkpoint().string(), ": holds ", slots[i].size(), " slots and ",
+                  p.average.defined() ? "an" : "no", " average of ", p.name, ", expected ", p.slots.size(),
+                  " and ", config.ema > 0 ? "one" : "none");
+        p.slots = std::move(slots[i]);
+      }
     } else if (config.ema > 0) {
       start_average(parameters);
     }
@@ -268,9 +283,8 @@ class Run {
     const auto best = open_checkpoint(folder_.best_model(stage.name));
     const Evaluation e = evaluate(*best, test_);
     const NetworkTotals totals = Network(*best, config_.model.input).totals;
-    return BestResult{
-        position_.best_epoch, position_.best_accuracy, e.accuracy, e.top5, e.loss, totals.nonzeros,
-        totals.sparsity()};
+    return BestResult{position_.best_epoch, position_.best_accuracy, e.accuracy, e.top5, e.loss,
+                      totals.nonzeros,      totals.sparsity()};
   }
 
   void prune_now(const StageConfig& stage, const PruneConfig& config) {

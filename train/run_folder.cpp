@@ -31,6 +31,9 @@ void RunFolder::create() const {
   fs::create_directories(path_ / "models", error);
   if (error) fail_usage(path_.string(), ": this output folder cannot be made: ", error.message());
   if (access(path_.c_str(), W_OK) != 0) fail_usage(path_.string(), ": this output folder cannot be written");
+}
+
+void RunFolder::remove_halves() const {
   for (const fs::path& folder : {path_, path_ / "models"})
     for (const auto& entry : fs::directory_iterator(folder)) {
       const std::string name = entry.path().filename().string();

@@ -29,9 +29,11 @@ class RunFolder {
   /// True if there is any such file: a run's, or somebody else's that a run would overwrite.
   bool holds_run() const;
   bool has_checkpoint() const;
-  /// Makes the folder and models/ in it, and removes the halves of files that a killed run left. UsageError
-  /// if that cannot be done, or something else has that name.
+  /// Makes the folder and models/ in it. UsageError if that cannot be done, or something else has that name.
   void create() const;
+  /// Removes the halves of files that a killed run left; a live one's are among them, so lock the folder
+  /// first.
+  void remove_halves() const;
   /// Removes what an earlier run left, but not the folder: a run starts afresh.
   void clear() const;
 

@@ -58,8 +58,8 @@ void Trainer::run(Loader& loader) {
   TrainState& s = state_;
   Position& at = s.position;
   notify(&Callback::on_stage_begin);
-  while (!s.stop && (at.step < s.total_steps || at.batch > 0)) {
-    loader.start_epoch(at.epoch);
+  while (s.stop.empty() && (at.step < s.total_steps || at.batch > 0)) {
+    loader.start_epoch((at.stage << 32) + at.epoch);  // orders and augmentations of each stage's own
     // An epoch's last step may be of fewer batches.
     loader.seek(std::min(at.batch * s.config.accumulate, loader.batches()));
     s.epoch_seconds = s.wait_seconds = 0;

@@ -76,7 +76,7 @@ class Resume(CliTest):
             elif process.returncode != -which:  # a signal that came before the program listened
                 self.assertEqual(process.returncode, SIGNALS[which], err)
                 self.assertRegex(err, "^interrupted(; .* is saved: the same command with --resume goes on from there| "
-                                      "before the first checkpoint: nothing to go on from)\n$")
+                                      "before the first checkpoint: the same command with --resume starts afresh)\n$")
 
     def test_same_bits_however_it_was_stopped(self):
         seed = random.randrange(10**6)

@@ -6,6 +6,7 @@
 
 #include "espalier/optim/ema.h"
 #include "espalier/train/interrupt.h"
+#include "support/bad_input.h"
 #include "train/small.h"
 
 namespace espalier {
@@ -37,8 +38,7 @@ struct Fixture {
 TEST(EvaluateCallback, ActsEverySoManyEpochsAndInTheLast) {
   Fixture f;
   f.config.eval_every = 3;
-  EvaluateCallback callback(
-      f.loader, nullptr, [] {}, f.console);
+  EvaluateCallback callback(f.loader, nullptr, [] {});
   std::string evaluated;
   for (f.position.epoch = 0; f.position.epoch < 10; ++f.position.epoch) {
     f.position.step = 4 * (f.position.epoch + 1);
@@ -52,18 +52,56 @@ TEST(EvaluateCallback, KeepsTheBestAndStopsWhenItGetsNoBetter) {
   Fixture f;
   f.config.early_stop = EarlyStopConfig{.patience = 2, .min_delta = 0.5};
   int saved = 0;
-  EvaluateCallback callback(
-      f.loader, &f.loader, [&] { ++saved; }, f.console);
+  EvaluateCallback callback(f.loader, &f.loader, [&] { ++saved; });
   for (int epoch = 0; epoch < 2; ++epoch) {
     callback.on_epoch_end(f.state);
-    EXPECT_FALSE(f.state.stop);
+    EXPECT_EQ(f.state.stop, "");
     ++f.position.epoch;
   }
   callback.on_epoch_end(f.state);
-  EXPECT_TRUE(f.state.stop);
+  EXPECT_TRUE(contains(f.state.stop, "2 evaluations did no better than "));
   EXPECT_EQ(saved, 1);
   EXPECT_EQ(f.position.best_epoch, 1);
   EXPECT_EQ(f.position.best_accuracy, f.state.validation->accuracy);
+}
+
+TEST(EvaluateCallback, AGainUnderMinDeltaIsTheBestYetButNoReasonToGoOn) {
+  Fixture f;
+  f.config.early_stop = EarlyStopConfig{.patience = 2, .min_delta = 50};
+  int saved = 0;
+  EvaluateCallback callback(f.loader, &f.loader, [&] { ++saved; });
+  callback.on_epoch_end(f.state);
+  const double accuracy = f.position.best_accuracy;
+  f.position.best_accuracy = accuracy - 1;  // as if the last evaluation had been a little worse
+  f.position.epoch = 1;
+  callback.on_epoch_end(f.state);
+  EXPECT_EQ(saved, 2);
+  EXPECT_EQ(f.position.best_epoch, 2);
+  EXPECT_EQ(f.position.best_accuracy, accuracy);
+  EXPECT_EQ(f.position.stale, 1);
+}
+
+TEST(EvaluateCallback, JudgesFromTheEpochAfterTheLastPruning) {
+  Fixture f;
+  const auto best_epoch_with = [&](PruneScheduleConfig schedule) {
+    f.position = {};
+    f.config.prune = PruneConfig{.sparsity = 0.5,
+                                 .threshold = {},
+                                 .quantile = {},
+                                 .include = {},
+                                 .exclude = {},
+                                 .schedule = std::move(schedule)};
+    EvaluateCallback callback(f.loader, &f.loader, [] {});
+    for (f.position.epoch = 0; f.position.epoch < 10; ++f.position.epoch) {
+      f.position.step = 4 * (f.position.epoch + 1);
+      callback.on_epoch_end(f.state);
+    }
+    return f.position.best_epoch;
+  };
+  EXPECT_EQ(best_epoch_with({.type = "one_shot", .begin = 0, .end = {}}), 1);
+  EXPECT_EQ(best_epoch_with({.type = "one_shot", .begin = 5, .end = {}}), 2);
+  EXPECT_EQ(best_epoch_with({.type = "cubic", .begin = 0, .end = 12}), 4);
+  EXPECT_EQ(best_epoch_with({.type = "cubic", .begin = 0, .end = {}}), 10);
 }
 
 TEST(EvaluateCallback, EvaluatesTheMovingAverageInThePlaceOfTheWeights) {
@@ -71,13 +109,9 @@ TEST(EvaluateCallback, EvaluatesTheMovingAverageInThePlaceOfTheWeights) {
   start_average(f.optimizer->parameters());
   const double of_average = evaluate(*f.model, f.loader).loss;
   f.set_accuracy_of_all_zero_weights();
-  EvaluateCallback(
-      f.loader, nullptr, [] {}, f.console)
-      .on_epoch_end(f.state);
+  EvaluateCallback(f.loader, nullptr, [] {}).on_epoch_end(f.state);
   f.position.step = 40;
-  EvaluateCallback(
-      f.loader, nullptr, [] {}, f.console)
-      .on_epoch_end(f.state);
+  EvaluateCallback(f.loader, nullptr, [] {}).on_epoch_end(f.state);
   EXPECT_EQ(f.state.test->loss, of_average);
   EXPECT_EQ(f.model->parameters()[0]->value().f32()[0], 0.0f);
 }

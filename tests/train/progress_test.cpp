@@ -88,6 +88,14 @@ TEST(RunFolder, KnowsWhatARunLeavesAndClearsNothingElse) {
   EXPECT_FALSE(run.holds_run());
   EXPECT_FALSE(std::filesystem::exists(run.model("dense")));
   EXPECT_TRUE(std::filesystem::exists(run.path() / "mine.txt"));
+
+  const auto half = run.path() / "config.json.tmp-1-0", other = run.path() / "mine.txt.tmp-1-0";
+  for (const auto& file : {half, other}) write_file(file, "x");
+  run.create();
+  EXPECT_TRUE(std::filesystem::exists(half));
+  run.remove_halves();
+  EXPECT_FALSE(std::filesystem::exists(half));
+  EXPECT_TRUE(std::filesystem::exists(other));
 }
 
 }  // namespace

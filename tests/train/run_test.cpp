@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
+#include <sys/file.h>
+
 #include <algorithm>
 #include <fstream>
 
@@ -129,6 +132,85 @@ TEST(Run, FilesThatNoRunHasLeftAreNeverWrittenOver) {
   EXPECT_TRUE(contains(message_of([&] { run_in(folder, small_config(tuned), true); }),
                        "holds config.json, which no run"));
   EXPECT_EQ(read_file(mine), "mine");
+}
+
+TEST(Run, ResultsWithoutACheckpointAreNeverWrittenOver) {
+  const TemporaryFolder folder;
+  run_in(folder, small_config(tuned));
+  const auto run = folder.path() / "run";
+  const std::string before = read_file(run / "result.json");
+  std::filesystem::remove(run / "checkpoint.safetensors");
+  EXPECT_TRUE(contains(message_of([&] { run_in(folder, small_config(dense), true); }),
+                       "holds a run of another config, which differs at /stages/0"));
+  EXPECT_TRUE(contains(message_of([&] { run_in(folder, small_config(tuned), true); }),
+                       "holds result.json of a run, but no checkpoint to go on from"));
+  EXPECT_EQ(read_file(run / "result.json"), before);
+  std::filesystem::remove(run / "result.json");
+  EXPECT_TRUE(contains(message_of([&] { run_in(folder, small_config(tuned), true); }),
+                       "holds models/tuned.safetensors of a run, but no checkpoint"));
+  std::filesystem::remove(run / "models" / "tuned.safetensors");  // what a run leaves before its first
+  EXPECT_EQ(run_in(folder, small_config(tuned), true).stages.size(), 1u);
+}
+
+TEST(Run, AnotherProcesssHalvesAreItsOwn) {
+  const TemporaryFolder folder;
+  const auto run = folder.path() / "run";
+  run_in(folder, small_config(tuned));
+  const auto half = run / "checkpoint.safetensors.tmp-999-0";
+  std::ofstream(half) << "half";
+  const FileDescriptor lock(::open(run.c_str(), O_RDONLY | O_DIRECTORY));
+  ASSERT_EQ(::flock(lock.get(), LOCK_EX), 0);
+  EXPECT_TRUE(contains(message_of([&] { run_in(folder, small_config(tuned), true); }),
+                       "another process is running in this folder"));
+  EXPECT_TRUE(std::filesystem::exists(half));
+  ASSERT_EQ(::flock(lock.get(), LOCK_UN), 0);
+  run_in(folder, small_config(tuned), true);
+  EXPECT_FALSE(std::filesystem::exists(half));
+}
+
+TEST(Run, ACheckpointWithoutTheOptimizersSlotsIsRefused) {
+  const TemporaryFolder folder;
+  const Config config = small_config(dense);
+  run_in(folder, config);
+  const auto file = folder.path() / "run" / "checkpoint.safetensors";
+  const auto model = make_model(config.model, 0);
+  const auto parameters = model->parameters();
+  const auto resumed_with = [&](size_t slots, bool average) {
+    for (Parameter* p : parameters) {
+      p->slots.assign(slots, Tensor::zeros(p->shape()));
+      p->average = average ? Tensor::zeros(p->shape()) : Tensor();
+    }
+    save_checkpoint(file, *model, config, Position{.batch = 7, .step = 7, .optimizer_steps = 7});
+    return message_of([&] { run_in(folder, config, true); });
+  };
+  EXPECT_TRUE(
+      contains(resumed_with(1, false), "holds 1 slots and no average of fc1.weight, expected 2 and none"));
+  EXPECT_TRUE(
+      contains(resumed_with(0, false), "holds 0 slots and no average of fc1.weight, expected 2 and none"));
+  EXPECT_TRUE(contains(resumed_with(3, false), "holds 3 slots"));
+  EXPECT_TRUE(
+      contains(resumed_with(2, true), "holds 2 slots and an average of fc1.weight, expected 2 and none"));
+  EXPECT_EQ(resumed_with(2, false), "");
+}
+
+TEST(Run, GoesOnWithoutTheWeightsItBeganWith) {
+  const TemporaryFolder folder;
+  Config config = small_config(tuned);
+  const auto weights = folder.path() / "w.safetensors";
+  save_checkpoint(weights, *make_model(config.model, 3), config, Position{});  // a checkpoint does, too
+  config.model.weights = weights.string();
+  const auto first = run_in(folder, config);
+  std::filesystem::remove(weights);
+  EXPECT_EQ(to_json(run_in(folder, config, true)).dump(), to_json(first).dump());
+}
+
+TEST(Run, EarlyStoppingThatCouldNeverActIsRefused) {
+  const TemporaryFolder folder;
+  std::string stage = tuned;
+  stage.insert(stage.rfind("}}"), R"(, "early_stop": {"patience": 1},
+      "prune": {"sparsity": 0.5, "schedule": {"type": "cubic", "every": 5}})");
+  EXPECT_TRUE(contains(message_of([&] { run_in(folder, small_config(stage, R"(, "validation": 0.1)")); }),
+                       "early_stop: can never act, for prune.schedule goes on to the stage's last step"));
 }
 
 TEST(Run, AnUpdateThatRuinsTheWeightsLeavesTheLastCheckpoint) {

@@ -55,7 +55,7 @@ struct Diary : Callback {
 
 std::string diary_of(Fixture& f, bool stop_at_once = false) {
   struct Stop : Callback {
-    void on_epoch_end(TrainState& s) override { s.stop = true; }
+    void on_epoch_end(TrainState& s) override { s.stop = "told to"; }
   } stop;
   std::string text;
   Diary diary(text);
@@ -74,6 +74,22 @@ TEST(Trainer, CallsBackInOrderAndKeepsTheShortLastBatch) {
 TEST(Trainer, StopsInTheMiddleOfAnEpochWhenItsStepsAreDone) {
   Fixture f(4);
   EXPECT_EQ(diary_of(f), "[b1b2b3|25|b4|10|");
+}
+
+TEST(Trainer, EachStageHasOrdersOfItsOwn) {
+  struct Losses : Callback {
+    void after_step(TrainState& s) override { values.push_back(s.loss); }
+    std::vector<double> values;
+  };
+  const auto losses_of_stage = [](int64_t stage) {
+    Fixture f(2);
+    f.position.stage = stage;
+    Losses losses;
+    Trainer(f.state, {&losses}).run(f.loader);
+    return losses.values;
+  };
+  EXPECT_EQ(losses_of_stage(1), losses_of_stage(1));
+  EXPECT_NE(losses_of_stage(0), losses_of_stage(1));
 }
 
 TEST(Trainer, EndsWithTheEpochWhenACallbackStopsIt) {
