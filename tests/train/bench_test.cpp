@@ -14,8 +14,9 @@ namespace {
 const ModelOptions small{.type = "mlp", .input = {28, 28, 1}, .classes = 10, .hidden = {16}};
 
 TEST(Bench, TrainsAndInfersForTheTimeItIsGiven) {
-  for (const BenchResult& result : {bench_train({.model = small, .batch = 8, .seconds = 0.05}),
-                                    bench_infer({.model = small, .batch = 8, .seconds = 0.05})}) {
+  const auto model = make_model(small, 0);
+  const BenchOptions options{.model = small, .batch = 8, .seconds = 0.05};
+  for (const BenchResult& result : {bench_train(options, *model), bench_infer(options, *model)}) {
     EXPECT_EQ(result.macs, 784 * 16 + 160);
     EXPECT_GE(result.milliseconds.size(), 3u);
     EXPECT_TRUE(std::is_sorted(result.milliseconds.begin(), result.milliseconds.end()));
@@ -28,6 +29,15 @@ TEST(Bench, TrainsAndInfersForTheTimeItIsGiven) {
         8000.0, 1e-6);
     EXPECT_GT(json["peak_memory_bytes"], 1 << 20);
   }
+}
+
+TEST(Bench, TrainsTheModelItIsGiven) {
+  const auto model = make_model(small, 0), untouched = make_model(small, 0);
+  model->set_training(false);
+  bench_train({.model = small, .batch = 8, .seconds = 0.01}, *model);
+  EXPECT_TRUE(model->training());
+  const Tensor &bias = model->find("fc1.bias")->value(), &before = untouched->find("fc1.bias")->value();
+  EXPECT_FALSE(std::ranges::equal(bias.span<float>(), before.span<float>()));
 }
 
 TEST(Profile, HasARowForEachKernelOfAStep) {
