@@ -29,7 +29,8 @@ struct BenchResult {
   double best_ms() const { return milliseconds.front(); }
 };
 
-/// Steps of training `model`: Adam for MLPs and LeNets, SGD with momentum 0.9 and weight decay 5e-4 for others.
+/// Steps of training `model`: Adam for MLPs and LeNets, SGD with momentum 0.9 and weight decay 5e-4 for
+/// others.
 BenchResult bench_train(const BenchOptions& options, Module& model);
 /// Forward passes of `model` in inference mode.
 BenchResult bench_infer(const BenchOptions& options, Module& model);

@@ -2,10 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "espalier/train/build.h"
 #include "espalier/train/plan.h"
-#include "espalier/train/profile.h"
-#include "support/bad_input.h"
 #include "train/small.h"
 
 namespace espalier {
@@ -38,19 +38,6 @@ TEST(Bench, TrainsTheModelItIsGiven) {
   EXPECT_TRUE(model->training());
   const Tensor &bias = model->find("fc1.bias")->value(), &before = untouched->find("fc1.bias")->value();
   EXPECT_FALSE(std::ranges::equal(bias.span<float>(), before.span<float>()));
-}
-
-TEST(Profile, HasARowForEachKernelOfAStep) {
-  const auto model = make_model({.type = "lenet5"}, 0);
-  const Profile of_training = profile(*model, {28, 28, 1}, 4, true),
-                of_inference = profile(*model, {28, 28, 1}, 4, false);
-  EXPECT_EQ(of_training.kernels.size(), 3 * 4 - 1u);  // the images need no gradient
-  EXPECT_EQ(of_inference.kernels.size(), 4u);
-  int64_t macs = 0;
-  for (const KernelTime& kernel : of_inference.kernels) macs += kernel.macs;
-  EXPECT_EQ(macs, 4 * 2293000);
-  EXPECT_GT(of_training.peak_gflops, 0.0);
-  EXPECT_TRUE(contains(profile_table(of_training, 1.0), "conv2d_backward_weights"));
 }
 
 TEST(Plan, CountsBytesAndSteps) {
