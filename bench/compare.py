@@ -29,6 +29,9 @@ ISA = {
     "avx512": {"ESPALIER_ISA": "avx512", "ATEN_CPU_CAPABILITY": "avx512"},
 }
 
+# Settings of other programs' libraries: a number of threads or a place for them may be among them.
+FOREIGN = ("OPENBLAS_", "OMP_", "GOMP_", "KMP_", "MKL_")
+
 Contender = collections.namedtuple("Contender", "name command peer", defaults=[None])  # peer: whose best it may be
 
 
@@ -39,16 +42,17 @@ class Failure(Exception):
 def environment(isa):
     """This one's, without what is set for other programs' libraries, and with the limits of `isa`."""
     limits = {key for names in ISA.values() for key in names}
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("OPENBLAS_") and key not in limits}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN) and key not in limits}
     return {**kept, **ISA.get(isa, {})}
 
 
 def contenders(mode, model, batch, arguments):
     """Espalier first, then its peers."""
-    task = [mode, "--model", model, "--batch", str(batch), "--seconds", str(arguments.seconds)]
+    task = [mode, "--model", model, "--batch", str(batch), "--seconds", str(arguments.seconds),
+            "--threads", str(arguments.threads)]
     for option, value in (("--input", arguments.input), ("--classes", arguments.classes)):
         task += [option, str(value)] if value else []
-    peer = [sys.executable, str(HERE / "peers.py"), *task, "--threads", str(arguments.threads)]
+    peer = [sys.executable, str(HERE / "peers.py"), *task]
     found = [Contender("Espalier", [str(arguments.espalier), "bench", *task, "--json"])]
     if mode == "infer" and not arguments.isa:
         found.append(Contender("ONNX Runtime", [*peer, "--peer", "onnxruntime"], "ONNX Runtime"))
@@ -74,6 +78,14 @@ def output(command, name, arguments):
         return json.loads(result.stdout)
     except json.JSONDecodeError:
         raise Failure(f"{name}: printed no JSON object: {result.stdout[:80]!r}")
+
+
+def turn(contender, arguments):
+    """What a contender prints in a round; a Failure if it ran on other threads than the others."""
+    found = output(contender.command, contender.name, arguments)
+    if found["threads"] != arguments.threads:
+        raise Failure(f"{contender.name}: ran with threads {found['threads']}, was asked for {arguments.threads}")
+    return found
 
 
 def summary(rounds):
@@ -105,7 +117,7 @@ def race(mode, model, batch, arguments):
         for contender in field:
             print(f"{model}, batch {batch}, round {number + 1} of {arguments.rounds}: {contender.name}",
                   file=sys.stderr)
-            rounds[contender.name].append(output(contender.command, contender.name, arguments))
+            rounds[contender.name].append(turn(contender, arguments))
     results = {name: summary(found) for name, found in rounds.items()}
     add_ratios(results)
     best = {}

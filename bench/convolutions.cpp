@@ -1,22 +1,26 @@
 // Espalier's convolutions beside oneDNN's direct ones, in one process, taking turns: GFLOP/s of the direct
-// algorithm's count for each shape of VGG19 and the ResNets, forward, backward data and backward weights
-// (weights' transforms and reorders included), against this machine's best matrix product.
+// algorithm's count for each shape of VGG19 and the ResNets and some at the edges of our kernels, forward,
+// backward data and backward weights (weights' transforms and reorders included), after this machine's best
+// matrix product.
 //
-//   convolutions [--seconds S]     S for each kernel of each shape (default 0.3)
+//   convolutions [--seconds S] [--only TEXT]
+//       S for each kernel of each shape (default 0.3); TEXT: rows that have it in their first two cells
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
-#include <chrono>
 #include <cstdlib>
 #include <functional>
+#include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "espalier/core/cpu/conv.h"
 #include "espalier/core/cpu/direct_conv.h"
 #include "espalier/core/isa.h"
+#include "espalier/core/measure.h"
 #include "espalier/core/parallel.h"
-#include "espalier/core/random.h"
 #include "espalier/core/table.h"
 #include "espalier/core/tensor.h"
 
@@ -25,7 +29,7 @@ namespace {
 
 struct Row {
   const char* where;
-  int64_t n, side, in, out, k, stride = 1;
+  int64_t n, side, in, out, k, stride = 1, groups = 1;
 };
 constexpr Row rows[] = {
     {"vgg19 1", 128, 32, 3, 64, 3},
@@ -52,80 +56,130 @@ constexpr Row rows[] = {
     {"resnet50 1x1 down", 16, 14, 1024, 256, 1},
     {"resnet50 1x1 up", 16, 7, 512, 2048, 1},
     {"resnet50 shortcut", 16, 56, 256, 512, 1, 2},
+    // Where the rule of core/cpu/conv.cpp turns, and what no kernel of ours serves.
+    {"map 2x2", 128, 2, 512, 512, 3},
+    {"map 1x1", 128, 1, 512, 512, 3},
+    {"8 channels", 128, 32, 8, 8, 3},
+    {"12 channels", 128, 32, 12, 12, 3},
+    {"32 channels", 128, 32, 32, 32, 3},
+    {"48 channels", 128, 32, 48, 48, 3},
+    {"8 channels", 128, 32, 8, 8, 1},
+    {"12 channels", 128, 32, 12, 12, 1},
+    {"32 channels", 128, 32, 32, 32, 1},
+    {"48 channels", 128, 32, 48, 48, 1},
+    {"grouped", 16, 56, 128, 128, 3, 1, 32},
+    {"depthwise", 16, 56, 128, 128, 3, 1, 128},
+    {"pruned 1x1", 128, 16, 37, 101, 1},
+    {"pruned down", 128, 16, 37, 101, 3, 2},
 };
 
-Tensor random_tensor(const Shape& shape, uint64_t key) {
-  Tensor tensor = Tensor::empty(shape);
-  uint64_t i = 0;
-  for (float& value : tensor.span<float>()) value = random_uniform(key, i++) - 0.5f;
-  return tensor;
-}
-Tensor scratch(size_t bytes) { return Tensor::empty({static_cast<int64_t>(bytes) + 1}, DType::u8); }
+struct Options {
+  double seconds = 0.3;
+  std::string only;
+};
 
-/// The best seconds of ours and of theirs, called in turns.
-std::array<double, 2> race(const std::function<void()>& ours, const std::function<void()>& theirs,
-                           double seconds) {
-  using Clock = std::chrono::steady_clock;
-  const auto since = [](Clock::time_point t) {
-    return std::chrono::duration<double>(Clock::now() - t).count();
-  };
-  std::array<double, 2> best{1e9, 1e9};
-  const auto start = Clock::now();
-  for (int turn = 0; turn < 4 || since(start) < 2 * seconds; ++turn) {
-    for (size_t side : {0, 1}) {
-      const auto before = Clock::now();
-      (side == 0 ? ours : theirs)();
-      best[side] = std::min(best[side], since(before));
-    }
+ConvShape shape_of(const Row& row) {
+  return {row.n, row.side, row.side, row.in, row.out, row.k, row.k, row.stride, row.k / 2, row.groups};
+}
+
+/// "16x56x56 128->128 3x3/2 g32"
+std::string text_of(const ConvShape& s) {
+  return fmt::format("{}x{}x{} {}->{} {}x{}{}{}", s.n, s.h, s.w, s.c, s.o, s.kh, s.kw,
+                     s.stride > 1 ? fmt::format("/{}", s.stride) : "",
+                     s.groups > 1 ? fmt::format(" g{}", s.groups) : "");
+}
+
+/// "winograd"; or each of what oneDNN runs in the three directions: "direct (jit:avx512_core,
+/// brgconv:avx512_core)"
+std::string served_by(const ConvShape& s) {
+  std::string text = cpu::conv2d_algorithm(s);
+  if (text != "direct") return text;
+  std::vector<std::string> names;
+  for (const auto direction :
+       {cpu::Direction::forward, cpu::Direction::backward_data, cpu::Direction::backward_weights}) {
+    const std::string name = cpu::direct_implementation(s, direction);
+    if (std::ranges::find(names, name) == names.end()) names.push_back(name);
   }
-  return best;
+  return fmt::format("{} ({})", text, fmt::join(names, ", "));
 }
 
-void run(double seconds) {
-  fmt::print("{}, {} threads; GFLOP/s, and how many times oneDNN's direct convolution\n", isa_name(isa()),
-             threads());
+/// Scratch memory that serves every kernel of this shape, ours and theirs.
+Tensor scratch_for(const ConvShape& s) {
+  const size_t bytes =
+      std::max({cpu::conv2d_forward_scratch(s, {}), cpu::conv2d_backward_data_scratch(s, false),
+                cpu::conv2d_backward_weights_scratch(s, false), cpu::direct_forward_scratch(s, {}),
+                cpu::direct_backward_data_scratch(s, false), cpu::direct_backward_weights_scratch(s, false)});
+  return Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8);
+}
+
+/// GFLOP/s and how many times theirs, for each direction.
+std::vector<std::string> race_kernels(const ConvShape& s, double seconds) {
+  const Tensor x = random_tensor({s.n, s.h, s.w, s.c}, 1),
+               w = random_tensor({s.o, s.kh, s.kw, s.c / s.groups}, 2),
+               dy = random_tensor({s.n, s.out_h(), s.out_w(), s.o}, 3);
+  Tensor y = Tensor::empty(dy.shape()), dx = Tensor::empty(x.shape()), dw = Tensor::empty(w.shape());
+  Tensor block = scratch_for(s);
+  void* memory = block.raw();
+  const double mflop = 2e-6 * static_cast<double>(dy.elements() * w.shape().row_elements());
+  std::vector<std::string> cells;
+  const auto add = [&](const std::function<void()>& ours, const std::function<void()>& theirs) {
+    const auto best = race({ours, theirs}, 1e3 * seconds);
+    cells.push_back(fmt::format("{:.0f}", mflop / best[0]));
+    cells.push_back(fmt::format("{:.2f}", best[1] / best[0]));
+  };
+  add([&] { cpu::conv2d_forward(y.f32(), x.f32(), w.f32(), nullptr, {}, s, memory); },
+      [&] { cpu::direct_forward(y.f32(), x.f32(), w.f32(), nullptr, {}, s, memory); });
+  add([&] { cpu::conv2d_backward_data(dx.f32(), dy.f32(), w.f32(), s, false, memory); },
+      [&] { cpu::direct_backward_data(dx.f32(), dy.f32(), w.f32(), s, false, memory); });
+  add([&] { cpu::conv2d_backward_weights(dw.f32(), dy.f32(), x.f32(), s, false, memory); },
+      [&] { cpu::direct_backward_weights(dw.f32(), dy.f32(), x.f32(), s, false, memory); });
+  return cells;
+}
+
+void run(const Options& options) {
   Table table({"<shape", "<layer", "<kernel", "forward", "times", "backward data", "times",
                "backward weights", "times"});
   for (const Row& row : rows) {
-    const ConvShape s{row.n, row.side, row.side, row.in, row.out, row.k, row.k, row.stride, row.k / 2};
-    const Tensor x = random_tensor({s.n, s.h, s.w, s.c}, 1), w = random_tensor({s.o, s.kh, s.kw, s.c}, 2),
-                 dy = random_tensor({s.n, s.out_h(), s.out_w(), s.o}, 3);
-    Tensor y = Tensor::empty(dy.shape()), dx = Tensor::empty(x.shape()), dw = Tensor::empty(w.shape());
-    Tensor block = scratch(std::max(
-        {cpu::conv2d_forward_scratch(s, {}), cpu::conv2d_backward_data_scratch(s, false),
-         cpu::conv2d_backward_weights_scratch(s, false), cpu::direct_forward_scratch(s),
-         cpu::direct_backward_data_scratch(s, false), cpu::direct_backward_weights_scratch(s, false)}));
-    void* memory = block.raw();
-    const double flop = 2e-9 * static_cast<double>(dy.elements() * s.kh * s.kw * s.c);
-    std::vector<std::string> cells{
-        fmt::format("{}x{}x{} {}->{} {}x{}{}", s.n, s.h, s.w, s.c, s.o, s.kh, s.kw, s.stride > 1 ? "/2" : ""),
-        row.where, cpu::conv2d_algorithm(s)};
-    const auto add = [&](const std::function<void()>& ours, const std::function<void()>& theirs) {
-      const auto best = race(ours, theirs, seconds);
-      cells.push_back(fmt::format("{:.0f}", flop / best[0]));
-      cells.push_back(fmt::format("{:.2f}", best[1] / best[0]));
-    };
-    add([&] { cpu::conv2d_forward(y.f32(), x.f32(), w.f32(), nullptr, {}, s, memory); },
-        [&] { cpu::direct_forward(y.f32(), x.f32(), w.f32(), nullptr, s, memory); });
-    add([&] { cpu::conv2d_backward_data(dx.f32(), dy.f32(), w.f32(), s, false, memory); },
-        [&] { cpu::direct_backward_data(dx.f32(), dy.f32(), w.f32(), s, false, memory); });
-    add([&] { cpu::conv2d_backward_weights(dw.f32(), dy.f32(), x.f32(), s, false, memory); },
-        [&] { cpu::direct_backward_weights(dw.f32(), dy.f32(), x.f32(), s, false, memory); });
+    const ConvShape s = shape_of(row);
+    std::vector<std::string> cells{text_of(s), row.where, served_by(s)};
+    if ((cells[0] + " " + cells[1]).find(options.only) == std::string::npos) continue;
+    for (std::string& cell : race_kernels(s, options.seconds)) cells.push_back(std::move(cell));
     table.add(cells);
   }
-  fmt::print("{}", table.str());
+  fmt::print(
+      "{}, {} threads, {:.0f} GFLOP/s in a large matrix product; GFLOP/s, and how many times oneDNN's direct "
+      "convolution\n{}",
+      isa_name(isa()), threads(), peak_gflops(2e3 * options.seconds), table.str());
+}
+
+/// What the command line says; nothing where it cannot be read.
+std::optional<Options> read(int count, char** arguments) {
+  Options options;
+  if (count % 2 == 0) return {};
+  for (int i = 1; i < count; i += 2) {
+    const std::string_view name = arguments[i];
+    const char* value = arguments[i + 1];
+    if (name == "--seconds") {
+      char* end = nullptr;
+      options.seconds = std::strtod(value, &end);
+      if (*end || !(options.seconds > 0)) return {};
+    } else if (name == "--only") {
+      options.only = value;
+    } else {
+      return {};
+    }
+  }
+  return options;
 }
 
 }  // namespace
 }  // namespace espalier
 
 int main(int count, char** arguments) {
-  double seconds = 0.3;
-  char* end = nullptr;
-  if (count == 3 && std::string_view(arguments[1]) == "--seconds") seconds = std::strtod(arguments[2], &end);
-  if (count != 1 && (!end || *end || !(seconds > 0))) {
-    fmt::print(stderr, "usage: convolutions [--seconds S]\n");
+  const auto options = espalier::read(count, arguments);
+  if (!options) {
+    fmt::print(stderr, "usage: convolutions [--seconds S] [--only TEXT]\n");
     return 2;
   }
-  espalier::run(seconds);
+  espalier::run(*options);
 }

@@ -103,7 +103,7 @@ def onnxruntime_inference(row, batch, threads):
         options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     feed = {"input": x.numpy()}
-    return lambda: session.run(None, feed)
+    return lambda: session.run(None, feed), session.get_session_options().intra_op_num_threads
 
 
 def image_shape(text):
@@ -144,11 +144,12 @@ def main():
     row = row._replace(input=arguments.input or row.input, classes=arguments.classes or row.classes)
     torch.set_num_threads(arguments.threads)
     if arguments.peer == "onnxruntime":
-        step = onnxruntime_inference(row, arguments.batch, arguments.threads)
+        step, threads = onnxruntime_inference(row, arguments.batch, arguments.threads)
     else:
         make = train_step if arguments.mode == "train" else inference
         step = make(row, arguments.batch, arguments.layout, arguments.compiled, arguments.bf16)
-    found = {"model": arguments.model, "mode": arguments.mode, "batch": arguments.batch, "threads": arguments.threads,
+        threads = torch.get_num_threads()  # what it has, not what it was told
+    found = {"model": arguments.model, "mode": arguments.mode, "batch": arguments.batch, "threads": threads,
              **measure(step, arguments.batch, arguments.seconds),
              "peak_memory_bytes": peak_memory()}
     print(json.dumps(found))

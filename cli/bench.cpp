@@ -91,23 +91,23 @@ void bench(const Given& given) {
     fail_usage("bench: ", input ? "--input" : "--classes", ": the checkpoint has its own");
 
   BenchOptions options{.model = {}, .batch = batch, .seconds = seconds};
-  std::unique_ptr<Module> loaded;
+  std::unique_ptr<Module> made;
   if (model) {
     options.model = model_options(*model);
     if (input) options.model.input = image_shape(*input);
     if (classes) options.model.classes = classes;
-    loaded = make_model(options.model, 0);
-    if (checkpoint) load_checkpoint(*checkpoint, *loaded);
+    made = make_model(options.model, 0);
+    if (checkpoint) load_checkpoint(*checkpoint, *made);
   } else {
     Config config;
-    loaded = open_checkpoint(*checkpoint, &config);
+    made = open_checkpoint(*checkpoint, &config);
     options.model = config.model;
   }
-  const BenchResult result = mode == "train" ? bench_train(options) : bench_infer(options, loaded.get());
+  const BenchResult result = (mode == "train" ? bench_train : bench_infer)(options, *made);
   print(json ? to_json(result).dump() + "\n" : text_of(result));
   if (!verbose) return;
   const std::string table =
-      profile_table(profile(*loaded, options.model.input, batch, mode == "train"), result.median_ms());
+      profile_table(profile(*made, options.model.input, batch, mode == "train"), result.median_ms());
   if (json)
     fmt::print(stderr, "{}", table);
   else

@@ -64,19 +64,19 @@ BenchResult measure(const BenchOptions& o, const char* mode, Module& model, cons
 
 }  // namespace
 
-BenchResult bench_train(const BenchOptions& o) {
-  const auto model = make_model(o.model, 0);
+BenchResult bench_train(const BenchOptions& o, Module& model) {
+  model.set_training(true);
   TrainConfig config;
   const bool adam = o.model.type == "mlp" || o.model.type.starts_with("lenet");
   config.optimizer.type = adam ? "adam" : "sgd";
   config.optimizer.lr = 1e-3;
   if (!adam) config.optimizer.momentum = 0.9, config.optimizer.weight_decay = 5e-4;
-  const auto optimizer = make_optimizer(config.optimizer, model->parameters());
+  const auto optimizer = make_optimizer(config.optimizer, model.parameters());
   Position position;
   const std::string name = "bench";
   TrainState state{.stage = name,
                    .config = config,
-                   .model = *model,
+                   .model = model,
                    .optimizer = *optimizer,
                    .position = position,
                    .epoch_steps = 1,
@@ -84,12 +84,10 @@ BenchResult bench_train(const BenchOptions& o) {
                    .lr = config.optimizer.lr};
   Trainer trainer(state, {});
   const Batch batch = random_batch(o);
-  return measure(o, "train", *model, [&] { trainer.step(batch); });
+  return measure(o, "train", model, [&] { trainer.step(batch); });
 }
 
-BenchResult bench_infer(const BenchOptions& o, Module* given) {
-  const auto made = given ? nullptr : make_model(o.model, 0);
-  Module& model = given ? *given : *made;
+BenchResult bench_infer(const BenchOptions& o, Module& model) {
   model.set_training(false);
   const NoGradient off;
   const FixedWeights fixed;

@@ -12,7 +12,7 @@
 namespace espalier {
 
 struct BenchOptions {
-  ModelOptions model;
+  ModelOptions model;  ///< what the given model was made from
   int64_t batch = 64;
   double seconds = 5;  ///< to measure for, after a warm-up of a tenth of it
 };
@@ -29,10 +29,11 @@ struct BenchResult {
   double best_ms() const { return milliseconds.front(); }
 };
 
-/// Steps of training: Adam for MLPs and LeNets, SGD with momentum 0.9 and weight decay 5e-4 for others.
-BenchResult bench_train(const BenchOptions& options);
-/// Forward passes in inference mode, of `model` where one is given, else of a new one.
-BenchResult bench_infer(const BenchOptions& options, Module* model = nullptr);
+/// Steps of training `model`: Adam for MLPs and LeNets, SGD with momentum 0.9 and weight decay 5e-4 for
+/// others.
+BenchResult bench_train(const BenchOptions& options, Module& model);
+/// Forward passes of `model` in inference mode.
+BenchResult bench_infer(const BenchOptions& options, Module& model);
 
 /// The object that `bench --json` prints.
 nlohmann::ordered_json to_json(const BenchResult& result);

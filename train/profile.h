@@ -10,24 +10,30 @@
 namespace espalier {
 
 struct KernelTime {
-  std::string layer;
+  std::string layer;        ///< empty for a kernel without parameters
   std::string kernel;       ///< as core/kernels.h calls it: "linear_backward_data"
-  std::string algorithm;    ///< of a convolution: "winograd", "pointwise", "direct"
+  std::string algorithm;    ///< where there are several: "winograd", "direct (jit:avx512_core)"
   double milliseconds = 0;  ///< of a batch, the best of some
-  int64_t macs = 0;         ///< of a batch, by the direct algorithm
+  int64_t macs = 0;         ///< of a batch, by the direct algorithm; 0 of a kernel bound by memory
+  int64_t bytes = 0;        ///< of a batch, which such a kernel must read and write
 
   /// Billions of floating-point operations a second, two to a multiply-accumulate.
   double gflops() const { return 2e-6 * static_cast<double>(macs) / milliseconds; }
+  /// Billions of bytes a second.
+  double gigabytes() const { return 1e-6 * static_cast<double>(bytes) / milliseconds; }
 };
 
 struct Profile {
   std::vector<KernelTime> kernels;
-  double peak_gflops = 0;  ///< measured: a large matrix product
+  double peak_gflops = 0;     ///< measured: a large matrix product
+  double peak_gigabytes = 0;  ///< measured, a second: a copy of more than the caches hold
 };
 
-/// Times the products and convolutions of `model` one by one on random numbers, for a batch of images
-/// `input` [H,W,C]: forward, and if `training` backward, as a step needs them (no gradient of the images).
-Profile profile(Module& model, const Shape& input, int64_t batch, bool training);
+/// Times the kernels of `model` one by one on random numbers, each for `kernel_ms`, for a batch of images
+/// `input` [H,W,C], as the pass runs them: if `training` forward and backward, as a step needs them (no
+/// gradient of the images), else with weights prepared and norms folded into convolutions. Loss, optimizer
+/// and sums that are ops of their own have no row.
+Profile profile(Module& model, const Shape& input, int64_t batch, bool training, double kernel_ms = 60);
 
 /// A row a kernel, then how much of `batch_ms`, the time of a whole batch, they make up.
 std::string profile_table(const Profile& profile, double batch_ms);

@@ -79,4 +79,9 @@ void conv2d_backward_weights(float* dw, const float* dy, const float* x, const C
   run(dw, dy, x, s, accumulate, scratch);
 }
 
+std::string conv2d_served_by(const ConvShape& s, Direction direction, const ConvEpilogue& e) {
+  const std::string name = conv2d_algorithm(s);
+  return name == "direct" ? name + " (" + direct_implementation(s, direction, e) + ")" : name;
+}
+
 }  // namespace espalier::cpu

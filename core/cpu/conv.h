@@ -1,11 +1,16 @@
 // Which kernel serves a convolution, by name.
 #pragma once
 
+#include <string>
+
+#include "espalier/core/cpu/direction.h"
 #include "espalier/core/kernels.h"
 
 namespace espalier::cpu {
 
 /// "winograd", "pointwise" or "direct"
 const char* conv2d_algorithm(const ConvShape& s);
+/// The same, with oneDNN's name of what it runs: "direct (jit:avx512_core)"
+std::string conv2d_served_by(const ConvShape& s, Direction direction, const ConvEpilogue& e = {});
 
 }  // namespace espalier::cpu

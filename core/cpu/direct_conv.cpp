@@ -9,8 +9,6 @@
 namespace espalier::cpu {
 namespace {
 
-enum class Direction : int64_t { forward, backward_data, backward_weights };
-
 /// The part of an epilogue that oneDNN takes along.
 struct Fused {
   Fused() = default;
@@ -140,6 +138,11 @@ const float* laid_out(ConvPlan& plan, const float* w, Pieces& scratch) {
 NormShape pixels_of(const ConvShape& s) { return {s.n * s.out_h() * s.out_w(), s.o}; }
 
 }  // namespace
+
+std::string direct_implementation(const ConvShape& s, Direction direction, const ConvEpilogue& e) {
+  const Fused fused = direction == Direction::forward ? Fused(e) : Fused();
+  return plan(s, direction, false, fused).convolution.implementation();
+}
 
 size_t direct_prepared_bytes(const ConvShape& s) {
   const ConvPlan& p = plan(s, Direction::forward, false);

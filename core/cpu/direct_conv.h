@@ -1,9 +1,16 @@
 // Convolutions of any shape by oneDNN, direct: kernels.h's conv2d_* where no kernel of our own is faster.
 #pragma once
 
+#include <string>
+
+#include "espalier/core/cpu/direction.h"
 #include "espalier/core/kernels.h"
 
 namespace espalier::cpu {
+
+/// oneDNN's name of the code it runs, forward with this epilogue: "jit:avx512_core"; one with "ref" is its
+/// slow reference.
+std::string direct_implementation(const ConvShape& s, Direction direction, const ConvEpilogue& e = {});
 
 /// Bytes of the weight in oneDNN's layout; 0 if that is ours.
 size_t direct_prepared_bytes(const ConvShape& s);

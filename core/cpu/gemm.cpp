@@ -1,5 +1,7 @@
 // Linear layers: in training three matrix products by oneDNN, which reaches the processor's peak (408 of 413
 // GFLOP/s at batch 64, 784 to 256, two Zen 5 cores; PyTorch's MKL reaches 185 there).
+#include "espalier/core/cpu/gemm.h"
+
 #include "espalier/core/cpu/gemv.h"
 #include "espalier/core/cpu/onednn.h"
 #include "espalier/core/cpu/plan_cache.h"
@@ -52,10 +54,27 @@ Primitive& backward_weights_plan(const LinearShape& s, bool accumulate) {
   return plan({s.out, s.in, s.n, true, false, false, accumulate});
 }
 
+Primitive& plan_of(const LinearShape& s, Direction direction) {
+  switch (direction) {
+    case Direction::backward_data:
+      return backward_data_plan(s, false);
+    case Direction::backward_weights:
+      return backward_weights_plan(s, false);
+    default:
+      return forward_plan(s, false);
+  }
+}
+
 /// A linear layer as a 1x1 convolution of images of one pixel.
 ConvShape pixels(const LinearShape& s) { return {s.n, 1, 1, s.in, s.out, 1, 1}; }
 
 }  // namespace
+
+std::string linear_served_by(const LinearShape& s, Direction direction, bool prepared) {
+  if (direction == Direction::forward && prepared) return "pointwise";
+  if (direction == Direction::forward && s.n <= gemv_rule_rows) return "rows";
+  return "product (" + plan_of(s, direction).implementation() + ")";
+}
 
 size_t linear_prepared_bytes(const LinearShape& s) {
   const bool product = s.n > gemv_rule_rows && !kernel_choice::active() && isa() != Isa::baseline;

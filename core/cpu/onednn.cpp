@@ -34,6 +34,14 @@ Primitive::Primitive(dnnl::primitive primitive, const std::vector<std::pair<int,
   arguments_.emplace(DNNL_ARG_SCRATCHPAD, scratch_);
 }
 
+std::string Primitive::implementation() const {
+  const char* name = nullptr;
+  dnnl::error::wrap_c_api(
+      dnnl_primitive_desc_query(primitive_.get_primitive_desc(), dnnl_query_impl_info_str, 0, &name),
+      "onednn: a primitive does not say what it runs");
+  return name;
+}
+
 void Primitive::run(std::initializer_list<const void*> pointers, void* scratch) {
   size_t slot = 0;
   for (const void* pointer : pointers) slots_[slot++].set_data_handle(const_cast<void*>(pointer));

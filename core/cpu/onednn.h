@@ -2,6 +2,7 @@
 #pragma once
 
 #include <dnnl.hpp>
+#include <string>
 #include <unordered_map>
 #include <utility>
 
@@ -32,6 +33,8 @@ class Primitive {
             const dnnl::memory::desc& scratch);
 
   size_t scratch_bytes() const { return scratch_bytes_; }
+  /// oneDNN's name of the code it chose: "jit:avx512_core"; "ref:any" is its slow reference.
+  std::string implementation() const;
   /// Runs with `pointers` in the order of the slots. oneDNN does not write through those of inputs.
   void run(std::initializer_list<const void*> pointers, void* scratch);
 

@@ -288,11 +288,15 @@ class Bench(CliTest):
     def test_verbose_has_a_row_for_each_kernel_a_step_needs(self):
         text = self.succeeds("bench", "train", "--model", "lenet5", "--batch", "2", "--seconds", "0.05", "--verbose")
         rows = [line.split()[:2] for line in text.splitlines() if line.startswith(("conv", "fc"))]
-        self.assertEqual(rows, [[layer, f"{op}_{direction}"]
+        self.assertEqual(rows, [[layer, kernel]
                                 for layer, op in (("conv1", "conv2d"), ("conv2", "conv2d"), ("fc1", "linear"),
                                                   ("fc2", "linear"))
-                                for direction in ("forward", "backward_weights", "backward_data")
-                                if (layer, direction) != ("conv1", "backward_data")])
+                                for kernel in (f"{op}_forward", "activation_bias_backward", f"{op}_backward_weights",
+                                               f"{op}_backward_data")
+                                if (layer, kernel) != ("conv1", "conv2d_backward_data")])
+        self.assertEqual(text.count(" max_pool_backward "), 2)
+        self.assertRegex(text, r"(?m)^fc1 .* product \([^ ]+\) .* GFLOP/s +\d+ %$")
+        self.assertRegex(text, r"(?m)^ +max_pool_forward .* GB/s +\d+ %$")
 
 
 class Check(CliTest):

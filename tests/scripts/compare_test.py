@@ -29,7 +29,7 @@ compare = load_script()
 
 
 def found(rate, milliseconds=1.0, peak=2**20):
-    return {"images_per_second": {"median": rate, "best": 2 * rate},
+    return {"threads": 1, "images_per_second": {"median": rate, "best": 2 * rate},
             "milliseconds": {"median": milliseconds, "best": milliseconds / 2}, "peak_memory_bytes": peak}
 
 
@@ -93,7 +93,7 @@ class Race(unittest.TestCase):
     def test_all_are_given_the_same_task(self):
         for contender in compare.contenders("infer", "lenet5", 2, arguments(input="8x9x1", classes=7, bf16=True)):
             given = " ".join(contender.command)
-            self.assertIn("infer --model lenet5 --batch 2 --seconds 1.0 --input 8x9x1 --classes 7", given)
+            self.assertIn("infer --model lenet5 --batch 2 --seconds 1.0 --threads 1 --input 8x9x1 --classes 7", given)
             self.assertEqual("--bf16" in given, "bf16" in contender.name)
             self.assertEqual("--layout nhwc" in given, "NHWC" in contender.name)
             self.assertEqual("--compiled" in given, "compiled" in contender.name)
@@ -101,8 +101,9 @@ class Race(unittest.TestCase):
 
 
 class Limits(unittest.TestCase):
-    def test_both_sides_are_held_alike_and_openblas_is_left_alone(self):
-        outside = {"OPENBLAS_CORETYPE": "X", "ESPALIER_ISA": "avx512", "HOME": "/"}
+    def test_both_sides_are_held_alike_and_nothing_is_set_for_one_library(self):
+        outside = {"OPENBLAS_CORETYPE": "X", "OMP_NUM_THREADS": "1", "GOMP_CPU_AFFINITY": "0", "KMP_AFFINITY": "none",
+                   "MKL_NUM_THREADS": "1", "ESPALIER_ISA": "avx512", "HOME": "/"}
         with mock.patch.dict(os.environ, outside, clear=True):
             self.assertEqual(compare.environment(None), {"HOME": "/"})
             self.assertEqual(compare.environment("avx2"),
@@ -121,6 +122,13 @@ class Failures(unittest.TestCase):
             with self.assertRaises(compare.Failure) as caught:
                 compare.output([sys.executable, "-c", code], "it", arguments())
             self.assertEqual(str(caught.exception), says)
+
+    def test_a_contender_on_other_threads_is_named(self):
+        code = "print('{\"threads\": 2}')"
+        contender = compare.Contender("it", [sys.executable, "-c", code])
+        with self.assertRaises(compare.Failure) as caught:
+            compare.turn(contender, arguments(threads=1))
+        self.assertEqual(str(caught.exception), "it: ran with threads 2, was asked for 1")
 
     def run_script(self, script, *options, packages=()):
         with tempfile.TemporaryDirectory() as folder:

@@ -27,6 +27,14 @@ TEST_P(DirectConv, BackwardWeights) { check_backward_weights(direct, c, 1e-5); }
 INSTANTIATE_TEST_SUITE_P(Shapes, DirectConv, testing::ValuesIn(shapes),
                          [](const auto& info) { return name(info.param); });
 
+TEST(DirectConvImplementation, IsNamedForEachDirection) {
+  const ConvShape s{2, 8, 8, 16, 32, 3, 3, 1, 1};
+  for (const auto direction :
+       {cpu::Direction::forward, cpu::Direction::backward_data, cpu::Direction::backward_weights})
+    EXPECT_NE(cpu::direct_implementation(s, direction).find(':'), std::string::npos)
+        << cpu::direct_implementation(s, direction);
+}
+
 TEST(DirectConvPrepared, SameBits) {
   int prepared = 0;
   for (const ConvShape& s : shapes)

@@ -1,3 +1,5 @@
+#include "espalier/core/cpu/gemm.h"
+
 #include <gtest/gtest.h>
 
 #include "core/cpu/guarded.h"
@@ -112,6 +114,16 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Gemm, testing::ValuesIn(shapes), [](const auto&
   const LinearShape& s = info.param;
   return "n" + std::to_string(s.n) + "i" + std::to_string(s.in) + "o" + std::to_string(s.out);
 });
+
+TEST(GemmServedBy, IsTheRule) {
+  using cpu::Direction;
+  const LinearShape few{cpu::gemv_rule_rows, 64, 9}, many{cpu::gemv_rule_rows + 1, 64, 9};
+  EXPECT_EQ(cpu::linear_served_by(few, Direction::forward, false), "rows");
+  EXPECT_EQ(cpu::linear_served_by(many, Direction::forward, true), "pointwise");
+  EXPECT_TRUE(cpu::linear_served_by(many, Direction::forward, false).starts_with("product ("));
+  EXPECT_TRUE(cpu::linear_served_by(few, Direction::backward_data, false).starts_with("product ("));
+  EXPECT_TRUE(cpu::linear_served_by(few, Direction::backward_weights, false).starts_with("product ("));
+}
 
 TEST(GemmPlans, AlternatingShapesAndThreadsDoNotMixUp) {
   // The cache remembers its last plan: two shapes and two numbers of threads in turn.

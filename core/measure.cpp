@@ -1,0 +1,88 @@
+#include "espalier/core/measure.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+#include "espalier/core/kernels.h"
+#include "espalier/core/parallel.h"
+#include "espalier/core/random.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "espalier/core/measure.cpp"
+#include <hwy/foreach_target.h>  // first: what follows is compiled once for each instruction set
+
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include "espalier/core/cpu/dispatch.h"
+#include "espalier/core/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace espalier::HWY_NAMESPACE {
+
+/// y = x, `lines` of 16 floats each, aligned; y is written past the caches: nothing of it is read first.
+void stream(float* y, const float* x, int64_t lines) {
+  parallel_for(lines, 4096, [=](int64_t begin, int64_t end) HWY_ATTR {
+    const auto lanes = static_cast<int64_t>(hn::Lanes(Floats()));
+    for (int64_t i = 16 * begin; i < 16 * end; i += lanes)
+      hn::Stream(hn::Load(Floats(), x + i), Floats(), y + i);
+    hwy::FlushStream();
+  });
+}
+
+}  // namespace espalier::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace espalier {
+HWY_EXPORT(stream);
+
+Tensor random_tensor(const Shape& shape, uint64_t key) {
+  Tensor tensor = Tensor::empty(shape);
+  uint64_t i = 0;
+  for (float& value : tensor.span<float>()) value = random_uniform(key, i++) - 0.5f;
+  return tensor;
+}
+
+std::vector<double> race(const std::vector<std::function<void()>>& calls, double limit_ms) {
+  using Clock = std::chrono::steady_clock;
+  const auto since = [](Clock::time_point start) {
+    return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+  };
+  std::vector<double> best(calls.size(), std::numeric_limits<double>::infinity());
+  const double limit = limit_ms * static_cast<double>(calls.size());
+  const auto start = Clock::now();
+  for (int turn = 0; turn < 3 || since(start) < limit; ++turn)
+    for (size_t i = 0; i < calls.size(); ++i) {
+      const auto before = Clock::now();
+      calls[i]();
+      best[i] = std::min(best[i], since(before));
+    }
+  return best;
+}
+
+double best_ms(const std::function<void()>& call, double limit_ms) { return race({call}, limit_ms)[0]; }
+
+double peak_gflops(double limit_ms) {
+  constexpr int64_t n = 768;
+  const LinearShape s{n, n, n};
+  const Tensor x = random_tensor({n, n}, 1), w = random_tensor({n, n}, 2);
+  Tensor y = Tensor::empty({n, n});
+  Tensor scratch = Tensor::empty({static_cast<int64_t>(cpu::linear_forward_scratch(s, false))}, DType::u8);
+  const auto product = [&] {
+    cpu::linear_forward(y.f32(), x.f32(), w.f32(), nullptr, nullptr, Activation::none, s, scratch.raw());
+  };
+  return 2e-6 * static_cast<double>(n * n * n) / best_ms(product, limit_ms);
+}
+
+double peak_gigabytes(double limit_ms) {
+  constexpr int64_t lines = 1 << 21;  // 128 MiB on either side
+  const Tensor x = Tensor::zeros({16 * lines});
+  Tensor y = Tensor::empty(x.shape());
+  const double ms = best_ms([&] { ESP_DISPATCH(stream)(y.f32(), x.f32(), lines); }, limit_ms);
+  return 2e-6 * static_cast<double>(x.bytes()) / ms;
+}
+
+}  // namespace espalier
+#endif

@@ -1,0 +1,26 @@
+// Measuring kernels: numbers to run them on, the best time of some calls, and what this machine can do at
+// best.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "espalier/core/tensor.h"
+
+namespace espalier {
+
+/// Uniform on [-0.5, 0.5), a function of `key`.
+Tensor random_tensor(const Shape& shape, uint64_t key);
+
+/// The best milliseconds of each of `calls`, called in turns as often as fits in `limit_ms` for each, at
+/// least 3 times: what other programs take is not theirs.
+std::vector<double> race(const std::vector<std::function<void()>>& calls, double limit_ms);
+double best_ms(const std::function<void()>& call, double limit_ms);
+
+/// Billions of floating-point operations a second in a large matrix product, two to a multiply-accumulate.
+double peak_gflops(double limit_ms);
+/// Billions of bytes a second, read and written, in a copy that no cache holds, past the caches on its way
+/// out.
+double peak_gigabytes(double limit_ms);
+
+}  // namespace espalier
