@@ -60,6 +60,9 @@ def all_optimizers(sgd_lr, adam_lr):
 
 SMOOTH = {"activation": "gelu", "pool": "average"}
 SMALL_BATCH = {"optimizers": {"sgd": sgd(0.002)}, "batch": 16, "shown": 16}
+# Large enough for the kernels that large batches get: Winograd by panels, at 512 channels (core/cpu/winograd.cpp).
+LARGE_BATCH = {**SMALL_BATCH, "batch": 32}
+RESNET18 = {"model": "resnet18", "seed": 1, "input": (64, 64, 3), "classes": 10, **SMALL_BATCH}  # the imagenet stem
 RESNET50 = {"model": "resnet50", "seed": 1, "input": (32, 32, 3), "classes": 100, **SMALL_BATCH}
 CASES = {
     "mlp": Case("mlp", 103, all_optimizers(0.005, 1e-4)),
@@ -69,8 +72,11 @@ CASES = {
     "vgg16": Case("vgg16", 1, steps=3, gradients=False, **SMALL_BATCH),
     "vgg19": Case("vgg19", 1, steps=3, gradients=False, **SMALL_BATCH),
     "vgg13_gelu_average": Case("vgg13", 1, options=SMOOTH, steps=15, **SMALL_BATCH),
+    "vgg11_gelu_average": Case("vgg11", 1, options=SMOOTH, steps=3, **LARGE_BATCH),
     "resnet20": Case("resnet20", 1, steps=3, gradients=False, **SMALL_BATCH),
     "resnet20_gelu": Case("resnet20", 1, options={"activation": "gelu"}, steps=3, **SMALL_BATCH),
+    "resnet18": Case(steps=1, gradients=False, **RESNET18),
+    "resnet18_gelu_average": Case(steps=3, options=SMOOTH, **RESNET18),
     "resnet50": Case(steps=1, gradients=False, **RESNET50),
     "resnet50_gelu": Case(steps=3, options={"activation": "gelu"}, **RESNET50),
 }

@@ -114,7 +114,7 @@ TEST_P(GoldenNorms, LogitsInInference) {
 
 const std::vector<std::string> every{"sgd", "nesterov", "adam", "adamw"};
 // ReLU and max amplify rounding, so that LeNet-5 with both is followed for ten steps, VGGs and ResNet-20 for
-// three, and ResNet-50 for none: bench/golden.py says how much.
+// three, and ResNets of the larger kind for none: bench/golden.py says how much.
 const Case cases[] = {
     {"mlp", every, 100, 2e-5, 1e-4, 1e-5},
     {"lenet300", every, 100, 2e-5, 1e-4, 1e-5},
@@ -123,8 +123,11 @@ const Case cases[] = {
     {"vgg16", {"sgd"}, 3, 1e-3, 2e-3, 0, true},
     {"vgg19", {"sgd"}, 3, 1e-3, 2e-3, 0, true},
     {"vgg13_gelu_average", {"sgd"}, 15, 1e-3, 1e-4, 1e-3, true},
+    {"vgg11_gelu_average", {"sgd"}, 3, 1e-3, 1e-4, 1e-3, true},
     {"resnet20", {"sgd"}, 3, 1e-3, 2e-3, 0, true},
     {"resnet20_gelu", {"sgd"}, 3, 1e-3, 1e-4, 1e-3, true},
+    {"resnet18", {"sgd"}, 1, 1e-3, 2e-3, 0, true},
+    {"resnet18_gelu_average", {"sgd"}, 3, 1e-3, 1e-4, 1e-3, true},
     {"resnet50", {"sgd"}, 1, 1e-3, 2e-3, 0, true},
     {"resnet50_gelu", {"sgd"}, 3, 1e-3, 1e-4, 1e-3, true},
 };
