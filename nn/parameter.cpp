@@ -24,4 +24,18 @@ int64_t Parameter::nonzeros() const {
   return static_cast<int64_t>(numbers.size()) - std::count(numbers.begin(), numbers.end(), 0.0f);
 }
 
+std::string_view layer_name(std::string_view parameter_name) {
+  return parameter_name.substr(0, parameter_name.rfind('.'));
+}
+
+Device device_of(const std::vector<Parameter*>& parameters) {
+  if (parameters.empty()) return Device::cpu;
+  const Parameter& first = *parameters.front();
+  const Device device = first.value().device();
+  for (const Parameter* parameter : parameters)
+    ESP_CHECK(parameter->value().device() == device, parameter->name, ": is on ",
+              device_name(parameter->value().device()), ", but ", first.name, " is on ", device_name(device));
+  return device;
+}
+
 }  // namespace espalier

@@ -16,7 +16,7 @@ class Adam : public Optimizer {
       : Optimizer(parameters, 2), options_(options) {}
 
  protected:
-  void update(const std::vector<UpdateSpan>& spans, float lr, float gradient_scale) override {
+  void update(Device device, const std::vector<UpdateSpan>& spans, float lr, float gradient_scale) override {
     const double t = static_cast<double>(steps_);
     const AdamStep step{.lr = lr,
                         .beta1 = options_.beta1,
@@ -27,7 +27,7 @@ class Adam : public Optimizer {
                         .decoupled = options_.type == "adamw",
                         .correction1 = static_cast<float>(1.0 - std::pow(options_.beta1, t)),
                         .correction2 = static_cast<float>(1.0 - std::pow(options_.beta2, t))};
-    ESP_RUN(Device::cpu, adam_update(spans.data(), static_cast<int64_t>(spans.size()), step));
+    ESP_RUN(device, adam_update(spans.data(), static_cast<int64_t>(spans.size()), step));
   }
 
  private:

@@ -8,11 +8,14 @@
 namespace espalier {
 
 double gradient_norm(const std::vector<Parameter*>& parameters) {
-  Tensor scratch = Tensor::empty({static_cast<int64_t>(ESP_RUN(Device::cpu, reduce_scratch()))}, DType::u8);
+  const Device device = device_of(parameters);
+  const auto bytes = static_cast<int64_t>(ESP_RUN(device, reduce_scratch()));
+  Tensor scratch = Tensor::empty({bytes}, DType::u8, device);
   double total = 0;
   for (const Parameter* parameter : parameters)
     if (const Tensor& g = parameter->gradient(); g.defined())
-      total += ESP_RUN(g.device(), square_sum(g.f32(), parameter->mask.data<uint8_t>(), g.elements(), scratch.raw()));
+      total +=
+          ESP_RUN(device, square_sum(g.f32(), parameter->mask.data<uint8_t>(), g.elements(), scratch.raw()));
   return std::sqrt(total);
 }
 

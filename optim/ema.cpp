@@ -21,7 +21,7 @@ void update_average(const std::vector<Parameter*>& parameters, double decay) {
                        .slot0 = parameter->average.f32(),
                        .slot1 = nullptr,
                        .n = parameter->value().elements()});
-  ESP_RUN(Device::cpu,
+  ESP_RUN(device_of(parameters),
           ema_update(spans.data(), static_cast<int64_t>(spans.size()), static_cast<float>(decay)));
 }
 

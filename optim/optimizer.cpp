@@ -11,7 +11,8 @@ Optimizer::Optimizer(std::vector<Parameter*> parameters, size_t slots) {
     if (!parameter->learned()) continue;
     parameters_.push_back(parameter);
     parameter->slots.clear();
-    for (size_t i = 0; i < slots; ++i) parameter->slots.push_back(Tensor::zeros(parameter->shape()));
+    for (size_t i = 0; i < slots; ++i)
+      parameter->slots.push_back(Tensor::zeros(parameter->shape(), DType::f32, parameter->value().device()));
   }
 }
 
@@ -30,7 +31,7 @@ void Optimizer::step(double lr, double gradient_scale) {
   spans_.clear();
   for (Parameter* parameter : parameters_)
     if (parameter->gradient().defined()) spans_.push_back(span_of(*parameter));
-  update(spans_, static_cast<float>(lr), static_cast<float>(gradient_scale));
+  update(device_of(parameters_), spans_, static_cast<float>(lr), static_cast<float>(gradient_scale));
 }
 
 void Optimizer::clear_gradients() {

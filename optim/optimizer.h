@@ -29,7 +29,8 @@ class Optimizer {
   virtual ~Optimizer() = default;
 
   /// One step at the rate `lr`, in one fused pass; each gradient is multiplied by `gradient_scale` as it is
-  /// read. Parameters without a gradient stay as they are. Masked weights stay 0.
+  /// read. Parameters without a gradient stay as they are. Masked weights stay 0. Error where parameters are
+  /// on several devices.
   void step(double lr, double gradient_scale = 1.0);
   void clear_gradients();
 
@@ -38,7 +39,9 @@ class Optimizer {
   const std::vector<Parameter*>& parameters() const { return parameters_; }
 
  protected:
-  virtual void update(const std::vector<UpdateSpan>& spans, float lr, float gradient_scale) = 0;
+  /// The spans are on `device`.
+  virtual void update(Device device, const std::vector<UpdateSpan>& spans, float lr,
+                      float gradient_scale) = 0;
 
   std::vector<Parameter*> parameters_;  // the learned ones
   int64_t steps_ = 0;                   // counted before update() is called: 1 in the first

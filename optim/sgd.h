@@ -17,14 +17,14 @@ class Sgd : public Optimizer {
   }
 
  protected:
-  void update(const std::vector<UpdateSpan>& spans, float lr, float gradient_scale) override {
+  void update(Device device, const std::vector<UpdateSpan>& spans, float lr, float gradient_scale) override {
     const SgdStep step{.lr = lr,
                        .momentum = static_cast<float>(options_.momentum),
                        .weight_decay = static_cast<float>(options_.weight_decay),
                        .gradient_scale = gradient_scale,
                        .nesterov = options_.nesterov,
                        .first = steps_ == 1};
-    ESP_RUN(Device::cpu, sgd_update(spans.data(), static_cast<int64_t>(spans.size()), step));
+    ESP_RUN(device, sgd_update(spans.data(), static_cast<int64_t>(spans.size()), step));
   }
 
  private:

@@ -77,7 +77,7 @@ Tensor score_units(const UnitSet& units, const Criterion& criterion, uint64_t se
           {.w = w + begin * layer.size, .size = layer.size, .key = key, .first = layer.first + begin});
     };
     parallel_for(layer.count, grain / std::max<int64_t>(layer.size, 1), score);
-    const int64_t broken = cpu::first_not_finite(layer_scores, layer.count);
+    const int64_t broken = ESP_RUN(scores.device(), first_not_finite(layer_scores, layer.count));
     ESP_CHECK(broken < 0, layer.parameter->name, ": unit ", broken, " scores ", layer_scores[broken], " by ",
               criterion.name, ", expected a finite score");
     if (!layer.parameter->mask.defined()) continue;

@@ -56,5 +56,24 @@ TEST(Parameter, OnlyBuffersAreNotLearned) {
   EXPECT_FALSE(p.learned());
 }
 
+TEST(Parameter, LayerNameIsTheParametersWithoutItsLastPart) {
+  EXPECT_EQ(layer_name("layer1.0.conv1.weight"), "layer1.0.conv1");
+  EXPECT_EQ(layer_name("weight"), "weight");
+}
+
+TEST(Parameter, OnesPassedOverTogetherShareADevice) {
+  // A build without CUDA keeps such a tensor in the CPU's memory, under CUDA's name.
+  Parameter here = parameter({1}, {1}),
+            there{.name = "fc2.weight",
+                  .variable = Variable(Tensor::empty({1}, DType::f32, Device::cuda), true)};
+  EXPECT_EQ(device_of({}), Device::cpu);
+  EXPECT_EQ(device_of({&here, &here}), Device::cpu);
+  EXPECT_EQ(device_of({&there}), Device::cuda);
+  EXPECT_EQ(message_of([&] {
+              device_of({&here, &there});
+            }),
+            "fc2.weight: is on cuda, but fc1.weight is on cpu");
+}
+
 }  // namespace
 }  // namespace espalier

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "espalier/optim/clip.h"
 #include "optim/support.h"
 #include "support/bad_input.h"
 
@@ -20,6 +21,17 @@ TEST(Optimizer, SlotsFollowTheType) {
     ASSERT_EQ(p->slots.size(), count) << options.type;
     for (const Tensor& slot : p->slots) EXPECT_TRUE(near(slot, Doubles{0, 0}, 0));
   }
+}
+
+TEST(Optimizer, WorksWhereItsParametersAre) {
+  // A build without CUDA keeps such a tensor in the CPU's memory, under CUDA's name.
+  const auto here = make_parameter({1}), there = make_parameter({1});
+  there->value() = Tensor::zeros({1}, DType::f32, Device::cuda);
+  const auto optimizer = make_optimizer({.type = "adam"}, {here.get(), there.get()});
+  for (const Tensor& slot : here->slots) EXPECT_EQ(slot.device(), Device::cpu);
+  for (const Tensor& slot : there->slots) EXPECT_EQ(slot.device(), Device::cuda);
+  EXPECT_THROW(optimizer->step(0.1), Error) << "one pass over both";
+  EXPECT_THROW(gradient_norm({here.get(), there.get()}), Error);
 }
 
 TEST(Optimizer, LeavesBuffersAndWhatHasNoGradientAlone) {
