@@ -12,7 +12,7 @@ PruneResult count(const UnitSet& units, const Tensor& scores, const Tensor& kept
   for (const LayerUnits& layer : units.layers) {
     const uint8_t* verdict = kept.data<uint8_t>() + layer.first;
     const float* score = scores.f32() + layer.first;
-    result.layers.push_back({.name = std::string(layer_name(*layer.parameter)),
+    result.layers.push_back({.name = std::string(layer_name(layer.parameter->name)),
                              .units = layer.count,
                              .pruned = std::count(verdict, verdict + layer.count, 0),
                              .already = std::count(score, score + layer.count, pruned_score)});

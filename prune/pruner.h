@@ -20,7 +20,7 @@ struct PruneOptions {
   Criterion criterion = criterion_named("l1");
   Scope scope = Scope::global;
   Cut cut = {};
-  std::vector<std::string> include = {}, exclude = {};  ///< layers or their beginnings, see prunable_weights
+  std::vector<std::string> include = {}, exclude = {};  ///< beginnings of layer names, see prunable_weights
   uint64_t seed = 0;                                    ///< of the criterion `random`
 };
 

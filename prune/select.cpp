@@ -18,31 +18,30 @@ namespace {
 using Scores = std::span<const float>;
 using Verdicts = std::span<uint8_t>;
 
-/// True if `entry` is the layer's name or its beginning up to a dot.
-bool names_layer(std::string_view entry, std::string_view layer) {
-  return layer.starts_with(entry) && (layer.size() == entry.size() || layer[entry.size()] == '.');
-}
-
-bool any_names_layer(const std::vector<std::string>& entries, std::string_view layer) {
+bool any_begins(const std::vector<std::string>& entries, std::string_view layer) {
   return std::any_of(entries.begin(), entries.end(),
-                     [&](const std::string& entry) { return names_layer(entry, layer); });
+                     [&](const std::string& entry) { return layer.starts_with(entry); });
 }
 
 void check_entries(const char* list, const std::vector<std::string>& entries,
                    const std::vector<Parameter*>& weights) {
-  std::set<std::string> known, widest;  // every name an entry may have; the shortest of them
+  std::set<std::string> near, widest;  // the beginnings up to a dot, whole names too; the shortest of them
   for (const Parameter* weight : weights) {
-    const std::string layer(layer_name(*weight));
+    const std::string layer(layer_name(weight->name));
     for (size_t dot = layer.find('.'); dot != std::string::npos; dot = layer.find('.', dot + 1))
-      known.insert(layer.substr(0, dot));
-    known.insert(layer);
+      near.insert(layer.substr(0, dot));
+    near.insert(layer);
     widest.insert(layer.substr(0, layer.find('.')));
   }
-  for (const std::string& entry : entries)
-    if (!known.contains(entry))
-      fail("prune: ", list, " '", entry, "' names no convolution or linear layer, expected one of ",
-           fmt::format("{}", fmt::join(widest, ", ")), " or below",
-           did_you_mean(entry, {known.begin(), known.end()}));
+  for (const std::string& entry : entries) {
+    const bool begins_one =
+        !entry.empty() && std::any_of(weights.begin(), weights.end(), [&](const Parameter* weight) {
+          return layer_name(weight->name).starts_with(entry);
+        });
+    if (!begins_one)
+      fail("prune: ", list, " '", entry, "' begins the name of no convolution or linear layer, known: ",
+           fmt::format("{}", fmt::join(widest, ", ")), did_you_mean(entry, {near.begin(), near.end()}));
+  }
 }
 
 /// An unsigned number in the order of the scores.
@@ -108,8 +107,8 @@ std::vector<Parameter*> prunable_weights(Module& model, const std::vector<std::s
   check_entries("include", include, weights);
   check_entries("exclude", exclude, weights);
   std::erase_if(weights, [&](const Parameter* weight) {
-    const std::string_view layer = layer_name(*weight);
-    return (!include.empty() && !any_names_layer(include, layer)) || any_names_layer(exclude, layer);
+    const std::string_view layer = layer_name(weight->name);
+    return (!include.empty() && !any_begins(include, layer)) || any_begins(exclude, layer);
   });
   ESP_CHECK(!weights.empty(), "prune: nothing to prune, ",
             include.empty() && exclude.empty() ? "the model has no convolution or linear layer"

@@ -13,10 +13,10 @@
 
 namespace espalier {
 
-/// The weights of convolutions and linear layers. `include` and `exclude` hold layer names or their
-/// beginnings up to a dot: "layer1" means layer1.0.conv1 and not layer10. An empty `include` means all;
-/// `exclude` wins. Error for an entry that names no layer (with the nearest that exists) or if nothing is
-/// left.
+/// The weights of convolutions and linear layers. `include` and `exclude` hold beginnings of layer names:
+/// "fc" means fc1 and fc2; "layer1" layer1.0.conv1 and layer10.0.conv1, "layer1." the former alone. An empty
+/// `include` means all; `exclude` wins. Error for an entry that begins no layer's name (with the nearest that
+/// exists) or if nothing is left.
 std::vector<Parameter*> prunable_weights(Module& model, const std::vector<std::string>& include = {},
                                          const std::vector<std::string>& exclude = {});
 

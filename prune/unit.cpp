@@ -27,9 +27,4 @@ UnitSet::UnitSet(Unit unit, const std::vector<Parameter*>& parameters) {
   }
 }
 
-std::string_view layer_name(const Parameter& parameter) {
-  const std::string_view name = parameter.name;
-  return name.substr(0, name.rfind('.'));
-}
-
 }  // namespace espalier

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "espalier/nn/parameter.h"
@@ -44,8 +43,5 @@ struct UnitSet {
   std::vector<LayerUnits> layers;
   int64_t count = 0;
 };
-
-/// "layer1.0.conv1" of "layer1.0.conv1.weight".
-std::string_view layer_name(const Parameter& parameter);
 
 }  // namespace espalier

@@ -57,7 +57,7 @@ struct PruneConfig {
   std::optional<double> sparsity;   ///< share of units that go, in 0..1
   std::optional<double> threshold;  ///< what scores below this value goes
   std::optional<double> quantile;   ///< what scores below this quantile of all scores in the scope goes
-  std::vector<std::string> include, exclude;    ///< layer names or their beginnings
+  std::vector<std::string> include, exclude;    ///< beginnings of layer names
   std::optional<PruneScheduleConfig> schedule;  ///< inside `train` alone
   bool remove = false;  ///< after the stage: masks become plain zeros that later training may change
 };

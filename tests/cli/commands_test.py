@@ -322,8 +322,8 @@ class Check(CliTest):
                 (["model.input=[28, 28, 1]"],
                  "small.json: /model/input: found [28, 28, 1], but images of mnist train have shape [8, 8, 1]"),
                 (['stages.pruned.prune.exclude=["fc9"]'],
-                 "small.json: /stages/1 (pruned): prune: exclude 'fc9' names no convolution or linear layer, expected one of fc1, "
-                 "fc2 or below, did you mean 'fc1'?")):
+                 "small.json: /stages/1 (pruned): prune: exclude 'fc9' begins the name of no convolution or linear layer, "
+                 "known: fc1, fc2, did you mean 'fc1'?")):
             self.write("small.json", config())
             arguments = [part for change in changes for part in ("--set", change)]
             self.fails_unwritten(2, message, "check", "small.json", *arguments)

@@ -53,11 +53,5 @@ TEST(Unit, NamesReadBack) {
             "unit: found 'rows', expected one of weight, row, did you mean 'row'?");
 }
 
-TEST(Unit, LayerNameIsTheParametersWithoutItsLastPart) {
-  HandMade model;
-  EXPECT_EQ(layer_name(model.add("layer1.0.conv1.weight", {1, 1}, {1})), "layer1.0.conv1");
-  EXPECT_EQ(layer_name(model.add("weight", {1, 1}, {1})), "weight");
-}
-
 }  // namespace
 }  // namespace espalier
