@@ -8,6 +8,7 @@ namespace espalier {
 namespace {
 
 using schema::Description;
+using schema::fail_unknown;
 using schema::FieldDescription;
 using schema::Json;
 using schema::Place;
@@ -15,16 +16,19 @@ using schema::printable;
 using schema::suggest;
 
 /// The part of `path` before its first dot; `path` keeps what is behind it.
-std::string take_key(std::string& path) {
-  const std::string key = path.substr(0, path.find('.'));
+std::string take_key(std::string& path, const Place& at) {
+  const size_t dot = path.find('.');
+  if (dot == 0 || dot + 1 == path.size())
+    at.fail("the path has an empty part, expected a name on both sides of a dot");
+  const std::string key = path.substr(0, dot);
   path.erase(0, key.size() + 1);
   return key;
 }
 
 const FieldDescription& take_field(const Description& object, std::string& path, const Place& at) {
-  const std::string key = take_key(path);
+  const std::string key = take_key(path, at);
   if (const FieldDescription* field = object.find(key)) return *field;
-  at.fail("no field '", printable(key), "'", suggest(key, object.field_names()));
+  fail_unknown(key, object, at);
 }
 
 /// The element that `path` begins with, by number or by name (which may hold dots); `path` keeps what is
@@ -34,13 +38,13 @@ size_t take_index(const Json& list, std::string& path, const Place& at) {
   for (size_t i = 0; i < list.size(); ++i) {
     if (!list[i].is_object() || !list[i].contains("name") || !list[i]["name"].is_string()) continue;
     const std::string name = list[i]["name"];
-    if ((path + ".").starts_with(name + ".")) {
+    if (path == name || (path.starts_with(name + ".") && path.size() > name.size() + 1)) {
       path.erase(0, name.size() + 1);
       return i;
     }
     names.push_back(printable(name));
   }
-  const std::string key = take_key(path);
+  const std::string key = take_key(path, at);
   size_t index = 0;
   const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
   if (error == std::errc() && end == key.data() + key.size() && index < list.size()) return index;

@@ -234,13 +234,15 @@ void add_default(FieldDescription& field, const Json& variant, const Json& value
   if (variant.is_string()) field.defaults.back().first.push_back(variant);
 }
 
+void fail_unknown(const std::string& name, const Description& object, const Place& at) {
+  if (contains(object.later, name)) (at / name).fail("not built yet");
+  (at / name).fail("no such field", suggest(name, object.field_names()));
+}
+
 void check_known(const Json& json, const Description& object, const Place& at) {
   if (!json.is_object()) at.unexpected(json, object.expected);
-  for (const auto& [name, value] : json.items()) {
-    if (object.find(name)) continue;
-    if (contains(object.later, name)) (at / name).fail("not built yet");
-    (at / name).fail("no such field", suggest(name, object.field_names()));
-  }
+  for (const auto& [name, value] : json.items())
+    if (!object.find(name)) fail_unknown(name, object, at);
 }
 
 void check_given(const Json& json, const Description& object, const Place& at) {

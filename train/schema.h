@@ -196,6 +196,8 @@ struct Rules {
   std::function<void(const S&, const Place&)> check = {};  ///< fails where the values do not fit each other
 };
 
+/// Fails for a field that the object does not declare: it is not built yet, or there is no such field.
+[[noreturn]] void fail_unknown(const std::string& name, const Description& object, const Place& at);
 /// Fails unless `json` is an object whose every field is declared.
 void check_known(const Json& json, const Description& object, const Place& at);
 /// Fails unless each field is for the object's variant, all its required ones are given, and one of each

@@ -225,7 +225,7 @@ class OfARun(CliTest):
         other = json.loads(self.succeeds("eval", "runs/small/checkpoint.safetensors", "--json", "--set",
                                          'data.normalize={"mean": [0.5], "std": [0.1]}'))
         self.assertNotEqual(first["loss"], other["loss"])
-        self.fails_unwritten(2, "--set data.bacth=3: /data: no field 'bacth', did you mean 'batch'?", "eval",
+        self.fails_unwritten(2, "--set data.bacth=3: /data/bacth: no such field, did you mean 'batch'?", "eval",
                              "runs/small/checkpoint.safetensors", "--set", "data.bacth=3")
 
     def test_inspect(self):

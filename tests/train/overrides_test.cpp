@@ -24,7 +24,8 @@ Description description() {
                                         field("count", &Leaf::count, whole(1), "how many"),
                                         field("note", &Leaf::note, text(), "anything")});
   return object<Root>(
-      {field("inner", &Root::inner, leaf, "one"), field("list", &Root::list, list_of(leaf), "many")});
+      {field("inner", &Root::inner, leaf, "one"), field("list", &Root::list, list_of(leaf), "many")},
+      {.later = {"shadow"}});
 }
 
 const std::string start = R"({"list":[{"name":"first"},{"name":"second.one"},{"name":"0"}]})";
@@ -72,9 +73,8 @@ TEST(Overrides, PathsThatLeadNowhereAreNamed) {
   };
   EXPECT_EQ(refusal("inner"), "--set inner: expected path.to.field=value");
   EXPECT_EQ(refusal("=3"), "--set =3: expected path.to.field=value");
-  EXPECT_EQ(refusal("iner.count=3"), "--set iner.count=3: no field 'iner', did you mean 'inner'?");
-  EXPECT_EQ(refusal("zebra=3"), "--set zebra=3: no field 'zebra', known: inner, list");
-  EXPECT_EQ(refusal("inner..count=3"), "--set inner..count=3: /inner: no field '', known: name, count, note");
+  EXPECT_EQ(refusal("iner.count=3"), "--set iner.count=3: /iner: no such field, did you mean 'inner'?");
+  EXPECT_EQ(refusal("zebra=3"), "--set zebra=3: /zebra: no such field, known: inner, list");
   EXPECT_EQ(refusal("inner.count.x=3"),
             "--set inner.count.x=3: /inner/count: is a whole number of at least 1, which has no field 'x'");
   EXPECT_EQ(refusal("list.77.count=3"),
@@ -91,11 +91,39 @@ TEST(Overrides, PathsThatLeadNowhereAreNamed) {
   EXPECT_EQ(refusal("inner.count=3", "[]"), "--set inner.count=3: there is no object here in the config");
   EXPECT_EQ(refusal("list.x\ny=3", R"({"list":[{"name":"z\nz"}]})"),
             "--set list.x\\ny=3: /list: no element 'x\\ny' in a list of 1, known: z\\nz");
-  EXPECT_EQ(refusal("x\n=3"), "--set x\\n=3: no field 'x\\n', known: inner, list");
+  EXPECT_EQ(refusal("x\n=3"), "--set x\\n=3: /x\\n: no such field, known: inner, list");
   EXPECT_EQ(
       refusal("inner.count.x\n=3"),
       "--set inner.count.x\\n=3: /inner/count: is a whole number of at least 1, which has no field 'x\\n'");
   EXPECT_EQ(refusal("inner.note=\xff"), "--set inner.note=: /inner/note: the value is not UTF-8");
+}
+
+TEST(Overrides, ADesignedFieldIsRefusedAsInAFile) {
+  const std::string in_file = message_of([] {
+    check_known(Json{{"shadow", 1}}, description(), Place("f.json"));
+  });
+  EXPECT_EQ(in_file, "f.json: /shadow: not built yet");
+  EXPECT_EQ(message_of([] { apply("shadow=1"); }), "--set shadow=1: /shadow: not built yet");
+  EXPECT_EQ(message_of([] { apply("shadow.depth=1"); }), "--set shadow.depth=1: /shadow: not built yet");
+}
+
+TEST(Overrides, APathHasNoEmptyPart) {
+  for (const auto& [path, place] : std::vector<std::pair<std::string, std::string>>{
+           {"inner.", ""},
+           {"inner.count.", "/inner"},
+           {"inner..count", "/inner"},
+           {".inner", ""},
+           {".", ""},
+           {"list.", ""},
+           {"list.first.", "/list"},
+           {"list.first..count", "/list/0"},
+           {"list.0.", "/list"},
+           {"list..0", "/list"},
+       }) {
+    EXPECT_EQ(message_of([&] { apply(path + "=3"); }),
+              "--set " + path + "=3: " + (place.empty() ? "" : place + ": ") +
+                  "the path has an empty part, expected a name on both sides of a dot");
+  }
 }
 
 }  // namespace
