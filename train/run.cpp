@@ -259,10 +259,11 @@ class Run {
       optimizer->set_steps(position_.optimizer_steps);
       for (size_t i = 0; i < parameters.size(); ++i) {
         Parameter& p = *parameters[i];
-        ESP_CHECK(slots[i].size() == p.slots.size() && p.average.defined() == (config.ema > 0),
+        const bool averaged = config.ema > 0 && p.learned();
+        ESP_CHECK(slots[i].size() == p.slots.size() && p.average.defined() == averaged,
                   folder_.checkpoint().string(), ": holds ", slots[i].size(), " slots and ",
                   p.average.defined() ? "an" : "no", " average of ", p.name, ", expected ", p.slots.size(),
-                  " and ", config.ema > 0 ? "one" : "none");
+                  " and ", averaged ? "one" : "none");
         p.slots = std::move(slots[i]);
       }
     } else if (config.ema > 0) {

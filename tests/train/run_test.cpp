@@ -10,6 +10,7 @@
 
 #include "espalier/formats/input_file.h"
 #include "espalier/formats/safetensors.h"
+#include "espalier/optim/ema.h"
 #include "espalier/train/checkpoint.h"
 #include "support/bad_input.h"
 #include "support/temporary_folder.h"
@@ -168,23 +169,31 @@ TEST(Run, AnotherProcesssHalvesAreItsOwn) {
   EXPECT_FALSE(std::filesystem::exists(half));
 }
 
-TEST(Run, ACheckpointWithoutTheOptimizersSlotsIsRefused) {
+/// A run that is done, whose checkpoint a test writes over.
+struct Finished {
+  explicit Finished(const Config& of) : config(of) { run_in(folder, config); }
+  void save(const Position& position) {
+    save_checkpoint(folder.path() / "run" / "checkpoint.safetensors", *model, config, position);
+  }
+  RunResult resume() { return run_in(folder, config, true); }
+
   const TemporaryFolder folder;
-  const Config config = small_config(dense);
-  run_in(folder, config);
-  const auto file = folder.path() / "run" / "checkpoint.safetensors";
-  const auto model = make_model(config.model, 0);
-  const auto parameters = model->parameters();
+  const Config config;
+  const std::unique_ptr<Module> model = make_model(config.model, 0);
+};
+
+TEST(Run, ACheckpointWithoutTheOptimizersSlotsIsRefused) {
+  Finished f(small_config(dense));
   const auto save_with = [&](size_t slots, bool average) {
-    for (Parameter* p : parameters) {
+    for (Parameter* p : f.model->parameters()) {
       p->slots.assign(slots, Tensor::zeros(p->shape()));
       p->average = average ? Tensor::zeros(p->shape()) : Tensor();
     }
-    save_checkpoint(file, *model, config, Position{.batch = 7, .step = 7, .optimizer_steps = 7});
+    f.save({.batch = 7, .step = 7, .optimizer_steps = 7});
   };
   const auto resumed_with = [&](size_t slots, bool average) {
     save_with(slots, average);
-    return message_of([&] { run_in(folder, config, true); });
+    return message_of([&] { f.resume(); });
   };
   EXPECT_TRUE(
       contains(resumed_with(1, false), "holds 1 slots and no average of fc1.weight, expected 2 and none"));
@@ -194,7 +203,18 @@ TEST(Run, ACheckpointWithoutTheOptimizersSlotsIsRefused) {
   EXPECT_TRUE(
       contains(resumed_with(2, true), "holds 2 slots and an average of fc1.weight, expected 2 and none"));
   save_with(2, false);
-  EXPECT_EQ(run_in(folder, config, true).stages.size(), 1u);
+  EXPECT_EQ(f.resume().stages.size(), 1u);
+}
+
+TEST(Run, GoesOnWithAveragesOfAModelWithNormsWhichAverageNoStatistics) {
+  const std::string averaged =
+      R"({"name": "dense", "train": {"steps": 2, "ema": 0.9, "optimizer": {"type": "sgd", "lr": 0.01}}})";
+  Config config = small_config(averaged);
+  static_cast<ModelOptions&>(config.model) = {.type = "resnet20", .input = {28, 28, 1}, .classes = 10};
+  Finished f(config);
+  start_average(f.model->parameters());
+  f.save({.batch = 1, .step = 1, .optimizer_steps = 1});
+  EXPECT_EQ(f.resume().stages.size(), 1u);
 }
 
 TEST(Run, GoesOnWithoutTheWeightsItBeganWith) {
@@ -230,16 +250,11 @@ TEST(Run, AnUpdateThatRuinsTheWeightsLeavesTheLastCheckpoint) {
 }
 
 TEST(Run, APositionOutsideTheRunIsRefused) {
-  const TemporaryFolder folder;
-  const Config config = small_config(tuned);
-  run_in(folder, config);
-  const auto file = folder.path() / "run" / "checkpoint.safetensors";
-  const auto model = make_model(config.model, 0);
+  Finished f(small_config(tuned));
   for (Position position :
        {Position{.stage = -1}, Position{.stage = 99}, Position{.step = 21}, Position{.batch = 81}}) {
-    save_checkpoint(file, *model, config, position);
-    EXPECT_TRUE(
-        contains(message_of([&] { run_in(folder, config, true); }), "its position does not fit its config"));
+    f.save(position);
+    EXPECT_TRUE(contains(message_of([&] { f.resume(); }), "its position does not fit its config"));
   }
 }
 
