@@ -23,6 +23,13 @@ void add_parameter(LayerRow& row, NetworkTotals& totals, const Parameter& parame
 
 }  // namespace
 
+std::string layer_of(const TapeEntry& entry, const Tape& tape) {
+  for (const int input : entry.inputs)
+    if (const std::string& name = tape.values[input].parameter; !name.empty())
+      return std::string(layer_name(name));
+  return "";
+}
+
 int64_t macs_of(const TapeEntry& entry, const Tape& tape) {
   if (entry.channels.rule != Channels::mixed) return 0;
   const Shape& output = tape.values[entry.output].shape;

@@ -49,6 +49,9 @@ struct Network {
   nlohmann::json describe() const;
 };
 
+/// The layer that an op of a tape is, by its first parameter: "conv1"; empty for an op without one.
+std::string layer_of(const TapeEntry& entry, const Tape& tape);
+
 /// Multiply-accumulates of one op of a tape: output positions x weights that meet there; 0 for all but
 /// convolutions and linear layers.
 int64_t macs_of(const TapeEntry& entry, const Tape& tape);

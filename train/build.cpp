@@ -24,14 +24,16 @@ uint64_t stream(const Config& config, Stream use) {
   return random_key(static_cast<uint64_t>(config.seed), use);
 }
 
+/// "configs/x.json: ", where a mistake is; empty for a config that is of no file.
+std::string place_of(const Config& config) { return config.file.empty() ? "" : config.file + ": "; }
+
 /// What build() returns; its UsageErrors get the config's file before them.
 template <class Build>
 auto in_file(const Config& config, const Build& build) {
   try {
     return build();
   } catch (const UsageError& error) {
-    if (config.file.empty()) throw;
-    fail_usage(config.file, ": ", error.what());
+    fail_usage(place_of(config), error.what());
   }
 }
 
@@ -62,6 +64,15 @@ DataSplits read_data(const Config& config, const std::filesystem::path& root) {
                             .cache = data.cache ? user_cache_folder() : std::nullopt});
 }
 
+LoaderOptions evaluation_options(const Config& config, const Dataset& data) {
+  LoaderOptions options{.batch = std::min(config.data.batch, data.size()), .shuffle = false};
+  if (config.data.normalize) {
+    options.mean = config.data.normalize->mean;
+    options.std = config.data.normalize->std;
+  }
+  return options;
+}
+
 }  // namespace
 
 std::string data_root(const DataConfig& config, const std::optional<std::string>& given) {
@@ -79,19 +90,6 @@ DataSplits build_data(const Config& config, const std::optional<std::string>& gi
     return data;
   });
 }
-
-namespace {
-
-LoaderOptions evaluation_options(const Config& config, const Dataset& data) {
-  LoaderOptions options{.batch = std::min(config.data.batch, data.size()), .shuffle = false};
-  if (config.data.normalize) {
-    options.mean = config.data.normalize->mean;
-    options.std = config.data.normalize->std;
-  }
-  return options;
-}
-
-}  // namespace
 
 Loader evaluation_loader(const Config& config, const Dataset& data) {
   return in_file(config, [&] { return Loader(data, evaluation_options(config, data)); });
@@ -170,7 +168,7 @@ void check_stages(const Config& config, Module& model, int64_t batches) {
       if (stage.train)
         build_pruner(*stage.train, static_cast<uint64_t>(config.seed), stage_steps(*stage.train, batches));
     } catch (const Error& error) {
-      in_file(config, [&] { fail_usage("/stages/", i, " (", stage.name, "): ", error.what()); });
+      fail_usage(place_of(config), "/stages/", i, " (", stage.name, "): ", error.what());
     }
   }
 }

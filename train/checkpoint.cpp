@@ -43,9 +43,7 @@ void for_extras(Parameter& parameter, const Visit& visit) {
     visit("slot" + std::to_string(i) + "/", parameter.slots[i]);
 }
 
-/// The parameter that "slot0/fc1.weight" belongs to.
-std::string owner(const std::string& name) { return name.substr(name.find('/') + 1); }
-bool is_extra(const std::string& name) { return owner(name) != name; }
+bool is_extra(const std::string& name) { return name.find('/') != std::string::npos; }
 
 Tensor extra(const TensorFile& file, const std::string& name, const Parameter& parameter, DType dtype,
              const std::string& source) {

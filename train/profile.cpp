@@ -13,14 +13,6 @@
 namespace espalier {
 namespace {
 
-/// The layer that an op is, by its first parameter: "conv1"; empty for one without.
-std::string layer_of(const TapeEntry& entry, const Tape& tape) {
-  for (const int input : entry.inputs)
-    if (const std::string& name = tape.values[input].parameter; !name.empty())
-      return name.substr(0, name.rfind('.'));
-  return "";
-}
-
 KernelTime timed(const KernelCall& call, const std::string& layer, double limit_ms) {
   return {layer, call.kernel, call.algorithm, best_ms(call.call, limit_ms), call.macs, call.bytes};
 }

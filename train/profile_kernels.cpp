@@ -98,6 +98,18 @@ Calls calls_of_products(const OpContext& op, const Tensor& y, const Product& pro
   return calls;
 }
 
+/// A product backward, into numbers like those of `result`.
+template <class ProductShape>
+KernelCall backward_product(const char* name, const std::string& by, const Tensor& result, const Tensor& dy,
+                            const Tensor& operand, const ProductShape& s,
+                            size_t (*scratch_bytes)(const ProductShape&, bool),
+                            void (*kernel)(float*, const float*, const float*, const ProductShape&, bool,
+                                           void*)) {
+  return {name, by, 0, 0, [=, d = like(result), scratch = memory(scratch_bytes(s, false))]() mutable {
+            kernel(d.f32(), dy.f32(), operand.f32(), s, false, scratch.raw());
+          }};
+}
+
 Calls linear_calls(const OpContext& op) {
   const Tensor x = operand(op, op.entry.inputs[0], 1), w = operand(op, op.entry.inputs[1], 2),
                y = operand(op, op.entry.output, 3);
@@ -109,16 +121,11 @@ Calls linear_calls(const OpContext& op) {
     const std::string by = cpu::linear_served_by(s, direction, prepared_bytes > 0);
     switch (direction) {
       case Direction::backward_weights:
-        return {
-            "linear_backward_weights", by, 0, 0,
-            [=, dw = like(w), scratch = memory(cpu::linear_backward_weights_scratch(s, false))]() mutable {
-              cpu::linear_backward_weights(dw.f32(), y.f32(), x.f32(), s, false, scratch.raw());
-            }};
+        return backward_product("linear_backward_weights", by, w, y, x, s,
+                                cpu::linear_backward_weights_scratch, cpu::linear_backward_weights);
       case Direction::backward_data:
-        return {"linear_backward_data", by, 0, 0,
-                [=, dx = like(x), scratch = memory(cpu::linear_backward_data_scratch(s, false))]() mutable {
-                  cpu::linear_backward_data(dx.f32(), y.f32(), w.f32(), s, false, scratch.raw());
-                }};
+        return backward_product("linear_backward_data", by, x, y, w, s, cpu::linear_backward_data_scratch,
+                                cpu::linear_backward_data);
       default:
         break;
     }
@@ -186,16 +193,11 @@ Calls conv2d_calls(const OpContext& op) {
     const std::string by = cpu::conv2d_served_by(s, direction, epilogue.pointers());
     switch (direction) {
       case Direction::backward_weights:
-        return {
-            "conv2d_backward_weights", by, 0, 0,
-            [=, dw = like(w), scratch = memory(cpu::conv2d_backward_weights_scratch(s, false))]() mutable {
-              cpu::conv2d_backward_weights(dw.f32(), y.f32(), x.f32(), s, false, scratch.raw());
-            }};
+        return backward_product("conv2d_backward_weights", by, w, y, x, s,
+                                cpu::conv2d_backward_weights_scratch, cpu::conv2d_backward_weights);
       case Direction::backward_data:
-        return {"conv2d_backward_data", by, 0, 0,
-                [=, dx = like(x), scratch = memory(cpu::conv2d_backward_data_scratch(s, false))]() mutable {
-                  cpu::conv2d_backward_data(dx.f32(), y.f32(), w.f32(), s, false, scratch.raw());
-                }};
+        return backward_product("conv2d_backward_data", by, x, y, w, s, cpu::conv2d_backward_data_scratch,
+                                cpu::conv2d_backward_data);
       default:
         break;
     }

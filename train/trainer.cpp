@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "espalier/autograd/ops.h"
+#include "espalier/nn/network.h"
 #include "espalier/optim/clip.h"
 #include "espalier/optim/ema.h"
 #include "espalier/train/build.h"
@@ -29,10 +30,8 @@ std::string first_not_finite(Module& model, const Tensor& images) {
   model.forward(Variable(images));
   for (const TapeEntry& entry : tape.entries) {
     if (!broken(tape.tensor(entry.output))) continue;
-    for (int input : entry.inputs)
-      if (const std::string& name = tape.values[input].parameter; !name.empty())
-        return "the output of " + name.substr(0, name.rfind('.')) + " (" + entry.op + ")";
-    return "the output of " + entry.op;
+    const std::string layer = layer_of(entry, tape);
+    return "the output of " + (layer.empty() ? entry.op : layer + " (" + entry.op + ")");
   }
   return "the loss itself";
 }

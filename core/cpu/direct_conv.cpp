@@ -2,6 +2,8 @@
 // that a plan reorders them on the way in (forward, data) or out (weights), in scratch memory.
 #include "espalier/core/cpu/direct_conv.h"
 
+#include <algorithm>
+
 #include "espalier/core/cpu/onednn.h"
 #include "espalier/core/cpu/pieces.h"
 #include "espalier/core/cpu/plan_cache.h"
@@ -39,9 +41,11 @@ dnnl::memory::desc weights(const ConvShape& s) {
   return f32_desc({s.groups, o, i, s.kh, s.kw}, {o * row, row, 1, s.kw * i, i});
 }
 
-/// With `fused`'s bias and relu, on weights as `plain` lays them out: they may have been prepared for it.
-dnnl::convolution_forward::primitive_desc with(Fused fused, const ConvShape& s,
-                                               const dnnl::convolution_forward::primitive_desc& plain) {
+constexpr auto algorithm = dnnl::algorithm::convolution_direct;
+
+/// Forward with `fused`'s bias and relu, on weights laid out as `w` says.
+dnnl::convolution_forward::primitive_desc forward_of(const ConvShape& s, const dnnl::memory::desc& w,
+                                                     Fused fused) {
   using Forward = dnnl::convolution_forward;
   auto attributes = with_scratch();
   if (fused.relu) {
@@ -49,10 +53,9 @@ dnnl::convolution_forward::primitive_desc with(Fused fused, const ConvShape& s,
     after.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
     attributes.set_post_ops(after);
   }
-  const Dims stride{s.stride, s.stride}, pad{s.pad, s.pad};
-  const auto algorithm = dnnl::algorithm::convolution_direct;
   const auto kind = dnnl::prop_kind::forward_training;
-  const auto x = plain.src_desc(), w = plain.weights_desc(), y = plain.dst_desc();
+  const auto x = image(s.n, s.c, s.h, s.w), y = image(s.n, s.o, s.out_h(), s.out_w());
+  const Dims stride{s.stride, s.stride}, pad{s.pad, s.pad};
   const auto desc = fused.shift
                         ? Forward::desc(kind, algorithm, x, w, f32_desc({s.o}, Tag::x), y, stride, pad, pad)
                         : Forward::desc(kind, algorithm, x, w, y, stride, pad, pad);
@@ -63,13 +66,9 @@ ConvPlan make(const ConvShape& s, Direction direction, bool accumulate, Fused fu
   const auto x = image(s.n, s.c, s.h, s.w), y = image(s.n, s.o, s.out_h(), s.out_w()), ours = weights(s);
   const auto any = f32_desc(ours.dims(), Tag::any);
   const Dims stride{s.stride, s.stride}, pad{s.pad, s.pad};
-  const auto algorithm = dnnl::algorithm::convolution_direct;
-  const auto kind = dnnl::prop_kind::forward_training;
   const auto attributes = with_scratch();
   const auto& engine = onednn_engine();
-  using Forward = dnnl::convolution_forward;
-  const Forward::primitive_desc forward(Forward::desc(kind, algorithm, x, any, y, stride, pad, pad),
-                                        attributes, engine);
+  const auto forward = forward_of(s, any, {});
 
   ConvPlan plan;
   const auto finish = [&](const dnnl::primitive& primitive, const dnnl::memory::desc& theirs,
@@ -88,11 +87,12 @@ ConvPlan make(const ConvShape& s, Direction direction, bool accumulate, Fused fu
   };
   switch (direction) {
     case Direction::forward: {
-      const auto chosen = fused.shift || fused.relu ? with(fused, s, forward) : forward;
+      // On weights as the plain one lays them out: they may have been prepared for it.
+      const auto chosen = fused.shift || fused.relu ? forward_of(s, forward.weights_desc(), fused) : forward;
       std::vector<std::pair<int, dnnl::memory::desc>> slots{
           {DNNL_ARG_DST, y}, {DNNL_ARG_SRC, x}, {DNNL_ARG_WEIGHTS, chosen.weights_desc()}};
       if (fused.shift) slots.emplace_back(DNNL_ARG_BIAS, chosen.bias_desc());
-      finish(Forward(chosen), chosen.weights_desc(), slots, chosen.scratchpad_desc());
+      finish(dnnl::convolution_forward(chosen), chosen.weights_desc(), slots, chosen.scratchpad_desc());
       break;
     }
     case Direction::backward_data: {
