@@ -15,6 +15,8 @@ class Adam : public Optimizer {
   Adam(const std::vector<Parameter*>& parameters, const OptimizerOptions& options)
       : Optimizer(parameters, 2), options_(options) {}
 
+  void set_momentum(double momentum) override { options_.beta1 = momentum; }
+
  protected:
   void update(Device device, const std::vector<UpdateSpan>& spans, float lr, float gradient_scale) override {
     const double t = static_cast<double>(steps_);

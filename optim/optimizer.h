@@ -33,6 +33,8 @@ class Optimizer {
   /// on several devices.
   void step(double lr, double gradient_scale = 1.0);
   void clear_gradients();
+  /// From the next step on: sgd's momentum (that of one without stays 0), adam's and adamw's beta1.
+  virtual void set_momentum(double momentum) = 0;
 
   int64_t steps() const { return steps_; }
   void set_steps(int64_t steps) { steps_ = steps; }  ///< on resume

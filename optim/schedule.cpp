@@ -15,8 +15,9 @@ double half_cosine(double from, double to, double share) {
   return to + (from - to) * (1.0 + std::cos(std::numbers::pi * share)) / 2.0;
 }
 
-double onecycle(double peak, double pct_start, int64_t step, int64_t total) {
-  const double first = peak / 25.0, last = first / 1e4, at = static_cast<double>(step);
+/// From `first` to `peak` over pct_start of the steps, then to `last`.
+double onecycle(double first, double peak, double last, double pct_start, int64_t step, int64_t total) {
+  const double at = static_cast<double>(step);
   const double climb = pct_start * static_cast<double>(total) - 1.0, end = static_cast<double>(total) - 1.0;
   if (at <= climb && climb > 0) return half_cosine(first, peak, at / climb);
   return end > climb ? half_cosine(peak, last, std::min(1.0, (at - climb) / (end - climb))) : last;
@@ -34,7 +35,10 @@ double shape(const ScheduleOptions& o, double lr, int64_t step, int64_t total, i
   if (o.type == "cosine")
     return half_cosine(lr, o.min_lr,
                        static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, total)));
-  if (o.type == "onecycle") return onecycle(o.max_lr > 0 ? o.max_lr : lr, o.pct_start, step, total);
+  if (o.type == "onecycle") {
+    const double peak = o.max_lr > 0 ? o.max_lr : lr, first = peak / 25.0;
+    return onecycle(first, peak, first / 1e4, o.pct_start, step, total);
+  }
   fail_usage("schedule: no type '", o.type, "'", did_you_mean(o.type, learning_rate_schedules()));
 }
 
@@ -50,6 +54,11 @@ double learning_rate(const ScheduleOptions& o, double lr, int64_t step, int64_t 
   const double rate = shape(o, lr, step, total, epoch_steps);
   return step < o.warmup_steps ? rate * static_cast<double>(step + 1) / static_cast<double>(o.warmup_steps)
                                : rate;
+}
+
+std::optional<double> scheduled_momentum(const ScheduleOptions& o, int64_t step, int64_t total) {
+  if (o.type != "onecycle" || !o.cycle_momentum) return std::nullopt;
+  return onecycle(0.95, 0.85, 0.95, o.pct_start, step, total);
 }
 
 }  // namespace espalier

@@ -1,8 +1,9 @@
-// Learning-rate schedules: the rate is a pure function of the step, so there is nothing to save and nothing
-// to resume.
+// Learning-rate schedules: the rate, and the momentum where a schedule moves it, are pure functions of the
+// step, so there is nothing to save and nothing to resume.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ struct ScheduleOptions {
   std::vector<int64_t> milestones = {};  ///< multistep: epochs of the drops
   double max_lr = 0.0;                   ///< onecycle: the peak; 0: the optimizer's rate
   double pct_start = 0.3;                ///< onecycle: share of the steps that climb
+  bool cycle_momentum = true;            ///< onecycle: momentum falls as the rate climbs
   int64_t warmup_steps = 0;  ///< the rate climbs linearly over so many steps first, under any type
   double min_lr = 0.0;       ///< cosine: where it ends
 };
@@ -30,6 +32,11 @@ struct ScheduleOptions {
 /// A climb of warmup_steps multiplies any of them by (step + 1) / warmup_steps while that is under 1.
 double learning_rate(const ScheduleOptions& options, double lr, int64_t step, int64_t total,
                      int64_t epoch_steps);
+
+/// The momentum (sgd) or beta1 (adam, adamw) of step `step` (from 0) of `total` where the schedule moves it:
+/// under onecycle with cycle_momentum a cosine from 0.95 to 0.85 over the steps that climb, then back
+/// (Smith and Topin 2019; PyTorch's bounds). Nothing under all others: the optimizer's own.
+std::optional<double> scheduled_momentum(const ScheduleOptions& options, int64_t step, int64_t total);
 
 const std::vector<std::string>& learning_rate_schedules();
 

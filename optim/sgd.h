@@ -16,6 +16,10 @@ class Sgd : public Optimizer {
     if (options.nesterov && options.momentum <= 0.0) fail_usage("sgd: nesterov needs a momentum above 0");
   }
 
+  void set_momentum(double momentum) override {
+    if (options_.momentum != 0.0) options_.momentum = momentum;
+  }
+
  protected:
   void update(Device device, const std::vector<UpdateSpan>& spans, float lr, float gradient_scale) override {
     const SgdStep step{.lr = lr,

@@ -293,6 +293,9 @@ Type<ScheduleOptions> schedule_type() {
            .only_for({"onecycle"}),
        field("pct_start", &ScheduleOptions::pct_start, number(share), "share of the steps that climb")
            .only_for({"onecycle"}),
+       field("cycle_momentum", &ScheduleOptions::cycle_momentum, boolean(),
+             "momentum (adam: beta1) falls from 0.95 to 0.85 as the rate climbs, and returns")
+           .only_for({"onecycle"}),
        field("warmup_steps", &ScheduleOptions::warmup_steps, whole(0),
              "steps over which the rate climbs first")},
       {.check = [](const ScheduleOptions& s, const Place& at) {

@@ -64,6 +64,8 @@ void Trainer::run(Loader& loader) {
     s.epoch_seconds = s.wait_seconds = 0;
     while (at.step < s.total_steps) {
       s.lr = learning_rate(s.config.schedule, s.config.optimizer.lr, at.step, s.total_steps, s.epoch_steps);
+      if (const auto momentum = scheduled_momentum(s.config.schedule, at.step, s.total_steps))
+        s.optimizer.set_momentum(*momentum);
       if (!step(loader)) break;
       ++at.step, ++at.batch;
       notify(&Callback::after_step);

@@ -7,11 +7,14 @@
 
 namespace espalier {
 
-inline void check_recorded(const OptimizerOptions& options, const std::vector<Doubles>& recorded) {
+/// `momenta`, if given: set before each step.
+inline void check_recorded(const OptimizerOptions& options, const std::vector<Doubles>& recorded,
+                           const Doubles& momenta = {}) {
   const auto p = make_parameter({1, -2, 0.5});
   const auto optimizer = make_optimizer(options, {p.get()});
   for (size_t t = 1; t <= recorded.size(); ++t) {
     set_gradient(*p, {0.5f * static_cast<float>(t), static_cast<float>(t) - 2, 0.25f});
+    if (!momenta.empty()) optimizer->set_momentum(momenta[t - 1]);
     optimizer->step(options.lr);
     EXPECT_TRUE(near(p->value(), recorded[t - 1], 2e-7)) << options.type << ", step " << t;
   }

@@ -53,6 +53,25 @@ TEST(Schedule, OneCycleAsPyTorch) {
                {0.9944154354509117, 0.46263710266697505, 4e-06});
 }
 
+/// The momenta of all steps, -1 where the optimizer's own stays.
+std::vector<double> momenta(const ScheduleOptions& options, int64_t total) {
+  std::vector<double> all;
+  for (int64_t step = 0; step < total; ++step)
+    all.push_back(scheduled_momentum(options, step, total).value_or(-1));
+  return all;
+}
+
+TEST(Schedule, OneCycleMovesTheMomentumAsPyTorch) {
+  expect_rates(momenta({.type = "onecycle"}, 10),
+               {0.95, 0.8999999999999999, 0.85, 0.854951556604879, 0.8688255099070633, 0.8888739533021842,
+                0.9111260466978157, 0.9311744900929366, 0.945048443395121, 0.95});
+  expect_rates(momenta({.type = "onecycle", .pct_start = 0.5}, 7),
+               {0.95, 0.9154508497187474, 0.8595491502812526, 0.854951556604879, 0.8888739533021842,
+                0.9311744900929366, 0.95});
+  expect_rates(momenta({.type = "onecycle", .cycle_momentum = false}, 2), {-1, -1});
+  expect_rates(momenta({.type = "cosine"}, 2), {-1, -1});
+}
+
 TEST(Schedule, OneCycleAtItsEdges) {
   expect_rates(rates({.type = "onecycle", .pct_start = 1.0}, 0.1, 3), {0.004, 0.052, 0.1});
   for (const int64_t total : {1, 2})

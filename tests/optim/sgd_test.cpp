@@ -25,6 +25,19 @@ TEST(Sgd, AsPyTorch) {
                   {-0.344675034, -2.21894765, 0.19119969}});
 }
 
+TEST(Sgd, AMomentumThatMovesAsPyTorch) {
+  check_recorded({.type = "sgd", .lr = 0.1, .momentum = 0.9, .nesterov = true},
+                 {{0.902499974, -1.80499995, 0.451249987},
+                  {0.681374967, -1.73274994, 0.386937499},
+                  {0.28095001, -1.85389996, 0.301975012},
+                  {-0.360170573, -2.26510859, 0.193095937}},
+                 {0.95, 0.85, 0.9, 0.95});
+}
+
+TEST(Sgd, WithoutMomentumStaysWithout) {
+  check_recorded({.type = "sgd", .lr = 0.1}, {{0.949999988, -1.89999998, 0.474999994}}, {0.95});
+}
+
 TEST(Sgd, NesterovNeedsMomentum) {
   EXPECT_EQ(message_of([] { make_optimizer({.type = "sgd", .nesterov = true}, {}); }),
             "sgd: nesterov needs a momentum above 0");
