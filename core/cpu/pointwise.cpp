@@ -1,6 +1,6 @@
-// How a 1x1 convolution runs: y [rows,O] = x [rows,C] w', where a row is a pixel. The weight is cut into panels
-// of columns, blocks of rows are packed so that the product reads them as one stream, and the epilogue takes each
-// tile of the result while it is in the first cache. Backward data is the same product on dy.
+// How a 1x1 convolution runs: y [rows,O] = x [rows,C] w', where a row is a pixel. The weight is cut into
+// panels of columns, blocks of rows are packed so that the product reads them as one stream, and the epilogue
+// takes each tile of the result while it is in the first cache. Backward data is the same product on dy.
 #include "espalier/core/cpu/pointwise.h"
 
 #include <algorithm>
@@ -99,6 +99,10 @@ struct RowsProduct {
   float* packed;
   BlockSums sums;
 
+  Range rows_of(int64_t block) const {
+    return {std::min(plan.rows, block * plan.block), std::min(plan.rows, (block + 1) * plan.block)};
+  }
+
   /// Rows [begin,end) as [tiles][depth / lanes][tile_rows][lanes].
   HWY_INLINE void pack(Range block, float* HWY_RESTRICT to) const {
     for (int64_t r = block.begin; r < block.end; ++r) {
@@ -112,15 +116,33 @@ struct RowsProduct {
   }
 
   /// Rows from `first` on and one panel of columns from `column` on.
+  /// Asks for the cache lines of rows of x, so many a call: those of the next block, while this one is
+  /// multiplied.
+  struct Ahead {
+    const RowsProduct& product;
+    Range rows;
+    int64_t each;
+    int64_t k = 0;  // in the first of the rows
+
+    HWY_INLINE void operator()() {
+      for (int64_t i = 0; i < each && rows.begin < rows.end; ++i) {
+        hwy::Prefetch(product.x +
+                      (product.gather ? product.map.large(rows.begin) : rows.begin) * product.plan.depth + k);
+        k += 16;
+        if (k >= product.plan.depth) k = 0, ++rows.begin;
+      }
+    }
+  };
+
   template <bool is_plain, int rows, int vectors>
-  HWY_INLINE void tile(const float* a, int64_t first, int64_t column, float* block_sums) const {
+  HWY_INLINE void tile(const float* a, int64_t first, int64_t column, float* block_sums, Ahead& ahead) const {
     int64_t places[rows];
     for (int r = 0; r < rows; ++r) {
       places[r] = (scatter ? map.large(first + r) : first + r) * plan.columns;
       for (int v = 0; v < vectors; ++v) __builtin_prefetch(y + places[r] + column + v * lanes, 1);
     }
     RegisterTile<rows, vectors> sum;
-    multiply(sum, a, u + column * plan.depth, plan.depth);
+    multiply(sum, a, u + column * plan.depth, plan.depth, [&]() HWY_ATTR { ahead(); });
     if (is_plain && column + vectors * lanes <= plan.columns) {
       for (int r = 0; r < rows; ++r)
         for (int v = 0; v < vectors; ++v)
@@ -138,18 +160,22 @@ struct RowsProduct {
   }
 
   template <bool is_plain>
-  HWY_INLINE void run_block(int64_t b, Range panels, float* a) const {
-    const Range rows{b * plan.block, std::min(plan.rows, (b + 1) * plan.block)};
+  HWY_INLINE void run_block(int64_t b, int64_t next, Range panels, float* a) const {
+    const Range rows = rows_of(b);
     pack(rows, a);
+    const int64_t lines = (rows.end - rows.begin) * parts_of(plan.depth, 16),
+                  calls = (panels.end - panels.begin) * parts_of(rows.end - rows.begin, plan.tile) *
+                          parts_of(plan.depth, lanes);
+    Ahead ahead{*this, rows_of(next), parts_of(lines, calls)};
     for (int64_t j = panels.begin; j < panels.end; ++j) {
       const int64_t column = j * panel;
       for (int64_t r = rows.begin; r < rows.end; r += plan.tile) {
         const float* of_tile = a + (r - rows.begin) / plan.tile * row_block(plan.depth);
         with_rows(std::min(plan.tile, rows.end - r), [&](auto count) HWY_ATTR {
           if (plan.columns - column > lanes)
-            tile<is_plain, count, 2>(of_tile, r, column, sums.sum(b));
+            tile<is_plain, count, 2>(of_tile, r, column, sums.sum(b), ahead);
           else
-            tile<is_plain, count, 1>(of_tile, r, column, sums.sum(b));
+            tile<is_plain, count, 1>(of_tile, r, column, sums.sum(b), ahead);
         });
       }
     }
@@ -162,8 +188,10 @@ struct RowsProduct {
       const Range panels = plan.by_panels ? part_of(all_panels.end, part, plan.parts) : all_panels;
       const Range blocks = plan.by_panels ? all_blocks : part_of(plan.blocks, part, plan.parts);
       float* a = packed + part * plan.packed;
-      for (int64_t b = blocks.begin; b < blocks.end; ++b)
-        plain(e) ? run_block<true>(b, panels, a) : run_block<false>(b, panels, a);
+      for (int64_t b = blocks.begin; b < blocks.end; ++b) {
+        const int64_t next = b + 1 < blocks.end ? b + 1 : plan.blocks;  // behind the last: nothing
+        plain(e) ? run_block<true>(b, next, panels, a) : run_block<false>(b, next, panels, a);
+      }
     });
     sums.merge(e.statistics, plan.blocks, plan.rows);
   }

@@ -74,15 +74,20 @@ struct RegisterTile {
 /// Floats of a block of tile_rows rows of a, laid out for `multiply`.
 constexpr int64_t row_block(int64_t depth) { return rounded_up(depth, lanes) * tile_rows; }
 
+struct AskForNothing {
+  HWY_INLINE void operator()() const {}
+};
+
 /// tile = a b. a: a block [depth / lanes][tile_rows][lanes], so that it is read as one sequential stream; b
-/// [depth][panel].
-template <int rows, int vectors>
+/// [depth][panel]. Every `lanes` steps it calls ask(), which may prefetch what comes next.
+template <int rows, int vectors, class Ask = AskForNothing>
 HWY_INLINE void multiply(RegisterTile<rows, vectors>& tile, const float* HWY_RESTRICT a,
-                         const float* HWY_RESTRICT b, int64_t depth) {
+                         const float* HWY_RESTRICT b, int64_t depth, const Ask& ask = {}) {
   tile.clear();
   for (int64_t left = depth; left > 0; left -= lanes, a += tile_rows * lanes) {
     const int64_t steps = std::min(left, lanes);
     for (int r = 0; r < rows; ++r) hwy::Prefetch(a + 2 * tile_rows * lanes + r * lanes);
+    ask();
     for (int64_t k = 0; k < steps; ++k, b += panel) {
       hwy::Prefetch(b + 32 * panel);
       if (vectors == 2) hwy::Prefetch(b + 32 * panel + lanes);
@@ -91,12 +96,14 @@ HWY_INLINE void multiply(RegisterTile<rows, vectors>& tile, const float* HWY_RES
   }
 }
 
-/// tile += a' b: a [depth][rows, a_stride apart], b [depth][columns, b_stride apart].
-template <int rows, int vectors>
+/// tile += a' b: a [depth][rows, a_stride apart], b [depth][columns, b_stride apart]. The first `asks` steps
+/// call ask(), which may prefetch what comes next.
+template <int rows, int vectors, class Ask = AskForNothing>
 HWY_INLINE void multiply_transposed(RegisterTile<rows, vectors>& tile, const float* HWY_RESTRICT a,
                                     int64_t a_stride, const float* HWY_RESTRICT b, int64_t b_stride,
-                                    int64_t depth) {
+                                    int64_t depth, int64_t asks = 0, const Ask& ask = {}) {
   for (int64_t k = 0; k < depth; ++k, a += a_stride, b += b_stride) {
+    if (k < asks) ask();
     tile.template step<1>(a, b);
   }
 }
