@@ -68,6 +68,10 @@ Variable global_average_pool(const Variable& x);
 // -------------------------------------------------------------------------------------------------
 /// [N,H,W,C] to [N,HWC]: channel c of pixel hw becomes feature hw C + c. Costs nothing.
 Variable flatten(const Variable& x);
+/// y [...,C1+C2+...]: the channels (the last axis) of all `parts` side by side, [...,Ck] each.
+Variable concat(const std::vector<Variable>& parts);
+/// y [...,channels]: the channels first .. first + channels - 1 of x [...,C].
+Variable slice(const Variable& x, int64_t first, int64_t channels);
 
 // --- ops/arithmetic.cpp
 // --------------------------------------------------------------------------------------------

@@ -151,6 +151,10 @@ ESP_KERNEL(void, scale, float* y, const float* x, float factor, int64_t n, bool 
 /// y = factor, or y += factor, in all n places, with factor = *scalar times `times`: the gradient of a sum or
 /// a mean
 ESP_KERNEL(void, broadcast, float* y, const float* scalar, float times, int64_t n, bool accumulate)
+/// y[r, i] = x[r, i], or y += x, in i < columns of all rows; y and x are the first columns of rows that are
+/// y_width and x_width long
+ESP_KERNEL(void, copy_columns, float* y, int64_t y_width, const float* x, int64_t x_width, int64_t columns,
+           int64_t rows, bool accumulate)
 /// y = keep_i x / (1 - p), where keep_i, a function of `key` and i, is 0 with probability p; its own gradient
 ESP_KERNEL(void, dropout, float* y, const float* x, float p, uint64_t key, int64_t n, bool accumulate)
 // --- images of a batch (core/cpu/images.cpp)

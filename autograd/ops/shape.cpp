@@ -13,4 +13,60 @@ Variable flatten(const Variable& x) {
                  .backward = [](const Tensor& dy, const Gradients& to) { to.give(0, dy); }});
 }
 
+Variable concat(const std::vector<Variable>& parts) {
+  ESP_CHECK(!parts.empty(), "concat: nothing to put side by side");
+  const Shape& shape = parts[0].shape();
+  std::vector<int64_t> firsts;
+  int64_t channels = 0;
+  for (const Variable& part : parts) {
+    ESP_CHECK(part.shape().axes() >= 1 && shape.axes() >= 1 && part.shape()[-1] > 0 &&
+                  part.shape().with(-1, 1) == shape.with(-1, 1),
+              "concat: expects shapes that differ in their last axis alone, found ", shape, " and ",
+              part.shape());
+    firsts.push_back(channels);
+    channels += part.shape()[-1];
+  }
+  const int64_t rows = shape.elements() / shape[-1];
+  Tensor y = Tensor::empty(shape.with(-1, channels), DType::f32, parts[0].value().device());
+  std::vector<int64_t> widths;
+  for (size_t k = 0; k < parts.size(); ++k) {
+    widths.push_back(parts[k].shape()[-1]);
+    ESP_RUN(y.device(), copy_columns(y.f32() + firsts[k], channels, parts[k].value().f32(), widths[k],
+                                     widths[k], rows, false));
+  }
+  return record({.op = "concat",
+                 .attributes = {},
+                 .inputs = parts,
+                 .output = y,
+                 .channels = {Channels::joined, firsts},
+                 .backward = [firsts, widths, channels, rows](const Tensor& dy, const Gradients& to) {
+                   for (size_t k = 0; k < firsts.size(); ++k) {
+                     if (!to.needed(k)) continue;
+                     const auto dx = to.into(k);
+                     ESP_RUN(dy.device(), copy_columns(dx.data, widths[k], dy.f32() + firsts[k], channels,
+                                                       widths[k], rows, dx.accumulate));
+                   }
+                 }});
+}
+
+Variable slice(const Variable& x, int64_t first, int64_t channels) {
+  const Shape& shape = x.shape();
+  ESP_CHECK(shape.axes() >= 1 && first >= 0 && channels > 0 && first + channels <= shape[-1],
+            "slice: channels ", first, "..", first + channels - 1, " are not all in x ", shape);
+  const int64_t width = shape[-1], rows = shape.elements() / width;
+  Tensor y = Tensor::empty(shape.with(-1, channels), DType::f32, x.value().device());
+  ESP_RUN(y.device(), copy_columns(y.f32(), channels, x.value().f32() + first, width, channels, rows, false));
+  return record({.op = "slice",
+                 .attributes = {{"first", first}, {"channels", channels}},
+                 .inputs = {x},
+                 .output = y,
+                 .channels = {Channels::sliced, {first, channels}},
+                 .backward = [=](const Tensor& dy, const Gradients& to) {
+                   const auto dx = to.into(0);
+                   if (!dx.accumulate) ESP_RUN(dy.device(), fill(dx.data, 0.0f, rows * width));
+                   ESP_RUN(dy.device(), copy_columns(dx.data + first, width, dy.f32(), channels, channels,
+                                                     rows, dx.accumulate));
+                 }});
+}
+
 }  // namespace espalier::ops

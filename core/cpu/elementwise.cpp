@@ -1,4 +1,5 @@
 // Memory and elementwise kernels: memory speed.
+#include <algorithm>
 #include <cstring>
 
 #include "espalier/core/kernels.h"
@@ -59,6 +60,19 @@ void broadcast(float* y, const float* scalar, float times, int64_t n, bool accum
   });
 }
 
+void copy_columns(float* y, int64_t y_width, const float* x, int64_t x_width, int64_t columns, int64_t rows,
+                  bool accumulate) {
+  parallel_for(rows, grain / std::max<int64_t>(columns, 1), [=](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      float* to = y + row * y_width;
+      const float* from = x + row * x_width;
+      for_vectors(0, columns, [=](auto tail, int64_t i) {
+        put(tail, load(tail, from + i, columns - i), to + i, columns - i, accumulate);
+      });
+    }
+  });
+}
+
 /// 32 well-mixed bits for each counter of a 64-bit key: two rounds of a multiply-xorshift permutation, a key
 /// half each.
 template <class V>
@@ -100,6 +114,7 @@ HWY_EXPORT(add);
 HWY_EXPORT(mul);
 HWY_EXPORT(scale);
 HWY_EXPORT(broadcast);
+HWY_EXPORT(copy_columns);
 HWY_EXPORT(dropout);
 
 namespace {
@@ -127,6 +142,10 @@ void scale(float* y, const float* x, float factor, int64_t n, bool accumulate) {
 }
 void broadcast(float* y, const float* scalar, float times, int64_t n, bool accumulate) {
   ESP_DISPATCH(broadcast)(y, scalar, times, n, accumulate);
+}
+void copy_columns(float* y, int64_t y_width, const float* x, int64_t x_width, int64_t columns, int64_t rows,
+                  bool accumulate) {
+  ESP_DISPATCH(copy_columns)(y, y_width, x, x_width, columns, rows, accumulate);
 }
 void dropout(float* y, const float* x, float p, uint64_t key, int64_t n, bool accumulate) {
   ESP_DISPATCH(dropout)(y, x, p, key, n, accumulate);

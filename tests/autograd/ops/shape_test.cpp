@@ -22,6 +22,82 @@ TEST(Flatten, ChannelCOfPixelPIsFeaturePCPlusC) {
   EXPECT_EQ(y.value().f32(), x.value().f32()) << "costs nothing";
 }
 
+/// Columns first .. first + width of x [rows,from], into columns at .. of y [rows,to].
+void copy(Doubles& y, size_t to, size_t at, const Doubles& x, size_t from, size_t first, size_t width) {
+  for (size_t row = 0; row < x.size() / from; ++row)
+    for (size_t i = 0; i < width; ++i) y[row * to + at + i] = x[row * from + first + i];
+}
+
+TEST(Concat, ReferenceAndGradients) {
+  check({.inputs = {{3, 2, 5, 7}, {3, 2, 5, 1}, {3, 2, 5, 18}},
+         .op =
+             [](const auto& v) {
+               return ops::concat({v[0], v[1], v[2]});
+             },
+         .reference =
+             [](const auto& v) {
+               Doubles y(30 * 26);
+               copy(y, 26, 0, v[0], 7, 0, 7);
+               copy(y, 26, 7, v[1], 1, 0, 1);
+               copy(y, 26, 8, v[2], 18, 0, 18);
+               return y;
+             },
+         .tolerance = 0});
+}
+
+TEST(Concat, OfTheSameTwice) {
+  check({.inputs = {{4, 3}},
+         .op =
+             [](const auto& v) {
+               return ops::concat({v[0], v[0]});
+             },
+         .reference =
+             [](const auto& v) {
+               Doubles y(24);
+               copy(y, 6, 0, v[0], 3, 0, 3);
+               copy(y, 6, 3, v[0], 3, 0, 3);
+               return y;
+             },
+         .tolerance = 1e-6});
+}
+
+TEST(Slice, ReferenceAndGradients) {
+  check({.inputs = {{2, 3, 2, 37}},
+         .op = [](const auto& v) { return ops::slice(v[0], 5, 19); },
+         .reference =
+             [](const auto& v) {
+               Doubles y(12 * 19);
+               copy(y, 19, 0, v[0], 37, 5, 19);
+               return y;
+             },
+         .tolerance = 0});
+}
+
+TEST(Slice, AddsToWhatOthersGave) {  // each half twice: the second slice finds a gradient there
+  check({.inputs = {{5, 4}},
+         .op = [](const auto& v) { return ops::add(ops::slice(v[0], 0, 3), ops::slice(v[0], 1, 3)); },
+         .reference =
+             [](const auto& v) {
+               Doubles left(15), right(15);
+               copy(left, 3, 0, v[0], 4, 0, 3);
+               copy(right, 3, 0, v[0], 4, 1, 3);
+               for (size_t i = 0; i < left.size(); ++i) left[i] += right[i];
+               return left;
+             },
+         .tolerance = 1e-6});
+}
+
+TEST(Concat, BadArguments) {
+  const Variable a(Tensor::zeros({2, 3, 4, 5})), b(Tensor::zeros({2, 3, 3, 5}));
+  EXPECT_EQ(
+      message_of([&] {
+        ops::concat({a, b});
+      }),
+      "concat: expects shapes that differ in their last axis alone, found [2, 3, 4, 5] and [2, 3, 3, 5]");
+  EXPECT_EQ(message_of([] { ops::concat({}); }), "concat: nothing to put side by side");
+  EXPECT_EQ(message_of([&] { ops::slice(a, 3, 3); }), "slice: channels 3..5 are not all in x [2, 3, 4, 5]");
+}
+
 TEST(Flatten, BadArguments) {
   EXPECT_EQ(message_of([] {
               ops::flatten(Variable(Tensor::zeros({2, 3})));

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <array>
 #include <limits>
 
 #include "espalier/core/kernels.h"
@@ -44,6 +45,25 @@ TEST(Elementwise, AgainstNaiveLoops) {
                  [&](float* y, bool accumulate) { cpu::scale(y, a.data(), -2.5f, n, accumulate); });
     check_output(numbers(n, [](size_t) { return 2.25; }), 1e-6,
                  [&](float* y, bool accumulate) { cpu::broadcast(y, &scalar, 3.0f, n, accumulate); });
+  }
+}
+
+TEST(Elementwise, CopiesColumns) {
+  const WithThreads three(3);
+  for (const auto& [rows, width, first, columns] :
+       {std::array<int64_t, 4>{1, 1, 0, 1}, {5, 40, 3, 37}, {3001, 18, 2, 7}}) {
+    const int64_t y_width = columns + 2;
+    const Floats x = random_floats(rows * width, 1);
+    for (const bool accumulate : {false, true}) {
+      Floats y = dirty(rows * y_width), expected = y;
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t i = 0; i < columns; ++i) {
+          float& to = expected[r * y_width + 1 + i];
+          to = x[r * width + first + i] + (accumulate ? to : 0.0f);
+        }
+      cpu::copy_columns(y.data() + 1, y_width, x.data() + first, width, columns, rows, accumulate);
+      EXPECT_TRUE(same_bits(y, expected));
+    }
   }
 }
 
