@@ -26,6 +26,7 @@ void train(const Given& given);
 void check(const Given& given);
 void eval(const Given& given);
 void inspect(const Given& given);
+void graph(const Given& given);
 void compare(const Given& given);
 void bench(const Given& given);
 void help(const Given& given);

@@ -12,6 +12,7 @@ const std::vector<Command>& commands() {
       {"check", "Checks a config and its data, says what a run would cost; trains nothing", check},
       {"eval", "Accuracy and loss of a checkpoint on its test set", eval},
       {"inspect", "Layers, parameters, non-zeros and MACs of a config's or a checkpoint's model", inspect},
+      {"graph", "Which channels of a config's or a checkpoint's model must be cut together", graph},
       {"compare", "The final tables of runs side by side", compare},
       {"bench", "How fast a model trains or infers here, on random data", bench},
       {"help", "Help on a command, or on config, models, data, criteria, schema", help},

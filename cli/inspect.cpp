@@ -1,12 +1,10 @@
 // espalier inspect
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "espalier/cli/arguments.h"
+#include "espalier/cli/open_model.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/report.h"
-#include "espalier/train/build.h"
-#include "espalier/train/checkpoint.h"
 
 namespace espalier::cli {
 namespace {
@@ -35,20 +33,11 @@ void inspect(const Given& given) {
   std::string file;
   bool json = false;
   Arguments arguments("inspect");
-  arguments
-      .positional("CONFIG|CHECKPOINT", file,
-                  "A config (its name ends in .json), or a checkpoint or model of a run")
-      .flag("--json", json, "Print JSON");
+  arguments.positional("CONFIG|CHECKPOINT", file, config_or_checkpoint).flag("--json", json, "Print JSON");
   if (!arguments.parse(given)) return;
 
   Config config;
-  std::unique_ptr<Module> model;
-  if (std::filesystem::path(file).extension() == ".json") {
-    config = load_config(file);
-    model = build_model(config);
-  } else {
-    model = open_checkpoint(file, &config);
-  }
+  const std::unique_ptr<Module> model = open_model(file, config);
   const Network network(*model, config.model.input);
   print(json ? to_json(network).dump(2) + "\n" : network_table(network.layers, network.totals));
 }

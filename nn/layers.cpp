@@ -20,14 +20,22 @@ Conv2d::Conv2d(int64_t in, int64_t out, int64_t k, const ops::Conv2dOptions& opt
                             {FileLayout::oihw})),
       bias_(bias ? &add_parameter("bias", Role::bias, Tensor::zeros({out})) : nullptr),
       options_(options),
+      multiplier_(options.groups > 1 && options.groups == in ? out / in : 0),
       f_(f) {}
 
+/// Of a depthwise convolution each channel is a group, and a channel that is cut takes its group along.
+ops::Conv2dOptions Conv2d::options() const {
+  ops::Conv2dOptions now = options_;
+  if (multiplier_ > 0) now.groups = weight_.shape()[0] / multiplier_;
+  return now;
+}
+
 Variable Conv2d::forward(const Variable& x) {
-  return ops::conv2d(x, weight_.variable, bias_ ? bias_->variable : none, options_, f_);
+  return ops::conv2d(x, weight_.variable, bias_ ? bias_->variable : none, options(), f_);
 }
 
 Variable Conv2d::forward(const Variable& x, BatchNorm2d& norm, Activation f, const Variable& residual) {
-  return ops::conv2d_batch_norm(x, weight_.variable, bias_ ? bias_->variable : none, options_,
+  return ops::conv2d_batch_norm(x, weight_.variable, bias_ ? bias_->variable : none, options(),
                                 norm.begin_pass(), f, residual);
 }
 

@@ -34,9 +34,12 @@ class Conv2d : public Module {
   std::vector<ChannelAxes> channel_axes() const override { return {{"weight", 0, 3}, {"bias", 0, -1}}; }
 
  private:
+  ops::Conv2dOptions options() const;
+
   Parameter& weight_;
   Parameter* bias_;
   ops::Conv2dOptions options_;
+  int64_t multiplier_ = 0;  // of a depthwise convolution: outputs of each input channel; else 0
   Activation f_;
 };
 

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 class Usage(CliTest):
     def test_without_arguments_usage(self):
-        self.fails_unwritten(2, "no command given; usage: espalier train|check|eval|inspect|compare|bench|help|version "
+        self.fails_unwritten(2, "no command given; usage: espalier train|check|eval|inspect|graph|compare|bench|help|version "
                                 "...; `espalier help` says more")
 
     def test_mistyped(self):
@@ -41,6 +41,8 @@ class Usage(CliTest):
                 ("eval", "eval: CHECKPOINT is required; see `espalier eval --help`"),
                 ("eval --jsn a", "eval: no option '--jsn', did you mean '--json'?"),
                 ("inspect", "inspect: CONFIG|CHECKPOINT is required; see `espalier inspect --help`"),
+                ("graph", "graph: CONFIG|CHECKPOINT is required; see `espalier graph --help`"),
+                ("graph a.json --dott x", "graph: no option '--dott', did you mean '--dot'?"),
                 ("compare", "compare: RUN is required; see `espalier compare --help`"),
                 ("bench", "bench: train|infer is required; see `espalier bench --help`"),
                 ("bench tran --model mlp", "bench: found 'tran', expected train or infer, did you mean 'train'?"),
@@ -90,7 +92,7 @@ class Help(CliTest):
         overview = self.succeeds("help")
         self.assertEqual(self.succeeds("--help"), overview)
         self.assertEqual(self.succeeds("-h"), overview)
-        for command in ("train", "check", "eval", "inspect", "compare", "bench", "help", "version"):
+        for command in ("train", "check", "eval", "inspect", "graph", "compare", "bench", "help", "version"):
             text = self.succeeds("help", command)
             self.assertIn(f"Usage: espalier {command}", text)
             self.assertEqual(self.succeeds(command, "--help"), text)
@@ -242,6 +244,24 @@ class OfARun(CliTest):
         table = self.succeeds("inspect", "runs/small/models/pruned.safetensors").splitlines()
         self.assertEqual(table[0].split(), ["layer", "shape", "parameters", "non-zeros", "sparsity", "MACs"])
         self.assertEqual(table[-2].split()[:2] + table[-2].split()[-3:], ["total", "910", "50.00", "%", "888"])
+
+    def test_graph(self):
+        text = """\
+group 1: 12 channels, 75 weights each
+  made by fc1
+  read by fc2
+group 2: 10 channels, the network's output: they stay
+  made by fc2
+"""
+        self.assertEqual(self.succeeds("graph", "small.json", "--dot", "net.dot"), text)
+        self.assertEqual(self.succeeds("graph", "runs/small/checkpoint.safetensors"), text)
+        dot = (self.folder / "net.dot").read_text()
+        self.assertIn('op1 -> op2 [label="12 (group 1)", color="0.000 0.85 0.75", penwidth=2];', dot)
+        self.assertIn('op2 -> output [label="10 (group 2)"', dot)
+        groups = json.loads(self.succeeds("graph", "small.json", "--json"))["groups"]
+        self.assertEqual([(member["parameter"], member["axis"], member["side"]) for member in groups[0]["members"]],
+                         [("fc1.weight", 0, "out"), ("fc1.bias", 0, "out"), ("fc2.weight", 1, "in")])
+        self.assertEqual(groups[0]["members"][2]["channel_of"], list(range(12)))
 
     def test_compare(self):
         self.succeeds("train", "small.json", "--quiet", "--output", "runs/other", "--set", "seed=1")

@@ -1,0 +1,47 @@
+// espalier graph
+#include <nlohmann/json.hpp>
+
+#include "espalier/cli/arguments.h"
+#include "espalier/cli/open_model.h"
+#include "espalier/formats/atomic_file.h"
+#include "espalier/nn/network.h"
+#include "espalier/prune/graph_text.h"
+
+namespace espalier::cli {
+namespace {
+
+nlohmann::ordered_json to_json(const ChannelGraph& graph) {
+  auto groups = nlohmann::ordered_json::array();
+  for (const ChannelGroup& group : graph.groups) {
+    auto members = nlohmann::ordered_json::array();
+    for (const GroupMember& member : group.members)
+      members.push_back({{"parameter", member.parameter->name},
+                         {"axis", member.axis},
+                         {"side", member.out ? "out" : "in"},
+                         {"channel_of", member.channel_of}});
+    groups.push_back({{"channels", group.channels}, {"fixed", group.fixed}, {"members", members}});
+  }
+  return {{"groups", groups}};
+}
+
+}  // namespace
+
+void graph(const Given& given) {
+  std::string file;
+  std::optional<std::string> dot;
+  bool json = false;
+  Arguments arguments("graph");
+  arguments.positional("CONFIG|CHECKPOINT", file, config_or_checkpoint)
+      .text("--dot", "FILE", dot, "Write the network with its groups there, for Graphviz (dot -Tsvg)")
+      .flag("--json", json, "Print JSON, with the index of every channel in every parameter");
+  if (!arguments.parse(given)) return;
+
+  Config config;
+  const std::unique_ptr<Module> model = open_model(file, config);
+  const Network network(*model, config.model.input);
+  const ChannelGraph groups = channel_graph(*model, network.tape);
+  if (dot) write_file(*dot, graph_dot(groups, network.tape));
+  print(json ? to_json(groups).dump(2) + "\n" : graph_text(groups));
+}
+
+}  // namespace espalier::cli

@@ -1,0 +1,16 @@
+#include "espalier/cli/open_model.h"
+
+#include <filesystem>
+
+#include "espalier/train/build.h"
+#include "espalier/train/checkpoint.h"
+
+namespace espalier::cli {
+
+std::unique_ptr<Module> open_model(const std::string& file, Config& config) {
+  if (std::filesystem::path(file).extension() != ".json") return open_checkpoint(file, &config);
+  config = load_config(file);
+  return build_model(config);
+}
+
+}  // namespace espalier::cli

@@ -1,0 +1,19 @@
+// What commands that take CONFIG|CHECKPOINT open.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "espalier/nn/module.h"
+#include "espalier/train/config.h"
+
+namespace espalier::cli {
+
+/// Help on such an argument.
+inline constexpr const char* config_or_checkpoint =
+    "A config (its name ends in .json), or a checkpoint or model of a run";
+
+/// The model of a config, initialised, or of a checkpoint; `config` becomes the one it is of.
+std::unique_ptr<Module> open_model(const std::string& file, Config& config);
+
+}  // namespace espalier::cli

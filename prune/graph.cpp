@@ -1,0 +1,248 @@
+#include "espalier/prune/graph.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <set>
+
+#include "espalier/nn/network.h"
+
+namespace espalier {
+namespace {
+
+/// Sets of numbers that grow together (union by the lower number, so that a set is known by its first).
+class Sets {
+ public:
+  int32_t add(int64_t count) {
+    const auto first = static_cast<int32_t>(parent_.size());
+    parent_.resize(parent_.size() + static_cast<size_t>(count));
+    std::iota(parent_.begin() + first, parent_.end(), first);
+    return first;
+  }
+  int32_t find(int32_t i) {
+    while (parent_[i] != i) i = parent_[i] = parent_[parent_[i]];
+    return i;
+  }
+  void join(int32_t a, int32_t b) {
+    a = find(a), b = find(b);
+    parent_[std::max(a, b)] = std::min(a, b);
+  }
+  int32_t size() const { return static_cast<int32_t>(parent_.size()); }
+
+ private:
+  std::vector<int32_t> parent_;
+};
+
+/// Channels in a row, as numbers of a Sets: of a value, or of an axis of a parameter.
+struct Row {
+  int32_t first = 0;
+  int64_t count = 0;
+  int32_t operator[](int64_t i) const { return first + static_cast<int32_t>(i); }
+};
+
+/// A parameter on the tape, with the channels along its axes.
+struct Axes {
+  Parameter* parameter = nullptr;
+  int out = -1, in = -1;
+  Row outputs, inputs;
+};
+
+/// Every channel of every value and of every parameter's axes, in sets that must be cut together.
+class Coupling {
+ public:
+  Coupling(Module& model, const Tape& tape) : tape_(tape) {
+    std::map<std::string, Axes> known;
+    for (const auto& [name, layer] : model.layers())
+      for (const ChannelAxes& axes : layer->channel_axes())
+        for (const auto& parameter : layer->own_parameters())
+          if (parameter->name == name + "." + axes.parameter)
+            known[parameter->name] = {parameter.get(), axes.out, axes.in, {}, {}};
+    for (const TapeValue& value : tape.values) {
+      Axes axes;
+      Row row;
+      if (value.parameter.empty()) {
+        row = add(value.shape.axes() ? value.shape[-1] : 0);
+      } else if (const auto found = known.find(value.parameter); found != known.end()) {
+        axes = found->second;
+        if (axes.out >= 0) axes.outputs = add(value.shape[axes.out]);
+        if (axes.in >= 0) axes.inputs = axes.in == axes.out ? axes.outputs : add(value.shape[axes.in]);
+      }
+      rows_.push_back(row);
+      parameters_.push_back(std::move(axes));
+    }
+    for (const TapeEntry& entry : tape.entries) couple(entry);
+  }
+
+  /// The set of a channel.
+  int32_t set(int32_t channel) { return sets_.find(channel); }
+  int32_t channels() const { return sets_.size(); }
+  const Row& row(int value) const { return rows_[value]; }
+  /// Null parameter for a value that is none.
+  const Axes& parameter(int value) const { return parameters_[value]; }
+
+ private:
+  Row add(int64_t count) { return {sets_.add(count), count}; }
+
+  void tie(const TapeEntry& entry, const Row& a, const Row& b) {
+    ESP_CHECK(a.count == b.count, "graph: ", described(entry), " couples ", a.count, " channels with ",
+              b.count);
+    for (int64_t i = 0; i < a.count; ++i) sets_.join(a[i], b[i]);
+  }
+
+  std::string described(const TapeEntry& entry) const {
+    const std::string layer = layer_of(entry, tape_);
+    return layer.empty() ? "op '" + entry.op + "'" : layer + " (" + entry.op + ")";
+  }
+
+  void couple(const TapeEntry& entry) {
+    const auto& [rule, values] = entry.channels;
+    const Row y = rows_[entry.output];
+    std::vector<Row> data;  // the inputs that are no parameters
+    for (const int input : entry.inputs)
+      if (tape_.values[input].parameter.empty()) data.push_back(rows_[input]);
+    switch (rule) {
+      case Channels::kept:
+      case Channels::tied:
+        for (const Row& x : data) tie(entry, x, y);
+        break;
+      case Channels::joined:
+        for (size_t k = 0; k < data.size(); ++k) tie(entry, data[k], {y[values[k]], data[k].count});
+        break;
+      case Channels::sliced:
+        tie(entry, {data.at(0)[values[0]], values[1]}, y);
+        break;
+      case Channels::flattened:
+        for (int64_t pixel = 0; pixel < values[0]; ++pixel)
+          tie(entry, data.at(0), {y[pixel * data[0].count], data[0].count});
+        break;
+      case Channels::mixed:
+        return couple_mixed(entry, data.at(0), y, values.empty() ? 1 : values[0]);
+      case Channels::reduced:
+        return;
+      case Channels::unknown:
+        fail("graph: ", described(entry),
+             " has no channel rule: what structural pruning may cut there is unknown");
+    }
+    for (const int input : entry.inputs)
+      if (!tape_.values[input].parameter.empty()) tie(entry, axes_of(entry, input).outputs, y);
+  }
+
+  const Axes& axes_of(const TapeEntry& entry, int input) const {
+    ESP_CHECK(parameters_[input].parameter && parameters_[input].out >= 0, "graph: ", described(entry),
+              " declares no channel axes for its parameter ", tape_.values[input].parameter);
+    return parameters_[input];
+  }
+
+  /// Groups all lose as many channels, and the same of each; of a depthwise convolution a channel is a group.
+  void couple_mixed(const TapeEntry& entry, const Row& x, const Row& y, int64_t groups) {
+    const int64_t in = x.count / groups, out = y.count / groups;
+    for (const int input : entry.inputs) {
+      if (tape_.values[input].parameter.empty()) continue;
+      const Axes& axes = axes_of(entry, input);
+      tie(entry, axes.outputs, y);
+      if (axes.in < 0) continue;
+      ESP_CHECK(axes.inputs.count == in, "graph: ", described(entry), " reads ", in,
+                " channels a group, its weight has ", axes.inputs.count);
+      if (in == 1 && groups > 1) continue;  // a depthwise weight has no input axis to cut
+      for (int64_t g = 0; g < groups; ++g) tie(entry, axes.inputs, {x[g * in], in});
+    }
+    if (groups == 1) return;
+    for (int64_t g = 0; g < groups; ++g)
+      for (int64_t i = 0; i < out; ++i) sets_.join(y[g * out + i], in == 1 ? x[g] : y[i]);
+  }
+
+  const Tape& tape_;
+  Sets sets_;
+  std::vector<Row> rows_;         // of each value
+  std::vector<Axes> parameters_;  // of each value
+};
+
+/// Turns sets of channels into groups: what shares a producer.
+class Grouping {
+ public:
+  Grouping(Coupling& coupling, const Tape& tape)
+      : coupling_(coupling), channel_of_(static_cast<size_t>(coupling.channels()), -1) {
+    producers_.add(coupling.channels());
+    produced_.resize(static_cast<size_t>(coupling.channels()));
+    for (const TapeEntry& entry : tape.entries) {
+      if (entry.channels.rule != Channels::mixed) continue;
+      const Row& y = coupling.row(entry.output);
+      for (int64_t i = 0; i < y.count; ++i) {
+        producers_.join(coupling.set(y[0]), coupling.set(y[i]));
+        produced_[coupling.set(y[i])] = 1;
+      }
+    }
+  }
+
+  /// Adds an axis to each group that it has channels of.
+  void add_member(Parameter* parameter, int axis, bool out, const Row& row) {
+    std::map<int, GroupMember> members;
+    for (int64_t i = 0; i < row.count; ++i) {
+      const int32_t set = coupling_.set(row[i]);
+      if (!produced_[set]) continue;
+      const auto [place, fresh] = number_.try_emplace(producers_.find(set), static_cast<int>(groups.size()));
+      if (fresh) groups.emplace_back();
+      const int g = place->second;
+      if (channel_of_[set] < 0) channel_of_[set] = static_cast<int32_t>(groups[g].channels++);
+      auto& member = members[g];
+      if (!member.parameter) member = {parameter, axis, out, std::vector<int32_t>(row.count, -1)};
+      member.channel_of[i] = channel_of_[set];
+    }
+    for (auto& [g, member] : members) groups[g].members.push_back(std::move(member));
+  }
+
+  /// The groups that these channels are of.
+  std::vector<int> groups_of(const Row& row) {
+    std::set<int> found;
+    for (int64_t i = 0; i < row.count; ++i)
+      if (const auto place = number_.find(producers_.find(coupling_.set(row[i]))); place != number_.end())
+        found.insert(place->second);
+    return {found.begin(), found.end()};
+  }
+
+  std::vector<ChannelGroup> groups;
+
+ private:
+  Coupling& coupling_;
+  Sets producers_;                   // sets of sets that some layer makes together
+  std::vector<char> produced_;       // by set: some layer makes it
+  std::map<int32_t, int> number_;    // of a group, by its set of sets
+  std::vector<int32_t> channel_of_;  // by set, within its group
+};
+
+/// Why no channel of this value may be cut, or nothing.
+const char* fixed_because(const Tape& tape, int value) {
+  if (!tape.values[value].parameter.empty()) return "";
+  bool made = false, read = false;
+  for (const TapeEntry& entry : tape.entries) {
+    made = made || entry.output == value;
+    read = read || std::ranges::count(entry.inputs, value) > 0;
+  }
+  return !made ? "the network's input" : !read ? "the network's output" : "";
+}
+
+}  // namespace
+
+ChannelGraph channel_graph(Module& model, const Tape& tape) {
+  Coupling coupling(model, tape);
+  Grouping grouping(coupling, tape);
+  std::set<int> seen;  // a shared layer is on the tape several times
+  for (const TapeEntry& entry : tape.entries)
+    for (const int input : entry.inputs) {
+      const Axes& axes = coupling.parameter(input);
+      if (!axes.parameter || !seen.insert(input).second) continue;
+      if (axes.in >= 0 && axes.in != axes.out)
+        grouping.add_member(axes.parameter, axes.in, false, axes.inputs);
+      if (axes.out >= 0) grouping.add_member(axes.parameter, axes.out, true, axes.outputs);
+    }
+  ChannelGraph graph;
+  for (int value = 0; value < static_cast<int>(tape.values.size()); ++value) {
+    graph.groups_of_value.push_back(grouping.groups_of(coupling.row(value)));
+    if (const std::string why = fixed_because(tape, value); !why.empty())
+      for (const int g : graph.groups_of_value.back()) grouping.groups[g].fixed = why;
+  }
+  graph.groups = std::move(grouping.groups);
+  return graph;
+}
+
+}  // namespace espalier

@@ -1,0 +1,53 @@
+// Pruning as a book, step 1, graph: which channels must be cut together. Read off the tape of one example
+// pass by two rules:
+//   - a producer's outputs are its consumer's inputs: to drop output 3 of a convolution is to drop input 3 of
+//     whatever reads it;
+//   - an op that keeps or ties channels couples its sides: what a residual sum adds up lives and dies
+//     together.
+// No layer is known by its type: ops say what they do to channels (autograd/variable.h, Channels), layers
+// which axis of a parameter counts which (nn/module.h, ChannelAxes).
+//
+// A worked example, 4 channels: y = fc(a(x) + b(relu(a(x)))), with convolutions a and b. Channel c of a's
+// output, of relu's, of b's input, of b's output, of the sum and of fc's input are one and the same: cutting
+// it takes row c of a's weight and bias, column c and row c of b's weight, row c of b's bias and column c of
+// fc's weight. That is one group of 4 channels: a, b | b, fc. fc's outputs are the network's, and stay. Were
+// the sum not there, a | b and b | fc would be two groups.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "espalier/nn/module.h"
+
+namespace espalier {
+
+/// One axis of a parameter that loses an index, or several, with each channel of a group.
+struct GroupMember {
+  Parameter* parameter = nullptr;
+  int axis = 0;
+  bool out = true;  ///< the axis counts its layer's outputs; else its inputs
+  /// For each index along the axis the channel of the group it belongs to; -1: another group's, or fixed.
+  std::vector<int32_t> channel_of;
+};
+
+/// Channels that are ranked and cut as one list. A channel may stand for several indices: of the columns of a
+/// linear layer behind a flatten, of all groups of a grouped convolution, of both halves of what is
+/// concatenated with itself.
+struct ChannelGroup {
+  int64_t channels = 0;
+  std::vector<GroupMember>
+      members;        ///< in the order of the tape: the first is the first layer's that makes them
+  std::string fixed;  ///< why it cannot be cut: "the network's output"; empty if it can
+};
+
+struct ChannelGraph {
+  std::vector<ChannelGroup> groups;               ///< by the place of their first layer
+  std::vector<std::vector<int>> groups_of_value;  ///< of each value of the tape; none for what no layer made
+};
+
+/// The graph of the network on `tape`. Error for an op without a channel rule, or a parameter whose layer
+/// declares no axes for it, by name.
+ChannelGraph channel_graph(Module& model, const Tape& tape);
+
+}  // namespace espalier

@@ -1,0 +1,108 @@
+#include "espalier/prune/graph_text.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "espalier/core/table.h"
+#include "espalier/nn/network.h"
+
+namespace espalier {
+namespace {
+
+/// The names of the layers whose outputs, or inputs, the group is.
+std::vector<std::string> layers_of(const ChannelGroup& group, bool out) {
+  std::vector<std::string> names;
+  for (const GroupMember& member : group.members) {
+    std::string name(layer_name(member.parameter->name));
+    if (member.out == out && !std::ranges::count(names, name)) names.push_back(std::move(name));
+  }
+  return names;
+}
+
+/// Learned numbers that go with one channel, were it cut alone.
+int64_t weights_of_a_channel(const ChannelGroup& group) {
+  int64_t sum = 0;
+  for (const GroupMember& member : group.members) {
+    if (!member.parameter->learned()) continue;
+    const Shape& shape = member.parameter->shape();
+    sum += std::ranges::count(member.channel_of, 0) * (shape.elements() / shape[member.axis]);
+  }
+  return sum;
+}
+
+/// "  makes  a b c", broken between names.
+std::string wrapped(const std::string& label, const std::vector<std::string>& words) {
+  constexpr size_t columns = 100;
+  std::string text, line = "  " + label;
+  for (const std::string& word : words) {
+    if (line.size() + 1 + word.size() > columns) {
+      text += line + "\n";
+      line = std::string(2 + label.size(), ' ');
+    }
+    line += " " + word;
+  }
+  return text + line + "\n";
+}
+
+/// A color that is unlike those of the numbers beside it: the golden ratio's multiples around the circle.
+std::string color(int group) {
+  const double turn = 0.618033988749895 * group;
+  return fmt::format("{:.3f} 0.85 0.75", turn - static_cast<int64_t>(turn));
+}
+
+}  // namespace
+
+std::string graph_text(const ChannelGraph& graph) {
+  std::string text;
+  for (size_t g = 0; g < graph.groups.size(); ++g) {
+    const ChannelGroup& group = graph.groups[g];
+    text += fmt::format("group {}: {} channels, ", g + 1, grouped(group.channels));
+    text += group.fixed.empty() ? fmt::format("{} weights each\n", grouped(weights_of_a_channel(group)))
+                                : fmt::format("{}: they stay\n", group.fixed);
+    text += wrapped("made by", layers_of(group, true));
+    if (const auto readers = layers_of(group, false); !readers.empty()) text += wrapped("read by", readers);
+  }
+  return text;
+}
+
+std::string graph_dot(const ChannelGraph& graph, const Tape& tape) {
+  std::string text =
+      "digraph network {\n  node [shape=box, fontname=\"sans-serif\"];\n  edge [fontname=\"sans-serif\"];\n";
+  std::vector<int> maker(tape.values.size(), -1);
+  for (size_t i = 0; i < tape.entries.size(); ++i) {
+    const TapeEntry& entry = tape.entries[i];
+    const std::string layer = layer_of(entry, tape);
+    text += fmt::format("  op{} [label=\"{}{}\"];\n", i, layer.empty() ? "" : layer + "\\n", entry.op);
+    maker[entry.output] = static_cast<int>(i);
+  }
+  const auto edge = [&](const std::string& from, const std::string& to, int value) {
+    const Shape& shape = tape.values[value].shape;
+    const std::vector<int>& groups = graph.groups_of_value[value];
+    std::string style;
+    if (!groups.empty())
+      style = fmt::format(", color=\"{}\", penwidth=2{}", color(groups.front()),
+                          graph.groups[groups.front()].fixed.empty() ? "" : ", style=dashed");
+    std::vector<int> numbers;
+    for (const int g : groups) numbers.push_back(g + 1);
+    text += fmt::format("  {} -> {} [label=\"{}{}\"{}];\n", from, to, shape.axes() ? shape[-1] : 1,
+                        numbers.empty() ? "" : fmt::format(" (group {})", fmt::join(numbers, ", ")), style);
+  };
+  std::vector<char> read(tape.values.size());
+  bool leaves = false;
+  for (size_t i = 0; i < tape.entries.size(); ++i)
+    for (const int input : tape.entries[i].inputs) {
+      read[input] = 1;
+      if (!tape.values[input].parameter.empty()) continue;
+      leaves = leaves || maker[input] < 0;
+      edge(maker[input] < 0 ? "input" : "op" + std::to_string(maker[input]), "op" + std::to_string(i), input);
+    }
+  if (leaves) text += "  input [shape=ellipse];\n";
+  text += "  output [shape=ellipse];\n";
+  for (const TapeEntry& entry : tape.entries)
+    if (!read[entry.output]) edge("op" + std::to_string(maker[entry.output]), "output", entry.output);
+  return text + "}\n";
+}
+
+}  // namespace espalier

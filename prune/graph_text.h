@@ -1,0 +1,18 @@
+// Pruning as a book, step 1 for people: the groups as text, and the network with its groups as a picture.
+#pragma once
+
+#include <string>
+
+#include "espalier/prune/graph.h"
+
+namespace espalier {
+
+/// For each group its channels, the weights that one of them costs, the layers that make them and those that
+/// read them: `espalier graph`. Lines of at most 100 columns, longer only where a name is.
+std::string graph_text(const ChannelGraph& graph);
+
+/// The network in Graphviz's DOT language: a node for each op, an edge for each value with its channels, in
+/// the color of its group; dashed where the group is fixed.
+std::string graph_dot(const ChannelGraph& graph, const Tape& tape);
+
+}  // namespace espalier

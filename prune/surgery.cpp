@@ -1,0 +1,110 @@
+#include "espalier/prune/surgery.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "espalier/core/kernels.h"
+
+namespace espalier {
+namespace {
+
+/// The indices `kept` of an axis of x, one after another.
+Tensor take(const Tensor& x, int axis, const std::vector<int64_t>& kept) {
+  const Shape& shape = x.shape();
+  int64_t outer = 1, inner = static_cast<int64_t>(dtype_bytes(x.dtype()));  // bytes behind an index
+  for (int i = 0; i < axis; ++i) outer *= shape[i];
+  for (int i = axis + 1; i < shape.axes(); ++i) inner *= shape[i];
+  Tensor y = Tensor::empty(shape.with(axis, static_cast<int64_t>(kept.size())), x.dtype(), x.device());
+  const auto* from = static_cast<const char*>(x.raw());
+  auto* to = static_cast<char*>(y.raw());
+  for (int64_t row = 0; row < outer; ++row, from += shape[axis] * inner)
+    for (size_t i = 0, end; i < kept.size(); i = end) {
+      for (end = i + 1; end < kept.size() && kept[end] == kept[end - 1] + 1;)
+        ++end;  // neighbours in one piece
+      const auto bytes = static_cast<int64_t>(end - i) * inner;
+      ESP_RUN(x.device(), copy_bytes(to, from + kept[i] * inner, static_cast<size_t>(bytes)));
+      to += bytes;
+    }
+  return y;
+}
+
+/// Everything of a parameter that has its shape.
+std::vector<Tensor*> tensors_of(Parameter& parameter) {
+  std::vector<Tensor*> all{&parameter.value()};
+  for (Tensor* tensor : {&parameter.gradient(), &parameter.mask, &parameter.average})
+    if (tensor->defined()) all.push_back(tensor);
+  for (Tensor& slot : parameter.slots) all.push_back(&slot);
+  return all;
+}
+
+void check(const AxisCut& one, const Parameter& parameter, const Shape& shape) {
+  ESP_CHECK(one.axis >= 0 && one.axis < shape.axes() && shape[one.axis] == one.before,
+            "surgery: ", one.parameter, " is ", shape, ", expected ", one.before, " along axis ", one.axis,
+            ": the cut was made for another model");
+  ESP_CHECK(!one.kept.empty(), "surgery: nothing would be left of ", parameter.name);
+  ESP_CHECK(one.kept.front() >= 0 && one.kept.back() < one.before &&
+                std::ranges::adjacent_find(one.kept, std::greater_equal<>()) == one.kept.end(),
+            "surgery: the indices to keep of ", parameter.name, " are not ascending in 0..", one.before - 1);
+}
+
+}  // namespace
+
+std::vector<AxisCut> cuts_of(const std::vector<ChannelGroup>& groups,
+                             const std::vector<std::vector<uint8_t>>& kept) {
+  ESP_CHECK(kept.size() == groups.size(), "surgery: verdicts on ", kept.size(), " groups, the network has ",
+            groups.size());
+  // Several groups may share an axis: what reads a concatenation loses channels of each.
+  std::map<std::pair<Parameter*, int>, std::vector<uint8_t>> stays;
+  std::vector<std::pair<Parameter*, int>> order;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const ChannelGroup& group = groups[g];
+    ESP_CHECK(static_cast<int64_t>(kept[g].size()) == group.channels, "surgery: ", kept[g].size(),
+              " verdicts on a group of ", group.channels, " channels");
+    if (std::ranges::count(kept[g], 0) == 0) continue;
+    const std::string& first = group.members.front().parameter->name;
+    ESP_CHECK(group.fixed.empty(), "surgery: the channels of ", first, " are ", group.fixed, " and stay");
+    ESP_CHECK(std::ranges::count(kept[g], 0) < group.channels, "surgery: nothing would be left of ", first);
+    for (const GroupMember& member : group.members) {
+      const std::pair<Parameter*, int> axis{member.parameter, member.axis};
+      const auto [place, fresh] = stays.try_emplace(axis, member.channel_of.size(), uint8_t{1});
+      if (fresh) order.push_back(axis);
+      for (size_t i = 0; i < member.channel_of.size(); ++i)
+        if (member.channel_of[i] >= 0) place->second[i] &= kept[g][member.channel_of[i]];
+    }
+  }
+  std::vector<AxisCut> cuts;
+  for (const auto& axis : order) {
+    const std::vector<uint8_t>& verdicts = stays.at(axis);
+    AxisCut one{axis.first->name, axis.second, static_cast<int64_t>(verdicts.size()), {}};
+    for (size_t i = 0; i < verdicts.size(); ++i)
+      if (verdicts[i]) one.kept.push_back(static_cast<int64_t>(i));
+    cuts.push_back(std::move(one));
+  }
+  return cuts;
+}
+
+void cut(Module& model, const std::vector<AxisCut>& cuts) {
+  std::map<std::string, Parameter*> parameters;
+  for (Parameter* parameter : model.parameters()) parameters[parameter->name] = parameter;
+  // First all new tensors beside the old ones; whatever throws, throws here.
+  std::map<Parameter*, std::vector<Tensor>> fresh;
+  for (const AxisCut& one : cuts) {
+    const auto found = parameters.find(one.parameter);
+    ESP_CHECK(found != parameters.end(), "surgery: the model has no parameter ", one.parameter,
+              ": the cut was made for another model");
+    Parameter& parameter = *found->second;
+    auto [place, first] = fresh.try_emplace(&parameter);
+    std::vector<Tensor>& tensors = place->second;
+    if (first)
+      for (const Tensor* tensor : tensors_of(parameter)) tensors.push_back(*tensor);
+    check(one, parameter, tensors.front().shape());
+    for (Tensor& tensor : tensors) tensor = take(tensor, one.axis, one.kept);
+  }
+  for (auto& [parameter, tensors] : fresh) {
+    const std::vector<Tensor*> old = tensors_of(*parameter);
+    for (size_t i = 0; i < old.size(); ++i) *old[i] = std::move(tensors[i]);
+  }
+}
+
+}  // namespace espalier

@@ -1,0 +1,46 @@
+// Small networks whose forward pass a test writes down.
+#pragma once
+
+#include <functional>
+#include <utility>
+
+#include "espalier/nn/layers.h"
+#include "espalier/nn/network.h"
+#include "support/numbers.h"
+
+namespace espalier {
+
+class SmallNet : public Module {
+ public:
+  Conv2d& conv(const std::string& name, int64_t in, int64_t out, int64_t groups = 1, bool bias = true) {
+    return add_child<Conv2d>(name, in, out, 3, ops::Conv2dOptions{.pad = 1, .groups = groups}, bias);
+  }
+  Linear& linear(const std::string& name, int64_t in, int64_t out, int64_t positions = 1) {
+    return add_child<Linear>(name, in, out, true, Activation::none, positions);
+  }
+  BatchNorm2d& norm(const std::string& name, int64_t channels) {
+    return add_child<BatchNorm2d>(name, channels);
+  }
+
+  std::function<Variable(const Variable&)> pass;
+  Variable forward(const Variable& x) override { return pass(x); }
+  std::string type() const override { return "small net"; }
+};
+
+inline Variable relu(const Variable& x) { return ops::activation(x, Activation::relu); }
+
+/// Random numbers for everything, the running statistics too, so that outputs differ between images.
+inline void randomize(Module& model, uint64_t seed) {
+  for (const auto& [name, layer] : model.layers())
+    for (const auto& parameter : layer->own_parameters()) {
+      const Shape& shape = parameter->shape();
+      const bool scale = layer->type() == "batch_norm" && parameter->name == name + ".weight";
+      const double width =
+          parameter->role == Role::weight ? std::sqrt(6.0 / static_cast<double>(shape.row_elements())) : 0.5;
+      if (parameter->name.ends_with("num_batches_tracked")) continue;
+      const double center = scale || parameter->name.ends_with("running_var") ? 1.0 : 0.0;
+      parameter->value() = random_tensor(shape, ++seed, center - width, center + width);
+    }
+}
+
+}  // namespace espalier

@@ -1,0 +1,184 @@
+#include "espalier/prune/surgery.h"
+
+#include <gtest/gtest.h>
+
+#include "espalier/nn/models/models.h"
+#include "prune/hand_made.h"
+#include "prune/small_net.h"
+
+namespace espalier {
+namespace {
+
+using Verdicts = std::vector<std::vector<uint8_t>>;
+
+/// Each channel of what may be cut stays with probability 1/2, the first in any case.
+Verdicts random_verdicts(const std::vector<ChannelGroup>& groups, uint64_t seed) {
+  Verdicts kept;
+  for (const ChannelGroup& group : groups) {
+    auto verdicts = group.fixed.empty() ? random_mask(group.channels, seed++)
+                                        : std::vector<uint8_t>(static_cast<size_t>(group.channels), 1);
+    verdicts[0] = 1;
+    kept.push_back(std::move(verdicts));
+  }
+  return kept;
+}
+
+/// What a cut is to be equal to: all numbers that make the channels are 0, so that what is behind them reads
+/// 0.
+void zero(const std::vector<ChannelGroup>& groups, const Verdicts& kept) {
+  for (size_t g = 0; g < groups.size(); ++g)
+    for (const GroupMember& member : groups[g].members) {
+      if (!member.out || !member.parameter->learned()) continue;
+      Tensor& value = member.parameter->value();
+      const int64_t row = value.shape().row_elements();
+      for (size_t i = 0; i < member.channel_of.size(); ++i)
+        if (member.channel_of[i] >= 0 && !kept[g][member.channel_of[i]])
+          std::fill_n(value.f32() + static_cast<int64_t>(i) * row, row, 0.0f);
+    }
+}
+
+Doubles outputs(Module& model, const Shape& input) {
+  NoGradient off;
+  model.set_training(false);
+  const Tensor y = model.forward(Variable(random_tensor({4, input[0], input[1], input[2]}, 77))).value();
+  return doubles(y.span<float>());
+}
+
+/// How far the outputs of images are apart, relative to the largest: a network that says the same to all
+/// would pass any comparison.
+double spread(const Doubles& y) {
+  double largest = 0, apart = 0;
+  const size_t row = y.size() / 4;
+  for (const double v : y) largest = std::max(largest, std::abs(v));
+  for (size_t i = 0; i < row; ++i) apart = std::max(apart, std::abs(y[i] - y[row + i]));
+  return apart / largest;
+}
+
+/// For random selections: cutting equals masking, and the history makes the same network of a fresh one.
+template <class Make>
+void check_cuts(const Make& make, const Shape& input, int seeds, double tolerance) {
+  for (int seed = 0; seed < seeds; ++seed) {
+    SCOPED_TRACE(seed);
+    const auto model = make(), fresh = make();
+    randomize(*model, static_cast<uint64_t>(seed) * 1000);
+    randomize(*fresh, static_cast<uint64_t>(seed) * 1000);
+    const Network network(*model, input);
+    const auto groups = channel_graph(*model, network.tape).groups;
+    const Verdicts kept = random_verdicts(groups, static_cast<uint64_t>(seed) * 100);
+    const auto cuts = cuts_of(groups, kept);
+    zero(groups, kept);
+    const Doubles masked = outputs(*model, input);
+    ASSERT_GT(spread(masked), 0.01);
+    cut(*model, cuts);
+    const Doubles after = outputs(*model, input);
+    ASSERT_EQ(after.size(), masked.size());
+    double largest = 0, difference = 0;
+    for (size_t i = 0; i < after.size(); ++i) {
+      largest = std::max(largest, std::abs(masked[i]));
+      difference = std::max(difference, std::abs(masked[i] - after[i]));
+    }
+    EXPECT_LE(difference, tolerance * largest);
+    cut(*fresh, cuts);
+    EXPECT_EQ(outputs(*fresh, input), after) << "replayed on a fresh model";
+    const Network small(*model, input);
+    EXPECT_LT(small.totals.macs, network.totals.macs);
+  }
+}
+
+std::unique_ptr<Module> zoo(const char* type, const Shape& input) {
+  return make_model({.type = type, .input = input, .classes = 10, .width = 0.25}, 0);
+}
+
+TEST(Surgery, CuttingEqualsMasking) {
+  const Shape input{16, 16, 3};
+  for (const char* type : {"vgg11", "resnet20", "resnet50"}) {
+    SCOPED_TRACE(type);
+    check_cuts([&] { return zoo(type, input); }, input, 5, 1e-3);
+  }
+}
+
+/// Grouped, depthwise, concatenated, sliced, flattened, and a layer used twice.
+std::unique_ptr<Module> tangled() {
+  auto net = std::make_unique<SmallNet>();
+  Conv2d &stem = net->conv("stem", 3, 12), &grouped = net->conv("grouped", 12, 8, 4, false),
+         &depthwise = net->conv("depthwise", 8, 16, 8), &twice = net->conv("twice", 28, 28),
+         &last = net->conv("last", 14, 6);
+  BatchNorm2d& norm = net->norm("norm", 8);
+  Linear &fc1 = net->linear("fc1", 6 * 9, 24, 9), &fc2 = net->linear("fc2", 24, 5);
+  net->pass = [&](const Variable& x) {
+    const Variable a = relu(stem.forward(x)),
+                   b = depthwise.forward(grouped.forward(a, norm, Activation::relu));
+    const Variable joined = ops::concat({a, b}), again = twice.forward(relu(twice.forward(joined)));
+    const Variable halves = ops::add(ops::slice(again, 0, 14), ops::slice(again, 14, 14));
+    return fc2.forward(relu(fc1.forward(ops::flatten(ops::max_pool2d(last.forward(halves), 2)))));
+  };
+  return net;
+}
+
+TEST(Surgery, CuttingEqualsMaskingInATangledNetwork) {
+  check_cuts([] { return tangled(); }, {6, 6, 3}, 20, 1e-5);
+}
+
+TEST(Surgery, CutsAllThatGoesWithAChannel) {
+  SmallNet net;
+  Conv2d& a = net.conv("a", 1, 3);
+  BatchNorm2d& n = net.norm("n", 3);
+  Linear& fc = net.linear("fc", 6, 2, 2);
+  net.pass = [&](const Variable& x) { return fc.forward(ops::flatten(a.forward(x, n, Activation::relu))); };
+  Parameter &w = *net.find("fc.weight"), &gamma = *net.find("n.weight"), &mean = *net.find("n.running_mean");
+  w.value() = Tensor::from({2, 6}, Floats{0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15});
+  w.gradient() = Tensor::from({2, 6}, Floats{0, -1, -2, -3, -4, -5, 0, 1, 0, 1, 0, 1});
+  w.mask = Tensor::from({2, 6}, std::vector<uint8_t>{1, 0, 1, 1, 0, 1, 0, 1, 0, 1, 0, 1});
+  w.average = Tensor::from({2, 6}, Floats{5, 4, 3, 2, 1, 0, 5, 4, 3, 2, 1, 0});
+  w.slots = {Tensor::from({2, 6}, Floats{6, 5, 4, 3, 2, 1, 6, 5, 4, 3, 2, 1})};
+  gamma.value() = Tensor::from({3}, Floats{7, 8, 9});
+  mean.value() = Tensor::from({3}, Floats{4, 5, 6});
+  const Network network(net, {1, 2, 1});
+  const auto groups = channel_graph(net, network.tape).groups;
+  const auto cuts = cuts_of(groups, {{1, 0, 1}, {1, 1}});
+  cut(net, cuts);
+  EXPECT_EQ(numbers(w.value()), (std::vector<float>{0, 2, 3, 5, 10, 12, 13, 15}));
+  EXPECT_EQ(numbers(w.gradient()), (std::vector<float>{0, -2, -3, -5, 0, 0, 1, 1}));
+  EXPECT_EQ(flags(w.mask), (std::vector<int>{1, 1, 1, 1, 0, 0, 1, 1}));
+  EXPECT_EQ(numbers(w.average), (std::vector<float>{5, 3, 2, 0, 5, 3, 2, 0}));
+  EXPECT_EQ(numbers(w.slots[0]), (std::vector<float>{6, 4, 3, 1, 6, 4, 3, 1}));
+  EXPECT_EQ(numbers(gamma.value()), (std::vector<float>{7, 9}));
+  EXPECT_EQ(numbers(mean.value()), (std::vector<float>{4, 6}));
+  EXPECT_EQ(net.find("a.weight")->shape(), (Shape{2, 3, 3, 1}));
+  EXPECT_EQ(cuts.front(), (AxisCut{"a.weight", 0, 3, {0, 2}}));
+  EXPECT_EQ(cuts.back(), (AxisCut{"fc.weight", 1, 6, {0, 2, 3, 5}}));
+}
+
+TEST(Surgery, RefusesWhatDoesNotFitAndLeavesAllAsItWas) {
+  SmallNet net;
+  Conv2d &a = net.conv("a", 3, 4), &b = net.conv("b", 4, 2);
+  net.pass = [&](const Variable& x) { return b.forward(a.forward(x)); };
+  const Network network(net, {5, 5, 3});
+  const auto groups = channel_graph(net, network.tape).groups;
+  const auto message = [](auto action) { return message_of<Error>(action); };
+  EXPECT_EQ(message([&] {
+              cuts_of(groups, {{0, 0, 0, 0}, {1, 1}});
+            }),
+            "surgery: nothing would be left of a.weight");
+  EXPECT_EQ(message([&] {
+              cuts_of(groups, {{1, 1, 1, 1}, {1, 0}});
+            }),
+            "surgery: the channels of b.weight are the network's output and stay");
+  const AxisCut good{"a.weight", 0, 4, {0, 1}};
+  EXPECT_EQ(message([&] {
+              cut(net, {good, {"c.weight", 0, 4, {0}}});
+            }),
+            "surgery: the model has no parameter c.weight: the cut was made for another model");
+  EXPECT_EQ(message([&] {
+              cut(net, {good, {"b.weight", 3, 8, {0}}});
+            }),
+            "surgery: b.weight is [2, 3, 3, 4], expected 8 along axis 3: the cut was made for another model");
+  EXPECT_EQ(message([&] {
+              cut(net, {good, {"b.weight", 3, 4, {2, 1}}});
+            }),
+            "surgery: the indices to keep of b.weight are not ascending in 0..3");
+  EXPECT_EQ(net.find("a.weight")->shape(), (Shape{4, 3, 3, 3})) << "nothing half cut";
+}
+
+}  // namespace
+}  // namespace espalier
