@@ -190,7 +190,7 @@ Calls conv2d_calls(const OpContext& op) {
                     attribute<int64_t>(op.entry, "groups")};
   Epilogue epilogue(op);
   return calls_of_products(op, y, [&](Direction direction) -> KernelCall {
-    const std::string by = cpu::conv2d_served_by(s, direction, epilogue.pointers());
+    const std::string by = cpu::conv2d_served_by(s, direction, !op.training, epilogue.pointers());
     switch (direction) {
       case Direction::backward_weights:
         return backward_product("conv2d_backward_weights", by, w, y, x, s,

@@ -1,7 +1,10 @@
 // Which kernel serves a convolution: a fixed rule of its shape and the instruction set.
 #include "espalier/core/cpu/conv.h"
 
+#include <algorithm>
+
 #include "espalier/core/cpu/direct_conv.h"
+#include "espalier/core/cpu/patches_conv.h"
 #include "espalier/core/cpu/pointwise.h"
 #include "espalier/core/cpu/winograd.h"
 #include "espalier/core/isa.h"
@@ -30,6 +33,9 @@ bool by_pointwise(const ConvShape& s) {
   return pointwise_fits(s) && isa() != Isa::baseline && s.c >= 64 && s.o >= 64;
 }
 
+/// Forward alone, and with prepared weights alone: to lay them out takes longer than the convolution.
+bool by_patches(const ConvShape& s) { return isa() != Isa::baseline && patches_fit(s); }
+
 }  // namespace
 
 const char* conv2d_algorithm(const ConvShape& s) {
@@ -38,19 +44,24 @@ const char* conv2d_algorithm(const ConvShape& s) {
 
 size_t conv2d_prepared_bytes(const ConvShape& s) {
   if (by_winograd(s)) return 0;
+  if (by_patches(s)) return patches_prepared_bytes(s);
   return by_pointwise(s) ? pointwise_prepared_bytes(s) : direct_prepared_bytes(s);
 }
 void conv2d_prepare(void* prepared, const float* w, const ConvShape& s) {
+  if (by_patches(s)) return patches_prepare(prepared, w, s);
   (by_pointwise(s) ? pointwise_prepare : direct_prepare)(prepared, w, s);
 }
 
 size_t conv2d_forward_scratch(const ConvShape& s, const ConvEpilogue& e) {
   if (by_winograd(s)) return winograd_forward_scratch(s, e);
-  return by_pointwise(s) ? pointwise_forward_scratch(s, e) : direct_forward_scratch(s, e);
+  if (by_pointwise(s)) return pointwise_forward_scratch(s, e);
+  const size_t direct = direct_forward_scratch(s, e);
+  return by_patches(s) ? std::max(direct, patches_forward_scratch(s, e)) : direct;
 }
 void conv2d_forward(float* y, const float* x, const float* w, const void* prepared, const ConvEpilogue& e,
                     const ConvShape& s, void* scratch) {
   if (by_winograd(s)) return winograd_forward(y, x, w, e, s, scratch);
+  if (by_patches(s) && prepared) return patches_forward(y, x, prepared, e, s, scratch);
   (by_pointwise(s) ? pointwise_forward : direct_forward)(y, x, w, prepared, e, s, scratch);
 }
 
@@ -79,7 +90,8 @@ void conv2d_backward_weights(float* dw, const float* dy, const float* x, const C
   run(dw, dy, x, s, accumulate, scratch);
 }
 
-std::string conv2d_served_by(const ConvShape& s, Direction direction, const ConvEpilogue& e) {
+std::string conv2d_served_by(const ConvShape& s, Direction direction, bool prepared, const ConvEpilogue& e) {
+  if (by_patches(s) && prepared && direction == Direction::forward) return "patches";
   const std::string name = conv2d_algorithm(s);
   return name == "direct" ? name + " (" + direct_implementation(s, direction, e) + ")" : name;
 }

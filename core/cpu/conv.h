@@ -10,7 +10,8 @@ namespace espalier::cpu {
 
 /// "winograd", "pointwise" or "direct"
 const char* conv2d_algorithm(const ConvShape& s);
-/// The same, with oneDNN's name of what it runs: "direct (jit:avx512_core)"
-std::string conv2d_served_by(const ConvShape& s, Direction direction, const ConvEpilogue& e = {});
+/// The same, with oneDNN's name of what it runs: "direct (jit:avx512_core)"; "patches" where that serves
+/// `prepared` weights.
+std::string conv2d_served_by(const ConvShape& s, Direction direction, bool prepared, const ConvEpilogue& e);
 
 }  // namespace espalier::cpu

@@ -75,7 +75,9 @@ struct RowsPlan {
     by_panels = rows < 64 * threads() && panels >= threads();
     parts = static_cast<int>(by_panels ? threads() : std::min<int64_t>(threads(), parts_of(rows, tile_rows)));
     const int64_t mine = by_panels ? rows : parts_of(rows, parts);
-    const int64_t most = std::clamp<int64_t>((96 << 10) / depth / tile_rows, 1, 8) * tile_rows;
+    // By panels each block streams all weights past: fewer, larger blocks.
+    const int64_t floats = by_panels ? 128 << 10 : 96 << 10;
+    const int64_t most = std::clamp<int64_t>(floats / depth / tile_rows, 1, 8) * tile_rows;
     block = parts_of(mine, parts_of(mine, most));
     tile = parts_of(block, parts_of(block, tile_rows));
     blocks = parts_of(rows, block);

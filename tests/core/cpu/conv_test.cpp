@@ -27,6 +27,8 @@ const ConvShape shapes[] = {
     {17, 3, 3, 7, 15, 3, 3, 1, 2},      // padding that reaches past the image
     {3, 14, 15, 8, 21, 3, 3, 1, 1},     // what Winograd takes
     {2, 7, 9, 50, 61, 1, 1, 2},         // what our own product takes
+    {1, 3, 4, 150, 203, 3, 3, 1, 1},    // patches, once prepared: few pixels, many weights
+    {3, 5, 5, 171, 175, 3, 3, 2, 1},    // two tiles of them, with stride
 };
 
 class Conv : public testing::TestWithParam<ConvShape> {
@@ -39,12 +41,24 @@ TEST_P(Conv, Forward) { check_forward(conv2d, c, tolerance); }
 TEST_P(Conv, BackwardData) { check_backward_data(conv2d, c, tolerance); }
 TEST_P(Conv, BackwardWeights) { check_backward_weights(conv2d, c, tolerance); }
 TEST_P(Conv, Prepared) {
-  if (!check_prepared(conv2d, cpu::conv2d_prepared_bytes, cpu::conv2d_prepare, c.s))
+  // Patches sum in another order than what serves the same shape without.
+  const bool patches = cpu::conv2d_served_by(c.s, cpu::Direction::forward, true, {}) == "patches";
+  if (!check_prepared(conv2d, cpu::conv2d_prepared_bytes, cpu::conv2d_prepare, c.s, patches ? 1e-5 : 0))
     GTEST_SKIP() << "nothing is prepared for this shape";
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, Conv, testing::ValuesIn(shapes),
                          [](const auto& info) { return name(info.param); });
+
+TEST(ConvAlgorithm, PatchesServePreparedWeightsOfFewPixels) {
+  const auto by = [](const ConvShape& s, bool prepared) {
+    return cpu::conv2d_served_by(s, cpu::Direction::forward, prepared, {}).substr(0, 7);
+  };
+  EXPECT_EQ(by({1, 4, 4, 512, 512, 3, 3, 1, 1}, true), "patches");
+  EXPECT_EQ(by({1, 4, 4, 512, 512, 3, 3, 1, 1}, false), "direct ");
+  EXPECT_EQ(by({2, 4, 4, 512, 512, 3, 3, 1, 1}, true), "direct ");
+  EXPECT_EQ(by({1, 4, 4, 64, 64, 3, 3, 1, 1}, true), "direct ");
+}
 
 TEST(ConvAlgorithm, IsARuleOfTheShape) {
   const auto algorithm = [](const ConvShape& s) { return std::string(cpu::conv2d_algorithm(s)); };
