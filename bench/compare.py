@@ -110,24 +110,33 @@ def add_ratios(results):
 
 
 def race(mode, model, batch, arguments):
-    """({name: summary}, {peer: name of its best}), all contenders taking turns."""
+    """({name: summary}, {peer: name of its best}, {name: message}), all contenders taking turns. A peer's
+    contender that fails is out of the race, unless it is the peer's last: the third are those."""
     field = contenders(mode, model, batch, arguments)
     rounds = {contender.name: [] for contender in field}
+    failed = {}
     for number in range(arguments.rounds):
-        for contender in field:
+        for contender in list(field):
             print(f"{model}, batch {batch}, round {number + 1} of {arguments.rounds}: {contender.name}",
                   file=sys.stderr)
-            rounds[contender.name].append(turn(contender, arguments))
-    results = {name: summary(found) for name, found in rounds.items()}
+            try:
+                rounds[contender.name].append(turn(contender, arguments))
+            except Failure as failure:
+                if [other.peer for other in field].count(contender.peer) == 1:
+                    raise
+                print(failure, file=sys.stderr)
+                field.remove(contender)
+                failed[contender.name] = str(failure)
+    results = {contender.name: summary(rounds[contender.name]) for contender in field}
     add_ratios(results)
     best = {}
     for contender in sorted(field, key=lambda contender: results[contender.name]["images_per_second"]["median"]):
         if contender.peer:
             best[contender.peer] = contender.name
-    return results, best
+    return results, best, failed
 
 
-def table(title, results, best):
+def table(title, results, best, failed):
     """The results as lines for a person."""
     lines = [title, f"  {'':<30} {'images/s':>12} {'ms':>12} {'peak MiB':>9} {'ratio':>7}   rounds"]
     for name, result in results.items():
@@ -136,6 +145,7 @@ def table(title, results, best):
         if "ratio" in result:
             line += f" {result['ratio']['of_medians']:>7.2f}   {span(result['ratio'])}"
         lines.append(line)
+    lines += [f"  left out: {message}" for message in failed.values()]
     for peer, name in sorted(best.items()):
         ratio = results[name]["ratio"]
         lines.append(f"  {ratio['of_medians']:.2f} times {peer}'s best ({span(ratio)}; {name}), "
@@ -206,13 +216,13 @@ def main():
         print(f"ONNX Runtime is left out: nothing holds it to {arguments.isa}")
     for model in models:
         for batch in arguments.batch or ([64] if arguments.mode == "train" else [1, 64]):
-            results, best = race(arguments.mode, model, batch, arguments)
+            results, best, failed = race(arguments.mode, model, batch, arguments)
             task = {"model": model, "batch": batch, "input": arguments.input, "classes": arguments.classes}
-            record["results"].append({**task, "contenders": results, "best": best})
+            record["results"].append({**task, "contenders": results, "best": best, "failed": failed})
             title = [f"{arguments.mode} {model}", f"batch {batch}"]
             title += [arguments.input] if arguments.input else []
             title += [f"{arguments.classes} classes"] if arguments.classes else []
-            print(table(", ".join(title), results, best), flush=True)
+            print(table(", ".join(title), results, best, failed), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(record, indent=2) + "\n")
 

@@ -51,7 +51,7 @@ class Race(unittest.TestCase):
             return found(next(rates[name]))
 
         with mock.patch.object(compare, "output", output), mock.patch("builtins.print"):
-            results, best = compare.race("train", "mlp", 64, arguments())
+            results, best, failed = compare.race("train", "mlp", 64, arguments())
         self.assertEqual(order, 3 * ["Espalier", "PyTorch eager", "PyTorch compiled"])
         self.assertEqual(results["Espalier"]["images_per_second"],
                          {"median": 20.0, "rounds": [10.0, 40.0, 20.0], "best": 80.0})
@@ -59,10 +59,31 @@ class Race(unittest.TestCase):
         self.assertEqual(results["PyTorch eager"]["ratio"], {"of_medians": 4.0, "rounds": [2.0, 10.0, 2.5]})
         self.assertEqual(results["PyTorch compiled"]["ratio"], {"of_medians": 1.0, "rounds": [0.5, 2.0, 1.0]})
         self.assertEqual(best, {"PyTorch": "PyTorch compiled"})
-        text = compare.table("train mlp", results, best).splitlines()
+        text = compare.table("train mlp", results, best, failed).splitlines()
         self.assertEqual(text[0], "train mlp")
         self.assertRegex(text[3], r"PyTorch eager +5\.0 +1\.0000 +1 +4\.00   2\.00 to 10\.00$")
         self.assertEqual(text[-1], "  1.00 times PyTorch's best (0.50 to 2.00; PyTorch compiled), in 1 MiB beside 1")
+
+    def test_a_contender_that_fails_is_left_out_and_named(self):
+        order = []
+
+        def output(command, name, _):
+            order.append(name)
+            if name in broken:
+                raise compare.Failure(f"{name}: exit code 1: no")
+            return found(8.0)
+
+        with mock.patch.object(compare, "output", output), mock.patch("builtins.print"):
+            broken = {"PyTorch compiled"}
+            results, best, failed = compare.race("train", "mlp", 64, arguments())
+            self.assertEqual(order, ["Espalier", "PyTorch eager", "PyTorch compiled",
+                                     "Espalier", "PyTorch eager", "Espalier", "PyTorch eager"])
+            self.assertEqual((list(results), best), (["Espalier", "PyTorch eager"], {"PyTorch": "PyTorch eager"}))
+            self.assertIn("  left out: PyTorch compiled: exit code 1: no",
+                          compare.table("", results, best, failed).splitlines())
+            for broken in ({"Espalier"}, {"PyTorch eager", "PyTorch compiled"}):
+                with self.assertRaises(compare.Failure):
+                    compare.race("train", "mlp", 64, arguments())
 
     def test_each_peer_has_a_best_of_its_own(self):
         rates = {"Espalier": 8.0, "ONNX Runtime": 5.0, "PyTorch eager, NCHW": 1.0, "PyTorch compiled, NCHW": 2.0,
@@ -71,11 +92,11 @@ class Race(unittest.TestCase):
                  "PyTorch bf16 compiled, NHWC": 12.0}
         with mock.patch.object(compare, "output", lambda command, name, _: found(rates[name])), \
                 mock.patch("builtins.print"):
-            results, best = compare.race("infer", "lenet5", 1, arguments(bf16=True))
+            results, best, failed = compare.race("infer", "lenet5", 1, arguments(bf16=True))
         self.assertEqual(list(results), list(rates))
         self.assertEqual(best, {"PyTorch": "PyTorch eager, NHWC", "ONNX Runtime": "ONNX Runtime",
                                 "PyTorch bf16": "PyTorch bf16 compiled, NCHW"})
-        self.assertEqual([line.split("'s best")[0] for line in compare.table("", results, best).splitlines()[-3:]],
+        self.assertEqual([line.split("'s best")[0] for line in compare.table("", results, best, failed).splitlines()[-3:]],
                          ["  1.60 times ONNX Runtime", "  2.00 times PyTorch", "  0.50 times PyTorch bf16"])
 
     def test_who_races(self):
