@@ -117,7 +117,6 @@ struct RowsProduct {
     }
   }
 
-  /// Rows from `first` on and one panel of columns from `column` on.
   /// Asks for the cache lines of rows of x, so many a call: those of the next block, while this one is
   /// multiplied.
   struct Ahead {
@@ -130,12 +129,13 @@ struct RowsProduct {
       for (int64_t i = 0; i < each && rows.begin < rows.end; ++i) {
         hwy::Prefetch(product.x +
                       (product.gather ? product.map.large(rows.begin) : rows.begin) * product.plan.depth + k);
-        k += 16;
+        k += cache_line;
         if (k >= product.plan.depth) k = 0, ++rows.begin;
       }
     }
   };
 
+  /// Rows from `first` on and one panel of columns from `column` on.
   template <bool is_plain, int rows, int vectors>
   HWY_INLINE void tile(const float* a, int64_t first, int64_t column, float* block_sums, Ahead& ahead) const {
     int64_t places[rows];
@@ -165,7 +165,7 @@ struct RowsProduct {
   HWY_INLINE void run_block(int64_t b, int64_t next, Range panels, float* a) const {
     const Range rows = rows_of(b);
     pack(rows, a);
-    const int64_t lines = (rows.end - rows.begin) * parts_of(plan.depth, 16),
+    const int64_t lines = (rows.end - rows.begin) * parts_of(plan.depth, cache_line),
                   calls = (panels.end - panels.begin) * parts_of(rows.end - rows.begin, plan.tile) *
                           parts_of(plan.depth, lanes);
     Ahead ahead{*this, rows_of(next), parts_of(lines, calls)};

@@ -68,8 +68,6 @@ struct Ahead {
                             : dy + row * s.o + outputs.begin + in_dy * cache_line);
     if (++line == row_lines()) line = 0, ++row;
   }
-
-  static constexpr int64_t cache_line = 16;  // floats
 };
 
 /// du [outputs][C] = or += dy' x of rows `block`.

@@ -21,6 +21,9 @@ constexpr int tile_rows = lanes >= 16 ? 14 : 6;
 /// Columns of a panel of b: two vectors.
 constexpr int64_t panel = 2 * lanes;
 
+/// Floats of a cache line: what one prefetch brings.
+constexpr int64_t cache_line = 16;
+
 /// ceil(n / d)
 constexpr int64_t parts_of(int64_t n, int64_t d) { return (n + d - 1) / d; }
 constexpr int64_t rounded_up(int64_t n, int64_t d) { return parts_of(n, d) * d; }
