@@ -2,15 +2,19 @@
 #include "espalier/formats/atomic_file.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #include <atomic>
+#include <charconv>
 #include <cstdio>
 
 namespace espalier {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::string_view mark = ".tmp-";
 
 fs::path destination(const fs::path& path) {
   std::error_code ignored;
@@ -34,7 +38,7 @@ int open_folder(const fs::path& path) {
 int create_temporary(const FileDescriptor& folder, const fs::path& path, std::string& name) {
   static std::atomic<int> number = 0;
   while (true) {
-    name = join(path.filename().string(), ".tmp-", ::getpid(), "-", number++);
+    name = join(path.filename().string(), mark, ::getpid(), "-", number++);
     const int fd = ::openat(folder.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd >= 0) return fd;
     if (errno != EEXIST) fail_errno(path, "cannot write: create a temporary file beside it");
@@ -72,6 +76,29 @@ void AtomicFile::commit() {
   // EINVAL: a file system on which folders cannot be synced.
   if (::fsync(folder_.get()) != 0 && errno != EINVAL)
     fail_errno(path_, "written, but its folder cannot be synced");
+}
+
+std::optional<TemporaryName> temporary_name(const std::string& name) {
+  const size_t at = name.rfind(mark);
+  if (at == name.npos || at == 0) return std::nullopt;
+  TemporaryName found{name.substr(0, at), 0};
+  int number = 0;
+  const char* const end = name.data() + name.size();
+  const auto process = std::from_chars(name.data() + at + mark.size(), end, found.process);
+  if (process.ec != std::errc() || process.ptr == end || *process.ptr != '-') return std::nullopt;
+  const auto rest = std::from_chars(process.ptr + 1, end, number);
+  if (rest.ec != std::errc() || rest.ptr != end || found.process <= 0) return std::nullopt;
+  return found;
+}
+
+void remove_abandoned(const fs::path& path) {
+  std::error_code error;
+  for (fs::directory_iterator at(path.parent_path(), error), end; !error && at != end; at.increment(error)) {
+    const auto temporary = temporary_name(at->path().filename().string());
+    if (!temporary || temporary->file != path.filename()) continue;
+    std::error_code ignored;
+    if (::kill(temporary->process, 0) != 0 && errno == ESRCH) fs::remove(at->path(), ignored);
+  }
 }
 
 void write_file(const fs::path& path, std::string_view content) {

@@ -2,7 +2,10 @@
 // synced and renamed at the end, so that whatever fails, what was on disk before is untouched.
 #pragma once
 
+#include <sys/types.h>
+
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -35,6 +38,18 @@ class AtomicFile {
   std::string temporary_;  ///< its name in the folder; empty once it is committed
   FileDescriptor file_;
 };
+
+/// What the name of an AtomicFile's temporary file says.
+struct TemporaryName {
+  std::string file;  ///< what it would have become
+  pid_t process;     ///< that writes it, or was killed as it did
+};
+/// Nothing for any other name.
+std::optional<TemporaryName> temporary_name(const std::string& name);
+
+/// Removes the temporary files that processes which are gone left of `file`, for whoever has no lock on its
+/// folder; those of live processes stay. What cannot be listed or removed stays, too.
+void remove_abandoned(const std::filesystem::path& file);
 
 /// Writes a whole file at once, atomically.
 void write_file(const std::filesystem::path& path, std::string_view content);

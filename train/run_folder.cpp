@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "espalier/core/error.h"
+#include "espalier/formats/atomic_file.h"
 
 namespace espalier {
 
@@ -36,11 +37,10 @@ void RunFolder::create() const {
 void RunFolder::remove_halves() const {
   for (const fs::path& folder : {path_, path_ / "models"})
     for (const auto& entry : fs::directory_iterator(folder)) {
-      const std::string name = entry.path().filename().string();
-      const fs::path whole = folder / name.substr(0, name.find(".tmp-"));
-      if (name.find(".tmp-") != std::string::npos &&
-          (whole == config() || whole == kernels() || whole == result() ||
-           whole.extension() == ".safetensors"))
+      const auto temporary = temporary_name(entry.path().filename().string());
+      if (!temporary) continue;
+      const fs::path whole = folder / temporary->file;
+      if (whole == config() || whole == kernels() || whole == result() || whole.extension() == ".safetensors")
         fs::remove(entry.path());
     }
 }

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -122,6 +124,32 @@ TEST(AtomicFile, AFolderThatAppearsMeanwhileIsNotReplaced) {
         contains(message_of([&] { file.commit(); }), "file: cannot write: rename the temporary file"));
   }
   EXPECT_EQ(folder.files(), 1u);
+}
+
+TEST(TemporaryName, SaysWhatItIsOfAndWhoWritesIt) {
+  const auto found = temporary_name("a.tmp-1-0.b.tmp-12-3");
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->file, "a.tmp-1-0.b");
+  EXPECT_EQ(found->process, 12);
+  for (const char* other : {"", "a", ".tmp-1-2", "a.tmp-", "a.tmp-1", "a.tmp-1-", "a.tmp-x-1", "a.tmp-1-2x",
+                            "a.tmp-0-1", "a.tmp--1-1", "a.tmp-99999999999-1"})
+    EXPECT_FALSE(temporary_name(other)) << other;
+}
+
+TEST(RemoveAbandoned, TakesThatOfProcessesThatAreGoneAlone) {
+  const TemporaryFolder folder;
+  const pid_t gone = ::fork();
+  if (gone == 0) ::_exit(0);
+  ASSERT_EQ(::waitpid(gone, nullptr, 0), gone);
+  const std::string dead = ".tmp-" + std::to_string(gone) + "-0",
+                    live = ".tmp-" + std::to_string(::getpid()) + "-7";
+  for (const std::string& name : {"a" + dead, "a" + live, "b" + dead, std::string("a")})
+    std::ofstream(folder / name) << "x";
+  remove_abandoned(folder / "a");
+  EXPECT_FALSE(std::filesystem::exists(folder / ("a" + dead)));
+  for (const std::string& name : {"a" + live, "b" + dead, std::string("a")})
+    EXPECT_TRUE(std::filesystem::exists(folder / name)) << name;
+  remove_abandoned(folder / "none/a");
 }
 
 }  // namespace
