@@ -9,6 +9,7 @@
 #include <set>
 
 #include "espalier/core/error.h"
+#include "espalier/core/measure.h"
 #include "espalier/data/file.h"
 
 namespace espalier {
@@ -67,6 +68,7 @@ Archive parse_archive(std::vector<uint8_t> packed, const std::string& name, size
 
   Archive result;
   std::set<std::string> seen;
+  size_t total = 0;  // sparse files can each be as large as the archive
   archive_entry* entry = nullptr;
   int status = ARCHIVE_OK;
   while ((status = archive_read_next_header(tar.get(), &entry)) != ARCHIVE_EOF) {
@@ -82,7 +84,8 @@ Archive parse_archive(std::vector<uint8_t> packed, const std::string& name, size
     ESP_CHECK(archive_entry_filetype(entry) == AE_IFREG && !path.empty(), place,
               ": is neither file nor folder; nothing was read");
     ESP_CHECK(seen.insert(path).second, place, ": is in the archive twice; nothing was read");
-    result.files.push_back({path, content(tar.get(), entry, bytes.size(), place)});
+    result.files.push_back({path, content(tar.get(), entry, bytes.size() - total, place)});
+    total += result.files.back().bytes.size();
   }
   // Between two entries only this tells the end from a cut.
   const size_t tail = std::min(bytes.size(), block);
@@ -93,7 +96,7 @@ Archive parse_archive(std::vector<uint8_t> packed, const std::string& name, size
 }
 
 Archive read_archive(const std::filesystem::path& path) {
-  constexpr size_t most_bytes = size_t{32} << 30;
+  const size_t most_bytes = std::min(size_t{32} << 30, static_cast<size_t>(physical_memory()));
   return parse_archive(read_bytes(path, most_bytes), path.string(), most_bytes);
 }
 

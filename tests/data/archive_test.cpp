@@ -85,8 +85,16 @@ TEST(Archive, MayNotClaimMoreThanItHolds) {
   EXPECT_TRUE(contains(message(gzip(tar_entry("zeros", Bytes(2 << 20)) + tar_end())),
                        "unpacks to more than the 1048576 bytes"));
   Bytes lies = small;
-  lies[1024 + 512 + 124] = '1';  // the last entry claims 8 GB: its checksum is wrong, too
-  EXPECT_TRUE(contains(message(lies), "a.tar: "));
+  lies[1024 + 512 + 124] = '1';  // the last entry claims 1 GiB and 700 bytes
+  seal(lies, 1024 + 512);
+  EXPECT_EQ(message(lies), "a.tar: readme: 1073742524 bytes, more than the archive holds: is it cut short?");
+}
+
+TEST(Archive, FilesTogetherMayNotClaimMoreThanItHolds) {
+  const Archive archive = parse_archive(tar_sparse("a", 2000) + tar_end(), "a.tar", most);
+  EXPECT_EQ(archive.files.at(0).bytes, Bytes(1999) + Bytes{7});
+  EXPECT_EQ(message(tar_sparse("a", 2000) + tar_sparse("b", 2000) + tar_end()),
+            "a.tar: b: 2000 bytes, more than the archive holds: is it cut short?");
 }
 
 TEST(Archive, IsReadFromAFile) {

@@ -39,4 +39,34 @@ inline Bytes tar_entry(const std::string& path, const Bytes& content, char type 
   return header;
 }
 
+/// Sets the checksum of the header at `offset` right after a change.
+inline void seal(Bytes& tar, size_t offset) {
+  const auto header = tar.begin() + static_cast<long>(offset);
+  std::fill_n(header + 148, 8, uint8_t{' '});
+  size_t sum = 0;
+  for (auto byte = header; byte != header + 512; ++byte) sum += *byte;
+  char text[16];
+  std::snprintf(text, sizeof text, "%06zo", sum);
+  std::copy_n(text, 7, header + 148);
+}
+
+/// A GNU sparse file of `size` bytes: zeros that the archive does not hold, and a 7 that it does.
+inline Bytes tar_sparse(const std::string& path, size_t size) {
+  Bytes header = tar_entry(path, {7}, 'S');
+  const auto put = [&](size_t offset, const std::string& text) {
+    std::copy(text.begin(), text.end(), header.begin() + static_cast<long>(offset));
+  };
+  const auto octal = [&](size_t offset, size_t number) {
+    char text[16];
+    std::snprintf(text, sizeof text, "%011zo", number);
+    put(offset, text);
+  };
+  put(257, std::string("ustar  \0", 8));
+  octal(386, size - 1);  // where its one piece begins,
+  octal(398, 1);         // and how long it is
+  octal(483, size);
+  seal(header, 0);
+  return header;
+}
+
 inline Bytes tar_end() { return Bytes(1024); }
