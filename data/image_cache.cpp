@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "espalier/core/error.h"
+#include "espalier/formats/atomic_file.h"
 #include "espalier/formats/safetensors.h"
 
 namespace espalier {
@@ -34,7 +35,6 @@ Dataset split_of(const TensorFile& file, const std::string& split, const Json& a
 }  // namespace
 
 std::optional<DataSplits> read_image_cache(const std::filesystem::path& path, const std::string& identity) {
-  if (!std::filesystem::exists(path)) return std::nullopt;
   try {
     const TensorFile file = read_safetensors(path);
     if (file.metadata.at(identity_key) != identity) return std::nullopt;
@@ -44,7 +44,7 @@ std::optional<DataSplits> read_image_cache(const std::filesystem::path& path, co
                       .test = split_of(file, "test", about),
                       .notes = about.at("notes").get<std::vector<std::string>>()};
   } catch (const std::exception&) {
-    return std::nullopt;  // it is made anew
+    return std::nullopt;  // it is missing, broken or may not be read: it is made anew
   }
 }
 
@@ -53,6 +53,7 @@ void write_image_cache(const std::filesystem::path& path, const std::string& ide
   std::error_code error;
   std::filesystem::create_directories(path.parent_path(), error);
   ESP_CHECK(!error, path.parent_path().string(), ": cannot be made: ", error.message());
+  remove_abandoned(path);
   const Json about = {{"classes", data.train.class_names},
                       {"train", data.train.name},
                       {"test", data.test.name},

@@ -13,7 +13,8 @@ namespace espalier {
 /// broken or of another identity.
 std::optional<DataSplits> read_image_cache(const std::filesystem::path& file, const std::string& identity);
 
-/// Writes train, test and notes, and the folders to hold the file. An Error if the disk refuses.
+/// Writes train, test and notes, and the folders to hold the file; what a killed process left of the same
+/// file goes. An Error if the disk refuses.
 void write_image_cache(const std::filesystem::path& file, const std::string& identity,
                        const DataSplits& data);
 

@@ -4,13 +4,14 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <map>
+#include <nlohmann/json.hpp>
 
+#include "espalier/core/measure.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/table.h"
 #include "espalier/data/file_tree.h"
@@ -46,16 +47,23 @@ struct Split {
 struct Layout {
   Split train, test;
   Names others;  ///< files below the two that are no images
+  Names unused;  ///< folders that would do for a split if another did not
 };
 
-/// Folders may stand in one folder of their own, as archives often have it.
-std::string prefix_of(const FileTree& tree, const std::string& place) {
-  const auto has = [&](const std::string& path) { return std::ranges::binary_search(tree.paths(), path); };
-  const std::string top = tree.paths().empty() ? "" : tree.paths().front();
-  for (const std::string& prefix : {std::string(), top})
-    if (has(prefix + "train/")) return prefix;
-  fail(place, ": has no folder train/ with a folder for each class",
-       tree.paths().empty() ? ", it is empty" : ", its first entry is " + top);
+bool has(const FileTree& tree, const std::string& path) {
+  return std::ranges::binary_search(tree.paths(), path);
+}
+
+/// Folders may stand in one folder of their own, as archives often have it, whatever lies beside that.
+std::string prefix_of(const FileTree& tree, const std::string& place, Names& unused) {
+  if (has(tree, "train/")) return "";
+  Names prefixes;
+  for (const std::string& path : tree.paths())
+    if (path.find('/') + 1 == path.size() && has(tree, path + "train/")) prefixes.push_back(path);
+  ESP_CHECK(!prefixes.empty(), place, ": has no folder train/ with a folder for each class",
+            tree.paths().empty() ? ", it is empty" : ", its first entry is " + tree.paths().front());
+  for (size_t i = 1; i < prefixes.size(); ++i) unused.push_back(prefixes[i] + "train/");
+  return prefixes.front();
 }
 
 void add(Split& split, const std::string& path, const FileTree& tree, Names& others) {
@@ -73,9 +81,22 @@ void add(Split& split, const std::string& path, const FileTree& tree, Names& oth
   }
 }
 
+/// JSON, in which class names are kept with a model, holds UTF-8 alone.
+bool is_utf8(const std::string& text) {
+  try {
+    nlohmann::json(text).dump();
+    return true;
+  } catch (const nlohmann::json::exception&) {
+    return false;
+  }
+}
+
 void check_classes(const Layout& layout, const FileTree& tree) {
   for (const Split* split : {&layout.train, &layout.test}) {
     ESP_CHECK(!split->files.empty(), tree.place(split->folder), ": holds no class folder");
+    for (const auto& [name, files] : split->files)
+      ESP_CHECK(is_utf8(name), tree.place(split->folder + name),
+                ": is the folder of a class, but its name is not UTF-8: rename it");
     for (const auto& [name, files] : split->files)
       ESP_CHECK(!files.empty(), tree.place(split->folder + name),
                 ": is the folder of a class, but holds no .jpg, .jpeg or .png");
@@ -88,12 +109,13 @@ void check_classes(const Layout& layout, const FileTree& tree) {
 }
 
 Layout layout_of(const FileTree& tree, const std::string& place) {
-  const std::string prefix = prefix_of(tree, place);
-  const auto has = [&](const std::string& path) { return std::ranges::binary_search(tree.paths(), path); };
   Layout layout;
+  const std::string prefix = prefix_of(tree, place, layout.unused);
   layout.train.folder = prefix + "train/";
-  layout.test.folder = prefix + (has(prefix + "test/") ? "test/" : "val/");
-  ESP_CHECK(has(layout.test.folder), place, ": has a folder ", prefix, "train/, but neither ", prefix,
+  layout.test.folder = prefix + (has(tree, prefix + "test/") ? "test/" : "val/");
+  if (layout.test.folder == prefix + "test/" && has(tree, prefix + "val/"))
+    layout.unused.push_back(prefix + "val/");
+  ESP_CHECK(has(tree, layout.test.folder), place, ": has a folder ", prefix, "train/, but neither ", prefix,
             "test/ nor ", prefix, "val/ beside it");
   for (const std::string& path : tree.paths())
     for (Split* split : {&layout.train, &layout.test})
@@ -140,12 +162,11 @@ Outcome decode(const FileTree& tree, const std::string& path, const ImageFolderO
 void check_memory(int64_t images, const ImageFolderOptions& options, const std::string& place) {
   const double bytes = static_cast<double>(images) * static_cast<double>(options.height) *
                        static_cast<double>(options.width) * static_cast<double>(options.channels);
-  const double memory =
-      static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
-  ESP_CHECK(bytes < memory, place, ": ", images, " images of ",
+  const int64_t memory = physical_memory();
+  ESP_CHECK(bytes < static_cast<double>(memory), place, ": ", images, " images of ",
             Shape{options.height, options.width, options.channels}, " are ",
-            bytes_text(static_cast<int64_t>(bytes)), ", and this machine has ",
-            bytes_text(static_cast<int64_t>(memory)), ": make data.size smaller");
+            bytes_text(static_cast<int64_t>(bytes)), ", and this machine has ", bytes_text(memory),
+            ": make model.input smaller");
 }
 
 /// Moves the images that were decoded to the front, and says which were not.
@@ -197,11 +218,25 @@ std::string name_of(const std::filesystem::path& root) {
   return (root.has_filename() ? root : root.parent_path()).filename().string();
 }
 
+/// What to do where there is nothing; whatever else keeps it from being read is said by who reads it.
+void check_there(const std::filesystem::path& root) {
+  std::error_code error;
+  if (std::filesystem::status(root, error).type() != std::filesystem::file_type::not_found) return;
+  fail(
+      root.string(),
+      ": there is no such folder or archive, expected train/CLASS/*.jpg, *.jpeg or *.png and test/ (or val/) "
+      "alike: put your own images or a published set (Imagenette, ImageNet) there, or say where they are by "
+      "data.path and --data or ESPALIER_DATA; `espalier help data` says more");
+}
+
 DataSplits read_all(const std::filesystem::path& root, const ImageFolderOptions& options) {
   const FileTree tree(root);
   const Layout layout = layout_of(tree, root.string());
   const std::string name = name_of(root);
   DataSplits data;
+  if (!layout.unused.empty())
+    data.notes.push_back(fmt::format("{}: {} left out: {} and {} are what is read", name,
+                                     listed(layout.unused), layout.train.folder, layout.test.folder));
   if (!layout.others.empty())
     data.notes.push_back(fmt::format("{}: {} files that are no .jpg, .jpeg or .png are left out: {}", name,
                                      grouped(static_cast<int64_t>(layout.others.size())),
@@ -214,10 +249,11 @@ DataSplits read_all(const std::filesystem::path& root, const ImageFolderOptions&
 }  // namespace
 
 DataSplits load_image_folder(const std::filesystem::path& root, const ImageFolderOptions& options) {
+  check_there(root);
   if (!options.cache) return read_all(root, options);
   const std::string form = fmt::format("{}x{}x{}{}", options.height, options.width, options.channels,
                                        options.skip_corrupt ? "-skip" : "");
-  const std::string identity = form + " " + fingerprint(root);
+  const std::string identity = fmt::format("{} v{} {}", form, image_version, fingerprint(root));
   const auto file = *options.cache / fmt::format("{}-{}-{:016x}.safetensors", name_of(root), form,
                                                  hash(std::filesystem::absolute(root).string()));
   if (auto data = read_image_cache(file, identity)) return *std::move(data);

@@ -1,5 +1,5 @@
 // Image folders: train/CLASS/*.jpg, *.jpeg, *.png and test/ (or val/) alike, in a folder or an archive of
-// one.
+// one, or in one folder inside of it.
 #pragma once
 
 #include <filesystem>
@@ -18,12 +18,14 @@ struct ImageFolderOptions {
 
 /// Every image, decoded on all threads, u8 [N,height,width,channels]. Classes are the sorted names of the
 /// folders in train/; images come by class and name. Files below a class folder may lie at any depth; what is
-/// hidden or no .jpg, .jpeg or .png is left out, the latter with a note. An Error that names file or folder
-/// for an image that is corrupt or has other channels, a class without images, classes that train/ and test/
-/// do not share, or more images than this machine's memory holds.
+/// hidden or no .jpg, .jpeg or .png is left out, the latter with a note; so is a val/ beside test/. An Error
+/// that names file or folder for an image that is corrupt or has other channels, a class without images or
+/// whose name is not UTF-8, classes that train/ and test/ do not share, or more images than this machine's
+/// memory holds; where there is nothing, one that says what is expected.
 ///
 /// With a cache, the second call reads one file that the first has written, for as long as the files, their
-/// times and the options are the same. A cache that cannot be written is a note.
+/// times, the options and image_version (image.h) are the same. A cache that cannot be read or written is a
+/// note at most.
 DataSplits load_image_folder(const std::filesystem::path& folder_or_archive,
                              const ImageFolderOptions& options);
 

@@ -1,6 +1,9 @@
 // Image folders on disk and in archives, the cache, and everything that can be wrong with them.
 #include "espalier/data/image_folder.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -81,6 +84,33 @@ TEST_F(ImageFolder, ValStandsForTest) {
   EXPECT_EQ(firsts(load().test), (std::vector<int>{30, 40}));
   fs::rename(root / "val", root / "validate");
   EXPECT_EQ(message(), root.string() + ": has a folder train/, but neither test/ nor val/ beside it");
+}
+
+TEST_F(ImageFolder, ValBesideTestIsLeftOutWithANote) {
+  put("val/dog/x.png", 90);
+  const DataSplits data = load();
+  EXPECT_EQ(firsts(data.test), (std::vector<int>{30, 40}));
+  EXPECT_EQ(data.notes, (std::vector<std::string>{"pets: val/ left out: train/ and test/ are what is read"}));
+}
+
+TEST_F(ImageFolder, AnyFolderMayHoldTheSplits) {
+  fs::rename(root, folder / "inner");
+  fs::create_directories(root / "a/nothing");
+  fs::rename(folder / "inner", root / "m");
+  put("LICENSE", Bytes{1});
+  EXPECT_EQ(firsts(load().test), (std::vector<int>{30, 40}));
+  EXPECT_TRUE(load().notes.empty());
+  fs::create_directories(root / "z/train");
+  EXPECT_EQ(load().notes,
+            (std::vector<std::string>{"pets: z/train/ left out: m/train/ and m/test/ are what is read"}));
+}
+
+TEST_F(ImageFolder, ClassNamesAreUtf8) {
+  for (const std::string split : {"train/", "test/"}) put(split + "caf\xC3\xA9/x.png", 1);
+  EXPECT_EQ(load().train.class_names.front(), "caf\xC3\xA9");
+  for (const std::string split : {"train/", "test/"}) put(split + "caf\xE9/x.png", 1);
+  EXPECT_EQ(message(),
+            at("train/caf\xE9") + ": is the folder of a class, but its name is not UTF-8: rename it");
 }
 
 TEST_F(ImageFolder, ArchivesAreReadAlike) {
@@ -182,7 +212,12 @@ TEST_F(ImageFolder, NothingThere) {
   EXPECT_EQ(message(),
             root.string() + ": has no folder train/ with a folder for each class, its first entry is test/");
   fs::remove_all(root);
-  EXPECT_EQ(message(), root.string() + ": No such file or directory");
+  EXPECT_EQ(
+      message(),
+      root.string() +
+          ": there is no such folder or archive, expected train/CLASS/*.jpg, *.jpeg or *.png and test/ (or "
+          "val/) alike: put your own images or a published set (Imagenette, ImageNet) there, or say where "
+          "they are by data.path and --data or ESPALIER_DATA; `espalier help data` says more");
   fs::create_directory(root);
   EXPECT_EQ(message(), root.string() + ": has no folder train/ with a folder for each class, it is empty");
 }
@@ -190,7 +225,7 @@ TEST_F(ImageFolder, NothingThere) {
 TEST_F(ImageFolder, MoreThanMemoryHolds) {
   options.height = options.width = 100'000'000;
   EXPECT_TRUE(contains(message(), at("train/") + ": 5 images of [100000000, 100000000, 3] are "));
-  EXPECT_TRUE(contains(message(), ": make data.size smaller"));
+  EXPECT_TRUE(contains(message(), ": make model.input smaller"));
 }
 
 struct ImageCache : ImageFolder {
@@ -289,6 +324,34 @@ TEST_F(ImageCache, OneThatCannotBeWrittenIsANote) {
   ASSERT_EQ(data.notes.size(), 1u);
   EXPECT_TRUE(contains(data.notes[0], "the decoded images are not kept for the next run: " +
                                           (folder / "file").string() + ": cannot be made: "));
+}
+
+TEST_F(ImageCache, OneThatCannotBeLookedForIsANote) {
+  options.cache = folder / std::string(300, 'x');  // as with a folder that may not be entered, stat() fails
+  const DataSplits data = load();
+  EXPECT_EQ(data.train.size(), 5);
+  ASSERT_EQ(data.notes.size(), 1u);
+  EXPECT_TRUE(contains(data.notes[0], "the decoded images are not kept for the next run: "));
+}
+
+TEST_F(ImageCache, KeepsTheVersionOfTheDecoder) {
+  load();
+  std::ifstream stream(file(), std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  EXPECT_TRUE(contains(text, "4x6x3 v" + std::to_string(image_version) + " " + root.string()));
+}
+
+TEST_F(ImageCache, WhatAKilledProcessLeftGoes) {
+  load();
+  const fs::path whole = file();
+  const pid_t gone = ::fork();
+  if (gone == 0) ::_exit(0);
+  ASSERT_EQ(::waitpid(gone, nullptr, 0), gone);
+  write(whole.string() + ".tmp-" + std::to_string(gone) + "-0", {1});
+  write(whole.string() + ".tmp-" + std::to_string(::getppid()) + "-0", {1});
+  fs::remove(whole);
+  load();
+  EXPECT_EQ(files(), 2u);  // the other may still be written
 }
 
 TEST(UserCacheFolder, IsTheFirstThatIsSet) {
