@@ -322,7 +322,7 @@ const char* const reestimate_help =
 Type<TrainConfig> train_type() {
   return object<TrainConfig>(
       {field("epochs", &TrainConfig::epochs, whole(1), "passes over the training images"),
-       field("steps", &TrainConfig::steps, whole(1), "batches, instead of epochs"),
+       field("steps", &TrainConfig::steps, whole(1), "optimizer steps, instead of epochs"),
        field("optimizer", &TrainConfig::optimizer, optimizer_type(), "what makes a step of a gradient")
            .required(),
        field("schedule", &TrainConfig::schedule, schedule_type(), "the learning rate over time"),
