@@ -50,10 +50,16 @@ void eval(const Given& given) {
   const auto model = open_checkpoint(file, &config, overrides);
   const DataSplits data = build_data(config, root);
   Loader test = evaluation_loader(config, data.test);
+  check_classes(file, read_checkpoint_info(file).classes, config, data.test, data_place(config, root));
   const AverageInPlace average(model->parameters());
   const Evaluation e = evaluate(*model, test, flip);
+  for (const std::string& note : data.notes) {
+    if (json)
+      fmt::print(stderr, "{}\n", note);  // stdout is the object alone
+    else
+      print(note + "\n");
+  }
   if (json) return print(to_json(e, data.test).dump() + "\n");
-  for (const std::string& note : data.notes) print(note + "\n");
   print(fmt::format("accuracy {:.2f} %  top-5 {:.2f} %  loss {:.4f}  ({}, {} images)\n", e.accuracy, e.top5,
                     e.loss, data.test.name, grouped(data.test.size())));
 }

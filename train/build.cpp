@@ -37,31 +37,39 @@ auto in_file(const Config& config, const Build& build) {
   }
 }
 
-void check_fit(const ModelOptions& model, const Dataset& data) {
+void check_fit(const Config& config, const Dataset& data, const std::string& place) {
+  const ModelOptions& model = config.model;
   const Shape image{data.height(), data.width(), data.channels()};
   if (model.input != image)
     fail_usage("/model/input: found ", model.input, ", but images of ", data.name, " have shape ", image);
   if (model.classes != data.classes())
-    fail_usage("/model/classes: found ", model.classes, ", but ", data.name, " has ", data.classes(),
-               " classes");
+    fail(place, ": ", data.name, " has ", data.classes(), data.classes() == 1 ? " class" : " classes",
+         ", expected the model's ", model.classes, " (", place_of(config), "/model/classes)");
+}
+
+/// Below the root.
+std::string folder_of(const DataConfig& data) {
+  if (data.path || data.type == "image_folder") return data.path.value();
+  return data.type == "mnist"     ? "mnist"
+         : data.type == "cifar10" ? "cifar-10-batches-bin"
+                                  : "cifar-100-binary";
 }
 
 DataSplits read_data(const Config& config, const std::filesystem::path& root) {
   const DataConfig& data = config.data;
-  const auto at = [&](const char* otherwise) { return root / data.path.value_or(otherwise); };
   if (data.type == "synthetic") return draw_synthetic();
-  if (data.type == "mnist") return load_mnist(at("mnist"));
-  if (data.type == "cifar10") return load_cifar(at("cifar-10-batches-bin"), Cifar::ten, data.remap);
+  const std::filesystem::path path = root / folder_of(data);
+  if (data.type == "mnist") return load_mnist(path);
+  if (data.type == "cifar10") return load_cifar(path, Cifar::ten, data.remap);
   if (data.type == "cifar100") {
     const Cifar kind = data.labels == "coarse" ? Cifar::hundred_coarse : Cifar::hundred_fine;
-    return load_cifar(at("cifar-100-binary"), kind, data.remap);
+    return load_cifar(path, kind, data.remap);
   }
-  return load_image_folder(root / data.path.value(),
-                           {.height = config.model.input[0],
-                            .width = config.model.input[1],
-                            .channels = config.model.input[2],
-                            .skip_corrupt = data.skip_corrupt,
-                            .cache = data.cache ? user_cache_folder() : std::nullopt});
+  return load_image_folder(path, {.height = config.model.input[0],
+                                  .width = config.model.input[1],
+                                  .channels = config.model.input[2],
+                                  .skip_corrupt = data.skip_corrupt,
+                                  .cache = data.cache ? user_cache_folder() : std::nullopt});
 }
 
 LoaderOptions evaluation_options(const Config& config, const Dataset& data) {
@@ -82,10 +90,32 @@ std::string data_root(const DataConfig& config, const std::optional<std::string>
   return "data";
 }
 
+std::string data_place(const Config& config, const std::optional<std::string>& given_root) {
+  if (config.data.type == "synthetic") return config.data.type;
+  return (std::filesystem::path(data_root(config.data, given_root)) / folder_of(config.data)).string();
+}
+
+std::vector<std::string> kept_class_names(const Config& config, const Dataset& data) {
+  if (config.data.type == "mnist" || config.data.type == "synthetic") return {};
+  return data.class_names;
+}
+
+void check_classes(const std::string& checkpoint, const std::vector<std::string>& saved, const Config& config,
+                   const Dataset& data, const std::string& place) {
+  const std::vector<std::string> found = kept_class_names(config, data);
+  if (saved.empty() || found.empty()) return;
+  const auto name = [](const std::vector<std::string>& names, size_t at) {
+    return at < names.size() ? "'" + names[at] + "'" : "none";
+  };
+  for (size_t i = 0; i < std::max(saved.size(), found.size()); ++i)
+    ESP_CHECK(name(saved, i) == name(found, i), place, ": class ", i, " is ", name(found, i), ", expected ",
+              name(saved, i), ", with which ", checkpoint, " was trained");
+}
+
 DataSplits build_data(const Config& config, const std::optional<std::string>& given_root) {
   return in_file(config, [&] {
     DataSplits data = read_data(config, data_root(config.data, given_root));
-    check_fit(config.model, data.train);
+    check_fit(config, data.train, data_place(config, given_root));
     hold_out(data, config.data.validation, stream(config, holding_out));
     return data;
   });

@@ -16,10 +16,21 @@ namespace espalier {
 /// first that is set.
 std::string data_root(const DataConfig& config, const std::optional<std::string>& given);
 
+/// Where its data set is read from, for messages: folder or archive, or what it is called if it is drawn.
+std::string data_place(const Config& config, const std::optional<std::string>& given_root);
+
 /// Reads the config's data set and holds out its validation share. Error if it is missing or broken;
-/// UsageError unless the model takes images of its shape and has as many classes. Images of a folder become
-/// what the model takes.
+/// UsageError unless the model takes images of its shape, Error unless it has as many classes. Images of a
+/// folder become what the model takes.
 DataSplits build_data(const Config& config, const std::optional<std::string>& given_root);
+
+/// The names that say what a model's outputs mean, to be kept with it; none of data whose classes are digits,
+/// be they drawn or those of any set in MNIST's files.
+std::vector<std::string> kept_class_names(const Config& config, const Dataset& data);
+/// Error with the data's place and the first class that differs, unless `data`, read as `config` says, has
+/// the names `saved` in `checkpoint`. Where either has none, all is well.
+void check_classes(const std::string& checkpoint, const std::vector<std::string>& saved, const Config& config,
+                   const Dataset& data, const std::string& place);
 
 /// Batches of training data as the config says: shuffled, augmented, normalised. UsageError if they cannot be
 /// made of `data`.

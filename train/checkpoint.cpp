@@ -26,11 +26,12 @@ Position position_from(const Json& json, const std::string& source) {
   return position;
 }
 
-TensorFile weights_file(Module& model, const Config& config) {
+TensorFile weights_file(Module& model, const Config& config, const std::vector<std::string>& classes) {
   TensorFile file{.tensors = state_dict(model), .metadata = {}};
   file.metadata["format"] = "pt";  // what PyTorch's own loaders look for
   file.metadata["espalier.config"] = config_json(config).dump();
   file.metadata["espalier.network"] = Network(model, config.model.input).describe().dump();
+  if (!classes.empty()) file.metadata["espalier.classes"] = Json(classes).dump();
   return file;
 }
 
@@ -65,13 +66,14 @@ const std::string& metadata(const TensorFile& file, const std::string& key, cons
 
 }  // namespace
 
-void save_weights(const std::filesystem::path& path, Module& model, const Config& config) {
-  write_safetensors(path, weights_file(model, config));
+void save_weights(const std::filesystem::path& path, Module& model, const Config& config,
+                  const std::vector<std::string>& classes) {
+  write_safetensors(path, weights_file(model, config, classes));
 }
 
 void save_checkpoint(const std::filesystem::path& path, Module& model, const Config& config,
-                     const Position& position) {
-  TensorFile file = weights_file(model, config);
+                     const Position& position, const std::vector<std::string>& classes) {
+  TensorFile file = weights_file(model, config, classes);
   file.metadata["espalier.position"] = position_json(position).dump();
   for (Parameter* parameter : model.parameters())
     for_extras(*parameter, [&](const std::string& prefix, const Tensor& tensor) {
@@ -86,12 +88,19 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
   ESP_CHECK(!std::filesystem::is_directory(path), source, ": is a folder; its checkpoint is ",
             (path / "checkpoint.safetensors").string());
   const TensorFile file = read_safetensors(path);
-  CheckpointInfo info{parse_config(metadata(file, "espalier.config", source), source), std::nullopt};
+  CheckpointInfo info{parse_config(metadata(file, "espalier.config", source), source), std::nullopt, {}};
   if (const auto found = file.metadata.find("espalier.position"); found != file.metadata.end()) {
     try {
       info.position = position_from(Json::parse(found->second), source);
     } catch (const nlohmann::json::exception& e) {
       fail(source, ": its position cannot be read: ", e.what());
+    }
+  }
+  if (const auto found = file.metadata.find("espalier.classes"); found != file.metadata.end()) {
+    try {
+      info.classes = Json::parse(found->second).get<std::vector<std::string>>();
+    } catch (const nlohmann::json::exception& e) {
+      fail(source, ": its classes cannot be read: ", e.what());
     }
   }
   return info;

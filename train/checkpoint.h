@@ -1,7 +1,7 @@
 // Checkpoint: one safetensors file with everything a run needs to go on. Weights stand under PyTorch's names
 // and in its layout, as in any weights file; beside them "mask/NAME", "slot0/NAME", "slot1/NAME" and
 // "average/NAME". The metadata hold the config as resolved, the network's description (the tape of one
-// example pass) and, in a checkpoint, the position.
+// example pass), the names of the classes where the data have some and, in a checkpoint, the position.
 #pragma once
 
 #include <cstdint>
@@ -49,15 +49,18 @@ struct Position {
 struct CheckpointInfo {
   Config config;
   std::optional<Position> position;  ///< absent in a file of weights alone
+  std::vector<std::string> classes;  ///< their names; none if none were saved
 };
 
-/// Writes weights alone: what load_state_dict(strict=True) wants, with config and network in the metadata.
-void save_weights(const std::filesystem::path& file, Module& model, const Config& config);
+/// Writes weights alone: what load_state_dict(strict=True) wants, with config, network and
+/// the names of the classes in the metadata.
+void save_weights(const std::filesystem::path& file, Module& model, const Config& config,
+                  const std::vector<std::string>& classes = {});
 /// Writes everything, atomically.
 void save_checkpoint(const std::filesystem::path& file, Module& model, const Config& config,
-                     const Position& position);
+                     const Position& position, const std::vector<std::string>& classes = {});
 
-/// Reads config and position. Error if the file is no checkpoint or weights file of Espalier's.
+/// Reads config, position and classes. Error if the file is no checkpoint or weights file of Espalier's.
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& file);
 /// A file's weights without what a checkpoint holds beside them.
 NamedTensors weights_alone(const TensorFile& file);

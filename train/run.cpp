@@ -42,6 +42,8 @@ class Run {
         folder_(options.output.value_or((std::filesystem::path("runs") / config.name).string())),
         model_(build_model(config, !(options.resume && folder_.has_checkpoint()))),
         data_(build_data(config, options.data)),
+        data_place_(data_place(config, options.data)),
+        classes_(kept_class_names(config, data_.train)),
         train_(training_loader(config, data_.train)),
         test_(evaluation_loader(config, data_.test)) {
     if (data_.validation.size() > 0) validation_.emplace(evaluation_loader(config, data_.validation));
@@ -161,6 +163,7 @@ class Run {
     const std::string file = folder_.checkpoint().string();
     ESP_CHECK(saved.position, file, ": has no position to go on from: it holds weights alone");
     check_same(saved.config);
+    check_classes(file, saved.classes, config_, data_.train, data_place_);
     load_checkpoint(folder_.checkpoint(), *model_);
     position_ = *saved.position;
     check_position(file);
@@ -186,7 +189,7 @@ class Run {
     position_.isa = isa_name(isa());
     if (!kernel_choice::all().empty())
       write_file(folder_.kernels(), nlohmann::json(kernel_choice::all()).dump(2) + "\n");
-    save_checkpoint(folder_.checkpoint(), *model_, config_, position_);
+    save_checkpoint(folder_.checkpoint(), *model_, config_, position_, classes_);
   }
 
   void run_stage(const StageConfig& stage) {
@@ -224,8 +227,9 @@ class Run {
     ProgressCallback progress(console_);
     MetricsCallback metrics(*metrics_);
     SaveCallback saver([this] { save(); }, folder_.checkpoint().string());
-    EvaluateCallback evaluator(test_, validation_ ? &*validation_ : nullptr,
-                               [&] { save_weights(folder_.best_model(stage.name), *model_, config_); });
+    EvaluateCallback evaluator(test_, validation_ ? &*validation_ : nullptr, [&] {
+      save_weights(folder_.best_model(stage.name), *model_, config_, classes_);
+    });
     std::optional<PruneCallback> pruning;
     if (auto pruner = build_pruner(config, static_cast<uint64_t>(config_.seed), state.total_steps))
       pruning.emplace(std::move(*pruner), console_);
@@ -315,7 +319,7 @@ class Run {
                                     : "no checkpoint has been written yet");
     const NetworkTotals totals = Network(*model_, config_.model.input).totals;
     const auto file = folder_.model(stage.name);
-    save_weights(file, *model_, config_);
+    save_weights(file, *model_, config_, classes_);
     result.accuracy = evaluation.accuracy;
     result.top5 = evaluation.top5;
     result.loss = evaluation.loss;
@@ -334,6 +338,8 @@ class Run {
   RunFolder folder_;
   std::unique_ptr<Module> model_;
   DataSplits data_;
+  std::string data_place_;
+  std::vector<std::string> classes_;  ///< to be kept with what is saved
   Loader train_, test_;
   std::optional<Loader> validation_;
   std::optional<FileDescriptor> lock_;

@@ -11,7 +11,7 @@ import unittest
 import zlib
 
 sys.path.insert(0, os.path.dirname(__file__))
-from support import CliTest, SIDE, config, idx_images, idx_labels, safetensors_bytes, sgd
+from support import CliTest, SIDE, config, idx_images, idx_labels, safetensors, safetensors_bytes, sgd
 
 
 def edited(*path_and_value):
@@ -131,7 +131,6 @@ class BadData(CliTest):
 
     def test_model_that_does_not_fit_the_data(self):
         for assignment, message in (
-                ("model.classes=9", "small.json: /model/classes: found 9, but mnist train has 10 classes"),
                 ("model.input=[8, 8, 3]",
                  "small.json: /model/input: found [8, 8, 3], but images of mnist train have shape [8, 8, 1]"),
                 ("data.batch=121", "small.json: /data/batch: found 121, but mnist train has only 120 images"),
@@ -140,6 +139,9 @@ class BadData(CliTest):
             for command in ("train", "check"):
                 with self.subTest(command=command, assignment=assignment):
                     self.fails_unwritten(2, message, command, "small.json", "--set", assignment)
+        for command in ("train", "check"):
+            self.fails_unwritten(1, "data/mnist: mnist train has 10 classes, expected the model's 9 (small.json: "
+                                    "/model/classes)", command, "small.json", "--set", "model.classes=9")
 
 
 def png(height, width, channels, value):
@@ -188,10 +190,10 @@ class BadCifar(CliTest):
 
     def test_model_that_does_not_fit(self):
         for assignment, found in (("model.classes=20", 20), ("model.classes=101", 101)):
-            self.fails_unwritten(2, f"cifar.json: /model/classes: found {found}, but cifar100 train has 100 classes",
-                                 "check", "cifar.json", "--set", assignment)
-        self.fails_unwritten(2, "cifar.json: /model/classes: found 100, but cifar100 train has 1 classes",
-                             "check", "cifar.json", "--set", "data.remap=true")
+            self.fails_unwritten(1, f"data/cifar-100-binary: cifar100 train has 100 classes, expected the model's {found} "
+                                    "(cifar.json: /model/classes)", "check", "cifar.json", "--set", assignment)
+        self.fails_unwritten(1, "data/cifar-100-binary: cifar100 train has 1 class, expected the model's 100 (cifar.json: "
+                                "/model/classes)", "check", "cifar.json", "--set", "data.remap=true")
         self.succeeds("check", "cifar.json", "--set", "data.remap=true", "--set", "model.classes=1")
 
     def test_another_number_of_images_is_noted(self):
@@ -242,10 +244,14 @@ class BadImages(CliTest):
         self.succeeds("check", "images.json")
 
     def test_folders(self):
-        self.refused("images.json: /model/classes: found 3, but pets train has 2 classes", 2, "--set", "model.classes=3")
+        self.refused("data/pets: pets train has 2 classes, expected the model's 3 (images.json: /model/classes)", 1,
+                     "--set", "model.classes=3")
         self.refused("images.json: /data/path: missing, expected the folder or archive that image_folder reads "
                      "(set on the command line)", 2, "--set", "data.path=null")
-        self.refused("data/none: No such file or directory", 1, "--set", "data.path=none")
+        self.refused("data/none: there is no such folder or archive, expected train/CLASS/*.jpg, *.jpeg or *.png and "
+                     "test/ (or val/) alike: put your own images or a published set (Imagenette, ImageNet) there, or say "
+                     "where they are by data.path and --data or ESPALIER_DATA; `espalier help data` says more", 1,
+                     "--set", "data.path=none")
         name = self.write("data/pets/train/cow/1.png", png(4, 4, 3, 1))
         self.refused("data/pets/test/: has no class 'cow', but train/ has (3 classes, and 2 here)")
         (self.folder / name).unlink()
@@ -282,6 +288,41 @@ class BadImages(CliTest):
         written = files[0].stat().st_mtime_ns
         self.succeeds(*arguments, environment=cache)
         self.assertEqual(files[0].stat().st_mtime_ns, written)
+
+
+    def test_a_cache_that_may_not_be_entered_is_a_note(self):
+        (self.folder / "cache/espalier").mkdir(parents=True)
+        (self.folder / "cache").chmod(0)
+        self.addCleanup((self.folder / "cache").chmod, 0o700)
+        result = self.espalier("check", "images.json", "--set", "data.cache=true", drop_override=True,
+                               environment={"XDG_CACHE_HOME": str(self.folder / "cache")})
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("the decoded images are not kept for the next run: ", result.stdout)
+
+    def test_other_classes_than_a_model_was_trained_with(self):
+        self.succeeds("train", "images.json", "--quiet")
+        checkpoint = "runs/images/checkpoint.safetensors"
+        self.assertEqual(safetensors(self.folder / checkpoint)[1]["espalier.classes"], '["cat","dog"]')
+        for split in ("train", "test"):
+            for label in ("cat", "wolf"):
+                self.write(f"other/pets/{split}/{label}/0.png", png(4, 4, 3, 1))
+        message = f"other/pets: class 1 is 'wolf', expected 'dog', with which {checkpoint} was trained"
+        for command in (["eval", checkpoint], ["eval", "runs/images/models/dense.safetensors"],
+                        ["train", "images.json", "--resume"]):
+            used = command[1] if command[0] == "eval" else checkpoint
+            self.fails_unwritten(1, message.replace(checkpoint, used), *command, "--data", "other")
+        self.succeeds("eval", checkpoint)
+        self.succeeds("train", "images.json", "--resume", "--quiet")
+
+    def test_eval_says_what_was_skipped(self):
+        self.succeeds("train", "images.json", "--quiet")
+        self.write("data/pets/test/cat/1.png", b"")
+        arguments = ("eval", "runs/images/checkpoint.safetensors", "--set", "data.skip_corrupt=true")
+        note = "pets test: 1 of 6 images cannot be decoded and are left out: test/cat/1.png\n"
+        self.assertIn(note, self.succeeds(*arguments))
+        result = self.espalier(*arguments, "--json")
+        self.assertEqual((result.returncode, result.stderr), (0, note))
+        self.assertEqual(json.loads(result.stdout)["images"], 5)
 
 
 class BadWeights(CliTest):

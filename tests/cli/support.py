@@ -76,9 +76,10 @@ class CliTest(unittest.TestCase):
         def prepare():
             if file_limit is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
-            if drop_override and os.geteuid() == 0:  # so that root, too, may write only what it is allowed to
-                pr_capbset_drop, cap_dac_override = 24, 1
-                ctypes.CDLL(None).prctl(pr_capbset_drop, cap_dac_override, 0, 0, 0)
+            if drop_override and os.geteuid() == 0:  # so that root, too, may read and write only what it is allowed to
+                pr_capbset_drop, cap_dac_override, cap_dac_read_search = 24, 1, 2
+                for capability in (cap_dac_override, cap_dac_read_search):
+                    ctypes.CDLL(None).prctl(pr_capbset_drop, capability, 0, 0, 0)
 
         return {"args": [BINARY, *map(str, arguments)], "cwd": self.folder, "env": settings, "text": True,
                 "preexec_fn": prepare}

@@ -32,8 +32,8 @@ TEST(DataRoot, IsTheFirstThatIsSet) {
 TEST(BuildData, RefusesAModelThatDoesNotFit) {
   Config config = small_config(stage);
   config.model.classes = 5;
-  EXPECT_TRUE(
-      contains(message_of([&] { build_data(config, {}); }), "small.json: /model/classes: found 5, but synthetic"));
+  EXPECT_EQ(message_of([&] { build_data(config, {}); }),
+            "synthetic: synthetic train has 10 classes, expected the model's 5 (small.json: /model/classes)");
   config = small_config(stage);
   config.model.input = {32, 32, 3};
   EXPECT_TRUE(contains(message_of([&] { build_data(config, {}); }),
@@ -66,7 +66,26 @@ TEST(BuildData, SixClassesOfCifar100) {
   EXPECT_EQ(coarse.train.class_names[4], "people");
   EXPECT_EQ(coarse.notes.size(), 2u);
   EXPECT_EQ(message_of([&] { build_data(six_classes(nlohmann::json::object(), 6), root); }),
-            "small.json: /model/classes: found 6, but cifar100 train has 100 classes");
+            root +
+                "/cifar100-6class: cifar100 train has 100 classes, expected the model's 6 (small.json: "
+                "/model/classes)");
+}
+
+TEST(CheckClasses, NamesTheFirstThatDiffers) {
+  Config config = small_config(stage);
+  Dataset data{"pets", {}, {}, {"cat", "dog"}};
+  const auto message = [&](const std::vector<std::string>& saved) {
+    return message_of([&] { check_classes("c", saved, config, data, "data/pets"); });
+  };
+  config.data.type = "image_folder";
+  EXPECT_NO_THROW(check_classes("c", {"cat", "dog"}, config, data, "data/pets"));
+  EXPECT_NO_THROW(check_classes("c", {}, config, data, "data/pets"));
+  EXPECT_EQ(message({"cat", "wolf"}),
+            "data/pets: class 1 is 'dog', expected 'wolf', with which c was trained");
+  EXPECT_EQ(message({"cat"}), "data/pets: class 1 is 'dog', expected none, with which c was trained");
+  config.data.type = "mnist";
+  EXPECT_NO_THROW(check_classes("c", {"zero", "one"}, config, data, "data/mnist"));
+  EXPECT_TRUE(kept_class_names(config, data).empty());
 }
 
 TEST(BuildData, HoldsOutTheShareThatIsAsked) {

@@ -130,5 +130,24 @@ TEST(Checkpoint, APositionThatIsNoneIsRefused) {
   EXPECT_TRUE(contains(message_of([&] { read_checkpoint_info(file); }), "its position cannot be read"));
 }
 
+TEST(Checkpoint, KeepsTheNamesOfClassesWhereThereAreSome) {
+  const TemporaryFolder folder;
+  const Config config = lenet_config();
+  const auto model = full_model(config);
+  const std::vector<std::string> names = {"cat", "d\xC3\xB6g \"x\""};
+  const auto file = folder.path() / "c.safetensors";
+  save_checkpoint(file, *model, config, {}, names);
+  EXPECT_EQ(read_checkpoint_info(file).classes, names);
+  save_weights(file, *model, config, names);
+  EXPECT_EQ(read_checkpoint_info(file).classes, names);
+  save_weights(file, *model, config);
+  EXPECT_TRUE(read_checkpoint_info(file).classes.empty());
+  TensorFile content = read_safetensors(file);
+  EXPECT_FALSE(content.metadata.contains("espalier.classes"));
+  content.metadata["espalier.classes"] = "[1]";
+  write_safetensors(file, content);
+  EXPECT_TRUE(contains(message_of([&] { read_checkpoint_info(file); }), "its classes cannot be read: "));
+}
+
 }  // namespace
 }  // namespace espalier
