@@ -94,10 +94,9 @@ void Variable::backward(Tensor seed) const {
   while (!steps.empty()) {
     Step step = std::move(steps.back());
     steps.pop_back();
-    const Tensor dy = std::move(step.output->gradient);
-    step.output->gradient = Tensor();
+    Tensor dy = std::exchange(step.output->gradient, Tensor());
     ESP_CHECK(step.node->backward, "backward: part of this history has been walked and freed already");
-    if (dy.defined()) step.node->backward(dy, Gradients(*step.node));
+    if (dy.defined()) step.node->backward(std::move(dy), Gradients(*step.node));
     step.node->backward = nullptr;
     step.node->inputs.clear();
   }
@@ -116,6 +115,15 @@ Gradients::Target Gradients::into(size_t input) const {
   }
   if (!state.gradient.unique()) state.gradient = state.gradient.clone();
   return {state.gradient.f32(), true};
+}
+
+Gradients::Target Gradients::into(size_t input, const Tensor& spent) const {
+  VariableState& state = *node_.inputs[input];
+  if (!state.gradient.defined() && spent.unique() && spent.shape() == state.value.shape()) {
+    state.gradient = spent;
+    return {state.gradient.f32(), false};
+  }
+  return into(input);
 }
 
 void Gradients::give(size_t input, Tensor gradient) const {

@@ -72,6 +72,9 @@ class Gradients {
   /// False for an input that needs no gradient (data, say): skip the work.
   bool needed(size_t input) const;
   Target into(size_t input) const;
+  /// The same, but a first gradient takes the memory of `spent`, of the same shape and looked at by nobody else,
+  /// such as the output's own gradient: for kernels that write a number's gradient after they have read it.
+  Target into(size_t input, const Tensor& spent) const;
   /// A gradient that exists already, such as the output's own: moved in if it is the first, added otherwise.
   void give(size_t input, Tensor gradient) const;
 
@@ -80,7 +83,7 @@ class Gradients {
 };
 
 /// Given the gradient of the output, writes those of the inputs. Captures what it needs, nothing more.
-using Backward = std::function<void(const Tensor& dy, const Gradients& gradients)>;
+using Backward = std::function<void(Tensor dy, const Gradients& gradients)>;
 
 using Attribute = std::variant<int64_t, double, std::string, std::vector<int64_t>>;
 using Attributes = std::vector<std::pair<std::string_view, Attribute>>;

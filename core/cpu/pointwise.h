@@ -19,8 +19,5 @@ void pointwise_forward(float* y, const float* x, const float* w, const void* pre
 size_t pointwise_backward_data_scratch(const ConvShape& s);
 void pointwise_backward_data(float* dx, const float* dy, const float* w, const ConvShape& s, bool accumulate,
                              void* scratch);
-size_t pointwise_backward_weights_scratch(const ConvShape& s);
-void pointwise_backward_weights(float* dw, const float* dy, const float* x, const ConvShape& s,
-                                bool accumulate, void* scratch);
 
 }  // namespace espalier::cpu

@@ -1,14 +1,14 @@
-// 1x1 convolution, backward weights: dw [O,C] = dy' x, the rows being the depth of the product.
-#include "espalier/core/cpu/pointwise.h"
+// How it runs: dw [O,C] of a tap = dy' x, the pixels being the depth of the product. Blocks of both are packed
+// so that the product reads them as streams.
+#include "espalier/core/cpu/taps_weights.h"
 
 #include <algorithm>
 
 #include "espalier/core/cpu/pieces.h"
-#include "espalier/core/cpu/pointwise_rows.h"
 #include "espalier/core/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "espalier/core/cpu/pointwise_weights.cpp"
+#define HWY_TARGET_INCLUDE "espalier/core/cpu/taps_weights.cpp"
 #include <hwy/foreach_target.h>  // first: what follows is compiled once for each instruction set
 
 #include <hwy/highway.h>
@@ -21,12 +21,48 @@ namespace espalier::HWY_NAMESPACE {
 namespace {
 
 using cpu::Pieces;
-using cpu::Rows;
+
+/// The pixels of dy [N,out_h,out_w] for which a tap of the window [Kh,Kw] lies inside the image, and where it lies
+/// in x [N,H,W].
+class TapRows {
+ public:
+  struct Row {
+    int64_t of_dy, of_x;
+  };
+  TapRows(const ConvShape& s, int64_t tap)
+      : s_(s),
+        shift_y_(tap / s.kw - s.pad),
+        shift_x_(tap % s.kw - s.pad),
+        ys_(inside(shift_y_, s.h, s.out_h())),
+        xs_(inside(shift_x_, s.w, s.out_w())) {}
+  int64_t count() const { return s_.n * length(ys_) * length(xs_); }
+  Row at(int64_t row) const {
+    if (same_) return {row, row};
+    const int64_t wide = length(xs_), high = length(ys_);
+    const int64_t x = xs_.begin + row % wide, y = ys_.begin + row / wide % high, n = row / wide / high;
+    return {(n * s_.out_h() + y) * s_.out_w() + x,
+            (n * s_.h + y * s_.stride + shift_y_) * s_.w + x * s_.stride + shift_x_};
+  }
+
+ private:
+  static int64_t length(Range range) { return range.end - range.begin; }
+  /// The places p of 0 .. out-1 with 0 <= p stride + shift < size.
+  Range inside(int64_t shift, int64_t size, int64_t out) const {
+    const int64_t begin = std::min(out, parts_of(std::max<int64_t>(0, -shift), s_.stride));
+    return {begin, std::clamp(parts_of(std::max<int64_t>(0, size - shift), s_.stride), begin, out)};
+  }
+
+  const ConvShape s_;
+  const int64_t shift_y_, shift_x_;
+  const Range ys_, xs_;
+  const bool same_ = s_.kh == 1 && s_.kw == 1 && s_.pad == 0 && s_.stride == 1;
+};
 
 /// Small weights: each thread sums its own dw over its rows; large ones: each thread makes some outputs' over
-/// all rows.
+/// all rows. "Small" and "large" are of one tap.
 struct WeightsPlan {
-  WeightsPlan(const ConvShape& s, void* memory) : rows(Rows(s).count), c(rounded_up(s.c, lanes)) {
+  WeightsPlan(const ConvShape& s, void* memory) : taps(s.kh * s.kw), c(rounded_up(s.c, lanes)) {
+    const int64_t rows = s.n * s.out_h() * s.out_w();
     by_rows = s.o * c <= 128 << 10;
     parts = static_cast<int>(by_rows ? std::min<int64_t>(threads(), parts_of(rows, 64))
                                      : std::min<int64_t>(threads(), parts_of(s.o, tile_rows)));
@@ -35,13 +71,14 @@ struct WeightsPlan {
     d_stride = plane_of(s.o);
     Pieces pieces(memory);
     packed = pieces.take(parts * packed_size(s));
-    du = pieces.take((by_rows ? parts : 1) * s.o * c);
+    du = pieces.take((by_rows ? parts : 1) * s.o * stride());
     bytes = pieces.bytes();
   }
   /// Of a thread: a block of x as panels, and of dy.
   int64_t x_size(const ConvShape& s) const { return parts_of(s.c, panel) * block * panel; }
   int64_t packed_size(const ConvShape& s) const { return x_size(s) + block * d_stride; }
-  int64_t rows, c;  // c rounded up to whole vectors
+  int64_t stride() const { return taps * c; }  ///< from one output's du to the next's
+  int64_t taps, c;                             // c rounded up to whole vectors
   bool by_rows;
   int parts;
   int64_t block, d_stride;
@@ -53,32 +90,37 @@ struct WeightsPlan {
 /// is on its way while this one is multiplied: memory takes a third as long as the product does.
 struct Ahead {
   const ConvShape& s;
-  const Rows& map;
+  const TapRows& map;
   const float *dy, *x;
   Range block, outputs;
-  int64_t row = block.begin, line = 0;  // the next to be asked for
+  int64_t line = 0;  // the next to be asked for, of row block.begin
+  TapRows::Row row = block.begin < block.end ? map.at(block.begin) : TapRows::Row{};
 
   int64_t x_lines() const { return parts_of(s.c, cache_line); }
   int64_t row_lines() const { return x_lines() + parts_of(outputs.end - outputs.begin, cache_line); }
   int64_t lines() const { return (block.end - block.begin) * row_lines(); }
   HWY_INLINE void ask() {
-    if (row >= block.end) return;
+    if (block.begin >= block.end) return;
     const int64_t in_dy = line - x_lines();
-    hwy::Prefetch(in_dy < 0 ? x + map.large(row) * s.c + line * cache_line
-                            : dy + row * s.o + outputs.begin + in_dy * cache_line);
-    if (++line == row_lines()) line = 0, ++row;
+    hwy::Prefetch(in_dy < 0 ? x + row.of_x * s.c + line * cache_line
+                            : dy + row.of_dy * s.o + outputs.begin + in_dy * cache_line);
+    if (++line == row_lines()) {
+      line = 0;
+      if (++block.begin < block.end) row = map.at(block.begin);
+    }
   }
 };
 
 /// du [outputs][C] = or += dy' x of rows `block`.
-HWY_INLINE void add_block(const WeightsPlan& plan, const ConvShape& s, const Rows& map, const float* dy,
+HWY_INLINE void add_block(const WeightsPlan& plan, const ConvShape& s, const TapRows& map, const float* dy,
                           const float* x, Range block, Range outputs, float* memory, float* du, bool first,
                           Ahead ahead) {
   float *v = memory, *d = memory + plan.x_size(s);
   const int64_t wanted = outputs.end - outputs.begin;
   for (int64_t r = block.begin; r < block.end; ++r) {
     const int64_t at = r - block.begin;
-    const float *from_x = x + map.large(r) * s.c, *from_dy = dy + r * s.o + outputs.begin;
+    const TapRows::Row row = map.at(r);
+    const float *from_x = x + row.of_x * s.c, *from_dy = dy + row.of_dy * s.o + outputs.begin;
     for_vectors(0, s.c, [&](auto tail, int64_t k) HWY_ATTR {
       hn::StoreU(load(tail, from_x + k, s.c - k), Floats(),
                  v + (k / panel * plan.block + at) * panel + k % panel);
@@ -92,14 +134,14 @@ HWY_INLINE void add_block(const WeightsPlan& plan, const ConvShape& s, const Row
                 lines = parts_of(ahead.lines(), tiles);  // of each tile
   for (int64_t k = 0; k < s.c; k += panel) {
     for (int64_t r = 0; r < wanted; r += rows) {
-      float* to = du + r * plan.c + k;
+      float* to = du + r * plan.stride() + k;
       with_rows(std::min(rows, wanted - r), [&](auto count) HWY_ATTR {
         const auto run = [&](auto vectors) HWY_ATTR {
           RegisterTile<count, vectors> tile;
-          first ? tile.clear() : tile.load(to, plan.c);
+          first ? tile.clear() : tile.load(to, plan.stride());
           multiply_transposed(tile, d + r, plan.d_stride, v + k * plan.block, panel, block.end - block.begin,
                               lines, [&]() HWY_ATTR { ahead.ask(); });
-          tile.store(to, plan.c);
+          tile.store(to, plan.stride());
         };
         if (s.c - k > lanes)
           run(std::integral_constant<int, 2>());
@@ -114,27 +156,30 @@ size_t backward_weights_scratch(const ConvShape& s) { return WeightsPlan(s, null
 void run_backward_weights(float* dw, const float* dy, const float* x, const ConvShape& s, bool accumulate,
                           void* scratch) {
   const WeightsPlan plan(s, scratch);
-  const Rows map(s);
   parallel_parts(plan.parts, [&](int part) HWY_ATTR {
-    const Range share = part_of(plan.by_rows ? plan.rows : s.o, part, plan.parts);
-    const Range rows = plan.by_rows ? share : Range{0, plan.rows},
-                outputs = plan.by_rows ? Range{0, s.o} : share;
-    float* du = plan.du + (plan.by_rows ? part * s.o : outputs.begin) * plan.c;
-    const auto block_at = [&](int64_t r) {
-      return Range{std::min(r, rows.end), std::min(r + plan.block, rows.end)};
-    };
-    for (int64_t r = rows.begin; r < rows.end; r += plan.block)
-      add_block(plan, s, map, dy, x, block_at(r), outputs, plan.packed + part * plan.packed_size(s), du,
-                r == rows.begin, {s, map, dy, x, block_at(r + plan.block), outputs});
+    const Range outputs = plan.by_rows ? Range{0, s.o} : part_of(s.o, part, plan.parts);
+    float* du = plan.du + (plan.by_rows ? part * s.o : outputs.begin) * plan.stride();
+    for (int64_t tap = 0; tap < plan.taps; ++tap) {
+      const TapRows map(s, tap);
+      const Range rows = plan.by_rows ? part_of(map.count(), part, plan.parts) : Range{0, map.count()};
+      const auto block_at = [&](int64_t r) {
+        return Range{std::min(r, rows.end), std::min(r + plan.block, rows.end)};
+      };
+      int64_t r = rows.begin;
+      do  // once at least: a tap that meets no row has a gradient, too, 0
+        add_block(plan, s, map, dy, x, block_at(r), outputs, plan.packed + part * plan.packed_size(s),
+                  du + tap * plan.c, r == rows.begin, {s, map, dy, x, block_at(r + plan.block), outputs});
+      while ((r += plan.block) < rows.end);
+    }
   });
   const int copies = plan.by_rows ? plan.parts : 1;
-  parallel_for(s.o, std::max<int64_t>(1, 16384 / s.c), [&](int64_t begin, int64_t end) HWY_ATTR {
-    for (int64_t o = begin; o < end; ++o) {
+  parallel_for(s.o * plan.taps, std::max<int64_t>(1, 16384 / s.c), [&](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t i = begin; i < end; ++i) {  // output i / taps, tap i % taps
       for_vectors(0, s.c, [&](auto tail, int64_t k) HWY_ATTR {
-        auto sum = hn::LoadU(Floats(), plan.du + o * plan.c + k);
+        auto sum = hn::LoadU(Floats(), plan.du + i * plan.c + k);
         for (int copy = 1; copy < copies; ++copy)
-          sum = hn::Add(sum, hn::LoadU(Floats(), plan.du + (copy * s.o + o) * plan.c + k));
-        put(tail, sum, dw + o * s.c + k, s.c - k, accumulate);
+          sum = hn::Add(sum, hn::LoadU(Floats(), plan.du + (copy * s.o * plan.taps + i) * plan.c + k));
+        put(tail, sum, dw + i * s.c + k, s.c - k, accumulate);
       });
     }
   });
@@ -150,10 +195,11 @@ namespace espalier::cpu {
 HWY_EXPORT(backward_weights_scratch);
 HWY_EXPORT(run_backward_weights);
 
-size_t pointwise_backward_weights_scratch(const ConvShape& s) {
+bool taps_fit(const ConvShape& s) { return s.groups == 1; }
+size_t taps_backward_weights_scratch(const ConvShape& s) {
   return ESP_DISPATCH(backward_weights_scratch)(s);
 }
-void pointwise_backward_weights(float* dw, const float* dy, const float* x, const ConvShape& s,
+void taps_backward_weights(float* dw, const float* dy, const float* x, const ConvShape& s,
                                 bool accumulate, void* scratch) {
   ESP_DISPATCH(run_backward_weights)(dw, dy, x, s, accumulate, scratch);
 }
