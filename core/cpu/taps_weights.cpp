@@ -58,14 +58,17 @@ class TapRows {
   const bool same_ = s_.kh == 1 && s_.kw == 1 && s_.pad == 0 && s_.stride == 1;
 };
 
-/// Small weights: each thread sums its own dw over its rows; large ones: each thread makes some outputs' over
-/// all rows. "Small" and "large" are of one tap.
+/// What of dw each thread makes. Small weights (of one tap): all of it, over its share of the rows; large ones: a
+/// share of the outputs' or of the inputs', whichever are more, over all rows.
 struct WeightsPlan {
   WeightsPlan(const ConvShape& s, void* memory) : taps(s.kh * s.kw), c(rounded_up(s.c, lanes)) {
     const int64_t rows = s.n * s.out_h() * s.out_w();
     by_rows = s.o * c <= 128 << 10;
-    parts = static_cast<int>(by_rows ? std::min<int64_t>(threads(), parts_of(rows, 64))
-                                     : std::min<int64_t>(threads(), parts_of(s.o, tile_rows)));
+    by_inputs = !by_rows && s.c > s.o;
+    const int64_t shares = by_rows     ? parts_of(rows, 64)
+                           : by_inputs ? parts_of(s.c, panel)
+                                       : parts_of(s.o, tile_rows);
+    parts = static_cast<int>(std::min<int64_t>(threads(), shares));
     const int64_t mine = by_rows ? parts_of(rows, parts) : rows;
     block = parts_of(mine, parts_of(mine, 128));
     d_stride = plane_of(s.o);
@@ -78,87 +81,106 @@ struct WeightsPlan {
   int64_t x_size(const ConvShape& s) const { return parts_of(s.c, panel) * block * panel; }
   int64_t packed_size(const ConvShape& s) const { return x_size(s) + block * d_stride; }
   int64_t stride() const { return taps * c; }  ///< from one output's du to the next's
+  Range outputs(const ConvShape& s, int part) const {
+    return by_rows || by_inputs ? Range{0, s.o} : part_of(s.o, part, parts);
+  }
+  Range inputs(const ConvShape& s, int part) const {
+    if (!by_inputs) return {0, s.c};
+    const Range panels = part_of(parts_of(s.c, panel), part, parts);
+    return {panels.begin * panel, std::min(s.c, panels.end * panel)};
+  }
   int64_t taps, c;                             // c rounded up to whole vectors
-  bool by_rows;
+  bool by_rows, by_inputs;
   int parts;
   int64_t block, d_stride;
   float *packed, *du;
   size_t bytes;
 };
 
-/// Asks for the cache lines of rows `block` of x and of their outputs' dy, one a call, so that the next block
-/// is on its way while this one is multiplied: memory takes a third as long as the product does.
-struct Ahead {
+/// A thread's share of dw, and how it is made.
+struct Share {
+  const WeightsPlan& plan;
   const ConvShape& s;
-  const TapRows& map;
   const float *dy, *x;
-  Range block, outputs;
-  int64_t line = 0;  // the next to be asked for, of row block.begin
-  TapRows::Row row = block.begin < block.end ? map.at(block.begin) : TapRows::Row{};
+  int part;
+  Range outputs = plan.outputs(s, part), inputs = plan.inputs(s, part);
+  float* v = plan.packed + part * plan.packed_size(s);  ///< a block of x: [inputs / panel][block][panel]
+  float* d = v + plan.x_size(s);                        ///< and of dy: [block][outputs]
+  float* du = plan.du + ((plan.by_rows ? part * s.o : outputs.begin) * plan.stride() + inputs.begin);
 
-  int64_t x_lines() const { return parts_of(s.c, cache_line); }
-  int64_t row_lines() const { return x_lines() + parts_of(outputs.end - outputs.begin, cache_line); }
-  int64_t lines() const { return (block.end - block.begin) * row_lines(); }
-  HWY_INLINE void ask() {
-    if (block.begin >= block.end) return;
-    const int64_t in_dy = line - x_lines();
-    hwy::Prefetch(in_dy < 0 ? x + row.of_x * s.c + line * cache_line
-                            : dy + row.of_dy * s.o + outputs.begin + in_dy * cache_line);
-    if (++line == row_lines()) {
-      line = 0;
-      if (++block.begin < block.end) row = map.at(block.begin);
+  int64_t inputs_count() const { return inputs.end - inputs.begin; }
+  int64_t outputs_count() const { return outputs.end - outputs.begin; }
+  const float* x_row(TapRows::Row row) const { return x + row.of_x * s.c + inputs.begin; }
+  const float* dy_row(TapRows::Row row) const { return dy + row.of_dy * s.o + outputs.begin; }
+
+  /// Asks for the cache lines of rows `block` of x and dy, one a call, so that the next block is on its way while
+  /// this one is multiplied: memory takes a third as long as the product does.
+  struct Ahead {
+    const Share& share;
+    const TapRows& map;
+    Range block;
+    int64_t line = 0;  // the next to be asked for, of row block.begin
+    TapRows::Row row = block.begin < block.end ? map.at(block.begin) : TapRows::Row{};
+
+    int64_t x_lines() const { return parts_of(share.inputs_count(), cache_line); }
+    int64_t row_lines() const { return x_lines() + parts_of(share.outputs_count(), cache_line); }
+    int64_t lines() const { return (block.end - block.begin) * row_lines(); }
+    HWY_INLINE void ask() {
+      if (block.begin >= block.end) return;
+      const int64_t in_dy = line - x_lines();
+      hwy::Prefetch(in_dy < 0 ? share.x_row(row) + line * cache_line : share.dy_row(row) + in_dy * cache_line);
+      if (++line == row_lines()) {
+        line = 0;
+        if (++block.begin < block.end) row = map.at(block.begin);
+      }
     }
-  }
-};
+  };
 
-/// du [outputs][C] = or += dy' x of rows `block`.
-HWY_INLINE void add_block(const WeightsPlan& plan, const ConvShape& s, const TapRows& map, const float* dy,
-                          const float* x, Range block, Range outputs, float* memory, float* du, bool first,
-                          Ahead ahead) {
-  float *v = memory, *d = memory + plan.x_size(s);
-  const int64_t wanted = outputs.end - outputs.begin;
-  for (int64_t r = block.begin; r < block.end; ++r) {
-    const int64_t at = r - block.begin;
-    const TapRows::Row row = map.at(r);
-    const float *from_x = x + row.of_x * s.c, *from_dy = dy + row.of_dy * s.o + outputs.begin;
-    for_vectors(0, s.c, [&](auto tail, int64_t k) HWY_ATTR {
-      hn::StoreU(load(tail, from_x + k, s.c - k), Floats(),
-                 v + (k / panel * plan.block + at) * panel + k % panel);
-    });
-    for_vectors(0, wanted, [&](auto tail, int64_t k) HWY_ATTR {
-      hn::StoreU(load(tail, from_dy + k, wanted - k), Floats(), d + at * plan.d_stride + k);
-    });
-  }
-  const int64_t rows = parts_of(wanted, parts_of(wanted, tile_rows));
-  const int64_t tiles = parts_of(s.c, panel) * parts_of(wanted, rows),
-                lines = parts_of(ahead.lines(), tiles);  // of each tile
-  for (int64_t k = 0; k < s.c; k += panel) {
-    for (int64_t r = 0; r < wanted; r += rows) {
-      float* to = du + r * plan.stride() + k;
-      with_rows(std::min(rows, wanted - r), [&](auto count) HWY_ATTR {
-        const auto run = [&](auto vectors) HWY_ATTR {
-          RegisterTile<count, vectors> tile;
-          first ? tile.clear() : tile.load(to, plan.stride());
-          multiply_transposed(tile, d + r, plan.d_stride, v + k * plan.block, panel, block.end - block.begin,
-                              lines, [&]() HWY_ATTR { ahead.ask(); });
-          tile.store(to, plan.stride());
-        };
-        if (s.c - k > lanes)
-          run(std::integral_constant<int, 2>());
-        else
-          run(std::integral_constant<int, 1>());
+  HWY_INLINE void pack(const TapRows& map, Range block) const {
+    const int64_t wide = inputs_count(), high = outputs_count();
+    for (int64_t r = block.begin; r < block.end; ++r) {
+      const int64_t at = r - block.begin;
+      const TapRows::Row row = map.at(r);
+      const float *from_x = x_row(row), *from_dy = dy_row(row);
+      for_vectors(0, wide, [&](auto tail, int64_t k) HWY_ATTR {
+        hn::StoreU(load(tail, from_x + k, wide - k), Floats(),
+                   v + (k / panel * plan.block + at) * panel + k % panel);
+      });
+      for_vectors(0, high, [&](auto tail, int64_t k) HWY_ATTR {
+        hn::StoreU(load(tail, from_dy + k, high - k), Floats(), d + at * plan.d_stride + k);
       });
     }
   }
-}
 
-size_t backward_weights_scratch(const ConvShape& s) { return WeightsPlan(s, nullptr).bytes; }
-void run_backward_weights(float* dw, const float* dy, const float* x, const ConvShape& s, bool accumulate,
-                          void* scratch) {
-  const WeightsPlan plan(s, scratch);
-  parallel_parts(plan.parts, [&](int part) HWY_ATTR {
-    const Range outputs = plan.by_rows ? Range{0, s.o} : part_of(s.o, part, plan.parts);
-    float* du = plan.du + (plan.by_rows ? part * s.o : outputs.begin) * plan.stride();
+  /// du [outputs][inputs] of a tap = or += dy' x of rows `block`.
+  HWY_INLINE void add_block(const TapRows& map, Range block, Range next, float* to_tap, bool first) const {
+    pack(map, block);
+    const int64_t wide = inputs_count(), high = outputs_count(), depth = block.end - block.begin,
+                  stride = plan.stride();
+    const int64_t rows = parts_of(high, parts_of(high, tile_rows));
+    Ahead ahead{*this, map, next};
+    const int64_t lines = parts_of(ahead.lines(), parts_of(wide, panel) * parts_of(high, rows));  // of each tile
+    for (int64_t k = 0; k < wide; k += panel) {
+      for (int64_t r = 0; r < high; r += rows) {
+        float* to = to_tap + r * stride + k;
+        with_rows(std::min(rows, high - r), [&](auto count) HWY_ATTR {
+          const auto run = [&](auto vectors) HWY_ATTR {
+            RegisterTile<count, vectors> tile;
+            first ? tile.clear() : tile.load(to, stride);
+            multiply_transposed(tile, d + r, plan.d_stride, v + k * plan.block, panel, depth, lines,
+                                [&]() HWY_ATTR { ahead.ask(); });
+            tile.store(to, stride);
+          };
+          if (wide - k > lanes)
+            run(std::integral_constant<int, 2>());
+          else
+            run(std::integral_constant<int, 1>());
+        });
+      }
+    }
+  }
+
+  void run() const {
     for (int64_t tap = 0; tap < plan.taps; ++tap) {
       const TapRows map(s, tap);
       const Range rows = plan.by_rows ? part_of(map.count(), part, plan.parts) : Range{0, map.count()};
@@ -167,10 +189,18 @@ void run_backward_weights(float* dw, const float* dy, const float* x, const Conv
       };
       int64_t r = rows.begin;
       do  // once at least: a tap that meets no row has a gradient, too, 0
-        add_block(plan, s, map, dy, x, block_at(r), outputs, plan.packed + part * plan.packed_size(s),
-                  du + tap * plan.c, r == rows.begin, {s, map, dy, x, block_at(r + plan.block), outputs});
+        add_block(map, block_at(r), block_at(r + plan.block), du + tap * plan.c, r == rows.begin);
       while ((r += plan.block) < rows.end);
     }
+  }
+};
+
+size_t backward_weights_scratch(const ConvShape& s) { return WeightsPlan(s, nullptr).bytes; }
+void run_backward_weights(float* dw, const float* dy, const float* x, const ConvShape& s, bool accumulate,
+                          void* scratch) {
+  const WeightsPlan plan(s, scratch);
+  parallel_parts(plan.parts, [&](int part) HWY_ATTR {
+    Share{.plan = plan, .s = s, .dy = dy, .x = x, .part = part}.run();
   });
   const int copies = plan.by_rows ? plan.parts : 1;
   parallel_for(s.o * plan.taps, std::max<int64_t>(1, 16384 / s.c), [&](int64_t begin, int64_t end) HWY_ATTR {
