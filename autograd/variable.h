@@ -72,8 +72,9 @@ class Gradients {
   /// False for an input that needs no gradient (data, say): skip the work.
   bool needed(size_t input) const;
   Target into(size_t input) const;
-  /// The same, but a first gradient takes the memory of `spent`, of the same shape and looked at by nobody else,
-  /// such as the output's own gradient: for kernels that write a number's gradient after they have read it.
+  /// The same, but a first gradient takes the memory of `spent`, of the same shape and looked at by nobody
+  /// else, such as the output's own gradient: for kernels that write a number's gradient after they have read
+  /// it.
   Target into(size_t input, const Tensor& spent) const;
   /// A gradient that exists already, such as the output's own: moved in if it is the first, added otherwise.
   void give(size_t input, Tensor gradient) const;

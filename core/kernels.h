@@ -246,7 +246,7 @@ ESP_KERNEL(void, scale_shift_forward, float* y, const float* x, const float* sca
            const float* residual, Activation f, const NormShape& s)
 /// With z = x scale + shift + residual and dz = dy f'(z): dresidual = dz, dbeta = sum of dz, dgamma = sum of
 /// dz (x - mean) rstd over rows; dx = scale (dz - (dbeta + (x - mean) rstd dgamma) / rows) if mean and rstd
-/// are x's own, else scale dz. Two passes over memory.
+/// are x's own, else scale dz. Two passes over memory; dresidual, or without one dx, may be dy.
 ESP_KERNEL(size_t, batch_norm_backward_scratch, const NormShape& s)
 ESP_KERNEL(void, batch_norm_backward, const NormGradients& to, const NormBackward& from, const NormShape& s,
            void* scratch)

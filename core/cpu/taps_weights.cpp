@@ -1,5 +1,5 @@
-// How it runs: dw [O,C] of a tap = dy' x, the pixels being the depth of the product. Blocks of both are packed
-// so that the product reads them as streams.
+// How it runs: dw [O,C] of a tap = dy' x, the pixels being the depth of the product. Blocks of both are
+// packed so that the product reads them as streams.
 #include "espalier/core/cpu/taps_weights.h"
 
 #include <algorithm>
@@ -22,8 +22,8 @@ namespace {
 
 using cpu::Pieces;
 
-/// The pixels of dy [N,out_h,out_w] for which a tap of the window [Kh,Kw] lies inside the image, and where it lies
-/// in x [N,H,W].
+/// The pixels of dy [N,out_h,out_w] for which a tap of the window [Kh,Kw] lies inside the image, and where it
+/// lies in x [N,H,W].
 class TapRows {
  public:
   struct Row {
@@ -58,8 +58,8 @@ class TapRows {
   const bool same_ = s_.kh == 1 && s_.kw == 1 && s_.pad == 0 && s_.stride == 1;
 };
 
-/// What of dw each thread makes. Small weights (of one tap): all of it, over its share of the rows; large ones: a
-/// share of the outputs' or of the inputs', whichever are more, over all rows.
+/// What of dw each thread makes. Small weights (of one tap): all of it, over its share of the rows; large
+/// ones: a share of the outputs' or of the inputs', whichever are more, over all rows.
 struct WeightsPlan {
   WeightsPlan(const ConvShape& s, void* memory) : taps(s.kh * s.kw), c(rounded_up(s.c, lanes)) {
     const int64_t rows = s.n * s.out_h() * s.out_w();
@@ -89,7 +89,7 @@ struct WeightsPlan {
     const Range panels = part_of(parts_of(s.c, panel), part, parts);
     return {panels.begin * panel, std::min(s.c, panels.end * panel)};
   }
-  int64_t taps, c;                             // c rounded up to whole vectors
+  int64_t taps, c;  // c rounded up to whole vectors
   bool by_rows, by_inputs;
   int parts;
   int64_t block, d_stride;
@@ -113,8 +113,8 @@ struct Share {
   const float* x_row(TapRows::Row row) const { return x + row.of_x * s.c + inputs.begin; }
   const float* dy_row(TapRows::Row row) const { return dy + row.of_dy * s.o + outputs.begin; }
 
-  /// Asks for the cache lines of rows `block` of x and dy, one a call, so that the next block is on its way while
-  /// this one is multiplied: memory takes a third as long as the product does.
+  /// Asks for the cache lines of rows `block` of x and dy, one a call, so that the next block is on its way
+  /// while this one is multiplied: memory takes a third as long as the product does.
   struct Ahead {
     const Share& share;
     const TapRows& map;
@@ -128,7 +128,8 @@ struct Share {
     HWY_INLINE void ask() {
       if (block.begin >= block.end) return;
       const int64_t in_dy = line - x_lines();
-      hwy::Prefetch(in_dy < 0 ? share.x_row(row) + line * cache_line : share.dy_row(row) + in_dy * cache_line);
+      hwy::Prefetch(in_dy < 0 ? share.x_row(row) + line * cache_line
+                              : share.dy_row(row) + in_dy * cache_line);
       if (++line == row_lines()) {
         line = 0;
         if (++block.begin < block.end) row = map.at(block.begin);
@@ -159,7 +160,8 @@ struct Share {
                   stride = plan.stride();
     const int64_t rows = parts_of(high, parts_of(high, tile_rows));
     Ahead ahead{*this, map, next};
-    const int64_t lines = parts_of(ahead.lines(), parts_of(wide, panel) * parts_of(high, rows));  // of each tile
+    const int64_t lines =
+        parts_of(ahead.lines(), parts_of(wide, panel) * parts_of(high, rows));  // of each tile
     for (int64_t k = 0; k < wide; k += panel) {
       for (int64_t r = 0; r < high; r += rows) {
         float* to = to_tap + r * stride + k;
@@ -226,11 +228,9 @@ HWY_EXPORT(backward_weights_scratch);
 HWY_EXPORT(run_backward_weights);
 
 bool taps_fit(const ConvShape& s) { return s.groups == 1; }
-size_t taps_backward_weights_scratch(const ConvShape& s) {
-  return ESP_DISPATCH(backward_weights_scratch)(s);
-}
-void taps_backward_weights(float* dw, const float* dy, const float* x, const ConvShape& s,
-                                bool accumulate, void* scratch) {
+size_t taps_backward_weights_scratch(const ConvShape& s) { return ESP_DISPATCH(backward_weights_scratch)(s); }
+void taps_backward_weights(float* dw, const float* dy, const float* x, const ConvShape& s, bool accumulate,
+                           void* scratch) {
   ESP_DISPATCH(run_backward_weights)(dw, dy, x, s, accumulate, scratch);
 }
 

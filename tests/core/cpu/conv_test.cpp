@@ -1,6 +1,7 @@
 #include "espalier/core/cpu/conv.h"
 
 #include "core/cpu/conv_case.h"
+#include "espalier/core/isa.h"
 
 namespace espalier {
 namespace {
@@ -27,6 +28,7 @@ const ConvShape shapes[] = {
     {17, 3, 3, 7, 15, 3, 3, 1, 2},      // padding that reaches past the image
     {3, 14, 15, 8, 21, 3, 3, 1, 1},     // what Winograd takes
     {2, 7, 9, 50, 61, 1, 1, 2},         // what our own product takes
+    {2, 9, 8, 65, 70, 3, 3, 2, 1},      // its weights' gradient tap by tap
     {1, 3, 4, 150, 203, 3, 3, 1, 1},    // patches, once prepared: few pixels, many weights
     {3, 5, 5, 171, 175, 3, 3, 2, 1},    // two tiles of them, with stride
 };
@@ -58,6 +60,18 @@ TEST(ConvAlgorithm, PatchesServePreparedWeightsOfFewPixels) {
   EXPECT_EQ(by({1, 4, 4, 512, 512, 3, 3, 1, 1}, false), "direct ");
   EXPECT_EQ(by({2, 4, 4, 512, 512, 3, 3, 1, 1}, true), "direct ");
   EXPECT_EQ(by({1, 4, 4, 64, 64, 3, 3, 1, 1}, true), "direct ");
+}
+
+TEST(ConvAlgorithm, TapsServeBackwardWeightsOfWideStridedWindows) {
+  const auto by = [](const ConvShape& s, cpu::Direction direction) {
+    return cpu::conv2d_served_by(s, direction, false, {}).substr(0, 7);
+  };
+  const bool ours = isa() != Isa::baseline;
+  EXPECT_EQ(by({32, 16, 16, 128, 128, 3, 3, 2, 1}, cpu::Direction::backward_weights),
+            ours ? "taps" : "direct ");
+  EXPECT_EQ(by({32, 16, 16, 128, 128, 3, 3, 2, 1}, cpu::Direction::backward_data), "direct ");
+  EXPECT_EQ(by({32, 16, 16, 128, 128, 3, 3, 2, 1}, cpu::Direction::forward), "direct ");
+  EXPECT_EQ(by({32, 32, 32, 3, 64, 7, 7, 2, 3}, cpu::Direction::backward_weights), "direct ");
 }
 
 TEST(ConvAlgorithm, IsARuleOfTheShape) {

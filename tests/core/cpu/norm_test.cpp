@@ -170,6 +170,34 @@ TEST(Norm, GradientsOfAnInputThatIsItsOwnResidualAddUp) {
   EXPECT_TRUE(near(both, sum, 1e-6));
 }
 
+TEST(Norm, GradientsTakeTheMemoryOfTheOutputs) {
+  const NormShape s{40, 17};
+  const Floats x = random_floats(s.rows * s.c, 1), dy = random_floats(s.rows * s.c, 2),
+               scale = random_floats(s.c, 3), shift = random_floats(s.c, 4), mean = random_floats(s.c, 5),
+               rstd = random_floats(s.c, 6, 0.5, 2.0), residual = random_floats(s.rows * s.c, 7);
+  Tensor block = scratch(cpu::batch_norm_backward_scratch(s));
+  for (const Activation f : {Activation::none, Activation::relu, Activation::gelu}) {
+    NormBackward from{.dy = dy.data(),
+                      .x = x.data(),
+                      .scale = scale.data(),
+                      .shift = shift.data(),
+                      .mean = mean.data(),
+                      .rstd = rstd.data(),
+                      .residual = residual.data(),
+                      .f = f};
+    Floats dx(x.size()), dresidual(x.size());
+    cpu::batch_norm_backward({.dx = dx.data(), .dresidual = dresidual.data()}, from, s, block.raw());
+    Floats in_dy = dy, beside(x.size());
+    from.dy = in_dy.data();
+    cpu::batch_norm_backward({.dx = in_dy.data()}, from, s, block.raw());
+    EXPECT_TRUE(same_bits(in_dy, dx));
+    in_dy = dy;
+    cpu::batch_norm_backward({.dx = beside.data(), .dresidual = in_dy.data()}, from, s, block.raw());
+    EXPECT_TRUE(same_bits(in_dy, dresidual));
+    EXPECT_TRUE(same_bits(beside, dx));
+  }
+}
+
 TEST(Norm, SameThreadsSameBits) {
   const WithThreads two{2};
   const NormShape s{3001, 37};
