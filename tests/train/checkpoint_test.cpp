@@ -91,8 +91,20 @@ TEST(Checkpoint, WeightsAloneHoldNothingThatLoadStateDictWouldRefuse) {
   EXPECT_EQ(file.tensors.size(), model->parameters().size());
   EXPECT_EQ(file.find("conv2.weight")->shape(), (Shape{50, 20, 5, 5}));
   EXPECT_FALSE(read_checkpoint_info(folder.path() / "w.safetensors").position);
-  const auto opened = open_checkpoint(folder.path() / "w.safetensors");
+  const auto opened = open_checkpoint(folder.path() / "w.safetensors").model;
   EXPECT_TRUE(same_bits(opened->find("fc1.weight")->value(), model->find("fc1.weight")->value()));
+}
+
+TEST(Checkpoint, IsOpenedWithWhatItSaysOfItself) {
+  const TemporaryFolder folder;
+  const Config config = lenet_config();
+  const auto file = folder.path() / "c.safetensors";
+  save_checkpoint(file, *make_model(config.model, 7), config, {.step = 3}, {"cat", "dog"});
+  const CheckpointInfo info = open_checkpoint(file, {"data.batch=5"}).info;
+  EXPECT_EQ(info.config.model.type, "lenet5");
+  EXPECT_EQ(info.config.data.batch, 5);
+  EXPECT_EQ(info.position->step, 3);
+  EXPECT_EQ(info.classes, (std::vector<std::string>{"cat", "dog"}));
 }
 
 TEST(Checkpoint, ADamagedOrForeignOneIsRefusedAndTheModelStaysAsItWas) {
