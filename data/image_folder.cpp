@@ -11,8 +11,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "espalier/core/measure.h"
 #include "espalier/core/parallel.h"
+#include "espalier/core/physical_memory.h"
 #include "espalier/core/table.h"
 #include "espalier/data/file_tree.h"
 #include "espalier/data/image.h"
