@@ -54,12 +54,12 @@ struct CheckpointInfo {
 };
 
 /// Writes weights alone: what load_state_dict(strict=True) wants, with config, network and
-/// the names of the classes in the metadata.
+/// the names of the classes in the metadata; no `classes`: the data name none.
 void save_weights(const std::filesystem::path& file, Module& model, const Config& config,
-                  const std::vector<std::string>& classes = {});
+                  const std::vector<std::string>& classes);
 /// Writes everything, atomically.
 void save_checkpoint(const std::filesystem::path& file, Module& model, const Config& config,
-                     const Position& position, const std::vector<std::string>& classes = {});
+                     const Position& position, const std::vector<std::string>& classes);
 
 /// Reads config, position and classes. Error if the file is no checkpoint or weights file of Espalier's.
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& file);
