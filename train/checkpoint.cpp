@@ -1,5 +1,6 @@
 #include "espalier/train/checkpoint.h"
 
+#include "espalier/formats/utf8.h"
 #include "espalier/nn/network.h"
 
 namespace espalier {
@@ -26,7 +27,10 @@ Position position_from(const Json& json, const std::string& source) {
   return position;
 }
 
-TensorFile weights_file(Module& model, const Config& config, const std::vector<std::string>& classes) {
+TensorFile weights_file(Module& model, const Config& config, const std::vector<std::string>& classes,
+                        const std::string& source) {
+  for (const std::string& name : classes)
+    ESP_CHECK(is_utf8(name), source, ": cannot write: the name of a class is not UTF-8");
   TensorFile file{.tensors = state_dict(model), .metadata = {}};
   file.metadata["format"] = "pt";  // what PyTorch's own loaders look for
   file.metadata["espalier.config"] = config_json(config).dump();
@@ -128,12 +132,12 @@ void load(const TensorFile& file, Module& model, const std::string& source) {
 
 void save_weights(const std::filesystem::path& path, Module& model, const Config& config,
                   const std::vector<std::string>& classes) {
-  write_safetensors(path, weights_file(model, config, classes));
+  write_safetensors(path, weights_file(model, config, classes, path.string()));
 }
 
 void save_checkpoint(const std::filesystem::path& path, Module& model, const Config& config,
                      const Position& position, const std::vector<std::string>& classes) {
-  TensorFile file = weights_file(model, config, classes);
+  TensorFile file = weights_file(model, config, classes, path.string());
   file.metadata["espalier.position"] = position_json(position).dump();
   for (Parameter* parameter : model.parameters())
     for_extras(*parameter, [&](const std::string& prefix, const Tensor& tensor) {

@@ -152,6 +152,9 @@ TEST(Checkpoint, KeepsTheNamesOfClassesWhereThereAreSome) {
   EXPECT_EQ(read_checkpoint_info(file).classes, names);
   save_weights(file, *model, config, names);
   EXPECT_EQ(read_checkpoint_info(file).classes, names);
+  EXPECT_TRUE(contains(message_of([&] { save_weights(file, *model, config, {"caf\xE9"}); }),
+                       "cannot write: the name of a class is not UTF-8"));
+  EXPECT_EQ(read_checkpoint_info(file).classes, names);
   save_weights(file, *model, config, {});
   EXPECT_TRUE(read_checkpoint_info(file).classes.empty());
   TensorFile content = read_safetensors(file);
