@@ -99,9 +99,9 @@ void bench(const Given& given) {
     made = make_model(options.model, 0);
     if (checkpoint) load_checkpoint(*checkpoint, *made);
   } else {
-    Config config;
-    made = open_checkpoint(*checkpoint, &config);
-    options.model = config.model;
+    OpenedCheckpoint opened = open_checkpoint(*checkpoint);
+    made = std::move(opened.model);
+    options.model = opened.info.config.model;
   }
   const BenchResult result = (mode == "train" ? bench_train : bench_infer)(options, *made);
   print(json ? to_json(result).dump() + "\n" : text_of(result));

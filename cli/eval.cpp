@@ -46,11 +46,11 @@ void eval(const Given& given) {
       .flag("--json", json, "Print JSON, with each class's accuracy and the confusion table");
   if (!arguments.parse(given)) return;
 
-  Config config;
-  const auto model = open_checkpoint(file, &config, overrides);
+  const auto [model, saved] = open_checkpoint(file, overrides);
+  const Config& config = saved.config;
   const DataSplits data = build_data(config, root);
   Loader test = evaluation_loader(config, data.test);
-  check_classes(file, read_checkpoint_info(file).classes, config, data.test, data_place(config, root));
+  check_classes(file, saved.classes, config, data.test, data_place(config, root));
   const AverageInPlace average(model->parameters());
   const Evaluation e = evaluate(*model, test, flip);
   for (const std::string& note : data.notes) {

@@ -8,7 +8,11 @@
 namespace espalier::cli {
 
 std::unique_ptr<Module> open_model(const std::string& file, Config& config) {
-  if (std::filesystem::path(file).extension() != ".json") return open_checkpoint(file, &config);
+  if (std::filesystem::path(file).extension() != ".json") {
+    OpenedCheckpoint opened = open_checkpoint(file);
+    config = std::move(opened.info.config);
+    return std::move(opened.model);
+  }
   config = load_config(file);
   return build_model(config);
 }

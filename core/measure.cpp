@@ -1,7 +1,5 @@
 #include "espalier/core/measure.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <limits>
@@ -63,8 +61,6 @@ std::vector<double> race(const std::vector<std::function<void()>>& calls, double
     }
   return best;
 }
-
-int64_t physical_memory() { return int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE); }
 
 double best_ms(const std::function<void()>& call, double limit_ms) { return race({call}, limit_ms)[0]; }
 

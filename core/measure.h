@@ -17,9 +17,6 @@ Tensor random_tensor(const Shape& shape, uint64_t key);
 std::vector<double> race(const std::vector<std::function<void()>>& calls, double limit_ms);
 double best_ms(const std::function<void()>& call, double limit_ms);
 
-/// Bytes of memory that this machine has.
-int64_t physical_memory();
-
 /// Billions of floating-point operations a second in a large matrix product, two to a multiply-accumulate.
 double peak_gflops(double limit_ms);
 /// Billions of bytes a second, read and written, in a copy that no cache holds, past the caches on its way

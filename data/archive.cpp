@@ -9,7 +9,7 @@
 #include <set>
 
 #include "espalier/core/error.h"
-#include "espalier/core/measure.h"
+#include "espalier/core/physical_memory.h"
 #include "espalier/data/file.h"
 
 namespace espalier {

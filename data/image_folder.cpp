@@ -9,14 +9,14 @@
 #include <cctype>
 #include <cstdlib>
 #include <map>
-#include <nlohmann/json.hpp>
 
-#include "espalier/core/measure.h"
 #include "espalier/core/parallel.h"
+#include "espalier/core/physical_memory.h"
 #include "espalier/core/table.h"
 #include "espalier/data/file_tree.h"
 #include "espalier/data/image.h"
 #include "espalier/data/image_cache.h"
+#include "espalier/formats/utf8.h"
 
 namespace espalier {
 namespace {
@@ -78,16 +78,6 @@ void add(Split& split, const std::string& path, const FileTree& tree, Names& oth
     ESP_CHECK(slash != inner.npos, tree.place(path), ": lies in no class folder, expected ", split.folder,
               "CLASS/", inner);
     split.files[inner.substr(0, slash)].push_back(path);
-  }
-}
-
-/// JSON, in which class names are kept with a model, holds UTF-8 alone.
-bool is_utf8(const std::string& text) {
-  try {
-    nlohmann::json(text).dump();
-    return true;
-  } catch (const nlohmann::json::exception&) {
-    return false;
   }
 }
 

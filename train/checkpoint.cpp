@@ -1,5 +1,6 @@
 #include "espalier/train/checkpoint.h"
 
+#include "espalier/formats/utf8.h"
 #include "espalier/nn/network.h"
 
 namespace espalier {
@@ -26,7 +27,10 @@ Position position_from(const Json& json, const std::string& source) {
   return position;
 }
 
-TensorFile weights_file(Module& model, const Config& config, const std::vector<std::string>& classes) {
+TensorFile weights_file(Module& model, const Config& config, const std::vector<std::string>& classes,
+                        const std::string& source) {
+  for (const std::string& name : classes)
+    ESP_CHECK(is_utf8(name), source, ": cannot write: the name of a class is not UTF-8");
   TensorFile file{.tensors = state_dict(model), .metadata = {}};
   file.metadata["format"] = "pt";  // what PyTorch's own loaders look for
   file.metadata["espalier.config"] = config_json(config).dump();
@@ -64,30 +68,14 @@ const std::string& metadata(const TensorFile& file, const std::string& key, cons
   return found->second;
 }
 
-}  // namespace
-
-void save_weights(const std::filesystem::path& path, Module& model, const Config& config,
-                  const std::vector<std::string>& classes) {
-  write_safetensors(path, weights_file(model, config, classes));
-}
-
-void save_checkpoint(const std::filesystem::path& path, Module& model, const Config& config,
-                     const Position& position, const std::vector<std::string>& classes) {
-  TensorFile file = weights_file(model, config, classes);
-  file.metadata["espalier.position"] = position_json(position).dump();
-  for (Parameter* parameter : model.parameters())
-    for_extras(*parameter, [&](const std::string& prefix, const Tensor& tensor) {
-      if (tensor.defined())
-        file.tensors.emplace_back(prefix + parameter->name, to_file_layout(*parameter, tensor));
-    });
-  write_safetensors(path, file);
-}
-
-CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
-  const std::string source = path.string();
-  ESP_CHECK(!std::filesystem::is_directory(path), source, ": is a folder; its checkpoint is ",
+TensorFile read_checkpoint(const std::filesystem::path& path) {
+  ESP_CHECK(!std::filesystem::is_directory(path), path.string(), ": is a folder; its checkpoint is ",
             (path / "checkpoint.safetensors").string());
-  const TensorFile file = read_safetensors(path);
+  return read_safetensors(path);
+}
+
+/// `source` names the file in messages, here and below.
+CheckpointInfo info_of(const TensorFile& file, const std::string& source) {
   CheckpointInfo info{parse_config(metadata(file, "espalier.config", source), source), std::nullopt, {}};
   if (const auto found = file.metadata.find("espalier.position"); found != file.metadata.end()) {
     try {
@@ -106,16 +94,8 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
   return info;
 }
 
-NamedTensors weights_alone(const TensorFile& file) {
-  NamedTensors weights;
-  for (const auto& [name, tensor] : file.tensors)
-    if (!is_extra(name)) weights.emplace_back(name, tensor);
-  return weights;
-}
-
-void load_checkpoint(const std::filesystem::path& path, Module& model) {
-  const std::string source = path.string();
-  const TensorFile file = read_safetensors(path);
+/// All or nothing: an Error leaves the model as it was.
+void load(const TensorFile& file, Module& model, const std::string& source) {
   struct Extras {
     Tensor mask, average;
     std::vector<Tensor> slots;
@@ -148,14 +128,49 @@ void load_checkpoint(const std::filesystem::path& path, Module& model) {
   }
 }
 
-std::unique_ptr<Module> open_checkpoint(const std::filesystem::path& path, Config* config,
-                                        const std::vector<std::string>& overrides) {
-  Config saved = read_checkpoint_info(path).config;
-  if (!overrides.empty()) saved = parse_config(config_json(saved).dump(), path.string(), overrides);
-  auto model = make_model(saved.model, static_cast<uint64_t>(saved.seed));
-  load_checkpoint(path, *model);
-  if (config) *config = std::move(saved);
-  return model;
+}  // namespace
+
+void save_weights(const std::filesystem::path& path, Module& model, const Config& config,
+                  const std::vector<std::string>& classes) {
+  write_safetensors(path, weights_file(model, config, classes, path.string()));
+}
+
+void save_checkpoint(const std::filesystem::path& path, Module& model, const Config& config,
+                     const Position& position, const std::vector<std::string>& classes) {
+  TensorFile file = weights_file(model, config, classes, path.string());
+  file.metadata["espalier.position"] = position_json(position).dump();
+  for (Parameter* parameter : model.parameters())
+    for_extras(*parameter, [&](const std::string& prefix, const Tensor& tensor) {
+      if (tensor.defined())
+        file.tensors.emplace_back(prefix + parameter->name, to_file_layout(*parameter, tensor));
+    });
+  write_safetensors(path, file);
+}
+
+CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
+  return info_of(read_checkpoint(path), path.string());
+}
+
+NamedTensors weights_alone(const TensorFile& file) {
+  NamedTensors weights;
+  for (const auto& [name, tensor] : file.tensors)
+    if (!is_extra(name)) weights.emplace_back(name, tensor);
+  return weights;
+}
+
+void load_checkpoint(const std::filesystem::path& path, Module& model) {
+  load(read_safetensors(path), model, path.string());
+}
+
+OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
+                                 const std::vector<std::string>& overrides) {
+  const std::string source = path.string();
+  const TensorFile file = read_checkpoint(path);
+  CheckpointInfo info = info_of(file, source);
+  if (!overrides.empty()) info.config = parse_config(config_json(info.config).dump(), source, overrides);
+  auto model = make_model(info.config.model, static_cast<uint64_t>(info.config.seed));
+  load(file, *model, source);
+  return {std::move(model), std::move(info)};
 }
 
 }  // namespace espalier

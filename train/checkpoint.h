@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -53,12 +54,12 @@ struct CheckpointInfo {
 };
 
 /// Writes weights alone: what load_state_dict(strict=True) wants, with config, network and
-/// the names of the classes in the metadata.
+/// the names of the classes in the metadata; no `classes`: the data name none.
 void save_weights(const std::filesystem::path& file, Module& model, const Config& config,
-                  const std::vector<std::string>& classes = {});
+                  const std::vector<std::string>& classes);
 /// Writes everything, atomically.
 void save_checkpoint(const std::filesystem::path& file, Module& model, const Config& config,
-                     const Position& position, const std::vector<std::string>& classes = {});
+                     const Position& position, const std::vector<std::string>& classes);
 
 /// Reads config, position and classes. Error if the file is no checkpoint or weights file of Espalier's.
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& file);
@@ -68,9 +69,14 @@ NamedTensors weights_alone(const TensorFile& file);
 /// as it was.
 void load_checkpoint(const std::filesystem::path& file, Module& model);
 
-/// A model rebuilt from such a file, ready for inference or for going on; `config` gets the one saved with
-/// it, to which `overrides` (--set) apply.
-std::unique_ptr<Module> open_checkpoint(const std::filesystem::path& file, Config* config = nullptr,
-                                        const std::vector<std::string>& overrides = {});
+/// A model and what its file says of itself.
+struct OpenedCheckpoint {
+  std::unique_ptr<Module> model;
+  CheckpointInfo info;
+};
+/// Rebuilds the model of such a file, ready for inference or for going on; `overrides` (--set) apply to the
+/// config that was saved with it. The file is read once.
+OpenedCheckpoint open_checkpoint(const std::filesystem::path& file,
+                                 const std::vector<std::string>& overrides = {});
 
 }  // namespace espalier

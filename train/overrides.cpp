@@ -4,6 +4,8 @@
 #include <charconv>
 #include <vector>
 
+#include "espalier/formats/utf8.h"
+
 namespace espalier {
 namespace {
 
@@ -56,11 +58,7 @@ Json parse_value(const std::string& text, const Description& type, const Place& 
   const bool wants_text = type.json_schema.value("type", "") == "string";
   const bool is_text = value.is_discarded() || (wants_text && !value.is_string() && !value.is_null());
   if (!is_text) return value;
-  try {
-    Json(text).dump();
-  } catch (const Json::type_error&) {
-    at.fail("the value is not UTF-8");
-  }
+  if (!is_utf8(text)) at.fail("the value is not UTF-8");
   return text;
 }
 

@@ -285,7 +285,7 @@ class Run {
 
   std::optional<BestResult> best_of(const StageConfig& stage) {
     if (position_.best_epoch == 0) return std::nullopt;
-    const auto best = open_checkpoint(folder_.best_model(stage.name));
+    const auto best = open_checkpoint(folder_.best_model(stage.name)).model;
     const Evaluation e = evaluate(*best, test_);
     const NetworkTotals totals = Network(*best, config_.model.input).totals;
     return BestResult{position_.best_epoch, position_.best_accuracy, e.accuracy, e.top5, e.loss,

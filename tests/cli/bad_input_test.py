@@ -289,7 +289,6 @@ class BadImages(CliTest):
         self.succeeds(*arguments, environment=cache)
         self.assertEqual(files[0].stat().st_mtime_ns, written)
 
-
     def test_a_cache_that_may_not_be_entered_is_a_note(self):
         (self.folder / "cache/espalier").mkdir(parents=True)
         (self.folder / "cache").chmod(0)

@@ -1,3 +1,4 @@
+// Which set is chosen. core/cpu/dispatch.h, which keeps to it, runs in every kernel's test under each set.
 #include "espalier/core/isa.h"
 
 #include <gtest/gtest.h>

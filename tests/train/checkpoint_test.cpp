@@ -56,7 +56,7 @@ TEST(Checkpoint, BringsBackEverythingBitForBit) {
                     .stale = 10,
                     .metrics_bytes = 11,
                     .results = {StageResult{.name = "a", .kind = "train", .best = {}}}};
-  save_checkpoint(file, *saved, config, position);
+  save_checkpoint(file, *saved, config, position, {});
 
   const auto loaded = make_model(config.model, 8);
   load_checkpoint(file, *loaded);
@@ -86,13 +86,25 @@ TEST(Checkpoint, WeightsAloneHoldNothingThatLoadStateDictWouldRefuse) {
   const TemporaryFolder folder;
   const Config config = lenet_config();
   const auto model = full_model(config);
-  save_weights(folder.path() / "w.safetensors", *model, config);
+  save_weights(folder.path() / "w.safetensors", *model, config, {});
   const TensorFile file = read_safetensors(folder.path() / "w.safetensors");
   EXPECT_EQ(file.tensors.size(), model->parameters().size());
   EXPECT_EQ(file.find("conv2.weight")->shape(), (Shape{50, 20, 5, 5}));
   EXPECT_FALSE(read_checkpoint_info(folder.path() / "w.safetensors").position);
-  const auto opened = open_checkpoint(folder.path() / "w.safetensors");
+  const auto opened = open_checkpoint(folder.path() / "w.safetensors").model;
   EXPECT_TRUE(same_bits(opened->find("fc1.weight")->value(), model->find("fc1.weight")->value()));
+}
+
+TEST(Checkpoint, IsOpenedWithWhatItSaysOfItself) {
+  const TemporaryFolder folder;
+  const Config config = lenet_config();
+  const auto file = folder.path() / "c.safetensors";
+  save_checkpoint(file, *make_model(config.model, 7), config, {.step = 3}, {"cat", "dog"});
+  const CheckpointInfo info = open_checkpoint(file, {"data.batch=5"}).info;
+  EXPECT_EQ(info.config.model.type, "lenet5");
+  EXPECT_EQ(info.config.data.batch, 5);
+  EXPECT_EQ(info.position->step, 3);
+  EXPECT_EQ(info.classes, (std::vector<std::string>{"cat", "dog"}));
 }
 
 TEST(Checkpoint, ADamagedOrForeignOneIsRefusedAndTheModelStaysAsItWas) {
@@ -100,7 +112,7 @@ TEST(Checkpoint, ADamagedOrForeignOneIsRefusedAndTheModelStaysAsItWas) {
   const Config config = lenet_config();
   const auto saved = full_model(config);
   const auto file = folder.path() / "c.safetensors";
-  save_checkpoint(file, *saved, config, {});
+  save_checkpoint(file, *saved, config, {}, {});
   TensorFile content = read_safetensors(file);
 
   const auto model = make_model(config.model, 8);
@@ -123,7 +135,7 @@ TEST(Checkpoint, APositionThatIsNoneIsRefused) {
   const Config config = lenet_config();
   const auto model = make_model(config.model, 7);
   const auto file = folder.path() / "c.safetensors";
-  save_checkpoint(file, *model, config, {});
+  save_checkpoint(file, *model, config, {}, {});
   TensorFile content = read_safetensors(file);
   content.metadata["espalier.position"] = R"({"stage": "one"})";
   write_safetensors(file, content);
@@ -140,7 +152,10 @@ TEST(Checkpoint, KeepsTheNamesOfClassesWhereThereAreSome) {
   EXPECT_EQ(read_checkpoint_info(file).classes, names);
   save_weights(file, *model, config, names);
   EXPECT_EQ(read_checkpoint_info(file).classes, names);
-  save_weights(file, *model, config);
+  EXPECT_TRUE(contains(message_of([&] { save_weights(file, *model, config, {"caf\xE9"}); }),
+                       "cannot write: the name of a class is not UTF-8"));
+  EXPECT_EQ(read_checkpoint_info(file).classes, names);
+  save_weights(file, *model, config, {});
   EXPECT_TRUE(read_checkpoint_info(file).classes.empty());
   TensorFile content = read_safetensors(file);
   EXPECT_FALSE(content.metadata.contains("espalier.classes"));

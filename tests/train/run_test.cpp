@@ -173,7 +173,7 @@ TEST(Run, AnotherProcesssHalvesAreItsOwn) {
 struct Finished {
   explicit Finished(const Config& of) : config(of) { run_in(folder, config); }
   void save(const Position& position) {
-    save_checkpoint(folder.path() / "run" / "checkpoint.safetensors", *model, config, position);
+    save_checkpoint(folder.path() / "run" / "checkpoint.safetensors", *model, config, position, {});
   }
   RunResult resume() { return run_in(folder, config, true); }
 
@@ -221,7 +221,7 @@ TEST(Run, GoesOnWithoutTheWeightsItBeganWith) {
   const TemporaryFolder folder;
   Config config = small_config(tuned);
   const auto weights = folder.path() / "w.safetensors";
-  save_checkpoint(weights, *make_model(config.model, 3), config, Position{});  // a checkpoint does, too
+  save_checkpoint(weights, *make_model(config.model, 3), config, {}, {});  // a checkpoint does, too
   config.model.weights = weights.string();
   const auto first = run_in(folder, config);
   std::filesystem::remove(weights);

@@ -1,3 +1,4 @@
+// Also the test of convolve.h, which norm_test.cpp reaches too.
 #include <gtest/gtest.h>
 
 #include "espalier/autograd/ops.h"

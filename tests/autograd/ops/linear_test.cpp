@@ -1,3 +1,4 @@
+// Also the test of activation_bias.h and scratch.h, which conv_test.cpp reaches too.
 #include <gtest/gtest.h>
 
 #include "espalier/autograd/ops.h"

@@ -1,3 +1,4 @@
+// Also the test of activation-inl.h, whose vectors norm.cpp uses too.
 #include <gtest/gtest.h>
 
 #include <limits>

@@ -1,3 +1,4 @@
+// Also the test of onednn.h and direction.h, which gemm_test.cpp reaches too.
 #include "espalier/core/cpu/direct_conv.h"
 
 #include "core/cpu/conv_case.h"

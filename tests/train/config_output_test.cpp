@@ -1,0 +1,77 @@
+// What is written: resolved configs, which read back to the same, help and schema.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+
+#include "espalier/train/config.h"
+#include "support/bad_input.h"
+#include "train/minimal_config.h"
+
+namespace espalier {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+const std::string source = ESPALIER_SOURCE_DIR;
+
+std::vector<std::string> committed_configs() {
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(source + "/configs")) {
+    if (entry.path().filename() != "schema.json") files.push_back(entry.path().string());
+  }
+  return files;
+}
+
+TEST(Config, CommittedConfigsResolveToThemselves) {
+  const auto files = committed_configs();
+  ASSERT_GE(files.size(), 5u);
+  for (const std::string& file : files) {
+    const Json resolved = config_json(load_config(file));
+    EXPECT_EQ(config_json(parse_config(resolved.dump(), "saved")), resolved) << file;
+    EXPECT_EQ(resolved["name"], std::filesystem::path(file).stem().string());
+    EXPECT_FALSE(resolved["data"].contains("root")) << file;
+  }
+}
+
+TEST(Config, ResolvedHoldsWhatAppliesInDeclaredOrder) {
+  const Json resolved = config_json(parse(minimal()));
+  EXPECT_EQ(resolved["stages"][0]["train"]["optimizer"].dump(),
+            R"({"type":"sgd","lr":0.1,"momentum":0.0,"nesterov":false,"weight_decay":0.0,"clip_norm":0.0})");
+  EXPECT_EQ(resolved["stages"][2].dump(),
+            R"({"name":"measured","evaluate":{"flip":false,"reestimate_norm":0}})");
+  EXPECT_EQ(
+      resolved["model"].dump(),
+      R"({"type":"mlp","input":[28,28,1],"classes":10,"hidden":[256,128],"width":1.0,"activation":"relu"})");
+}
+
+TEST(Config, HelpTellsEveryField) {
+  const std::string help = config_help();
+  // Walks the schema: each field has a line of its own that begins with its name, and its help.
+  const std::function<void(const Json&)> walk = [&](const Json& schema) {
+    if (schema.contains("items")) walk(schema["items"]);
+    if (!schema.contains("properties")) return;
+    for (const auto& [name, property] : schema["properties"].items()) {
+      if (name == "$schema") continue;
+      EXPECT_NE(help.find("\n  " + name + " "), std::string::npos) << name;
+      EXPECT_NE(help.find(property["description"].get<std::string>()), std::string::npos) << name;
+      walk(property);
+    }
+  };
+  walk(config_schema());
+  EXPECT_TRUE(contains(help, "  lr            a number above 0; required\n"));
+  EXPECT_TRUE(contains(help, "default 0.0 for sgd and adam; default 0.01 for adamw"));
+  EXPECT_TRUE(contains(help, "\nstages.N.train.prune.schedule: "));
+}
+
+// To write it anew: espalier help schema > configs/schema.json
+TEST(Config, CommittedSchemaIsTheDeclared) {
+  std::ifstream in(source + "/configs/schema.json");
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  EXPECT_EQ(text, config_schema().dump(2) + "\n");
+}
+
+}  // namespace
+}  // namespace espalier
