@@ -93,8 +93,8 @@ TEST(Variable, AnOpTakesTheMemoryOfAGradientThatNobodyElseLooksAt) {
                                .beta = zero,
                                .running_mean = zero,
                                .running_variance = one,
-                               .training = false,
-                               .eps = 0});
+                               .eps = 0,
+                               .training = false});
   };
   const Variable x(Tensor::from({2, 2}, Floats{1, 2, 3, 4}), true);
   const Tensor seed = Tensor::from({2, 2}, Floats{5, 6, 7, 8});
