@@ -39,7 +39,14 @@ class Golden {
   }
 
   const nlohmann::json& operator[](const std::string& key) const { return record_.at(key); }
-  std::unique_ptr<Module> model() const { return make_model(options_, seed_); }
+  /// With its initial weights, as `start` in bench/golden.py.
+  std::unique_ptr<Module> model() const {
+    auto model = make_model(options_, seed_);
+    if (record_.contains("block_scale"))
+      for (Parameter* parameter : model->parameters())
+        if (parameter->name.ends_with("bn3.weight")) parameter->value().fill(record_["block_scale"]);
+    return model;
+  }
 
   /// Batch `step` (from 0), as golden_batch in bench/formula.py.
   Batch batch(int64_t step) const {

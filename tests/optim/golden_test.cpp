@@ -114,7 +114,8 @@ TEST_P(GoldenNorms, LogitsInInference) {
 
 const std::vector<std::string> every{"sgd", "nesterov", "adam", "adamw"};
 // ReLU and max amplify rounding, so that LeNet-5 with both is followed for ten steps, VGGs and ResNet-20 for
-// three, and ResNets of the larger kind for none: bench/golden.py says how much.
+// three, ResNet-50 for three from small blocks, and else ResNets of the larger kind for none: bench/golden.py
+// says how much.
 const Case cases[] = {
     {"mlp", every, 100, 2e-5, 1e-4, 1e-5},
     {"lenet300", every, 100, 2e-5, 1e-4, 1e-5},
@@ -129,6 +130,7 @@ const Case cases[] = {
     {"resnet18", {"sgd"}, 1, 1e-3, 2e-3, 0, true},
     {"resnet18_gelu_average", {"sgd"}, 3, 1e-3, 1e-4, 1e-3, true},
     {"resnet50", {"sgd"}, 1, 1e-3, 2e-3, 0, true},
+    {"resnet50_small_blocks", {"sgd"}, 3, 1e-3, 2e-3, 0, true},
     {"resnet50_gelu", {"sgd"}, 3, 1e-3, 1e-4, 1e-3, true},
 };
 template <class Keep>
