@@ -88,8 +88,8 @@ TEST(Variable, TheSeedStaysTheCallers) {
 
 TEST(Variable, AnOpTakesTheMemoryOfAGradientThatNobodyElseLooksAt) {
   const auto norm_of = [](const Variable& x) {
-    const Variable one(Tensor::full({2}, 1.0f)), zero(Tensor::zeros({2}));
-    return ops::batch_norm(x, {.gamma = one,
+    const Variable one(Tensor::full({2}, 1.0f)), two(Tensor::full({2}, 2.0f)), zero(Tensor::zeros({2}));
+    return ops::batch_norm(x, {.gamma = two,
                                .beta = zero,
                                .running_mean = zero,
                                .running_variance = one,
@@ -99,19 +99,19 @@ TEST(Variable, AnOpTakesTheMemoryOfAGradientThatNobodyElseLooksAt) {
   const Variable x(Tensor::from({2, 2}, Floats{1, 2, 3, 4}), true);
   const Tensor seed = Tensor::from({2, 2}, Floats{5, 6, 7, 8});
   norm_of(ops::scale(x, 2.0f)).backward(seed);  // the caller looks at it
-  EXPECT_EQ(gradient_of(x), (Floats{10, 12, 14, 16}));
+  EXPECT_EQ(gradient_of(x), (Floats{20, 24, 28, 32}));
   EXPECT_TRUE(std::ranges::equal(seed.span<float>(), Floats{5, 6, 7, 8}));
 
   const Variable z(Tensor::from({2, 2}, Floats{1, 2, 3, 4}), true);
   ops::add(norm_of(ops::scale(z, 2.0f)), z).backward(seed.clone());  // z does, and is added to later
-  EXPECT_EQ(gradient_of(z), (Floats{15, 18, 21, 24}));
+  EXPECT_EQ(gradient_of(z), (Floats{25, 30, 35, 40}));
 
   const Variable leaf_of_a_norm(Tensor::from({2, 2}, Floats{1, 2, 3, 4}), true);
   Tensor mine = seed.clone();
   const void* const memory = mine.raw();
   norm_of(leaf_of_a_norm).backward(std::move(mine));
   EXPECT_EQ(leaf_of_a_norm.gradient().raw(), memory);
-  EXPECT_EQ(gradient_of(leaf_of_a_norm), (Floats{5, 6, 7, 8}));
+  EXPECT_EQ(gradient_of(leaf_of_a_norm), (Floats{10, 12, 14, 16}));
 }
 
 TEST(Variable, FlattenedGradientsFitTheImage) {
