@@ -6,6 +6,11 @@
 #include "espalier/data/image.h"
 #include "espalier/data/image_check.h"
 
+namespace {
+thread_local bool out_of_bits;  // the data of a JPEG ended before its blocks did
+}
+#define STBI_OUT_OF_BITS() (out_of_bits = true)  // cmake/stb_image.cmake
+
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC  // Debian's libstb has the same names
 #define STBI_ONLY_JPEG
@@ -19,7 +24,7 @@
 #pragma GCC diagnostic ignored "-Wall"
 #pragma GCC diagnostic ignored "-Wextra"
 #pragma GCC diagnostic ignored "-Wunused-function"
-#include <stb/stb_image.h>
+#include <stb_image.h>
 #pragma GCC diagnostic pop
 
 namespace espalier {
@@ -42,9 +47,11 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& file, int6
             ": cannot be decoded: ", reason());
   ESP_CHECK(int64_t{width} * height <= most_pixels, file, ": is ", height, " x ", width,
             " pixels large, more than the ", most_pixels, " that an image may have");
+  out_of_bits = false;
   const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
       stbi_load_from_memory(bytes.data(), size, &width, &height, &channels, 0), &stbi_image_free);
   ESP_CHECK(pixels, file, ": cannot be decoded: ", reason());
+  ESP_CHECK(!out_of_bits, file, ": cannot be decoded: its data end before its last pixel");
   const auto count = static_cast<size_t>(height) * static_cast<size_t>(width) * static_cast<size_t>(channels);
   return {height, width, channels, {pixels.get(), pixels.get() + count}};
 }

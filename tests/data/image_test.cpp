@@ -114,6 +114,14 @@ TEST(DecodeImage, JpegTablesAreNotBelieved) {
   EXPECT_EQ(message(bad), "x.jpg: corrupt JPEG at byte " + std::to_string(good.size()) + ": is cut short");
 }
 
+TEST(DecodeImage, AJpegWhoseDataEndBeforeItsPixelsIsCorrupt) {
+  const Bytes good = jpeg(noise(32, 32, 3));
+  const size_t data = good.size() - segment(good, 0xDA);
+  for (const size_t missing : {data / 4, data / 2, 3 * data / 4})
+    EXPECT_EQ(message(without_end(good, missing) + Bytes{0xFF, 0xD9}),
+              "x.jpg: cannot be decoded: its data end before its last pixel");
+}
+
 TEST(DecodeImage, LargeOnesAreRefusedBeforeTheyAreDecoded) {
   EXPECT_EQ(message(png(noise(9, 12, 1)), 107),
             "x.jpg: is 9 x 12 pixels large, more than the 107 that an image may have");
