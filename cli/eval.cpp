@@ -6,6 +6,7 @@
 
 #include "espalier/cli/arguments.h"
 #include "espalier/core/table.h"
+#include "espalier/formats/safetensors.h"
 #include "espalier/optim/ema.h"
 #include "espalier/train/build.h"
 #include "espalier/train/checkpoint.h"
@@ -30,12 +31,29 @@ nlohmann::ordered_json to_json(const Evaluation& e, const Dataset& data) {
           {"data", data.name},      {"classes", classes}, {"confusion", confusion}};
 }
 
+/// The first batch as the network sees it, images [N,C,H,W], and what it makes of them, logits [N,classes].
+void write_logits(const std::string& file, Module& model, Loader& loader) {
+  const NoGradient off;
+  Batch batch;
+  loader.start_epoch(0);
+  loader.next(batch);
+  model.set_training(false);
+  const Tensor logits = model.forward(Variable(batch.images)).value();
+  const Shape& s = batch.images.shape();
+  Tensor images = Tensor::empty({s[0], s[3], s[1], s[2]});
+  for (int64_t n = 0, i = 0; n < s[0]; ++n)
+    for (int64_t pixel = 0; pixel < s[1] * s[2]; ++pixel)
+      for (int64_t c = 0; c < s[3]; ++c)
+        images.f32()[(n * s[3] + c) * s[1] * s[2] + pixel] = batch.images.f32()[i++];
+  write_safetensors(file, {.tensors = {{"images", images}, {"logits", logits}}, .metadata = {}});
+}
+
 }  // namespace
 
 void eval(const Given& given) {
   std::string file;
   std::vector<std::string> overrides;
-  std::optional<std::string> root;
+  std::optional<std::string> root, logits;
   bool json = false, flip = false;
   Arguments arguments("eval");
   arguments.positional("CHECKPOINT", file, "A run's checkpoint.safetensors or models/STAGE.safetensors")
@@ -43,6 +61,8 @@ void eval(const Given& given) {
       .data_root(root)
       .threads()
       .flag("--flip", flip, "Mean logits of each image and its mirror image")
+      .text("--logits", "FILE", logits,
+            "Write the first batch's images and logits there (safetensors), to compare with other programs")
       .flag("--json", json, "Print JSON, with each class's accuracy and the confusion table");
   if (!arguments.parse(given)) return;
 
@@ -52,6 +72,7 @@ void eval(const Given& given) {
   Loader test = evaluation_loader(config, data.test);
   check_classes(file, saved.classes, config, data.test, data_place(config, root));
   const AverageInPlace average(model->parameters());
+  if (logits) write_logits(*logits, *model, test);
   const Evaluation e = evaluate(*model, test, flip);
   for (const std::string& note : data.notes) {
     if (json)

@@ -39,7 +39,9 @@ void inspect(const Given& given) {
   Config config;
   const std::unique_ptr<Module> model = open_model(file, config);
   const Network network(*model, config.model.input);
-  print(json ? to_json(network).dump(2) + "\n" : network_table(network.layers, network.totals));
+  if (json) return print(to_json(network).dump(2) + "\n");
+  print(network_table(network.layers, network.totals));
+  if (!model->history.empty()) print("\n" + history_table(*model));
 }
 
 }  // namespace espalier::cli

@@ -17,6 +17,16 @@ struct ChannelAxes {
   int out, in;
 };
 
+/// One axis of one parameter after a cut of channels (prune/surgery.h).
+struct AxisCut {
+  std::string parameter;  ///< "conv1.weight"
+  int axis;
+  int64_t before;             ///< its size
+  std::vector<int64_t> kept;  ///< the indices that stay, ascending
+
+  bool operator==(const AxisCut&) const = default;
+};
+
 class Module {
  public:
   virtual ~Module() = default;
@@ -38,6 +48,10 @@ class Module {
   const std::vector<std::unique_ptr<Parameter>>& own_parameters() const { return own_; }
   /// The parameter of that full name, or null.
   Parameter* find(const std::string& name);
+
+  /// What surgery has cut since the model was made, an entry for each axis: cut from a fresh one, they make
+  /// its shapes. Kept in checkpoints.
+  std::vector<AxisCut> history;
 
   /// Training or inference: dropout and batch norm differ.
   void set_training(bool on);

@@ -3,8 +3,8 @@
 namespace espalier {
 
 BatchNorm2d::BatchNorm2d(int64_t channels)
-    : weight_(add_parameter("weight", Role::norm, Tensor::full({channels}, 1.0f))),
-      bias_(add_parameter("bias", Role::norm, Tensor::zeros({channels}))),
+    : weight_(add_parameter("weight", Role::scale, Tensor::full({channels}, 1.0f))),
+      bias_(add_parameter("bias", Role::shift, Tensor::zeros({channels}))),
       running_mean_(add_parameter("running_mean", Role::buffer, Tensor::zeros({channels}))),
       running_var_(add_parameter("running_var", Role::buffer, Tensor::full({channels}, 1.0f))),
       num_batches_tracked_(

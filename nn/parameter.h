@@ -26,7 +26,8 @@ struct FileLayout {
 enum class Role : uint8_t {
   weight,  ///< of a convolution or linear layer: what pruning counts and cuts
   bias,
-  norm,    ///< scale or shift of a normalisation
+  scale,   ///< of a normalisation: gamma
+  shift,   ///< of a normalisation: beta
   buffer,  ///< not learned: running statistics
 };
 

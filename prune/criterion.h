@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,13 +16,40 @@
 
 namespace espalier {
 
-/// What a criterion sees of consecutive units of one layer.
+/// What a criterion sees of consecutive units of one layer, [units, size] numbers each.
 struct Evidence {
-  const float* w;  ///< the weights [units, size]
-  int64_t size;    ///< numbers in a unit
-  uint64_t key;    ///< of the random stream (core/random.h)
-  int64_t first;   ///< the number of the first of these units in its set: its place in the stream
+  const float* w;             ///< the weights
+  int64_t size;               ///< numbers in a unit
+  uint64_t key;               ///< of the random stream (core/random.h)
+  int64_t first;              ///< the number of the first of these units in its set: its place in the stream
+  const float* dw = nullptr;  ///< if it looks at gradients: d(loss)/dw
+  const float* h = nullptr;   ///< if it looks at curvature: the diagonal of the Fisher information
 };
+
+/// What scores are made of; all but weights take passes over data first (signals.h).
+enum class Looks : uint8_t {
+  at_weights,
+  at_gradients,  ///< of the mean loss
+  at_curvature,  ///< squares of gradients of single images' losses
+};
+
+/// Of a coupled channel, which of the parameters that go with it have a say.
+enum class Voices : uint8_t {
+  all,      ///< weights that make it, weights that read it, scales of norms
+  makers,   ///< weights that make it
+  scales,   ///< scales of norms alone
+  nothing,  ///< none: the score is the channel's own
+};
+
+/// What scores of one group of channels are divided by, so that those of several can be ranked together.
+enum class Normalizer : uint8_t {
+  none,
+  mean,
+  max,
+  standardize,  ///< to 0..1: (s - min) / (max - min)
+};
+const std::vector<std::string>& normalizer_names();
+Normalizer normalizer_named(const std::string& name);
 
 struct Criterion {
   std::string_view name;
@@ -29,6 +57,12 @@ struct Criterion {
   std::string_view paper;  ///< authors, title, venue
   /// Writes one score for each unit; how many there are is the size of `scores`.
   void (*score)(std::span<float> scores, const Evidence& evidence);
+  Looks looks = Looks::at_weights;
+  bool together = false;  ///< units are compared with each other: `score` gets all of a layer at once
+  /// If any: what is made of the scores of a whole layer, or of a whole group of channels.
+  void (*relate)(std::span<float> scores) = nullptr;
+  Voices voices = Voices::all;
+  Normalizer normalizer = Normalizer::mean;  ///< of groups, where a config names none
 };
 
 /// All of them, for `espalier help criteria`.
@@ -40,8 +74,21 @@ const Criterion& criterion_named(const std::string& name);
 /// The score of a unit that a mask holds at zero already: below all others, so what is pruned stays pruned.
 inline constexpr float pruned_score = -std::numeric_limits<float>::infinity();
 
+/// What a criterion that looks at more than weights sees of each parameter, in its shape (signals.h).
+struct Signals {
+  std::map<const Parameter*, Tensor> tensors;
+
+  /// Null if it does not look there. Error where the parameter has none, or of another shape.
+  const float* of(const Criterion& criterion, const Parameter& parameter, Looks looks) const;
+};
+
+/// The random stream of a seed, for Evidence::key.
+uint64_t score_key(uint64_t seed);
+
 /// A score for each unit, f32 [units.count]; pruned_score for those pruned before. Error for a score that is
-/// not a number or infinite: such weights have no order.
-Tensor score_units(const UnitSet& units, const Criterion& criterion, uint64_t seed);
+/// not a number or infinite: such weights have no order. UsageError for a criterion that scores channels
+/// alone, or looks at what `signals` lack.
+Tensor score_units(const UnitSet& units, const Criterion& criterion, uint64_t seed,
+                   const Signals& signals = {});
 
 }  // namespace espalier

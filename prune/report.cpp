@@ -21,8 +21,7 @@ std::string percent(int64_t part, int64_t whole) {
   return fmt::format("{:.2f} %", share);
 }
 
-std::string bar(double share) {
-  constexpr int64_t width = 10;
+std::string bar(double share, int64_t width = 10) {
   const int64_t filled = std::llround(share * width);
   return std::string(filled, '#') + std::string(width - filled, '.');
 }
@@ -47,6 +46,54 @@ std::string sparsity_table(const std::vector<LayerRow>& layers, const NetworkTot
                  percent(layer.weight_zeros, layer.weights), bar(layer.sparsity())});
   table.add({"total", "", grouped(totals.weights), grouped(totals.weight_zeros),
              percent(totals.weight_zeros, totals.weights), bar(totals.sparsity())});
+  return table.str();
+}
+
+namespace {
+
+constexpr int64_t wide = 32;
+
+void add_width(Table& table, const std::string& layer, int64_t before, int64_t after) {
+  const double share = static_cast<double>(after) / static_cast<double>(before);
+  table.add({layer, grouped(before), grouped(after), bar(share, wide)});
+}
+
+std::string fewer(const std::string& what, int64_t before, int64_t after) {
+  return fmt::format("{} {} -> {} ({:.2f}x fewer)", what, grouped(before), grouped(after),
+                     static_cast<double>(before) / static_cast<double>(after));
+}
+
+}  // namespace
+
+std::string channel_table(const ChannelPruneResult& result) {
+  Table table({"<channels of", "before", "after", "<"});
+  int64_t before = 0, after = 0;
+  for (const auto& group : result.groups) {
+    add_width(table, group.layer, group.before, group.after);
+    before += group.before;
+    after += group.after;
+  }
+  add_width(table, "total", before, after);
+  std::string text = table.str();
+  for (const auto& held : result.held)
+    text += fmt::format("{} is held at {} of {} channels; the selection would have left {}\n", held.layer,
+                        held.kept, held.channels, held.wanted);
+  text += fewer("MACs", result.before.macs, result.after.macs) + "\n" +
+          fewer("parameters", result.before.parameters, result.after.parameters) + "\n" +
+          fewer("bytes", result.before.bytes, result.after.bytes) + "\n";
+  if (result.proof)
+    text += fmt::format("verified: cut and masked network differ by {:.2g} at most, the largest output is {:.3g}\n",
+                        result.proof->largest_difference, result.proof->largest_output);
+  return text;
+}
+
+std::string history_table(const Module& model) {
+  if (model.history.empty()) return "";
+  Table table({"<channels of", "before", "after", "<"});
+  for (const AxisCut& one : model.history)
+    if (one.axis == 0 && one.parameter.ends_with(".weight"))
+      add_width(table, std::string(layer_name(one.parameter)), one.before,
+                static_cast<int64_t>(one.kept.size()));
   return table.str();
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "espalier/nn/network.h"
+#include "espalier/prune/channel_pruner.h"
 
 namespace espalier {
 
@@ -17,5 +18,13 @@ std::string network_table(const std::vector<LayerRow>& layers, const NetworkTota
 /// How sparse each convolution and linear layer is, with a bar, then the whole: what a run prints after
 /// pruning.
 std::string sparsity_table(const std::vector<LayerRow>& layers, const NetworkTotals& totals);
+
+/// What a prune of channels did: how many each group keeps, with a bar, what is held at its least width, and
+/// what became of MACs, parameters and bytes.
+std::string channel_table(const ChannelPruneResult& result);
+
+/// How many of its first channels each layer has that lost some, with a bar; empty for a model that was never
+/// cut.
+std::string history_table(const Module& model);
 
 }  // namespace espalier

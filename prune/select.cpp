@@ -23,27 +23,6 @@ bool any_begins(const std::vector<std::string>& entries, std::string_view layer)
                      [&](const std::string& entry) { return layer.starts_with(entry); });
 }
 
-void check_entries(const char* list, const std::vector<std::string>& entries,
-                   const std::vector<Parameter*>& weights) {
-  std::set<std::string> near, widest;  // the beginnings up to a dot, whole names too; the shortest of them
-  for (const Parameter* weight : weights) {
-    const std::string layer(layer_name(weight->name));
-    for (size_t dot = layer.find('.'); dot != std::string::npos; dot = layer.find('.', dot + 1))
-      near.insert(layer.substr(0, dot));
-    near.insert(layer);
-    widest.insert(layer.substr(0, layer.find('.')));
-  }
-  for (const std::string& entry : entries) {
-    const bool begins_one =
-        !entry.empty() && std::any_of(weights.begin(), weights.end(), [&](const Parameter* weight) {
-          return layer_name(weight->name).starts_with(entry);
-        });
-    if (!begins_one)
-      fail("prune: ", list, " '", entry, "' begins the name of no convolution or linear layer, known: ",
-           fmt::format("{}", fmt::join(widest, ", ")), did_you_mean(entry, {near.begin(), near.end()}));
-  }
-}
-
 /// An unsigned number in the order of the scores.
 uint32_t ordered_bits(float score) {
   const auto bits = std::bit_cast<uint32_t>(score);
@@ -100,12 +79,33 @@ void rank(Scores scores, Verdicts kept, Cut cut) {
 
 }  // namespace
 
+void check_layer_entries(const char* list, const std::vector<std::string>& entries,
+                         const std::vector<std::string>& layers) {
+  std::set<std::string> near, widest;  // the beginnings up to a dot, whole names too; the shortest of them
+  for (const std::string& layer : layers) {
+    for (size_t dot = layer.find('.'); dot != std::string::npos; dot = layer.find('.', dot + 1))
+      near.insert(layer.substr(0, dot));
+    near.insert(layer);
+    widest.insert(layer.substr(0, layer.find('.')));
+  }
+  for (const std::string& entry : entries) {
+    const bool begins_one = !entry.empty() && std::ranges::any_of(layers, [&](const std::string& layer) {
+      return layer.starts_with(entry);
+    });
+    if (!begins_one)
+      fail("prune: ", list, " '", entry, "' begins the name of no convolution or linear layer, known: ",
+           fmt::format("{}", fmt::join(widest, ", ")), did_you_mean(entry, {near.begin(), near.end()}));
+  }
+}
+
 std::vector<Parameter*> prunable_weights(Module& model, const std::vector<std::string>& include,
                                          const std::vector<std::string>& exclude) {
   std::vector<Parameter*> weights = model.parameters();
   std::erase_if(weights, [](const Parameter* parameter) { return parameter->role != Role::weight; });
-  check_entries("include", include, weights);
-  check_entries("exclude", exclude, weights);
+  std::vector<std::string> layers;
+  for (const Parameter* weight : weights) layers.emplace_back(layer_name(weight->name));
+  check_layer_entries("include", include, layers);
+  check_layer_entries("exclude", exclude, layers);
   std::erase_if(weights, [&](const Parameter* weight) {
     const std::string_view layer = layer_name(weight->name);
     return (!include.empty() && !any_begins(include, layer)) || any_begins(exclude, layer);
@@ -117,7 +117,7 @@ std::vector<Parameter*> prunable_weights(Module& model, const std::vector<std::s
 }
 
 const std::vector<std::string>& scope_names() {
-  static const std::vector<std::string> names = {"layer", "global"};
+  static const std::vector<std::string> names = {"layer", "global", "isomorphic"};
   return names;
 }
 
@@ -136,6 +136,7 @@ void check(Cut cut) {
 
 Tensor select(const UnitSet& units, const Tensor& scores, Scope scope, Cut cut) {
   check(cut);
+  if (scope == Scope::isomorphic) fail_usage("prune: scope isomorphic is of channels: expected unit channel");
   ESP_CHECK(scores.elements() == units.count, "prune: ", scores.elements(), " scores for ", units.count,
             " units");
   Tensor kept = Tensor::empty({units.count}, DType::u8);

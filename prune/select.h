@@ -1,6 +1,6 @@
 // Pruning as a book, step 4, select: which units go. The scope says which are ranked against each other, the
 // cut how many of them go; layers may be left out altogether. Nothing here looks at a weight: scores in,
-// verdicts out.
+// verdicts out. Coupled channels have a selection of their own (channel_select.h).
 #pragma once
 
 #include <cstdint>
@@ -20,10 +20,16 @@ namespace espalier {
 std::vector<Parameter*> prunable_weights(Module& model, const std::vector<std::string>& include = {},
                                          const std::vector<std::string>& exclude = {});
 
+/// Error for an entry that begins the name of none of `layers`, with the nearest that exists; `list` is what
+/// the config calls the entries.
+void check_layer_entries(const char* list, const std::vector<std::string>& entries,
+                         const std::vector<std::string>& layers);
+
 /// Which units are ranked against each other.
 enum class Scope : uint8_t {
-  layer,   ///< those of each layer
-  global,  ///< all
+  layer,       ///< those of each layer, or of each group of channels
+  global,      ///< all
+  isomorphic,  ///< of channels alone: those of groups whose layers are alike
 };
 const std::vector<std::string>& scope_names();
 Scope scope_named(const std::string& name);

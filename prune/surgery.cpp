@@ -48,6 +48,22 @@ void check(const AxisCut& one, const Parameter& parameter, const Shape& shape) {
             "surgery: the indices to keep of ", parameter.name, " are not ascending in 0..", one.before - 1);
 }
 
+/// Makes one cut of each axis of those made before and those that follow.
+void add(std::vector<AxisCut>& history, const std::vector<AxisCut>& cuts) {
+  for (const AxisCut& one : cuts) {
+    const auto same = std::ranges::find_if(history, [&](const AxisCut& old) {
+      return old.parameter == one.parameter && old.axis == one.axis;
+    });
+    if (same == history.end()) {
+      history.push_back(one);
+      continue;
+    }
+    std::vector<int64_t> kept;
+    for (const int64_t i : one.kept) kept.push_back(same->kept[static_cast<size_t>(i)]);
+    same->kept = std::move(kept);
+  }
+}
+
 }  // namespace
 
 std::vector<AxisCut> cuts_of(const std::vector<ChannelGroup>& groups,
@@ -105,6 +121,7 @@ void cut(Module& model, const std::vector<AxisCut>& cuts) {
     const std::vector<Tensor*> old = tensors_of(*parameter);
     for (size_t i = 0; i < old.size(); ++i) *old[i] = std::move(tensors[i]);
   }
+  add(model.history, cuts);
 }
 
 }  // namespace espalier

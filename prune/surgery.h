@@ -11,24 +11,14 @@
 
 namespace espalier {
 
-/// One axis of one parameter after a cut.
-struct AxisCut {
-  std::string parameter;  ///< "conv1.weight"
-  int axis;
-  int64_t before;             ///< its size
-  std::vector<int64_t> kept;  ///< the indices that stay, ascending
-
-  bool operator==(const AxisCut&) const = default;
-};
-
 /// What a selection cuts: `kept` has, for each of `groups`, a verdict for each channel, 1 if it stays. Axes
 /// that lose nothing are left out. Error for a group that would lose a channel it may not, or all.
 std::vector<AxisCut> cuts_of(const std::vector<ChannelGroup>& groups,
                              const std::vector<std::vector<uint8_t>>& kept);
 
 /// Cuts values, gradients, masks, optimizer slots, moving averages and running statistics, all or nothing:
-/// checks first that every cut fits, with one line that names the first parameter that does not. The cuts of
-/// a model, in order, are its history: replayed on a fresh model of its architecture they make its shapes.
+/// checks first that every cut fits, with one line that names the first parameter that does not. Adds the cuts
+/// to the model's history, which, cut from a fresh model of its architecture, makes its shapes.
 void cut(Module& model, const std::vector<AxisCut>& cuts);
 
 }  // namespace espalier

@@ -5,7 +5,7 @@
 namespace espalier {
 
 const std::vector<std::string>& unit_names() {
-  static const std::vector<std::string> names = {"weight", "row"};
+  static const std::vector<std::string> names = {"weight", "row", "channel"};
   return names;
 }
 
@@ -14,6 +14,7 @@ Unit unit_named(const std::string& name) {
 }
 
 UnitSet::UnitSet(Unit unit, const std::vector<Parameter*>& parameters) {
+  ESP_CHECK(unit != Unit::channel, "prune: channels are cut by prune_channels");
   for (Parameter* parameter : parameters) {
     const Shape& shape = parameter->shape();
     ESP_CHECK(shape.axes() >= 2, parameter->name, ": has no rows to prune, its shape is ", shape);

@@ -14,6 +14,7 @@ namespace espalier {
 enum class Unit : uint8_t {
   weight,  ///< one number
   row,     ///< all weights of one output: a filter [Kh,Kw,I] of a convolution, a row [I] of a linear layer
+  channel,  ///< all that makes and reads one channel: numbers of several parameters, see graph.h
 };
 
 /// What units may be called, in the order of the enumeration.
@@ -36,7 +37,8 @@ struct LayerUnits {
   }
 };
 
-/// The units of several parameters, numbered through: by layer, then by index.
+/// The units of several parameters, numbered through: by layer, then by index. Channels, which are not in
+/// consecutive numbers, are an Error.
 struct UnitSet {
   UnitSet(Unit unit, const std::vector<Parameter*>& parameters);
 

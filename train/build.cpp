@@ -125,6 +125,14 @@ Loader evaluation_loader(const Config& config, const Dataset& data) {
   return in_file(config, [&] { return Loader(data, evaluation_options(config, data)); });
 }
 
+Loader signal_loader(const Config& config, const Dataset& data, Looks looks) {
+  LoaderOptions options = evaluation_options(config, data);
+  if (looks == Looks::at_curvature) options.batch = 1;
+  options.shuffle = true;
+  options.seed = stream(config, pruning);
+  return in_file(config, [&] { return Loader(data, options); });
+}
+
 Loader training_loader(const Config& config, const Dataset& data) {
   LoaderOptions options = evaluation_options(config, data);
   options.batch = config.data.batch;
@@ -145,7 +153,7 @@ int64_t stage_steps(const TrainConfig& config, int64_t batches) {
 std::unique_ptr<Module> build_model(const Config& config, bool read_weights) {
   auto model = in_file(config, [&] { return make_model(config.model, static_cast<uint64_t>(config.seed)); });
   if (read_weights && config.model.weights)
-    load_state_dict(*model, weights_alone(read_safetensors(*config.model.weights)), *config.model.weights);
+    load_weights(*config.model.weights, *model);
   return model;
 }
 
@@ -162,13 +170,36 @@ PruneOptions prune_options(const PruneConfig& c, uint64_t seed) {
           .seed = random_key(seed, pruning)};
 }
 
+bool cuts_channels(const PruneConfig& config) { return unit_named(config.unit) == Unit::channel; }
+
+ChannelPruneOptions channel_prune_options(const PruneConfig& c, uint64_t seed) {
+  const std::optional<double> targets[] = {c.ratio, c.speedup, c.macs, c.parameters, c.bytes, c.latency_ms};
+  const auto given = std::ranges::find_if(targets, [](const auto& target) { return target.has_value(); });
+  const Criterion& criterion = criterion_named(c.criterion);
+  ChannelPruneOptions options{
+      .scoring = {.criterion = criterion,
+                  .reduction = reduction_named(c.reduction),
+                  .normalizer = c.normalizer ? normalizer_named(*c.normalizer) : criterion.normalizer,
+                  .seed = random_key(seed, pruning)},
+      .selection = {.scope = scope_named(c.scope),
+                    .limits = {c.min_channels, c.min_ratio, c.max_ratio},
+                    .overrides = {},
+                    .round_to = c.round_to,
+                    .include = c.include,
+                    .exclude = c.exclude},
+      .target = {static_cast<Target::Kind>(given - std::begin(targets)), given->value()},
+      .iterations = c.iterations};
+  for (const ChannelOverrideConfig& one : c.overrides)
+    options.selection.overrides.push_back({one.layers, {one.min_channels, one.min_ratio, one.max_ratio}});
+  return options;
+}
+
 int64_t last_pruning_step(const PruneConfig& config, int64_t steps) {
   const PruneScheduleConfig when = config.schedule.value_or(PruneScheduleConfig{});
   return schedule_named(when.type) == Schedule::one_shot ? when.begin : when.end.value_or(steps - 1);
 }
 
-std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t seed, int64_t steps) {
-  if (!config.prune) return std::nullopt;
+Schedule prune_schedule(const TrainConfig& config, int64_t steps) {
   const PruneScheduleConfig when = config.prune->schedule.value_or(PruneScheduleConfig{});
   const int64_t end = last_pruning_step(*config.prune, steps);
   if (std::max(when.begin, end) >= steps)
@@ -177,10 +208,32 @@ std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t se
   if (config.early_stop && end == steps - 1)
     fail_usage(
         "early_stop: can never act, for prune.schedule goes on to the stage's last step; give it an 'end'");
-  return GradualPruner(
-      prune_options(*config.prune, seed),
-      {.kind = schedule_named(when.type), .begin = when.begin, .end = end, .every = when.every});
+  return {.kind = schedule_named(when.type), .begin = when.begin, .end = end, .every = when.every};
 }
+
+std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t seed, int64_t steps) {
+  if (!config.prune || cuts_channels(*config.prune)) return std::nullopt;
+  return GradualPruner(prune_options(*config.prune, seed), prune_schedule(config, steps));
+}
+
+namespace {
+
+void check_prune(const Config& config, const PruneConfig& prune, Module& model) {
+  if (cuts_channels(prune))
+    check_prune_channels(model, config.model.input,
+                         channel_prune_options(prune, static_cast<uint64_t>(config.seed)));
+  else
+    prunable_weights(model, prune.include, prune.exclude);
+}
+
+/// How many batches a stage takes batch norms' statistics from anew.
+int64_t reestimated(const StageConfig& stage) {
+  return stage.train ? stage.train->reestimate_norm
+         : stage.prune ? stage.prune->reestimate_norm
+                       : stage.evaluate->reestimate_norm;
+}
+
+}  // namespace
 
 void check_stages(const Config& config, Module& model, int64_t batches) {
   for (size_t i = 0; i < config.stages.size(); ++i) {
@@ -189,14 +242,12 @@ void check_stages(const Config& config, Module& model, int64_t batches) {
       if (const PruneConfig* prune = stage.prune                         ? &*stage.prune
                                      : stage.train && stage.train->prune ? &*stage.train->prune
                                                                          : nullptr)
-        prunable_weights(model, prune->include, prune->exclude);
-      const int64_t reestimate = stage.train      ? stage.train->reestimate_norm
-                                 : stage.evaluate ? stage.evaluate->reestimate_norm
-                                                  : 0;
+        check_prune(config, *prune, model);
+      const int64_t reestimate = reestimated(stage);
       if (reestimate > 0 && batch_norms(model).empty())
         fail_usage("reestimate_norm: found ", reestimate, ", but the model has no batch norm");
-      if (stage.train)
-        build_pruner(*stage.train, static_cast<uint64_t>(config.seed), stage_steps(*stage.train, batches));
+      if (stage.train && stage.train->prune)
+        prune_schedule(*stage.train, stage_steps(*stage.train, batches));
     } catch (const Error& error) {
       fail_usage(place_of(config), "/stages/", i, " (", stage.name, "): ", error.what());
     }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "espalier/data/loader.h"
+#include "espalier/prune/channel_pruner.h"
 #include "espalier/prune/pruner.h"
 #include "espalier/train/config.h"
 
@@ -38,6 +39,9 @@ Loader training_loader(const Config& config, const Dataset& data);
 /// Batches of a data set to evaluate on, which may be smaller than one: as they are, but normalised.
 Loader evaluation_loader(const Config& config, const Dataset& data);
 
+/// Batches of training data that pruning looks at: shuffled, but as they are; single images for curvature.
+Loader signal_loader(const Config& config, const Dataset& data, Looks looks);
+
 /// Steps in an epoch of `batches` batches, and in the whole stage.
 int64_t epoch_steps(const TrainConfig& config, int64_t batches);
 int64_t stage_steps(const TrainConfig& config, int64_t batches);
@@ -47,9 +51,14 @@ int64_t stage_steps(const TrainConfig& config, int64_t batches);
 std::unique_ptr<Module> build_model(const Config& config, bool read_weights = true);
 
 PruneOptions prune_options(const PruneConfig& config, uint64_t seed);
+/// Of unit channel; without what only a run has: data and time.
+ChannelPruneOptions channel_prune_options(const PruneConfig& config, uint64_t seed);
+bool cuts_channels(const PruneConfig& config);
+/// When a train stage of `steps` steps prunes. UsageError for a schedule that goes beyond them.
+Schedule prune_schedule(const TrainConfig& config, int64_t steps);
 /// The last step, from 0, on which a pruner acts in a train stage of `steps` steps.
 int64_t last_pruning_step(const PruneConfig& config, int64_t steps);
-/// The pruner of a train stage of `steps` steps, or nothing.
+/// The pruner of a train stage of `steps` steps, or nothing, also where channels are cut instead.
 std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t seed, int64_t steps);
 /// UsageError for whatever a stage would stumble on: layers that `model` lacks, a schedule beyond its end.
 void check_stages(const Config& config, Module& model, int64_t batches);

@@ -2,6 +2,8 @@
 
 #include "espalier/formats/utf8.h"
 #include "espalier/nn/network.h"
+#include "espalier/prune/surgery.h"
+#include "espalier/train/history_json.h"
 
 namespace espalier {
 
@@ -18,12 +20,22 @@ Json position_json(const Position& position) {
   Json json = numbers;
   json["results"] = Json::array();
   for (const StageResult& result : position.results) json["results"].push_back(to_json(result));
+  if (position.whole)
+    json["whole"] = {{"macs", position.whole->cost.macs},
+                     {"parameters", position.whole->cost.parameters},
+                     {"bytes", position.whole->cost.bytes},
+                     {"channels", position.whole->channels}};
   return json;
 }
 
 Position position_from(const Json& json, const std::string& source) {
   Position position = nlohmann::json(json).get<Position>();
   for (const Json& result : json.at("results")) position.results.push_back(stage_from_json(result, source));
+  if (const auto whole = json.find("whole"); whole != json.end()) {
+    const NetworkCost cost{whole->at("macs").get<int64_t>(), whole->at("parameters").get<int64_t>(),
+                           whole->at("bytes").get<int64_t>()};
+    position.whole = {cost, whole->at("channels").get<std::map<std::string, int64_t>>()};
+  }
   return position;
 }
 
@@ -36,6 +48,7 @@ TensorFile weights_file(Module& model, const Config& config, const std::vector<s
   file.metadata["espalier.config"] = config_json(config).dump();
   file.metadata["espalier.network"] = Network(model, config.model.input).describe().dump();
   if (!classes.empty()) file.metadata["espalier.classes"] = Json(classes).dump();
+  if (!model.history.empty()) file.metadata["espalier.history"] = history_json(model.history).dump();
   return file;
 }
 
@@ -68,6 +81,14 @@ const std::string& metadata(const TensorFile& file, const std::string& key, cons
   return found->second;
 }
 
+/// A file's weights without what a checkpoint holds beside them.
+NamedTensors weights_alone(const TensorFile& file) {
+  NamedTensors weights;
+  for (const auto& [name, tensor] : file.tensors)
+    if (!is_extra(name)) weights.emplace_back(name, tensor);
+  return weights;
+}
+
 TensorFile read_checkpoint(const std::filesystem::path& path) {
   ESP_CHECK(!std::filesystem::is_directory(path), path.string(), ": is a folder; its checkpoint is ",
             (path / "checkpoint.safetensors").string());
@@ -92,6 +113,20 @@ CheckpointInfo info_of(const TensorFile& file, const std::string& source) {
     }
   }
   return info;
+}
+
+/// Cuts a fresh model to the shapes in the file.
+void replay(const TensorFile& file, Module& model, const std::string& source) {
+  const auto found = file.metadata.find("espalier.history");
+  if (found == file.metadata.end()) return;
+  const Json json = Json::parse(found->second, nullptr, false);
+  ESP_CHECK(json.is_array(), source, ": its history of cuts cannot be read");
+  const auto history = history_from(json, source);
+  try {
+    cut(model, history);
+  } catch (const Error& error) {
+    fail(source, ": ", error.what());
+  }
 }
 
 /// All or nothing: an Error leaves the model as it was.
@@ -151,15 +186,16 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
   return info_of(read_checkpoint(path), path.string());
 }
 
-NamedTensors weights_alone(const TensorFile& file) {
-  NamedTensors weights;
-  for (const auto& [name, tensor] : file.tensors)
-    if (!is_extra(name)) weights.emplace_back(name, tensor);
-  return weights;
+void load_checkpoint(const std::filesystem::path& path, Module& model) {
+  const TensorFile file = read_safetensors(path);
+  replay(file, model, path.string());
+  load(file, model, path.string());
 }
 
-void load_checkpoint(const std::filesystem::path& path, Module& model) {
-  load(read_safetensors(path), model, path.string());
+void load_weights(const std::filesystem::path& path, Module& model) {
+  const TensorFile file = read_safetensors(path);
+  replay(file, model, path.string());
+  load_state_dict(model, weights_alone(file), path.string());
 }
 
 OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
@@ -169,6 +205,7 @@ OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
   CheckpointInfo info = info_of(file, source);
   if (!overrides.empty()) info.config = parse_config(config_json(info.config).dump(), source, overrides);
   auto model = make_model(info.config.model, static_cast<uint64_t>(info.config.seed));
+  replay(file, *model, source);
   load(file, *model, source);
   return {std::move(model), std::move(info)};
 }

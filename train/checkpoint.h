@@ -1,7 +1,8 @@
 // Checkpoint: one safetensors file with everything a run needs to go on. Weights stand under PyTorch's names
 // and in its layout, as in any weights file; beside them "mask/NAME", "slot0/NAME", "slot1/NAME" and
 // "average/NAME". The metadata hold the config as resolved, the network's description (the tape of one
-// example pass), the names of the classes where the data have some and, in a checkpoint, the position.
+// example pass), the history of cuts if channels were cut, the names of the classes where the data have some
+// and, in a checkpoint, the position.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,7 @@
 
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/state_dict.h"
+#include "espalier/prune/channel_pruner.h"
 #include "espalier/train/config.h"
 #include "espalier/train/result.h"
 
@@ -40,6 +42,8 @@ struct Position {
   double accuracy_to_beat = -1;  ///< so that early_stop sees a gain
   int64_t stale = 0;             ///< evaluations without one
 
+  std::optional<WholeNetwork> whole = {};  ///< before the stage's first cut, if it cuts channels as it trains
+
   int64_t threads = 0;        ///< of the process that wrote it,
   std::string isa = {};       ///< and its instruction set
   int64_t metrics_bytes = 0;  ///< of metrics.jsonl: what was written before this checkpoint
@@ -63,11 +67,11 @@ void save_checkpoint(const std::filesystem::path& file, Module& model, const Con
 
 /// Reads config, position and classes. Error if the file is no checkpoint or weights file of Espalier's.
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& file);
-/// A file's weights without what a checkpoint holds beside them.
-NamedTensors weights_alone(const TensorFile& file);
-/// Puts weights, masks, slots and averages into `model`. Error if names or shapes do not fit it; then it is
-/// as it was.
+/// Puts weights, masks, slots and averages into `model`, a fresh one, from which channels are cut first if
+/// they were from the file's. Error if names or shapes do not fit it.
 void load_checkpoint(const std::filesystem::path& file, Module& model);
+/// The same for weights alone; plain weights of other tools' will do.
+void load_weights(const std::filesystem::path& file, Module& model);
 
 /// A model and what its file says of itself.
 struct OpenedCheckpoint {

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "espalier/formats/input_file.h"
+#include "espalier/prune/channel_score.h"
 #include "espalier/prune/criterion.h"
 #include "espalier/prune/schedule.h"
 #include "espalier/prune/select.h"
@@ -176,6 +177,10 @@ Type<DataConfig> data_type() {
 
 // --- stages: prune ---
 
+const char* const reestimate_help =
+    "training batches that batch norms' running statistics are taken from anew before it is measured, as "
+    "weights that were averaged or pruned need; 0: none";
+
 Type<PruneScheduleConfig> prune_schedule_type() {
   const Names gradual = {"linear", "cubic"};
   return object<PruneScheduleConfig>(
@@ -193,33 +198,103 @@ Type<PruneScheduleConfig> prune_schedule_type() {
       }});
 }
 
+template <class S>
+void check_ratios(const S& limits, const Place& at) {
+  if (limits.max_ratio < limits.min_ratio)
+    (at / "max_ratio").fail("found ", limits.max_ratio, ", expected at least min_ratio: ", limits.min_ratio);
+}
+
+Type<ChannelOverrideConfig> channel_override_type() {
+  return object<ChannelOverrideConfig>(
+      {field("layers", &ChannelOverrideConfig::layers, list_of(text(), {.from = 1}),
+             "beginnings of the names of layers that make the channels")
+           .required(),
+       field("min_channels", &ChannelOverrideConfig::min_channels, whole(1), "as in prune"),
+       field("min_ratio", &ChannelOverrideConfig::min_ratio, number(share), "as in prune"),
+       field("max_ratio", &ChannelOverrideConfig::max_ratio, number(share), "as in prune")},
+      {.check = check_ratios<ChannelOverrideConfig>});
+}
+
 Type<PruneConfig> prune_type() {
+  const Names masked = {"weight", "row"}, channel = {"channel"};
+  const Range count = {.above = 0};
   return object<PruneConfig>(
-      {field("unit", &PruneConfig::unit,
-             one_of(unit_names(), {"2:4", "block", "kernel", "column", "channel", "layer"}),
-             "what lives or dies together; a row is a filter of a convolution or a row of a linear layer"),
+      {field("unit", &PruneConfig::unit, one_of(unit_names(), {"2:4", "block", "kernel", "column", "layer"}),
+             "what lives or dies together: a weight; a row, which is a filter of a convolution or a row of a "
+             "linear layer; a channel, with all that makes and reads it, which is cut"),
        field("criterion", &PruneConfig::criterion,
-             one_of(criterion_names(),
-                    {"lamp", "bn_scale", "fpgm", "taylor", "obd", "group_norm", "gradient", "snip", "grasp",
-                     "synflow", "movement", "wanda", "sparsegpt", "woodfisher"}),
+             one_of(criterion_names(), {"gradient", "snip", "grasp", "synflow", "movement", "wanda",
+                                        "sparsegpt", "woodfisher"}),
              "score of a unit; the lowest go (`espalier help criteria`)"),
-       field("scope", &PruneConfig::scope, one_of(scope_names(), {"isomorphic", "uniform", "erk"}),
-             "which units are ranked against each other"),
-       field("sparsity", &PruneConfig::sparsity, number(share), "share of the units that goes"),
-       field("threshold", &PruneConfig::threshold, number(not_negative), "what scores below it goes"),
+       field("scope", &PruneConfig::scope, one_of(scope_names(), {"uniform", "erk"}),
+             "which units are ranked against each other; isomorphic, for channels: those of groups whose "
+             "layers are alike"),
+       field("sparsity", &PruneConfig::sparsity, number(share), "share of the units that goes")
+           .only_for(masked),
+       field("threshold", &PruneConfig::threshold, number(not_negative), "what scores below it goes")
+           .only_for(masked),
        field("quantile", &PruneConfig::quantile, number(share),
-             "what scores below this quantile of the scores goes"),
+             "what scores below this quantile of the scores goes")
+           .only_for(masked),
+       field("ratio", &PruneConfig::ratio, number(share), "share of the channels that goes")
+           .only_for(channel),
+       field("speedup", &PruneConfig::speedup, number({.from = 1}), "least MACs before / MACs after")
+           .only_for(channel),
+       field("macs", &PruneConfig::macs, number(count), "most multiply-accumulates of one image")
+           .only_for(channel),
+       field("parameters", &PruneConfig::parameters, number(count), "most parameters").only_for(channel),
+       field("bytes", &PruneConfig::bytes, number(count), "most bytes of parameters and statistics")
+           .only_for(channel),
+       field("latency_ms", &PruneConfig::latency_ms, number(count),
+             "most milliseconds for one image, measured on this machine")
+           .only_for(channel),
        field("include", &PruneConfig::include, list_of(text()),
              "beginnings of layer names: fc is fc1 and fc2; empty: all"),
        field("exclude", &PruneConfig::exclude, list_of(text()),
-             "beginnings of the names of layers to leave out"),
+             "beginnings of the names of layers to leave out; of channels, those that make them"),
+       field("batches", &PruneConfig::batches, whole(1),
+             "training batches that the criteria taylor and obd look at (obd: single images)"),
+       field("reduction", &PruneConfig::reduction, one_of(reduction_names()),
+             "how the scores of what goes with a channel become one")
+           .only_for(channel),
+       field("normalizer", &PruneConfig::normalizer, one_of(normalizer_names()),
+             "what a group's scores are divided by; without it, the criterion's own")
+           .only_for(channel),
+       field("min_channels", &PruneConfig::min_channels, whole(1),
+             "channels that always stay of a group; without it, 8 or a tenth, whichever is more")
+           .only_for(channel),
+       field("min_ratio", &PruneConfig::min_ratio, number(share), "share of a group that goes in any case")
+           .only_for(channel),
+       field("max_ratio", &PruneConfig::max_ratio, number(share), "share of a group that may go at most")
+           .only_for(channel),
+       field("overrides", &PruneConfig::overrides, list_of(channel_override_type()),
+             "these limits for some layers; of several, the last counts")
+           .only_for(channel),
+       field("round_to", &PruneConfig::round_to, whole(1, 1024),
+             "a group that loses channels keeps a multiple of this, rounded down, so that the target is "
+             "still reached")
+           .only_for(channel),
+       field("iterations", &PruneConfig::iterations, whole(1, 10'000),
+             "cuts in which the target is reached; scores are taken anew before each")
+           .only_for(channel),
+       field("verify", &PruneConfig::verify, boolean(),
+             "compare the cut network with the masked one on a batch, and count MACs and parameters again")
+           .only_for(channel),
+       field("reestimate_norm", &PruneConfig::reestimate_norm, whole(0), reestimate_help).only_for(channel),
        field("schedule", &PruneConfig::schedule, prune_schedule_type(),
              "when it acts, in steps; inside `train` alone"),
        field("remove", &PruneConfig::remove, boolean(),
-             "at the stage's end, let go of the masks: zeros stay, and later training may change them")},
-      {.exactly_one = {{"sparsity", "threshold", "quantile"}},
-       .later = {"speedup", "macs", "parameters", "ratio", "bytes", "latency_ms", "round_to"},
+             "at the stage's end, let go of the masks: zeros stay, and later training may change them")
+           .only_for(masked)},
+      {.variant = "unit",
+       .exactly_one = {{"sparsity", "threshold", "quantile", "ratio", "speedup", "macs", "parameters",
+                        "bytes", "latency_ms"}},
        .check = [](const PruneConfig& p, const Place& at) {
+         if (p.unit == "channel") return check_ratios(p, at);
+         if (p.scope == "isomorphic")
+           (at / "scope").fail("found \"isomorphic\", which is for unit channel, and the unit is ", p.unit);
+         if (p.criterion == "bn_scale")
+           (at / "criterion").fail("found \"bn_scale\", which is for unit channel, and the unit is ", p.unit);
          if (p.schedule && p.schedule->type != "one_shot" && !p.sparsity) {
            (at / "schedule" / "type")
                .fail("found \"", p.schedule->type,
@@ -314,10 +389,6 @@ Type<EarlyStopConfig> early_stop_type() {
                                   field("min_delta", &EarlyStopConfig::min_delta, number(not_negative),
                                         "points of validation accuracy that count as improvement")});
 }
-
-const char* const reestimate_help =
-    "training batches that batch norms' running statistics are taken from anew before it is measured, as "
-    "weights that were averaged or pruned need; 0: none";
 
 Type<TrainConfig> train_type() {
   return object<TrainConfig>(

@@ -50,16 +50,36 @@ struct PruneScheduleConfig {
   int64_t every = 100;
 };
 
+/// Limits for groups of channels that one of these layers makes.
+struct ChannelOverrideConfig {
+  std::vector<std::string> layers;  ///< beginnings of names
+  std::optional<int64_t> min_channels;
+  double min_ratio = 0.0, max_ratio = 1.0;
+};
+
 struct PruneConfig {
-  std::string unit = "weight";      ///< weight, row
+  std::string unit = "weight";      ///< weight, row, channel
   std::string criterion = "l1";     ///< a row of prune/criterion.cpp
-  std::string scope = "global";     ///< layer, global
+  std::string scope = "global";     ///< layer, global, isomorphic
   std::optional<double> sparsity;   ///< share of units that go, in 0..1
   std::optional<double> threshold;  ///< what scores below this value goes
   std::optional<double> quantile;   ///< what scores below this quantile of all scores in the scope goes
   std::vector<std::string> include, exclude;    ///< beginnings of layer names
   std::optional<PruneScheduleConfig> schedule;  ///< inside `train` alone
-  bool remove = false;  ///< after the stage: masks become plain zeros that later training may change
+  bool remove = false;   ///< after the stage: masks become plain zeros that later training may change
+  int64_t batches = 10;  ///< that criteria look at which look at data
+
+  // unit channel alone, see prune/channel_pruner.h
+  std::optional<double> ratio, speedup, macs, parameters, bytes, latency_ms;
+  std::string reduction = "mean";
+  std::optional<std::string> normalizer;  ///< absent: the criterion's
+  std::optional<int64_t> min_channels;
+  double min_ratio = 0.0, max_ratio = 1.0;
+  std::vector<ChannelOverrideConfig> overrides;
+  int64_t round_to = 1;
+  int64_t iterations = 1;
+  bool verify = false;
+  int64_t reestimate_norm = 0;  ///< as in TrainConfig, after the cut
 };
 
 struct EarlyStopConfig {

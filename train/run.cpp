@@ -20,6 +20,7 @@
 #include "espalier/prune/report.h"
 #include "espalier/train/build.h"
 #include "espalier/train/callbacks.h"
+#include "espalier/train/channel_pruning.h"
 #include "espalier/train/interrupt.h"
 #include "espalier/train/metrics.h"
 #include "espalier/train/progress.h"
@@ -230,12 +231,16 @@ class Run {
     EvaluateCallback evaluator(test_, validation_ ? &*validation_ : nullptr, [&] {
       save_weights(folder_.best_model(stage.name), *model_, config_, classes_);
     });
-    std::optional<PruneCallback> pruning;
-    if (auto pruner = build_pruner(config, static_cast<uint64_t>(config_.seed), state.total_steps))
-      pruning.emplace(std::move(*pruner), console_);
+    std::unique_ptr<Callback> pruning;
+    if (config.prune && cuts_channels(*config.prune))
+      pruning = std::make_unique<ChannelPruneCallback>(
+          ChannelPruning(config_, *config.prune, *model_, data_.train),
+          prune_schedule(config, state.total_steps), console_);
+    else if (auto pruner = build_pruner(config, static_cast<uint64_t>(config_.seed), state.total_steps))
+      pruning = std::make_unique<PruneCallback>(std::move(*pruner), console_);
 
     std::vector<Callback*> callbacks;
-    if (pruning) callbacks.push_back(&*pruning);
+    if (pruning) callbacks.push_back(pruning.get());
     // A checkpoint holds what the step's pruner did and counts the step's row of metrics.
     for (Callback* callback : std::initializer_list<Callback*>{&evaluator, &metrics, &saver, &progress})
       callbacks.push_back(callback);
@@ -245,6 +250,7 @@ class Run {
     if (config.prune) {
       report_pruning();
       if (config.prune->remove) remove_masks(*model_);
+      reestimate(stage, config.prune->reestimate_norm);
     }
     reestimate(stage, config.reestimate_norm);
     if (position_.train_seconds > 0)
@@ -293,11 +299,21 @@ class Run {
   }
 
   void prune_now(const StageConfig& stage, const PruneConfig& config) {
+    if (cuts_channels(config)) return cut_now(stage, config);
     const auto pruned = prune(*model_, prune_options(config, static_cast<uint64_t>(config_.seed))).total();
     console_.line(fmt::format("{}  {} of {} {}s pruned by {}", stage.name, grouped(pruned.pruned),
                               grouped(pruned.units), config.unit, config.criterion));
     report_pruning();
     if (config.remove) remove_masks(*model_);
+  }
+
+  void cut_now(const StageConfig& stage, const PruneConfig& config) {
+    ChannelPruning pruning(config_, config, *model_, data_.train);
+    const auto start = Clock::now();
+    const ChannelPruneResult result = pruning.act(pruning.whole());
+    console_.line(fmt::format("{}  channels cut by {} in {:.2f} s", stage.name, config.criterion, since(start)));
+    console_.line(channel_table(result));
+    reestimate(stage, config.reestimate_norm);
   }
 
   void reestimate(const StageConfig& stage, int64_t batches) {
@@ -307,6 +323,7 @@ class Run {
   }
 
   void report_pruning() {
+    if (!model_->history.empty()) console_.line(history_table(*model_));
     const Network network(*model_, config_.model.input);
     console_.line(sparsity_table(network.layers, network.totals));
   }

@@ -217,13 +217,21 @@ void check_list(const Json& json, const Description& list, const Length& length,
 
 // --- Objects ---
 
+namespace {
+bool has_variants(const Description& object) {
+  return !object.fields.empty() && object.fields.front().name == object.variant;
+}
+}  // namespace
+
 Json variant_of(const Json& json, const Description& object) {
-  const bool has_variants = !object.fields.empty() && object.fields.front().name == "type";
-  return has_variants && json.contains("type") ? json["type"] : Json();
+  if (!has_variants(object)) return {};
+  if (json.contains(object.variant)) return json[object.variant];
+  const auto& defaults = object.fields.front().defaults;
+  return defaults.empty() ? Json() : defaults.front().second;
 }
 
 std::vector<Json> variants(const Description& object) {
-  if (object.fields.empty() || object.fields.front().name != "type") return {Json()};
+  if (!has_variants(object)) return {Json()};
   return object.fields.front().type->json_schema["enum"];
 }
 
@@ -251,8 +259,8 @@ void check_given(const Json& json, const Description& object, const Place& at) {
     const bool given = json.contains(field.name);
     if (given && !field.is_for(variant)) {
       (at / field.name)
-          .fail("is for type ", enumerate(field.variants, " or "), ", and the type is ",
-                variant.get<std::string>());
+          .fail("is for ", object.variant, " ", enumerate(field.variants, " or "), ", and the ",
+                object.variant, " is ", variant.get<std::string>());
     }
     if (!given && field.is_required && field.is_for(variant)) {
       (at / field.name).fail("missing, expected ", field.type->expected);
@@ -278,7 +286,8 @@ Json object_schema(const Description& object) {
     if (field.defaults.size() == 1) property["default"] = field.defaults[0].second;
     schema["properties"][field.name] = property;
 
-    const Json is_variant = {{"properties", {{"type", {{"enum", field.variants}}}}}};
+    Json is_variant = {{"properties", {{object.variant, {{"enum", field.variants}}}}}};
+    if (!object.fields.front().is_required) is_variant["required"] = {object.variant};
     if (field.is_required && field.variants.empty()) required.push_back(field.name);
     if (field.is_required && !field.variants.empty()) {
       conditions.push_back({{"if", is_variant}, {"then", {{"required", {field.name}}}}});

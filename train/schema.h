@@ -11,8 +11,8 @@
 //   // or UsageError "p.json: /x: found -1, expected a number of at least 0"
 //
 // A field's default is the one in its struct; a std::optional member may be absent. An object whose first
-// field is named `type` comes in variants: a field may be only for some of them, and defaults may depend on
-// it.
+// field is named `type`, or what Rules::variant says, comes in variants: a field may be only for some of
+// them, and defaults may depend on it.
 #pragma once
 
 #include <cstdint>
@@ -77,6 +77,7 @@ struct Description {
   std::vector<FieldDescription> fields;        ///< of an object
   std::vector<Names> exactly_one;              ///< of an object: groups of fields of which one is given
   Names later;                                 ///< of an object: fields that are designed, but not built yet
+  std::string variant = "type";                ///< of an object: its first field, if that has variants
 
   bool is_object() const { return json_schema.value("type", "") == "object"; }
   const FieldDescription* find(const std::string& name) const;  ///< null: no such field
@@ -190,6 +191,7 @@ Field<S> field(const std::string& name, std::optional<T> S::*member, const Type<
 /// What holds between the fields of an object.
 template <class S>
 struct Rules {
+  std::string variant = "type";  ///< the first field, which has a default where it is not required
   std::vector<Names> exactly_one = {};
   Names later = {};
   std::function<void(S&)> defaults = {};                   ///< sets those that depend on `type`
@@ -203,7 +205,7 @@ void check_known(const Json& json, const Description& object, const Place& at);
 /// Fails unless each field is for the object's variant, all its required ones are given, and one of each
 /// group.
 void check_given(const Json& json, const Description& object, const Place& at);
-/// The object's `type`, where that names its variant; null otherwise.
+/// What names the object's variant, `type` say; null if it has none.
 Json variant_of(const Json& json, const Description& object);
 /// The values that `type` may have; one null for an object without variants.
 std::vector<Json> variants(const Description& object);
@@ -231,10 +233,12 @@ Type<S> object(const std::vector<Field<S>>& fields, const Rules<S>& rules = {}) 
   object->fields.assign(fields.begin(), fields.end());
   object->exactly_one = rules.exactly_one;
   object->later = rules.later;
+  object->variant = rules.variant;
   for (const Json& variant : variants(*object)) {
     const S value = object->start(variant, Place(""));
-    for (size_t i = 0; i < fields.size(); ++i)
+    for (size_t i = variant.is_null() ? 0 : 1; i < fields.size(); ++i)
       add_default(object->fields[i], variant, fields[i].write(value));
+    if (!variant.is_null()) add_default(object->fields[0], Json(), fields[0].write(S{}));
   }
   object->json_schema = object_schema(*object);
 

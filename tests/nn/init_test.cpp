@@ -54,7 +54,7 @@ TEST(Init, NormsAndBuffersKeepTheirs) {
   class Norm : public Module {
    public:
     Norm() {
-      add_parameter("weight", Role::norm, Tensor::full({4}, 1));
+      add_parameter("weight", Role::scale, Tensor::full({4}, 1));
       add_parameter("running_mean", Role::buffer, Tensor::full({4}, 0.5));
     }
     Variable forward(const Variable& x) override { return x; }

@@ -11,7 +11,7 @@ class Block : public Module {
  public:
   Block() {
     add_child<Conv2d>("conv", 3, 3, 1);
-    add_parameter("scale", Role::norm, Tensor::full({3}, 1));
+    add_parameter("scale", Role::scale, Tensor::full({3}, 1));
     add_parameter("seen", Role::buffer, Tensor::zeros({1}));
   }
   Variable forward(const Variable& x) override { return x; }

@@ -48,7 +48,7 @@ TEST(Parameter, CountsNonzeros) {
 
 TEST(Parameter, OnlyBuffersAreNotLearned) {
   Parameter p = parameter({1}, {1});
-  for (const Role role : {Role::weight, Role::bias, Role::norm}) {
+  for (const Role role : {Role::weight, Role::bias, Role::scale, Role::shift}) {
     p.role = role;
     EXPECT_TRUE(p.learned());
   }

@@ -76,8 +76,8 @@ class Golden {
     for (uint64_t place = 0; place < parameters.size(); ++place) {
       const std::string& name = parameters[place]->name;
       const auto is = [&](const char* kind) { return name.ends_with(kind); };
-      const bool statistics = parameters[place]->role == Role::buffer;
-      if (parameters[place]->role != Role::norm && !statistics) continue;
+      const Role role = parameters[place]->role;
+      if (role != Role::scale && role != Role::shift && role != Role::buffer) continue;
       if (is("num_batches_tracked")) continue;
       const auto [lowest, range] = is(".weight")         ? std::pair{0.5f, 1.0f}
                                    : is(".bias")         ? std::pair{-0.25f, 0.5f}

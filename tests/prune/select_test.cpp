@@ -163,11 +163,11 @@ TEST(Select, RefusesWhatIsNoShare) {
 }
 
 TEST(Select, ScopeNamesReadBack) {
-  EXPECT_EQ(scope_names(), (std::vector<std::string>{"layer", "global"}));
+  EXPECT_EQ(scope_names(), (std::vector<std::string>{"layer", "global", "isomorphic"}));
   EXPECT_EQ(scope_named("layer"), Scope::layer);
   EXPECT_EQ(scope_named("global"), Scope::global);
   EXPECT_EQ(message_of<UsageError>([] { scope_named("globl"); }),
-            "scope: found 'globl', expected one of layer, global, did you mean 'global'?");
+            "scope: found 'globl', expected one of layer, global, isomorphic, did you mean 'global'?");
 }
 
 class Layers : public testing::Test {
@@ -177,7 +177,7 @@ class Layers : public testing::Test {
       model.add(join(layer, ".weight"), {1, 1}, {1});
       model.add(join(layer, ".bias"), {1}, {1}, Role::bias);
     }
-    model.add("bn1.weight", {1}, {1}, Role::norm);
+    model.add("bn1.weight", {1}, {1}, Role::scale);
     model.add("bn1.running_mean", {1}, {0}, Role::buffer);
   }
 

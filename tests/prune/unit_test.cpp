@@ -46,11 +46,11 @@ TEST(Unit, IsPrunedWhenTheMaskDropsAllOfIt) {
 }
 
 TEST(Unit, NamesReadBack) {
-  EXPECT_EQ(unit_names(), (std::vector<std::string>{"weight", "row"}));
+  EXPECT_EQ(unit_names(), (std::vector<std::string>{"weight", "row", "channel"}));
   EXPECT_EQ(unit_named("weight"), Unit::weight);
   EXPECT_EQ(unit_named("row"), Unit::row);
   EXPECT_EQ(message_of<UsageError>([] { unit_named("rows"); }),
-            "unit: found 'rows', expected one of weight, row, did you mean 'row'?");
+            "unit: found 'rows', expected one of weight, row, channel, did you mean 'row'?");
 }
 
 }  // namespace

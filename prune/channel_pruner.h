@@ -1,0 +1,75 @@
+// Pruning as a book, the pruner of coupled channels: groups, scores, a selection that reaches the target,
+// surgery. The network that is left is dense, smaller, and goes on training with all it had.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "espalier/prune/channel_score.h"
+#include "espalier/prune/channel_select.h"
+#include "espalier/prune/surgery.h"
+#include "espalier/prune/target.h"
+
+namespace espalier {
+
+struct ChannelPruneOptions {
+  ChannelScoring scoring = {};
+  ChannelSelection selection = {};
+  Target target = {};
+  /// In how many cuts the target is reached. After each, what is left is scored anew: the columns that read a
+  /// channel are gone with it.
+  int64_t iterations = 1;
+  /// What criteria that look at data see; asked before each cut, not at all by those that look at weights
+  /// alone.
+  std::function<Signals(Looks)> signals = {};
+  /// Milliseconds of one image through the model after cuts, for the target latency_ms.
+  std::function<double(const std::vector<AxisCut>&)> latency_ms = {};
+  /// A batch [N,H,W,C]: if defined, each cut is proved on it (CutProof), and what is left counted again.
+  Tensor verify = {};
+};
+
+/// That a cut is right: the network with the channels zeroed and the one without them on the same images.
+struct CutProof {
+  double largest_difference = 0.0;  ///< of any logit,
+  double largest_output = 0.0;      ///< beside the largest logit
+};
+
+/// What a prune of channels did.
+struct ChannelPruneResult {
+  struct Group {
+    std::string layer;  ///< the first that makes its channels
+    int64_t before, after;
+  };
+  std::vector<Group> groups = {};  ///< those that may lose channels
+  std::vector<ChannelRanking::Held> held;
+  NetworkCost before, after;  ///< before: the whole network's
+  std::vector<AxisCut> cuts;      ///< to be added to the model's history
+  std::optional<CutProof> proof = {};
+
+  double speedup() const { return static_cast<double>(before.macs) / static_cast<double>(after.macs); }
+};
+
+/// A network before its first cut: what speed-up, ratio and least widths refer to.
+struct WholeNetwork {
+  NetworkCost cost;
+  std::map<std::string, int64_t> channels;  ///< of each group, by the first layer that makes them
+};
+/// The model as it is now; its images are `input` [H,W,C].
+WholeNetwork whole_network(Module& model, const Shape& input);
+
+/// Error for whatever prune_channels would stumble on but the scores' values: layers that the model lacks, a
+/// criterion that finds nothing to look at, a target that cannot be reached.
+void check_prune_channels(Module& model, const Shape& input, const ChannelPruneOptions& options);
+
+/// Prunes the model, whose images are `input` [H,W,C], so far on the way from `whole` to the target as
+/// `progress`, in 0..1, says: the share of channels that goes, or what is to be saved of MACs, parameters,
+/// bytes or time, grows in proportion. Error if the target cannot be reached, with how far one would get;
+/// then, as after any other error, the model is as it was.
+ChannelPruneResult prune_channels(Module& model, const Shape& input, const WholeNetwork& whole,
+                                  const ChannelPruneOptions& options, double progress = 1.0);
+
+}  // namespace espalier

@@ -1,0 +1,168 @@
+#include "espalier/prune/channel_select.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <tuple>
+
+#include "espalier/core/error.h"
+
+namespace espalier {
+namespace {
+
+/// The layers that make a group's channels.
+std::vector<std::string> makers_of(const ChannelGroup& group) {
+  std::vector<std::string> names;
+  for (const GroupMember& member : group.members)
+    if (member.out && member.parameter->role == Role::weight) names.emplace_back(layer_name(member.parameter->name));
+  return names;
+}
+
+bool any_begins(const std::vector<std::string>& entries, const std::vector<std::string>& layers) {
+  return std::ranges::any_of(entries, [&](const std::string& entry) {
+    return std::ranges::any_of(layers, [&](const std::string& layer) { return layer.starts_with(entry); });
+  });
+}
+
+/// What groups must have in common to be ranked together in scope isomorphic: the same ops at the same
+/// places, which is to say the same sides of parameters of the same rank and kernel.
+using Likeness = std::vector<std::tuple<bool, Role, std::vector<int64_t>>>;
+Likeness likeness(const ChannelGroup& group) {
+  Likeness like;
+  for (const GroupMember& member : group.members) {
+    const Shape& shape = member.parameter->shape();
+    std::vector<int64_t> kernel;
+    for (int i = 1; i + 1 < shape.axes(); ++i) kernel.push_back(shape[i]);
+    kernel.push_back(shape.axes());
+    like.emplace_back(member.out, member.parameter->role, kernel);
+  }
+  return like;
+}
+
+int64_t rounded_down(int64_t n, int64_t multiple) { return n / multiple * multiple; }
+int64_t rounded_up(int64_t n, int64_t multiple) { return rounded_down(n + multiple - 1, multiple); }
+
+}  // namespace
+
+void ChannelRanking::mark_ranked(const ChannelSelection& selection) {
+  std::vector<std::string> makers;
+  for (const ChannelGroup& group : groups_)
+    for (std::string& name : makers_of(group)) makers.push_back(std::move(name));
+  check_layer_entries("include", selection.include, makers);
+  check_layer_entries("exclude", selection.exclude, makers);
+  for (const ChannelOverride& one : selection.overrides) check_layer_entries("layers", one.layers, makers);
+  for (const ChannelGroup& group : groups_) {
+    const auto layers = makers_of(group);
+    const bool included = selection.include.empty() || any_begins(selection.include, layers);
+    ranked_groups_.push_back(group.fixed.empty() && included && !any_begins(selection.exclude, layers));
+  }
+  for (const std::string& entry : selection.include) {
+    std::string fixed;
+    for (size_t g = 0; g < groups_.size() && fixed != "none"; ++g)
+      if (any_begins({entry}, makers_of(groups_[g]))) fixed = ranked_groups_[g] ? "none" : groups_[g].fixed;
+    ESP_CHECK(fixed.empty() || fixed == "none", "prune: include '", entry, "': its channels are ", fixed,
+              " and stay");
+  }
+}
+
+void ChannelRanking::set_limits(const ChannelSelection& selection, const std::vector<int64_t>& whole) {
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    const int64_t n = whole[g], now = groups_[g].channels;
+    limits_.push_back({now, now});
+    if (!ranked_groups_[g]) continue;
+    ChannelLimits limits = selection.limits;
+    for (const ChannelOverride& one : selection.overrides)
+      if (any_begins(one.layers, makers_of(groups_[g]))) limits = one.limits;
+    const auto left = [&](double ratio) -> int64_t { return n - std::llround(ratio * static_cast<double>(n)); };
+    int64_t least = limits.min_channels.value_or(std::max<int64_t>(8, (n + 9) / 10));
+    least = std::max({int64_t{1}, least, left(limits.max_ratio)});
+    least = std::min(now, rounded_up(least, round_to_));
+    limits_[g] = {least, std::max(least, left(limits.min_ratio))};
+  }
+}
+
+ChannelRanking::ChannelRanking(const std::vector<ChannelGroup>& groups,
+                               const std::vector<std::vector<float>>& scores,
+                               const std::vector<int64_t>& whole, const ChannelSelection& selection)
+    : groups_(groups), round_to_(std::max<int64_t>(selection.round_to, 1)) {
+  ESP_CHECK(scores.size() == groups.size() && whole.size() == groups.size(), "prune: scores of ",
+            scores.size(), " groups, the network has ", groups.size());
+  mark_ranked(selection);
+  set_limits(selection, whole);
+  std::map<Likeness, size_t> alike;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (!ranked_groups_[g]) continue;
+    size_t place = classes_.size();
+    if (selection.scope == Scope::global) place = 0;
+    if (selection.scope == Scope::isomorphic)
+      place = alike.try_emplace(likeness(groups[g]), place).first->second;
+    if (place == classes_.size()) classes_.emplace_back();
+    for (int64_t c = 0; c < groups[g].channels; ++c)
+      classes_[place].candidates.push_back(
+          {scores[g][static_cast<size_t>(c)], static_cast<int32_t>(g), static_cast<int32_t>(c)});
+    classes_[place].whole += whole[g];
+    channels_ += whole[g];
+  }
+  ESP_CHECK(channels_ > 0, "prune: no channels may go: what include and exclude leave is the network's "
+            "input or output");
+  for (Class& one : classes_)
+    std::ranges::sort(one.candidates, {},
+                      [](const Candidate& c) { return std::tie(c.score, c.group, c.channel); });
+}
+
+int64_t ChannelRanking::wanted(const Class& one, int64_t count) const {
+  const double share = static_cast<double>(count) / static_cast<double>(channels_);
+  const int64_t gone = one.whole - static_cast<int64_t>(one.candidates.size());
+  return std::max<int64_t>(0, std::llround(share * static_cast<double>(one.whole)) - gone);
+}
+
+ChannelVerdicts ChannelRanking::select(int64_t count) const {
+  ChannelVerdicts kept;
+  std::vector<int64_t> left;
+  for (const ChannelGroup& group : groups_) {
+    kept.emplace_back(static_cast<size_t>(group.channels), uint8_t{1});
+    left.push_back(group.channels);
+  }
+  const auto drop = [&](const Candidate& c) {
+    kept[static_cast<size_t>(c.group)][static_cast<size_t>(c.channel)] = 0;
+    --left[static_cast<size_t>(c.group)];
+  };
+  for (const Class& one : classes_) {
+    int64_t missing = wanted(one, count);
+    for (const Candidate& c : one.candidates) {
+      if (missing == 0) break;
+      if (left[static_cast<size_t>(c.group)] <= limits_[static_cast<size_t>(c.group)].least) continue;
+      drop(c);
+      --missing;
+    }
+  }
+  // What must go in any case, and what rounding takes: the lowest that are left of each group.
+  std::vector<int64_t> goal = left;
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    goal[g] = std::min(left[g], limits_[g].most);
+    if (goal[g] < groups_[g].channels)
+      goal[g] = std::max(limits_[g].least, rounded_down(goal[g], round_to_));
+  }
+  for (const Class& one : classes_)
+    for (const Candidate& c : one.candidates) {
+      const auto g = static_cast<size_t>(c.group);
+      if (left[g] > goal[g] && kept[g][static_cast<size_t>(c.channel)]) drop(c);
+    }
+  return kept;
+}
+
+std::vector<ChannelRanking::Held> ChannelRanking::held(int64_t count) const {
+  std::vector<int64_t> without_limits;
+  for (const ChannelGroup& group : groups_) without_limits.push_back(group.channels);
+  for (const Class& one : classes_)
+    for (int64_t i = wanted(one, count); i > 0; --i)
+      --without_limits[static_cast<size_t>(one.candidates[static_cast<size_t>(i - 1)].group)];
+  std::vector<Held> held;
+  for (size_t g = 0; g < groups_.size(); ++g)
+    if (without_limits[g] < limits_[g].least)
+      held.push_back(
+          {makers_of(groups_[g]).front(), groups_[g].channels, limits_[g].least, without_limits[g]});
+  return held;
+}
+
+}  // namespace espalier

@@ -1,0 +1,42 @@
+#include "espalier/prune/signals.h"
+
+#include "espalier/core/parallel.h"
+
+namespace espalier {
+namespace {
+
+/// sum += share x, or share x^2.
+void add(Tensor& sum, const Tensor& x, float share, bool squared) {
+  constexpr int64_t grain = 65536;
+  float* to = sum.f32();
+  const float* from = x.f32();
+  parallel_for(x.elements(), grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) to[i] += share * (squared ? from[i] * from[i] : from[i]);
+  });
+}
+
+}  // namespace
+
+Signals gather_signals(Module& model, Looks looks, int64_t batches,
+                       const std::function<Variable(int64_t)>& loss) {
+  Signals signals;
+  if (looks == Looks::at_weights) return signals;
+  const bool training = model.training();
+  model.set_training(false);
+  const auto parameters = model.parameters();
+  for (Parameter* parameter : parameters) parameter->variable.clear_gradient();
+  for (int64_t batch = 0; batch < batches; ++batch) {
+    loss(batch).backward();
+    for (Parameter* parameter : parameters) {
+      if (!parameter->gradient().defined()) continue;
+      Tensor& sum = signals.tensors[parameter];
+      if (!sum.defined()) sum = Tensor::zeros(parameter->shape());
+      add(sum, parameter->gradient(), 1.0f / static_cast<float>(batches), looks == Looks::at_curvature);
+      parameter->variable.clear_gradient();
+    }
+  }
+  model.set_training(training);
+  return signals;
+}
+
+}  // namespace espalier

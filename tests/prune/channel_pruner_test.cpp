@@ -1,0 +1,172 @@
+#include "espalier/prune/channel_pruner.h"
+
+#include <gtest/gtest.h>
+
+#include "espalier/nn/models/models.h"
+#include "prune/hand_made.h"
+#include "prune/small_net.h"
+
+namespace espalier {
+namespace {
+
+const Shape input{8, 8, 3};
+
+std::unique_ptr<Module> zoo(const char* type, uint64_t seed) {
+  auto model = make_model({.type = type, .input = input, .classes = 10, .width = 0.5}, 0);
+  randomize(*model, seed);
+  return model;
+}
+
+ChannelPruneResult prune_to(Module& model, Target target, ChannelPruneOptions options = {}) {
+  options.target = target;
+  options.selection.limits.min_channels = 1;
+  return prune_channels(model, input, whole_network(model, input), options);
+}
+
+int64_t macs(Module& model) { return Network(model, input).totals.macs; }
+
+TEST(ChannelPruner, ReachesATargetAndNoFurtherThanItMust) {
+  for (const char* type : {"vgg11", "resnet20"})
+    for (const Target target : {Target{Target::speedup, 3}, Target{Target::macs, 1e6},
+                                Target{Target::parameters, 1e5}, Target{Target::bytes, 5e5}}) {
+      SCOPED_TRACE(join(type, " ", target_names()[target.kind]));
+      const auto model = zoo(type, 1);
+      const auto before = Network(*model, input).totals;
+      const auto result = prune_to(*model, target);
+      const auto after = Network(*model, input).totals;
+      EXPECT_EQ(result.before.macs, before.macs);
+      EXPECT_EQ(result.before.parameters, before.parameters);
+      EXPECT_EQ(result.before.bytes, before.bytes);
+      EXPECT_EQ(result.after.macs, after.macs);
+      EXPECT_EQ(result.after.parameters, after.parameters);
+      EXPECT_EQ(result.after.bytes, after.bytes);
+      const double got = target.kind == Target::speedup      ? static_cast<double>(before.macs) / after.macs
+                         : target.kind == Target::macs       ? static_cast<double>(after.macs)
+                         : target.kind == Target::parameters ? static_cast<double>(after.parameters)
+                                                             : static_cast<double>(after.bytes);
+      const double beyond = target.kind == Target::speedup ? got / target.value : target.value / got;
+      EXPECT_GE(beyond, 1.0);
+      EXPECT_LE(beyond, 1.06) << "one channel less would have done";
+    }
+}
+
+TEST(ChannelPruner, ARatioIsExact) {
+  const auto model = zoo("vgg11", 2);
+  int64_t before = 0, after = 0;
+  for (const auto& group : prune_to(*model, {Target::ratio, 0.3}).groups) {
+    before += group.before;
+    after += group.after;
+  }
+  EXPECT_EQ(before - after, std::llround(0.3 * static_cast<double>(before)));
+}
+
+TEST(ChannelPruner, ScopeLayerTakesTheSameShareOfEach) {
+  const auto model = zoo("resnet20", 3);
+  ChannelPruneOptions options;
+  options.selection.scope = Scope::layer;
+  for (const auto& group : prune_to(*model, {Target::ratio, 0.5}, options).groups)
+    EXPECT_EQ(group.after * 2, group.before) << group.layer;
+}
+
+TEST(ChannelPruner, TheCutNetworkIsTheMaskedOne) {
+  for (const char* type : {"vgg11", "resnet20", "resnet50"}) {
+    const auto model = zoo(type, 4);
+    ChannelPruneOptions options;
+    options.verify = random_tensor({4, 8, 8, 3}, 5);
+    const auto result = prune_to(*model, {Target::speedup, 2}, options);
+    ASSERT_TRUE(result.proof);
+    EXPECT_GT(result.proof->largest_output, 0.01);
+    EXPECT_LE(result.proof->largest_difference, 1e-3 * result.proof->largest_output) << type;
+  }
+}
+
+TEST(ChannelPruner, IterationsReachTheSameTargetAndTheirHistoryIsOne) {
+  const auto model = zoo("vgg11", 6), fresh = zoo("vgg11", 6);
+  ChannelPruneOptions options;
+  options.iterations = 5;
+  const int64_t before = macs(*model);
+  prune_to(*model, {Target::speedup, 4}, options);
+  EXPECT_GE(static_cast<double>(before) / static_cast<double>(macs(*model)), 4.0);
+  cut(*fresh, model->history);
+  EXPECT_EQ(fresh->history, model->history);
+  const auto ours = model->parameters(), theirs = fresh->parameters();
+  for (size_t i = 0; i < ours.size(); ++i)
+    if (ours[i]->learned())
+      EXPECT_EQ(numbers(ours[i]->value()), numbers(theirs[i]->value())) << ours[i]->name;
+}
+
+TEST(ChannelPruner, PartOfTheWayIsPartOfWhatIsSaved) {
+  const auto model = zoo("vgg11", 7);
+  const WholeNetwork whole = whole_network(*model, input);
+  ChannelPruneOptions options;
+  options.target = {Target::speedup, 4};
+  for (const double progress : {0.25, 0.5, 1.0}) {
+    prune_channels(*model, input, whole, options, progress);
+    const double left = static_cast<double>(macs(*model)) / static_cast<double>(whole.cost.macs);
+    EXPECT_LE(left, 1 - 0.75 * progress);
+    EXPECT_GE(left, 0.95 * (1 - 0.75 * progress));
+  }
+  const int64_t reached = macs(*model);
+  prune_channels(*model, input, whole, options, 1.0);
+  EXPECT_EQ(macs(*model), reached) << "there already";
+}
+
+TEST(ChannelPruner, WhatCannotBeReachedIsSaidAndNothingIsCut) {
+  const auto model = zoo("vgg11", 8);
+  const int64_t before = macs(*model);
+  ChannelPruneOptions options;
+  options.iterations = 3;
+  options.selection.limits.max_ratio = 0.5;
+  const std::string message =
+      message_of<Error>([&] { prune_to(*model, {Target::speedup, 100}, options); });
+  EXPECT_TRUE(message.starts_with("prune: speedup 100 cannot be reached: it is 3.")) << message;
+  EXPECT_TRUE(message.ends_with("with every group of channels at its least width (see min_channels, "
+                                "max_ratio and exclude)"))
+      << message;
+  EXPECT_EQ(macs(*model), before);
+  options.target = {Target::speedup, 100};
+  options.selection.limits.min_channels = 1;
+  EXPECT_EQ(message_of<Error>([&] { check_prune_channels(*model, input, options); }), message);
+  EXPECT_EQ(message_of<UsageError>([&] { prune_to(*model, {Target::ratio, 1.5}); }),
+            "prune: ratio is 1.5, expected 0..1");
+}
+
+TEST(ChannelPruner, LatencyIsWhatIsMeasured) {
+  const auto model = zoo("vgg11", 9);
+  ChannelPruneOptions options;
+  const WholeNetwork whole = whole_network(*model, input);
+  options.latency_ms = [&](const std::vector<AxisCut>& cuts) {  // a machine on which a channel takes 1 ms
+    double ms = 0;
+    for (const auto& [layer, channels] : whole.channels) ms += static_cast<double>(channels);
+    for (const AxisCut& one : cuts)
+      if (one.axis == 0 && one.parameter.ends_with(".weight") && whole.channels.contains(std::string(layer_name(one.parameter))))
+        ms -= static_cast<double>(one.before - static_cast<int64_t>(one.kept.size()));
+    return ms;
+  };
+  const double all = options.latency_ms({});
+  const auto result = prune_to(*model, {Target::latency_ms, all - 100}, options);
+  EXPECT_EQ(options.latency_ms(result.cuts), all - 100);
+}
+
+TEST(ChannelPruner, SignalsAreAskedForWhereTheyAreLookedAt) {
+  const auto model = zoo("resnet20", 10);
+  ChannelPruneOptions options;
+  int asked = 0;
+  options.signals = [&](Looks looks) {
+    EXPECT_EQ(looks, Looks::at_gradients);
+    ++asked;
+    Signals signals;
+    for (const Parameter* parameter : model->parameters())
+      if (parameter->learned()) signals.tensors[parameter] = random_tensor(parameter->shape(), 11);
+    return signals;
+  };
+  options.iterations = 3;
+  prune_to(*model, {Target::speedup, 2}, options);
+  EXPECT_EQ(asked, 0);
+  options.scoring.criterion = criterion_named("taylor");
+  prune_to(*model, {Target::speedup, 2}, options);
+  EXPECT_EQ(asked, 3);
+}
+
+}  // namespace
+}  // namespace espalier

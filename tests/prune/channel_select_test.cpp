@@ -1,0 +1,132 @@
+#include "espalier/prune/channel_select.h"
+
+#include <gtest/gtest.h>
+
+#include "prune/hand_made.h"
+
+namespace espalier {
+namespace {
+
+/// Groups that layers a, b, c ... make, with these scores; nothing reads them.
+struct Groups {
+  explicit Groups(const std::vector<std::vector<float>>& s) : scores(s) {
+    for (size_t g = 0; g < s.size(); ++g) {
+      const auto n = static_cast<int64_t>(s[g].size());
+      Parameter& weight = model.add(std::string(1, static_cast<char>('a' + g)) + ".weight", {n, 1},
+                                    std::vector<float>(s[g].size(), 1.0f));
+      groups.push_back({n, {{&weight, 0, true, {}}}, ""});
+      whole.push_back(n);
+    }
+  }
+
+  ChannelVerdicts select(int64_t count, ChannelSelection selection) const {
+    return ChannelRanking(groups, scores, whole, selection).select(count);
+  }
+
+  HandMade model;
+  std::vector<std::vector<float>> scores;
+  std::vector<ChannelGroup> groups;
+  std::vector<int64_t> whole;
+};
+
+ChannelSelection of(Scope scope, int64_t min_channels = 1) {
+  return {.scope = scope, .limits = {.min_channels = min_channels}};
+}
+
+using V = ChannelVerdicts;
+
+TEST(ChannelSelect, ScopeSaysWhoIsRankedAgainstWhom) {
+  const Groups groups({{1, 2, 3, 4}, {10, 20, 30, 40}});
+  EXPECT_EQ(groups.select(4, of(Scope::layer)), (V{{0, 0, 1, 1}, {0, 0, 1, 1}}));
+  EXPECT_EQ(groups.select(3, of(Scope::global)), (V{{0, 0, 0, 1}, {1, 1, 1, 1}}));
+  EXPECT_EQ(groups.select(0, of(Scope::global)), (V{{1, 1, 1, 1}, {1, 1, 1, 1}}));
+}
+
+TEST(ChannelSelect, IsomorphicRanksLikeWithLike) {
+  Groups groups({{1, 2}, {3, 4}, {0, 9}});
+  Parameter& other = groups.model.add("other.weight", {2, 3, 3, 1}, std::vector<float>(18, 1.0f));
+  groups.groups[2].members[0].parameter = &other;  // a convolution among linear layers
+  EXPECT_EQ(groups.select(3, of(Scope::isomorphic)), (V{{0, 1}, {0, 1}, {0, 1}}));  // 1 and 2 of 4, 0 of 2
+  EXPECT_EQ(groups.select(2, of(Scope::isomorphic)), (V{{0, 1}, {1, 1}, {0, 1}}));
+}
+
+TEST(ChannelSelect, AmongEqualsTheLowerGroupAndIndexGoFirst) {
+  const Groups groups({{7, 7, 7}, {7, 7, 7}});
+  EXPECT_EQ(groups.select(1, of(Scope::global)), (V{{0, 1, 1}, {1, 1, 1}}));
+  EXPECT_EQ(groups.select(3, of(Scope::global)), (V{{0, 0, 1}, {0, 1, 1}}));  // at its least, the next
+  EXPECT_EQ(groups.select(2, of(Scope::layer)), (V{{0, 1, 1}, {0, 1, 1}}));
+}
+
+TEST(ChannelSelect, NoGroupFallsUnderItsLeastWidthAndThatIsSaid) {
+  const Groups groups({{1, 2, 3, 4}, {10, 20, 30, 40}});
+  const ChannelRanking ranking(groups.groups, groups.scores, groups.whole, of(Scope::global, 3));
+  EXPECT_EQ(ranking.select(2), (V{{0, 1, 1, 1}, {0, 1, 1, 1}}));
+  EXPECT_EQ(ranking.select(8), (V{{0, 1, 1, 1}, {0, 1, 1, 1}})) << "all that may go";
+  const auto held = ranking.held(2);
+  ASSERT_EQ(held.size(), 1u);
+  EXPECT_EQ(held[0].layer, "a");
+  EXPECT_EQ(held[0].channels, 4);
+  EXPECT_EQ(held[0].kept, 3);
+  EXPECT_EQ(held[0].wanted, 2);
+}
+
+TEST(ChannelSelect, TheLeastWidthIsEightOrATenthUnlessSaid) {
+  const Groups groups({std::vector<float>(20, 1), std::vector<float>(200, 1), std::vector<float>(5, 1)});
+  ChannelSelection selection;
+  const auto kept = [&](int64_t count) {
+    std::vector<int64_t> left;
+    for (const auto& verdicts : groups.select(count, selection))
+      left.push_back(std::count(verdicts.begin(), verdicts.end(), 1));
+    return left;
+  };
+  EXPECT_EQ(kept(225), (std::vector<int64_t>{8, 20, 5}));
+  selection.limits.max_ratio = 0.5;
+  EXPECT_EQ(kept(225), (std::vector<int64_t>{10, 100, 5}));
+  selection.overrides = {{{"a"}, {.min_channels = 2}}};
+  EXPECT_EQ(kept(225), (std::vector<int64_t>{2, 100, 5}));
+  selection.limits = {.min_channels = 1, .min_ratio = 0.25};
+  EXPECT_EQ(kept(0), (std::vector<int64_t>{20, 150, 4})) << "the last counts, which says nothing of a ratio";
+}
+
+TEST(ChannelSelect, WhatStaysIsRoundedDownOrUpToTheLeastWidth) {
+  const Groups groups({{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, {20, 21, 22, 23, 24, 25}});
+  ChannelSelection selection = of(Scope::global);
+  selection.round_to = 4;
+  EXPECT_EQ(groups.select(1, selection), (V{{0, 0, 1, 1, 1, 1, 1, 1, 1, 1}, {1, 1, 1, 1, 1, 1}}));
+  EXPECT_EQ(groups.select(3, selection), (V{{0, 0, 0, 0, 0, 0, 1, 1, 1, 1}, {1, 1, 1, 1, 1, 1}}));
+  selection.limits.min_channels = 5;  // 8, as a multiple
+  EXPECT_EQ(groups.select(9, selection), (V{{0, 0, 1, 1, 1, 1, 1, 1, 1, 1}, {1, 1, 1, 1, 1, 1}}));
+}
+
+TEST(ChannelSelect, CountsAreOfTheWholeNetwork) {
+  Groups groups({{1, 2, 3, 4}, {10, 20, 30, 40}});
+  groups.whole = {6, 4};  // two of the first are gone
+  EXPECT_EQ(groups.select(2, of(Scope::global)), (V{{1, 1, 1, 1}, {1, 1, 1, 1}}));
+  EXPECT_EQ(groups.select(3, of(Scope::global)), (V{{0, 1, 1, 1}, {1, 1, 1, 1}}));
+  EXPECT_EQ(groups.select(5, of(Scope::layer)), (V{{0, 1, 1, 1}, {0, 0, 1, 1}}));  // 3 of 6, 2 of 4
+}
+
+TEST(ChannelSelect, WhatIsFixedExcludedOrNotIncludedStays) {
+  Groups groups({{1, 2}, {3, 4}, {5, 6}});
+  groups.groups[2].fixed = "the network's output";
+  ChannelSelection selection = of(Scope::layer);
+  selection.exclude = {"a"};
+  EXPECT_EQ(groups.select(1, selection), (V{{1, 1}, {0, 1}, {1, 1}}));
+  selection.exclude = {};
+  selection.include = {"a"};
+  EXPECT_EQ(groups.select(1, selection), (V{{0, 1}, {1, 1}, {1, 1}}));
+  const auto message = [&] { return message_of<Error>([&] { groups.select(1, selection); }); };
+  selection.include = {"c"};
+  EXPECT_EQ(message(), "prune: include 'c': its channels are the network's output and stay");
+  selection.include = {"d"};
+  EXPECT_EQ(message(),
+            "prune: include 'd' begins the name of no convolution or linear layer, known: a, b, c, did you "
+            "mean 'a'?");
+  selection.include = {};
+  selection.exclude = {"a", "b"};
+  EXPECT_EQ(message(),
+            "prune: no channels may go: what include and exclude leave is the network's input or output");
+}
+
+}  // namespace
+}  // namespace espalier

@@ -1,0 +1,42 @@
+#include "espalier/prune/signals.h"
+
+#include <gtest/gtest.h>
+
+#include "prune/hand_made.h"
+#include "prune/small_net.h"
+
+namespace espalier {
+namespace {
+
+/// Losses that are a multiple of the sum of y = w x: their gradients can be written down.
+struct Line {
+  SmallNet net;
+  Linear& fc = net.linear("fc", 2, 1);
+  Line() {
+    net.pass = [this](const Variable& x) {
+      EXPECT_FALSE(net.training());
+      return fc.forward(x);
+    };
+  }
+  Variable loss(const Floats& x) {
+    return ops::sum(net.forward(Variable(Tensor::from({1, 2}, x))));
+  }
+};
+
+TEST(Signals, AreMeansOverBatches) {
+  Line line;
+  const std::vector<Floats> batches = {{1, 2}, {3, -4}};
+  const auto loss = [&](int64_t i) { return line.loss(batches[static_cast<size_t>(i)]); };
+  const Parameter* w = line.net.find("fc.weight");
+  line.net.set_training(true);
+  Signals signals = gather_signals(line.net, Looks::at_gradients, 2, loss);
+  EXPECT_EQ(numbers(signals.tensors.at(w)), (Floats{2, -1}));
+  signals = gather_signals(line.net, Looks::at_curvature, 2, loss);
+  EXPECT_EQ(numbers(signals.tensors.at(w)), (Floats{5, 10})) << "each counts, not the last alone";
+  EXPECT_TRUE(line.net.training());
+  EXPECT_FALSE(w->gradient().defined());
+  EXPECT_TRUE(gather_signals(line.net, Looks::at_weights, 2, loss).tensors.empty());
+}
+
+}  // namespace
+}  // namespace espalier

@@ -1,0 +1,47 @@
+// Channel pruning in a run: the pruner of prune/channel_pruner.h with what only a run has, which is data to
+// look at and fresh networks to time.
+#pragma once
+
+#include "espalier/prune/channel_pruner.h"
+#include "espalier/prune/schedule.h"
+#include "espalier/train/callback.h"
+#include "espalier/train/console.h"
+
+namespace espalier {
+
+class ChannelPruning {
+ public:
+  /// Of `prune`, one of the config's; `data` are the training images. All must outlive it.
+  ChannelPruning(const Config& config, const PruneConfig& prune, Module& model, const Dataset& data);
+
+  /// The model as it is now.
+  WholeNetwork whole() const;
+  /// See prune_channels.
+  ChannelPruneResult act(const WholeNetwork& whole, double progress = 1.0);
+
+ private:
+  Signals signals(Looks looks) const;
+  double latency(const std::vector<AxisCut>& cuts) const;
+
+  const Config& config_;
+  const PruneConfig& prune_;
+  Module& model_;
+  const Dataset& data_;
+  ChannelPruneOptions options_;
+};
+
+/// Cuts channels after each step on which the schedule acts: a part of the way to the target each time.
+class ChannelPruneCallback : public Callback {
+ public:
+  ChannelPruneCallback(ChannelPruning pruning, const Schedule& schedule, Console& console)
+      : pruning_(std::move(pruning)), schedule_(schedule), console_(console) {}
+  void on_stage_begin(TrainState& state) override;
+  void after_step(TrainState& state) override;
+
+ private:
+  ChannelPruning pruning_;
+  Schedule schedule_;
+  Console& console_;
+};
+
+}  // namespace espalier
