@@ -7,12 +7,6 @@
 namespace espalier {
 namespace {
 
-std::string maker_of(const ChannelGroup& group) {
-  for (const GroupMember& member : group.members)
-    if (member.out) return std::string(layer_name(member.parameter->name));
-  fail("prune: a group that no layer makes");
-}
-
 /// What the target is about, of a network that costs `cost`.
 double quantity(Target::Kind kind, const NetworkCost& cost) {
   switch (kind) {

@@ -10,14 +10,6 @@
 namespace espalier {
 namespace {
 
-/// The layers that make a group's channels.
-std::vector<std::string> makers_of(const ChannelGroup& group) {
-  std::vector<std::string> names;
-  for (const GroupMember& member : group.members)
-    if (member.out && member.parameter->role == Role::weight) names.emplace_back(layer_name(member.parameter->name));
-  return names;
-}
-
 bool any_begins(const std::vector<std::string>& entries, const std::vector<std::string>& layers) {
   return std::ranges::any_of(entries, [&](const std::string& entry) {
     return std::ranges::any_of(layers, [&](const std::string& layer) { return layer.starts_with(entry); });
@@ -161,7 +153,7 @@ std::vector<ChannelRanking::Held> ChannelRanking::held(int64_t count) const {
   for (size_t g = 0; g < groups_.size(); ++g)
     if (without_limits[g] < limits_[g].least)
       held.push_back(
-          {makers_of(groups_[g]).front(), groups_[g].channels, limits_[g].least, without_limits[g]});
+          {maker_of(groups_[g]), groups_[g].channels, limits_[g].least, without_limits[g]});
   return held;
 }
 

@@ -103,11 +103,9 @@ constexpr Criterion table[] = {
               "Networks, IJCAI 2018",
      .score = sum_over_unit<square, square_root>},
     {.name = "group_norm",
-     .help = "sum of w^2 over all that goes with a coupled channel, layer by layer; by default divided by "
-             "the group's largest",
+     .help = "sum of w^2 over the unit: over all that goes with a coupled channel, layer by layer",
      .paper = "Fang, Ma, Song, Mi, Wang: DepGraph: Towards Any Structural Pruning, CVPR 2023",
-     .score = sum_over_unit<square, same>,
-     .normalizer = Normalizer::max},
+     .score = sum_over_unit<square, same>},
     {.name = "lamp",
      .help = "w^2 over the sum of all w^2 of its layer that are not lower; of a unit, its sums of w^2",
      .paper = "Lee, Park, Mo, Ahn, Shin: Layer-adaptive Sparsity for the Magnitude-based Pruning, ICLR 2021",

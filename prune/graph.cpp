@@ -223,6 +223,16 @@ const char* fixed_because(const Tape& tape, int value) {
 
 }  // namespace
 
+std::vector<std::string> makers_of(const ChannelGroup& group) {
+  std::vector<std::string> names;
+  for (const GroupMember& member : group.members)
+    if (member.out && member.parameter->role == Role::weight)
+      names.emplace_back(layer_name(member.parameter->name));
+  return names;
+}
+
+std::string maker_of(const ChannelGroup& group) { return makers_of(group).front(); }
+
 ChannelGraph channel_graph(Module& model, const Tape& tape) {
   Coupling coupling(model, tape);
   Grouping grouping(coupling, tape);

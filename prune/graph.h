@@ -41,6 +41,10 @@ struct ChannelGroup {
   std::string fixed;  ///< why it cannot be cut: "the network's output"; empty if it can
 };
 
+/// The layers that make a group's channels, in the order of the tape; the first is what a group is known by.
+std::vector<std::string> makers_of(const ChannelGroup& group);
+std::string maker_of(const ChannelGroup& group);
+
 struct ChannelGraph {
   std::vector<ChannelGroup> groups;               ///< by the place of their first layer
   std::vector<std::vector<int>> groups_of_value;  ///< of each value of the tape; none for what no layer made

@@ -170,6 +170,17 @@ PruneOptions prune_options(const PruneConfig& c, uint64_t seed) {
           .seed = random_key(seed, pruning)};
 }
 
+RegularizeOptions regularize_options(const RegularizeConfig& c) {
+  return {.penalty = penalty_named(c.type),
+          .weight = c.weight,
+          .ratio = c.ratio,
+          .growth = c.growth,
+          .most = c.most,
+          .every = c.every,
+          .include = c.include,
+          .exclude = c.exclude};
+}
+
 bool cuts_channels(const PruneConfig& config) { return unit_named(config.unit) == Unit::channel; }
 
 ChannelPruneOptions channel_prune_options(const PruneConfig& c, uint64_t seed) {
@@ -246,6 +257,8 @@ void check_stages(const Config& config, Module& model, int64_t batches) {
       const int64_t reestimate = reestimated(stage);
       if (reestimate > 0 && batch_norms(model).empty())
         fail_usage("reestimate_norm: found ", reestimate, ", but the model has no batch norm");
+      if (stage.train && stage.train->regularize)
+        Regularizer(model, config.model.input, regularize_options(*stage.train->regularize));
       if (stage.train && stage.train->prune)
         prune_schedule(*stage.train, stage_steps(*stage.train, batches));
     } catch (const Error& error) {

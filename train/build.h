@@ -9,6 +9,7 @@
 #include "espalier/data/loader.h"
 #include "espalier/prune/channel_pruner.h"
 #include "espalier/prune/pruner.h"
+#include "espalier/prune/regularize.h"
 #include "espalier/train/config.h"
 
 namespace espalier {
@@ -53,6 +54,7 @@ std::unique_ptr<Module> build_model(const Config& config, bool read_weights = tr
 PruneOptions prune_options(const PruneConfig& config, uint64_t seed);
 /// Of unit channel; without what only a run has: data and time.
 ChannelPruneOptions channel_prune_options(const PruneConfig& config, uint64_t seed);
+RegularizeOptions regularize_options(const RegularizeConfig& config);
 bool cuts_channels(const PruneConfig& config);
 /// When a train stage of `steps` steps prunes. UsageError for a schedule that goes beyond them.
 Schedule prune_schedule(const TrainConfig& config, int64_t steps);

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "espalier/prune/pruner.h"
+#include "espalier/prune/regularize.h"
 #include "espalier/train/callback.h"
 #include "espalier/train/console.h"
 
@@ -20,6 +21,17 @@ class PruneCallback : public Callback {
  private:
   GradualPruner pruner_;
   Console& console_;
+};
+
+/// Adds a penalty's gradient to each step's.
+class RegularizeCallback : public Callback {
+ public:
+  explicit RegularizeCallback(Regularizer regularizer) : regularizer_(std::move(regularizer)) {}
+  void on_stage_begin(TrainState& state) override;
+  void after_backward(TrainState& state) override;
+
+ private:
+  Regularizer regularizer_;
 };
 
 /// Every eval_every epochs and in the last: accuracy on the test set and, where a share is held out, on that;

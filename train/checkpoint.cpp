@@ -20,6 +20,7 @@ Json position_json(const Position& position) {
   Json json = numbers;
   json["results"] = Json::array();
   for (const StageResult& result : position.results) json["results"].push_back(to_json(result));
+  if (!position.chosen.empty()) json["chosen"] = position.chosen;
   if (position.whole)
     json["whole"] = {{"macs", position.whole->cost.macs},
                      {"parameters", position.whole->cost.parameters},
@@ -31,6 +32,8 @@ Json position_json(const Position& position) {
 Position position_from(const Json& json, const std::string& source) {
   Position position = nlohmann::json(json).get<Position>();
   for (const Json& result : json.at("results")) position.results.push_back(stage_from_json(result, source));
+  if (const auto chosen = json.find("chosen"); chosen != json.end())
+    position.chosen = chosen->get<ChosenChannels>();
   if (const auto whole = json.find("whole"); whole != json.end()) {
     const NetworkCost cost{whole->at("macs").get<int64_t>(), whole->at("parameters").get<int64_t>(),
                            whole->at("bytes").get<int64_t>()};

@@ -16,6 +16,7 @@
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/state_dict.h"
 #include "espalier/prune/channel_pruner.h"
+#include "espalier/prune/regularize.h"
 #include "espalier/train/config.h"
 #include "espalier/train/result.h"
 
@@ -42,6 +43,7 @@ struct Position {
   double accuracy_to_beat = -1;  ///< so that early_stop sees a gain
   int64_t stale = 0;             ///< evaluations without one
 
+  ChosenChannels chosen = {};             ///< the regularizer's
   std::optional<WholeNetwork> whole = {};  ///< before the stage's first cut, if it cuts channels as it trains
 
   int64_t threads = 0;        ///< of the process that wrote it,

@@ -9,6 +9,7 @@
 #include "espalier/formats/input_file.h"
 #include "espalier/prune/channel_score.h"
 #include "espalier/prune/criterion.h"
+#include "espalier/prune/regularize.h"
 #include "espalier/prune/schedule.h"
 #include "espalier/prune/select.h"
 #include "espalier/prune/unit.h"
@@ -305,6 +306,28 @@ Type<PruneConfig> prune_type() {
 
 // --- stages: train ---
 
+Type<RegularizeConfig> regularize_type() {
+  const Names growing = {"greg1", "greg2"}, steady = {"l1", "bn_scale", "group_lasso", "group_norm"},
+              by_channel = {"bn_scale", "group_lasso", "group_norm", "greg1", "greg2"};
+  return object<RegularizeConfig>(
+      {field("type", &RegularizeConfig::type, one_of(penalty_names()),
+             "the penalty: group_norm (DepGraph), group_lasso, bn_scale (slimming), greg1, greg2 (growing L2) "
+             "on coupled channels; l1 on weights")
+           .required(),
+       field("weight", &RegularizeConfig::weight, number(positive), "its factor").only_for(steady),
+       field("ratio", &RegularizeConfig::ratio, number(share), "share of each group's channels that is pushed out")
+           .only_for(growing),
+       field("growth", &RegularizeConfig::growth, number(positive), "what the coefficient grows by")
+           .only_for(growing),
+       field("every", &RegularizeConfig::every, whole(1), "steps between").only_for(growing),
+       field("most", &RegularizeConfig::most, number(positive), "the largest coefficient").only_for(growing),
+       field("include", &RegularizeConfig::include, list_of(text()),
+             "beginnings of the names of layers that make the channels; empty: all")
+           .only_for(by_channel),
+       field("exclude", &RegularizeConfig::exclude, list_of(text()), "the same, of layers to leave out")
+           .only_for(by_channel)});
+}
+
 Field<OptimizerConfig> betas() {
   const auto type = list_of(number(share_below_1), {2, 2});
   return Field<OptimizerConfig>(
@@ -405,6 +428,8 @@ Type<TrainConfig> train_type() {
        field("accumulate", &TrainConfig::accumulate, whole(1, 1'000'000),
              "batches whose mean gradient makes a step"),
        field("prune", &TrainConfig::prune, prune_type(), "a pruner that acts while training"),
+       field("regularize", &TrainConfig::regularize, regularize_type(),
+             "a penalty that prepares channels to be cut"),
        field("log_every", &TrainConfig::log_every, whole(1), "steps between rows of metrics.jsonl"),
        field("eval_every", &TrainConfig::eval_every, whole(1), "epochs between evaluations"),
        field("early_stop", &TrainConfig::early_stop, early_stop_type(),
@@ -413,7 +438,6 @@ Type<TrainConfig> train_type() {
              "seconds between checkpoints inside an epoch; 0: only at its end"),
        field("reestimate_norm", &TrainConfig::reestimate_norm, whole(0), reestimate_help)},
       {.exactly_one = {{"epochs", "steps"}},
-       .later = {"regularize"},
        .check = [](const TrainConfig& t, const Place& at) {
          if (t.schedule.min_lr > t.optimizer.lr) {
            (at / "schedule" / "min_lr")

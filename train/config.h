@@ -70,16 +70,25 @@ struct PruneConfig {
   int64_t batches = 10;  ///< that criteria look at which look at data
 
   // unit channel alone, see prune/channel_pruner.h
-  std::optional<double> ratio, speedup, macs, parameters, bytes, latency_ms;
+  std::optional<double> ratio = {}, speedup = {}, macs = {}, parameters = {}, bytes = {}, latency_ms = {};
   std::string reduction = "mean";
-  std::optional<std::string> normalizer;  ///< absent: the criterion's
-  std::optional<int64_t> min_channels;
+  std::optional<std::string> normalizer = {};  ///< absent: the criterion's
+  std::optional<int64_t> min_channels = {};
   double min_ratio = 0.0, max_ratio = 1.0;
-  std::vector<ChannelOverrideConfig> overrides;
+  std::vector<ChannelOverrideConfig> overrides = {};
   int64_t round_to = 1;
   int64_t iterations = 1;
   bool verify = false;
   int64_t reestimate_norm = 0;  ///< as in TrainConfig, after the cut
+};
+
+/// A penalty while training, see prune/regularize.h.
+struct RegularizeConfig {
+  std::string type = "group_norm";
+  double weight = 5e-4;
+  double ratio = 0.5, growth = 1e-4, most = 1.0;
+  int64_t every = 5;  ///< steps
+  std::vector<std::string> include = {}, exclude = {};
 };
 
 struct EarlyStopConfig {
@@ -95,7 +104,8 @@ struct TrainConfig {
   double label_smoothing = 0.0;
   double ema = 0.0;        ///< decay of the moving average of weights; 0: none
   int64_t accumulate = 1;  ///< batches whose mean gradient makes a step
-  std::optional<PruneConfig> prune;
+  std::optional<PruneConfig> prune = {};
+  std::optional<RegularizeConfig> regularize = {};
   int64_t log_every = 100;  ///< steps
   int64_t eval_every = 1;   ///< epochs
   std::optional<EarlyStopConfig> early_stop;

@@ -239,7 +239,12 @@ class Run {
     else if (auto pruner = build_pruner(config, static_cast<uint64_t>(config_.seed), state.total_steps))
       pruning = std::make_unique<PruneCallback>(std::move(*pruner), console_);
 
+    std::optional<RegularizeCallback> regularizing;
+    if (config.regularize)
+      regularizing.emplace(Regularizer(*model_, config_.model.input, regularize_options(*config.regularize)));
+
     std::vector<Callback*> callbacks;
+    if (regularizing) callbacks.push_back(&*regularizing);
     if (pruning) callbacks.push_back(pruning.get());
     // A checkpoint holds what the step's pruner did and counts the step's row of metrics.
     for (Callback* callback : std::initializer_list<Callback*>{&evaluator, &metrics, &saver, &progress})

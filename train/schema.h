@@ -234,11 +234,15 @@ Type<S> object(const std::vector<Field<S>>& fields, const Rules<S>& rules = {}) 
   object->exactly_one = rules.exactly_one;
   object->later = rules.later;
   object->variant = rules.variant;
+  const S plain = object->start(Json(), Place(""));
   for (const Json& variant : variants(*object)) {
     const S value = object->start(variant, Place(""));
-    for (size_t i = variant.is_null() ? 0 : 1; i < fields.size(); ++i)
-      add_default(object->fields[i], variant, fields[i].write(value));
-    if (!variant.is_null()) add_default(object->fields[0], Json(), fields[0].write(S{}));
+    for (size_t i = 0; i < fields.size(); ++i) {
+      if (i == 0 && !variant.is_null())  // what names the variant has one default
+        add_default(object->fields[i], Json(), fields[i].write(plain));
+      else
+        add_default(object->fields[i], variant, fields[i].write(value));
+    }
   }
   object->json_schema = object_schema(*object);
 

@@ -1,0 +1,228 @@
+#include "espalier/prune/regularize.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "espalier/core/parallel.h"
+#include "espalier/nn/network.h"
+#include "espalier/prune/channel_score.h"
+#include "espalier/prune/names.h"
+
+namespace espalier {
+namespace {
+
+/// A number for each index along a parameter's output axis, which is its first, and its input axis, its last.
+template <class T>
+struct AlongAxes {
+  explicit AlongAxes(const Parameter& parameter)
+      : out(static_cast<size_t>(parameter.shape()[0])),
+        in(parameter.shape().axes() > 1 ? static_cast<size_t>(parameter.shape()[-1]) : 0) {}
+  std::vector<T>& of(const GroupMember& member) { return member.axis == 0 ? out : in; }
+
+  std::vector<T> out, in;
+};
+
+/// Sums of squares of the rows and of the columns, in one pass over w [O,..,I].
+AlongAxes<double> squares_of(const Parameter& parameter) {
+  AlongAxes<double> sums(parameter);
+  const auto rows = static_cast<int64_t>(sums.out.size()), columns = static_cast<int64_t>(sums.in.size());
+  const float* w = parameter.value().f32();
+  if (columns == 0) {
+    for (int64_t o = 0; o < rows; ++o) sums.out[static_cast<size_t>(o)] = static_cast<double>(w[o]) * w[o];
+    return sums;
+  }
+  const int64_t row = parameter.value().elements() / rows;
+  const int parts = parts_for(rows, std::max<int64_t>(1, 65536 / row));
+  std::vector<std::vector<float>> of_part(static_cast<size_t>(parts));
+  parallel_parts(parts, [&](int part) {
+    std::vector<float>& in = of_part[static_cast<size_t>(part)];
+    in.resize(static_cast<size_t>(columns));
+    const Range range = part_of(rows, part, parts);
+    for (int64_t o = range.begin; o < range.end; ++o) {
+      double sum = 0;
+      for (const float* at = w + o * row; at != w + (o + 1) * row; at += columns) {
+        float here = 0;
+        for (int64_t i = 0; i < columns; ++i) {
+          const float square = at[i] * at[i];
+          in[static_cast<size_t>(i)] += square;
+          here += square;
+        }
+        sum += here;
+      }
+      sums.out[static_cast<size_t>(o)] = sum;
+    }
+  });
+  for (const auto& in : of_part)
+    for (size_t i = 0; i < in.size(); ++i) sums.in[i] += in[i];
+  return sums;
+}
+
+/// dw [O,..,I] += (out[o] + in[i]) w.
+void pull(Parameter& parameter, const AlongAxes<float>& by) {
+  const auto rows = static_cast<int64_t>(by.out.size());
+  const int64_t row = parameter.value().elements() / rows,
+                columns = std::max<int64_t>(1, static_cast<int64_t>(by.in.size()));
+  const float *w = parameter.value().f32(), *in = by.in.empty() ? nullptr : by.in.data();
+  float* dw = parameter.gradient().f32();
+  parallel_for(rows, std::max<int64_t>(1, 65536 / row), [&](int64_t begin, int64_t end) {
+    for (int64_t o = begin; o < end; ++o) {
+      const float out = by.out[static_cast<size_t>(o)];
+      for (int64_t at = o * row; at < (o + 1) * row; at += columns)
+        for (int64_t i = 0; i < columns; ++i) dw[at + i] += (out + (in ? in[i] : 0.0f)) * w[at + i];
+    }
+  });
+}
+
+void add_signs(Parameter& parameter, float weight) {
+  const float* w = parameter.value().f32();
+  float* dw = parameter.gradient().f32();
+  parallel_for(parameter.value().elements(), 65536, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) dw[i] += w[i] > 0 ? weight : w[i] < 0 ? -weight : 0.0f;
+  });
+}
+
+}  // namespace
+
+const std::vector<std::string>& penalty_names() {
+  static const std::vector<std::string> names = {"l1",         "bn_scale", "group_lasso",
+                                                 "group_norm", "greg1",    "greg2"};
+  return names;
+}
+
+Penalty penalty_named(const std::string& name) {
+  return static_cast<Penalty>(position_of_name("regularize", name, penalty_names()));
+}
+
+Regularizer::Regularizer(Module& model, const Shape& input, RegularizeOptions options)
+    : model_(model), input_(input), options_(std::move(options)) {
+  if (options_.penalty != Penalty::l1) find_groups();
+}
+
+void Regularizer::find_groups() {
+  groups_ = channel_graph(model_, Network(model_, input_).tape).groups;
+  const std::vector<std::vector<float>> scores =
+      score_channels(groups_, {.criterion = criterion_named("random")});
+  std::vector<int64_t> whole;
+  for (const ChannelGroup& group : groups_) whole.push_back(group.channels);
+  const ChannelRanking ranking(groups_, scores, whole,
+                               {.include = options_.include, .exclude = options_.exclude});
+  pulled_.clear();
+  for (size_t g = 0; g < groups_.size(); ++g) pulled_.push_back(ranking.ranked(g));
+}
+
+bool Regularizer::groups_are_stale() const {
+  return std::ranges::any_of(groups_, [](const ChannelGroup& group) {
+    return std::ranges::any_of(group.members, [](const GroupMember& member) {
+      return static_cast<int64_t>(member.channel_of.size()) != member.parameter->shape()[member.axis];
+    });
+  });
+}
+
+int64_t Regularizer::parting_steps() const {
+  if (options_.penalty != Penalty::greg2) return 0;
+  return std::llround((options_.most / 100) / (options_.growth / 10)) * options_.every;
+}
+
+/// The lowest by l1 of each group.
+void Regularizer::choose() {
+  const auto scores =
+      score_channels(groups_, {.criterion = criterion_named("l1"), .normalizer = Normalizer::none});
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    if (!pulled_[g]) continue;
+    std::vector<int64_t> order(scores[g].size());
+    for (size_t c = 0; c < order.size(); ++c) order[c] = static_cast<int64_t>(c);
+    std::ranges::stable_sort(order, {}, [&](int64_t c) { return scores[g][static_cast<size_t>(c)]; });
+    order.resize(static_cast<size_t>(std::llround(options_.ratio * static_cast<double>(order.size()))));
+    chosen_[maker_of(groups_[g])] = std::move(order);
+  }
+}
+
+/// Of each channel of a group; `squares` are sums over all its `members`.
+std::vector<float> Regularizer::coefficients(size_t group, int64_t step, const std::vector<double>& squares,
+                                             int64_t members) const {
+  std::vector<float> result(squares.size());
+  const double weight = options_.weight;
+  switch (options_.penalty) {
+    case Penalty::group_norm: {
+      std::vector<double> norms;
+      for (const double sum : squares) norms.push_back(std::sqrt(sum / static_cast<double>(members)));
+      const auto [min, max] = std::ranges::minmax(norms);
+      for (size_t c = 0; c < norms.size(); ++c)
+        result[c] = static_cast<float>(
+            weight * (max > min ? std::exp2(4 * (max - norms[c]) / (max - min)) : 1.0));  // all alike: as weak
+      break;
+    }
+    case Penalty::group_lasso:
+    case Penalty::bn_scale:
+      for (size_t c = 0; c < squares.size(); ++c)
+        result[c] = squares[c] > 0 ? static_cast<float>(weight / std::sqrt(squares[c])) : 0.0f;
+      break;
+    case Penalty::greg1:
+    case Penalty::greg2: {
+      const int64_t parted = parting_steps();
+      const double first = parted > 0 ? options_.most / 100 : 0.0;
+      if (step < parted) {
+        std::ranges::fill(result, static_cast<float>(options_.growth / 10 *
+                                                     static_cast<double>(step / options_.every)));
+        break;
+      }
+      const double grown = options_.growth * static_cast<double>((step - parted) / options_.every);
+      if (const auto found = chosen_.find(maker_of(groups_[group])); found != chosen_.end())
+        for (const int64_t c : found->second)
+          result[static_cast<size_t>(c)] = static_cast<float>(std::min(options_.most, first + grown));
+      break;
+    }
+    case Penalty::l1:
+      break;
+  }
+  return result;
+}
+
+void Regularizer::add_gradients(int64_t step) {
+  if (options_.penalty == Penalty::l1) {
+    for (Parameter* parameter : model_.parameters())
+      if (parameter->role == Role::weight && parameter->gradient().defined())
+        add_signs(*parameter, static_cast<float>(options_.weight));
+    return;
+  }
+  if (groups_are_stale()) {
+    find_groups();
+    chosen_.clear();  // channels have other numbers now
+  }
+  const bool greg = options_.penalty == Penalty::greg1 || options_.penalty == Penalty::greg2;
+  if (greg && chosen_.empty() && step >= parting_steps()) choose();
+
+  const auto concerns = [&](const GroupMember& member) {
+    const Role role = member.parameter->role;
+    const bool counts = role == Role::scale || (role == Role::weight && options_.penalty != Penalty::bn_scale);
+    return counts && member.parameter->gradient().defined();
+  };
+  std::map<Parameter*, AlongAxes<double>> squares;
+  std::map<Parameter*, AlongAxes<float>> pulls;
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    if (!pulled_[g]) continue;
+    std::vector<double> sums(static_cast<size_t>(groups_[g].channels));
+    int64_t members = 0;
+    for (const GroupMember& member : groups_[g].members) {
+      if (!concerns(member)) continue;
+      ++members;
+      if (greg) continue;  // its coefficients do not look at weights
+      const auto found = squares.find(member.parameter);
+      AlongAxes<double>& along =
+          found != squares.end() ? found->second
+                                 : squares.emplace(member.parameter, squares_of(*member.parameter)).first->second;
+      for (size_t i = 0; i < member.channel_of.size(); ++i)
+        if (member.channel_of[i] >= 0) sums[static_cast<size_t>(member.channel_of[i])] += along.of(member)[i];
+    }
+    const std::vector<float> by = coefficients(g, step, sums, std::max<int64_t>(members, 1));
+    for (const GroupMember& member : groups_[g].members) {
+      if (!concerns(member)) continue;
+      auto& along = pulls.try_emplace(member.parameter, *member.parameter).first->second.of(member);
+      for (size_t i = 0; i < member.channel_of.size(); ++i)
+        if (member.channel_of[i] >= 0) along[i] += by[static_cast<size_t>(member.channel_of[i])];
+    }
+  }
+  for (auto& [parameter, by] : pulls) pull(*parameter, by);
+}
+
+}  // namespace espalier

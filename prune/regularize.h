@@ -1,0 +1,74 @@
+// Pruning as a book, step 6, regularize: penalties that prepare a network to lose channels. All but l1 pull
+// at every number that goes with a channel by one coefficient of that channel's: dL/dw += coefficient w, for
+// the weights that make it, the weights that read it and the scales of norms. The penalties differ in the
+// coefficient alone; with ||c|| the root of the mean over a channel's members of their sums of squares:
+//   group_norm   weight 2^(4 (max - ||c||) / (max - min)), max and min over the group's channels: 1 to 16
+//                weight; the weaker a channel, the harder it is pulled
+//                Fang, Ma, Song, Mi, Wang: DepGraph: Towards Any Structural Pruning, CVPR 2023
+//   group_lasso  weight / (root of the sum of all squares of the channel): the gradient of the sum of norms
+//                Wen, Wu, Wang, Chen, Li: Learning Structured Sparsity in Deep Neural Networks, NIPS 2016
+//   bn_scale     weight / |gamma|, for scales alone: the gradient of the sum of |gamma| (slimming)
+//                Liu, Li, Shen, Huang, Yan, Zhang: Learning Efficient Convolutional Networks through Network
+//                Slimming, ICCV 2017
+//   greg1        0 for what stays; for the share `ratio` of each group with the lowest l1, chosen at the
+//                start, `growth` more every `every` steps, up to `most`
+//   greg2        first `growth` / 10 more for all channels, up to `most` / 100, so that they part by
+//                curvature; then that share is chosen, and goes on as in greg1
+//                Wang, Qin, Zhang, Fu: Neural Pruning via Growing Regularization, ICLR 2021
+//   l1           dL/dw += weight sign(w), for all weights of convolutions and linear layers
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "espalier/prune/channel_select.h"
+
+namespace espalier {
+
+enum class Penalty : uint8_t { l1, bn_scale, group_lasso, group_norm, greg1, greg2 };
+const std::vector<std::string>& penalty_names();
+Penalty penalty_named(const std::string& name);
+
+struct RegularizeOptions {
+  Penalty penalty = Penalty::group_norm;
+  double weight = 5e-4;  ///< all but greg1 and greg2
+  double ratio = 0.5, growth = 1e-4, most = 1.0;
+  int64_t every = 5;  ///< steps
+  std::vector<std::string> include = {}, exclude = {};  ///< as in ChannelSelection
+};
+
+/// What greg1 and greg2 have chosen to push out: channels of groups, by the first layer that makes them.
+using ChosenChannels = std::map<std::string, std::vector<int64_t>>;
+
+class Regularizer {
+ public:
+  /// Error for an entry of include or exclude that begins no layer's name. `input` is one image's shape.
+  Regularizer(Module& model, const Shape& input, RegularizeOptions options);
+
+  /// Adds the penalty's gradient to what backward left; `step` counts from 0. Works out the groups anew where
+  /// channels were cut since.
+  void add_gradients(int64_t step);
+
+  /// To be saved with a checkpoint, and set again on resume.
+  const ChosenChannels& chosen() const { return chosen_; }
+  void set_chosen(ChosenChannels chosen) { chosen_ = std::move(chosen); }
+
+ private:
+  void find_groups();
+  bool groups_are_stale() const;
+  void choose();
+  int64_t parting_steps() const;  // of greg2: as long as it pulls at all
+  std::vector<float> coefficients(size_t group, int64_t step, const std::vector<double>& squares,
+                                  int64_t members) const;
+
+  Module& model_;
+  Shape input_;
+  RegularizeOptions options_;
+  std::vector<ChannelGroup> groups_;
+  std::vector<char> pulled_;  // groups that are
+  ChosenChannels chosen_;
+};
+
+}  // namespace espalier
