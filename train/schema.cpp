@@ -267,12 +267,14 @@ void check_given(const Json& json, const Description& object, const Place& at) {
     }
   }
   for (const Names& group : object.exactly_one) {
-    Names given;
-    std::copy_if(group.begin(), group.end(), std::back_inserter(given),
-                 [&](const auto& name) { return json.contains(name); });
+    Names given, possible;
+    for (const std::string& name : group) {
+      if (json.contains(name)) given.push_back(name);
+      if (object.find(name)->is_for(variant)) possible.push_back(name);
+    }
     if (given.size() != 1) {
       at.fail("found ", given.empty() ? "none" : enumerate(given, " and "), ", expected exactly one of ",
-              enumerate(group));
+              enumerate(possible));
     }
   }
 }

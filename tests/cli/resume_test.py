@@ -24,6 +24,12 @@ STAGES = [
                                   "prune": {"sparsity": 0.8, "schedule": {"type": "cubic", "begin": 5, "every": 101}}}},
     {"name": "rows", "prune": {"unit": "row", "scope": "layer", "criterion": "random", "sparsity": 0.2,
                                "exclude": ["fc3"], "remove": True}},
+    {"name": "narrow", "train": {"steps": 3001, "log_every": 7, "eval_every": 2, "ema": 0.9,
+                                 "optimizer": {"type": "sgd", "lr": 0.02, "momentum": 0.9},
+                                 "regularize": {"type": "greg2", "growth": 0.001, "most": 0.1, "ratio": 0.4},
+                                 "prune": {"unit": "channel", "criterion": "taylor", "batches": 2, "ratio": 0.4,
+                                           "min_channels": 2,
+                                           "schedule": {"type": "cubic", "begin": 1500, "every": 101}}}},
     {"name": "tuned", "train": {"epochs": 100, "accumulate": 3, "optimizer": {"type": "adamw", "lr": 0.001}}},
     {"name": "final", "evaluate": {}},
 ]

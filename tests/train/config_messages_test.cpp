@@ -44,8 +44,6 @@ TEST(Config, MistakesAreNamed) {
        "ema, accumulate, prune, log_every, eval_every, early_stop, checkpoint_every, reestimate_norm"},
       {"/a~1b", "1", "/a~1b: no such field, known: name, seed, model, data, stages"},
       {"/stages/2/export", "{}", "/stages/2/export: not built yet"},
-      {"/stages/0/train/regularize", "{}", "/stages/0/train/regularize: not built yet"},
-      {"/stages/1/prune/speedup", "2", "/stages/1/prune/speedup: not built yet"},
       // What is missing.
       {"/model", "", "/model: missing, expected an object"},
       {"/data/type", "",
@@ -148,12 +146,23 @@ TEST(Config, MistakesAreNamed) {
        "'adam'?"},
       {"/stages/0/train/loss", "\"mse\"",
        "/stages/0/train/loss: found the text \"mse\", expected one of cross_entropy"},
+      {"/stages/1/prune/unit", "\"layer\"",
+       "/stages/1/prune/unit: 'layer' is not built yet, this version has weight, row, channel"},
+      {"/stages/1/prune/speedup", "2",
+       "/stages/1/prune/speedup: is for unit channel, and the unit is weight"},
       {"/stages/1/prune/unit", "\"channel\"",
-       "/stages/1/prune/unit: 'channel' is not built yet, this version has weight, row"},
+       "/stages/1/prune/sparsity: is for unit weight or row, and the unit is channel"},
+      {"/stages/1/prune/scope", "\"isomorphic\"",
+       "/stages/1/prune/scope: found \"isomorphic\", which is for unit channel, and the unit is weight"},
+      {"/stages/1/prune/criterion", "\"bn_scale\"",
+       "/stages/1/prune/criterion: found \"bn_scale\", which is for unit channel, and the unit is weight"},
+      {"/stages/0/train/regularize", R"({"type": "group_norn"})",
+       "/stages/0/train/regularize/type: found the text \"group_norn\", expected one of l1, bn_scale, "
+       "group_lasso, group_norm, greg1, greg2, did you mean 'group_norm'?"},
       {"/stages/1/prune/scope", "\"erk\"",
-       "/stages/1/prune/scope: 'erk' is not built yet, this version has layer, global"},
+       "/stages/1/prune/scope: 'erk' is not built yet, this version has layer, global, isomorphic"},
       {"/stages/1/prune/scope", "\"glabal\"",
-       "/stages/1/prune/scope: found the text \"glabal\", expected one of layer, global, did you mean "
+       "/stages/1/prune/scope: found the text \"glabal\", expected one of layer, global, isomorphic, did you mean "
        "'global'?"},
       // Names of files and folders.
       {"/name", "\"a/b\"",

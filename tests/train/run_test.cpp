@@ -67,6 +67,50 @@ TEST(Run, GradualPruningEndsAtExactlyItsSparsity) {
   EXPECT_EQ(result.stages[0].parameters - result.stages[0].nonzeros, zeros);
 }
 
+TEST(Run, CutsChannelsFineTunesAndItsFilesSayAll) {
+  const TemporaryFolder folder;
+  const std::string cut =
+      R"({"name": "cut", "prune": {"unit": "channel", "criterion": "l1", "speedup": 1.5, "verify": true}})";
+  const RunResult result = run_in(folder, small_config(dense + "," + cut + "," + tuned));
+  const int64_t before = 16 * (784 + 10), after = 10 * (784 + 10);
+  EXPECT_EQ(result.stages[0].macs, before);
+  EXPECT_EQ(result.stages[1].macs, after) << "11 channels would be 1.45 times fewer";
+  EXPECT_EQ(result.stages[2].macs, after);
+  EXPECT_EQ(result.stages[1].parameters, after + 10 + 10);
+  EXPECT_EQ(result.stages[1].nonzeros, result.stages[1].parameters);
+  EXPECT_LT(result.stages[1].bytes, result.stages[0].bytes * 2 / 3);
+  EXPECT_GE(result.stages[2].accuracy, result.stages[1].accuracy - 1.0);
+  const auto run = folder.path() / "run";
+  const std::string log = read_file(run / "log.txt");
+  EXPECT_TRUE(contains(log, "16     10  ####################............")) << log;
+  EXPECT_TRUE(contains(log, "MACs 12,704 -> 7,940 (1.60x fewer)")) << log;
+  EXPECT_TRUE(contains(log, "verified: cut and masked network differ by")) << log;
+
+  const auto opened = open_checkpoint(run / "models" / "tuned.safetensors").model;
+  EXPECT_EQ(opened->find("fc1.weight")->shape(), (Shape{10, 784}));
+  EXPECT_EQ(opened->history.size(), 3u);
+  // It starts another run, which prunes further.
+  Config further = small_config(
+      R"({"name": "more", "prune": {"unit": "channel", "criterion": "l1", "ratio": 0.2, "min_channels": 2}})");
+  further.model.weights = (run / "models" / "tuned.safetensors").string();
+  const TemporaryFolder second;
+  EXPECT_EQ(run_in(second, further).stages[0].macs, 8 * (784 + 10));
+  further.model.hidden = {24};
+  EXPECT_TRUE(contains(message_of([&] { run_in(TemporaryFolder(), further); }),
+                       "surgery: fc1.weight is [24, 784], expected 16 along axis 0: the cut was made for "
+                       "another model"));
+}
+
+TEST(Run, CutsChannelsLittleByLittleWhileItTrains) {
+  const TemporaryFolder folder;
+  const RunResult result = run_in(
+      folder, small_config(R"({"name": "g", "train": {"steps": 30, "optimizer": {"type": "sgd", "lr": 0.05, "momentum": 0.9},
+      "regularize": {"type": "group_norm", "weight": 0.001},
+      "prune": {"unit": "channel", "criterion": "group_norm", "speedup": 2, "schedule": {"type": "cubic", "every": 7}}}})"));
+  EXPECT_EQ(result.stages[0].macs, 8 * (784 + 10));
+  EXPECT_GT(result.stages[0].accuracy, 50.0);
+}
+
 TEST(Run, RemovedMasksLetZerosTrainAgain) {
   const TemporaryFolder folder;
   std::string removed = pruned;

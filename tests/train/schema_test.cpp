@@ -167,5 +167,27 @@ TEST(Schema, JsonSchema) {
             R"({"oneOf":[{"required":["filled"]},{"required":["hollow"]}]}])");
 }
 
+// A cut is plain unless it says so; only a fancy one has frills.
+struct Cut {
+  std::string kind = "plain";
+  int64_t frills = 3;
+};
+
+TEST(Schema, WhatNamesTheVariantMayHaveADefault) {
+  const Type<Cut> cut = object<Cut>({field("kind", &Cut::kind, one_of({"plain", "fancy"}), "of cut"),
+                                     field("frills", &Cut::frills, whole(1), "how many").only_for({"fancy"})},
+                                    {.variant = "kind"});
+  const auto written = [&](const char* json) {
+    return cut.write(cut.read(Json::parse(json), Place("f.json"))).dump();
+  };
+  EXPECT_EQ(written("{}"), R"({"kind":"plain"})");
+  EXPECT_EQ(written(R"({"kind": "fancy"})"), R"({"kind":"fancy","frills":3})");
+  EXPECT_EQ(message_of([&] { written(R"({"frills": 2})"); }),
+            "f.json: /frills: is for kind fancy, and the kind is plain");
+  EXPECT_EQ(cut.json_schema["properties"]["kind"]["default"], "plain");
+  EXPECT_EQ(cut.json_schema["dependentSchemas"]["frills"].dump(),
+            R"({"properties":{"kind":{"enum":["fancy"]}},"required":["kind"]})");
+}
+
 }  // namespace
 }  // namespace espalier::schema
