@@ -62,7 +62,7 @@ void eval(const Given& given) {
       .threads()
       .flag("--flip", flip, "Mean logits of each image and its mirror image")
       .text("--logits", "FILE", logits,
-            "Write the first batch's images and logits there (safetensors), to compare with other programs")
+            "Write the first batch's images and logits there, as safetensors")
       .flag("--json", json, "Print JSON, with each class's accuracy and the confusion table");
   if (!arguments.parse(given)) return;
 
