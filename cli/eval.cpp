@@ -7,6 +7,7 @@
 #include "espalier/cli/arguments.h"
 #include "espalier/core/table.h"
 #include "espalier/formats/safetensors.h"
+#include "espalier/nn/state_dict.h"
 #include "espalier/optim/ema.h"
 #include "espalier/train/build.h"
 #include "espalier/train/checkpoint.h"
@@ -39,13 +40,10 @@ void write_logits(const std::string& file, Module& model, Loader& loader) {
   loader.next(batch);
   model.set_training(false);
   const Tensor logits = model.forward(Variable(batch.images)).value();
-  const Shape& s = batch.images.shape();
-  Tensor images = Tensor::empty({s[0], s[3], s[1], s[2]});
-  for (int64_t n = 0, i = 0; n < s[0]; ++n)
-    for (int64_t pixel = 0; pixel < s[1] * s[2]; ++pixel)
-      for (int64_t c = 0; c < s[3]; ++c)
-        images.f32()[(n * s[3] + c) * s[1] * s[2] + pixel] = batch.images.f32()[i++];
-  write_safetensors(file, {.tensors = {{"images", images}, {"logits", logits}}, .metadata = {}});
+  // [N,H,W,C] to [N,C,H,W] is what a convolution's weight goes through on its way to a file.
+  const Parameter images{.name = "images", .variable = Variable(batch.images), .layout = {FileLayout::oihw}};
+  write_safetensors(file, {.tensors = {{"images", to_file_layout(images, batch.images)}, {"logits", logits}},
+                           .metadata = {}});
 }
 
 }  // namespace
@@ -61,8 +59,7 @@ void eval(const Given& given) {
       .data_root(root)
       .threads()
       .flag("--flip", flip, "Mean logits of each image and its mirror image")
-      .text("--logits", "FILE", logits,
-            "Write the first batch's images and logits there, as safetensors")
+      .text("--logits", "FILE", logits, "Write the first batch's images and logits there, as safetensors")
       .flag("--json", json, "Print JSON, with each class's accuracy and the confusion table");
   if (!arguments.parse(given)) return;
 

@@ -1,7 +1,6 @@
 #include "espalier/nn/network.h"
 
 #include <nlohmann/json.hpp>
-#include <unordered_map>
 
 #include "espalier/nn/state_dict.h"
 
@@ -36,6 +35,13 @@ int64_t macs_of(const TapeEntry& entry, const Tape& tape) {
   return output.row_elements() / output[-1] * tape.values[entry.inputs[1]].shape.elements();
 }
 
+std::unordered_map<std::string, int64_t> macs_by_weight(const Tape& tape) {
+  std::unordered_map<std::string, int64_t> macs;
+  for (const TapeEntry& entry : tape.entries)
+    if (const int64_t count = macs_of(entry, tape)) macs[tape.values[entry.inputs[1]].parameter] += count;
+  return macs;
+}
+
 Network::Network(Module& model, const Shape& input) {
   ESP_CHECK(input.axes() == 3, "network: expects one image [H,W,C], found ", input);
   const bool training = model.training();
@@ -46,10 +52,7 @@ Network::Network(Module& model, const Shape& input) {
   }
   model.set_training(training);
 
-  std::unordered_map<std::string, int64_t>
-      macs;  // by the weight's name: a shared layer counts each time it is used
-  for (const TapeEntry& entry : tape.entries)
-    if (const int64_t count = macs_of(entry, tape)) macs[tape.values[entry.inputs[1]].parameter] += count;
+  const auto macs = macs_by_weight(tape);
   for (const auto& [name, layer] : model.layers()) {
     LayerRow row{.name = name, .type = layer->type(), .shape = {}};
     for (const auto& parameter : layer->own_parameters()) {

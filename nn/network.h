@@ -5,6 +5,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "espalier/nn/module.h"
@@ -51,6 +52,10 @@ struct Network {
 
 /// The layer that an op of a tape is, by its first parameter: "conv1"; empty for an op without one.
 std::string layer_of(const TapeEntry& entry, const Tape& tape);
+
+/// Multiply-accumulates of one image by the names of the weights they are made with; a layer that is used
+/// several times counts each time.
+std::unordered_map<std::string, int64_t> macs_by_weight(const Tape& tape);
 
 /// Multiply-accumulates of one op of a tape: output positions x weights that meet there; 0 for all but
 /// convolutions and linear layers.

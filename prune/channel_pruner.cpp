@@ -7,44 +7,29 @@
 namespace espalier {
 namespace {
 
-/// What the target is about, of a network that costs `cost`.
-double quantity(Target::Kind kind, const NetworkCost& cost) {
-  switch (kind) {
-    case Target::speedup:
-    case Target::macs:
-      return static_cast<double>(cost.macs);
-    case Target::parameters:
-      return static_cast<double>(cost.parameters);
-    case Target::bytes:
-      return static_cast<double>(cost.bytes);
-    case Target::ratio:
-    case Target::latency_ms:
-      break;
-  }
-  return 0;
-}
-
 /// Whether a selection of so many channels does what is asked.
 class Goal {
  public:
   Goal(const ChannelPruneOptions& options, const NetworkCost& whole, const CostModel& now,
        const std::vector<ChannelGroup>& groups, const ChannelRanking& ranking, double progress)
-      : options_(options), whole_(whole), now_(now), groups_(groups), ranking_(ranking) {
+      : options_(options), now_(now), groups_(groups), ranking_(ranking) {
     const Target& target = options.target;
-    if (target.kind == Target::ratio || target.kind == Target::latency_ms) return;
-    const double first = quantity(target.kind, whole),
-                 last = target.kind == Target::speedup ? first / target.value : target.value;
-    most_ = first + (last - first) * progress;
-    most_in_the_end_ = last;
+    first_ = quantity(whole);
+    last_ = target.kind == Target::speedup ? first_ / target.value : target.value;
+    most_ = target.kind == Target::latency_ms ? last_ : first_ + (last_ - first_) * progress;
   }
 
-  /// The least number that does. Error if none does.
+  /// The least number that does. Error if none does in the end, whatever progress is now, so that nothing is
+  /// half cut.
   int64_t least_count() const {
     int64_t low = 0, high = ranking_.channels();
-    ESP_CHECK(can_be_reached(), failure(high));
+    const double best = quantity_after(high);
+    ESP_CHECK(best <= last_, "prune: ", target_names()[options_.target.kind], " ", options_.target.value,
+              " cannot be reached: it is ", options_.target.kind == Target::speedup ? first_ / best : best,
+              " with every group of channels at its least width (see min_channels, max_ratio and exclude)");
     while (low < high) {
       const int64_t middle = low + (high - low) / 2;
-      if (reached(middle))
+      if (quantity_after(middle) <= most_)
         high = middle;
       else
         low = middle + 1;
@@ -53,56 +38,35 @@ class Goal {
   }
 
  private:
-  std::vector<AxisCut> cuts(int64_t count) const { return cuts_of(groups_, ranking_.select(count)); }
-
-  /// In the end, whatever progress is now: so that nothing is half cut.
-  bool can_be_reached() const {
-    const int64_t all = ranking_.channels();
-    return options_.target.kind == Target::latency_ms
-               ? reached(all)
-               : quantity(options_.target.kind, now_.after(cuts(all))) <= most_in_the_end_;
+  /// What the target is about, of a network that costs `cost`; 0 where that does not say it.
+  double quantity(const NetworkCost& cost) const {
+    switch (options_.target.kind) {
+      case Target::speedup:
+      case Target::macs:
+        return static_cast<double>(cost.macs);
+      case Target::parameters:
+        return static_cast<double>(cost.parameters);
+      case Target::bytes:
+        return static_cast<double>(cost.bytes);
+      case Target::ratio:
+      case Target::latency_ms:
+        break;
+    }
+    return 0;
   }
 
-  bool reached(int64_t count) const {
-    if (options_.target.kind == Target::latency_ms)
-      return options_.latency_ms(cuts(count)) <= options_.target.value;
-    return quantity(options_.target.kind, now_.after(cuts(count))) <= most_;
-  }
-
-  std::string failure(int64_t count) const {
-    const Target& target = options_.target;
-    double got = 0;
-    if (target.kind == Target::latency_ms)
-      got = options_.latency_ms(cuts(count));
-    else if (target.kind == Target::speedup)
-      got = static_cast<double>(whole_.macs) / static_cast<double>(now_.after(cuts(count)).macs);
-    else
-      got = quantity(target.kind, now_.after(cuts(count)));
-    return join("prune: ", target_names()[target.kind], " ", target.value, " cannot be reached: it is ", got,
-                " with every group of channels at its least width (see min_channels, max_ratio and exclude)");
+  double quantity_after(int64_t count) const {
+    const auto cuts = cuts_of(groups_, ranking_.select(count));
+    return options_.target.kind == Target::latency_ms ? options_.latency_ms(cuts)
+                                                      : quantity(now_.after(cuts));
   }
 
   const ChannelPruneOptions& options_;
-  const NetworkCost& whole_;
   const CostModel& now_;
   const std::vector<ChannelGroup>& groups_;
   const ChannelRanking& ranking_;
-  double most_ = 0, most_in_the_end_ = 0;
+  double first_, last_, most_;  // of the quantity: in the whole network, in the end, now
 };
-
-/// Zeroes what makes the channels that go: what is behind them then reads 0.
-void zero(const std::vector<ChannelGroup>& groups, const ChannelVerdicts& kept) {
-  for (size_t g = 0; g < groups.size(); ++g)
-    for (const GroupMember& member : groups[g].members) {
-      if (!member.out || !member.parameter->learned()) continue;
-      Tensor& value = member.parameter->value();
-      const int64_t row = value.elements() / value.shape()[0];
-      for (size_t i = 0; i < member.channel_of.size(); ++i)
-        if (const int32_t channel = member.channel_of[i];
-            channel >= 0 && !kept[g][static_cast<size_t>(channel)])
-          std::fill_n(value.f32() + static_cast<int64_t>(i) * row, row, 0.0f);
-    }
-}
 
 Tensor outputs(Module& model, const Tensor& images) {
   const bool training = model.training();
@@ -162,16 +126,15 @@ ChannelPruneResult cut_once(Module& model, const Shape& input, const WholeNetwor
           : Goal(options, whole.cost, cost, groups, ranking, progress).least_count();
   const ChannelVerdicts kept = ranking.select(count);
 
-  ChannelPruneResult result{.held = ranking.held(count),
-                            .before = whole.cost,
-                            .after = cost.after(cuts_of(groups, kept)),
-                            .cuts = cuts_of(groups, kept)};
+  ChannelPruneResult result{
+      .held = ranking.held(count), .before = whole.cost, .after = {}, .cuts = cuts_of(groups, kept)};
+  result.after = cost.after(result.cuts);
   for (size_t g = 0; g < groups.size(); ++g)
     if (ranking.ranked(g))
       result.groups.push_back({maker_of(groups[g]), channels[g], std::ranges::count(kept[g], 1)});
   Tensor masked;
   if (options.verify.defined()) {
-    zero(groups, kept);
+    zero_channels(groups, kept);
     masked = outputs(model, options.verify);
   }
   cut(model, result.cuts);

@@ -47,7 +47,7 @@ struct ChannelPruneResult {
   std::vector<Group> groups = {};  ///< those that may lose channels
   std::vector<ChannelRanking::Held> held;
   NetworkCost before, after;  ///< before: the whole network's
-  std::vector<AxisCut> cuts;      ///< to be added to the model's history
+  std::vector<AxisCut> cuts;  ///< to be added to the model's history
   std::optional<CutProof> proof = {};
 
   double speedup() const { return static_cast<double>(before.macs) / static_cast<double>(after.macs); }

@@ -83,8 +83,8 @@ std::vector<float> score_member(const GroupMember& member, int64_t channels, con
   const Parameter& parameter = *member.parameter;
   const Rows rows(member, channels);
   const float *const w = parameter.value().f32(),
-              *const dw = signals.of(criterion, parameter, Looks::at_gradients),
-              *const h = signals.of(criterion, parameter, Looks::at_curvature);
+                     *const dw = signals.of(criterion, parameter, Looks::at_gradients),
+                     *const h = signals.of(criterion, parameter, Looks::at_curvature);
   std::vector<float> scores(static_cast<size_t>(channels));
   const auto score = [&](int64_t begin, int64_t end) {
     std::vector<float> copies[3];
@@ -105,7 +105,8 @@ std::vector<float> score_member(const GroupMember& member, int64_t channels, con
     score(0, channels);
     return scores;
   }
-  constexpr int64_t block = 16;  // channels that are copied at a time: as many cache lines are written in turn
+  constexpr int64_t block =
+      16;  // channels that are copied at a time: as many cache lines are written in turn
   parallel_for((channels + block - 1) / block, 1, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) score(b * block, std::min(channels, (b + 1) * block));
   });
@@ -151,11 +152,11 @@ std::vector<float> score_group(const ChannelGroup& group, uint64_t number, const
       reduce(scores, one, scoring.reduction);
   }
   const std::string& maker = group.members.front().parameter->name;
-  ESP_CHECK(!scores.empty(), "prune: criterion ", criterion.name, " finds nothing to look at in the group of ",
-            maker);
+  ESP_CHECK(!scores.empty(), "prune: criterion ", criterion.name,
+            " finds nothing to look at in the group of ", maker);
   for (size_t c = 0; c < scores.size(); ++c)
-    ESP_CHECK(std::isfinite(scores[c]), maker, ": channel ", c, " scores ", scores[c], " by ",
-              criterion.name, ", expected a finite score");
+    ESP_CHECK(std::isfinite(scores[c]), maker, ": channel ", c, " scores ", scores[c], " by ", criterion.name,
+              ", expected a finite score");
   if (scoring.reduction == Reduction::mean && members > 1)
     for (float& score : scores) score /= static_cast<float>(members);
   if (criterion.relate) criterion.relate(scores);

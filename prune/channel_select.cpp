@@ -10,10 +10,18 @@
 namespace espalier {
 namespace {
 
-bool any_begins(const std::vector<std::string>& entries, const std::vector<std::string>& layers) {
-  return std::ranges::any_of(entries, [&](const std::string& entry) {
-    return std::ranges::any_of(layers, [&](const std::string& layer) { return layer.starts_with(entry); });
-  });
+/// True if one of `entries` begins the name of a layer that makes the group's channels.
+bool any_begins_a_maker(const std::vector<std::string>& entries, const ChannelGroup& group) {
+  return std::ranges::any_of(makers_of(group),
+                             [&](const std::string& layer) { return any_begins(entries, layer); });
+}
+
+/// All layers that make channels.
+std::vector<std::string> makers_of(const std::vector<ChannelGroup>& groups) {
+  std::vector<std::string> makers;
+  for (const ChannelGroup& group : groups)
+    for (std::string& name : makers_of(group)) makers.push_back(std::move(name));
+  return makers;
 }
 
 /// What groups must have in common to be ranked together in scope isomorphic: the same ops at the same
@@ -36,25 +44,26 @@ int64_t rounded_up(int64_t n, int64_t multiple) { return rounded_down(n + multip
 
 }  // namespace
 
-void ChannelRanking::mark_ranked(const ChannelSelection& selection) {
-  std::vector<std::string> makers;
-  for (const ChannelGroup& group : groups_)
-    for (std::string& name : makers_of(group)) makers.push_back(std::move(name));
-  check_layer_entries("include", selection.include, makers);
-  check_layer_entries("exclude", selection.exclude, makers);
-  for (const ChannelOverride& one : selection.overrides) check_layer_entries("layers", one.layers, makers);
-  for (const ChannelGroup& group : groups_) {
-    const auto layers = makers_of(group);
-    const bool included = selection.include.empty() || any_begins(selection.include, layers);
-    ranked_groups_.push_back(group.fixed.empty() && included && !any_begins(selection.exclude, layers));
+std::vector<char> groups_that_may_lose(const std::vector<ChannelGroup>& groups,
+                                       const std::vector<std::string>& include,
+                                       const std::vector<std::string>& exclude) {
+  check_layer_entries("include", include, makers_of(groups));
+  check_layer_entries("exclude", exclude, makers_of(groups));
+  std::vector<char> may;
+  for (const ChannelGroup& group : groups) {
+    const bool included = include.empty() || any_begins_a_maker(include, group);
+    may.push_back(group.fixed.empty() && included && !any_begins_a_maker(exclude, group));
   }
-  for (const std::string& entry : selection.include) {
+  for (const std::string& entry : include) {
     std::string fixed;
-    for (size_t g = 0; g < groups_.size() && fixed != "none"; ++g)
-      if (any_begins({entry}, makers_of(groups_[g]))) fixed = ranked_groups_[g] ? "none" : groups_[g].fixed;
+    for (size_t g = 0; g < groups.size() && fixed != "none"; ++g)
+      if (any_begins_a_maker({entry}, groups[g])) fixed = may[g] ? "none" : groups[g].fixed;
     ESP_CHECK(fixed.empty() || fixed == "none", "prune: include '", entry, "': its channels are ", fixed,
               " and stay");
   }
+  ESP_CHECK(std::ranges::count(may, 1) > 0,
+            "prune: no channels may go: what include and exclude leave is the network's input or output");
+  return may;
 }
 
 void ChannelRanking::set_limits(const ChannelSelection& selection, const std::vector<int64_t>& whole) {
@@ -64,8 +73,10 @@ void ChannelRanking::set_limits(const ChannelSelection& selection, const std::ve
     if (!ranked_groups_[g]) continue;
     ChannelLimits limits = selection.limits;
     for (const ChannelOverride& one : selection.overrides)
-      if (any_begins(one.layers, makers_of(groups_[g]))) limits = one.limits;
-    const auto left = [&](double ratio) -> int64_t { return n - std::llround(ratio * static_cast<double>(n)); };
+      if (any_begins_a_maker(one.layers, groups_[g])) limits = one.limits;
+    const auto left = [&](double ratio) -> int64_t {
+      return n - std::llround(ratio * static_cast<double>(n));
+    };
     int64_t least = limits.min_channels.value_or(std::max<int64_t>(8, (n + 9) / 10));
     least = std::max({int64_t{1}, least, left(limits.max_ratio)});
     least = std::min(now, rounded_up(least, round_to_));
@@ -76,10 +87,13 @@ void ChannelRanking::set_limits(const ChannelSelection& selection, const std::ve
 ChannelRanking::ChannelRanking(const std::vector<ChannelGroup>& groups,
                                const std::vector<std::vector<float>>& scores,
                                const std::vector<int64_t>& whole, const ChannelSelection& selection)
-    : groups_(groups), round_to_(std::max<int64_t>(selection.round_to, 1)) {
+    : groups_(groups),
+      round_to_(std::max<int64_t>(selection.round_to, 1)),
+      ranked_groups_(groups_that_may_lose(groups, selection.include, selection.exclude)) {
   ESP_CHECK(scores.size() == groups.size() && whole.size() == groups.size(), "prune: scores of ",
             scores.size(), " groups, the network has ", groups.size());
-  mark_ranked(selection);
+  for (const ChannelOverride& one : selection.overrides)
+    check_layer_entries("layers", one.layers, makers_of(groups));
   set_limits(selection, whole);
   std::map<Likeness, size_t> alike;
   for (size_t g = 0; g < groups.size(); ++g) {
@@ -95,8 +109,6 @@ ChannelRanking::ChannelRanking(const std::vector<ChannelGroup>& groups,
     classes_[place].whole += whole[g];
     channels_ += whole[g];
   }
-  ESP_CHECK(channels_ > 0, "prune: no channels may go: what include and exclude leave is the network's "
-            "input or output");
   for (Class& one : classes_)
     std::ranges::sort(one.candidates, {},
                       [](const Candidate& c) { return std::tie(c.score, c.group, c.channel); });
@@ -132,8 +144,7 @@ ChannelVerdicts ChannelRanking::select(int64_t count) const {
   std::vector<int64_t> goal = left;
   for (size_t g = 0; g < groups_.size(); ++g) {
     goal[g] = std::min(left[g], limits_[g].most);
-    if (goal[g] < groups_[g].channels)
-      goal[g] = std::max(limits_[g].least, rounded_down(goal[g], round_to_));
+    if (goal[g] < groups_[g].channels) goal[g] = std::max(limits_[g].least, rounded_down(goal[g], round_to_));
   }
   for (const Class& one : classes_)
     for (const Candidate& c : one.candidates) {
@@ -152,8 +163,7 @@ std::vector<ChannelRanking::Held> ChannelRanking::held(int64_t count) const {
   std::vector<Held> held;
   for (size_t g = 0; g < groups_.size(); ++g)
     if (without_limits[g] < limits_[g].least)
-      held.push_back(
-          {maker_of(groups_[g]), groups_[g].channels, limits_[g].least, without_limits[g]});
+      held.push_back({maker_of(groups_[g]), groups_[g].channels, limits_[g].least, without_limits[g]});
   return held;
 }
 

@@ -41,12 +41,19 @@ struct ChannelSelection {
 /// [groups][channels], 1 if it stays.
 using ChannelVerdicts = std::vector<std::vector<uint8_t>>;
 
+/// For each group 1 if it may lose channels: it is not fixed, a layer that makes its channels is included,
+/// and none is excluded. Error for an entry that begins the name of no layer that makes channels or, of
+/// `include`, of those that make fixed ones alone, and where nothing is left that may go.
+std::vector<char> groups_that_may_lose(const std::vector<ChannelGroup>& groups,
+                                       const std::vector<std::string>& include,
+                                       const std::vector<std::string>& exclude);
+
 /// Groups ranked once, from which selections of any size are taken; a larger one holds every smaller one.
 class ChannelRanking {
  public:
   /// Scores are score_channels'. `whole` is how many channels each group had in the beginning: counts,
-  /// shares and limits are of those. Error for an entry of include, exclude or an override that begins the name
-  /// of no layer that makes channels, and where nothing is left that may go.
+  /// shares and limits are of those. Errors are those of groups_that_may_lose, and for an override that
+  /// begins the name of no layer that makes channels.
   ChannelRanking(const std::vector<ChannelGroup>& groups, const std::vector<std::vector<float>>& scores,
                  const std::vector<int64_t>& whole, const ChannelSelection& selection);
 
@@ -54,10 +61,11 @@ class ChannelRanking {
   int64_t channels() const { return channels_; }
   /// True for a group that may lose channels.
   bool ranked(size_t group) const { return ranked_groups_[group]; }
-  /// The selection of `count` of them, 0 .. channels(), those included that are gone. Of those ranked together the share count /
-  /// channels() goes, llround of it in number: in scope layer of each group, in scope isomorphic of each set
-  /// of groups whose layers are alike, in scope global of all. The lowest scores go first, ties by (group,
-  /// index); a group at its limit keeps the rest, and the next in line goes instead.
+  /// The selection of `count` of them, 0 .. channels(), those included that are gone. Of those ranked
+  /// together the share count / channels() goes, llround of it in number: in scope layer of each group, in
+  /// scope isomorphic of each set of groups whose layers are alike, in scope global of all. The lowest scores
+  /// go first, ties by (group, index); a group at its limit keeps the rest, and the next in line goes
+  /// instead.
   ChannelVerdicts select(int64_t count) const;
 
   /// A group that a selection leaves at its limit.
@@ -81,15 +89,14 @@ class ChannelRanking {
   struct Limit {
     int64_t least, most;  // channels that stay
   };
-  void mark_ranked(const ChannelSelection& selection);
   void set_limits(const ChannelSelection& selection, const std::vector<int64_t>& whole);
   /// How many of a class go now for a selection of `count`.
   int64_t wanted(const Class& one, int64_t count) const;
 
   const std::vector<ChannelGroup>& groups_;
   int64_t round_to_;
-  int64_t channels_ = 0;
   std::vector<char> ranked_groups_;
+  int64_t channels_ = 0;
   std::vector<Class> classes_;
   std::vector<Limit> limits_;  // of each group
 };

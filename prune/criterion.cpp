@@ -127,14 +127,14 @@ constexpr Criterion table[] = {
      .together = true,
      .voices = Voices::makers},
     {.name = "taylor",
-     .help = "sum of |w dL/dw| over the unit: what the loss changes by, to first order; needs `batches`",
+     .help = "sum of |w dL/dw| over the unit: what the loss changes by, to first order; unit channel alone",
      .paper = "Molchanov, Mallya, Tyree, Frosio, Kautz: Importance Estimation for Neural Network Pruning, "
               "CVPR 2019",
      .score = sum_over_unit<first_order, same>,
      .looks = Looks::at_gradients},
     {.name = "obd",
      .help = "sum of w^2 h / 2 over the unit, h the mean square of single images' dL/dw (the Fisher "
-             "information's diagonal); needs `batches`",
+             "information's diagonal); unit channel alone",
      .paper = "LeCun, Denker, Solla: Optimal Brain Damage, NIPS 1989; Theis, Korshunova, Tejani, Huszar: "
               "Faster gaze prediction with dense networks and Fisher pruning, 2018",
      .score = sum_over_unit<second_order, same>,
@@ -177,25 +177,19 @@ const float* Signals::of(const Criterion& criterion, const Parameter& parameter,
   return found->second.f32();
 }
 
-Tensor score_units(const UnitSet& units, const Criterion& criterion, uint64_t seed, const Signals& signals) {
+Tensor score_units(const UnitSet& units, const Criterion& criterion, uint64_t seed) {
   constexpr int64_t grain = 16384;  // numbers a thread should at least have
-  if (criterion.voices == Voices::scales)
+  const uint64_t key = score_key(seed);
+  if (criterion.of_channels_alone())
     fail_usage("prune: criterion ", criterion.name, " scores channels alone: expected unit channel");
   Tensor scores = Tensor::empty({units.count});
   for (const LayerUnits& layer : units.layers) {
     float* const layer_scores = scores.f32() + layer.first;
-    const Parameter& parameter = *layer.parameter;
-    const float *const w = parameter.value().f32(),
-                *const dw = signals.of(criterion, parameter, Looks::at_gradients),
-                *const h = signals.of(criterion, parameter, Looks::at_curvature);
+    const float* const w = layer.parameter->value().f32();
     const auto score = [&](int64_t begin, int64_t end) {
-      const int64_t at = begin * layer.size;
-      criterion.score({layer_scores + begin, layer_scores + end}, {.w = w + at,
-                                                                   .size = layer.size,
-                                                                   .key = score_key(seed),
-                                                                   .first = layer.first + begin,
-                                                                   .dw = dw ? dw + at : nullptr,
-                                                                   .h = h ? h + at : nullptr});
+      criterion.score(
+          {layer_scores + begin, layer_scores + end},
+          {.w = w + begin * layer.size, .size = layer.size, .key = key, .first = layer.first + begin});
     };
     if (criterion.together)
       score(0, layer.count);

@@ -63,6 +63,9 @@ struct Criterion {
   void (*relate)(std::span<float> scores) = nullptr;
   Voices voices = Voices::all;
   Normalizer normalizer = Normalizer::mean;  ///< of groups, where a config names none
+
+  /// It looks at what a mask's units do not come with: data, or the norm behind a layer.
+  bool of_channels_alone() const { return voices == Voices::scales || looks != Looks::at_weights; }
 };
 
 /// All of them, for `espalier help criteria`.
@@ -86,9 +89,8 @@ struct Signals {
 uint64_t score_key(uint64_t seed);
 
 /// A score for each unit, f32 [units.count]; pruned_score for those pruned before. Error for a score that is
-/// not a number or infinite: such weights have no order. UsageError for a criterion that scores channels
-/// alone, or looks at what `signals` lack.
-Tensor score_units(const UnitSet& units, const Criterion& criterion, uint64_t seed,
-                   const Signals& signals = {});
+/// not a number or infinite: such weights have no order. UsageError for a criterion that is of channels
+/// alone.
+Tensor score_units(const UnitSet& units, const Criterion& criterion, uint64_t seed);
 
 }  // namespace espalier

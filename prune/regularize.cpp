@@ -100,14 +100,7 @@ Regularizer::Regularizer(Module& model, const Shape& input, RegularizeOptions op
 
 void Regularizer::find_groups() {
   groups_ = channel_graph(model_, Network(model_, input_).tape).groups;
-  const std::vector<std::vector<float>> scores =
-      score_channels(groups_, {.criterion = criterion_named("random")});
-  std::vector<int64_t> whole;
-  for (const ChannelGroup& group : groups_) whole.push_back(group.channels);
-  const ChannelRanking ranking(groups_, scores, whole,
-                               {.include = options_.include, .exclude = options_.exclude});
-  pulled_.clear();
-  for (size_t g = 0; g < groups_.size(); ++g) pulled_.push_back(ranking.ranked(g));
+  pulled_ = groups_that_may_lose(groups_, options_.include, options_.exclude);
 }
 
 bool Regularizer::groups_are_stale() const {
@@ -124,7 +117,8 @@ int64_t Regularizer::parting_steps() const {
 }
 
 /// The lowest by l1 of each group.
-void Regularizer::choose() {
+ChosenChannels Regularizer::choose() const {
+  ChosenChannels chosen;
   const auto scores =
       score_channels(groups_, {.criterion = criterion_named("l1"), .normalizer = Normalizer::none});
   for (size_t g = 0; g < groups_.size(); ++g) {
@@ -133,13 +127,14 @@ void Regularizer::choose() {
     for (size_t c = 0; c < order.size(); ++c) order[c] = static_cast<int64_t>(c);
     std::ranges::stable_sort(order, {}, [&](int64_t c) { return scores[g][static_cast<size_t>(c)]; });
     order.resize(static_cast<size_t>(std::llround(options_.ratio * static_cast<double>(order.size()))));
-    chosen_[maker_of(groups_[g])] = std::move(order);
+    chosen[maker_of(groups_[g])] = std::move(order);
   }
+  return chosen;
 }
 
 /// Of each channel of a group; `squares` are sums over all its `members`.
 std::vector<float> Regularizer::coefficients(size_t group, int64_t step, const std::vector<double>& squares,
-                                             int64_t members) const {
+                                             int64_t members, const ChosenChannels& chosen) const {
   std::vector<float> result(squares.size());
   const double weight = options_.weight;
   switch (options_.penalty) {
@@ -148,8 +143,8 @@ std::vector<float> Regularizer::coefficients(size_t group, int64_t step, const s
       for (const double sum : squares) norms.push_back(std::sqrt(sum / static_cast<double>(members)));
       const auto [min, max] = std::ranges::minmax(norms);
       for (size_t c = 0; c < norms.size(); ++c)
-        result[c] = static_cast<float>(
-            weight * (max > min ? std::exp2(4 * (max - norms[c]) / (max - min)) : 1.0));  // all alike: as weak
+        result[c] = static_cast<float>(weight * (max > min ? std::exp2(4 * (max - norms[c]) / (max - min))
+                                                           : 1.0));  // all alike: as weak
       break;
     }
     case Penalty::group_lasso:
@@ -162,12 +157,12 @@ std::vector<float> Regularizer::coefficients(size_t group, int64_t step, const s
       const int64_t parted = parting_steps();
       const double first = parted > 0 ? options_.most / 100 : 0.0;
       if (step < parted) {
-        std::ranges::fill(result, static_cast<float>(options_.growth / 10 *
-                                                     static_cast<double>(step / options_.every)));
+        std::ranges::fill(
+            result, static_cast<float>(options_.growth / 10 * static_cast<double>(step / options_.every)));
         break;
       }
       const double grown = options_.growth * static_cast<double>((step - parted) / options_.every);
-      if (const auto found = chosen_.find(maker_of(groups_[group])); found != chosen_.end())
+      if (const auto found = chosen.find(maker_of(groups_[group])); found != chosen.end())
         for (const int64_t c : found->second)
           result[static_cast<size_t>(c)] = static_cast<float>(std::min(options_.most, first + grown));
       break;
@@ -178,7 +173,7 @@ std::vector<float> Regularizer::coefficients(size_t group, int64_t step, const s
   return result;
 }
 
-void Regularizer::add_gradients(int64_t step) {
+void Regularizer::add_gradients(int64_t step, ChosenChannels& chosen) {
   if (options_.penalty == Penalty::l1) {
     for (Parameter* parameter : model_.parameters())
       if (parameter->role == Role::weight && parameter->gradient().defined())
@@ -187,14 +182,15 @@ void Regularizer::add_gradients(int64_t step) {
   }
   if (groups_are_stale()) {
     find_groups();
-    chosen_.clear();  // channels have other numbers now
+    chosen.clear();  // channels have other numbers now
   }
   const bool greg = options_.penalty == Penalty::greg1 || options_.penalty == Penalty::greg2;
-  if (greg && chosen_.empty() && step >= parting_steps()) choose();
+  if (greg && chosen.empty() && step >= parting_steps()) chosen = choose();
 
   const auto concerns = [&](const GroupMember& member) {
     const Role role = member.parameter->role;
-    const bool counts = role == Role::scale || (role == Role::weight && options_.penalty != Penalty::bn_scale);
+    const bool counts =
+        role == Role::scale || (role == Role::weight && options_.penalty != Penalty::bn_scale);
     return counts && member.parameter->gradient().defined();
   };
   std::map<Parameter*, AlongAxes<double>> squares;
@@ -209,12 +205,13 @@ void Regularizer::add_gradients(int64_t step) {
       if (greg) continue;  // its coefficients do not look at weights
       const auto found = squares.find(member.parameter);
       AlongAxes<double>& along =
-          found != squares.end() ? found->second
-                                 : squares.emplace(member.parameter, squares_of(*member.parameter)).first->second;
+          found != squares.end()
+              ? found->second
+              : squares.emplace(member.parameter, squares_of(*member.parameter)).first->second;
       for (size_t i = 0; i < member.channel_of.size(); ++i)
         if (member.channel_of[i] >= 0) sums[static_cast<size_t>(member.channel_of[i])] += along.of(member)[i];
     }
-    const std::vector<float> by = coefficients(g, step, sums, std::max<int64_t>(members, 1));
+    const std::vector<float> by = coefficients(g, step, sums, std::max<int64_t>(members, 1), chosen);
     for (const GroupMember& member : groups_[g].members) {
       if (!concerns(member)) continue;
       auto& along = pulls.try_emplace(member.parameter, *member.parameter).first->second.of(member);

@@ -35,7 +35,7 @@ struct RegularizeOptions {
   Penalty penalty = Penalty::group_norm;
   double weight = 5e-4;  ///< all but greg1 and greg2
   double ratio = 0.5, growth = 1e-4, most = 1.0;
-  int64_t every = 5;  ///< steps
+  int64_t every = 5;                                    ///< steps
   std::vector<std::string> include = {}, exclude = {};  ///< as in ChannelSelection
 };
 
@@ -48,27 +48,23 @@ class Regularizer {
   Regularizer(Module& model, const Shape& input, RegularizeOptions options);
 
   /// Adds the penalty's gradient to what backward left; `step` counts from 0. Works out the groups anew where
-  /// channels were cut since.
-  void add_gradients(int64_t step);
-
-  /// To be saved with a checkpoint, and set again on resume.
-  const ChosenChannels& chosen() const { return chosen_; }
-  void set_chosen(ChosenChannels chosen) { chosen_ = std::move(chosen); }
+  /// channels were cut since. `chosen` is what greg1 and greg2 chose before, none at first; it is theirs to
+  /// fill, and to be saved with a checkpoint.
+  void add_gradients(int64_t step, ChosenChannels& chosen);
 
  private:
   void find_groups();
   bool groups_are_stale() const;
-  void choose();
+  ChosenChannels choose() const;
   int64_t parting_steps() const;  // of greg2: as long as it pulls at all
   std::vector<float> coefficients(size_t group, int64_t step, const std::vector<double>& squares,
-                                  int64_t members) const;
+                                  int64_t members, const ChosenChannels& chosen) const;
 
   Module& model_;
   Shape input_;
   RegularizeOptions options_;
   std::vector<ChannelGroup> groups_;
   std::vector<char> pulled_;  // groups that are
-  ChosenChannels chosen_;
 };
 
 }  // namespace espalier

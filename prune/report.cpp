@@ -82,8 +82,9 @@ std::string channel_table(const ChannelPruneResult& result) {
           fewer("parameters", result.before.parameters, result.after.parameters) + "\n" +
           fewer("bytes", result.before.bytes, result.after.bytes) + "\n";
   if (result.proof)
-    text += fmt::format("verified: cut and masked network differ by {:.2g} at most, the largest output is {:.3g}\n",
-                        result.proof->largest_difference, result.proof->largest_output);
+    text += fmt::format(
+        "verified: cut and masked network differ by {:.2g} at most, the largest output is {:.3g}\n",
+        result.proof->largest_difference, result.proof->largest_output);
   return text;
 }
 

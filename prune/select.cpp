@@ -18,11 +18,6 @@ namespace {
 using Scores = std::span<const float>;
 using Verdicts = std::span<uint8_t>;
 
-bool any_begins(const std::vector<std::string>& entries, std::string_view layer) {
-  return std::any_of(entries.begin(), entries.end(),
-                     [&](const std::string& entry) { return layer.starts_with(entry); });
-}
-
 /// An unsigned number in the order of the scores.
 uint32_t ordered_bits(float score) {
   const auto bits = std::bit_cast<uint32_t>(score);
@@ -78,6 +73,10 @@ void rank(Scores scores, Verdicts kept, Cut cut) {
 }
 
 }  // namespace
+
+bool any_begins(const std::vector<std::string>& entries, std::string_view layer) {
+  return std::ranges::any_of(entries, [&](const std::string& entry) { return layer.starts_with(entry); });
+}
 
 void check_layer_entries(const char* list, const std::vector<std::string>& entries,
                          const std::vector<std::string>& layers) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "espalier/core/tensor.h"
@@ -20,6 +21,8 @@ namespace espalier {
 std::vector<Parameter*> prunable_weights(Module& model, const std::vector<std::string>& include = {},
                                          const std::vector<std::string>& exclude = {});
 
+/// True if one of `entries` begins the layer's name.
+bool any_begins(const std::vector<std::string>& entries, std::string_view layer);
 /// Error for an entry that begins the name of none of `layers`, with the nearest that exists; `list` is what
 /// the config calls the entries.
 void check_layer_entries(const char* list, const std::vector<std::string>& entries,

@@ -51,9 +51,8 @@ void check(const AxisCut& one, const Parameter& parameter, const Shape& shape) {
 /// Makes one cut of each axis of those made before and those that follow.
 void add(std::vector<AxisCut>& history, const std::vector<AxisCut>& cuts) {
   for (const AxisCut& one : cuts) {
-    const auto same = std::ranges::find_if(history, [&](const AxisCut& old) {
-      return old.parameter == one.parameter && old.axis == one.axis;
-    });
+    const auto same = std::ranges::find_if(
+        history, [&](const AxisCut& old) { return old.parameter == one.parameter && old.axis == one.axis; });
     if (same == history.end()) {
       history.push_back(one);
       continue;
@@ -98,6 +97,18 @@ std::vector<AxisCut> cuts_of(const std::vector<ChannelGroup>& groups,
     cuts.push_back(std::move(one));
   }
   return cuts;
+}
+
+void zero_channels(const std::vector<ChannelGroup>& groups, const std::vector<std::vector<uint8_t>>& kept) {
+  for (size_t g = 0; g < groups.size(); ++g)
+    for (const GroupMember& member : groups[g].members) {
+      if (!member.out || !member.parameter->learned()) continue;
+      Tensor& value = member.parameter->value();
+      const int64_t row = value.shape().row_elements();
+      for (size_t i = 0; i < member.channel_of.size(); ++i)
+        if (member.channel_of[i] >= 0 && !kept[g][static_cast<size_t>(member.channel_of[i])])
+          std::fill_n(value.f32() + static_cast<int64_t>(i) * row, row, 0.0f);
+    }
 }
 
 void cut(Module& model, const std::vector<AxisCut>& cuts) {

@@ -16,9 +16,13 @@ namespace espalier {
 std::vector<AxisCut> cuts_of(const std::vector<ChannelGroup>& groups,
                              const std::vector<std::vector<uint8_t>>& kept);
 
+/// The network that a cut is to be equal to: zeroes all learned numbers that make the channels that go, so
+/// that what is behind them reads 0.
+void zero_channels(const std::vector<ChannelGroup>& groups, const std::vector<std::vector<uint8_t>>& kept);
+
 /// Cuts values, gradients, masks, optimizer slots, moving averages and running statistics, all or nothing:
-/// checks first that every cut fits, with one line that names the first parameter that does not. Adds the cuts
-/// to the model's history, which, cut from a fresh model of its architecture, makes its shapes.
+/// checks first that every cut fits, with one line that names the first parameter that does not. Adds the
+/// cuts to the model's history, which, cut from a fresh model of its architecture, makes its shapes.
 void cut(Module& model, const std::vector<AxisCut>& cuts);
 
 }  // namespace espalier

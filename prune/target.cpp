@@ -7,9 +7,7 @@
 namespace espalier {
 
 CostModel::CostModel(Module& model, const Tape& tape) {
-  std::unordered_map<std::string, int64_t> macs;  // a shared layer counts each time it is used
-  for (const TapeEntry& entry : tape.entries)
-    if (const int64_t count = macs_of(entry, tape)) macs[tape.values[entry.inputs[1]].parameter] += count;
+  const auto macs = macs_by_weight(tape);
   for (const Parameter* parameter : model.parameters()) {
     const auto found = macs.find(parameter->name);
     sizes_.push_back({parameter->name, parameter->shape(), parameter->learned(),

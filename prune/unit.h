@@ -12,8 +12,8 @@
 namespace espalier {
 
 enum class Unit : uint8_t {
-  weight,  ///< one number
-  row,     ///< all weights of one output: a filter [Kh,Kw,I] of a convolution, a row [I] of a linear layer
+  weight,   ///< one number
+  row,      ///< all weights of one output: a filter [Kh,Kw,I] of a convolution, a row [I] of a linear layer
   channel,  ///< all that makes and reads one channel: numbers of several parameters, see graph.h
 };
 

@@ -152,8 +152,7 @@ int64_t stage_steps(const TrainConfig& config, int64_t batches) {
 
 std::unique_ptr<Module> build_model(const Config& config, bool read_weights) {
   auto model = in_file(config, [&] { return make_model(config.model, static_cast<uint64_t>(config.seed)); });
-  if (read_weights && config.model.weights)
-    load_weights(*config.model.weights, *model);
+  if (read_weights && config.model.weights) load_weights(*config.model.weights, *model);
   return model;
 }
 
@@ -239,7 +238,7 @@ void check_prune(const Config& config, const PruneConfig& prune, Module& model) 
 
 /// How many batches a stage takes batch norms' statistics from anew.
 int64_t reestimated(const StageConfig& stage) {
-  return stage.train ? stage.train->reestimate_norm
+  return stage.train   ? stage.train->reestimate_norm
          : stage.prune ? stage.prune->reestimate_norm
                        : stage.evaluate->reestimate_norm;
 }
@@ -259,8 +258,7 @@ void check_stages(const Config& config, Module& model, int64_t batches) {
         fail_usage("reestimate_norm: found ", reestimate, ", but the model has no batch norm");
       if (stage.train && stage.train->regularize)
         Regularizer(model, config.model.input, regularize_options(*stage.train->regularize));
-      if (stage.train && stage.train->prune)
-        prune_schedule(*stage.train, stage_steps(*stage.train, batches));
+      if (stage.train && stage.train->prune) prune_schedule(*stage.train, stage_steps(*stage.train, batches));
     } catch (const Error& error) {
       fail_usage(place_of(config), "/stages/", i, " (", stage.name, "): ", error.what());
     }

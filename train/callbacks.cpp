@@ -18,11 +18,8 @@ void PruneCallback::after_step(TrainState& s) {
                             grouped(total.units)));
 }
 
-void RegularizeCallback::on_stage_begin(TrainState& s) { regularizer_.set_chosen(s.position.chosen); }
-
 void RegularizeCallback::after_backward(TrainState& s) {
-  regularizer_.add_gradients(s.position.step);
-  s.position.chosen = regularizer_.chosen();
+  regularizer_.add_gradients(s.position.step, s.position.chosen);
 }
 
 void EvaluateCallback::on_epoch_end(TrainState& s) {

@@ -27,7 +27,6 @@ class PruneCallback : public Callback {
 class RegularizeCallback : public Callback {
  public:
   explicit RegularizeCallback(Regularizer regularizer) : regularizer_(std::move(regularizer)) {}
-  void on_stage_begin(TrainState& state) override;
   void after_backward(TrainState& state) override;
 
  private:

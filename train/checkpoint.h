@@ -43,7 +43,7 @@ struct Position {
   double accuracy_to_beat = -1;  ///< so that early_stop sees a gain
   int64_t stale = 0;             ///< evaluations without one
 
-  ChosenChannels chosen = {};             ///< the regularizer's
+  ChosenChannels chosen = {};              ///< the regularizer's
   std::optional<WholeNetwork> whole = {};  ///< before the stage's first cut, if it cuts channels as it trains
 
   int64_t threads = 0;        ///< of the process that wrote it,

@@ -224,8 +224,8 @@ Type<PruneConfig> prune_type() {
              "what lives or dies together: a weight; a row, which is a filter of a convolution or a row of a "
              "linear layer; a channel, with all that makes and reads it, which is cut"),
        field("criterion", &PruneConfig::criterion,
-             one_of(criterion_names(), {"gradient", "snip", "grasp", "synflow", "movement", "wanda",
-                                        "sparsegpt", "woodfisher"}),
+             one_of(criterion_names(),
+                    {"gradient", "snip", "grasp", "synflow", "movement", "wanda", "sparsegpt", "woodfisher"}),
              "score of a unit; the lowest go (`espalier help criteria`)"),
        field("scope", &PruneConfig::scope, one_of(scope_names(), {"uniform", "erk"}),
              "which units are ranked against each other; isomorphic, for channels: those of groups whose "
@@ -254,7 +254,8 @@ Type<PruneConfig> prune_type() {
        field("exclude", &PruneConfig::exclude, list_of(text()),
              "beginnings of the names of layers to leave out; of channels, those that make them"),
        field("batches", &PruneConfig::batches, whole(1),
-             "training batches that the criteria taylor and obd look at (obd: single images)"),
+             "training batches that the criteria taylor and obd look at (obd: single images)")
+           .only_for(channel),
        field("reduction", &PruneConfig::reduction, one_of(reduction_names()),
              "how the scores of what goes with a channel become one")
            .only_for(channel),
@@ -294,8 +295,9 @@ Type<PruneConfig> prune_type() {
          if (p.unit == "channel") return check_ratios(p, at);
          if (p.scope == "isomorphic")
            (at / "scope").fail("found \"isomorphic\", which is for unit channel, and the unit is ", p.unit);
-         if (p.criterion == "bn_scale")
-           (at / "criterion").fail("found \"bn_scale\", which is for unit channel, and the unit is ", p.unit);
+         if (criterion_named(p.criterion).of_channels_alone())
+           (at / "criterion")
+               .fail("found \"", p.criterion, "\", which is for unit channel, and the unit is ", p.unit);
          if (p.schedule && p.schedule->type != "one_shot" && !p.sparsity) {
            (at / "schedule" / "type")
                .fail("found \"", p.schedule->type,
@@ -310,12 +312,14 @@ Type<RegularizeConfig> regularize_type() {
   const Names growing = {"greg1", "greg2"}, steady = {"l1", "bn_scale", "group_lasso", "group_norm"},
               by_channel = {"bn_scale", "group_lasso", "group_norm", "greg1", "greg2"};
   return object<RegularizeConfig>(
-      {field("type", &RegularizeConfig::type, one_of(penalty_names()),
-             "the penalty: group_norm (DepGraph), group_lasso, bn_scale (slimming), greg1, greg2 (growing L2) "
-             "on coupled channels; l1 on weights")
+      {field(
+           "type", &RegularizeConfig::type, one_of(penalty_names()),
+           "the penalty: group_norm (DepGraph), group_lasso, bn_scale (slimming), greg1, greg2 (growing L2) "
+           "on coupled channels; l1 on weights")
            .required(),
        field("weight", &RegularizeConfig::weight, number(positive), "its factor").only_for(steady),
-       field("ratio", &RegularizeConfig::ratio, number(share), "share of each group's channels that is pushed out")
+       field("ratio", &RegularizeConfig::ratio, number(share),
+             "share of each group's channels that is pushed out")
            .only_for(growing),
        field("growth", &RegularizeConfig::growth, number(positive), "what the coefficient grows by")
            .only_for(growing),
@@ -437,8 +441,7 @@ Type<TrainConfig> train_type() {
        field("checkpoint_every", &TrainConfig::checkpoint_every, number(not_negative),
              "seconds between checkpoints inside an epoch; 0: only at its end"),
        field("reestimate_norm", &TrainConfig::reestimate_norm, whole(0), reestimate_help)},
-      {.exactly_one = {{"epochs", "steps"}},
-       .check = [](const TrainConfig& t, const Place& at) {
+      {.exactly_one = {{"epochs", "steps"}}, .check = [](const TrainConfig& t, const Place& at) {
          if (t.schedule.min_lr > t.optimizer.lr) {
            (at / "schedule" / "min_lr")
                .fail("found ", t.schedule.min_lr, ", expected at most the optimizer's lr: ", t.optimizer.lr);

@@ -66,11 +66,11 @@ struct PruneConfig {
   std::optional<double> quantile;   ///< what scores below this quantile of all scores in the scope goes
   std::vector<std::string> include, exclude;    ///< beginnings of layer names
   std::optional<PruneScheduleConfig> schedule;  ///< inside `train` alone
-  bool remove = false;   ///< after the stage: masks become plain zeros that later training may change
-  int64_t batches = 10;  ///< that criteria look at which look at data
+  bool remove = false;  ///< after the stage: masks become plain zeros that later training may change
 
   // unit channel alone, see prune/channel_pruner.h
   std::optional<double> ratio = {}, speedup = {}, macs = {}, parameters = {}, bytes = {}, latency_ms = {};
+  int64_t batches = 10;  ///< that criteria look at which look at data
   std::string reduction = "mean";
   std::optional<std::string> normalizer = {};  ///< absent: the criterion's
   std::optional<int64_t> min_channels = {};

@@ -25,8 +25,7 @@ std::vector<AxisCut> history_from(const Json& json, const std::string& source) {
     for (const Json& entry : json)
       for (const Json& axis : entry.at("axes"))
         history.push_back({axis.at(0).get<std::string>(), axis.at(1).get<int>(),
-                           entry.at("before").get<int64_t>(),
-                           entry.at("kept").get<std::vector<int64_t>>()});
+                           entry.at("before").get<int64_t>(), entry.at("kept").get<std::vector<int64_t>>()});
   } catch (const nlohmann::json::exception& e) {
     fail(source, ": its history of cuts cannot be read: ", e.what());
   }

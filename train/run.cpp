@@ -233,9 +233,9 @@ class Run {
     });
     std::unique_ptr<Callback> pruning;
     if (config.prune && cuts_channels(*config.prune))
-      pruning = std::make_unique<ChannelPruneCallback>(
-          ChannelPruning(config_, *config.prune, *model_, data_.train),
-          prune_schedule(config, state.total_steps), console_);
+      pruning =
+          std::make_unique<ChannelPruneCallback>(ChannelPruning(config_, *config.prune, *model_, data_.train),
+                                                 prune_schedule(config, state.total_steps), console_);
     else if (auto pruner = build_pruner(config, static_cast<uint64_t>(config_.seed), state.total_steps))
       pruning = std::make_unique<PruneCallback>(std::move(*pruner), console_);
 
@@ -316,7 +316,8 @@ class Run {
     ChannelPruning pruning(config_, config, *model_, data_.train);
     const auto start = Clock::now();
     const ChannelPruneResult result = pruning.act(pruning.whole());
-    console_.line(fmt::format("{}  channels cut by {} in {:.2f} s", stage.name, config.criterion, since(start)));
+    console_.line(
+        fmt::format("{}  channels cut by {} in {:.2f} s", stage.name, config.criterion, since(start)));
     console_.line(channel_table(result));
     reestimate(stage, config.reestimate_norm);
   }

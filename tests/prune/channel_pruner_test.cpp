@@ -121,17 +121,19 @@ TEST(ChannelPruner, WhatCannotBeReachedIsSaidAndNothingIsCut) {
   ChannelPruneOptions options;
   options.iterations = 3;
   options.selection.limits.max_ratio = 0.5;
-  const std::string message =
-      message_of<Error>([&] { prune_to(*model, {Target::speedup, 100}, options); });
+  const std::string message = message_of<Error>([&] { prune_to(*model, {Target::speedup, 100}, options); });
   EXPECT_TRUE(message.starts_with("prune: speedup 100 cannot be reached: it is 3.")) << message;
-  EXPECT_TRUE(message.ends_with("with every group of channels at its least width (see min_channels, "
-                                "max_ratio and exclude)"))
+  EXPECT_TRUE(
+      message.ends_with("with every group of channels at its least width (see min_channels, "
+                        "max_ratio and exclude)"))
       << message;
   EXPECT_EQ(macs(*model), before);
   options.target = {Target::speedup, 100};
   options.selection.limits.min_channels = 1;
   EXPECT_EQ(message_of<Error>([&] { check_prune_channels(*model, input, options); }), message);
-  EXPECT_EQ(message_of<UsageError>([&] { prune_to(*model, {Target::ratio, 1.5}); }),
+  EXPECT_EQ(message_of<UsageError>([&] {
+              prune_to(*model, {Target::ratio, 1.5});
+            }),
             "prune: ratio is 1.5, expected 0..1");
 }
 
@@ -143,7 +145,8 @@ TEST(ChannelPruner, LatencyIsWhatIsMeasured) {
     double ms = 0;
     for (const auto& [layer, channels] : whole.channels) ms += static_cast<double>(channels);
     for (const AxisCut& one : cuts)
-      if (one.axis == 0 && one.parameter.ends_with(".weight") && whole.channels.contains(std::string(layer_name(one.parameter))))
+      if (one.axis == 0 && one.parameter.ends_with(".weight") &&
+          whole.channels.contains(std::string(layer_name(one.parameter))))
         ms -= static_cast<double>(one.before - static_cast<int64_t>(one.kept.size()));
     return ms;
   };

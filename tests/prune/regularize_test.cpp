@@ -13,6 +13,7 @@ namespace {
 struct TwoChannels {
   SmallNet net;
   Linear &fc1 = net.linear("fc1", 1, 2), &fc2 = net.linear("fc2", 2, 1);
+  ChosenChannels chosen;
   Parameter &w1 = *net.find("fc1.weight"), &w2 = *net.find("fc2.weight"), &bias = *net.find("fc1.bias");
 
   TwoChannels() {
@@ -25,9 +26,8 @@ struct TwoChannels {
   Regularizer regularizer(RegularizeOptions options) { return {net, {1, 1, 1}, std::move(options)}; }
   /// What the penalty adds to gradients of 0: fc1's two numbers, then fc2's.
   Floats added(Regularizer& regularizer, int64_t step = 0) {
-    for (Parameter* parameter : net.parameters())
-      parameter->gradient() = Tensor::zeros(parameter->shape());
-    regularizer.add_gradients(step);
+    for (Parameter* parameter : net.parameters()) parameter->gradient() = Tensor::zeros(parameter->shape());
+    regularizer.add_gradients(step, chosen);
     EXPECT_EQ(numbers(bias.gradient()), (Floats{0, 0}));
     Floats all = numbers(w1.gradient());
     for (const float one : numbers(w2.gradient())) all.push_back(one);
@@ -66,7 +66,7 @@ TEST(Regularize, Greg1PushesOutWhatItChose) {
   Regularizer regularizer =
       two.regularizer({.penalty = Penalty::greg1, .ratio = 0.5, .growth = 0.1, .most = 0.25, .every = 2});
   expect_near(two.added(regularizer, 0), {0, 0, 0, 0});
-  EXPECT_EQ(regularizer.chosen(), (ChosenChannels{{"fc1", {1}}}));
+  EXPECT_EQ(two.chosen, (ChosenChannels{{"fc1", {1}}}));
   expect_near(two.added(regularizer, 2), {0, -0.1f, 0, 0});
   two.w1.value() = Tensor::from({2, 1}, Floats{0.1f, 100});  // chosen is chosen
   expect_near(two.added(regularizer, 5), {0, 20, 0, 0});
@@ -74,7 +74,6 @@ TEST(Regularize, Greg1PushesOutWhatItChose) {
 
   Regularizer resumed =
       two.regularizer({.penalty = Penalty::greg1, .ratio = 0.5, .growth = 0.1, .most = 0.25, .every = 2});
-  resumed.set_chosen(regularizer.chosen());
   EXPECT_EQ(two.added(resumed, 5), two.added(regularizer, 5));
 }
 
@@ -83,7 +82,7 @@ TEST(Regularize, Greg2PullsAtAllFirst) {
   Regularizer regularizer =
       two.regularizer({.penalty = Penalty::greg2, .ratio = 0.5, .growth = 0.1, .most = 2, .every = 2});
   expect_near(two.added(regularizer, 2), {0.03f, -0.01f, -0.04f, 0});
-  EXPECT_TRUE(regularizer.chosen().empty());
+  EXPECT_TRUE(two.chosen.empty());
   expect_near(two.added(regularizer, 4), {0, -0.02f, 0, 0});
   expect_near(two.added(regularizer, 6), {0, -0.12f, 0, 0});
 }
@@ -98,7 +97,8 @@ TEST(Regularize, BnScaleAddsTheSignsOfScalesAlone) {
   Regularizer regularizer(net, {4, 4, 1}, {.penalty = Penalty::bn_scale, .weight = 0.1});
   for (Parameter* parameter : net.parameters())
     if (parameter->learned()) parameter->gradient() = Tensor::zeros(parameter->shape());
-  regularizer.add_gradients(0);
+  ChosenChannels chosen;
+  regularizer.add_gradients(0, chosen);
   expect_near(numbers(gamma.gradient()), {0.1f, -0.1f, 0});
   for (const char* other : {"a.weight", "b.weight", "n.bias"})
     for (const float one : numbers(net.find(other)->gradient())) EXPECT_EQ(one, 0) << other;
@@ -106,14 +106,14 @@ TEST(Regularize, BnScaleAddsTheSignsOfScalesAlone) {
 
 TEST(Regularize, WhatIsExcludedOrCutIsNotPulled) {
   TwoChannels two;
-  EXPECT_EQ(message_of<Error>([&] { two.regularizer({.exclude = {"fc3"}}); }),
-            "prune: exclude 'fc3' begins the name of no convolution or linear layer, known: fc1, fc2, did you "
-            "mean 'fc1'?");
+  EXPECT_EQ(
+      message_of<Error>([&] { two.regularizer({.exclude = {"fc3"}}); }),
+      "prune: exclude 'fc3' begins the name of no convolution or linear layer, known: fc1, fc2, did you "
+      "mean 'fc1'?");
   Regularizer regularizer = two.regularizer({.penalty = Penalty::group_norm, .weight = 0.1});
   cut(two.net, {{"fc1.weight", 0, 2, {0}}, {"fc1.bias", 0, 2, {0}}, {"fc2.weight", 1, 2, {0}}});
-  for (Parameter* parameter : two.net.parameters())
-    parameter->gradient() = Tensor::zeros(parameter->shape());
-  regularizer.add_gradients(1);
+  for (Parameter* parameter : two.net.parameters()) parameter->gradient() = Tensor::zeros(parameter->shape());
+  regularizer.add_gradients(1, two.chosen);
   expect_near(numbers(two.w1.gradient()), {0.3f});
 }
 

@@ -18,9 +18,7 @@ struct Line {
       return fc.forward(x);
     };
   }
-  Variable loss(const Floats& x) {
-    return ops::sum(net.forward(Variable(Tensor::from({1, 2}, x))));
-  }
+  Variable loss(const Floats& x) { return ops::sum(net.forward(Variable(Tensor::from({1, 2}, x)))); }
 };
 
 TEST(Signals, AreMeansOverBatches) {

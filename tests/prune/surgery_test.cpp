@@ -23,20 +23,6 @@ Verdicts random_verdicts(const std::vector<ChannelGroup>& groups, uint64_t seed)
   return kept;
 }
 
-/// What a cut is to be equal to: all numbers that make the channels are 0, so that what is behind them reads
-/// 0.
-void zero(const std::vector<ChannelGroup>& groups, const Verdicts& kept) {
-  for (size_t g = 0; g < groups.size(); ++g)
-    for (const GroupMember& member : groups[g].members) {
-      if (!member.out || !member.parameter->learned()) continue;
-      Tensor& value = member.parameter->value();
-      const int64_t row = value.shape().row_elements();
-      for (size_t i = 0; i < member.channel_of.size(); ++i)
-        if (member.channel_of[i] >= 0 && !kept[g][member.channel_of[i]])
-          std::fill_n(value.f32() + static_cast<int64_t>(i) * row, row, 0.0f);
-    }
-}
-
 Doubles outputs(Module& model, const Shape& input) {
   NoGradient off;
   model.set_training(false);
@@ -66,7 +52,7 @@ void check_cuts(const Make& make, const Shape& input, int seeds, double toleranc
     const auto groups = channel_graph(*model, network.tape).groups;
     const Verdicts kept = random_verdicts(groups, static_cast<uint64_t>(seed) * 100);
     const auto cuts = cuts_of(groups, kept);
-    zero(groups, kept);
+    zero_channels(groups, kept);
     const Doubles masked = outputs(*model, input);
     ASSERT_GT(spread(masked), 0.01);
     cut(*model, cuts);

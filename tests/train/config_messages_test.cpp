@@ -41,7 +41,8 @@ TEST(Config, MistakesAreNamed) {
       {"/zebra", "1", "/zebra: no such field, known: name, seed, model, data, stages"},
       {"/stages/0/train/lr", "1",
        "/stages/0/train/lr: no such field, known: epochs, steps, optimizer, schedule, loss, label_smoothing, "
-       "ema, accumulate, prune, regularize, log_every, eval_every, early_stop, checkpoint_every, reestimate_norm"},
+       "ema, accumulate, prune, regularize, log_every, eval_every, early_stop, checkpoint_every, "
+       "reestimate_norm"},
       {"/a~1b", "1", "/a~1b: no such field, known: name, seed, model, data, stages"},
       {"/stages/2/export", "{}", "/stages/2/export: not built yet"},
       // What is missing.
@@ -156,13 +157,16 @@ TEST(Config, MistakesAreNamed) {
        "/stages/1/prune/scope: found \"isomorphic\", which is for unit channel, and the unit is weight"},
       {"/stages/1/prune/criterion", "\"bn_scale\"",
        "/stages/1/prune/criterion: found \"bn_scale\", which is for unit channel, and the unit is weight"},
+      {"/stages/1/prune/criterion", "\"taylor\"",
+       "/stages/1/prune/criterion: found \"taylor\", which is for unit channel, and the unit is weight"},
       {"/stages/0/train/regularize", R"({"type": "group_norn"})",
        "/stages/0/train/regularize/type: found the text \"group_norn\", expected one of l1, bn_scale, "
        "group_lasso, group_norm, greg1, greg2, did you mean 'group_norm'?"},
       {"/stages/1/prune/scope", "\"erk\"",
        "/stages/1/prune/scope: 'erk' is not built yet, this version has layer, global, isomorphic"},
       {"/stages/1/prune/scope", "\"glabal\"",
-       "/stages/1/prune/scope: found the text \"glabal\", expected one of layer, global, isomorphic, did you mean "
+       "/stages/1/prune/scope: found the text \"glabal\", expected one of layer, global, isomorphic, did you "
+       "mean "
        "'global'?"},
       // Names of files and folders.
       {"/name", "\"a/b\"",

@@ -104,7 +104,9 @@ TEST(Run, CutsChannelsFineTunesAndItsFilesSayAll) {
 TEST(Run, CutsChannelsLittleByLittleWhileItTrains) {
   const TemporaryFolder folder;
   const RunResult result = run_in(
-      folder, small_config(R"({"name": "g", "train": {"steps": 30, "optimizer": {"type": "sgd", "lr": 0.05, "momentum": 0.9},
+      folder,
+      small_config(
+          R"({"name": "g", "train": {"steps": 30, "optimizer": {"type": "sgd", "lr": 0.05, "momentum": 0.9},
       "regularize": {"type": "group_norm", "weight": 0.001},
       "prune": {"unit": "channel", "criterion": "group_norm", "speedup": 2, "schedule": {"type": "cubic", "every": 7}}}})"));
   EXPECT_EQ(result.stages[0].macs, 8 * (784 + 10));
