@@ -72,7 +72,7 @@ void bench(const Given& given) {
   arguments.positional("train|infer", mode, "The trainer's own step, or inference")
       .text("--model", "NAME", model, "See `espalier help models`")
       .text("--checkpoint", "FILE", checkpoint,
-            "With infer: a run's checkpoint or model, or with --model plain weights")
+            "A run's checkpoint or model, pruned or not, or with --model plain weights")
       .whole("--batch", batch, 1, 1'000'000, "Images in a batch (default: 64)")
       .text("--input", "HxWxC", input, "Shape of an image (default: the model's)")
       .whole("--classes", classes, 1, 1'000'000, "Classes (default: the model's)")
@@ -84,9 +84,7 @@ void bench(const Given& given) {
 
   if (mode != "train" && mode != "infer")
     fail_usage("bench: found '", mode, "', expected train or infer", did_you_mean(mode, {"train", "infer"}));
-  if (mode == "train" && checkpoint) fail_usage("bench: --checkpoint is for bench infer");
-  if (!model && !checkpoint)
-    fail_usage("bench: needs --model NAME", mode == "infer" ? " or --checkpoint FILE" : "");
+  if (!model && !checkpoint) fail_usage("bench: needs --model NAME or --checkpoint FILE");
   if (!model && (input || classes))
     fail_usage("bench: ", input ? "--input" : "--classes", ": the checkpoint has its own");
 

@@ -109,17 +109,23 @@ class Canvas {
   std::vector<float> ink_;
 };
 
-void draw_digit(Canvas& canvas, int64_t digit, const SyntheticOptions& options, Dice& dice) {
+/// A part of the canvas, from the left to the right.
+struct Cell {
+  float left, width;
+};
+
+void draw_digit(Canvas& canvas, const Cell& cell, int64_t digit, const SyntheticOptions& options,
+                Dice& dice) {
   constexpr float bend = 0.08f;  // of a corner, each way
   const auto& ways = font()[static_cast<size_t>(digit)];
   const Glyph& glyph = ways[static_cast<size_t>(dice.below(static_cast<int64_t>(ways.size())))];
-  const auto height = static_cast<float>(options.height), width = static_cast<float>(options.width);
+  const auto height = static_cast<float>(options.height), width = cell.width;
   const float size = std::min(height, width);
   const float angle = dice.between(-0.2f, 0.2f), slant = dice.between(-0.25f, 0.35f);
   const float tall = size * dice.between(0.6f, 0.75f), wide = tall * dice.between(0.55f, 0.9f);
   const float radius = size * dice.between(0.03f, 0.06f);
   const float cosine = std::cos(angle), sine = std::sin(angle);
-  const float center_x = width / 2 + (width - wide) * dice.between(-0.08f, 0.08f);
+  const float center_x = cell.left + width / 2 + (width - wide) * dice.between(-0.08f, 0.08f);
   const float center_y = height / 2 + (height - tall) * dice.between(-0.15f, 0.15f);
   for (Stroke stroke : glyph) {
     for (Point& point : stroke) {
@@ -130,6 +136,17 @@ void draw_digit(Canvas& canvas, int64_t digit, const SyntheticOptions& options, 
     stroke = round_corners(round_corners(stroke));
     for (size_t i = 0; i + 1 < stroke.size(); ++i) canvas.line(stroke[i], stroke[i + 1], radius);
   }
+}
+
+/// Digits that the largest of the numbers has.
+int64_t digits_of(int64_t classes) { return static_cast<int64_t>(std::to_string(classes - 1).size()); }
+
+/// With leading zeros, so that all numbers have as many digits, side by side.
+void draw_number(Canvas& canvas, int64_t number, const SyntheticOptions& options, Dice& dice) {
+  const int64_t digits = digits_of(options.classes);
+  const float width = static_cast<float>(options.width) / static_cast<float>(digits);
+  for (int64_t i = digits; i-- > 0; number /= 10)
+    draw_digit(canvas, {static_cast<float>(i) * width, width}, number % 10, options, dice);
 }
 
 /// Ink on a ground, each of its own brightness in each channel, with noise. pixels u8 [H,W,C]
@@ -164,10 +181,10 @@ Dataset draw_split(const SyntheticOptions& options, uint64_t split, int64_t size
     for (int64_t i = begin; i < end; ++i) {
       const uint64_t image_key = random_key(key, static_cast<uint64_t>(i));
       Dice dice(image_key);
-      const int64_t digit = dice.below(options.classes);
-      result.labels[static_cast<size_t>(i)] = static_cast<int32_t>(digit);
+      const int64_t number = dice.below(options.classes);
+      result.labels[static_cast<size_t>(i)] = static_cast<int32_t>(number);
       canvas.clear();
-      draw_digit(canvas, digit, options, dice);
+      draw_number(canvas, number, options, dice);
       develop(images + i * image, canvas, options, random_key(image_key, 0), dice);
     }
   });
@@ -183,10 +200,10 @@ DataSplits draw_synthetic(const SyntheticOptions& options) {
   };
   check("train", options.train, 1, 10'000'000);
   check("test", options.test, 1, 10'000'000);
+  check("classes", options.classes, 2, 10'000);
   check("height", options.height, 8, 1024);
-  check("width", options.width, 8, 1024);
+  check("width", options.width, 8 * digits_of(options.classes), 1024);
   check("channels", options.channels, 1, 16);
-  check("classes", options.classes, 2, 10);
   return {draw_split(options, 0, options.train, "synthetic train"),
           {},
           draw_split(options, 1, options.test, "synthetic test")};

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "espalier/prune/fold.h"
+
 namespace espalier {
 namespace {
 
@@ -81,10 +83,17 @@ CutProof compare(const Tensor& masked, const Tensor& cut) {
   ESP_CHECK(masked.shape() == cut.shape(), "prune: the cut network's output is ", cut.shape(),
             ", the masked one's ", masked.shape());
   CutProof proof;
-  for (int64_t i = 0; i < masked.elements(); ++i) {
-    const double a = masked.f32()[i], b = cut.f32()[i];
-    proof.largest_output = std::max(proof.largest_output, std::abs(a));
-    proof.largest_difference = std::max(proof.largest_difference, std::abs(a - b));
+  const int64_t images = masked.shape()[0], logits = masked.shape().row_elements();
+  for (int64_t k = 0; k < logits; ++k) {
+    double least = masked.f32()[k], most = least;
+    for (int64_t i = k; i < images * logits; i += logits) {
+      const double a = masked.f32()[i], b = cut.f32()[i];
+      least = std::min(least, a);
+      most = std::max(most, a);
+      proof.largest_output = std::max(proof.largest_output, std::abs(a));
+      proof.largest_difference = std::max(proof.largest_difference, std::abs(a - b));
+    }
+    proof.spread = std::max(proof.spread, most - least);
   }
   return proof;
 }
@@ -94,9 +103,10 @@ struct Choice {
   Choice(Module& model, const Shape& input, const WholeNetwork& whole, const ChannelPruneOptions& options,
          const Signals& signals)
       : network(model, input),
-        groups(channel_graph(model, network.tape).groups),
-        channels(whole_channels(groups, whole)),
-        ranking(groups, score_channels(groups, options.scoring, signals), channels, options.selection),
+        graph(channel_graph(model, network.tape)),
+        channels(whole_channels(graph.groups, whole)),
+        ranking(graph.groups, score_channels(graph.groups, options.scoring, signals), channels,
+                options.selection),
         cost(model, network.tape) {}
 
   static std::vector<int64_t> whole_channels(const std::vector<ChannelGroup>& groups,
@@ -107,7 +117,7 @@ struct Choice {
   }
 
   Network network;
-  std::vector<ChannelGroup> groups;
+  ChannelGraph graph;
   std::vector<int64_t> channels;  // of each group in the whole network
   ChannelRanking ranking;
   CostModel cost;
@@ -119,7 +129,8 @@ ChannelPruneResult cut_once(Module& model, const Shape& input, const WholeNetwor
   const Looks looks = options.scoring.criterion.looks;
   const Signals signals = looks == Looks::at_weights ? Signals{} : options.signals(looks);
   const Choice choice(model, input, whole, options, signals);
-  const auto& [network, groups, channels, ranking, cost] = choice;
+  const auto& [network, graph, channels, ranking, cost] = choice;
+  const std::vector<ChannelGroup>& groups = graph.groups;
   const int64_t count =
       options.target.kind == Target::ratio
           ? std::llround(options.target.value * progress * static_cast<double>(ranking.channels()))
@@ -132,6 +143,7 @@ ChannelPruneResult cut_once(Module& model, const Shape& input, const WholeNetwor
   for (size_t g = 0; g < groups.size(); ++g)
     if (ranking.ranked(g))
       result.groups.push_back({maker_of(groups[g]), channels[g], std::ranges::count(kept[g], 1)});
+  fold_constants(model, network.tape, graph, kept);
   Tensor masked;
   if (options.verify.defined()) {
     zero_channels(groups, kept);
@@ -167,7 +179,7 @@ void check_prune_channels(Module& model, const Shape& input, const ChannelPruneO
       if (parameter->learned()) signals.tensors[parameter] = Tensor::zeros(parameter->shape());
   const Choice choice(model, input, whole, options, signals);
   if (options.target.kind == Target::ratio || options.target.kind == Target::latency_ms) return;
-  Goal(options, whole.cost, choice.cost, choice.groups, choice.ranking, 1.0).least_count();
+  Goal(options, whole.cost, choice.cost, choice.graph.groups, choice.ranking, 1.0).least_count();
 }
 
 ChannelPruneResult prune_channels(Module& model, const Shape& input, const WholeNetwork& whole,

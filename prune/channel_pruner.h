@@ -1,5 +1,6 @@
 // Pruning as a book, the pruner of coupled channels: groups, scores, a selection that reaches the target,
-// surgery. The network that is left is dense, smaller, and goes on training with all it had.
+// constants folded into what follows, surgery. The network that is left is dense, smaller, and goes on
+// training with all it had.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +36,10 @@ struct ChannelPruneOptions {
 /// That a cut is right: the network with the channels zeroed and the one without them on the same images.
 struct CutProof {
   double largest_difference = 0.0;  ///< of any logit,
-  double largest_output = 0.0;      ///< beside the largest logit
+  double largest_output = 0.0;      ///< beside the largest logit;
+  double spread = 0.0;              ///< how far apart a logit's values for two images are, at most
+  /// False for a network that says the same of every image, as a dead one does: it would agree with any.
+  bool says_something() const { return spread > 1e-3 * largest_output; }
 };
 
 /// What a prune of channels did.

@@ -15,9 +15,13 @@ import argparse
 import json
 import sys
 
-import torch
-import torch.nn.functional as F
-from safetensors import safe_open
+try:
+    import torch
+    import torch.nn.functional as F
+    from safetensors import safe_open
+except ImportError as error:
+    sys.exit(f"load_in_torch: needs torch and safetensors, which {sys.executable} cannot import ({error}): "
+             "pip install torch safetensors")
 
 ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu}
 

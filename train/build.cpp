@@ -57,7 +57,15 @@ std::string folder_of(const DataConfig& data) {
 
 DataSplits read_data(const Config& config, const std::filesystem::path& root) {
   const DataConfig& data = config.data;
-  if (data.type == "synthetic") return draw_synthetic();
+  if (data.type == "synthetic") {
+    const ModelOptions& model = config.model;
+    return draw_synthetic({.train = data.train_images,
+                           .test = data.test_images,
+                           .height = model.input[0],
+                           .width = model.input[1],
+                           .channels = model.input[2],
+                           .classes = model.classes});
+  }
   const std::filesystem::path path = root / folder_of(data);
   if (data.type == "mnist") return load_mnist(path);
   if (data.type == "cifar10") return load_cifar(path, Cifar::ten, data.remap);

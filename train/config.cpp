@@ -162,6 +162,9 @@ Type<DataConfig> data_type() {
        field("cache", &DataConfig::cache, boolean(),
              "keep the decoded images for the next run, in $XDG_CACHE_HOME/espalier or ~/.cache/espalier")
            .only_for({"image_folder"}),
+       field("train_images", &DataConfig::train_images, whole(1), "how many are drawn to train on")
+           .only_for({"synthetic"}),
+       field("test_images", &DataConfig::test_images, whole(1), "and to test").only_for({"synthetic"}),
        field("batch", &DataConfig::batch, whole(1), "images in a step"),
        field("shuffle", &DataConfig::shuffle, boolean(), "a new order each epoch, drawn from the seed"),
        field("augment", &DataConfig::augment, list_of(augmentation_type(), {0, 100}),

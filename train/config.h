@@ -27,10 +27,11 @@ struct NormalizeConfig {
 struct DataConfig {
   std::string type;  ///< mnist, cifar10, cifar100, image_folder, synthetic
   std::optional<std::string> root, path;
-  std::string labels = "fine";  ///< fine, coarse
-  bool remap = false;           ///< labels that are present become 0..k-1
-  bool skip_corrupt = false;    ///< leaves out images that cannot be decoded
-  bool cache = true;            ///< keeps decoded images for the next run
+  std::string labels = "fine";                      ///< fine, coarse
+  bool remap = false;                               ///< labels that are present become 0..k-1
+  bool skip_corrupt = false;                        ///< leaves out images that cannot be decoded
+  bool cache = true;                                ///< keeps decoded images for the next run
+  int64_t train_images = 8000, test_images = 2000;  ///< of synthetic
   int64_t batch = 64;
   bool shuffle = true;
   std::vector<Augmentation> augment;         ///< of training batches alone

@@ -39,10 +39,7 @@ T attribute(const TapeEntry& entry, std::string_view name) {
 }
 
 Activation activation_of(const TapeEntry& entry, std::string_view attribute_name = "activation") {
-  const auto name = attribute<std::string>(entry, attribute_name);
-  for (const Activation f : {Activation::relu, Activation::gelu, Activation::sigmoid, Activation::tanh})
-    if (name == ops::activation_name(f)) return f;
-  return Activation::none;
+  return ops::activation_named(attribute<std::string>(entry, attribute_name));
 }
 
 // --- linear layers and convolutions, and what runs behind their product

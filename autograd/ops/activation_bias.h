@@ -1,6 +1,9 @@
 // What linear and conv2d share behind their product: the gradient of the activation and of the bias.
 #pragma once
 
+#include <algorithm>
+#include <string_view>
+
 #include "espalier/autograd/ops/scratch.h"
 #include "espalier/autograd/variable.h"
 #include "espalier/core/kernels.h"
@@ -36,9 +39,13 @@ inline Tensor backward_activation_bias(const Tensor& dy, const Tensor& saved, Ac
   return dz;
 }
 
-inline const char* activation_name(Activation f) {
-  constexpr const char* names[] = {"none", "relu", "gelu", "sigmoid", "tanh"};
-  return names[static_cast<int>(f)];
+inline constexpr const char* activation_names[] = {"none", "relu", "gelu", "sigmoid", "tanh"};
+inline const char* activation_name(Activation f) { return activation_names[static_cast<int>(f)]; }
+/// What a tape calls it. Error for a name that is none.
+inline Activation activation_named(std::string_view name) {
+  const auto found = std::ranges::find(activation_names, name);
+  ESP_CHECK(found != std::end(activation_names), "activation: no '", name, "'");
+  return static_cast<Activation>(found - std::begin(activation_names));
 }
 
 }  // namespace espalier::ops

@@ -46,7 +46,7 @@ class Usage(CliTest):
                 ("compare", "compare: RUN is required; see `espalier compare --help`"),
                 ("bench", "bench: train|infer is required; see `espalier bench --help`"),
                 ("bench tran --model mlp", "bench: found 'tran', expected train or infer, did you mean 'train'?"),
-                ("bench train", "bench: needs --model NAME"),
+                ("bench train", "bench: needs --model NAME or --checkpoint FILE"),
                 ("bench infer", "bench: needs --model NAME or --checkpoint FILE"),
                 ("bench train --model mlpp", "bench: --model: no model 'mlpp', did you mean 'mlp'?"),
                 ("bench train --model x", "bench: --model: no model 'x'; `espalier help models` lists them"),
@@ -58,7 +58,6 @@ class Usage(CliTest):
                  "bench: --batch: found '-1', expected a whole number from 1 to 1000000"),
                 ("bench train --model mlp --seconds 0",
                  "bench: --seconds: found '0', expected seconds: above 0, at most 86400"),
-                ("bench train --checkpoint x", "bench: --checkpoint is for bench infer"),
                 ("bench infer --checkpoint x --classes 3", "bench: --classes: the checkpoint has its own"),
                 ("help confg", "help: no topic 'confg', did you mean 'config'?"),
                 ("help frobnicate", "help: no topic 'frobnicate'; `espalier help` lists them")):
@@ -283,10 +282,11 @@ group 2: 10 channels, the network's output: they stay
                                  "brace or quote is not closed")):
             self.fails_unwritten(code, message, "compare", "runs/small", run)
 
-    def test_bench_infer_of_a_checkpoint_and_of_plain_weights(self):
-        shown = json.loads(self.succeeds("bench", "infer", "--checkpoint", "runs/small/checkpoint.safetensors",
-                                         "--seconds", "0.05", "--batch", "1", "--json"))
-        self.assertEqual((shown["model"], shown["mode"], shown["batch"], shown["macs"]), ("mlp", "infer", 1, 888))
+    def test_bench_of_a_checkpoint_and_of_plain_weights(self):
+        for mode in ("train", "infer"):
+            shown = json.loads(self.succeeds("bench", mode, "--checkpoint", "runs/small/checkpoint.safetensors",
+                                             "--seconds", "0.05", "--batch", "1", "--json"))
+            self.assertEqual((shown["model"], shown["mode"], shown["batch"], shown["macs"]), ("mlp", mode, 1, 888))
         self.succeeds("bench", "infer", "--model", "mlp", "--seconds", "0.05", "--json")
         self.fails_unwritten(1, "runs/small/models/dense.safetensors: 'fc1.weight' has shape [12, 64], the model's "
                                 "is [256, 784]", "bench", "infer", "--model", "mlp", "--seconds", "0.05",

@@ -90,6 +90,15 @@ TEST(Synthetic, OtherSizesChannelsAndClasses) {
               height);
 }
 
+TEST(Synthetic, NumbersOfSeveralDigits) {
+  const SyntheticOptions options{
+      .train = 4000, .test = 500, .height = 16, .width = 32, .channels = 1, .classes = 40};
+  const DataSplits data = draw_synthetic(options);
+  EXPECT_EQ(data.train.class_names.back(), "39");
+  EXPECT_EQ(*std::ranges::max_element(data.train.labels), 39);
+  EXPECT_GT(nearest_mean_accuracy(data), 0.3) << "of 40";
+}
+
 TEST(Synthetic, MostOfTheInkIsInsideTheImage) {
   const DataSplits data = draw_synthetic({.train = 500, .test = 1});
   int64_t edge = 0, inside = 0;
@@ -112,8 +121,9 @@ TEST(Synthetic, RefusesOtherOptions) {
   EXPECT_EQ(message({.height = 7}), "synthetic: height: found 7, expected 8 to 1024");
   EXPECT_EQ(message({.width = 2000}), "synthetic: width: found 2000, expected 8 to 1024");
   EXPECT_EQ(message({.channels = 17}), "synthetic: channels: found 17, expected 1 to 16");
-  EXPECT_EQ(message({.classes = 1}), "synthetic: classes: found 1, expected 2 to 10");
-  EXPECT_EQ(message({.classes = 11}), "synthetic: classes: found 11, expected 2 to 10");
+  EXPECT_EQ(message({.classes = 1}), "synthetic: classes: found 1, expected 2 to 10000");
+  EXPECT_EQ(message({.classes = 10'001}), "synthetic: classes: found 10001, expected 2 to 10000");
+  EXPECT_EQ(message({.width = 20, .classes = 1000}), "synthetic: width: found 20, expected 24 to 1024");
 }
 
 }  // namespace

@@ -12,8 +12,9 @@ namespace espalier {
 
 class SmallNet : public Module {
  public:
-  Conv2d& conv(const std::string& name, int64_t in, int64_t out, int64_t groups = 1, bool bias = true) {
-    return add_child<Conv2d>(name, in, out, 3, ops::Conv2dOptions{.pad = 1, .groups = groups}, bias);
+  Conv2d& conv(const std::string& name, int64_t in, int64_t out, int64_t groups = 1, bool bias = true,
+               int64_t pad = 1) {
+    return add_child<Conv2d>(name, in, out, 3, ops::Conv2dOptions{.pad = pad, .groups = groups}, bias);
   }
   Linear& linear(const std::string& name, int64_t in, int64_t out, int64_t positions = 1) {
     return add_child<Linear>(name, in, out, true, Activation::none, positions);
@@ -41,6 +42,16 @@ inline void randomize(Module& model, uint64_t seed) {
       const double center = scale || parameter->name.ends_with("running_var") ? 1.0 : 0.0;
       parameter->value() = random_tensor(shape, ++seed, center - width, center + width);
     }
+}
+
+/// Running statistics that are those of one batch, so that no layer's outputs drown in its norm's shifts.
+inline void take_statistics(Module& model, const Shape& input) {
+  for (const auto& [name, layer] : model.layers())
+    if (auto* norm = dynamic_cast<BatchNorm2d*>(layer)) norm->begin_cumulative_statistics();
+  const NoGradient off;
+  model.set_training(true);
+  model.forward(Variable(random_tensor({8, input[0], input[1], input[2]}, 78)));
+  model.set_training(false);
 }
 
 }  // namespace espalier

@@ -29,15 +29,19 @@ TEST(DataRoot, IsTheFirstThatIsSet) {
   ::unsetenv("ESPALIER_DATA");
 }
 
-TEST(BuildData, RefusesAModelThatDoesNotFit) {
+TEST(BuildData, SyntheticImagesAreTheModels) {
   Config config = small_config(stage);
   config.model.classes = 5;
+  config.model.input = {32, 16, 3};
+  config.data.train_images = 40;
+  config.data.test_images = 20;
+  const DataSplits data = build_data(config, {});
+  EXPECT_EQ(data.train.images.shape(), Shape({40, 32, 16, 3}));
+  EXPECT_EQ(data.test.size(), 20);
+  EXPECT_EQ(data.train.classes(), 5);
+  config.model.classes = 1;
   EXPECT_EQ(message_of([&] { build_data(config, {}); }),
-            "synthetic: synthetic train has 10 classes, expected the model's 5 (small.json: /model/classes)");
-  config = small_config(stage);
-  config.model.input = {32, 32, 3};
-  EXPECT_TRUE(contains(message_of([&] { build_data(config, {}); }),
-                       "small.json: /model/input: found [32, 32, 3], but images of synthetic"));
+            "small.json: synthetic: classes: found 1, expected 2 to 10000");
 }
 
 /// The part of CIFAR-100 beside the project, `others` in its data.
@@ -69,6 +73,11 @@ TEST(BuildData, SixClassesOfCifar100) {
             root +
                 "/cifar100-6class: cifar100 train has 100 classes, expected the model's 6 (small.json: "
                 "/model/classes)");
+  Config small = six_classes({{"remap", true}}, 6);
+  small.model.input = {28, 28, 3};
+  EXPECT_EQ(
+      message_of([&] { build_data(small, root); }),
+      "small.json: /model/input: found [28, 28, 3], but images of cifar100 train have shape [32, 32, 3]");
 }
 
 TEST(CheckClasses, NamesTheFirstThatDiffers) {

@@ -1,0 +1,176 @@
+#include "espalier/prune/fold.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+
+#include "espalier/autograd/ops/activation_bias.h"
+
+namespace espalier {
+namespace {
+
+const Attribute* attribute(const TapeEntry& entry, std::string_view name) {
+  for (const auto& [key, value] : entry.attributes)
+    if (key == name) return &value;
+  return nullptr;
+}
+
+int64_t pad_of(const TapeEntry& entry) {
+  const Attribute* pad = attribute(entry, "pad");
+  return pad ? std::get<int64_t>(*pad) : 0;
+}
+
+/// Ops through which a constant channel stays constant, and which.
+bool passes_constants(const TapeEntry& entry) {
+  static const std::vector<std::string> always = {
+      "batch_norm",          "activation", "max_pool2d", "flatten", "dropout",
+      "global_average_pool", "add",        "concat",     "slice",   "scale"};
+  if (entry.op == "average_pool2d") return pad_of(entry) == 0;
+  return std::ranges::count(always, entry.op) > 0;
+}
+
+class Folding {
+ public:
+  Folding(Module& model, const Tape& tape, const ChannelGraph& graph) : tape_(tape), graph_(graph) {
+    for (const TapeValue& value : tape.values)
+      parameters_.push_back(value.parameter.empty() ? nullptr : model.find(value.parameter));
+    readers_.resize(tape.values.size());
+    for (const TapeEntry& entry : tape.entries)
+      for (const int input : entry.inputs) ++readers_[input];
+    folds_.assign(graph.groups.size(), 1);
+    for (const TapeEntry& entry : tape.entries) {
+      if (passes_constants(entry) || takes_constants(entry)) continue;
+      for (const int input : entry.inputs)
+        if (!parameters_[input])
+          for (const int g : graph.groups_of_value[input]) folds_[g] = 0;
+    }
+  }
+
+  const std::vector<char>& folds() const { return folds_; }
+
+  void fold(const ChannelVerdicts& kept) {
+    mark_what_goes(kept);
+    constants_.assign(tape_.values.size(), {});
+    for (const TapeEntry& entry : tape_.entries) {
+      if (takes_constants(entry)) move(entry);
+      constants_[entry.output] = constants_of(entry);
+    }
+  }
+
+ private:
+  /// The norm whose running mean takes what a layer without a bias cannot; null if there is none.
+  Parameter* mean_behind(const TapeEntry& layer) const {
+    if (readers_[layer.output] != 1) return nullptr;
+    for (const TapeEntry& entry : tape_.entries)
+      if (entry.op == "batch_norm" && entry.inputs[0] == layer.output) return parameters_[entry.inputs[3]];
+    return nullptr;
+  }
+
+  bool takes_constants(const TapeEntry& entry) const {
+    if (entry.op != "linear" && entry.op != "conv2d") return false;
+    const bool shared = readers_[entry.inputs[1]] > 1;  // its bias serves several places
+    const bool grouped = !entry.channels.values.empty() && entry.channels.values[0] > 1;
+    if (shared || grouped || pad_of(entry) != 0) return false;
+    return entry.inputs.size() > 2 || mean_behind(entry);
+  }
+
+  void mark_what_goes(const ChannelVerdicts& kept) {
+    for (size_t g = 0; g < graph_.groups.size(); ++g)
+      for (const GroupMember& member : graph_.groups[g].members) {
+        if (!member.out || !folds_[g]) continue;
+        std::vector<char>& goes = goes_[member.parameter];
+        goes.resize(member.channel_of.size());
+        for (size_t i = 0; i < goes.size(); ++i)
+          if (member.channel_of[i] >= 0 && !kept[g][static_cast<size_t>(member.channel_of[i])]) goes[i] = 1;
+      }
+  }
+
+  /// f(constant) of the channels that go, 0 of the others.
+  void activate(const TapeEntry& entry, const char* name, std::vector<float>& constants) const {
+    const Attribute* f = attribute(entry, name);
+    if (!f || constants.empty()) return;
+    ESP_RUN(Device{}, activation_forward(constants.data(), constants.data(),
+                                         ops::activation_named(std::get<std::string>(*f)),
+                                         static_cast<int64_t>(constants.size())));
+  }
+
+  std::vector<float> constants_of(const TapeEntry& entry) const {
+    const auto& first = constants_[entry.inputs[0]];
+    const auto channels = static_cast<size_t>(tape_.values[entry.output].shape[-1]);
+    std::vector<float> constants;
+    const auto add = [&](const std::vector<float>& more, size_t at = 0) {
+      if (more.empty()) return;
+      constants.resize(channels);
+      for (size_t i = 0; i < more.size(); ++i) constants[at + i] += more[i];
+    };
+    const auto add_parameter = [&](Parameter& shift) {
+      const auto goes = goes_.find(&shift);
+      if (goes == goes_.end()) return;
+      constants.resize(channels);
+      for (size_t i = 0; i < channels; ++i)
+        if (goes->second[i]) constants[i] += shift.value().f32()[i];
+    };
+    if (entry.channels.rule == Channels::mixed) {
+      if (entry.inputs.size() > 2) add_parameter(*parameters_[entry.inputs[2]]);
+      activate(entry, "activation", constants);
+    } else if (entry.op == "batch_norm") {
+      add_parameter(*parameters_[entry.inputs[2]]);
+      if (entry.inputs.size() > 5) add(constants_[entry.inputs[5]]);
+      activate(entry, "activation", constants);
+    } else if (entry.op == "activation") {
+      add(first);
+      activate(entry, "function", constants);
+    } else if (entry.op == "concat") {
+      for (size_t k = 0; k < entry.inputs.size(); ++k)
+        add(constants_[entry.inputs[k]], static_cast<size_t>(entry.channels.values[k]));
+    } else if (entry.op == "slice") {
+      if (!first.empty())
+        constants.assign(first.begin() + entry.channels.values[0],
+                         first.begin() + entry.channels.values[0] + entry.channels.values[1]);
+    } else if (entry.op == "flatten") {
+      for (size_t at = 0; at < channels && !first.empty(); at += first.size()) add(first, at);
+    } else if (passes_constants(entry)) {
+      for (const int input : entry.inputs) add(constants_[input]);
+      if (entry.op == "scale")
+        for (float& constant : constants)
+          constant *= static_cast<float>(std::get<double>(*attribute(entry, "factor")));
+    }
+    return constants;
+  }
+
+  /// What the constants add to the layer's outputs.
+  void move(const TapeEntry& entry) {
+    const std::vector<float>& constants = constants_[entry.inputs[0]];
+    if (std::ranges::all_of(constants, [](float k) { return k == 0.0f; })) return;
+    const Tensor& weight = parameters_[entry.inputs[1]]->value();
+    const int64_t outputs = weight.shape()[0], row = weight.shape().row_elements(),
+                  channels = static_cast<int64_t>(constants.size());
+    const bool biased = entry.inputs.size() > 2;
+    float* shift = (biased ? parameters_[entry.inputs[2]] : mean_behind(entry))->value().f32();
+    for (int64_t o = 0; o < outputs; ++o) {
+      double sum = 0;
+      for (int64_t i = 0; i < row; ++i) sum += weight.f32()[o * row + i] * constants[i % channels];
+      shift[o] += static_cast<float>(biased ? sum : -sum);
+    }
+  }
+
+  const Tape& tape_;
+  const ChannelGraph& graph_;
+  std::vector<Parameter*> parameters_;            // of each value, or null
+  std::vector<int> readers_;                      // of each value
+  std::vector<char> folds_;                       // by group
+  std::map<Parameter*, std::vector<char>> goes_;  // outputs that go, of groups that fold
+  std::vector<std::vector<float>> constants_;     // of each value by channel; empty: all 0
+};
+
+}  // namespace
+
+std::vector<char> groups_that_fold(Module& model, const Tape& tape, const ChannelGraph& graph) {
+  return Folding(model, tape, graph).folds();
+}
+
+void fold_constants(Module& model, const Tape& tape, const ChannelGraph& graph, const ChannelVerdicts& kept) {
+  Folding(model, tape, graph).fold(kept);
+}
+
+}  // namespace espalier

@@ -1,0 +1,21 @@
+// Pruning as a book, step 7, fold: what a channel that goes says whatever the image. Without its weights and
+// its norm's scale a channel is constant, f(beta), or f(bias) where no norm follows; cut, it would be 0.
+// Where a constant can be moved behind the layers that read it, it is, so that they notice nothing. A
+// convolution without padding and a linear layer see the constant everywhere alike: it goes into their bias,
+// or into the running mean of the norm behind them. A padded convolution sees zeros at the border instead,
+// so there nothing is moved, and the channel counts as 0.
+#pragma once
+
+#include "espalier/prune/channel_select.h"
+#include "espalier/prune/graph.h"
+
+namespace espalier {
+
+/// For each group true if all that reads its channels can take a constant. `graph` is the model's on `tape`.
+std::vector<char> groups_that_fold(Module& model, const Tape& tape, const ChannelGraph& graph);
+
+/// Moves the constants of the channels that `kept` ([groups][channels], 0 if it goes) drops, of groups that
+/// fold. To be called before they are zeroed or cut.
+void fold_constants(Module& model, const Tape& tape, const ChannelGraph& graph, const ChannelVerdicts& kept);
+
+}  // namespace espalier
