@@ -184,7 +184,11 @@ const char* channels_rule_name(Channels::Rule rule) {
 }
 
 Tape::Tape() : outer_(std::exchange(active_tape, this)) {}
-Tape::~Tape() { active_tape = outer_; }
+Tape::~Tape() { close(); }
+void Tape::close() {
+  if (open_) active_tape = outer_;
+  open_ = false;
+}
 Tape* Tape::active() { return active_tape; }
 
 int Tape::number(const Variable& variable) {

@@ -125,8 +125,8 @@ struct TapeValue {
 };
 
 /// The ops of a pass in order: the one description of a network, from which MACs are counted, channels are
-/// coupled and files for other tools are written. Ops recorded while a Tape is alive (the innermost, on this
-/// thread) go to it, whether or not gradients are on.
+/// coupled and files for other tools are written. Ops recorded while a Tape is alive and not closed (the
+/// innermost, on this thread) go to it, whether or not gradients are on.
 class Tape {
  public:
   Tape();
@@ -135,6 +135,8 @@ class Tape {
   Tape& operator=(const Tape&) = delete;
 
   static Tape* active();
+  /// Ends the recording; what was recorded stays.
+  void close();
   void add(std::string_view op, const Attributes& attributes, const std::vector<Variable>& inputs,
            const Variable& output, const Channels& channels);
 
@@ -150,6 +152,7 @@ class Tape {
   std::unordered_map<const VariableState*, int> numbers_;
   std::vector<std::shared_ptr<VariableState>> alive_;  // so that no address is used twice
   Tape* outer_;
+  bool open_ = true;
 };
 
 /// While one is alive on this thread, ops record no history: inference.

@@ -51,6 +51,7 @@ Network::Network(Module& model, const Shape& input) {
     model.forward(Variable(Tensor::zeros({1, input[0], input[1], input[2]})));
   }
   model.set_training(training);
+  tape.close();
 
   const auto macs = macs_by_weight(tape);
   for (const auto& [name, layer] : model.layers()) {

@@ -8,6 +8,7 @@
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"
 #include "espalier/train/build.h"
+#include "espalier/train/channel_pruning.h"
 #include "espalier/train/trainer.h"
 
 namespace espalier {
@@ -31,10 +32,11 @@ int64_t activation_bytes(const Network& network, int64_t batch) {
   return bytes;
 }
 
-/// A stage's model and optimizer on real data: its time a step, its memory.
+/// A stage's model, less what stages before it cut, and its optimizer on real data: its time a step, its
+/// memory.
 class Trial {
  public:
-  Trial(const Config& config, const StageConfig& stage, Loader& loader)
+  Trial(const Config& config, const StageConfig& stage, const std::vector<AxisCut>& cuts, Loader& loader)
       : config_(*stage.train),
         model_(build_model(config)),
         optimizer_(make_optimizer(config_.optimizer, model_->parameters())),
@@ -45,6 +47,7 @@ class Trial {
                .position = position_,
                .epoch_steps = epoch_steps(config_, loader.batches()),
                .total_steps = stage_steps(config_, loader.batches())} {
+    cut(*model_, cuts);
     if (config_.ema > 0) start_average(model_->parameters());
   }
 
@@ -114,14 +117,22 @@ Plan make_plan(const Config& config, const DataSplits& data) {
   memory.parameters = network.totals.bytes;
   memory.activations = activation_bytes(network, config.data.batch);
 
-  const double test_seconds =
-      evaluation_seconds(config, *model, data.test) * static_cast<double>(data.test.size());
-  const double epoch_end_seconds = test_seconds * (1.0 + static_cast<double>(data.validation.size()) /
-                                                             static_cast<double>(data.test.size()));
+  const auto time_test = [&] {
+    return evaluation_seconds(config, *model, data.test) * static_cast<double>(data.test.size());
+  };
+  double test_seconds = time_test();
+  std::vector<AxisCut> cuts;  // of the stages so far, from weights that have learned nothing
   for (const StageConfig& stage : config.stages) {
-    StagePlan row{.name = stage.name, .seconds = test_seconds};
+    const auto start = Clock::now();
+    if (stage.prune && cuts_channels(*stage.prune)) {
+      ChannelPruning pruning(config, *stage.prune, *model, data.train);
+      const auto result = pruning.act(pruning.whole());
+      cuts.insert(cuts.end(), result.cuts.begin(), result.cuts.end());
+      test_seconds = time_test();
+    }
+    StagePlan row{.name = stage.name, .seconds = (stage.prune ? since(start) : 0.0) + test_seconds};
     if (stage.train) {
-      Trial trial(config, stage, loader);
+      Trial trial(config, stage, cuts, loader);
       const double step = trial.step_seconds(loader);
       trial.add_to(memory);
       row.steps = stage_steps(*stage.train, loader.batches());
@@ -129,6 +140,8 @@ Plan make_plan(const Config& config, const DataSplits& data) {
       const int64_t an_epoch = epoch_steps(*stage.train, loader.batches()),
                     epochs = (row.steps + an_epoch - 1) / an_epoch;
       const int64_t every = stage.train->eval_every;
+      const double epoch_end_seconds = test_seconds * (1.0 + static_cast<double>(data.validation.size()) /
+                                                                 static_cast<double>(data.test.size()));
       row.seconds += static_cast<double>(row.steps) * step +
                      static_cast<double>((epochs + every - 1) / every) * epoch_end_seconds;
     }

@@ -314,6 +314,22 @@ TEST(Tape, TheInnermostRecords) {
   EXPECT_EQ(outer.entries[1].op, "mean");
 }
 
+TEST(Tape, RecordsNoMoreOnceItIsClosed) {
+  const Variable x(Tensor::zeros({2}));
+  const Tape outer;
+  {
+    Tape inner;
+    ops::sum(x);
+    inner.close();
+    inner.close();
+    EXPECT_EQ(Tape::active(), &outer);
+    ops::mean(x);
+    EXPECT_EQ(inner.entries.size(), 1u);
+  }
+  EXPECT_EQ(Tape::active(), &outer);
+  EXPECT_EQ(outer.entries.size(), 1u);
+}
+
 TEST(Tape, EveryRuleHasAName) {
   EXPECT_STREQ(channels_rule_name(Channels::unknown), "unknown");
   EXPECT_STREQ(channels_rule_name(Channels::joined), "joined");

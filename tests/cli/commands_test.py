@@ -334,6 +334,14 @@ class Check(CliTest):
         self.assertRegex(text, r"time    about \S+ s on \d+ threads?\n"
                                r"        dense: \S+ s, 20 steps at [\d,]+ images/s\n        pruned: \S+ s\n$")
 
+    def test_what_follows_a_cut_is_planned_at_its_size(self):
+        self.write_data()
+        self.write("small.json", config(
+            {"name": "pruned", "prune": {"unit": "channel", "ratio": 0.5, "min_channels": 1}},
+            {"name": "tuned", "train": sgd(steps=20)}))
+        text = self.succeeds("check", "small.json")
+        self.assertIn("gradients 1.84 kB", text)  # of 6 x 64 + 6 + 10 x 6 + 10 numbers
+
     def test_finds_what_a_run_would_stumble_on(self):
         self.write_data()
         for changes, message in (

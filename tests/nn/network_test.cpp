@@ -45,6 +45,15 @@ TEST(Network, RowsOfLeNet5) {
   }
 }
 
+TEST(Network, RecordsItsOwnPassAlone) {
+  const auto model = make_model({.type = "lenet5", .input = {28, 28, 1}}, 0);
+  const Network network(*model, {28, 28, 1});
+  const size_t ops = network.tape.entries.size();
+  EXPECT_EQ(Tape::active(), nullptr);
+  model->forward(Variable(Tensor::zeros({2, 28, 28, 1})));
+  EXPECT_EQ(network.tape.entries.size(), ops);
+}
+
 TEST(Network, SparsityIsTheShareOfZeroWeights) {
   const auto model = make_model({.type = "lenet300"}, 0);
   Tensor mask = Tensor::zeros({100, 300}, DType::u8);

@@ -84,6 +84,32 @@ TEST(ChannelPruner, TheCutNetworkIsTheMaskedOne) {
   }
 }
 
+TEST(ChannelPruner, TheWorkedExampleOfTheReadme) {
+  SmallNet net;
+  Linear &fc1 = net.linear("fc1", 2, 3), &fc2 = net.linear("fc2", 3, 1);
+  net.pass = [&](const Variable& x) { return fc2.forward(relu(fc1.forward(ops::flatten(x)))); };
+  const auto set = [&](const char* name, const Floats& values) {
+    net.find(name)->value() = Tensor::from(net.find(name)->shape(), values);
+  };
+  set("fc1.weight", {3, 4, 1, 0, 0, 2});
+  set("fc1.bias", {1, 0, 0.5f});
+  set("fc2.weight", {1, 3, 2});
+  set("fc2.bias", {7});
+  ChannelPruneOptions options;
+  options.scoring.criterion = criterion_named("group_norm");
+  options.selection.limits.min_channels = 1;
+  options.target = {Target::ratio, 1.0 / 3};
+  const Shape pixel{1, 1, 2};
+  const auto groups = channel_graph(net, Network(net, pixel).tape).groups;
+  EXPECT_EQ(score_channels(groups, options.scoring, {})[0],
+            (std::vector<float>{13 / (22.0f / 3), 5 / (22.0f / 3), 4 / (22.0f / 3)}));
+  const auto result = prune_channels(net, pixel, whole_network(net, pixel), options);
+  EXPECT_EQ(net.history.front(), (AxisCut{"fc1.weight", 0, 3, {0, 1}}));
+  EXPECT_EQ(numbers(net.find("fc2.bias")->value()), (std::vector<float>{8}));
+  EXPECT_EQ(result.before.macs, 9);
+  EXPECT_EQ(result.after.macs, 6);
+}
+
 TEST(ChannelPruner, ADeadNetworkProvesNothing) {
   const auto model = zoo("vgg11", 4);
   for (Parameter* parameter : model->parameters())

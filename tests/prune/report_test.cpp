@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <sstream>
 
+#include "prune/small_net.h"
+
 namespace espalier {
 namespace {
 
@@ -73,6 +75,38 @@ TEST(Report, ANormHasNoSparsity) {
       std::string::npos)
       << network_table(layers, totals(layers));
   EXPECT_EQ(sparsity_table(layers, totals(layers)).find("bn1"), std::string::npos);
+}
+
+TEST(Report, OfChannelsThatWentAndAreHeld) {
+  ChannelPruneResult result{.groups = {{"conv1", 64, 8}, {"conv2", 128, 128}},
+                            .held = {{"conv1", 64, 8, 2}},
+                            .before = {.macs = 9000, .parameters = 4000, .bytes = 16000},
+                            .after = {.macs = 3000, .parameters = 1000, .bytes = 4000},
+                            .cuts = {},
+                            .proof = CutProof{1.2e-6, 4.5, 3.0}};
+  const std::string table =
+      "channels of  before  after\n"
+      "conv1            64      8  ####............................\n"
+      "conv2           128    128  ################################\n"
+      "total           192    136  #######################.........\n"
+      "conv1 is held at 8 of 64 channels; the selection would have left 2\n"
+      "MACs 9,000 -> 3,000 (3.00x fewer)\n"
+      "parameters 4,000 -> 1,000 (4.00x fewer)\n"
+      "bytes 16,000 -> 4,000 (4.00x fewer)\n"
+      "verified: cut and masked network differ by 1.2e-06 at most, the largest output is 4.5\n";
+  EXPECT_EQ(channel_table(result), table);
+  result.proof->spread = 0;
+  EXPECT_EQ(channel_table(result),
+            table + "but outputs of two images differ by 0 at most: so dead a network proves nothing\n");
+}
+
+TEST(Report, OfAHistory) {
+  SmallNet net;
+  EXPECT_EQ(history_table(net), "");
+  net.history = {{"a.weight", 0, 8, {0, 1}}, {"a.bias", 0, 8, {0, 1}}, {"b.weight", 3, 8, {0, 1}}};
+  EXPECT_EQ(history_table(net),
+            "channels of  before  after\n"
+            "a                 8      2  ########........................\n");
 }
 
 TEST(Report, OfTheLargestNetworkFitsEightyColumns) {  // ResNet-50's names, shapes and totals

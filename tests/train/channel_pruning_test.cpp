@@ -1,0 +1,71 @@
+#include "espalier/train/channel_pruning.h"
+
+#include <gtest/gtest.h>
+
+#include "espalier/data/loader.h"
+#include "espalier/train/build.h"
+#include "train/small.h"
+
+namespace espalier {
+namespace {
+
+/// The first stage of a run that prunes by `fields`, on a network that has not learned anything.
+struct Case {
+  explicit Case(const std::string& fields)
+      : config(small_config(R"({"name": "cut", "prune": {"unit": "channel", )" + fields + "}}",
+                            R"(, "train_images": 64, "test_images": 16)")),
+        data(build_data(config, {})),
+        model(build_model(config)),
+        pruning(config, *config.stages[0].prune, *model, data.train) {}
+
+  ChannelPruneResult act(double progress = 1.0) { return pruning.act(pruning.whole(), progress); }
+
+  Config config;
+  DataSplits data;
+  std::unique_ptr<Module> model;
+  ChannelPruning pruning;
+};
+
+TEST(ChannelPruning, ProvesItOnABatchOfTheTrainingImages) {
+  Case one(R"("criterion": "l2", "ratio": 0.25, "verify": true)");
+  const auto result = one.act();
+  ASSERT_TRUE(result.proof);
+  EXPECT_TRUE(result.proof->says_something());
+  EXPECT_LE(result.proof->largest_difference, 1e-5 * result.proof->largest_output);
+  EXPECT_EQ(one.model->find("fc1.weight")->shape()[0], 12);
+  EXPECT_FALSE(Case(R"("criterion": "l2", "ratio": 0.25)").act().proof);
+}
+
+TEST(ChannelPruning, CriteriaThatLookAtDataSeeItAndLeaveNothingBehind) {
+  for (const char* criterion : {"taylor", "obd"}) {
+    SCOPED_TRACE(criterion);
+    const auto kept = [&](int seed) {
+      Case one(join(R"("ratio": 0.5, "batches": 3, "criterion": ")", criterion, "\""));
+      one.config.seed = seed;
+      one.act();
+      for (const Parameter* parameter : one.model->parameters())
+        EXPECT_FALSE(parameter->gradient().defined());
+      return one.model->history.front().kept;
+    };
+    EXPECT_EQ(kept(1), kept(1));
+    EXPECT_EQ(kept(1).size(), 8u);
+  }
+}
+
+TEST(ChannelPruning, GoesPartOfTheWay) {
+  Case one(R"("criterion": "l1", "ratio": 0.5)");
+  const WholeNetwork whole = one.pruning.whole();
+  EXPECT_EQ(whole.channels.at("fc1"), 16);
+  one.pruning.act(whole, 0.5);
+  EXPECT_EQ(one.model->find("fc1.weight")->shape()[0], 12);
+  one.pruning.act(whole, 1.0);
+  EXPECT_EQ(one.model->find("fc1.weight")->shape()[0], 8) << "shares are of the whole network";
+}
+
+TEST(ChannelPruning, LatencyIsMeasuredOnThisMachine) {
+  Case one(R"("criterion": "l1", "latency_ms": 1000)");
+  EXPECT_EQ(one.act().after.macs, one.pruning.whole().cost.macs) << "fast enough as it is";
+}
+
+}  // namespace
+}  // namespace espalier
