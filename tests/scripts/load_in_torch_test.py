@@ -19,7 +19,8 @@ SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "load_in_torc
 
 
 def config(model):
-    return {"model": {**model, "width": 0.5, "classes": 7}, "data": {"type": "synthetic", "batch": 32},
+    return {"model": {**model, "width": 0.5, "classes": 7},
+            "data": {"type": "synthetic", "batch": 32, "train_images": 96, "test_images": 64},
             "stages": [{"name": "dense", "train": {"steps": 3, "optimizer": {"type": "sgd", "lr": 0.01}}},
                        {"name": "pruned", "prune": {"unit": "channel", "criterion": "group_norm", "speedup": 1.5}}]}
 

@@ -1,0 +1,24 @@
+// The parts of a config's declaration, which config.cpp puts together: a function for each object, in a file
+// for each of its larger parts.
+#pragma once
+
+#include "espalier/train/config.h"
+#include "espalier/train/schema.h"
+
+namespace espalier {
+
+inline const schema::Range share = {.from = 0, .to = 1};
+inline const schema::Range share_below_1 = {.from = 0, .below = 1};
+inline const schema::Range not_negative = {.from = 0};
+inline const schema::Range positive = {.above = 0};
+
+inline const char* const reestimate_help =
+    "training batches that batch norms' running statistics are taken from anew before it is measured, as "
+    "weights that were averaged or pruned need; 0: none";
+
+schema::Type<ModelConfig> model_type();            // config_data.cpp
+schema::Type<DataConfig> data_type();              // config_data.cpp
+schema::Type<PruneConfig> prune_type();            // config_prune.cpp
+schema::Type<RegularizeConfig> regularize_type();  // config_prune.cpp
+
+}  // namespace espalier

@@ -1,0 +1,166 @@
+// The declarations of what prunes, and of what prepares for it.
+#include "espalier/prune/channel_score.h"
+#include "espalier/prune/criterion.h"
+#include "espalier/prune/regularize.h"
+#include "espalier/prune/schedule.h"
+#include "espalier/prune/select.h"
+#include "espalier/prune/unit.h"
+#include "espalier/train/config_parts.h"
+
+namespace espalier {
+
+using namespace schema;
+
+namespace {
+
+Type<PruneScheduleConfig> prune_schedule_type() {
+  const Names gradual = {"linear", "cubic"};
+  return object<PruneScheduleConfig>(
+      {field("type", &PruneScheduleConfig::type, one_of(schedule_names(), {"exponential"}),
+             "how sparsity grows")
+           .required(),
+       field("begin", &PruneScheduleConfig::begin, whole(0), "the step it first acts behind, from 0"),
+       field("end", &PruneScheduleConfig::end, whole(1),
+             "the step it last acts behind; without it, the stage's last")
+           .only_for(gradual),
+       field("every", &PruneScheduleConfig::every, whole(1), "steps between").only_for(gradual)},
+      {.check = [](const PruneScheduleConfig& s, const Place& at) {
+        if (s.end && *s.end <= s.begin)
+          (at / "end").fail("found ", *s.end, ", expected more than begin: ", s.begin);
+      }});
+}
+
+template <class S>
+void check_ratios(const S& limits, const Place& at) {
+  if (limits.max_ratio < limits.min_ratio)
+    (at / "max_ratio").fail("found ", limits.max_ratio, ", expected at least min_ratio: ", limits.min_ratio);
+}
+
+Type<ChannelOverrideConfig> channel_override_type() {
+  return object<ChannelOverrideConfig>(
+      {field("layers", &ChannelOverrideConfig::layers, list_of(text(), {.from = 1}),
+             "beginnings of the names of layers that make the channels")
+           .required(),
+       field("min_channels", &ChannelOverrideConfig::min_channels, whole(1), "as in prune"),
+       field("min_ratio", &ChannelOverrideConfig::min_ratio, number(share), "as in prune"),
+       field("max_ratio", &ChannelOverrideConfig::max_ratio, number(share), "as in prune")},
+      {.check = check_ratios<ChannelOverrideConfig>});
+}
+
+}  // namespace
+
+Type<PruneConfig> prune_type() {
+  const Names masked = {"weight", "row"}, channel = {"channel"};
+  const Range count = {.above = 0};
+  return object<PruneConfig>(
+      {field("unit", &PruneConfig::unit, one_of(unit_names(), {"2:4", "block", "kernel", "column", "layer"}),
+             "what lives or dies together: a weight; a row, which is a filter of a convolution or a row of a "
+             "linear layer; a channel, with all that makes and reads it, which is cut"),
+       field("criterion", &PruneConfig::criterion,
+             one_of(criterion_names(),
+                    {"gradient", "snip", "grasp", "synflow", "movement", "wanda", "sparsegpt", "woodfisher"}),
+             "score of a unit; the lowest go (`espalier help criteria`)"),
+       field("scope", &PruneConfig::scope, one_of(scope_names(), {"uniform", "erk"}),
+             "which units are ranked against each other; isomorphic, for channels: those of groups whose "
+             "layers are alike"),
+       field("sparsity", &PruneConfig::sparsity, number(share), "share of the units that goes")
+           .only_for(masked),
+       field("threshold", &PruneConfig::threshold, number(not_negative), "what scores below it goes")
+           .only_for(masked),
+       field("quantile", &PruneConfig::quantile, number(share),
+             "what scores below this quantile of the scores goes")
+           .only_for(masked),
+       field("ratio", &PruneConfig::ratio, number(share), "share of the channels that goes")
+           .only_for(channel),
+       field("speedup", &PruneConfig::speedup, number({.from = 1}), "least MACs before / MACs after")
+           .only_for(channel),
+       field("macs", &PruneConfig::macs, number(count), "most multiply-accumulates of one image")
+           .only_for(channel),
+       field("parameters", &PruneConfig::parameters, number(count), "most parameters").only_for(channel),
+       field("bytes", &PruneConfig::bytes, number(count), "most bytes of parameters and statistics")
+           .only_for(channel),
+       field("latency_ms", &PruneConfig::latency_ms, number(count),
+             "most milliseconds for one image, measured on this machine")
+           .only_for(channel),
+       field("include", &PruneConfig::include, list_of(text()),
+             "beginnings of layer names: fc is fc1 and fc2; empty: all"),
+       field("exclude", &PruneConfig::exclude, list_of(text()),
+             "beginnings of the names of layers to leave out; of channels, those that make them"),
+       field("batches", &PruneConfig::batches, whole(1),
+             "training batches that the criteria taylor and obd look at (obd: single images)")
+           .only_for(channel),
+       field("reduction", &PruneConfig::reduction, one_of(reduction_names()),
+             "how the scores of what goes with a channel become one")
+           .only_for(channel),
+       field("normalizer", &PruneConfig::normalizer, one_of(normalizer_names()),
+             "what a group's scores are divided by; without it, the criterion's own")
+           .only_for(channel),
+       field("min_channels", &PruneConfig::min_channels, whole(1),
+             "channels that always stay of a group; without it, 8 or a tenth, whichever is more")
+           .only_for(channel),
+       field("min_ratio", &PruneConfig::min_ratio, number(share), "share of a group that goes in any case")
+           .only_for(channel),
+       field("max_ratio", &PruneConfig::max_ratio, number(share), "share of a group that may go at most")
+           .only_for(channel),
+       field("overrides", &PruneConfig::overrides, list_of(channel_override_type()),
+             "these limits for some layers; of several, the last counts")
+           .only_for(channel),
+       field("round_to", &PruneConfig::round_to, whole(1, 1024),
+             "a group that loses channels keeps a multiple of this, rounded down, so that the target is "
+             "still reached")
+           .only_for(channel),
+       field("iterations", &PruneConfig::iterations, whole(1, 10'000),
+             "cuts in which the target is reached; scores are taken anew before each")
+           .only_for(channel),
+       field("verify", &PruneConfig::verify, boolean(),
+             "compare the cut network with the masked one on a batch, and count MACs and parameters again")
+           .only_for(channel),
+       field("reestimate_norm", &PruneConfig::reestimate_norm, whole(0), reestimate_help).only_for(channel),
+       field("schedule", &PruneConfig::schedule, prune_schedule_type(),
+             "when it acts, in steps; inside `train` alone"),
+       field("remove", &PruneConfig::remove, boolean(),
+             "at the stage's end, let go of the masks: zeros stay, and later training may change them")
+           .only_for(masked)},
+      {.variant = "unit",
+       .exactly_one = {{"sparsity", "threshold", "quantile", "ratio", "speedup", "macs", "parameters",
+                        "bytes", "latency_ms"}},
+       .check = [](const PruneConfig& p, const Place& at) {
+         if (p.unit == "channel") return check_ratios(p, at);
+         if (p.scope == "isomorphic")
+           (at / "scope").fail("found \"isomorphic\", which is for unit channel, and the unit is ", p.unit);
+         if (criterion_named(p.criterion).of_channels_alone())
+           (at / "criterion")
+               .fail("found \"", p.criterion, "\", which is for unit channel, and the unit is ", p.unit);
+         if (p.schedule && p.schedule->type != "one_shot" && !p.sparsity) {
+           (at / "schedule" / "type")
+               .fail("found \"", p.schedule->type,
+                     "\", which needs 'sparsity'; 'threshold' and 'quantile' go with one_shot alone");
+         }
+       }});
+}
+
+Type<RegularizeConfig> regularize_type() {
+  const Names growing = {"greg1", "greg2"}, steady = {"l1", "bn_scale", "group_lasso", "group_norm"},
+              by_channel = {"bn_scale", "group_lasso", "group_norm", "greg1", "greg2"};
+  return object<RegularizeConfig>(
+      {field(
+           "type", &RegularizeConfig::type, one_of(penalty_names()),
+           "the penalty: group_norm (DepGraph), group_lasso, bn_scale (slimming), greg1, greg2 (growing L2) "
+           "on coupled channels; l1 on weights")
+           .required(),
+       field("weight", &RegularizeConfig::weight, number(positive), "its factor").only_for(steady),
+       field("ratio", &RegularizeConfig::ratio, number(share),
+             "share of each group's channels that is pushed out")
+           .only_for(growing),
+       field("growth", &RegularizeConfig::growth, number(positive), "what the coefficient grows by")
+           .only_for(growing),
+       field("every", &RegularizeConfig::every, whole(1), "steps between").only_for(growing),
+       field("most", &RegularizeConfig::most, number(positive), "the largest coefficient").only_for(growing),
+       field("include", &RegularizeConfig::include, list_of(text()),
+             "beginnings of the names of layers that make the channels; empty: all")
+           .only_for(by_channel),
+       field("exclude", &RegularizeConfig::exclude, list_of(text()), "the same, of layers to leave out")
+           .only_for(by_channel)});
+}
+
+}  // namespace espalier
