@@ -70,12 +70,17 @@ class Goal {
   double first_, last_, most_;  // of the quantity: in the whole network, in the end, now
 };
 
-Tensor outputs(Module& model, const Tensor& images) {
+/// Of these images, in inference, or by their own statistics; the running ones stay as they are.
+Tensor outputs(Module& model, const Tensor& images, bool by_the_batch) {
+  std::vector<std::pair<Parameter*, Tensor>> statistics;
+  for (Parameter* parameter : model.parameters())
+    if (!parameter->learned()) statistics.emplace_back(parameter, parameter->value().clone());
   const bool training = model.training();
   const NoGradient off;
-  model.set_training(false);
+  model.set_training(by_the_batch);
   Tensor y = model.forward(Variable(images)).value();
   model.set_training(training);
+  for (auto& [parameter, before] : statistics) parameter->value() = std::move(before);
   return y;
 }
 
@@ -97,6 +102,26 @@ CutProof compare(const Tensor& masked, const Tensor& cut) {
   }
   return proof;
 }
+
+/// The proof of a cut on some images, begun with the channels zeroed, ended without them.
+class Proof {
+ public:
+  Proof(Module& model, const Tensor& images) : model_(model), images_(images) {
+    masked_ = outputs(model, images, false);
+    by_the_batch_ = !compare(masked_, masked_).says_something();
+    if (by_the_batch_) masked_ = outputs(model, images, true);
+  }
+  CutProof end() const {
+    CutProof proof = compare(masked_, outputs(model_, images_, by_the_batch_));
+    proof.by_the_batch = by_the_batch_;
+    return proof;
+  }
+
+ private:
+  Module& model_;
+  Tensor images_, masked_;
+  bool by_the_batch_;
+};
 
 /// What a cut is chosen from: the network as it is now, with scores.
 struct Choice {
@@ -144,14 +169,14 @@ ChannelPruneResult cut_once(Module& model, const Shape& input, const WholeNetwor
     if (ranking.ranked(g))
       result.groups.push_back({maker_of(groups[g]), channels[g], std::ranges::count(kept[g], 1)});
   fold_constants(model, network.tape, graph, kept);
-  Tensor masked;
+  std::optional<Proof> proof;
   if (options.verify.defined()) {
     zero_channels(groups, kept);
-    masked = outputs(model, options.verify);
+    proof.emplace(model, options.verify);
   }
   cut(model, result.cuts);
-  if (masked.defined()) {
-    result.proof = compare(masked, outputs(model, options.verify));
+  if (proof) {
+    result.proof = proof->end();
     const NetworkTotals recount = Network(model, input).totals;
     ESP_CHECK(recount.macs == result.after.macs && recount.parameters == result.after.parameters,
               "prune: ", result.after.macs, " MACs and ", result.after.parameters,

@@ -33,12 +33,16 @@ struct ChannelPruneOptions {
   Tensor verify = {};
 };
 
-/// That a cut is right: the network with the channels zeroed and the one without them on the same images.
+/// That a cut is right: the network with the channels zeroed and the one without them on the same images, in
+/// inference. Where the first says the same of every image, as one does whose norms' running statistics are
+/// still those of the whole network, any other as dead would agree with it: both are compared by the
+/// statistics of the images instead.
 struct CutProof {
   double largest_difference = 0.0;  ///< of any logit,
   double largest_output = 0.0;      ///< beside the largest logit;
   double spread = 0.0;              ///< how far apart a logit's values for two images are, at most
-  /// False for a network that says the same of every image, as a dead one does: it would agree with any.
+  bool by_the_batch = false;        ///< by the images' statistics
+  /// Whether images are told apart.
   bool says_something() const { return spread > 1e-3 * largest_output; }
 };
 

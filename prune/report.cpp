@@ -81,14 +81,15 @@ std::string channel_table(const ChannelPruneResult& result) {
   text += fewer("MACs", result.before.macs, result.after.macs) + "\n" +
           fewer("parameters", result.before.parameters, result.after.parameters) + "\n" +
           fewer("bytes", result.before.bytes, result.after.bytes) + "\n";
-  if (result.proof) {
+  if (const auto& proof = result.proof) {
     text += fmt::format(
-        "verified: cut and masked network differ by {:.2g} at most, the largest output is {:.3g}\n",
-        result.proof->largest_difference, result.proof->largest_output);
-    if (!result.proof->says_something())
+        "verified: cut and masked network differ by {:.2g} at most, the largest output is {:.3g}{}\n",
+        proof->largest_difference, proof->largest_output,
+        proof->by_the_batch ? " (by the batch's own statistics)" : "");
+    if (!proof->says_something())
       text += fmt::format(
           "but outputs of two images differ by {:.2g} at most: so dead a network proves nothing\n",
-          result.proof->spread);
+          proof->spread);
   }
   return text;
 }

@@ -123,6 +123,23 @@ TEST(ChannelPruner, ADeadNetworkProvesNothing) {
   EXPECT_GT(proof.largest_output, 0);
 }
 
+TEST(ChannelPruner, WhatItsRunningStatisticsDeadenIsProvedByTheBatchs) {
+  const auto model = zoo("vgg11", 4);
+  for (Parameter* parameter : model->parameters())
+    if (parameter->name.ends_with("running_var"))
+      std::ranges::fill(parameter->value().span<float>(), 1e6f);  // as of layers with far larger outputs
+  ChannelPruneOptions options;
+  options.verify = random_tensor({4, 8, 8, 3}, 5);
+  const auto proof = prune_to(*model, {Target::speedup, 2}, options).proof.value();
+  EXPECT_TRUE(proof.by_the_batch);
+  EXPECT_TRUE(proof.says_something());
+  EXPECT_LE(proof.largest_difference, 1e-3 * proof.largest_output);
+  for (const Parameter* parameter : model->parameters()) {
+    if (!parameter->name.ends_with("running_var")) continue;
+    EXPECT_EQ(parameter->value().f32()[0], 1e6f) << "as they were";
+  }
+}
+
 TEST(ChannelPruner, IterationsReachTheSameTargetAndTheirHistoryIsOne) {
   const auto model = zoo("vgg11", 6), fresh = zoo("vgg11", 6);
   ChannelPruneOptions options;

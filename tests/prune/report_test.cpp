@@ -83,7 +83,7 @@ TEST(Report, OfChannelsThatWentAndAreHeld) {
                             .before = {.macs = 9000, .parameters = 4000, .bytes = 16000},
                             .after = {.macs = 3000, .parameters = 1000, .bytes = 4000},
                             .cuts = {},
-                            .proof = CutProof{1.2e-6, 4.5, 3.0}};
+                            .proof = CutProof{1.2e-6, 4.5, 3.0, false}};
   const std::string table =
       "channels of  before  after\n"
       "conv1            64      8  ####............................\n"
@@ -95,9 +95,13 @@ TEST(Report, OfChannelsThatWentAndAreHeld) {
       "bytes 16,000 -> 4,000 (4.00x fewer)\n"
       "verified: cut and masked network differ by 1.2e-06 at most, the largest output is 4.5\n";
   EXPECT_EQ(channel_table(result), table);
+  result.proof->by_the_batch = true;
+  const std::string by_the_batch = table.substr(0, table.size() - 1) + " (by the batch's own statistics)\n";
+  EXPECT_EQ(channel_table(result), by_the_batch);
   result.proof->spread = 0;
-  EXPECT_EQ(channel_table(result),
-            table + "but outputs of two images differ by 0 at most: so dead a network proves nothing\n");
+  EXPECT_EQ(
+      channel_table(result),
+      by_the_batch + "but outputs of two images differ by 0 at most: so dead a network proves nothing\n");
 }
 
 TEST(Report, OfAHistory) {
