@@ -15,13 +15,12 @@ import os
 import pathlib
 import platform
 import statistics
-import subprocess
 import sys
 
 from need import need
+from script import Failure, add_espalier, check_espalier, printed, run
 
 HERE = pathlib.Path(__file__).resolve().parent
-ESPALIER = HERE.parent / "build" / "release" / "bin" / "espalier"
 
 # What holds each side to an instruction set. ONNX Runtime has no such switch, and is left out then.
 ISA = {
@@ -33,10 +32,6 @@ ISA = {
 FOREIGN = ("OPENBLAS_", "OMP_", "GOMP_", "KMP_", "MKL_")
 
 Contender = collections.namedtuple("Contender", "name command peer", defaults=[None])  # peer: whose best it may be
-
-
-class Failure(Exception):
-    """What a person is told in one line."""
 
 
 def environment(isa):
@@ -69,15 +64,12 @@ def contenders(mode, model, batch, arguments):
 def output(command, name, arguments):
     """The JSON object that a command prints, run on the cores and instruction set of this comparison."""
     cores = sorted(os.sched_getaffinity(0))[:arguments.threads]
-    result = subprocess.run(command, env=environment(arguments.isa), capture_output=True, text=True,
-                            preexec_fn=lambda: os.sched_setaffinity(0, cores))
-    if result.returncode != 0:
-        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise Failure(f"{name}: exit code {result.returncode}: {last}")
+    text = printed(command, name, env=environment(arguments.isa),
+                   preexec_fn=lambda: os.sched_setaffinity(0, cores))
     try:
-        return json.loads(result.stdout)
+        return json.loads(text)
     except json.JSONDecodeError:
-        raise Failure(f"{name}: printed no JSON object: {result.stdout[:80]!r}")
+        raise Failure(f"{name}: printed no JSON object: {text[:80]!r}")
 
 
 def turn(contender, arguments):
@@ -188,7 +180,7 @@ def main():
                         help="cores for each side (default: all of this process's)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of a contender in a round (default: 5)")
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
-    parser.add_argument("--espalier", type=pathlib.Path, default=ESPALIER, help="the program")
+    add_espalier(parser)
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the results there too")
     arguments = parser.parse_args()
     if not 1 <= arguments.threads <= len(os.sched_getaffinity(0)):
@@ -197,8 +189,7 @@ def main():
         parser.error("--rounds: at least 1")
 
     need("torch", "numpy", *(["onnx", "onnxruntime"] if arguments.mode == "infer" else []))
-    if not arguments.espalier.is_file():
-        raise Failure(f"{arguments.espalier}: no such program; scripts/quickstart builds it")
+    check_espalier(arguments.espalier)
     # Asked of a process of its own: this one stays small, and starts the others from a small one.
     arguments.catalogue = output([sys.executable, str(HERE / "peers.py"), "models"], "peers.py", arguments)
     models = arguments.model.split(",")
@@ -228,8 +219,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        print(f"compare.py: {failure}", file=sys.stderr)
-        sys.exit(1)
+    run(main)

@@ -12,20 +12,14 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 
 from need import need
+from script import ROOT, Failure, add_espalier, check_espalier, printed, run
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 STAGES = ("dense", "pruned", "tuned")
 BATCH, EPOCHS, TUNING_EPOCHS, RATE, SPARSITY = 64, 3, 2, 1e-3, 0.3
-
-
-class Failure(Exception):
-    """What a person is told in one line."""
 
 
 def data_root(given):
@@ -113,10 +107,7 @@ def espalier_run(program, root, seed):
         output = pathlib.Path(folder) / "run"
         command = [program, "train", ROOT / "configs" / "mnist_mlp.json", "--set", f"seed={seed}", "--data", root,
                    "--output", output, "--quiet"]
-        result = subprocess.run(command, capture_output=True, text=True)
-        if result.returncode != 0:
-            last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-            raise Failure(f"{program}: exit code {result.returncode}: {last}")
+        printed(command, program)
         stages = json.loads((output / "result.json").read_text())["stages"]
     return {stage["name"]: (stage["accuracy"], stage["parameters"] - stage["nonzeros"], stage["seconds"])
             for stage in stages}
@@ -135,8 +126,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="0 to N-1 (default: 5)")
     parser.add_argument("--data", help="folder that holds mnist/ (default: $ESPALIER_DATA, data/, ../shared/data)")
-    parser.add_argument("--espalier", type=pathlib.Path, help="the program (default: build/release/bin/espalier)",
-                        default=ROOT / "build" / "release" / "bin" / "espalier")
+    add_espalier(parser)
     arguments = parser.parse_args()
     if arguments.seeds < 1:
         parser.error("--seeds: at least 1")
@@ -146,8 +136,7 @@ def main():
     import numpy as np
     import torch
 
-    if not arguments.espalier.is_file():
-        raise Failure(f"{arguments.espalier}: no such program; scripts/quickstart builds it")
+    check_espalier(arguments.espalier)
     root = data_root(arguments.data).resolve()
     data = load(root)
     header = f"{'':<20}" + "".join(f"{stage:>9}" for stage in STAGES) + f"{'zeros':>12}{'seconds':>10}"
@@ -163,8 +152,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        print(f"mnist.py: {failure}", file=sys.stderr)
-        sys.exit(1)
+    run(main)

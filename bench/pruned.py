@@ -9,9 +9,9 @@ import argparse
 import os
 import pathlib
 import statistics
-import sys
 
-from compare import ESPALIER, Failure, mebibytes, output, processor, span, summary
+from compare import mebibytes, output, processor, span, summary
+from script import Failure, add_espalier, check_espalier, run
 
 
 def time_by_turns(mode, arguments):
@@ -50,7 +50,7 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all there are")
     parser.add_argument("--seconds", type=float, default=5.0, help="of a file in a round (default: 5)")
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
-    parser.add_argument("--espalier", type=pathlib.Path, default=ESPALIER, help="the program")
+    add_espalier(parser)
     arguments = parser.parse_args()
     arguments.isa = None
     if arguments.rounds < 1:
@@ -58,8 +58,7 @@ def main():
     for file in arguments.files:
         if not file.is_file():
             raise Failure(f"{file}: no such file")
-    if not arguments.espalier.is_file():
-        raise Failure(f"{arguments.espalier}: no such program; scripts/quickstart builds it")
+    check_espalier(arguments.espalier)
     print(f"{processor()}, {arguments.threads} threads")
     if os.getloadavg()[0] > 0.5:
         print(f"other programs run here (load {os.getloadavg()[0]:.1f}): these figures may mean nothing")
@@ -68,8 +67,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        print(f"pruned.py: {failure}", file=sys.stderr)
-        sys.exit(1)
+    run(main)

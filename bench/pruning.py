@@ -12,19 +12,13 @@ import argparse
 import copy
 import json
 import pathlib
-import subprocess
-import sys
 import tempfile
 import time
 
 from need import need
+from script import Failure, add_espalier, check_espalier, printed, run
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODELS = ("resnet18", "resnet50", "vgg19")
-
-
-class Failure(Exception):
-    """What a person is told in one line."""
 
 
 def random_model(name, seed):
@@ -64,11 +58,7 @@ def espalier_cut(program, name, made, model, ratio, round_to):
                 "unit": "channel", "criterion": "group_norm", "scope": "layer", "ratio": ratio, "round_to": round_to,
                 "min_channels": 1, "verify": True}}]}
         (folder / "cut.json").write_text(json.dumps(config))
-        result = subprocess.run([program, "train", folder / "cut.json", "--output", folder / "run", "--quiet"],
-                                capture_output=True, text=True)
-        if result.returncode != 0:
-            last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-            raise Failure(f"{program}: exit code {result.returncode}: {last}")
+        printed([program, "train", folder / "cut.json", "--output", folder / "run", "--quiet"], program)
         stage = json.loads((folder / "run" / "result.json").read_text())["stages"][0]
         return load_file(folder / "run" / "models" / "pruned.safetensors"), stage
 
@@ -126,8 +116,7 @@ def main():
     parser.add_argument("--ratio", type=float, default=0.5, help="share of the channels that goes (default: 0.5)")
     parser.add_argument("--round-to", type=int, default=8, help="what stays is a multiple of it (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="of the weights (default: 0)")
-    parser.add_argument("--espalier", type=pathlib.Path, help="the program (default: build/release/bin/espalier)",
-                        default=ROOT / "build" / "release" / "bin" / "espalier")
+    add_espalier(parser)
     arguments = parser.parse_args()
 
     need("torch", "torch_pruning", "safetensors")
@@ -138,8 +127,7 @@ def main():
 
     from models import MODELS as catalogue
 
-    if not arguments.espalier.is_file():
-        raise Failure(f"{arguments.espalier}: no such program; scripts/quickstart builds it")
+    check_espalier(arguments.espalier)
     for name in arguments.model.split(","):
         if name not in catalogue:
             raise Failure(f"--model: no model '{name}'; there are {', '.join(catalogue)}")
@@ -147,8 +135,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failure as failure:
-        print(f"pruning.py: {failure}", file=sys.stderr)
-        sys.exit(1)
+    run(main)

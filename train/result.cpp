@@ -24,9 +24,12 @@ Json to_json(const StageResult& s) {
             {"bytes", s.bytes},
             {"latency_ms", s.latency_ms}};
   if (s.best)
-    json["best"] = {{"epoch", s.best->epoch},       {"validation_accuracy", s.best->validation_accuracy},
-                    {"accuracy", s.best->accuracy}, {"top5", s.best->top5},
-                    {"loss", s.best->loss},         {"nonzeros", s.best->nonzeros},
+    json["best"] = {{"epoch", s.best->epoch},
+                    {"validation_accuracy", s.best->validation_accuracy},
+                    {"accuracy", s.best->accuracy},
+                    {"top5", s.best->top5},
+                    {"loss", s.best->loss},
+                    {"nonzeros", s.best->nonzeros},
                     {"sparsity", s.best->sparsity}};
   return json;
 }
@@ -56,10 +59,8 @@ StageResult stage_from_json(const Json& json, const std::string& source) {
                   .best = {}};
     if (json.contains("best")) {
       const Json& best = json["best"];
-      s.best = BestResult{best.at("epoch"),    best.at("validation_accuracy"),
-                          best.at("accuracy"), best.at("top5"),
-                          best.at("loss"),     best.at("nonzeros"),
-                          best.at("sparsity")};
+      s.best = BestResult{best.at("epoch"), best.at("validation_accuracy"), best.at("accuracy"),
+                          best.at("top5"), best.at("loss"), best.at("nonzeros"), best.at("sparsity")};
     }
     return s;
   } catch (const nlohmann::json::exception& e) {
