@@ -183,6 +183,12 @@ const char* channels_rule_name(Channels::Rule rule) {
   return "?";
 }
 
+const Attribute* TapeEntry::attribute(std::string_view name) const {
+  for (const auto& [key, value] : attributes)
+    if (key == name) return &value;
+  return nullptr;
+}
+
 Tape::Tape() : outer_(std::exchange(active_tape, this)) {}
 Tape::~Tape() { close(); }
 void Tape::close() {

@@ -116,6 +116,9 @@ struct TapeEntry {
   std::vector<int> inputs;  ///< values by number; parameters too
   int output;
   Channels channels;
+
+  /// Null if it has none of that name.
+  const Attribute* attribute(std::string_view name) const;
 };
 
 /// One value of an example pass: an input, a parameter or an op's output.

@@ -77,4 +77,19 @@ class Module {
   bool training_ = true;
 };
 
+/// While one is alive a module is in this mode, and afterwards in that it had, whatever is thrown.
+class InMode {
+ public:
+  InMode(Module& module, bool training) : module_(module), before_(module.training()) {
+    module.set_training(training);
+  }
+  ~InMode() { module_.set_training(before_); }
+  InMode(const InMode&) = delete;
+  InMode& operator=(const InMode&) = delete;
+
+ private:
+  Module& module_;
+  bool before_;
+};
+
 }  // namespace espalier

@@ -44,13 +44,11 @@ std::unordered_map<std::string, int64_t> macs_by_weight(const Tape& tape) {
 
 Network::Network(Module& model, const Shape& input) {
   ESP_CHECK(input.axes() == 3, "network: expects one image [H,W,C], found ", input);
-  const bool training = model.training();
-  model.set_training(false);
   {
-    NoGradient off;
+    const InMode inference(model, false);
+    const NoGradient off;
     model.forward(Variable(Tensor::zeros({1, input[0], input[1], input[2]})));
   }
-  model.set_training(training);
   tape.close();
 
   const auto macs = macs_by_weight(tape);

@@ -30,4 +30,11 @@ void BatchNorm2d::begin_cumulative_statistics() {
 
 Variable BatchNorm2d::forward(const Variable& x) { return ops::batch_norm(x, begin_pass()); }
 
+std::vector<BatchNorm2d*> batch_norms(Module& model) {
+  std::vector<BatchNorm2d*> norms;
+  for (const auto& [name, layer] : model.layers())
+    if (auto* norm = dynamic_cast<BatchNorm2d*>(layer)) norms.push_back(norm);
+  return norms;
+}
+
 }  // namespace espalier

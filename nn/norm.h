@@ -1,6 +1,8 @@
 // Batch normalisation (Ioffe and Szegedy 2015), as PyTorch's BatchNorm2d.
 #pragma once
 
+#include <vector>
+
 #include "espalier/autograd/ops.h"
 #include "espalier/nn/module.h"
 
@@ -28,5 +30,8 @@ class BatchNorm2d : public Module {
   Parameter &weight_, &bias_, &running_mean_, &running_var_, &num_batches_tracked_;
   bool cumulative_ = false;
 };
+
+/// The batch norms of `model`.
+std::vector<BatchNorm2d*> batch_norms(Module& model);
 
 }  // namespace espalier

@@ -74,12 +74,10 @@ class Goal {
 Tensor outputs(Module& model, const Tensor& images, bool by_the_batch) {
   std::vector<std::pair<Parameter*, Tensor>> statistics;
   for (Parameter* parameter : model.parameters())
-    if (!parameter->learned()) statistics.emplace_back(parameter, parameter->value().clone());
-  const bool training = model.training();
+    if (by_the_batch && !parameter->learned()) statistics.emplace_back(parameter, parameter->value().clone());
+  const InMode mode(model, by_the_batch);
   const NoGradient off;
-  model.set_training(by_the_batch);
   Tensor y = model.forward(Variable(images)).value();
-  model.set_training(training);
   for (auto& [parameter, before] : statistics) parameter->value() = std::move(before);
   return y;
 }

@@ -9,14 +9,8 @@
 namespace espalier {
 namespace {
 
-const Attribute* attribute(const TapeEntry& entry, std::string_view name) {
-  for (const auto& [key, value] : entry.attributes)
-    if (key == name) return &value;
-  return nullptr;
-}
-
 int64_t pad_of(const TapeEntry& entry) {
-  const Attribute* pad = attribute(entry, "pad");
+  const Attribute* pad = entry.attribute("pad");
   return pad ? std::get<int64_t>(*pad) : 0;
 }
 
@@ -87,7 +81,7 @@ class Folding {
 
   /// f(constant) of the channels that go, 0 of the others.
   void activate(const TapeEntry& entry, const char* name, std::vector<float>& constants) const {
-    const Attribute* f = attribute(entry, name);
+    const Attribute* f = entry.attribute(name);
     if (!f || constants.empty()) return;
     ESP_RUN(Device{}, activation_forward(constants.data(), constants.data(),
                                          ops::activation_named(std::get<std::string>(*f)),
@@ -133,7 +127,7 @@ class Folding {
       for (const int input : entry.inputs) add(constants_[input]);
       if (entry.op == "scale")
         for (float& constant : constants)
-          constant *= static_cast<float>(std::get<double>(*attribute(entry, "factor")));
+          constant *= static_cast<float>(std::get<double>(*entry.attribute("factor")));
     }
     return constants;
   }

@@ -21,8 +21,7 @@ Signals gather_signals(Module& model, Looks looks, int64_t batches,
                        const std::function<Variable(int64_t)>& loss) {
   Signals signals;
   if (looks == Looks::at_weights) return signals;
-  const bool training = model.training();
-  model.set_training(false);
+  const InMode inference(model, false);
   const auto parameters = model.parameters();
   for (Parameter* parameter : parameters) parameter->variable.clear_gradient();
   for (int64_t batch = 0; batch < batches; ++batch) {
@@ -35,7 +34,6 @@ Signals gather_signals(Module& model, Looks looks, int64_t batches,
       parameter->variable.clear_gradient();
     }
   }
-  model.set_training(training);
   return signals;
 }
 

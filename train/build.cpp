@@ -10,9 +10,9 @@
 #include "espalier/data/mnist.h"
 #include "espalier/data/synthetic.h"
 #include "espalier/formats/safetensors.h"
+#include "espalier/nn/norm.h"
 #include "espalier/nn/state_dict.h"
 #include "espalier/train/checkpoint.h"
-#include "espalier/train/reestimate.h"
 
 namespace espalier {
 namespace {

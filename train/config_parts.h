@@ -7,10 +7,14 @@
 
 namespace espalier {
 
-inline const schema::Range share = {.from = 0, .to = 1};
-inline const schema::Range share_below_1 = {.from = 0, .below = 1};
-inline const schema::Range not_negative = {.from = 0};
-inline const schema::Range positive = {.above = 0};
+namespace schema {
+
+inline const Range share = {.from = 0, .to = 1};
+inline const Range share_below_1 = {.from = 0, .below = 1};
+inline const Range not_negative = {.from = 0};
+inline const Range positive = {.above = 0};
+
+}  // namespace schema
 
 inline const char* const reestimate_help =
     "training batches that batch norms' running statistics are taken from anew before it is measured, as "

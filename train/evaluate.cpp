@@ -15,14 +15,10 @@ namespace {
 /// Inference mode, no history and no change of weights, for a scope.
 class Inference {
  public:
-  explicit Inference(Module& model) : model_(model), training_(model.training()) {
-    model_.set_training(false);
-  }
-  ~Inference() { model_.set_training(training_); }
+  explicit Inference(Module& model) : mode_(model, false) {}
 
  private:
-  Module& model_;
-  bool training_;
+  InMode mode_;
   NoGradient off_;
   FixedWeights fixed_;
 };

@@ -123,14 +123,16 @@ Plan make_plan(const Config& config, const DataSplits& data) {
   double test_seconds = time_test();
   std::vector<AxisCut> cuts;  // of the stages so far, from weights that have learned nothing
   for (const StageConfig& stage : config.stages) {
-    const auto start = Clock::now();
+    StagePlan row{.name = stage.name};
     if (stage.prune && cuts_channels(*stage.prune)) {
+      const auto start = Clock::now();
       ChannelPruning pruning(config, *stage.prune, *model, data.train);
       const auto result = pruning.act(pruning.whole());
+      row.seconds = since(start);
       cuts.insert(cuts.end(), result.cuts.begin(), result.cuts.end());
       test_seconds = time_test();
     }
-    StagePlan row{.name = stage.name, .seconds = (stage.prune ? since(start) : 0.0) + test_seconds};
+    row.seconds += test_seconds;
     if (stage.train) {
       Trial trial(config, stage, cuts, loader);
       const double step = trial.step_seconds(loader);

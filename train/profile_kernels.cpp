@@ -33,9 +33,9 @@ Tensor like(const Tensor& tensor) { return Tensor::empty(tensor.shape()); }
 
 template <class T>
 T attribute(const TapeEntry& entry, std::string_view name) {
-  for (const auto& [key, value] : entry.attributes)
-    if (key == name) return std::get<T>(value);
-  fail("profile: ", entry.op, " has no attribute '", name, "'");
+  const Attribute* found = entry.attribute(name);
+  ESP_CHECK(found, "profile: ", entry.op, " has no attribute '", name, "'");
+  return std::get<T>(*found);
 }
 
 Activation activation_of(const TapeEntry& entry, std::string_view attribute_name = "activation") {

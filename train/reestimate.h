@@ -3,15 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "espalier/data/loader.h"
-#include "espalier/nn/norm.h"
+#include "espalier/nn/module.h"
 
 namespace espalier {
-
-/// The batch norms of `model`.
-std::vector<BatchNorm2d*> batch_norms(Module& model);
 
 /// The running statistics become the mean of those of the loader's first `batches` batches (of its first
 /// epochs, if one has fewer); nothing else changes. Stops with Interrupted if a signal comes.

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "espalier/core/random.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/prune/surgery.h"
 #include "prune/hand_made.h"
@@ -89,12 +88,6 @@ TEST(Fold, WhatFoldsIsReadByNoPaddedConvolution) {
   EXPECT_EQ(bottlenecks[2], "layer1.0.conv2");
 }
 
-Tensor outputs(Module& model, const Shape& input) {
-  NoGradient off;
-  model.set_training(false);
-  return model.forward(Variable(random_tensor({4, input[0], input[1], input[2]}, 77))).value();
-}
-
 /// Channels without scale, of which shifts are left, go: the network must not notice.
 TEST(Fold, ANetworkThatLosesConstantChannelsSaysTheSame) {
   const Shape input{32, 32, 3};
@@ -121,11 +114,11 @@ TEST(Fold, ANetworkThatLosesConstantChannelsSaysTheSame) {
     };
     zero_all_but_shifts(*model);
     zero_all_but_shifts(*without);
-    const auto before = numbers(outputs(*model, input));
+    const Doubles before = outputs(*model, input);
     fold_and_cut(*model, input, kept);
     cut(*without, cuts_of(graph.groups, kept));
-    const auto after = numbers(outputs(*model, input)), dropped = numbers(outputs(*without, input));
-    float largest = 0, difference = 0, unfolded = 0;
+    const Doubles after = outputs(*model, input), dropped = outputs(*without, input);
+    double largest = 0, difference = 0, unfolded = 0;
     for (size_t i = 0; i < before.size(); ++i) {
       largest = std::max(largest, std::abs(before[i]));
       difference = std::max(difference, std::abs(before[i] - after[i]));

@@ -46,12 +46,18 @@ inline void randomize(Module& model, uint64_t seed) {
 
 /// Running statistics that are those of one batch, so that no layer's outputs drown in its norm's shifts.
 inline void take_statistics(Module& model, const Shape& input) {
-  for (const auto& [name, layer] : model.layers())
-    if (auto* norm = dynamic_cast<BatchNorm2d*>(layer)) norm->begin_cumulative_statistics();
+  for (BatchNorm2d* norm : batch_norms(model)) norm->begin_cumulative_statistics();
   const NoGradient off;
-  model.set_training(true);
+  const InMode training(model, true);
   model.forward(Variable(random_tensor({8, input[0], input[1], input[2]}, 78)));
+}
+
+/// In inference, of four random images.
+inline Doubles outputs(Module& model, const Shape& input) {
+  const NoGradient off;
   model.set_training(false);
+  const Tensor y = model.forward(Variable(random_tensor({4, input[0], input[1], input[2]}, 77))).value();
+  return doubles(y.span<float>());
 }
 
 }  // namespace espalier

@@ -58,13 +58,6 @@ struct RandomSelection {
   ChannelVerdicts kept;
 };
 
-Doubles outputs(Module& model, const Shape& input) {
-  NoGradient off;
-  model.set_training(false);
-  const Tensor y = model.forward(Variable(random_tensor({4, input[0], input[1], input[2]}, 77))).value();
-  return doubles(y.span<float>());
-}
-
 /// How far the outputs of images are apart, relative to the largest: a network that says the same to all
 /// would pass any comparison.
 double spread(const Doubles& y) {

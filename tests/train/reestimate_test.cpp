@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "espalier/nn/norm.h"
 #include "support/numbers.h"
 #include "train/small.h"
 
