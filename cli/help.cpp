@@ -74,7 +74,12 @@ std::string data_help() {
 std::string criteria_help() {
   std::string text = "A config names a criterion as \"prune\": {\"criterion\": NAME, ...}.\n\n";
   for (const Criterion& criterion : criteria()) {
-    text += entry(criterion.name, criterion.help) + entry("", criterion.paper);
+    text += entry(criterion.name, criterion.help);
+    if (criterion.batches > 0)
+      text += entry(
+          "", fmt::format("needs {} training {}, unless \"batches\" says another number", criterion.batches,
+                          criterion.looks == Looks::at_curvature ? "images" : "batches"));
+    text += entry("", criterion.paper);
   }
   return text;
 }

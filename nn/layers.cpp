@@ -23,7 +23,6 @@ Conv2d::Conv2d(int64_t in, int64_t out, int64_t k, const ops::Conv2dOptions& opt
       multiplier_(options.groups > 1 && options.groups == in ? out / in : 0),
       f_(f) {}
 
-/// Of a depthwise convolution each channel is a group, and a channel that is cut takes its group along.
 ops::Conv2dOptions Conv2d::options() const {
   ops::Conv2dOptions now = options_;
   if (multiplier_ > 0) now.groups = weight_.shape()[0] / multiplier_;

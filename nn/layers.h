@@ -22,7 +22,9 @@ class Linear : public Module {
   Activation f_;
 };
 
-/// y [N,H',W',O] = f(x [N,H,W,C] * w + b), square windows.
+/// y [N,H',W',O] = f(x [N,H,W,C] * w + b), square windows. Made with as many groups as inputs it is a
+/// depthwise convolution, and stays one: each channel is a group, and one that is cut takes its group along.
+/// Any other keeps its groups, even when one input is left in each.
 class Conv2d : public Module {
  public:
   Conv2d(int64_t in, int64_t out, int64_t k, const ops::Conv2dOptions& options = {}, bool bias = true,
@@ -31,7 +33,9 @@ class Conv2d : public Module {
   /// f(norm(x * w + b) + residual), as one op with the norm: ops::conv2d_batch_norm.
   Variable forward(const Variable& x, BatchNorm2d& norm, Activation f, const Variable& residual = {});
   std::string type() const override { return "conv2d"; }
-  std::vector<ChannelAxes> channel_axes() const override { return {{"weight", 0, 3}, {"bias", 0, -1}}; }
+  std::vector<ChannelAxes> channel_axes() const override {
+    return {{"weight", 0, multiplier_ > 0 ? -1 : 3}, {"bias", 0, -1}};  // depthwise: one input, always
+  }
 
  private:
   ops::Conv2dOptions options() const;

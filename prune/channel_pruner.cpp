@@ -12,26 +12,35 @@ namespace {
 /// Whether a selection of so many channels does what is asked.
 class Goal {
  public:
-  Goal(const ChannelPruneOptions& options, const NetworkCost& whole, const CostModel& now,
+  Goal(const ChannelPruneOptions& options, const WholeNetwork& whole, const CostModel& now,
        const std::vector<ChannelGroup>& groups, const ChannelRanking& ranking, double progress)
-      : options_(options), now_(now), groups_(groups), ranking_(ranking) {
-    const Target& target = options.target;
-    first_ = quantity(whole);
-    last_ = target.kind == Target::speedup ? first_ / target.value : target.value;
-    most_ = target.kind == Target::latency_ms ? last_ : first_ + (last_ - first_) * progress;
-  }
+      : options_(options),
+        now_(now),
+        groups_(groups),
+        ranking_(ranking),
+        first_(options.target.kind == Target::latency_ms ? whole.latency_ms : quantity(whole.cost)),
+        last_(options.target.kind == Target::speedup ? first_ / options.target.value : options.target.value),
+        progress_(progress) {}
 
-  /// The least number that does. Error if none does in the end, whatever progress is now, so that nothing is
-  /// half cut.
-  int64_t least_count() const {
-    int64_t low = 0, high = ranking_.channels();
-    const double best = quantity_after(high);
-    ESP_CHECK(best <= last_, "prune: ", target_names()[options_.target.kind], " ", options_.target.value,
+  /// Error if no selection does in the end, whatever progress is now, so that nothing is half cut.
+  void check_reachable() const {
+    const double best =
+        options_.target.kind == Target::ratio ? best_ratio() : quantity_after(ranking_.channels());
+    const bool reached = options_.target.kind == Target::ratio ? best >= last_ : best <= last_;
+    ESP_CHECK(reached, "prune: ", target_names()[options_.target.kind], " ", options_.target.value,
               " cannot be reached: it is ", options_.target.kind == Target::speedup ? first_ / best : best,
               " with every group of channels at its least width (see min_channels, max_ratio and exclude)");
+  }
+
+  /// The least number that does.
+  int64_t least_count() const {
+    check_reachable();
+    if (options_.target.kind == Target::ratio) return share_of_channels(last_ * progress_);
+    const double most = first_ + (last_ - first_) * progress_;
+    int64_t low = 0, high = ranking_.channels();
     while (low < high) {
       const int64_t middle = low + (high - low) / 2;
-      if (quantity_after(middle) <= most_)
+      if (quantity_after(middle) <= most)
         high = middle;
       else
         low = middle + 1;
@@ -63,11 +72,28 @@ class Goal {
                                                       : quantity(now_.after(cuts));
   }
 
+  int64_t share_of_channels(double ratio) const {
+    return std::llround(ratio * static_cast<double>(ranking_.channels()));
+  }
+
+  /// The ratio that is asked for, unless all groups come to their limits before it.
+  double best_ratio() const {
+    const ChannelVerdicts asked = ranking_.select(share_of_channels(last_)),
+                          most = ranking_.select(ranking_.channels());
+    int64_t stay = 0;
+    for (size_t g = 0; g < groups_.size(); ++g)
+      if (ranking_.ranked(g)) stay += std::ranges::count(asked[g], 1);
+    const int64_t gone = ranking_.channels() - stay;
+    if (asked != most || gone >= share_of_channels(last_)) return last_;
+    return static_cast<double>(gone) / static_cast<double>(ranking_.channels());
+  }
+
   const ChannelPruneOptions& options_;
   const CostModel& now_;
   const std::vector<ChannelGroup>& groups_;
   const ChannelRanking& ranking_;
-  double first_, last_, most_;  // of the quantity: in the whole network, in the end, now
+  double first_, last_;  // of the quantity: in the whole network, in the end
+  double progress_;
 };
 
 /// Of these images, in inference, or by their own statistics; the running ones stay as they are.
@@ -135,7 +161,13 @@ struct Choice {
   static std::vector<int64_t> whole_channels(const std::vector<ChannelGroup>& groups,
                                              const WholeNetwork& whole) {
     std::vector<int64_t> channels;
-    for (const ChannelGroup& group : groups) channels.push_back(whole.channels.at(maker_of(group)));
+    for (const ChannelGroup& group : groups) {
+      const auto found = whole.channels.find(maker_of(group));
+      ESP_CHECK(found != whole.channels.end() && found->second >= group.channels, "prune: the channels of ",
+                maker_of(group), " are ", group.channels, " now, and ",
+                found == whole.channels.end() ? 0 : found->second, " before the first cut");
+      channels.push_back(found->second);
+    }
     return channels;
   }
 
@@ -154,10 +186,7 @@ ChannelPruneResult cut_once(Module& model, const Shape& input, const WholeNetwor
   const Choice choice(model, input, whole, options, signals);
   const auto& [network, graph, channels, ranking, cost] = choice;
   const std::vector<ChannelGroup>& groups = graph.groups;
-  const int64_t count =
-      options.target.kind == Target::ratio
-          ? std::llround(options.target.value * progress * static_cast<double>(ranking.channels()))
-          : Goal(options, whole.cost, cost, groups, ranking, progress).least_count();
+  const int64_t count = Goal(options, whole, cost, groups, ranking, progress).least_count();
   const ChannelVerdicts kept = ranking.select(count);
 
   ChannelPruneResult result{
@@ -165,7 +194,8 @@ ChannelPruneResult cut_once(Module& model, const Shape& input, const WholeNetwor
   result.after = cost.after(result.cuts);
   for (size_t g = 0; g < groups.size(); ++g)
     if (ranking.ranked(g))
-      result.groups.push_back({maker_of(groups[g]), channels[g], std::ranges::count(kept[g], 1)});
+      result.groups.push_back({maker_of(groups[g]), channels[g] * groups[g].multiplicity,
+                               std::ranges::count(kept[g], 1) * groups[g].multiplicity});
   fold_constants(model, network.tape, graph, kept);
   std::optional<Proof> proof;
   if (options.verify.defined()) {
@@ -175,6 +205,9 @@ ChannelPruneResult cut_once(Module& model, const Shape& input, const WholeNetwor
   cut(model, result.cuts);
   if (proof) {
     result.proof = proof->end();
+    ESP_CHECK(result.proof->holds(), "prune: the cut network's outputs differ by ",
+              result.proof->largest_difference, " from the masked one's, of which the largest is ",
+              result.proof->largest_output);
     const NetworkTotals recount = Network(model, input).totals;
     ESP_CHECK(recount.macs == result.after.macs && recount.parameters == result.after.parameters,
               "prune: ", result.after.macs, " MACs and ", result.after.parameters,
@@ -193,7 +226,8 @@ WholeNetwork whole_network(Module& model, const Shape& input) {
   return whole;
 }
 
-void check_prune_channels(Module& model, const Shape& input, const ChannelPruneOptions& options) {
+void check_prune_channels(Module& model, const Shape& input, const ChannelPruneOptions& options,
+                          bool reachable) {
   check(options.target);
   const WholeNetwork whole = whole_network(model, input);
   Signals signals;  // zeros, which rank nothing, but all limits are met
@@ -201,21 +235,24 @@ void check_prune_channels(Module& model, const Shape& input, const ChannelPruneO
     for (const Parameter* parameter : model.parameters())
       if (parameter->learned()) signals.tensors[parameter] = Tensor::zeros(parameter->shape());
   const Choice choice(model, input, whole, options, signals);
-  if (options.target.kind == Target::ratio || options.target.kind == Target::latency_ms) return;
-  Goal(options, whole.cost, choice.cost, choice.graph.groups, choice.ranking, 1.0).least_count();
+  if (reachable)
+    Goal(options, whole, choice.cost, choice.graph.groups, choice.ranking, 1.0).check_reachable();
 }
 
 ChannelPruneResult prune_channels(Module& model, const Shape& input, const WholeNetwork& whole,
                                   const ChannelPruneOptions& options, double progress) {
   check(options.target);
+  Transaction transaction(model);
   ChannelPruneResult result;
-  std::vector<AxisCut> cuts;
   for (int64_t i = 1; i <= options.iterations; ++i) {
     const double now = progress * static_cast<double>(i) / static_cast<double>(options.iterations);
-    result = cut_once(model, input, whole, options, now);
-    cuts.insert(cuts.end(), result.cuts.begin(), result.cuts.end());
+    ChannelPruneResult one = cut_once(model, input, whole, options, now);
+    one.cuts.insert(one.cuts.begin(), result.cuts.begin(), result.cuts.end());
+    if (result.proof && result.proof->share() > one.proof->share()) one.proof = result.proof;
+    result = std::move(one);
   }
-  result.cuts = std::move(cuts);
+  if (options.target.kind == Target::latency_ms) result.latency_ms = options.latency_ms({});
+  transaction.commit();
   return result;
 }
 

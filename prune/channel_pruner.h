@@ -44,19 +44,23 @@ struct CutProof {
   bool by_the_batch = false;        ///< by the images' statistics
   /// Whether images are told apart.
   bool says_something() const { return spread > 1e-3 * largest_output; }
+  double share() const { return largest_output > 0 ? largest_difference / largest_output : 0.0; }
+  /// Kernels round differently for other widths, by some 1e-6 a layer.
+  bool holds() const { return share() <= 1e-2; }
 };
 
 /// What a prune of channels did.
 struct ChannelPruneResult {
   struct Group {
-    std::string layer;  ///< the first that makes its channels
-    int64_t before, after;
+    std::string layer;      ///< the first that makes its channels
+    int64_t before, after;  ///< real channels
   };
   std::vector<Group> groups = {};  ///< those that may lose channels
   std::vector<ChannelRanking::Held> held;
-  NetworkCost before, after;  ///< before: the whole network's
-  std::vector<AxisCut> cuts;  ///< to be added to the model's history
-  std::optional<CutProof> proof = {};
+  NetworkCost before, after;           ///< before: the whole network's
+  std::vector<AxisCut> cuts;           ///< to be added to the model's history
+  double latency_ms = 0.0;             ///< after, if that is the target
+  std::optional<CutProof> proof = {};  ///< of several cuts, the one that differs most
 
   double speedup() const { return static_cast<double>(before.macs) / static_cast<double>(after.macs); }
 };
@@ -65,13 +69,15 @@ struct ChannelPruneResult {
 struct WholeNetwork {
   NetworkCost cost;
   std::map<std::string, int64_t> channels;  ///< of each group, by the first layer that makes them
+  double latency_ms = 0.0;                  ///< if that is the target
 };
 /// The model as it is now; its images are `input` [H,W,C].
 WholeNetwork whole_network(Module& model, const Shape& input);
 
 /// Error for whatever prune_channels would stumble on but the scores' values: layers that the model lacks, a
-/// criterion that finds nothing to look at, a target that cannot be reached.
-void check_prune_channels(Module& model, const Shape& input, const ChannelPruneOptions& options);
+/// criterion that finds nothing to look at and, if `reachable`, a target that is not.
+void check_prune_channels(Module& model, const Shape& input, const ChannelPruneOptions& options,
+                          bool reachable = true);
 
 /// Prunes the model, whose images are `input` [H,W,C], so far on the way from `whole` to the target as
 /// `progress`, in 0..1, says: the share of channels that goes, or what is to be saved of MACs, parameters,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <tuple>
 
 #include "espalier/core/error.h"
@@ -39,8 +40,9 @@ Likeness likeness(const ChannelGroup& group) {
   return like;
 }
 
+int64_t divided_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 int64_t rounded_down(int64_t n, int64_t multiple) { return n / multiple * multiple; }
-int64_t rounded_up(int64_t n, int64_t multiple) { return rounded_down(n + multiple - 1, multiple); }
+int64_t rounded_up(int64_t n, int64_t multiple) { return divided_up(n, multiple) * multiple; }
 
 }  // namespace
 
@@ -68,8 +70,8 @@ std::vector<char> groups_that_may_lose(const std::vector<ChannelGroup>& groups,
 
 void ChannelRanking::set_limits(const ChannelSelection& selection, const std::vector<int64_t>& whole) {
   for (size_t g = 0; g < groups_.size(); ++g) {
-    const int64_t n = whole[g], now = groups_[g].channels;
-    limits_.push_back({now, now});
+    const int64_t n = whole[g], now = groups_[g].channels, real = groups_[g].multiplicity;
+    limits_.push_back({now, now, 1});
     if (!ranked_groups_[g]) continue;
     ChannelLimits limits = selection.limits;
     for (const ChannelOverride& one : selection.overrides)
@@ -77,19 +79,20 @@ void ChannelRanking::set_limits(const ChannelSelection& selection, const std::ve
     const auto left = [&](double ratio) -> int64_t {
       return n - std::llround(ratio * static_cast<double>(n));
     };
-    int64_t least = limits.min_channels.value_or(std::max<int64_t>(8, (n + 9) / 10));
-    least = std::max({int64_t{1}, least, left(limits.max_ratio)});
-    least = std::min(now, rounded_up(least, round_to_));
-    limits_[g] = {least, std::max(least, left(limits.min_ratio))};
+    // Widths are what kernels and people see, real channels; the least is rounded up to whole ones here.
+    const int64_t width = limits.min_channels.value_or(std::max<int64_t>(8, divided_up(n * real, 10)));
+    const int64_t round_to = std::max<int64_t>(selection.round_to, 1);
+    const int64_t multiple = round_to / std::gcd(round_to, real);
+    int64_t least = std::max({int64_t{1}, divided_up(width, real), left(limits.max_ratio)});
+    least = std::min(now, rounded_up(least, multiple));
+    limits_[g] = {least, std::max(least, left(limits.min_ratio)), multiple};
   }
 }
 
 ChannelRanking::ChannelRanking(const std::vector<ChannelGroup>& groups,
                                const std::vector<std::vector<float>>& scores,
                                const std::vector<int64_t>& whole, const ChannelSelection& selection)
-    : groups_(groups),
-      round_to_(std::max<int64_t>(selection.round_to, 1)),
-      ranked_groups_(groups_that_may_lose(groups, selection.include, selection.exclude)) {
+    : groups_(groups), ranked_groups_(groups_that_may_lose(groups, selection.include, selection.exclude)) {
   ESP_CHECK(scores.size() == groups.size() && whole.size() == groups.size(), "prune: scores of ",
             scores.size(), " groups, the network has ", groups.size());
   for (const ChannelOverride& one : selection.overrides)
@@ -143,8 +146,9 @@ ChannelVerdicts ChannelRanking::select(int64_t count) const {
   // What must go in any case, and what rounding takes: the lowest that are left of each group.
   std::vector<int64_t> goal = left;
   for (size_t g = 0; g < groups_.size(); ++g) {
-    goal[g] = std::min(left[g], limits_[g].most);
-    if (goal[g] < groups_[g].channels) goal[g] = std::max(limits_[g].least, rounded_down(goal[g], round_to_));
+    const auto& [least, most, multiple] = limits_[g];
+    goal[g] = std::min(left[g], most);
+    if (goal[g] < groups_[g].channels) goal[g] = std::max(least, rounded_down(goal[g], multiple));
   }
   for (const Class& one : classes_)
     for (const Candidate& c : one.candidates) {
@@ -162,8 +166,9 @@ std::vector<ChannelRanking::Held> ChannelRanking::held(int64_t count) const {
       --without_limits[static_cast<size_t>(one.candidates[static_cast<size_t>(i - 1)].group)];
   std::vector<Held> held;
   for (size_t g = 0; g < groups_.size(); ++g)
-    if (without_limits[g] < limits_[g].least)
-      held.push_back({maker_of(groups_[g]), groups_[g].channels, limits_[g].least, without_limits[g]});
+    if (const int64_t real = groups_[g].multiplicity; without_limits[g] < limits_[g].least)
+      held.push_back({maker_of(groups_[g]), groups_[g].channels * real, limits_[g].least * real,
+                      without_limits[g] * real});
   return held;
 }
 

@@ -15,10 +15,10 @@ namespace espalier {
 
 /// What a group may lose, by the layers that make its channels.
 struct ChannelLimits {
-  /// Channels that always stay; absent: 8 or a tenth, whichever is more. Never under 1, nor over what there
-  /// is.
+  /// Real channels (ChannelGroup::multiplicity) that always stay; absent: 8 or a tenth, whichever is more.
+  /// Never under one channel of the group, nor over what there is.
   std::optional<int64_t> min_channels = {};
-  double min_ratio = 0.0;  ///< share that goes in any case,
+  double min_ratio = 0.0;  ///< share of the group's channels that goes in any case,
   double max_ratio = 1.0;  ///< and that may go at most
 };
 
@@ -32,8 +32,8 @@ struct ChannelSelection {
   ChannelLimits limits = {};
   /// For groups that one of their layers begins with; of several, the last counts.
   std::vector<ChannelOverride> overrides = {};
-  /// What stays is rounded down to a multiple of this, so that a target is still reached; where that would be
-  /// under the least width, up.
+  /// What stays is rounded down to a multiple of this in real channels, so that a target is still reached;
+  /// where that would be under the least width, up.
   int64_t round_to = 1;
   std::vector<std::string> include = {}, exclude = {};  ///< beginnings of layer names; exclude wins
 };
@@ -68,7 +68,7 @@ class ChannelRanking {
   /// instead.
   ChannelVerdicts select(int64_t count) const;
 
-  /// A group that a selection leaves at its limit.
+  /// A group that a selection leaves at its limit, in real channels.
   struct Held {
     std::string layer;  ///< the first that makes its channels
     int64_t channels, kept;
@@ -88,13 +88,13 @@ class ChannelRanking {
   };
   struct Limit {
     int64_t least, most;  // channels that stay
+    int64_t multiple;     // of which what stays of a group that loses some is one
   };
   void set_limits(const ChannelSelection& selection, const std::vector<int64_t>& whole);
   /// How many of a class go now for a selection of `count`.
   int64_t wanted(const Class& one, int64_t count) const;
 
   const std::vector<ChannelGroup>& groups_;
-  int64_t round_to_;
   std::vector<char> ranked_groups_;
   int64_t channels_ = 0;
   std::vector<Class> classes_;

@@ -131,14 +131,16 @@ constexpr Criterion table[] = {
      .paper = "Molchanov, Mallya, Tyree, Frosio, Kautz: Importance Estimation for Neural Network Pruning, "
               "CVPR 2019",
      .score = sum_over_unit<first_order, same>,
-     .looks = Looks::at_gradients},
+     .looks = Looks::at_gradients,
+     .batches = 10},
     {.name = "obd",
      .help = "sum of w^2 h / 2 over the unit, h the mean square of single images' dL/dw (the Fisher "
              "information's diagonal); unit channel alone",
      .paper = "LeCun, Denker, Solla: Optimal Brain Damage, NIPS 1989; Theis, Korshunova, Tejani, Huszar: "
               "Faster gaze prediction with dense networks and Fisher pruning, 2018",
      .score = sum_over_unit<second_order, same>,
-     .looks = Looks::at_curvature},
+     .looks = Looks::at_curvature,
+     .batches = 128},
 };
 
 }  // namespace

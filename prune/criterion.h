@@ -58,6 +58,7 @@ struct Criterion {
   /// Writes one score for each unit; how many there are is the size of `scores`.
   void (*score)(std::span<float> scores, const Evidence& evidence);
   Looks looks = Looks::at_weights;
+  int64_t batches = 0;    ///< of training images that it needs, if it looks at data; at curvature: images
   bool together = false;  ///< units are compared with each other: `score` gets all of a layer at once
   /// If any: what is made of the scores of a whole layer, or of a whole group of channels.
   void (*relate)(std::span<float> scores) = nullptr;

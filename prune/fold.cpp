@@ -25,7 +25,9 @@ bool passes_constants(const TapeEntry& entry) {
 
 class Folding {
  public:
-  Folding(Module& model, const Tape& tape, const ChannelGraph& graph) : tape_(tape), graph_(graph) {
+  /// Of the values, or of their moving averages.
+  Folding(Module& model, const Tape& tape, const ChannelGraph& graph, bool averages = false)
+      : tape_(tape), graph_(graph), averages_(averages) {
     for (const TapeValue& value : tape.values)
       parameters_.push_back(value.parameter.empty() ? nullptr : model.find(value.parameter));
     readers_.resize(tape.values.size());
@@ -102,7 +104,7 @@ class Folding {
       if (goes == goes_.end()) return;
       constants.resize(channels);
       for (size_t i = 0; i < channels; ++i)
-        if (goes->second[i]) constants[i] += shift.value().f32()[i];
+        if (goes->second[i]) constants[i] += numbers_of(shift).f32()[i];
     };
     if (entry.channels.rule == Channels::mixed) {
       if (entry.inputs.size() > 2) add_parameter(*parameters_[entry.inputs[2]]);
@@ -132,16 +134,22 @@ class Folding {
     return constants;
   }
 
-  /// What the constants add to the layer's outputs.
+  Tensor& numbers_of(Parameter& parameter) const { return averages_ ? parameter.average : parameter.value(); }
+
+  /// What the constants add to the layer's outputs, those that go excepted: theirs are f(shift) alone.
+  /// Running means are of both values and averages, and take what the values say.
   void move(const TapeEntry& entry) {
     const std::vector<float>& constants = constants_[entry.inputs[0]];
     if (std::ranges::all_of(constants, [](float k) { return k == 0.0f; })) return;
-    const Tensor& weight = parameters_[entry.inputs[1]]->value();
+    const Tensor& weight = numbers_of(*parameters_[entry.inputs[1]]);
     const int64_t outputs = weight.shape()[0], row = weight.shape().row_elements(),
                   channels = static_cast<int64_t>(constants.size());
     const bool biased = entry.inputs.size() > 2;
-    float* shift = (biased ? parameters_[entry.inputs[2]] : mean_behind(entry))->value().f32();
+    if (averages_ && !biased) return;
+    const auto goes = goes_.find(parameters_[entry.inputs[1]]);
+    float* shift = (biased ? numbers_of(*parameters_[entry.inputs[2]]) : mean_behind(entry)->value()).f32();
     for (int64_t o = 0; o < outputs; ++o) {
+      if (goes != goes_.end() && goes->second[static_cast<size_t>(o)]) continue;
       double sum = 0;
       for (int64_t i = 0; i < row; ++i) sum += weight.f32()[o * row + i] * constants[i % channels];
       shift[o] += static_cast<float>(biased ? sum : -sum);
@@ -150,6 +158,7 @@ class Folding {
 
   const Tape& tape_;
   const ChannelGraph& graph_;
+  const bool averages_;
   std::vector<Parameter*> parameters_;            // of each value, or null
   std::vector<int> readers_;                      // of each value
   std::vector<char> folds_;                       // by group
@@ -165,6 +174,9 @@ std::vector<char> groups_that_fold(Module& model, const Tape& tape, const Channe
 
 void fold_constants(Module& model, const Tape& tape, const ChannelGraph& graph, const ChannelVerdicts& kept) {
   Folding(model, tape, graph).fold(kept);
+  const bool averaged = std::ranges::any_of(
+      model.parameters(), [](const Parameter* parameter) { return parameter->average.defined(); });
+  if (averaged) Folding(model, tape, graph, true).fold(kept);
 }
 
 }  // namespace espalier

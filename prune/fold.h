@@ -15,7 +15,8 @@ namespace espalier {
 std::vector<char> groups_that_fold(Module& model, const Tape& tape, const ChannelGraph& graph);
 
 /// Moves the constants of the channels that `kept` ([groups][channels], 0 if it goes) drops, of groups that
-/// fold. To be called before they are zeroed or cut.
+/// fold; where there are moving averages of the weights, theirs into the averages of biases too. To be called
+/// before they are zeroed or cut.
 void fold_constants(Module& model, const Tape& tape, const ChannelGraph& graph, const ChannelVerdicts& kept);
 
 }  // namespace espalier

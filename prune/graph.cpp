@@ -134,21 +134,25 @@ class Coupling {
   }
 
   /// Groups all lose as many channels, and the same of each; of a depthwise convolution a channel is a group.
+  /// Which it is the layer says, that declares no input axis: one input a group is also what is left of a
+  /// grouped convolution that was cut, and that keeps its groups; and one group of a depthwise one.
   void couple_mixed(const TapeEntry& entry, const Row& x, const Row& y, int64_t groups) {
     const int64_t in = x.count / groups, out = y.count / groups;
+    bool depthwise = false;
     for (const int input : entry.inputs) {
       if (tape_.values[input].parameter.empty()) continue;
       const Axes& axes = axes_of(entry, input);
       tie(entry, axes.outputs, y);
+      depthwise = depthwise || (axes.in < 0 && axes.parameter->role == Role::weight);
       if (axes.in < 0) continue;
       ESP_CHECK(axes.inputs.count == in, "graph: ", described(entry), " reads ", in,
                 " channels a group, its weight has ", axes.inputs.count);
-      if (in == 1 && groups > 1) continue;  // a depthwise weight has no input axis to cut
       for (int64_t g = 0; g < groups; ++g) tie(entry, axes.inputs, {x[g * in], in});
     }
-    if (groups == 1) return;
+    ESP_CHECK(!depthwise || in == 1, "graph: ", described(entry), " reads ", in,
+              " channels a group, its weight declares no input axis");
     for (int64_t g = 0; g < groups; ++g)
-      for (int64_t i = 0; i < out; ++i) sets_.join(y[g * out + i], in == 1 ? x[g] : y[i]);
+      for (int64_t i = 0; i < out; ++i) sets_.join(y[g * out + i], depthwise ? x[g] : y[i]);
   }
 
   const Tape& tape_;
@@ -221,13 +225,24 @@ const char* fixed_because(const Tape& tape, int value) {
   return !made ? "the network's input" : !read ? "the network's output" : "";
 }
 
+/// True for the weight of a layer that makes channels, along its outputs.
+bool makes(const GroupMember& member) { return member.out && member.parameter->role == Role::weight; }
+
+int64_t multiplicity_of(const ChannelGroup& group) {
+  const GroupMember& maker = *std::ranges::find_if(group.members, makes);
+  std::vector<int64_t> indices(static_cast<size_t>(group.channels));
+  for (const int32_t channel : maker.channel_of)
+    if (channel >= 0) ++indices[static_cast<size_t>(channel)];
+  std::erase(indices, 0);  // channels that another layer makes alone
+  return std::ranges::min(indices);
+}
+
 }  // namespace
 
 std::vector<std::string> makers_of(const ChannelGroup& group) {
   std::vector<std::string> names;
   for (const GroupMember& member : group.members)
-    if (member.out && member.parameter->role == Role::weight)
-      names.emplace_back(layer_name(member.parameter->name));
+    if (makes(member)) names.emplace_back(layer_name(member.parameter->name));
   return names;
 }
 
@@ -252,6 +267,7 @@ ChannelGraph channel_graph(Module& model, const Tape& tape) {
       for (const int g : graph.groups_of_value.back()) grouping.groups[g].fixed = why;
   }
   graph.groups = std::move(grouping.groups);
+  for (ChannelGroup& group : graph.groups) group.multiplicity = multiplicity_of(group);
   return graph;
 }
 

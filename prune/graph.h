@@ -39,6 +39,10 @@ struct ChannelGroup {
   std::vector<GroupMember>
       members;        ///< in the order of the tape: the first is the first layer's that makes them
   std::string fixed;  ///< why it cannot be cut: "the network's output"; empty if it can
+  /// Real channels, outputs of the first layer that makes them, that each stands for: 1, but as many as a
+  /// grouped convolution has groups, whose 32 x 4 outputs are 4 channels of 32. Where channels differ in it,
+  /// as where slices that overlap are added, the least.
+  int64_t multiplicity = 1;
 };
 
 /// The layers that make a group's channels, in the order of the tape; the first is what a group is known by.

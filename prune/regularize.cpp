@@ -73,12 +73,25 @@ void pull(Parameter& parameter, const AlongAxes<float>& by) {
   });
 }
 
+float sign(float w) { return w > 0 ? 1.0f : w < 0 ? -1.0f : 0.0f; }
+
 void add_signs(Parameter& parameter, float weight) {
   const float* w = parameter.value().f32();
   float* dw = parameter.gradient().f32();
   parallel_for(parameter.value().elements(), 65536, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) dw[i] += w[i] > 0 ? weight : w[i] < 0 ? -weight : 0.0f;
+    for (int64_t i = begin; i < end; ++i) dw[i] += weight * sign(w[i]);
   });
+}
+
+/// The same for the scales of a group's channels.
+void add_signs_of_scales(const ChannelGroup& group, float weight) {
+  for (const GroupMember& member : group.members) {
+    if (member.parameter->role != Role::scale || !member.parameter->gradient().defined()) continue;
+    const float* gamma = member.parameter->value().f32();
+    float* dgamma = member.parameter->gradient().f32();
+    for (size_t i = 0; i < member.channel_of.size(); ++i)
+      if (member.channel_of[i] >= 0) dgamma[i] += weight * sign(gamma[i]);
+  }
 }
 
 }  // namespace
@@ -148,7 +161,6 @@ std::vector<float> Regularizer::coefficients(size_t group, int64_t step, const s
       break;
     }
     case Penalty::group_lasso:
-    case Penalty::bn_scale:
       for (size_t c = 0; c < squares.size(); ++c)
         result[c] = squares[c] > 0 ? static_cast<float>(weight / std::sqrt(squares[c])) : 0.0f;
       break;
@@ -163,12 +175,16 @@ std::vector<float> Regularizer::coefficients(size_t group, int64_t step, const s
       }
       const double grown = options_.growth * static_cast<double>((step - parted) / options_.every);
       if (const auto found = chosen.find(maker_of(groups_[group])); found != chosen.end())
-        for (const int64_t c : found->second)
+        for (const int64_t c : found->second) {
+          ESP_CHECK(c >= 0 && c < static_cast<int64_t>(result.size()), "regularize: channel ", c, " of ",
+                    found->first, " was chosen, which has ", result.size());
           result[static_cast<size_t>(c)] = static_cast<float>(std::min(options_.most, first + grown));
+        }
       break;
     }
     case Penalty::l1:
-      break;
+    case Penalty::bn_scale:
+      break;  // of each number its sign
   }
   return result;
 }
@@ -184,14 +200,17 @@ void Regularizer::add_gradients(int64_t step, ChosenChannels& chosen) {
     find_groups();
     chosen.clear();  // channels have other numbers now
   }
+  if (options_.penalty == Penalty::bn_scale) {
+    for (size_t g = 0; g < groups_.size(); ++g)
+      if (pulled_[g]) add_signs_of_scales(groups_[g], static_cast<float>(options_.weight));
+    return;
+  }
   const bool greg = options_.penalty == Penalty::greg1 || options_.penalty == Penalty::greg2;
   if (greg && chosen.empty() && step >= parting_steps()) chosen = choose();
 
   const auto concerns = [&](const GroupMember& member) {
     const Role role = member.parameter->role;
-    const bool counts =
-        role == Role::scale || (role == Role::weight && options_.penalty != Penalty::bn_scale);
-    return counts && member.parameter->gradient().defined();
+    return (role == Role::scale || role == Role::weight) && member.parameter->gradient().defined();
   };
   std::map<Parameter*, AlongAxes<double>> squares;
   std::map<Parameter*, AlongAxes<float>> pulls;

@@ -1,21 +1,23 @@
-// Pruning as a book, step 6, regularize: penalties that prepare a network to lose channels. All but l1 pull
-// at every number that goes with a channel by one coefficient of that channel's: dL/dw += coefficient w, for
-// the weights that make it, the weights that read it and the scales of norms. The penalties differ in the
-// coefficient alone; with ||c|| the root of the mean over a channel's members of their sums of squares:
+// Pruning as a book, step 6, regularize: penalties that prepare a network to lose channels. Two
+// add a sign:
+//   l1           dL/dw += weight sign(w), for all weights of convolutions and linear layers
+//   bn_scale     dL/dgamma += weight sign(gamma), for the scales of norms of coupled channels (slimming)
+//                Liu, Li, Shen, Huang, Yan, Zhang: Learning Efficient Convolutional Networks through Network
+//                Slimming, ICCV 2017
+// The others pull at every number that goes with a channel by one coefficient of that channel's: dL/dw +=
+// coefficient w, for the weights that make it, the weights that read it and the scales of norms. They differ
+// in the coefficient alone; with ||c|| the root of the mean over a channel's members of their sums of
+// squares:
 //   group_norm   weight 2^(4 (max - ||c||) / (max - min)), max and min over the group's channels: 1 to 16
 //                weight; the weaker a channel, the harder it is pulled
 //                Fang, Ma, Song, Mi, Wang: DepGraph: Towards Any Structural Pruning, CVPR 2023
 //   group_lasso  weight / (root of the sum of all squares of the channel): the gradient of the sum of norms
 //                Wen, Wu, Wang, Chen, Li: Learning Structured Sparsity in Deep Neural Networks, NIPS 2016
-//   bn_scale     weight / |gamma|, for scales alone: the gradient of the sum of |gamma| (slimming)
-//                Liu, Li, Shen, Huang, Yan, Zhang: Learning Efficient Convolutional Networks through Network
-//                Slimming, ICCV 2017
 //   greg1        0 for what stays; for the share `ratio` of each group with the lowest l1, chosen at the
 //                start, `growth` more every `every` steps, up to `most`
 //   greg2        first `growth` / 10 more for all channels, up to `most` / 100, so that they part by
 //                curvature; then that share is chosen, and goes on as in greg1
 //                Wang, Qin, Zhang, Fu: Neural Pruning via Growing Regularization, ICLR 2021
-//   l1           dL/dw += weight sign(w), for all weights of convolutions and linear layers
 #pragma once
 
 #include <cstdint>

@@ -81,6 +81,7 @@ std::string channel_table(const ChannelPruneResult& result) {
   text += fewer("MACs", result.before.macs, result.after.macs) + "\n" +
           fewer("parameters", result.before.parameters, result.after.parameters) + "\n" +
           fewer("bytes", result.before.bytes, result.after.bytes) + "\n";
+  if (result.latency_ms > 0) text += fmt::format("latency {:.3g} ms an image\n", result.latency_ms);
   if (const auto& proof = result.proof) {
     text += fmt::format(
         "verified: cut and masked network differ by {:.2g} at most, the largest output is {:.3g}{}\n",
@@ -94,11 +95,24 @@ std::string channel_table(const ChannelPruneResult& result) {
   return text;
 }
 
-std::string history_table(const Module& model) {
+std::string channel_line(const ChannelPruneResult& result) {
+  std::string text = fmt::format(
+      "{:.2f}x fewer MACs, {:.2f}x fewer parameters", result.speedup(),
+      static_cast<double>(result.before.parameters) / static_cast<double>(result.after.parameters));
+  if (result.latency_ms > 0) text += fmt::format(", {:.3g} ms", result.latency_ms);
+  if (result.proof)
+    text += fmt::format("; cut and masked differ by {:.2g} of {:.3g}", result.proof->largest_difference,
+                        result.proof->largest_output);
+  for (size_t i = 0; i < result.held.size(); ++i)
+    text += fmt::format("{}{} ({})", i == 0 ? "; held: " : ", ", result.held[i].layer, result.held[i].kept);
+  return text;
+}
+
+std::string history_table(Module& model) {
   if (model.history.empty()) return "";
   Table table({"<channels of", "before", "after", "<"});
   for (const AxisCut& one : model.history)
-    if (one.axis == 0 && one.parameter.ends_with(".weight"))
+    if (const Parameter* cut = model.find(one.parameter); one.axis == 0 && cut && cut->role == Role::weight)
       add_width(table, std::string(layer_name(one.parameter)), one.before,
                 static_cast<int64_t>(one.kept.size()));
   return table.str();

@@ -23,8 +23,11 @@ std::string sparsity_table(const std::vector<LayerRow>& layers, const NetworkTot
 /// what became of MACs, parameters and bytes.
 std::string channel_table(const ChannelPruneResult& result);
 
+/// The same in a line, for cuts that come one after another.
+std::string channel_line(const ChannelPruneResult& result);
+
 /// How many of its first channels each layer has that lost some, with a bar; empty for a model that was never
 /// cut.
-std::string history_table(const Module& model);
+std::string history_table(Module& model);
 
 }  // namespace espalier

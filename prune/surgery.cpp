@@ -111,6 +111,25 @@ void zero_channels(const std::vector<ChannelGroup>& groups, const std::vector<st
     }
 }
 
+Transaction::Transaction(Module& model) : model_(model), history_(model.history) {
+  // Values and averages are written in place (masking, folding, loading); the rest is replaced at most.
+  for (Parameter* p : model.parameters())
+    before_.push_back({p, p->value().clone(), p->gradient(), p->mask,
+                       p->average.defined() ? p->average.clone() : Tensor(), p->slots});
+}
+
+Transaction::~Transaction() {
+  if (before_.empty()) return;
+  for (Before& old : before_) {
+    old.parameter->value() = std::move(old.value);
+    old.parameter->gradient() = std::move(old.gradient);
+    old.parameter->mask = std::move(old.mask);
+    old.parameter->average = std::move(old.average);
+    old.parameter->slots = std::move(old.slots);
+  }
+  model_.history = std::move(history_);
+}
+
 void cut(Module& model, const std::vector<AxisCut>& cuts) {
   std::map<std::string, Parameter*> parameters;
   for (Parameter* parameter : model.parameters()) parameters[parameter->name] = parameter;

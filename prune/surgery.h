@@ -20,6 +20,28 @@ std::vector<AxisCut> cuts_of(const std::vector<ChannelGroup>& groups,
 /// that what is behind them reads 0.
 void zero_channels(const std::vector<ChannelGroup>& groups, const std::vector<std::vector<uint8_t>>& kept);
 
+/// While it lives, a change of a model can be taken back: unless it was committed, its end gives back all
+/// numbers, shapes and the history that the model had. Whatever changes shapes goes through one, so that
+/// nothing is ever left half cut.
+class Transaction {
+ public:
+  explicit Transaction(Module& model);
+  ~Transaction();
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+  void commit() { before_.clear(); }
+
+ private:
+  struct Before {
+    Parameter* parameter;
+    Tensor value, gradient, mask, average;
+    std::vector<Tensor> slots;
+  };
+  Module& model_;
+  std::vector<Before> before_;  // empty once committed
+  std::vector<AxisCut> history_;
+};
+
 /// Cuts values, gradients, masks, optimizer slots, moving averages and running statistics, all or nothing:
 /// checks first that every cut fits, with one line that names the first parameter that does not. Adds the
 /// cuts to the model's history, which, cut from a fresh model of its architecture, makes its shapes.

@@ -101,6 +101,8 @@ def load(path):
         if "espalier.network" not in metadata:
             raise ValueError(f"{path}: has no 'espalier.network' in its metadata: not a file of Espalier's")
         tensors = {name: file.get_tensor(name) for name in file.keys() if "/" not in name}
+        averages = {name: file.get_tensor(f"average/{name}") for name in tensors if f"average/{name}" in file.keys()}
+    tensors.update(averages)  # while a moving average is kept, it is what Espalier evaluates
     return Network(json.loads(metadata["espalier.network"]), tensors).eval()
 
 

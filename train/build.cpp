@@ -13,6 +13,7 @@
 #include "espalier/nn/norm.h"
 #include "espalier/nn/state_dict.h"
 #include "espalier/train/checkpoint.h"
+#include "espalier/train/evaluate.h"
 
 namespace espalier {
 namespace {
@@ -164,6 +165,13 @@ std::unique_ptr<Module> build_model(const Config& config, bool read_weights) {
   return model;
 }
 
+double latency_after(const Config& config, const Module& model, const std::vector<AxisCut>& cuts) {
+  const auto fresh = make_model(config.model, static_cast<uint64_t>(config.seed));
+  cut(*fresh, model.history);
+  cut(*fresh, cuts);
+  return latency_ms(*fresh, config.model.input);
+}
+
 PruneOptions prune_options(const PruneConfig& c, uint64_t seed) {
   const Cut cut = c.threshold  ? Cut{Cut::threshold, *c.threshold}
                   : c.quantile ? Cut{Cut::quantile, *c.quantile}
@@ -236,12 +244,12 @@ std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t se
 
 namespace {
 
-void check_prune(const Config& config, const PruneConfig& prune, Module& model) {
-  if (cuts_channels(prune))
-    check_prune_channels(model, config.model.input,
-                         channel_prune_options(prune, static_cast<uint64_t>(config.seed)));
-  else
-    prunable_weights(model, prune.include, prune.exclude);
+/// `whole`: the model is as the stage will find it, in shapes.
+void check_prune(const Config& config, const PruneConfig& prune, Module& model, bool whole) {
+  if (!cuts_channels(prune)) return void(prunable_weights(model, prune.include, prune.exclude));
+  ChannelPruneOptions options = channel_prune_options(prune, static_cast<uint64_t>(config.seed));
+  options.latency_ms = [&](const std::vector<AxisCut>& cuts) { return latency_after(config, model, cuts); };
+  check_prune_channels(model, config.model.input, options, whole);
 }
 
 /// How many batches a stage takes batch norms' statistics from anew.
@@ -253,22 +261,26 @@ int64_t reestimated(const StageConfig& stage) {
 
 }  // namespace
 
-void check_stages(const Config& config, Module& model, int64_t batches) {
+void check_stages(const Config& config, Module& model, int64_t batches, bool whole) {
   for (size_t i = 0; i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
     try {
       if (const PruneConfig* prune = stage.prune                         ? &*stage.prune
                                      : stage.train && stage.train->prune ? &*stage.train->prune
-                                                                         : nullptr)
-        check_prune(config, *prune, model);
+                                                                         : nullptr) {
+        check_prune(config, *prune, model, whole);
+        whole = whole && !cuts_channels(*prune);
+      }
       const int64_t reestimate = reestimated(stage);
       if (reestimate > 0 && batch_norms(model).empty())
         fail_usage("reestimate_norm: found ", reestimate, ", but the model has no batch norm");
       if (stage.train && stage.train->regularize)
         Regularizer(model, config.model.input, regularize_options(*stage.train->regularize));
       if (stage.train && stage.train->prune) prune_schedule(*stage.train, stage_steps(*stage.train, batches));
-    } catch (const Error& error) {
+    } catch (const UsageError& error) {
       fail_usage(place_of(config), "/stages/", i, " (", stage.name, "): ", error.what());
+    } catch (const Error& error) {  // the config says what it means, and the network has no such thing
+      fail(place_of(config), "/stages/", i, " (", stage.name, "): ", error.what());
     }
   }
 }

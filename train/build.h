@@ -62,7 +62,12 @@ Schedule prune_schedule(const TrainConfig& config, int64_t steps);
 int64_t last_pruning_step(const PruneConfig& config, int64_t steps);
 /// The pruner of a train stage of `steps` steps, or nothing, also where channels are cut instead.
 std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t seed, int64_t steps);
-/// UsageError for whatever a stage would stumble on: layers that `model` lacks, a schedule beyond its end.
-void check_stages(const Config& config, Module& model, int64_t batches);
+/// Milliseconds of an image through a fresh network of the model's shapes after more cuts: what its weights
+/// are does not matter.
+double latency_after(const Config& config, const Module& model, const std::vector<AxisCut>& cuts);
+/// Error for whatever a stage would stumble on: layers that `model` lacks, a target that cannot be reached, a
+/// schedule beyond its end (a UsageError). `whole`: the model has the shapes that the first stage begins
+/// with; targets are checked up to the first stage that changes them, for what comes after is not known yet.
+void check_stages(const Config& config, Module& model, int64_t batches, bool whole = true);
 
 }  // namespace espalier

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "espalier/autograd/ops.h"
+#include "espalier/prune/report.h"
 #include "espalier/prune/signals.h"
 #include "espalier/train/build.h"
 #include "espalier/train/interrupt.h"
@@ -10,11 +11,12 @@
 namespace espalier {
 
 ChannelPruning::ChannelPruning(const Config& config, const PruneConfig& prune, Module& model,
-                               const Dataset& data)
+                               const Dataset& data, bool stoppable)
     : config_(config),
       prune_(prune),
       model_(model),
       data_(data),
+      stoppable_(stoppable),
       options_(channel_prune_options(prune, static_cast<uint64_t>(config.seed))) {}
 
 ChannelPruneResult ChannelPruning::act(const WholeNetwork& whole, double progress) {
@@ -31,27 +33,32 @@ ChannelPruneResult ChannelPruning::act(const WholeNetwork& whole, double progres
   return prune_channels(model_, config_.model.input, whole, options, progress);
 }
 
-WholeNetwork ChannelPruning::whole() const { return whole_network(model_, config_.model.input); }
+WholeNetwork ChannelPruning::whole() const {
+  WholeNetwork whole = whole_network(model_, config_.model.input);
+  if (options_.target.kind == Target::latency_ms) whole.latency_ms = latency({});
+  return whole;
+}
+
+void ChannelPruning::stop_here() const {
+  if (stoppable_) stop_if_interrupted();
+}
 
 Signals ChannelPruning::signals(Looks looks) const {
   Loader loader = signal_loader(config_, data_, looks);
   int64_t epoch = 0;
   loader.start_epoch(epoch);
-  return gather_signals(model_, looks, prune_.batches, [&](int64_t) {
-    stop_if_interrupted();
-    Batch batch;
-    while (!loader.next(batch)) loader.start_epoch(++epoch);
-    return ops::softmax_cross_entropy(model_.forward(Variable(batch.images)), batch.labels).loss;
-  });
+  return gather_signals(
+      model_, looks, prune_.batches.value_or(options_.scoring.criterion.batches), [&](int64_t) {
+        stop_here();
+        Batch batch;
+        while (!loader.next(batch)) loader.start_epoch(++epoch);
+        return ops::softmax_cross_entropy(model_.forward(Variable(batch.images)), batch.labels).loss;
+      });
 }
 
-/// Of a fresh network of the same shapes: what its weights are does not matter.
 double ChannelPruning::latency(const std::vector<AxisCut>& cuts) const {
-  stop_if_interrupted();
-  const auto fresh = make_model(config_.model, static_cast<uint64_t>(config_.seed));
-  cut(*fresh, model_.history);
-  cut(*fresh, cuts);
-  return latency_ms(*fresh, config_.model.input);
+  stop_here();
+  return latency_after(config_, model_, cuts);
 }
 
 void ChannelPruneCallback::on_stage_begin(TrainState& s) {
@@ -62,7 +69,9 @@ void ChannelPruneCallback::after_step(TrainState& s) {
   const int64_t step = s.position.step - 1;
   if (!schedule_.acts_at(step)) return;
   const auto result = pruning_.act(*s.position.whole, schedule_.sparsity_at(step, 1.0));
-  console_.live(fmt::format("{}  step {}  {:.2f}x fewer MACs", s.stage, s.position.step, result.speedup()));
+  if (result.cuts.empty()) return;
+  s.position.chosen.clear();  // the regularizer's channels have other numbers now
+  console_.line(fmt::format("{}  step {}  {}", s.stage, s.position.step, channel_line(result)));
 }
 
 }  // namespace espalier

@@ -11,8 +11,10 @@ namespace espalier {
 
 class ChannelPruning {
  public:
-  /// Of `prune`, one of the config's; `data` are the training images. All must outlive it.
-  ChannelPruning(const Config& config, const PruneConfig& prune, Module& model, const Dataset& data);
+  /// Of `prune`, one of the config's; `data` are the training images. All must outlive it. `stoppable`: an
+  /// interrupt stops it, and leaves the model as it was; else it finishes, and whoever trains sees to it.
+  ChannelPruning(const Config& config, const PruneConfig& prune, Module& model, const Dataset& data,
+                 bool stoppable);
 
   /// The model as it is now.
   WholeNetwork whole() const;
@@ -20,6 +22,7 @@ class ChannelPruning {
   ChannelPruneResult act(const WholeNetwork& whole, double progress = 1.0);
 
  private:
+  void stop_here() const;
   Signals signals(Looks looks) const;
   double latency(const std::vector<AxisCut>& cuts) const;
 
@@ -27,6 +30,7 @@ class ChannelPruning {
   const PruneConfig& prune_;
   Module& model_;
   const Dataset& data_;
+  bool stoppable_;
   ChannelPruneOptions options_;
 };
 

@@ -25,7 +25,8 @@ Json position_json(const Position& position) {
     json["whole"] = {{"macs", position.whole->cost.macs},
                      {"parameters", position.whole->cost.parameters},
                      {"bytes", position.whole->cost.bytes},
-                     {"channels", position.whole->channels}};
+                     {"channels", position.whole->channels},
+                     {"latency_ms", position.whole->latency_ms}};
   return json;
 }
 
@@ -37,7 +38,8 @@ Position position_from(const Json& json, const std::string& source) {
   if (const auto whole = json.find("whole"); whole != json.end()) {
     const NetworkCost cost{whole->at("macs").get<int64_t>(), whole->at("parameters").get<int64_t>(),
                            whole->at("bytes").get<int64_t>()};
-    position.whole = {cost, whole->at("channels").get<std::map<std::string, int64_t>>()};
+    position.whole = {cost, whole->at("channels").get<std::map<std::string, int64_t>>(),
+                      whole->value("latency_ms", 0.0)};
   }
   return position;
 }
@@ -191,14 +193,18 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
 
 void load_checkpoint(const std::filesystem::path& path, Module& model) {
   const TensorFile file = read_safetensors(path);
+  Transaction transaction(model);
   replay(file, model, path.string());
   load(file, model, path.string());
+  transaction.commit();
 }
 
 void load_weights(const std::filesystem::path& path, Module& model) {
   const TensorFile file = read_safetensors(path);
+  Transaction transaction(model);
   replay(file, model, path.string());
   load_state_dict(model, weights_alone(file), path.string());
+  transaction.commit();
 }
 
 OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "espalier/formats/input_file.h"
+#include "espalier/train/checkpoint.h"
 #include "espalier/train/config_parts.h"
 #include "espalier/train/json_text.h"
 #include "espalier/train/overrides.h"
@@ -226,6 +227,25 @@ StageKind StageConfig::kind() const {
   return train ? StageKind::train : prune ? StageKind::prune : StageKind::evaluate;
 }
 
+namespace {
+
+/// A model that names weights and no type is the network that the file describes, whatever was cut from it.
+void take_network_of_weights(Json& json, const Place& at) {
+  if (!json.contains("model") || !json["model"].is_object()) return;
+  Json& model = json["model"];
+  if (model.contains("type") || !model.contains("weights") || !model["weights"].is_string()) return;
+  Json described;
+  try {
+    described = config_json(read_checkpoint_info(model["weights"].get<std::string>()).config)["model"];
+  } catch (const Error& error) {
+    (at / "model" / "type").fail("missing, and the weights do not say it: ", error.what());
+  }
+  described.update(model);
+  model = std::move(described);
+}
+
+}  // namespace
+
 Config parse_config(const std::string& text, const std::string& file,
                     const std::vector<std::string>& overrides) {
   Json json = parse_json(text, file);
@@ -235,6 +255,7 @@ Config parse_config(const std::string& text, const std::string& file,
   if (json.is_object()) {
     json.erase("$schema");
     if (!json.contains("name")) json["name"] = std::filesystem::path(file).stem().string();
+    take_network_of_weights(json, Place(file, set));
   }
   Config config = config_type().read(json, Place(file, set));
   config.file = file;
@@ -264,6 +285,9 @@ Json config_schema() {
   Json schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"}, {"title", "Espalier config"}};
   schema.update(config_type().json_schema);
   schema["properties"]["$schema"] = {{"type", "string"}};
+  Json& model = schema["properties"]["model"];
+  model.erase("required");
+  model["anyOf"] = {{{"required", {"type"}}}, {{"required", {"weights"}}}};
   return schema;
 }
 

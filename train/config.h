@@ -71,7 +71,7 @@ struct PruneConfig {
 
   // unit channel alone, see prune/channel_pruner.h
   std::optional<double> ratio = {}, speedup = {}, macs = {}, parameters = {}, bytes = {}, latency_ms = {};
-  int64_t batches = 10;  ///< that criteria look at which look at data
+  std::optional<int64_t> batches = {};  ///< that criteria look at which look at data; absent: the criterion's
   std::string reduction = "mean";
   std::optional<std::string> normalizer = {};  ///< absent: the criterion's
   std::optional<int64_t> min_channels = {};

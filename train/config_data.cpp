@@ -95,7 +95,9 @@ Type<Augmentation> augmentation_type() {
 
 Type<ModelConfig> model_type() {
   return object<ModelConfig>(
-      {field("type", &ModelConfig::type, one_of(model_names()), "see `espalier help models`").required(),
+      {field("type", &ModelConfig::type, one_of(model_names()),
+             "see `espalier help models`; 'weights' of a run's file say it, too")
+           .required(),
        field("input", &ModelConfig::input, image_shape(), "height, width and channels of an image"),
        field("classes", &ModelConfig::classes, whole(1, 1'000'000), "outputs of the last layer"),
        field("hidden", &ModelConfig::hidden, list_of(whole(1, 1'000'000), {0, 100}),
@@ -112,7 +114,9 @@ Type<ModelConfig> model_type() {
              "side has under 64 pixels")
            .only_for(model_names("stem")),
        field("weights", &ModelConfig::weights, text(),
-             "a safetensors file to start from, relative to the working directory")},
+             "a safetensors file to start from, relative to the working directory; a file of Espalier's "
+             "gives the "
+             "other fields, too, where there is no 'type', and the channels that were cut")},
       {.defaults = catalogue_defaults});
 }
 

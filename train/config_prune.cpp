@@ -87,7 +87,8 @@ Type<PruneConfig> prune_type() {
        field("exclude", &PruneConfig::exclude, list_of(text()),
              "beginnings of the names of layers to leave out; of channels, those that make them"),
        field("batches", &PruneConfig::batches, whole(1),
-             "training batches that the criteria taylor and obd look at (obd: single images)")
+             "training batches that a criterion looks at which looks at data (obd: single images); without "
+             "it, what the criterion needs")
            .only_for(channel),
        field("reduction", &PruneConfig::reduction, one_of(reduction_names()),
              "how the scores of what goes with a channel become one")
@@ -96,7 +97,7 @@ Type<PruneConfig> prune_type() {
              "what a group's scores are divided by; without it, the criterion's own")
            .only_for(channel),
        field("min_channels", &PruneConfig::min_channels, whole(1),
-             "channels that always stay of a group; without it, 8 or a tenth, whichever is more")
+             "channels of a layer that always stay; without it, 8 or a tenth, whichever is more")
            .only_for(channel),
        field("min_ratio", &PruneConfig::min_ratio, number(share), "share of a group that goes in any case")
            .only_for(channel),
@@ -106,7 +107,7 @@ Type<PruneConfig> prune_type() {
              "these limits for some layers; of several, the last counts")
            .only_for(channel),
        field("round_to", &PruneConfig::round_to, whole(1, 1024),
-             "a group that loses channels keeps a multiple of this, rounded down, so that the target is "
+             "a layer that loses channels keeps a multiple of this, rounded down, so that the target is "
              "still reached")
            .only_for(channel),
        field("iterations", &PruneConfig::iterations, whole(1, 10'000),

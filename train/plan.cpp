@@ -72,7 +72,7 @@ class Trial {
   void add_to(MemoryPlan& memory) const {
     int64_t parameters = 0, gradients = 0, slots = 0;
     for (const Parameter* p : model_->parameters()) {
-      const bool masked = config_.prune && p->role == Role::weight;
+      const bool masked = config_.prune && !cuts_channels(*config_.prune) && p->role == Role::weight;
       parameters += bytes_of(p->value()) + bytes_of(p->average) + (masked ? p->value().elements() : 0);
       if (p->learned()) gradients += bytes_of(p->value());
       for (const Tensor& slot : p->slots) slots += bytes_of(slot);
@@ -126,7 +126,7 @@ Plan make_plan(const Config& config, const DataSplits& data) {
     StagePlan row{.name = stage.name};
     if (stage.prune && cuts_channels(*stage.prune)) {
       const auto start = Clock::now();
-      ChannelPruning pruning(config, *stage.prune, *model, data.train);
+      ChannelPruning pruning(config, *stage.prune, *model, data.train, true);
       const auto result = pruning.act(pruning.whole());
       row.seconds = since(start);
       cuts.insert(cuts.end(), result.cuts.begin(), result.cuts.end());

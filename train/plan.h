@@ -33,8 +33,8 @@ struct Plan {
 };
 
 /// Times a few steps of each train stage, and an evaluation, on models of its own: some tenths of a second a
-/// stage. Channels are cut as a run would, but from fresh weights, so what follows is timed at its size.
-/// Errors are those of a run.
+/// stage. A prune stage cuts channels as a run would, but from fresh weights, so that what follows is timed
+/// at about its size; what is cut while training is not. Errors are those of a run.
 Plan make_plan(const Config& config, const DataSplits& data);
 
 }  // namespace espalier

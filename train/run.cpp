@@ -41,14 +41,15 @@ class Run {
       : config_(config),
         console_(console),
         folder_(options.output.value_or((std::filesystem::path("runs") / config.name).string())),
-        model_(build_model(config, !(options.resume && folder_.has_checkpoint()))),
+        goes_on_(options.resume && folder_.has_checkpoint()),
+        model_(build_model(config, !goes_on_)),
         data_(build_data(config, options.data)),
         data_place_(data_place(config, options.data)),
         classes_(kept_class_names(config, data_.train)),
         train_(training_loader(config, data_.train)),
         test_(evaluation_loader(config, data_.test)) {
     if (data_.validation.size() > 0) validation_.emplace(evaluation_loader(config, data_.validation));
-    check_stages(config, *model_, train_.batches());
+    check_stages(config, *model_, train_.batches(), !goes_on_);
     open_folder(options.resume);
     kernel_choice::set_autotune(options.autotune);
   }
@@ -88,7 +89,7 @@ class Run {
     folder_.create();
     lock(place);
     folder_.remove_halves();
-    if (resume && folder_.has_checkpoint()) {
+    if (goes_on_) {
       restore();
     } else {
       folder_.clear();
@@ -233,9 +234,9 @@ class Run {
     });
     std::unique_ptr<Callback> pruning;
     if (config.prune && cuts_channels(*config.prune))
-      pruning =
-          std::make_unique<ChannelPruneCallback>(ChannelPruning(config_, *config.prune, *model_, data_.train),
-                                                 prune_schedule(config, state.total_steps), console_);
+      pruning = std::make_unique<ChannelPruneCallback>(
+          ChannelPruning(config_, *config.prune, *model_, data_.train, false),
+          prune_schedule(config, state.total_steps), console_);
     else if (auto pruner = build_pruner(config, static_cast<uint64_t>(config_.seed), state.total_steps))
       pruning = std::make_unique<PruneCallback>(std::move(*pruner), console_);
 
@@ -313,7 +314,7 @@ class Run {
   }
 
   void cut_now(const StageConfig& stage, const PruneConfig& config) {
-    ChannelPruning pruning(config_, config, *model_, data_.train);
+    ChannelPruning pruning(config_, config, *model_, data_.train, true);
     const auto start = Clock::now();
     const ChannelPruneResult result = pruning.act(pruning.whole());
     console_.line(
@@ -359,6 +360,7 @@ class Run {
   const Config& config_;
   Console& console_;
   RunFolder folder_;
+  bool goes_on_;  ///< from a checkpoint
   std::unique_ptr<Module> model_;
   DataSplits data_;
   std::string data_place_;

@@ -102,7 +102,7 @@ class Help(CliTest):
         for topic, part in (("config", "seed"), ("models", "lenet300"), ("data", "ESPALIER_DATA"), ("criteria", "l2")):
             self.assertIn(part, self.succeeds("help", topic))
 
-    def test_schema_is_the_committed_one(self):
+    def test_schema_is_the_one_that_the_build_left_for_editors(self):
         self.assertEqual(self.succeeds("help", "schema"), (ROOT / "configs" / "schema.json").read_text())
 
     def test_version(self):
@@ -344,18 +344,18 @@ class Check(CliTest):
 
     def test_finds_what_a_run_would_stumble_on(self):
         self.write_data()
-        for changes, message in (
-                (["data.batch=1000"],
+        for code, changes, message in (
+                (2, ["data.batch=1000"],
                  "small.json: /data/batch: found 1000, but mnist train has only 120 images"),
-                (["model.input=[28, 28, 1]"],
+                (2, ["model.input=[28, 28, 1]"],
                  "small.json: /model/input: found [28, 28, 1], but images of mnist train have shape [8, 8, 1]"),
-                (['stages.pruned.prune.exclude=["fc9"]'],
+                (1, ['stages.pruned.prune.exclude=["fc9"]'],
                  "small.json: /stages/1 (pruned): prune: exclude 'fc9' begins the name of no convolution or linear layer, "
                  "known: fc1, fc2, did you mean 'fc1'?")):
             self.write("small.json", config())
             arguments = [part for change in changes for part in ("--set", change)]
-            self.fails_unwritten(2, message, "check", "small.json", *arguments)
-            self.fails_unwritten(2, message, "train", "small.json", *arguments)
+            self.fails_unwritten(code, message, "check", "small.json", *arguments)
+            self.fails_unwritten(code, message, "train", "small.json", *arguments)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,31 @@ TEST(Layers, WithoutBias) {
   EXPECT_EQ(conv(Variable(Tensor::zeros({1, 5, 5, 4}))).shape(), (Shape{1, 3, 3, 6}));
 }
 
+TEST(Layers, AConvolutionHasTheGroupsThatItWasMadeFor) {
+  const Variable x(random_tensor({2, 5, 5, 4}, 9));
+  const auto cut_to = [&](Conv2d& layer, const Shape& shape, int64_t groups) {
+    SCOPED_TRACE(layer.find("weight")->shape());
+    Tensor& weight = layer.find("weight")->value();
+    weight = random_tensor(shape, 10);
+    const Variable part = ops::slice(x, 0, shape[3] * groups);
+    EXPECT_TRUE(
+        same_bits(layer(part).value(), ops::conv2d(part, Variable(weight), {}, {.groups = groups}).value()));
+  };
+  Conv2d grouped(8, 16, 3, {.groups = 4}, false), depthwise(4, 8, 3, {.groups = 4}, false);
+  cut_to(grouped, {12, 3, 3, 1}, 4);  // one input a group is left, 3 outputs
+  cut_to(depthwise, {6, 3, 3, 1}, 3);
+  cut_to(depthwise, {2, 3, 3, 1}, 1);
+}
+
+TEST(Layers, ADepthwiseWeightHasNoInputAxis) {
+  const auto input_axis = [](int64_t in, int64_t groups) {
+    return Conv2d(in, 8, 3, {.groups = groups}).channel_axes().at(0).in;
+  };
+  EXPECT_EQ(input_axis(4, 4), -1);
+  EXPECT_EQ(input_axis(8, 4), 3);
+  EXPECT_EQ(input_axis(1, 1), 3);
+}
+
 TEST(Layers, ChannelAxesPointAtChannels) {
   Linear linear(5, 3);
   Conv2d conv(4, 6, 3);

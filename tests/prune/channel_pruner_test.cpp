@@ -194,11 +194,82 @@ TEST(ChannelPruner, WhatCannotBeReachedIsSaidAndNothingIsCut) {
             "prune: ratio is 1.5, expected 0..1");
 }
 
+TEST(ChannelPruner, ARatioThatLimitsForbidIsSaidAndNothingIsCut) {
+  const auto model = zoo("vgg11", 8);  // 32, 64, 128, 128 and four times 256 channels
+  const int64_t before = macs(*model);
+  ChannelPruneOptions options;
+  options.selection.limits.max_ratio = 0.5;
+  options.target = {Target::ratio, 0.6};
+  const std::string message = message_of<Error>([&] { check_prune_channels(*model, input, options); });
+  EXPECT_EQ(
+      message,
+      "prune: ratio 0.6 cannot be reached: it is 0.5 with every group of channels at its least width (see "
+      "min_channels, max_ratio and exclude)");
+  EXPECT_EQ(message_of<Error>([&] { prune_channels(*model, input, whole_network(*model, input), options); }),
+            message);
+  options.target.value = 0.5;
+  options.selection.limits = {.min_channels = 256};
+  options.selection.include = {"features.18"};  // one of 256
+  EXPECT_TRUE(message_of<Error>([&] {
+                check_prune_channels(*model, input, options);
+              }).starts_with("prune: ratio 0.5 cannot be reached: it is 0 with"));
+  EXPECT_EQ(macs(*model), before);
+  check_prune_channels(*model, input, options, false);
+}
+
+TEST(ChannelPruner, OneGroupAtItsLimitIsHeldAndTheOthersGoOn) {
+  const auto model = zoo("vgg11", 8);
+  ChannelPruneOptions options;
+  options.selection.scope = Scope::layer;
+  options.selection.overrides = {{{"features.0"}, {.min_channels = 30}}};
+  const auto result = prune_to(*model, {Target::ratio, 0.5}, options);
+  ASSERT_EQ(result.held.size(), 1u);
+  EXPECT_EQ(result.held[0].layer, "features.0");
+  EXPECT_EQ(result.held[0].kept, 30);
+}
+
+TEST(ChannelPruner, AnErrorOnTheWayLeavesTheModelAsItWas) {
+  const auto model = zoo("vgg11", 12), same = zoo("vgg11", 12);
+  for (Parameter* parameter : model->parameters()) parameter->slots = {random_tensor(parameter->shape(), 13)};
+  ChannelPruneOptions options;
+  options.scoring.criterion = criterion_named("taylor");
+  options.iterations = 3;
+  options.verify = random_tensor({4, 8, 8, 3}, 5);
+  int asked = 0;
+  options.signals = [&](Looks) {
+    if (++asked == 3) fail("the data are gone");
+    Signals signals;
+    for (const Parameter* parameter : model->parameters())
+      if (parameter->learned()) signals.tensors[parameter] = random_tensor(parameter->shape(), 11);
+    return signals;
+  };
+  EXPECT_EQ(message_of<Error>([&] { prune_to(*model, {Target::speedup, 3}, options); }), "the data are gone");
+  EXPECT_TRUE(model->history.empty());
+  const auto ours = model->parameters(), theirs = same->parameters();
+  for (size_t i = 0; i < ours.size(); ++i) {
+    EXPECT_EQ(ours[i]->shape(), theirs[i]->shape());
+    if (ours[i]->name.ends_with("num_batches_tracked")) continue;
+    EXPECT_EQ(numbers(ours[i]->value()), numbers(theirs[i]->value())) << ours[i]->name;
+    EXPECT_EQ(numbers(ours[i]->slots[0]), numbers(random_tensor(ours[i]->shape(), 13)));
+  }
+}
+
+TEST(ChannelPruner, AWholeOfAnotherNetworkIsRefused) {
+  const auto model = zoo("vgg11", 8);
+  WholeNetwork whole = whole_network(*model, input);
+  whole.channels.erase("features.0");
+  EXPECT_EQ(message_of<Error>([&] {
+              prune_channels(*model, input, whole, {.target = {Target::ratio, 0.5}});
+            }),
+            "prune: the channels of features.0 are 32 now, and 0 before the first cut");
+}
+
 TEST(ChannelPruner, LatencyIsWhatIsMeasured) {
   const auto model = zoo("vgg11", 9);
   ChannelPruneOptions options;
-  const WholeNetwork whole = whole_network(*model, input);
-  options.latency_ms = [&](const std::vector<AxisCut>& cuts) {  // a machine on which a channel takes 1 ms
+  WholeNetwork whole = whole_network(*model, input);
+  options.latency_ms = [&](std::vector<AxisCut> cuts) {  // a machine on which a channel takes 1 ms
+    cuts.insert(cuts.begin(), model->history.begin(), model->history.end());
     double ms = 0;
     for (const auto& [layer, channels] : whole.channels) ms += static_cast<double>(channels);
     for (const AxisCut& one : cuts)
@@ -208,8 +279,11 @@ TEST(ChannelPruner, LatencyIsWhatIsMeasured) {
     return ms;
   };
   const double all = options.latency_ms({});
-  const auto result = prune_to(*model, {Target::latency_ms, all - 100}, options);
-  EXPECT_EQ(options.latency_ms(result.cuts), all - 100);
+  whole.latency_ms = all;
+  options.target = {Target::latency_ms, all - 100};
+  EXPECT_EQ(prune_channels(*model, input, whole, options, 0.25).latency_ms, all - 25) << "part of the way";
+  EXPECT_EQ(prune_channels(*model, input, whole, options).latency_ms, all - 100);
+  EXPECT_EQ(options.latency_ms({}), all - 100);
 }
 
 TEST(ChannelPruner, SignalsAreAskedForWhereTheyAreLookedAt) {

@@ -14,13 +14,21 @@ struct Groups {
       const auto n = static_cast<int64_t>(s[g].size());
       Parameter& weight = model.add(std::string(1, static_cast<char>('a' + g)) + ".weight", {n, 1},
                                     std::vector<float>(s[g].size(), 1.0f));
-      groups.push_back({n, {{&weight, 0, true, {}}}, ""});
+      groups.push_back({.channels = n, .members = {{&weight, 0, true, {}}}, .fixed = ""});
       whole.push_back(n);
     }
   }
 
   ChannelVerdicts select(int64_t count, ChannelSelection selection) const {
     return ChannelRanking(groups, scores, whole, selection).select(count);
+  }
+
+  /// How many channels of each group stay.
+  std::vector<int64_t> left(int64_t count, const ChannelSelection& selection) const {
+    std::vector<int64_t> left;
+    for (const auto& verdicts : select(count, selection))
+      left.push_back(std::count(verdicts.begin(), verdicts.end(), 1));
+    return left;
   }
 
   HandMade model;
@@ -73,12 +81,7 @@ TEST(ChannelSelect, NoGroupFallsUnderItsLeastWidthAndThatIsSaid) {
 TEST(ChannelSelect, TheLeastWidthIsEightOrATenthUnlessSaid) {
   const Groups groups({std::vector<float>(20, 1), std::vector<float>(200, 1), std::vector<float>(5, 1)});
   ChannelSelection selection;
-  const auto kept = [&](int64_t count) {
-    std::vector<int64_t> left;
-    for (const auto& verdicts : groups.select(count, selection))
-      left.push_back(std::count(verdicts.begin(), verdicts.end(), 1));
-    return left;
-  };
+  const auto kept = [&](int64_t count) { return groups.left(count, selection); };
   EXPECT_EQ(kept(225), (std::vector<int64_t>{8, 20, 5}));
   selection.limits.max_ratio = 0.5;
   EXPECT_EQ(kept(225), (std::vector<int64_t>{10, 100, 5}));
@@ -96,6 +99,48 @@ TEST(ChannelSelect, WhatStaysIsRoundedDownOrUpToTheLeastWidth) {
   EXPECT_EQ(groups.select(3, selection), (V{{0, 0, 0, 0, 0, 0, 1, 1, 1, 1}, {1, 1, 1, 1, 1, 1}}));
   selection.limits.min_channels = 5;  // 8, as a multiple
   EXPECT_EQ(groups.select(9, selection), (V{{0, 0, 1, 1, 1, 1, 1, 1, 1, 1}, {1, 1, 1, 1, 1, 1}}));
+}
+
+/// 32 groups of 4, of 2 and of 10; 60 channels by threes; and 30 of their own.
+struct Grouped : Groups {
+  Grouped()
+      : Groups({{1, 2, 3, 4},
+                {1, 2},
+                std::vector<float>(10, 1),
+                std::vector<float>(20, 1),
+                std::vector<float>(30, 1)}) {
+    for (const size_t g : {0, 1, 2}) groups[g].multiplicity = 32;
+    groups[3].multiplicity = 3;
+  }
+};
+
+TEST(ChannelSelect, LeastWidthsAreOfRealChannels) {
+  const Grouped groups;
+  const auto left = [&](ChannelSelection selection) { return groups.left(66, selection); };
+  // The least of 128, 64 and 320 is 13, 8 and 32, no more than one channel of the group is; of 60 it is 8,
+  // three channels of 3.
+  EXPECT_EQ(left({}), (std::vector<int64_t>{1, 1, 1, 3, 8}));
+  EXPECT_EQ(left(of(Scope::global, 32)), (std::vector<int64_t>{1, 1, 1, 11, 30}));
+  EXPECT_EQ(left(of(Scope::global, 33)), (std::vector<int64_t>{2, 2, 2, 11, 30}));
+  EXPECT_EQ(left(of(Scope::global, 97)), (std::vector<int64_t>{4, 2, 4, 20, 30})) << "33 of 20: all";
+  ChannelSelection selection;
+  selection.limits.max_ratio = 0.5;  // of the group's channels
+  EXPECT_EQ(left(selection), (std::vector<int64_t>{2, 1, 5, 10, 15}));
+}
+
+TEST(ChannelSelect, MultiplesAreOfRealChannels) {
+  Grouped groups;
+  ChannelSelection selection = of(Scope::layer);
+  selection.round_to = 8;  // 32 is one already; of threes 8 make the first, 24
+  EXPECT_EQ(groups.left(33, selection), (std::vector<int64_t>{2, 1, 5, 8, 8})) << "10 and 15, rounded down";
+  selection.limits.min_channels = 25;  // 9 threes, so 16 of them
+  EXPECT_EQ(groups.left(66, selection), (std::vector<int64_t>{1, 1, 1, 16, 30})) << "32 of 30: all";
+  selection = of(Scope::layer);
+  selection.round_to = 128;
+  EXPECT_EQ(groups.left(33, selection), (std::vector<int64_t>{4, 2, 4, 20, 30}));
+  groups.groups[3].multiplicity = 6;  // 6 and 8 have 2 in common: 4 of them, 24
+  selection.round_to = 8;
+  EXPECT_EQ(groups.left(20, selection), (std::vector<int64_t>{3, 1, 7, 12, 16})) << "14 and 21, rounded down";
 }
 
 TEST(ChannelSelect, CountsAreOfTheWholeNetwork) {

@@ -45,6 +45,37 @@ TEST(Fold, AConstantGoesIntoTheNextBias) {
   EXPECT_EQ(numbers(net.find("b.weight")->value()), (std::vector<float>{1, 4}));
 }
 
+TEST(Fold, WhatGoesTooTakesNoConstant) {
+  SmallNet net;
+  Linear &a = net.linear("a", 1, 2), &b = net.linear("b", 2, 2), &c = net.linear("c", 2, 1);
+  net.pass = [&](const Variable& x) { return c.forward(relu(b.forward(relu(a.forward(ops::flatten(x)))))); };
+  set(net, "a.bias", {0, 1});
+  set(net, "b.weight", {1, 2, 3, 5});
+  set(net, "b.bias", {0, 4});
+  set(net, "c.weight", {1, 7});
+  set(net, "c.bias", {10});
+  fold_and_cut(net, {1, 1, 1}, {{1, 0}, {1, 0}, {1}});
+  EXPECT_EQ(numbers(net.find("b.bias")->value()), (std::vector<float>{2 * 1}));
+  EXPECT_EQ(numbers(net.find("c.bias")->value()), (std::vector<float>{10 + 7 * 4}))
+      << "relu(4), not relu(4 + 5 * 1)";
+}
+
+TEST(Fold, MovingAveragesKeepTheirOwnConstants) {
+  SmallNet net;
+  Linear &a = net.linear("a", 1, 2), &b = net.linear("b", 2, 1);
+  net.pass = [&](const Variable& x) { return b.forward(relu(a.forward(ops::flatten(x)))); };
+  for (Parameter* parameter : net.parameters()) parameter->average = Tensor::zeros(parameter->shape());
+  set(net, "a.bias", {0, 4});
+  set(net, "b.weight", {1, 2});
+  set(net, "b.bias", {10});
+  net.find("a.bias")->average = Tensor::from({2}, Floats{0, 3});
+  net.find("b.weight")->average = Tensor::from({1, 2}, Floats{1, 5});
+  net.find("b.bias")->average = Tensor::from({1}, Floats{20});
+  fold_and_cut(net, {1, 1, 1}, {{1, 0}, {1}});
+  EXPECT_EQ(numbers(net.find("b.bias")->value()), (std::vector<float>{10 + 2 * 4}));
+  EXPECT_EQ(numbers(net.find("b.bias")->average), (std::vector<float>{20 + 5 * 3}));
+}
+
 TEST(Fold, WithoutABiasItGoesIntoTheMeanOfTheNormBehind) {
   SmallNet net;
   Conv2d &a = net.conv("a", 1, 2, 1, false), &b = net.conv("b", 2, 1, 1, false, 0);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "espalier/nn/models/models.h"
+#include "espalier/prune/surgery.h"
 #include "prune/small_net.h"
 #include "support/bad_input.h"
 
@@ -98,6 +99,7 @@ TEST(Graph, WhatIsConcatenatedWithItselfIsReadTwice) {
   const auto groups = channel_graph(net, network.tape).groups;
   ASSERT_EQ(text(groups.at(0)), "2: a:0 | b:3");
   EXPECT_EQ(groups[0].members.back().channel_of, (std::vector<int32_t>{0, 1, 0, 1}));
+  EXPECT_EQ(groups[0].multiplicity, 1) << "a makes each once";
 }
 
 TEST(Graph, SlicesOfOneThatAreAddedHalveItsChannels) {
@@ -111,6 +113,28 @@ TEST(Graph, SlicesOfOneThatAreAddedHalveItsChannels) {
   const auto groups = channel_graph(net, network.tape).groups;
   ASSERT_EQ(text(groups.at(0)), "3: a:0 | b:3");
   EXPECT_EQ(groups[0].members.front().channel_of, (std::vector<int32_t>{0, 1, 2, 0, 1, 2}));
+  EXPECT_EQ(groups[0].multiplicity, 2);
+  net.pass = [&](const Variable& x) {  // a's channels 0, 2, 4 and 1, 3 are one each; 5 is read by none
+    const Variable y = a.forward(x);
+    return b.forward(ops::add(ops::slice(y, 0, 3), ops::slice(y, 2, 3)));
+  };
+  const Network overlapping(net, {5, 5, 3});
+  const auto uneven = channel_graph(net, overlapping.tape).groups;
+  EXPECT_EQ(uneven.at(0).members.front().channel_of, (std::vector<int32_t>{0, 1, 0, 1, 0, 2}));
+  EXPECT_EQ(uneven[0].multiplicity, 1) << "the least of 3, 2 and 1";
+}
+
+TEST(Graph, WhatTheFirstMakerDoesNotMakeHasNoSayInMultiplicity) {
+  SmallNet net;
+  Conv2d &a = net.conv("a", 3, 2), &b = net.conv("b", 3, 4), &c = net.conv("c", 4, 1);
+  net.pass = [&](const Variable& x) {
+    const Variable y = a.forward(x), z = b.forward(x);
+    return c.forward(ops::concat({ops::add(ops::slice(z, 0, 2), y), ops::slice(z, 2, 2)}));
+  };
+  const Network network(net, {5, 5, 3});
+  const auto groups = channel_graph(net, network.tape).groups;
+  ASSERT_EQ(text(groups.at(0)), "4: a:0 b:0 | c:3");
+  EXPECT_EQ(groups[0].multiplicity, 1);
 }
 
 TEST(Graph, ADepthwiseConvolutionFollowsItsInput) {
@@ -126,6 +150,17 @@ TEST(Graph, ADepthwiseConvolutionFollowsItsInput) {
       EXPECT_EQ(member.channel_of, (std::vector<int32_t>{0, 0, 1, 1, 2, 2, 3, 3})) << name;
     }
   }
+  EXPECT_EQ(groups[0].multiplicity, 1) << "of a, which is the first to make them";
+}
+
+TEST(Graph, ADepthwiseConvolutionFollowsItsInputToTheLastChannel) {
+  SmallNet net;
+  Conv2d &a = net.conv("a", 3, 4), &b = net.conv("b", 4, 8, 4), &c = net.conv("c", 8, 1);
+  net.pass = [&](const Variable& x) { return c.forward(b.forward(a.forward(x))); };
+  const Network network(net, {5, 5, 3});
+  cut(net, cuts_of(channel_graph(net, network.tape).groups, {{0, 0, 1, 0}, {1}}));
+  EXPECT_EQ(groups_of(net, {5, 5, 3}), (Texts{"1: a:0 b:0 | c:3", "1*: c:0 |"}))
+      << "b's two outputs are one channel still";
 }
 
 TEST(Graph, TheGroupsOfAConvolutionLoseTheSameChannels) {
@@ -137,6 +172,52 @@ TEST(Graph, TheGroupsOfAConvolutionLoseTheSameChannels) {
   ASSERT_EQ((Texts{text(groups.at(0)), text(groups.at(1))}), (Texts{"3: a:0 | b:3", "2: b:0 | c:3"}));
   EXPECT_EQ(groups[0].members[0].channel_of, (std::vector<int32_t>{0, 1, 2, 0, 1, 2}));
   EXPECT_EQ(groups[1].members[0].channel_of, (std::vector<int32_t>{0, 1, 0, 1}));
+  EXPECT_EQ(groups[0].multiplicity, 2);
+  EXPECT_EQ(groups[1].multiplicity, 2);
+  EXPECT_EQ(groups.at(2).multiplicity, 1);
+}
+
+TEST(Graph, AGroupedConvolutionCutToOneInputAGroupIsNotDepthwise) {
+  SmallNet net;
+  Conv2d &a = net.conv("a", 3, 6), &b = net.conv("b", 6, 6, 3), &c = net.conv("c", 6, 1);
+  net.pass = [&](const Variable& x) { return c.forward(b.forward(a.forward(x))); };
+  const Network network(net, {5, 5, 3});
+  cut(net, cuts_of(channel_graph(net, network.tape).groups, {{1, 0}, {1, 1}, {1}}));
+  const Network smaller(net, {5, 5, 3});
+  const auto groups = channel_graph(net, smaller.tape).groups;
+  ASSERT_EQ((Texts{text(groups.at(0)), text(groups.at(1))}), (Texts{"1: a:0 | b:3", "2: b:0 | c:3"}));
+  EXPECT_EQ(groups[0].members[0].channel_of, (std::vector<int32_t>{0, 0, 0}));
+  EXPECT_EQ(groups[1].members[0].channel_of, (std::vector<int32_t>{0, 1, 0, 1, 0, 1}));
+  EXPECT_EQ(groups[0].multiplicity, 3);
+}
+
+/// A depthwise weight read by an op that has other ideas.
+class Confused : public Module {
+ public:
+  Confused() : weight_(add_parameter("weight", Role::weight, Tensor::zeros({4, 3, 3, 2}))) {}
+  Variable forward(const Variable& x) override { return ops::conv2d(x, weight_.variable, {}, {.groups = 2}); }
+  std::string type() const override { return "confused"; }
+  std::vector<ChannelAxes> channel_axes() const override { return {{"weight", 0, -1}}; }
+
+ private:
+  Parameter& weight_;
+};
+
+class ConfusedNet : public Module {
+ public:
+  Variable forward(const Variable& x) override { return layer_.forward(x); }
+  std::string type() const override { return "confused net"; }
+
+ private:
+  Confused& layer_ = add_child<Confused>("layer");
+};
+
+TEST(Graph, AWeightWithoutAnInputAxisReadsOneChannelAGroup) {
+  ConfusedNet net;
+  EXPECT_EQ(message_of([&] {
+              groups_of(net, {5, 5, 4});
+            }),
+            "graph: layer (conv2d) reads 2 channels a group, its weight declares no input axis");
 }
 
 TEST(Graph, ASharedLayerTiesWhatItReadsToWhatItMakes) {

@@ -104,6 +104,32 @@ TEST(Regularize, BnScaleAddsTheSignsOfScalesAlone) {
     for (const float one : numbers(net.find(other)->gradient())) EXPECT_EQ(one, 0) << other;
 }
 
+TEST(Regularize, BnScaleAddsASignWhateverElseGoesWithTheChannel) {
+  SmallNet net;
+  Conv2d &a = net.conv("a", 1, 2), &b = net.conv("b", 1, 2), &c = net.conv("c", 2, 1);
+  BatchNorm2d &an = net.norm("an", 2), &bn = net.norm("bn", 2);
+  net.pass = [&](const Variable& x) {
+    return c.forward(ops::add(a.forward(x, an, Activation::none), b.forward(x, bn, Activation::none)));
+  };
+  net.find("an.weight")->value() = Tensor::from({2}, Floats{3, -1});
+  net.find("bn.weight")->value() = Tensor::from({2}, Floats{-4, 0.5f});
+  Regularizer regularizer(net, {4, 4, 1}, {.penalty = Penalty::bn_scale, .weight = 0.1});
+  for (Parameter* parameter : net.parameters())
+    if (parameter->learned()) parameter->gradient() = Tensor::zeros(parameter->shape());
+  ChosenChannels chosen;
+  regularizer.add_gradients(0, chosen);
+  expect_near(numbers(net.find("an.weight")->gradient()), {0.1f, -0.1f});
+  expect_near(numbers(net.find("bn.weight")->gradient()), {-0.1f, 0.1f});
+}
+
+TEST(Regularize, RefusesChosenChannelsThatAreNot) {
+  TwoChannels two;
+  two.chosen = {{"fc1", {2}}};
+  Regularizer regularizer = two.regularizer({.penalty = Penalty::greg1});
+  EXPECT_EQ(message_of<Error>([&] { two.added(regularizer, 5); }),
+            "regularize: channel 2 of fc1 was chosen, which has 2");
+}
+
 TEST(Regularize, WhatIsExcludedOrCutIsNotPulled) {
   TwoChannels two;
   EXPECT_EQ(

@@ -104,10 +104,31 @@ TEST(Report, OfChannelsThatWentAndAreHeld) {
       by_the_batch + "but outputs of two images differ by 0 at most: so dead a network proves nothing\n");
 }
 
+TEST(Report, OfCutsOneAfterAnother) {
+  ChannelPruneResult result{.groups = {},
+                            .held = {},
+                            .before = {.macs = 9000, .parameters = 4000, .bytes = 16000},
+                            .after = {.macs = 6000, .parameters = 2000, .bytes = 8000},
+                            .cuts = {}};
+  EXPECT_EQ(channel_line(result), "1.50x fewer MACs, 2.00x fewer parameters");
+  result.held = {{"conv1", 64, 8, 2}, {"conv2", 32, 16, 2}};
+  result.latency_ms = 1.25;
+  result.proof = CutProof{1.2e-6, 4.5, 3.0, false};
+  EXPECT_EQ(channel_line(result),
+            "1.50x fewer MACs, 2.00x fewer parameters, 1.25 ms; cut and masked differ by 1.2e-06 of 4.5; "
+            "held: conv1 (8), conv2 (16)");
+}
+
 TEST(Report, OfAHistory) {
   SmallNet net;
   EXPECT_EQ(history_table(net), "");
-  net.history = {{"a.weight", 0, 8, {0, 1}}, {"a.bias", 0, 8, {0, 1}}, {"b.weight", 3, 8, {0, 1}}};
+  net.conv("a", 1, 2);
+  net.norm("n", 2);
+  net.conv("b", 2, 1);
+  net.history = {{"a.weight", 0, 8, {0, 1}},
+                 {"a.bias", 0, 8, {0, 1}},
+                 {"n.weight", 0, 8, {0, 1}},
+                 {"b.weight", 3, 8, {0, 1}}};
   EXPECT_EQ(history_table(net),
             "channels of  before  after\n"
             "a                 8      2  ########........................\n");

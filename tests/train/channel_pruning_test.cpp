@@ -4,6 +4,7 @@
 
 #include "espalier/data/loader.h"
 #include "espalier/train/build.h"
+#include "support/bad_input.h"
 #include "train/small.h"
 
 namespace espalier {
@@ -16,7 +17,7 @@ struct Case {
                             R"(, "train_images": 64, "test_images": 16)")),
         data(build_data(config, {})),
         model(build_model(config)),
-        pruning(config, *config.stages[0].prune, *model, data.train) {}
+        pruning(config, *config.stages[0].prune, *model, data.train, true) {}
 
   ChannelPruneResult act(double progress = 1.0) { return pruning.act(pruning.whole(), progress); }
 
@@ -64,7 +65,37 @@ TEST(ChannelPruning, GoesPartOfTheWay) {
 
 TEST(ChannelPruning, LatencyIsMeasuredOnThisMachine) {
   Case one(R"("criterion": "l1", "latency_ms": 1000)");
-  EXPECT_EQ(one.act().after.macs, one.pruning.whole().cost.macs) << "fast enough as it is";
+  const auto result = one.act();
+  EXPECT_EQ(result.after.macs, one.pruning.whole().cost.macs) << "fast enough as it is";
+  EXPECT_GT(result.latency_ms, 0);
+  EXPECT_LT(result.latency_ms, 1000);
+  EXPECT_GT(one.pruning.whole().latency_ms, 0);
+  const std::string message = message_of([] { Case(R"("criterion": "l1", "latency_ms": 1e-9)").act(); });
+  EXPECT_TRUE(message.starts_with("prune: latency_ms 1e-09 cannot be reached: it is ")) << message;
+}
+
+TEST(ChannelPruning, WhatARegularizerChoseIsForgottenWhereChannelsGo) {
+  Case one(R"("criterion": "l1", "ratio": 0.5)");
+  const auto optimizer = make_optimizer({}, one.model->parameters());
+  const TrainConfig train;
+  Position position{.chosen = {{"fc1", {3, 15}}}};
+  TrainState state{.stage = "cut",
+                   .config = train,
+                   .model = *one.model,
+                   .optimizer = *optimizer,
+                   .position = position,
+                   .epoch_steps = 10,
+                   .total_steps = 10};
+  Console console(true);
+  ChannelPruneCallback callback(one.pruning, {.kind = Schedule::one_shot, .begin = 4, .end = 4}, console);
+  callback.on_stage_begin(state);
+  position.step = 4;
+  callback.after_step(state);
+  EXPECT_EQ(position.chosen.size(), 1u) << "nothing is cut yet";
+  position.step = 5;
+  callback.after_step(state);
+  EXPECT_EQ(one.model->find("fc1.weight")->shape()[0], 8);
+  EXPECT_TRUE(position.chosen.empty()) << "channel 15 is no more; a checkpoint must not say it is";
 }
 
 }  // namespace

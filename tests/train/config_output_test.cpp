@@ -2,9 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
 #include <functional>
-#include <iterator>
 
 #include "espalier/train/config.h"
 #include "support/bad_input.h"
@@ -64,13 +62,6 @@ TEST(Config, HelpTellsEveryField) {
   EXPECT_TRUE(contains(help, "  lr            a number above 0; required\n"));
   EXPECT_TRUE(contains(help, "default 0.0 for sgd and adam; default 0.01 for adamw"));
   EXPECT_TRUE(contains(help, "\nstages.N.train.prune.schedule: "));
-}
-
-// To write it anew: espalier help schema > configs/schema.json
-TEST(Config, CommittedSchemaIsTheDeclared) {
-  std::ifstream in(source + "/configs/schema.json");
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
-  EXPECT_EQ(text, config_schema().dump(2) + "\n");
 }
 
 }  // namespace

@@ -111,6 +111,59 @@ TEST(Run, CutsChannelsLittleByLittleWhileItTrains) {
       "prune": {"unit": "channel", "criterion": "group_norm", "speedup": 2, "schedule": {"type": "cubic", "every": 7}}}})"));
   EXPECT_EQ(result.stages[0].macs, 8 * (784 + 10));
   EXPECT_GT(result.stages[0].accuracy, 50.0);
+  const std::string log = read_file(folder.path() / "run" / "log.txt");
+  for (const char* line :
+       {"g  step 8  1.45x fewer MACs", "g  step 15  1.78x fewer MACs", "g  step 22  2.00x fewer MACs"})
+    EXPECT_TRUE(contains(log, line)) << log;
+}
+
+TEST(Run, CutsWhatACutLeft) {
+  const TemporaryFolder folder, second;
+  const char* half = R"({"name": "a", "prune": {"unit": "channel", "ratio": 0.6}})";
+  const char* least = R"({"name": "b", "prune": {"unit": "channel", "macs": 7000}})";
+  Config config = small_config(std::string(half) + "," + least);
+  config.model.hidden = {100};  // of which a tenth would stay, 7,940 MACs; of 40 channels 8 do
+  const RunResult result = run_in(folder, config);
+  EXPECT_EQ(result.stages[0].macs, 40 * (784 + 10));
+  EXPECT_EQ(result.stages[1].macs, 8 * (784 + 10));
+  // The same from a file of pruned weights; it can be resumed, though its config's own network is another.
+  Config again = small_config(least);
+  again.model.hidden = {100};
+  again.model.weights = (folder.path() / "run" / "models" / "a.safetensors").string();
+  EXPECT_EQ(run_in(second, again).stages[0].macs, 8 * (784 + 10));
+  EXPECT_EQ(run_in(second, again, true).stages[0].macs, 8 * (784 + 10));
+}
+
+TEST(Run, WeightsAloneSayWhichNetworkTheyAreOf) {
+  const TemporaryFolder folder, second;
+  Config config = small_config(R"({"name": "a", "prune": {"unit": "channel", "ratio": 0.5}})");
+  config.model.hidden = {24};
+  run_in(folder, config);
+  const std::string file = (folder.path() / "run" / "models" / "a.safetensors").string();
+  const auto further = [&](const std::string& model) {
+    return parse_config(R"({"model": {)" + model + R"("weights": ")" + file +
+                            R"("}, "data": {"type": "synthetic", "batch": 100},
+                            "stages": [{"name": "b", "prune": {"unit": "channel", "ratio": 0.75, "min_channels": 1}}]})",
+                        "further.json");
+  };
+  EXPECT_EQ(further("").model.hidden, (std::vector<int64_t>{24}));
+  EXPECT_EQ(run_in(second, further("")).stages[0].macs, 3 * (784 + 10)) << "of 12 that were left";
+  EXPECT_EQ(message_of([&] { further(R"("hidden": [5, 0], )"); }),
+            "further.json: /model/hidden/1: found 0, expected a whole number from 1 to 1000000");
+  write_safetensors(file, {.tensors = {{"w", Tensor::zeros({1})}}, .metadata = {}});
+  EXPECT_TRUE(contains(message_of([&] { further(""); }),
+                       "further.json: /model/type: missing, and the weights do not say it: " + file +
+                           ": has no 'espalier.config' in its metadata"));
+}
+
+TEST(Run, APrunedFileThatDoesNotFitLeavesTheModelAsItWas) {
+  const TemporaryFolder folder;
+  run_in(folder, small_config(R"({"name": "a", "prune": {"unit": "channel", "ratio": 0.25}})"));
+  const auto file = folder.path() / "run" / "models" / "a.safetensors";
+  const auto other = make_model({.type = "mlp", .classes = 5, .hidden = {16}}, 0);  // to which its cuts fit
+  EXPECT_TRUE(contains(message_of([&] { load_weights(file, *other); }), "'fc2.weight' has shape [10, 12]"));
+  EXPECT_EQ(other->find("fc1.weight")->shape(), (Shape{16, 784}));
+  EXPECT_TRUE(other->history.empty());
 }
 
 TEST(Run, RemovedMasksLetZerosTrainAgain) {
