@@ -101,8 +101,9 @@ def load(path):
         if "espalier.network" not in metadata:
             raise ValueError(f"{path}: has no 'espalier.network' in its metadata: not a file of Espalier's")
         tensors = {name: file.get_tensor(name) for name in file.keys() if "/" not in name}
-        averages = {name: file.get_tensor(f"average/{name}") for name in tensors if f"average/{name}" in file.keys()}
-    tensors.update(averages)  # while a moving average is kept, it is what Espalier evaluates
+        for name in file.keys():  # while a moving average is kept, it is what Espalier evaluates
+            if name.startswith("average/"):
+                tensors[name.removeprefix("average/")] = file.get_tensor(name)
     return Network(json.loads(metadata["espalier.network"]), tensors).eval()
 
 

@@ -448,5 +448,42 @@ class BadOutput(CliTest):
         self.assertNotEqual((self.folder / "runs/long/checkpoint.safetensors").read_bytes(), before)
 
 
+class Channels(CliTest):
+    def test_what_cannot_be_cut(self):
+        self.write_data()
+        limits = "with every group of channels at its least width (see min_channels, max_ratio and exclude)"
+        for prune, message in (
+                ({"speedup": 5}, f"speedup 5 cannot be reached: it is 1.5 {limits}"),  # 8 of 12 stay
+                ({"macs": 100}, f"macs 100 cannot be reached: it is 592 {limits}"),
+                ({"ratio": 0.5}, f"ratio 0.5 cannot be reached: it is 0.333333 {limits}"),
+                ({"ratio": 0.5, "min_channels": 12}, f"ratio 0.5 cannot be reached: it is 0 {limits}"),
+                ({"ratio": 0.5, "exclude": ["fc9"]}, "exclude 'fc9' begins the name of no convolution or linear layer, "
+                                                     "known: fc1, fc2, did you mean 'fc1'?"),
+                ({"ratio": 0.5, "overrides": [{"layers": ["fd1"]}]},
+                 "layers 'fd1' begins the name of no convolution or linear layer, known: fc1, fc2, did you mean 'fc1'?"),
+                ({"ratio": 0.5, "exclude": ["fc1"]},
+                 "no channels may go: what include and exclude leave is the network's input or output"),
+                ({"ratio": 0.5, "include": ["fc2"]},
+                 "include 'fc2': its channels are the network's output and stay")):
+            self.write("small.json", config({"name": "cut", "prune": {"unit": "channel", **prune}}))
+            for command in ("check", "train"):
+                with self.subTest(command=command, prune=prune):
+                    self.fails_unwritten(1, f"small.json: /stages/0 (cut): prune: {message}", command, "small.json")
+
+    def test_pruned_files_and_other_models(self):
+        self.write_data()
+        self.write("small.json", config({"name": "cut", "prune": {"unit": "channel", "ratio": 0.25}}))
+        self.succeeds("train", "small.json", "--output", "run")
+        cut = "run/models/cut.safetensors"
+        for hidden, message in (
+                ([20], "surgery: fc1.weight is [20, 64], expected 12 along axis 0: the cut was made for another model"),
+                ([12, 12], "'fc2.weight' has shape [10, 9], the model's is [12, 9]")):
+            self.write("other.json", config({"name": "tuned", "train": sgd(steps=5)}))
+            with self.subTest(hidden=hidden):
+                self.fails_unwritten(1, f"{cut}: {message}", "train", "other.json",
+                                     "--set", f"model.weights={cut}", "--set", f"model.hidden={hidden}")
+        self.succeeds("train", "other.json", "--set", f"model.weights={cut}", "--set", "model.hidden=[12]")
+
+
 if __name__ == "__main__":
     unittest.main()

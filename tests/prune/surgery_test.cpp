@@ -144,7 +144,7 @@ Names check_cuts(const Make& make, const Shape& input, int seeds, double toleran
     for (Module* one : {model.get(), twin.get(), fresh.get()})
       randomize(*one, static_cast<uint64_t>(seed) * 1000);
     const auto before = widths(*model, channel_graph(*model, Network(*model, input).tape).groups);
-    for (const int one : seed % 2 == 0 ? std::vector{seed} : std::vector{seed, seed + seeds})
+    for (const int one : seed % 4 == 1 ? std::vector{seed, seed + seeds} : std::vector{seed})
       check_cut(*model, *twin, input, static_cast<uint64_t>(one), tolerance);
     if (testing::Test::HasFatalFailure()) break;
     cut(*fresh, model->history);

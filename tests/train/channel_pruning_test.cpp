@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <csignal>
+
 #include "espalier/data/loader.h"
 #include "espalier/train/build.h"
+#include "espalier/train/interrupt.h"
 #include "support/bad_input.h"
 #include "train/small.h"
 
@@ -72,6 +75,26 @@ TEST(ChannelPruning, LatencyIsMeasuredOnThisMachine) {
   EXPECT_GT(one.pruning.whole().latency_ms, 0);
   const std::string message = message_of([] { Case(R"("criterion": "l1", "latency_ms": 1e-9)").act(); });
   EXPECT_TRUE(message.starts_with("prune: latency_ms 1e-09 cannot be reached: it is ")) << message;
+}
+
+TEST(ChannelPruning, AnInterruptStopsAStageAndLetsATrainingStepFinish) {
+  EXPECT_EXIT(  // in a process of its own: a signal stays noted for good
+      {
+        Case stage(R"("criterion": "taylor", "ratio": 0.5)");
+        Case step(R"("criterion": "taylor", "ratio": 0.5)");
+        ChannelPruning inside(step.config, *step.config.stages[0].prune, *step.model, step.data.train, false);
+        catch_interrupts();
+        std::raise(SIGINT);
+        inside.act(inside.whole());
+        if (step.model->find("fc1.weight")->shape()[0] != 8) std::exit(1);
+        try {
+          stage.act();
+        } catch (const Interrupted&) {
+          std::exit(stage.model->find("fc1.weight")->shape()[0] == 16 ? 0 : 2);
+        }
+        std::exit(3);
+      },
+      testing::ExitedWithCode(0), "");
 }
 
 TEST(ChannelPruning, WhatARegularizerChoseIsForgottenWhereChannelsGo) {
