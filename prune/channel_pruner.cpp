@@ -20,7 +20,10 @@ class Goal {
         ranking_(ranking),
         first_(options.target.kind == Target::latency_ms ? whole.latency_ms : quantity(whole.cost)),
         last_(options.target.kind == Target::speedup ? first_ / options.target.value : options.target.value),
-        progress_(progress) {}
+        progress_(progress) {
+    ESP_CHECK(options.target.kind != Target::latency_ms || progress == 1.0 || first_ > 0,
+              "prune: the whole network's latency is not known, of which a part is to go");
+  }
 
   /// Error if no selection does in the end, whatever progress is now, so that nothing is half cut.
   void check_reachable() const {
@@ -76,15 +79,19 @@ class Goal {
     return std::llround(ratio * static_cast<double>(ranking_.channels()));
   }
 
-  /// The ratio that is asked for, unless all groups come to their limits before it.
+  /// The ratio that is asked for, unless all groups come to their limits before it; those are rounded group
+  /// by group, by half a channel at most.
   double best_ratio() const {
     const ChannelVerdicts asked = ranking_.select(share_of_channels(last_)),
                           most = ranking_.select(ranking_.channels());
-    int64_t stay = 0;
-    for (size_t g = 0; g < groups_.size(); ++g)
-      if (ranking_.ranked(g)) stay += std::ranges::count(asked[g], 1);
-    const int64_t gone = ranking_.channels() - stay;
-    if (asked != most || gone >= share_of_channels(last_)) return last_;
+    int64_t stay = 0, ranked = 0;
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      if (!ranking_.ranked(g)) continue;
+      ++ranked;
+      stay += std::ranges::count(asked[g], 1);
+    }
+    const int64_t gone = ranking_.channels() - stay, missing = share_of_channels(last_) - gone;
+    if (asked != most || 2 * missing <= ranked) return last_;
     return static_cast<double>(gone) / static_cast<double>(ranking_.channels());
   }
 
@@ -120,7 +127,8 @@ CutProof compare(const Tensor& masked, const Tensor& cut) {
       least = std::min(least, a);
       most = std::max(most, a);
       proof.largest_output = std::max(proof.largest_output, std::abs(a));
-      proof.largest_difference = std::max(proof.largest_difference, std::abs(a - b));
+      if (const double apart = std::abs(a - b); !(apart <= proof.largest_difference))  // NaN stays, too
+        proof.largest_difference = std::isnan(proof.largest_difference) ? proof.largest_difference : apart;
     }
     proof.spread = std::max(proof.spread, most - least);
   }

@@ -69,7 +69,7 @@ struct ChannelPruneResult {
 struct WholeNetwork {
   NetworkCost cost;
   std::map<std::string, int64_t> channels;  ///< of each group, by the first layer that makes them
-  double latency_ms = 0.0;                  ///< if that is the target
+  double latency_ms = 0.0;  ///< for that target, part of the way: to be measured by the caller
 };
 /// The model as it is now; its images are `input` [H,W,C].
 WholeNetwork whole_network(Module& model, const Shape& input);

@@ -21,8 +21,8 @@ std::vector<AxisCut> cuts_of(const std::vector<ChannelGroup>& groups,
 void zero_channels(const std::vector<ChannelGroup>& groups, const std::vector<std::vector<uint8_t>>& kept);
 
 /// While it lives, a change of a model can be taken back: unless it was committed, its end gives back all
-/// numbers, shapes and the history that the model had. Whatever changes shapes goes through one, so that
-/// nothing is ever left half cut.
+/// numbers, shapes and the history that the model had. Whoever cuts a model that somebody keeps does so in
+/// one, so that nothing is ever left half cut.
 class Transaction {
  public:
   explicit Transaction(Module& model);

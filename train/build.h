@@ -1,5 +1,5 @@
-// From what a config says to the things it speaks of: data, model, pruner. What does not fit together is a
-// UsageError that begins with the config's file.
+// From what a config says to the things it speaks of: data, model, pruner. What does not fit together is an
+// Error that begins with the config's file.
 #pragma once
 
 #include <memory>

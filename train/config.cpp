@@ -237,17 +237,18 @@ void take_network_of_weights(Json& json, const Place& at) {
   Json described;
   try {
     described = config_json(read_checkpoint_info(model["weights"].get<std::string>()).config)["model"];
-  } catch (const Error& error) {
-    (at / "model" / "type").fail("missing, and the weights do not say it: ", error.what());
+  } catch (const std::exception& error) {
+    std::string why = error.what();
+    std::ranges::replace(why, '\n', ' ');  // of a file's name
+    (at / "model" / "type").fail("missing, and the weights do not say it: ", why);
   }
   described.update(model);
   model = std::move(described);
 }
 
-}  // namespace
-
-Config parse_config(const std::string& text, const std::string& file,
-                    const std::vector<std::string>& overrides) {
+/// `of_a_person`: its weights may say which network it is; what a file holds says that itself.
+Config read_config(const std::string& text, const std::string& file,
+                   const std::vector<std::string>& overrides, bool of_a_person) {
   Json json = parse_json(text, file);
   Names set;
   for (const std::string& assignment : overrides)
@@ -255,11 +256,18 @@ Config parse_config(const std::string& text, const std::string& file,
   if (json.is_object()) {
     json.erase("$schema");
     if (!json.contains("name")) json["name"] = std::filesystem::path(file).stem().string();
-    take_network_of_weights(json, Place(file, set));
+    if (of_a_person) take_network_of_weights(json, Place(file, set));
   }
   Config config = config_type().read(json, Place(file, set));
   config.file = file;
   return config;
+}
+
+}  // namespace
+
+Config parse_config(const std::string& text, const std::string& file,
+                    const std::vector<std::string>& overrides) {
+  return read_config(text, file, overrides, false);
 }
 
 Config load_config(const std::string& file, const std::vector<std::string>& overrides) {
@@ -269,7 +277,7 @@ Config load_config(const std::string& file, const std::vector<std::string>& over
   } catch (const Error& error) {
     fail_usage(error.what());
   }
-  return parse_config(text, file, overrides);
+  return read_config(text, file, overrides, true);
 }
 
 Json config_json(const Config& config) { return config_type().write(config); }

@@ -146,7 +146,8 @@ struct Config {
 /// "$schema" at the top is skipped.
 Config parse_config(const std::string& text, const std::string& file,
                     const std::vector<std::string>& overrides = {});
-/// The same for a file's text; a file that cannot be read is a UsageError, too.
+/// The same for a file's text; a file that cannot be read is a UsageError, too. Where its model has weights
+/// and no type, the fields that are missing are those of the run that the weights are of.
 Config load_config(const std::string& file, const std::vector<std::string>& overrides = {});
 
 /// The config as resolved: every field that applies with its value, in the declared order; parse_config reads

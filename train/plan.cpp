@@ -121,17 +121,24 @@ Plan make_plan(const Config& config, const DataSplits& data) {
     return evaluation_seconds(config, *model, data.test) * static_cast<double>(data.test.size());
   };
   double test_seconds = time_test();
+  bool whole = true;          // no stage before has changed shapes
   std::vector<AxisCut> cuts;  // of the stages so far, from weights that have learned nothing
   for (const StageConfig& stage : config.stages) {
     StagePlan row{.name = stage.name};
     if (stage.prune && cuts_channels(*stage.prune)) {
       const auto start = Clock::now();
       ChannelPruning pruning(config, *stage.prune, *model, data.train, true);
-      const auto result = pruning.act(pruning.whole());
+      try {
+        const auto result = pruning.act(pruning.whole());
+        cuts.insert(cuts.end(), result.cuts.begin(), result.cuts.end());
+      } catch (const Error&) {
+        if (whole) throw;  // else the run comes here with other shapes, and may well succeed
+      }
       row.seconds = since(start);
-      cuts.insert(cuts.end(), result.cuts.begin(), result.cuts.end());
       test_seconds = time_test();
     }
+    whole = whole && !(stage.prune && cuts_channels(*stage.prune)) &&
+            !(stage.train && stage.train->prune && cuts_channels(*stage.train->prune));
     row.seconds += test_seconds;
     if (stage.train) {
       Trial trial(config, stage, cuts, loader);

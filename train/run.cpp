@@ -89,6 +89,8 @@ class Run {
     folder_.create();
     lock(place);
     folder_.remove_halves();
+    if (resume && folder_.has_checkpoint() != goes_on_)
+      fail_usage(place, ": another process has run in this folder meanwhile; the same command again");
     if (goes_on_) {
       restore();
     } else {

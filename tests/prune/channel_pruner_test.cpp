@@ -217,6 +217,15 @@ TEST(ChannelPruner, ARatioThatLimitsForbidIsSaidAndNothingIsCut) {
   check_prune_channels(*model, input, options, false);
 }
 
+TEST(ChannelPruner, ARatioAtTheLimitIsReachedThoughGroupsAreRounded) {
+  const auto model = zoo("vgg11", 8);
+  ChannelPruneOptions options;
+  options.selection.limits.max_ratio = 0.7;  // of 32, 64, .. channels: 22, 45, ..
+  const auto result = prune_to(*model, {Target::ratio, 0.7}, options);
+  for (const auto& group : result.groups)
+    EXPECT_EQ(group.before - group.after, std::llround(0.7 * static_cast<double>(group.before)));
+}
+
 TEST(ChannelPruner, OneGroupAtItsLimitIsHeldAndTheOthersGoOn) {
   const auto model = zoo("vgg11", 8);
   ChannelPruneOptions options;
@@ -230,7 +239,14 @@ TEST(ChannelPruner, OneGroupAtItsLimitIsHeldAndTheOthersGoOn) {
 
 TEST(ChannelPruner, AnErrorOnTheWayLeavesTheModelAsItWas) {
   const auto model = zoo("vgg11", 12), same = zoo("vgg11", 12);
-  for (Parameter* parameter : model->parameters()) parameter->slots = {random_tensor(parameter->shape(), 13)};
+  for (Module* one : {model.get(), same.get()}) prune_to(*one, {Target::ratio, 0.1});  // a history before
+  for (Parameter* parameter : model->parameters()) {
+    parameter->slots = {random_tensor(parameter->shape(), 13)};
+    parameter->average = random_tensor(parameter->shape(), 14);
+    if (parameter->learned()) parameter->gradient() = random_tensor(parameter->shape(), 15);
+    parameter->mask = Tensor::from(
+        parameter->shape(), std::vector<uint8_t>(static_cast<size_t>(parameter->shape().elements()), 1));
+  }
   ChannelPruneOptions options;
   options.scoring.criterion = criterion_named("taylor");
   options.iterations = 3;
@@ -244,13 +260,19 @@ TEST(ChannelPruner, AnErrorOnTheWayLeavesTheModelAsItWas) {
     return signals;
   };
   EXPECT_EQ(message_of<Error>([&] { prune_to(*model, {Target::speedup, 3}, options); }), "the data are gone");
-  EXPECT_TRUE(model->history.empty());
+  EXPECT_EQ(model->history, same->history);
   const auto ours = model->parameters(), theirs = same->parameters();
   for (size_t i = 0; i < ours.size(); ++i) {
-    EXPECT_EQ(ours[i]->shape(), theirs[i]->shape());
+    const Shape& shape = theirs[i]->shape();
+    EXPECT_EQ(ours[i]->shape(), shape);
+    EXPECT_EQ(ours[i]->mask.shape(), shape);
+    EXPECT_EQ(numbers(ours[i]->average), numbers(random_tensor(shape, 14)));
+    EXPECT_EQ(numbers(ours[i]->slots[0]), numbers(random_tensor(shape, 13)));
+    if (ours[i]->learned()) {
+      EXPECT_EQ(numbers(ours[i]->gradient()), numbers(random_tensor(shape, 15)));
+    }
     if (ours[i]->name.ends_with("num_batches_tracked")) continue;
     EXPECT_EQ(numbers(ours[i]->value()), numbers(theirs[i]->value())) << ours[i]->name;
-    EXPECT_EQ(numbers(ours[i]->slots[0]), numbers(random_tensor(ours[i]->shape(), 13)));
   }
 }
 

@@ -63,6 +63,22 @@ class Program(unittest.TestCase):
                 self.assertIn(f"{inspected['parameters']:,} parameters", shown)
 
     @unittest.skipUnless(torch, "torch or safetensors is not installed")
+    def test_averages_stand_for_their_weights(self):
+        (self.folder / "cut.json").write_text(json.dumps(config({"type": "lenet5", "input": [16, 16, 1]})))
+        self.succeeds(BINARY, "train", "cut.json", "--output", "run", "--quiet")
+        file = self.folder / "run/models/pruned.safetensors"
+        self.succeeds(BINARY, "eval", file, "--logits", "pass.safetensors")
+        with safetensors.safe_open(file, "pt") as opened:
+            tensors, metadata = {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata()
+        whole = tensors["fc2.weight"]
+        from safetensors.torch import save_file
+        averaged = self.folder / "averaged.safetensors"
+        for weight, average, code in ((whole * 0, whole, 0), (whole, whole * 0, 1)):
+            save_file({**tensors, "fc2.weight": weight, "average/fc2.weight": average}, averaged, metadata)
+            result = self.run_in(sys.executable, SCRIPT, averaged, "--check", "pass.safetensors")
+            self.assertEqual(result.returncode, code, result.stderr)
+
+    @unittest.skipUnless(torch, "torch or safetensors is not installed")
     def test_refuses_logits_that_differ_and_files_of_others(self):
         (self.folder / "cut.json").write_text(json.dumps(config({"type": "lenet5", "input": [16, 16, 1]})))
         self.succeeds(BINARY, "train", "cut.json", "--output", "run", "--quiet")

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "espalier/formats/atomic_file.h"
 #include "espalier/formats/input_file.h"
 #include "espalier/formats/safetensors.h"
 #include "espalier/optim/ema.h"
@@ -140,20 +141,24 @@ TEST(Run, WeightsAloneSayWhichNetworkTheyAreOf) {
   config.model.hidden = {24};
   run_in(folder, config);
   const std::string file = (folder.path() / "run" / "models" / "a.safetensors").string();
+  const std::string written = (folder.path() / "further.json").string();
   const auto further = [&](const std::string& model) {
-    return parse_config(R"({"model": {)" + model + R"("weights": ")" + file +
+    write_file(written, R"({"model": {)" + model + R"("weights": ")" + file +
                             R"("}, "data": {"type": "synthetic", "batch": 100},
-                            "stages": [{"name": "b", "prune": {"unit": "channel", "ratio": 0.75, "min_channels": 1}}]})",
-                        "further.json");
+                            "stages": [{"name": "b", "prune": {"unit": "channel", "ratio": 0.75, "min_channels": 1}}]})");
+    return load_config(written);
   };
   EXPECT_EQ(further("").model.hidden, (std::vector<int64_t>{24}));
   EXPECT_EQ(run_in(second, further("")).stages[0].macs, 3 * (784 + 10)) << "of 12 that were left";
   EXPECT_EQ(message_of([&] { further(R"("hidden": [5, 0], )"); }),
-            "further.json: /model/hidden/1: found 0, expected a whole number from 1 to 1000000");
+            written + ": /model/hidden/1: found 0, expected a whole number from 1 to 1000000");
   write_safetensors(file, {.tensors = {{"w", Tensor::zeros({1})}}, .metadata = {}});
   EXPECT_TRUE(contains(message_of([&] { further(""); }),
-                       "further.json: /model/type: missing, and the weights do not say it: " + file +
+                       written + ": /model/type: missing, and the weights do not say it: " + file +
                            ": has no 'espalier.config' in its metadata"));
+  std::filesystem::remove(file);
+  EXPECT_TRUE(
+      contains(message_of([&] { further(""); }), "/model/type: missing, and the weights do not say it: "));
 }
 
 TEST(Run, APrunedFileThatDoesNotFitLeavesTheModelAsItWas) {
