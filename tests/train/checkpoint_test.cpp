@@ -35,6 +35,25 @@ Config lenet_config() {
   return config;
 }
 
+TEST(Checkpoint, KeepsWhatChannelsAreCutFromAndChosen) {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "checkpoint.safetensors";
+  const Config config = lenet_config();
+  const auto model = make_model(config.model, 7);
+  const NetworkCost cost{.macs = 3'000'000'000, .parameters = 431'080, .bytes = 1'724'320};
+  const Position position{.chosen = {{"conv1", {1, 19}}, {"fc1", {}}},
+                          .whole = WholeNetwork{cost, {{"conv1", 20}, {"fc1", 500}}, 0.75}};
+  save_checkpoint(file, *model, config, position, {});
+  const Position read = read_checkpoint_info(file).position.value();
+  EXPECT_EQ(read.chosen, position.chosen);
+  ASSERT_TRUE(read.whole);
+  EXPECT_EQ(read.whole->cost.macs, cost.macs);
+  EXPECT_EQ(read.whole->cost.parameters, cost.parameters);
+  EXPECT_EQ(read.whole->cost.bytes, cost.bytes);
+  EXPECT_EQ(read.whole->channels, position.whole->channels);
+  EXPECT_EQ(read.whole->latency_ms, 0.75);
+}
+
 TEST(Checkpoint, BringsBackEverythingBitForBit) {
   const TemporaryFolder folder;
   const auto file = folder.path() / "checkpoint.safetensors";
