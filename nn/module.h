@@ -10,8 +10,8 @@
 
 namespace espalier {
 
-/// Which axis of a parameter counts a layer's output channels, and which its input channels; -1: none, as of a
-/// depthwise convolution's weight, whose one input is of its own channel. Declared once by each layer;
+/// Which axis of a parameter counts a layer's output channels, and which its input channels; -1: none, as of
+/// a depthwise convolution's weight, whose one input is of its own channel. Declared once by each layer;
 /// structural pruning needs no more to cut it.
 struct ChannelAxes {
   std::string parameter;  ///< "weight", "bias"
