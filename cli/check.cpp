@@ -36,7 +36,8 @@ std::string memory_line(const MemoryPlan& m) {
       bytes_text(m.slots), bytes_text(m.activations));
 }
 
-std::string time_lines(const std::vector<StagePlan>& stages) {
+/// `macs`: of the model that the first stage begins with.
+std::string time_lines(const std::vector<StagePlan>& stages, int64_t macs) {
   double total = 0;
   std::string lines;
   for (const StagePlan& stage : stages) {
@@ -45,7 +46,13 @@ std::string time_lines(const std::vector<StagePlan>& stages) {
     if (stage.steps > 0)
       lines += fmt::format(", {} steps at {} images/s", grouped(stage.steps),
                            grouped(static_cast<int64_t>(stage.images_per_second)));
+    if (stage.macs != macs)
+      lines += fmt::format(", cuts MACs from {} to {}", grouped(macs), grouped(stage.macs));
+    macs = stage.macs;
     lines += "\n";
+    if (!stage.warning.empty())
+      lines += fmt::format("        {}: warning: may fail, as it does with fresh weights: {}\n", stage.name,
+                           stage.warning);
   }
   return fmt::format("time    about {} on {} {}\n{}", duration_text(total), espalier::threads(),
                      espalier::threads() == 1 ? "thread" : "threads", lines);
@@ -70,7 +77,7 @@ void check(const Given& given) {
   const Plan plan = make_plan(config, data);
   const Network network(*model, config.model.input);
   print(file + ": is valid\n\n" + network_table(network.layers, network.totals) + "\n" + data_lines(data) +
-        memory_line(plan.memory) + time_lines(plan.stages));
+        memory_line(plan.memory) + time_lines(plan.stages, network.totals.macs));
 }
 
 }  // namespace espalier::cli

@@ -19,7 +19,10 @@ nlohmann::ordered_json to_json(const ChannelGraph& graph) {
                          {"axis", member.axis},
                          {"side", member.out ? "out" : "in"},
                          {"channel_of", member.channel_of}});
-    groups.push_back({{"channels", group.channels}, {"fixed", group.fixed}, {"members", members}});
+    groups.push_back({{"channels", group.channels},
+                      {"multiplicity", group.multiplicity},
+                      {"fixed", group.fixed},
+                      {"members", members}});
   }
   return {{"groups", groups}};
 }

@@ -9,7 +9,7 @@
 namespace espalier::cli {
 namespace {
 
-nlohmann::ordered_json to_json(const Network& network) {
+nlohmann::ordered_json to_json(const Network& network, const std::vector<LayerWidth>& cut) {
   nlohmann::ordered_json layers = nlohmann::ordered_json::array();
   for (const LayerRow& layer : network.layers)
     layers.push_back({{"name", layer.name},
@@ -19,12 +19,12 @@ nlohmann::ordered_json to_json(const Network& network) {
                       {"nonzeros", layer.nonzeros},
                       {"sparsity", layer.sparsity()},
                       {"macs", layer.macs}});
+  nlohmann::ordered_json widths = nlohmann::ordered_json::array();
+  for (const LayerWidth& width : cut)
+    widths.push_back({{"layer", width.layer}, {"before", width.before}, {"after", width.after}});
   const NetworkTotals& totals = network.totals;
-  return {{"layers", layers},
-          {"parameters", totals.parameters},
-          {"nonzeros", totals.nonzeros},
-          {"macs", totals.macs},
-          {"bytes", totals.bytes}};
+  return {{"layers", layers},    {"parameters", totals.parameters}, {"nonzeros", totals.nonzeros},
+          {"macs", totals.macs}, {"bytes", totals.bytes},           {"channels", widths}};
 }
 
 }  // namespace
@@ -39,9 +39,10 @@ void inspect(const Given& given) {
   Config config;
   const std::unique_ptr<Module> model = open_model(file, config);
   const Network network(*model, config.model.input);
-  if (json) return print(to_json(network).dump(2) + "\n");
+  const std::vector<LayerWidth> cut = cut_widths(*model);
+  if (json) return print(to_json(network, cut).dump(2) + "\n");
   print(network_table(network.layers, network.totals));
-  if (!model->history.empty()) print("\n" + history_table(*model));
+  if (!cut.empty()) print("\n" + width_table(cut));
 }
 
 }  // namespace espalier::cli

@@ -39,6 +39,8 @@ class Goal {
   int64_t least_count() const {
     check_reachable();
     if (options_.target.kind == Target::ratio) return share_of_channels(last_ * progress_);
+    // On the way nothing hangs on a latency's noise where nothing is asked for yet, or all is there already.
+    if (progress_ == 0.0 || (progress_ < 1.0 && last_ >= first_)) return 0;
     const double most = first_ + (last_ - first_) * progress_;
     int64_t low = 0, high = ranking_.channels();
     while (low < high) {
@@ -115,6 +117,9 @@ Tensor outputs(Module& model, const Tensor& images, bool by_the_batch) {
   return y;
 }
 
+/// NaN if one of them is.
+double larger(double a, double b) { return std::isnan(a) || a > b ? a : b; }
+
 CutProof compare(const Tensor& masked, const Tensor& cut) {
   ESP_CHECK(masked.shape() == cut.shape(), "prune: the cut network's output is ", cut.shape(),
             ", the masked one's ", masked.shape());
@@ -126,9 +131,8 @@ CutProof compare(const Tensor& masked, const Tensor& cut) {
       const double a = masked.f32()[i], b = cut.f32()[i];
       least = std::min(least, a);
       most = std::max(most, a);
-      proof.largest_output = std::max(proof.largest_output, std::abs(a));
-      if (const double apart = std::abs(a - b); !(apart <= proof.largest_difference))  // NaN stays, too
-        proof.largest_difference = std::isnan(proof.largest_difference) ? proof.largest_difference : apart;
+      proof.largest_output = larger(proof.largest_output, std::abs(a));
+      proof.largest_difference = larger(proof.largest_difference, std::abs(a - b));
     }
     proof.spread = std::max(proof.spread, most - least);
   }
@@ -140,7 +144,7 @@ class Proof {
  public:
   Proof(Module& model, const Tensor& images) : model_(model), images_(images) {
     masked_ = outputs(model, images, false);
-    by_the_batch_ = !compare(masked_, masked_).says_something();
+    by_the_batch_ = images.shape()[0] > 1 && !compare(masked_, masked_).says_something();
     if (by_the_batch_) masked_ = outputs(model, images, true);
   }
   CutProof end() const {
@@ -158,13 +162,20 @@ class Proof {
 /// What a cut is chosen from: the network as it is now, with scores.
 struct Choice {
   Choice(Module& model, const Shape& input, const WholeNetwork& whole, const ChannelPruneOptions& options,
-         const Signals& signals)
+         const Signals& signals, double progress)
       : network(model, input),
         graph(channel_graph(model, network.tape)),
         channels(whole_channels(graph.groups, whole)),
         ranking(graph.groups, score_channels(graph.groups, options.scoring, signals), channels,
-                options.selection),
+                on_the_way(options.selection, progress)),
         cost(model, network.tape) {}
+
+  /// What goes in any case goes bit by bit, too.
+  static ChannelSelection on_the_way(ChannelSelection selection, double progress) {
+    selection.limits.min_ratio *= progress;
+    for (ChannelOverride& one : selection.overrides) one.limits.min_ratio *= progress;
+    return selection;
+  }
 
   static std::vector<int64_t> whole_channels(const std::vector<ChannelGroup>& groups,
                                              const WholeNetwork& whole) {
@@ -191,7 +202,7 @@ ChannelPruneResult cut_once(Module& model, const Shape& input, const WholeNetwor
                             const ChannelPruneOptions& options, double progress) {
   const Looks looks = options.scoring.criterion.looks;
   const Signals signals = looks == Looks::at_weights ? Signals{} : options.signals(looks);
-  const Choice choice(model, input, whole, options, signals);
+  const Choice choice(model, input, whole, options, signals, progress);
   const auto& [network, graph, channels, ranking, cost] = choice;
   const std::vector<ChannelGroup>& groups = graph.groups;
   const int64_t count = Goal(options, whole, cost, groups, ranking, progress).least_count();
@@ -242,7 +253,7 @@ void check_prune_channels(Module& model, const Shape& input, const ChannelPruneO
   if (options.scoring.criterion.looks != Looks::at_weights)
     for (const Parameter* parameter : model.parameters())
       if (parameter->learned()) signals.tensors[parameter] = Tensor::zeros(parameter->shape());
-  const Choice choice(model, input, whole, options, signals);
+  const Choice choice(model, input, whole, options, signals, 1.0);
   if (reachable)
     Goal(options, whole, choice.cost, choice.graph.groups, choice.ranking, 1.0).check_reachable();
 }
@@ -253,6 +264,7 @@ ChannelPruneResult prune_channels(Module& model, const Shape& input, const Whole
   Transaction transaction(model);
   ChannelPruneResult result;
   for (int64_t i = 1; i <= options.iterations; ++i) {
+    if (options.before_cut) options.before_cut();
     const double now = progress * static_cast<double>(i) / static_cast<double>(options.iterations);
     ChannelPruneResult one = cut_once(model, input, whole, options, now);
     one.cuts.insert(one.cuts.begin(), result.cuts.begin(), result.cuts.end());

@@ -29,6 +29,8 @@ struct ChannelPruneOptions {
   std::function<Signals(Looks)> signals = {};
   /// Milliseconds of one image through the model after cuts, for the target latency_ms.
   std::function<double(const std::vector<AxisCut>&)> latency_ms = {};
+  /// Called before each cut; what it throws ends them all, and the model is as it was.
+  std::function<void()> before_cut = {};
   /// A batch [N,H,W,C]: if defined, each cut is proved on it (CutProof), and what is left counted again.
   Tensor verify = {};
 };
@@ -44,7 +46,7 @@ struct CutProof {
   bool by_the_batch = false;        ///< by the images' statistics
   /// Whether images are told apart.
   bool says_something() const { return spread > 1e-3 * largest_output; }
-  double share() const { return largest_output > 0 ? largest_difference / largest_output : 0.0; }
+  double share() const { return largest_difference == 0 ? 0.0 : largest_difference / largest_output; }
   /// Kernels round differently for other widths, by some 1e-6 a layer.
   bool holds() const { return share() <= 1e-2; }
 };
@@ -65,7 +67,7 @@ struct ChannelPruneResult {
   double speedup() const { return static_cast<double>(before.macs) / static_cast<double>(after.macs); }
 };
 
-/// A network before its first cut: what speed-up, ratio and least widths refer to.
+/// A network before the first cut of a stage: what speed-up, ratio and least widths refer to.
 struct WholeNetwork {
   NetworkCost cost;
   std::map<std::string, int64_t> channels;  ///< of each group, by the first layer that makes them

@@ -48,9 +48,10 @@ int64_t rounded_up(int64_t n, int64_t multiple) { return divided_up(n, multiple)
 
 std::vector<char> groups_that_may_lose(const std::vector<ChannelGroup>& groups,
                                        const std::vector<std::string>& include,
-                                       const std::vector<std::string>& exclude) {
-  check_layer_entries("include", include, makers_of(groups));
-  check_layer_entries("exclude", exclude, makers_of(groups));
+                                       const std::vector<std::string>& exclude,
+                                       const std::string& field) {
+  check_layer_entries(field + ": include", include, makers_of(groups));
+  check_layer_entries(field + ": exclude", exclude, makers_of(groups));
   std::vector<char> may;
   for (const ChannelGroup& group : groups) {
     const bool included = include.empty() || any_begins_a_maker(include, group);
@@ -60,11 +61,11 @@ std::vector<char> groups_that_may_lose(const std::vector<ChannelGroup>& groups,
     std::string fixed;
     for (size_t g = 0; g < groups.size() && fixed != "none"; ++g)
       if (any_begins_a_maker({entry}, groups[g])) fixed = may[g] ? "none" : groups[g].fixed;
-    ESP_CHECK(fixed.empty() || fixed == "none", "prune: include '", entry, "': its channels are ", fixed,
+    ESP_CHECK(fixed.empty() || fixed == "none", field, ": include '", entry, "': its channels are ", fixed,
               " and stay");
   }
-  ESP_CHECK(std::ranges::count(may, 1) > 0,
-            "prune: no channels may go: what include and exclude leave is the network's input or output");
+  ESP_CHECK(std::ranges::count(may, 1) > 0, field,
+            ": no channels may go: all but the network's input and output are left out by include and exclude");
   return may;
 }
 
@@ -96,7 +97,7 @@ ChannelRanking::ChannelRanking(const std::vector<ChannelGroup>& groups,
   ESP_CHECK(scores.size() == groups.size() && whole.size() == groups.size(), "prune: scores of ",
             scores.size(), " groups, the network has ", groups.size());
   for (const ChannelOverride& one : selection.overrides)
-    check_layer_entries("layers", one.layers, makers_of(groups));
+    check_layer_entries("prune: layers", one.layers, makers_of(groups));
   set_limits(selection, whole);
   std::map<Likeness, size_t> alike;
   for (size_t g = 0; g < groups.size(); ++g) {

@@ -43,10 +43,12 @@ using ChannelVerdicts = std::vector<std::vector<uint8_t>>;
 
 /// For each group 1 if it may lose channels: it is not fixed, a layer that makes its channels is included,
 /// and none is excluded. Error for an entry that begins the name of no layer that makes channels or, of
-/// `include`, of those that make fixed ones alone, and where nothing is left that may go.
+/// `include`, of those that make fixed ones alone, and where nothing is left that may go; it begins with the
+/// `field` of the config that they stand in.
 std::vector<char> groups_that_may_lose(const std::vector<ChannelGroup>& groups,
                                        const std::vector<std::string>& include,
-                                       const std::vector<std::string>& exclude);
+                                       const std::vector<std::string>& exclude,
+                                       const std::string& field = "prune");
 
 /// Groups ranked once, from which selections of any size are taken; a larger one holds every smaller one.
 class ChannelRanking {

@@ -54,11 +54,13 @@ class Folding {
   }
 
  private:
-  /// The norm whose running mean takes what a layer without a bias cannot; null if there is none.
+  /// The running mean, of a norm that serves this place alone, that takes what a layer without a bias cannot;
+  /// null if there is none.
   Parameter* mean_behind(const TapeEntry& layer) const {
     if (readers_[layer.output] != 1) return nullptr;
     for (const TapeEntry& entry : tape_.entries)
-      if (entry.op == "batch_norm" && entry.inputs[0] == layer.output) return parameters_[entry.inputs[3]];
+      if (entry.op == "batch_norm" && entry.inputs[0] == layer.output)
+        return readers_[entry.inputs[3]] == 1 ? parameters_[entry.inputs[3]] : nullptr;
     return nullptr;
   }
 

@@ -58,9 +58,14 @@ std::string graph_text(const ChannelGraph& graph) {
   std::string text;
   for (size_t g = 0; g < graph.groups.size(); ++g) {
     const ChannelGroup& group = graph.groups[g];
-    text += fmt::format("group {}: {} channels, ", g + 1, grouped(group.channels));
-    text += group.fixed.empty() ? fmt::format("{} weights each\n", grouped(weights_of_a_channel(group)))
-                                : fmt::format("{}: they stay\n", group.fixed);
+    const std::string weights = grouped(weights_of_a_channel(group));
+    text += fmt::format("group {}: {} channels", g + 1, grouped(group.channels * group.multiplicity));
+    if (!group.fixed.empty())
+      text += fmt::format(", {}: they stay\n", group.fixed);
+    else if (group.multiplicity == 1)
+      text += fmt::format(", {} weights each\n", weights);
+    else
+      text += fmt::format(" that go {} at a time, {} weights\n", group.multiplicity, weights);
     text += wrapped("made by", layers_of(group, true));
     if (const auto readers = layers_of(group, false); !readers.empty()) text += wrapped("read by", readers);
   }

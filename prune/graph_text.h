@@ -7,8 +7,9 @@
 
 namespace espalier {
 
-/// For each group its channels, the weights that one of them costs, the layers that make them and those that
-/// read them: `espalier graph`. Lines of at most 100 columns, longer only where a name is.
+/// For each group its channels (real ones: with ChannelGroup::multiplicity), the weights that go with one, or
+/// with those that go together, the layers that make them and those that read them: `espalier graph`. Lines
+/// of at most 100 columns, longer only where a name is.
 std::string graph_text(const ChannelGraph& graph);
 
 /// The network in Graphviz's DOT language: a node for each op, an edge for each value with its channels, in

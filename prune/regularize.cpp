@@ -113,7 +113,16 @@ Regularizer::Regularizer(Module& model, const Shape& input, RegularizeOptions op
 
 void Regularizer::find_groups() {
   groups_ = channel_graph(model_, Network(model_, input_).tape).groups;
-  pulled_ = groups_that_may_lose(groups_, options_.include, options_.exclude);
+  pulled_ = groups_that_may_lose(groups_, options_.include, options_.exclude, "regularize");
+  const auto has_scale = [](const ChannelGroup& group) {
+    return std::ranges::any_of(group.members,
+                               [](const GroupMember& m) { return m.parameter->role == Role::scale; });
+  };
+  bool finds_something = options_.penalty != Penalty::bn_scale;
+  for (size_t g = 0; g < groups_.size() && !finds_something; ++g)
+    finds_something = pulled_[g] && has_scale(groups_[g]);
+  ESP_CHECK(finds_something,
+            "regularize: bn_scale finds no scale of a batch norm in the channels that may go");
 }
 
 bool Regularizer::groups_are_stale() const {

@@ -108,13 +108,19 @@ std::string channel_line(const ChannelPruneResult& result) {
   return text;
 }
 
-std::string history_table(Module& model) {
-  if (model.history.empty()) return "";
-  Table table({"<channels of", "before", "after", "<"});
+std::vector<LayerWidth> cut_widths(Module& model) {
+  std::vector<LayerWidth> widths;
   for (const AxisCut& one : model.history)
     if (const Parameter* cut = model.find(one.parameter); one.axis == 0 && cut && cut->role == Role::weight)
-      add_width(table, std::string(layer_name(one.parameter)), one.before,
-                static_cast<int64_t>(one.kept.size()));
+      widths.push_back(
+          {std::string(layer_name(one.parameter)), one.before, static_cast<int64_t>(one.kept.size())});
+  return widths;
+}
+
+std::string width_table(const std::vector<LayerWidth>& widths) {
+  if (widths.empty()) return "";
+  Table table({"<channels of", "before", "after", "<"});
+  for (const LayerWidth& width : widths) add_width(table, width.layer, width.before, width.after);
   return table.str();
 }
 

@@ -26,8 +26,15 @@ std::string channel_table(const ChannelPruneResult& result);
 /// The same in a line, for cuts that come one after another.
 std::string channel_line(const ChannelPruneResult& result);
 
-/// How many of its first channels each layer has that lost some, with a bar; empty for a model that was never
-/// cut.
-std::string history_table(Module& model);
+/// Channels that a layer makes, in the network that was first built and now.
+struct LayerWidth {
+  std::string layer;
+  int64_t before, after;
+};
+/// Those of each layer that lost some.
+std::vector<LayerWidth> cut_widths(Module& model);
+
+/// The same with a bar for each; empty for a model that was never cut.
+std::string width_table(const std::vector<LayerWidth>& widths);
 
 }  // namespace espalier

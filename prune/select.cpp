@@ -78,7 +78,7 @@ bool any_begins(const std::vector<std::string>& entries, std::string_view layer)
   return std::ranges::any_of(entries, [&](const std::string& entry) { return layer.starts_with(entry); });
 }
 
-void check_layer_entries(const char* list, const std::vector<std::string>& entries,
+void check_layer_entries(const std::string& list, const std::vector<std::string>& entries,
                          const std::vector<std::string>& layers) {
   std::set<std::string> near, widest;  // the beginnings up to a dot, whole names too; the shortest of them
   for (const std::string& layer : layers) {
@@ -92,7 +92,7 @@ void check_layer_entries(const char* list, const std::vector<std::string>& entri
       return layer.starts_with(entry);
     });
     if (!begins_one)
-      fail("prune: ", list, " '", entry, "' begins the name of no convolution or linear layer, known: ",
+      fail(list, " '", entry, "' begins the name of no convolution or linear layer, known: ",
            fmt::format("{}", fmt::join(widest, ", ")), did_you_mean(entry, {near.begin(), near.end()}));
   }
 }
@@ -103,8 +103,8 @@ std::vector<Parameter*> prunable_weights(Module& model, const std::vector<std::s
   std::erase_if(weights, [](const Parameter* parameter) { return parameter->role != Role::weight; });
   std::vector<std::string> layers;
   for (const Parameter* weight : weights) layers.emplace_back(layer_name(weight->name));
-  check_layer_entries("include", include, layers);
-  check_layer_entries("exclude", exclude, layers);
+  check_layer_entries("prune: include", include, layers);
+  check_layer_entries("prune: exclude", exclude, layers);
   std::erase_if(weights, [&](const Parameter* weight) {
     const std::string_view layer = layer_name(weight->name);
     return (!include.empty() && !any_begins(include, layer)) || any_begins(exclude, layer);

@@ -25,7 +25,7 @@ std::vector<Parameter*> prunable_weights(Module& model, const std::vector<std::s
 bool any_begins(const std::vector<std::string>& entries, std::string_view layer);
 /// Error for an entry that begins the name of none of `layers`, with the nearest that exists; `list` is what
 /// the config calls the entries.
-void check_layer_entries(const char* list, const std::vector<std::string>& entries,
+void check_layer_entries(const std::string& list, const std::vector<std::string>& entries,
                          const std::vector<std::string>& layers);
 
 /// Which units are ranked against each other.

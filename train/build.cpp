@@ -216,7 +216,10 @@ ChannelPruneOptions channel_prune_options(const PruneConfig& c, uint64_t seed) {
       .target = {static_cast<Target::Kind>(given - std::begin(targets)), given->value()},
       .iterations = c.iterations};
   for (const ChannelOverrideConfig& one : c.overrides)
-    options.selection.overrides.push_back({one.layers, {one.min_channels, one.min_ratio, one.max_ratio}});
+    options.selection.overrides.push_back(
+        {one.layers,
+         {one.min_channels ? one.min_channels : c.min_channels, one.min_ratio.value_or(c.min_ratio),
+          one.max_ratio.value_or(c.max_ratio)}});
   return options;
 }
 
@@ -265,9 +268,7 @@ void check_stages(const Config& config, Module& model, int64_t batches, bool who
   for (size_t i = 0; i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
     try {
-      if (const PruneConfig* prune = stage.prune                         ? &*stage.prune
-                                     : stage.train && stage.train->prune ? &*stage.train->prune
-                                                                         : nullptr) {
+      if (const PruneConfig* prune = stage.pruning()) {
         check_prune(config, *prune, model, whole);
         whole = whole && !cuts_channels(*prune);
       }

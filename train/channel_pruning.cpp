@@ -23,6 +23,7 @@ ChannelPruneResult ChannelPruning::act(const WholeNetwork& whole, double progres
   ChannelPruneOptions options = options_;
   options.signals = [this](Looks looks) { return signals(looks); };
   options.latency_ms = [this](const std::vector<AxisCut>& cuts) { return latency(cuts); };
+  options.before_cut = [this] { stop_here(); };
   if (prune_.verify) {
     Loader loader = signal_loader(config_, data_, Looks::at_weights);
     loader.start_epoch(0);

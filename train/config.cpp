@@ -227,6 +227,11 @@ StageKind StageConfig::kind() const {
   return train ? StageKind::train : prune ? StageKind::prune : StageKind::evaluate;
 }
 
+const PruneConfig* StageConfig::pruning() const {
+  if (prune) return &*prune;
+  return train && train->prune ? &*train->prune : nullptr;
+}
+
 namespace {
 
 /// A model that names weights and no type is the network that the file describes, whatever was cut from it.

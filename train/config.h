@@ -55,7 +55,7 @@ struct PruneScheduleConfig {
 struct ChannelOverrideConfig {
   std::vector<std::string> layers;  ///< beginnings of names
   std::optional<int64_t> min_channels;
-  double min_ratio = 0.0, max_ratio = 1.0;
+  std::optional<double> min_ratio, max_ratio;  ///< absent, as the other: the stage's
 };
 
 struct PruneConfig {
@@ -128,6 +128,8 @@ struct StageConfig {
   std::optional<PruneConfig> prune;
   std::optional<EvaluateConfig> evaluate;
   StageKind kind() const;
+  /// What it prunes by, in one go or while it trains; null: it does not.
+  const PruneConfig* pruning() const;
 };
 
 struct Config {

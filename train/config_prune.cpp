@@ -30,21 +30,26 @@ Type<PruneScheduleConfig> prune_schedule_type() {
       }});
 }
 
-template <class S>
-void check_ratios(const S& limits, const Place& at) {
-  if (limits.max_ratio < limits.min_ratio)
-    (at / "max_ratio").fail("found ", limits.max_ratio, ", expected at least min_ratio: ", limits.min_ratio);
+void check_ratios(double least, double most, const Place& at) {
+  if (most < least) (at / "max_ratio").fail("found ", most, ", expected at least min_ratio: ", least);
+}
+
+void check_ratios(const PruneConfig& p, const Place& at) {
+  check_ratios(p.min_ratio, p.max_ratio, at);
+  for (size_t i = 0; i < p.overrides.size(); ++i)
+    check_ratios(p.overrides[i].min_ratio.value_or(p.min_ratio),
+                 p.overrides[i].max_ratio.value_or(p.max_ratio), at / "overrides" / i);
 }
 
 Type<ChannelOverrideConfig> channel_override_type() {
+  const char* as_prune = "as in prune, whose limit it replaces for these layers";
   return object<ChannelOverrideConfig>(
       {field("layers", &ChannelOverrideConfig::layers, list_of(text(), {.from = 1}),
              "beginnings of the names of layers that make the channels")
            .required(),
-       field("min_channels", &ChannelOverrideConfig::min_channels, whole(1), "as in prune"),
-       field("min_ratio", &ChannelOverrideConfig::min_ratio, number(share), "as in prune"),
-       field("max_ratio", &ChannelOverrideConfig::max_ratio, number(share), "as in prune")},
-      {.check = check_ratios<ChannelOverrideConfig>});
+       field("min_channels", &ChannelOverrideConfig::min_channels, whole(1), as_prune),
+       field("min_ratio", &ChannelOverrideConfig::min_ratio, number(share), as_prune),
+       field("max_ratio", &ChannelOverrideConfig::max_ratio, number(share), as_prune)});
 }
 
 }  // namespace
@@ -70,9 +75,11 @@ Type<PruneConfig> prune_type() {
        field("quantile", &PruneConfig::quantile, number(share),
              "what scores below this quantile of the scores goes")
            .only_for(masked),
-       field("ratio", &PruneConfig::ratio, number(share), "share of the channels that goes")
+       field("ratio", &PruneConfig::ratio, number(share),
+             "share of the channels, as the stage finds them, that goes")
            .only_for(channel),
-       field("speedup", &PruneConfig::speedup, number({.from = 1}), "least MACs before / MACs after")
+       field("speedup", &PruneConfig::speedup, number({.from = 1}),
+             "least MACs, as the stage finds the network, over MACs after")
            .only_for(channel),
        field("macs", &PruneConfig::macs, number(count), "most multiply-accumulates of one image")
            .only_for(channel),
@@ -99,12 +106,13 @@ Type<PruneConfig> prune_type() {
        field("min_channels", &PruneConfig::min_channels, whole(1),
              "channels of a layer that always stay; without it, 8 or a tenth, whichever is more")
            .only_for(channel),
-       field("min_ratio", &PruneConfig::min_ratio, number(share), "share of a group that goes in any case")
+       field("min_ratio", &PruneConfig::min_ratio, number(share),
+             "share of a group that goes in any case, in the end")
            .only_for(channel),
        field("max_ratio", &PruneConfig::max_ratio, number(share), "share of a group that may go at most")
            .only_for(channel),
        field("overrides", &PruneConfig::overrides, list_of(channel_override_type()),
-             "these limits for some layers; of several, the last counts")
+             "limits for some layers; of several, the last counts")
            .only_for(channel),
        field("round_to", &PruneConfig::round_to, whole(1, 1024),
              "a layer that loses channels keeps a multiple of this, rounded down, so that the target is "

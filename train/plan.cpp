@@ -102,6 +102,13 @@ double evaluation_seconds(const Config& config, Module& model, const Dataset& te
   return since(start) / static_cast<double>(sample.size());
 }
 
+/// How often a train stage evaluates: after every so many epochs, and after the last.
+int64_t evaluations(const TrainConfig& train, int64_t batches) {
+  const int64_t steps = stage_steps(train, batches), epoch = epoch_steps(train, batches);
+  const int64_t epochs = (steps + epoch - 1) / epoch;
+  return (epochs + train.eval_every - 1) / train.eval_every;
+}
+
 }  // namespace
 
 Plan make_plan(const Config& config, const DataSplits& data) {
@@ -117,43 +124,44 @@ Plan make_plan(const Config& config, const DataSplits& data) {
   memory.parameters = network.totals.bytes;
   memory.activations = activation_bytes(network, config.data.batch);
 
-  const auto time_test = [&] {
-    return evaluation_seconds(config, *model, data.test) * static_cast<double>(data.test.size());
-  };
-  double test_seconds = time_test();
-  bool whole = true;          // no stage before has changed shapes
+  double an_image = evaluation_seconds(config, *model, data.test);
+  int64_t macs = network.totals.macs;
   std::vector<AxisCut> cuts;  // of the stages so far, from weights that have learned nothing
+  bool whole = true;          // no stage before has changed shapes
+  const auto cut_channels = [&](const PruneConfig& prune, StagePlan& row) {
+    const auto start = Clock::now();
+    ChannelPruning pruning(config, prune, *model, data.train, true);
+    try {
+      const auto result = pruning.act(pruning.whole());
+      cuts.insert(cuts.end(), result.cuts.begin(), result.cuts.end());
+    } catch (const Error& error) {
+      if (whole) throw;
+      row.warning = error.what();
+    }
+    row.seconds += since(start);
+    whole = false;
+    an_image = evaluation_seconds(config, *model, data.test);
+    macs = Network(*model, config.model.input).totals.macs;
+  };
+
   for (const StageConfig& stage : config.stages) {
     StagePlan row{.name = stage.name};
-    if (stage.prune && cuts_channels(*stage.prune)) {
-      const auto start = Clock::now();
-      ChannelPruning pruning(config, *stage.prune, *model, data.train, true);
-      try {
-        const auto result = pruning.act(pruning.whole());
-        cuts.insert(cuts.end(), result.cuts.begin(), result.cuts.end());
-      } catch (const Error&) {
-        if (whole) throw;  // else the run comes here with other shapes, and may well succeed
-      }
-      row.seconds = since(start);
-      test_seconds = time_test();
-    }
-    whole = whole && !(stage.prune && cuts_channels(*stage.prune)) &&
-            !(stage.train && stage.train->prune && cuts_channels(*stage.train->prune));
-    row.seconds += test_seconds;
+    const PruneConfig* cut = stage.pruning();
+    if (cut && !cuts_channels(*cut)) cut = nullptr;
+    if (cut && stage.prune) cut_channels(*cut, row);
     if (stage.train) {
       Trial trial(config, stage, cuts, loader);
       const double step = trial.step_seconds(loader);
       trial.add_to(memory);
       row.steps = stage_steps(*stage.train, loader.batches());
       row.images_per_second = static_cast<double>(config.data.batch * stage.train->accumulate) / step;
-      const int64_t an_epoch = epoch_steps(*stage.train, loader.batches()),
-                    epochs = (row.steps + an_epoch - 1) / an_epoch;
-      const int64_t every = stage.train->eval_every;
-      const double epoch_end_seconds = test_seconds * (1.0 + static_cast<double>(data.validation.size()) /
-                                                                 static_cast<double>(data.test.size()));
       row.seconds += static_cast<double>(row.steps) * step +
-                     static_cast<double>((epochs + every - 1) / every) * epoch_end_seconds;
+                     static_cast<double>(evaluations(*stage.train, loader.batches())) * an_image *
+                         static_cast<double>(data.validation.size() + data.test.size());
+      if (cut) cut_channels(*cut, row);
     }
+    row.seconds += an_image * static_cast<double>(data.test.size());
+    row.macs = macs;
     plan.stages.push_back(row);
   }
   return plan;

@@ -25,6 +25,8 @@ struct StagePlan {
   int64_t steps = 0;             ///< 0 unless it trains
   double images_per_second = 0;  ///< of training
   double seconds = 0;            ///< with the evaluations
+  int64_t macs = 0;              ///< of an image, as the stage leaves the model
+  std::string warning = {};      ///< why its cut could not be planned; empty: it could, or it has none
 };
 
 struct Plan {
@@ -33,8 +35,10 @@ struct Plan {
 };
 
 /// Times a few steps of each train stage, and an evaluation, on models of its own: some tenths of a second a
-/// stage. A prune stage cuts channels as a run would, but from fresh weights, so that what follows is timed
-/// at about its size; what is cut while training is not. Errors are those of a run.
+/// stage. Channels are cut as a run would, which takes as long, but from fresh weights, so that what follows
+/// is timed at about its size; a stage that cuts while it trains is timed at the size before. Errors are
+/// those of a run up to its first cut; where a later one fails, a run may come to it with other shapes: a
+/// warning.
 Plan make_plan(const Config& config, const DataSplits& data);
 
 }  // namespace espalier

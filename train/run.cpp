@@ -68,6 +68,7 @@ class Run {
                      .commit = commit(),
                      .stages = position_.results};
     if (!done_before_) write_file(folder_.result(), to_json(result).dump(2) + "\n");
+    if (const auto widths = cut_widths(*model_); !widths.empty()) console_.line("\n" + width_table(widths));
     console_.line("\n" + result_table({result}) + "\n" + folder_.path().string() +
                   " holds the models, metrics and result.json");
     return result;
@@ -256,7 +257,7 @@ class Run {
 
     if (config.ema > 0) adopt_average(parameters);
     if (config.prune) {
-      report_pruning();
+      if (!cuts_channels(*config.prune)) report_pruning();
       if (config.prune->remove) remove_masks(*model_);
       reestimate(stage, config.prune->reestimate_norm);
     }
@@ -332,7 +333,6 @@ class Run {
   }
 
   void report_pruning() {
-    if (!model_->history.empty()) console_.line(history_table(*model_));
     const Network network(*model_, config_.model.input);
     console_.line(sparsity_table(network.layers, network.totals));
   }

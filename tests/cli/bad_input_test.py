@@ -462,7 +462,7 @@ class Channels(CliTest):
                 ({"ratio": 0.5, "overrides": [{"layers": ["fd1"]}]},
                  "layers 'fd1' begins the name of no convolution or linear layer, known: fc1, fc2, did you mean 'fc1'?"),
                 ({"ratio": 0.5, "exclude": ["fc1"]},
-                 "no channels may go: what include and exclude leave is the network's input or output"),
+                 "no channels may go: all but the network's input and output are left out by include and exclude"),
                 ({"ratio": 0.5, "include": ["fc2"]},
                  "include 'fc2': its channels are the network's output and stay")):
             self.write("small.json", config({"name": "cut", "prune": {"unit": "channel", **prune}}))

@@ -237,6 +237,7 @@ class OfARun(CliTest):
                          [("fc1", "linear", [12, 64], 780, 768), ("fc2", "linear", [10, 12], 130, 120)])
         self.assertEqual({key: of_config[key] for key in ("parameters", "macs", "bytes")},
                          {"parameters": 910, "macs": 888, "bytes": 3640})
+        self.assertEqual(of_config["channels"], [])
         self.assertEqual(pruned["nonzeros"], self.results[1]["nonzeros"])
         zeros = sum(layer["sparsity"] * layer["macs"] for layer in pruned["layers"])
         self.assertAlmostEqual(zeros, 444)
@@ -341,6 +342,15 @@ class Check(CliTest):
             {"name": "tuned", "train": sgd(steps=20)}))
         text = self.succeeds("check", "small.json")
         self.assertIn("gradients 1.84 kB", text)  # of 6 x 64 + 6 + 10 x 6 + 10 numbers
+        self.assertRegex(text, r"\n        pruned: \S+ s, cuts MACs from 888 to 444\n"
+                               r"        tuned: \S+ s, 20 steps at \S+ images/s\n$")
+        self.succeeds("train", "small.json", "--quiet", "--output", "cut")
+        cut = json.loads(self.succeeds("inspect", "cut/models/pruned.safetensors", "--json"))
+        self.assertEqual(cut["channels"], [{"layer": "fc1", "before": 12, "after": 6}])
+        widths = "channels of  before  after\nfc1              12      6  ################................\n"
+        self.assertTrue(self.succeeds("inspect", "cut/models/pruned.safetensors").endswith("\n" + widths))
+        log = [line[21:] for line in (self.folder / "cut/log.txt").read_text().splitlines()]  # after the time
+        self.assertIn("\n\n" + widths, "\n".join(log), "before the table of stages")
 
     def test_finds_what_a_run_would_stumble_on(self):
         self.write_data()

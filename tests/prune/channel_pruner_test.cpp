@@ -123,6 +123,31 @@ TEST(ChannelPruner, ADeadNetworkProvesNothing) {
   EXPECT_GT(proof.largest_output, 0);
 }
 
+TEST(ChannelPruner, NotANumberProvesNothing) {
+  const auto model = zoo("vgg11", 4);
+  std::ranges::fill(model->find("classifier.bias")->value().span<float>(), std::nanf(""));
+  ChannelPruneOptions options;
+  options.verify = random_tensor({4, 8, 8, 3}, 5);
+  EXPECT_TRUE(message_of<Error>([&] {
+                prune_to(*model, {Target::speedup, 2}, options);
+              }).starts_with("prune: the cut network's outputs differ by nan"));
+}
+
+TEST(ChannelPruner, WhatDiffersFromNothingDoesNotHold) {
+  EXPECT_TRUE(CutProof{}.holds());
+  EXPECT_FALSE((CutProof{.largest_difference = 1e-9, .largest_output = 0}).holds());
+}
+
+TEST(ChannelPruner, OneImageHasNoStatisticsToProveBy) {
+  const auto model = zoo("vgg11", 4);  // its last maps are 1x1
+  ChannelPruneOptions options;
+  options.verify = random_tensor({1, 8, 8, 3}, 5);
+  const auto proof = prune_to(*model, {Target::speedup, 2}, options).proof.value();
+  EXPECT_FALSE(proof.by_the_batch);
+  EXPECT_FALSE(proof.says_something());
+  EXPECT_TRUE(proof.holds());
+}
+
 TEST(ChannelPruner, WhatItsRunningStatisticsDeadenIsProvedByTheBatchs) {
   const auto model = zoo("vgg11", 4);
   for (Parameter* parameter : model->parameters())
@@ -170,6 +195,21 @@ TEST(ChannelPruner, PartOfTheWayIsPartOfWhatIsSaved) {
   const int64_t reached = macs(*model);
   prune_channels(*model, input, whole, options, 1.0);
   EXPECT_EQ(macs(*model), reached) << "there already";
+}
+
+TEST(ChannelPruner, WhatGoesInAnyCaseGoesBitByBit) {
+  const auto model = zoo("vgg11", 7);
+  const WholeNetwork whole = whole_network(*model, input);
+  ChannelPruneOptions options;
+  options.selection.scope = Scope::layer;
+  options.selection.limits.min_ratio = 0.5;
+  options.selection.overrides = {{{"features.0"}, {.min_ratio = 0.75}}};
+  options.target = {Target::ratio, 0.125};
+  for (const double progress : {0.0, 0.5, 1.0})
+    for (const auto& group : prune_channels(*model, input, whole, options, progress).groups)
+      EXPECT_EQ(static_cast<double>(group.before - group.after),
+                (group.layer == "features.0" ? 0.75 : 0.5) * progress * static_cast<double>(group.before))
+          << group.layer << " at " << progress;
 }
 
 TEST(ChannelPruner, WhatCannotBeReachedIsSaidAndNothingIsCut) {
@@ -306,6 +346,38 @@ TEST(ChannelPruner, LatencyIsWhatIsMeasured) {
   EXPECT_EQ(prune_channels(*model, input, whole, options, 0.25).latency_ms, all - 25) << "part of the way";
   EXPECT_EQ(prune_channels(*model, input, whole, options).latency_ms, all - 100);
   EXPECT_EQ(options.latency_ms({}), all - 100);
+}
+
+TEST(ChannelPruner, OnTheWayNothingHangsOnALatencysNoise) {
+  const auto model = zoo("vgg11", 9);
+  WholeNetwork whole = whole_network(*model, input);
+  whole.latency_ms = 10;
+  ChannelPruneOptions options;
+  int64_t timings = 0;
+  options.latency_ms = [&](const std::vector<AxisCut>& cuts) {  // now 12, with anything less 1
+    ++timings;
+    return cuts.empty() ? 12.0 : 1.0;
+  };
+  options.target = {Target::latency_ms, 5};
+  EXPECT_TRUE(prune_channels(*model, input, whole, options, 0.0).cuts.empty()) << "nothing is asked for yet";
+  options.target = {Target::latency_ms, 11};
+  EXPECT_TRUE(prune_channels(*model, input, whole, options, 0.5).cuts.empty()) << "it had all from the start";
+  EXPECT_GT(timings, 0);
+  EXPECT_FALSE(prune_channels(*model, input, whole, options).cuts.empty()) << "the last word is a timing's";
+}
+
+TEST(ChannelPruner, WhatStopsItBetweenCutsLeavesTheModelAsItWas) {
+  const auto model = zoo("vgg11", 9);
+  const int64_t before = macs(*model);
+  ChannelPruneOptions options;
+  options.iterations = 3;
+  int asked = 0;
+  options.before_cut = [&] {
+    if (++asked == 3) fail("stop");
+  };
+  EXPECT_EQ(message_of<Error>([&] { prune_to(*model, {Target::speedup, 2}, options); }), "stop");
+  EXPECT_EQ(macs(*model), before);
+  EXPECT_TRUE(model->history.empty());
 }
 
 TEST(ChannelPruner, SignalsAreAskedForWhereTheyAreLookedAt) {

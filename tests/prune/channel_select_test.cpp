@@ -170,7 +170,8 @@ TEST(ChannelSelect, WhatIsFixedExcludedOrNotIncludedStays) {
   selection.include = {};
   selection.exclude = {"a", "b"};
   EXPECT_EQ(message(),
-            "prune: no channels may go: what include and exclude leave is the network's input or output");
+            "prune: no channels may go: all but the network's input and output are left out by include and "
+            "exclude");
 }
 
 }  // namespace

@@ -92,6 +92,23 @@ TEST(Fold, WithoutABiasItGoesIntoTheMeanOfTheNormBehind) {
   EXPECT_EQ(numbers(net.find("bn.running_mean")->value()), (std::vector<float>{100 - 2 * 81}));
 }
 
+TEST(Fold, NothingIsMovedIntoTheMeanOfANormThatServesTwice) {
+  SmallNet net;
+  Conv2d &a = net.conv("a", 1, 2, 1, false), &b = net.conv("b", 2, 1, 1, false, 0),
+         &c = net.conv("c", 2, 1, 1, false, 0);
+  BatchNorm2d &an = net.norm("an", 2), &shared = net.norm("shared", 1);
+  net.pass = [&](const Variable& x) {
+    const Variable y = a.forward(x, an, Activation::relu);
+    return ops::global_average_pool(
+        ops::add(b.forward(y, shared, Activation::none), c.forward(y, shared, Activation::none)));
+  };
+  set(net, "an.bias", {7, 2});
+  set(net, "shared.running_mean", {100});
+  EXPECT_EQ(that_fold(net, {5, 5, 1}), std::vector<std::string>{});
+  fold_and_cut(net, {5, 5, 1}, {{1, 0}, {1}});
+  EXPECT_EQ(numbers(net.find("shared.running_mean")->value()), (std::vector<float>{100}));
+}
+
 TEST(Fold, NothingIsMovedIntoAPaddedConvolution) {
   SmallNet net;
   Conv2d &a = net.conv("a", 1, 2), &b = net.conv("b", 2, 1);

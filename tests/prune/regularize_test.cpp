@@ -122,6 +122,12 @@ TEST(Regularize, BnScaleAddsASignWhateverElseGoesWithTheChannel) {
   expect_near(numbers(net.find("bn.weight")->gradient()), {-0.1f, 0.1f});
 }
 
+TEST(Regularize, BnScaleWithoutScalesIsRefused) {
+  TwoChannels two;
+  EXPECT_EQ(message_of<Error>([&] { two.regularizer({.penalty = Penalty::bn_scale}); }),
+            "regularize: bn_scale finds no scale of a batch norm in the channels that may go");
+}
+
 TEST(Regularize, RefusesChosenChannelsThatAreNot) {
   TwoChannels two;
   two.chosen = {{"fc1", {2}}};
@@ -134,8 +140,8 @@ TEST(Regularize, WhatIsExcludedOrCutIsNotPulled) {
   TwoChannels two;
   EXPECT_EQ(
       message_of<Error>([&] { two.regularizer({.exclude = {"fc3"}}); }),
-      "prune: exclude 'fc3' begins the name of no convolution or linear layer, known: fc1, fc2, did you "
-      "mean 'fc1'?");
+      "regularize: exclude 'fc3' begins the name of no convolution or linear layer, known: fc1, fc2, did "
+      "you mean 'fc1'?");
   Regularizer regularizer = two.regularizer({.penalty = Penalty::group_norm, .weight = 0.1});
   cut(two.net, {{"fc1.weight", 0, 2, {0}}, {"fc1.bias", 0, 2, {0}}, {"fc2.weight", 1, 2, {0}}});
   for (Parameter* parameter : two.net.parameters()) parameter->gradient() = Tensor::zeros(parameter->shape());

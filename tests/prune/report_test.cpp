@@ -119,9 +119,9 @@ TEST(Report, OfCutsOneAfterAnother) {
             "held: conv1 (8), conv2 (16)");
 }
 
-TEST(Report, OfAHistory) {
+TEST(Report, OfWidths) {
   SmallNet net;
-  EXPECT_EQ(history_table(net), "");
+  EXPECT_EQ(width_table(cut_widths(net)), "");
   net.conv("a", 1, 2);
   net.norm("n", 2);
   net.conv("b", 2, 1);
@@ -129,7 +129,7 @@ TEST(Report, OfAHistory) {
                  {"a.bias", 0, 8, {0, 1}},
                  {"n.weight", 0, 8, {0, 1}},
                  {"b.weight", 3, 8, {0, 1}}};
-  EXPECT_EQ(history_table(net),
+  EXPECT_EQ(width_table(cut_widths(net)),
             "channels of  before  after\n"
             "a                 8      2  ########........................\n");
 }

@@ -58,7 +58,10 @@ class Program(unittest.TestCase):
                 for file in (run / "checkpoint.safetensors", run / "models" / "pruned.safetensors"):
                     self.succeeds(BINARY, "eval", file, "--logits", "pass.safetensors")
                     shown = self.succeeds(sys.executable, SCRIPT, file, "--check", "pass.safetensors")
-                    self.assertRegex(shown, r"logits of 32 images differ by .* of the largest")
+                    self.assertRegex(shown, r"logits of 32 images differ by \S+e-\d+ of the largest")
+                    with safetensors.safe_open(self.folder / "pass.safetensors", "pt") as opened:
+                        spread = opened.get_tensor("logits").std(0)
+                    self.assertTrue((spread > 0).all(), "images are told apart")
                 inspected = json.loads(self.succeeds(BINARY, "inspect", file, "--json"))
                 self.assertIn(f"{inspected['parameters']:,} parameters", shown)
 
@@ -85,6 +88,18 @@ class Program(unittest.TestCase):
         self.succeeds(BINARY, "eval", "run/models/dense.safetensors", "--logits", "pass.safetensors")
         self.assertEqual(self.run_in(sys.executable, SCRIPT, "run/models/pruned.safetensors", "--check",
                                      "pass.safetensors").returncode, 1)
+        from safetensors.torch import load_file, save_file
+        run = load_file(self.folder / "pass.safetensors")
+        save_file({**run, "logits": run["logits"] * float("nan")}, self.folder / "nan.safetensors")
+        self.assertEqual(self.run_in(sys.executable, SCRIPT, "run/models/dense.safetensors", "--check",
+                                     "nan.safetensors").returncode, 1)
+        (self.folder / "text.safetensors").write_text("no tensors here")
+        for others, message in (("run/models/dense.safetensors", "holds no images and logits: not what `espalier eval "
+                                                                 "--logits` writes"),
+                                ("text.safetensors", "not a safetensors file: ")):
+            result = self.run_in(sys.executable, SCRIPT, "run/models/dense.safetensors", "--check", others)
+            self.assertEqual(result.returncode, 1)
+            self.assertTrue(result.stderr.startswith(f"load_in_torch: {others}: {message}"), result.stderr)
         result = self.run_in(sys.executable, SCRIPT, "pass.safetensors")
         self.assertEqual(result.returncode, 1)
         self.assertEqual(result.stderr, "load_in_torch: pass.safetensors: has no 'espalier.network' in its metadata: "

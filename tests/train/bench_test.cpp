@@ -4,10 +4,6 @@
 
 #include <algorithm>
 
-#include "espalier/train/build.h"
-#include "espalier/train/plan.h"
-#include "train/small.h"
-
 namespace espalier {
 namespace {
 
@@ -38,22 +34,6 @@ TEST(Bench, TrainsTheModelItIsGiven) {
   EXPECT_TRUE(model->training());
   const Tensor &bias = model->find("fc1.bias")->value(), &before = untouched->find("fc1.bias")->value();
   EXPECT_FALSE(std::ranges::equal(bias.span<float>(), before.span<float>()));
-}
-
-TEST(Plan, CountsBytesAndSteps) {
-  const Config config =
-      small_config(R"({"name": "a", "train": {"epochs": 2, "optimizer": {"type": "adam", "lr": 0.1}}},
-                                        {"name": "b", "prune": {"sparsity": 0.5}})");
-  const Plan plan = make_plan(config, build_data(config, {}));
-  const int64_t parameters = 4 * (784 * 16 + 16 + 160 + 10);
-  EXPECT_EQ(plan.memory.gradients, parameters);
-  EXPECT_EQ(plan.memory.slots, 2 * parameters);
-  EXPECT_GE(plan.memory.parameters, parameters);
-  EXPECT_EQ(plan.memory.data, 10000 * 784);
-  ASSERT_EQ(plan.stages.size(), 2u);
-  EXPECT_EQ(plan.stages[0].steps, 160);
-  EXPECT_EQ(plan.stages[1].steps, 0);
-  EXPECT_GT(plan.stages[0].images_per_second, 0.0);
 }
 
 }  // namespace

@@ -136,5 +136,20 @@ TEST(BuildPruner, EndsWithTheStageUnlessToldOtherwise) {
   EXPECT_EQ(pruner->step(*model, 9)->total().pruned, (784 * 4 + 40) / 2);
 }
 
+TEST(ChannelPruneOptions, OverridesReplaceTheLimitsTheyName) {
+  const Config config = small_config(R"({"name": "a", "prune": {"unit": "channel", "ratio": 0.5,
+      "min_channels": 4, "min_ratio": 0.1, "max_ratio": 0.6,
+      "overrides": [{"layers": ["fc1"], "max_ratio": 0.9}, {"layers": ["fc2"], "min_channels": 2, "min_ratio": 0.2}]}})");
+  const auto overrides = channel_prune_options(*config.stages[0].prune, 0).selection.overrides;
+  ASSERT_EQ(overrides.size(), 2u);
+  const auto expect = [](const ChannelLimits& found, int64_t channels, double least, double most) {
+    EXPECT_EQ(found.min_channels, channels);
+    EXPECT_EQ(found.min_ratio, least);
+    EXPECT_EQ(found.max_ratio, most);
+  };
+  expect(overrides[0].limits, 4, 0.1, 0.9);
+  expect(overrides[1].limits, 2, 0.2, 0.6);
+}
+
 }  // namespace
 }  // namespace espalier

@@ -234,6 +234,11 @@ TEST(Config, MistakesAreNamed) {
        "/stages/3/train/prune/schedule/type: found \"cubic\", which needs 'sparsity'; 'threshold' and "
        "'quantile' go "
        "with one_shot alone"},
+      {"/stages/1/prune", R"({"unit": "channel", "ratio": 0.5, "max_ratio": 0.4, "min_ratio": 0.5})",
+       "/stages/1/prune/max_ratio: found 0.4, expected at least min_ratio: 0.5"},
+      {"/stages/1/prune",
+       R"({"unit": "channel", "ratio": 0.5, "min_ratio": 0.5, "overrides": [{"layers": ["a"], "max_ratio": 0.4}]})",
+       "/stages/1/prune/overrides/0/max_ratio: found 0.4, expected at least min_ratio: 0.5"},
       {"/stages/0/train/early_stop", "{}",
        "/stages/0/train/early_stop: needs images to judge by: /data/validation above 0"},
       {"/data/path", "\"p\"",

@@ -1,0 +1,57 @@
+#include "espalier/train/plan.h"
+
+#include <gtest/gtest.h>
+
+#include "espalier/train/build.h"
+#include "train/small.h"
+
+namespace espalier {
+namespace {
+
+Plan plan_of(const std::string& stages) {
+  const Config config = small_config(stages);
+  return make_plan(config, build_data(config, {}));
+}
+
+TEST(Plan, CountsBytesAndSteps) {
+  const Plan plan =
+      plan_of(R"({"name": "a", "train": {"epochs": 2, "optimizer": {"type": "adam", "lr": 0.1}}},
+                 {"name": "b", "prune": {"sparsity": 0.5}})");
+  const int64_t parameters = 4 * (784 * 16 + 16 + 160 + 10);
+  EXPECT_EQ(plan.memory.gradients, parameters);
+  EXPECT_EQ(plan.memory.slots, 2 * parameters);
+  EXPECT_GE(plan.memory.parameters, parameters);
+  EXPECT_EQ(plan.memory.data, 10000 * 784);
+  ASSERT_EQ(plan.stages.size(), 2u);
+  EXPECT_EQ(plan.stages[0].steps, 160);
+  EXPECT_EQ(plan.stages[1].steps, 0);
+  EXPECT_GT(plan.stages[0].images_per_second, 0.0);
+}
+
+// 16 hidden units between 784 pixels and 10 classes: half of them go in one, and of what is left half again
+// while the next stage trains.
+TEST(Plan, CutsAsARunWould) {
+  const std::string cut =
+      R"("prune": {"unit": "channel", "criterion": "l2", "ratio": 0.5, "min_channels": 1)";
+  const Plan plan = plan_of(R"({"name": "a", )" + cut + R"(}},
+      {"name": "b", "train": {"steps": 9, "optimizer": {"type": "sgd", "lr": 0.1}, )" +
+                            cut +
+                            R"(, "schedule": {"type": "linear", "every": 2}}}},
+      {"name": "c", "evaluate": {}})");
+  ASSERT_EQ(plan.stages.size(), 3u);
+  EXPECT_EQ(plan.stages[0].macs, 8 * (784 + 10));
+  EXPECT_EQ(plan.stages[1].macs, 4 * (784 + 10));
+  EXPECT_EQ(plan.stages[2].macs, 4 * (784 + 10));
+}
+
+TEST(Plan, WarnsOfALaterCutThatCannotBeMade) {
+  const std::string half = R"({"name": "a", "prune": {"unit": "channel", "ratio": 0.5}}, )";
+  const Plan plan = plan_of(half + R"({"name": "b", "prune": {"unit": "channel", "macs": 1}})");
+  EXPECT_EQ(plan.stages.at(0).warning, "");
+  EXPECT_TRUE(plan.stages.at(1).warning.starts_with("prune: macs 1 cannot be reached: it is 6352 with"))
+      << plan.stages.at(1).warning;
+  EXPECT_EQ(plan.stages[1].macs, 8 * (784 + 10)) << "as the first left it";
+}
+
+}  // namespace
+}  // namespace espalier
