@@ -16,7 +16,7 @@
 #include "espalier/data/file_tree.h"
 #include "espalier/data/image.h"
 #include "espalier/data/image_cache.h"
-#include "espalier/formats/utf8.h"
+#include "espalier/core/utf8.h"
 
 namespace espalier {
 namespace {

@@ -1,6 +1,6 @@
 #include "espalier/train/checkpoint.h"
 
-#include "espalier/formats/utf8.h"
+#include "espalier/core/utf8.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/surgery.h"
 #include "espalier/train/history_json.h"

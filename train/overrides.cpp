@@ -4,7 +4,7 @@
 #include <charconv>
 #include <vector>
 
-#include "espalier/formats/utf8.h"
+#include "espalier/core/utf8.h"
 
 namespace espalier {
 namespace {

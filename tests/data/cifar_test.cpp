@@ -6,6 +6,7 @@
 #include "data/tar_files.h"
 #include "support/bad_input.h"
 #include "support/temporary_folder.h"
+#include "support/places.h"
 
 namespace espalier {
 namespace {
@@ -150,7 +151,7 @@ TEST_F(CifarFolder, ArchivesAreReadAlike) {
 }
 
 TEST(RealCifar, SixClassesOfAHundred) {
-  const auto folder = std::filesystem::path(ESPALIER_SOURCE_DIR) / "../shared/data/cifar100-6class";
+  const auto folder = std::filesystem::path(source_folder()) / "../shared/data/cifar100-6class";
   if (!std::filesystem::exists(folder))
     GTEST_SKIP() << "no ../shared/data/cifar100-6class beside the project";
   const DataSplits data = load_cifar(folder, Cifar::hundred_fine, true);

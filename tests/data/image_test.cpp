@@ -8,6 +8,7 @@
 #include "data/image_files.h"
 #include "espalier/core/random.h"
 #include "support/bad_input.h"
+#include "support/places.h"
 
 namespace espalier {
 namespace {
@@ -117,7 +118,7 @@ TEST(DecodeImage, JpegTablesAreNotBelieved) {
 }
 
 TEST(DecodeImage, AJpegWhoseDataEndInTheMiddleOfANumberIsCorrupt) {  // fuzzing has found it
-  std::ifstream file(ESPALIER_SOURCE_DIR "/tests/fuzz/corpus/image/data_end_early.jpg", std::ios::binary);
+  std::ifstream file(source_folder() + "/tests/fuzz/corpus/image/data_end_early.jpg", std::ios::binary);
   EXPECT_EQ(message(Bytes(std::istreambuf_iterator<char>(file), {})),
             "x.jpg: cannot be decoded: its data end before its last pixel");
 }

@@ -7,6 +7,7 @@
 #include "data/packed_files.h"
 #include "support/bad_input.h"
 #include "support/temporary_folder.h"
+#include "support/places.h"
 
 namespace espalier {
 namespace {
@@ -153,7 +154,7 @@ TEST_F(Mnist, BrokenFilesAreNamed) {
 }
 
 TEST(RealMnist, IsRead) {
-  const auto folder = std::filesystem::path(ESPALIER_SOURCE_DIR) / "../shared/data/mnist";
+  const auto folder = std::filesystem::path(source_folder()) / "../shared/data/mnist";
   if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no ../shared/data/mnist beside the project";
   const DataSplits data = load_mnist(folder);
   EXPECT_EQ(data.train.images.shape(), Shape({60000, 28, 28, 1}));

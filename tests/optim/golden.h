@@ -11,6 +11,7 @@
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/state_dict.h"
 #include "espalier/optim/optimizer.h"
+#include "support/places.h"
 
 namespace espalier {
 
@@ -25,7 +26,7 @@ class Golden {
   };
 
   explicit Golden(const std::string& name) {
-    const std::string path = ESPALIER_SOURCE_DIR "/tests/golden/" + name + ".json";
+    const std::string path = source_folder() + "/tests/golden/" + name + ".json";
     std::ifstream file(path);
     if (!file) fail(path, ": cannot be read");
     record_ = nlohmann::json::parse(file);

@@ -1,4 +1,5 @@
-// Runs the tests. Under an ESPALIER_ISA that this processor lacks nothing can be tested: exit code 77, "skipped".
+// Runs the tests. Under an ESPALIER_ISA that this processor lacks nothing can be tested: exit code 77,
+// "skipped".
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,6 +8,9 @@
 #include <string_view>
 
 #include "espalier/core/isa.h"
+#include "support/places.h"
+
+std::string espalier::source_folder() { return ESPALIER_SOURCE_DIR; }
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);

@@ -10,6 +10,7 @@
 #include "support/bad_input.h"
 #include "support/temporary_folder.h"
 #include "train/small.h"
+#include "support/places.h"
 
 namespace espalier {
 namespace {
@@ -61,7 +62,7 @@ Config six_classes(const nlohmann::json& others, int64_t classes) {
 }
 
 TEST(BuildData, SixClassesOfCifar100) {
-  const std::string root = ESPALIER_SOURCE_DIR "/../shared/data";
+  const std::string root = source_folder() + "/../shared/data";
   if (!std::filesystem::exists(root + "/cifar100-6class"))
     GTEST_SKIP() << "no ../shared/data/cifar100-6class beside the project";
   EXPECT_EQ(build_data(six_classes({{"remap", true}}, 6), root).train.class_names[5], "sunflower");

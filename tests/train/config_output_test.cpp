@@ -7,13 +7,14 @@
 #include "espalier/train/config.h"
 #include "support/bad_input.h"
 #include "train/minimal_config.h"
+#include "support/places.h"
 
 namespace espalier {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-const std::string source = ESPALIER_SOURCE_DIR;
+const std::string source = source_folder();
 
 std::vector<std::string> committed_configs() {
   std::vector<std::string> files;

@@ -11,6 +11,7 @@
 #include "support/bad_input.h"
 #include "support/formulas.h"
 #include "support/numbers.h"
+#include "support/places.h"
 
 namespace espalier {
 namespace {
@@ -48,7 +49,7 @@ TEST(Models, WhichModelsAnOptionConcerns) {
 
 TEST(Models, StateDictsArePyTorchs) {
   for (const char* name : {"mlp", "lenet5", "vgg19", "resnet20", "resnet50"}) {
-    std::ifstream file(join(ESPALIER_SOURCE_DIR "/tests/golden/", name, ".json"));
+    std::ifstream file(join(source_folder(), "/tests/golden/", name, ".json"));
     const auto record = nlohmann::json::parse(file);
     const auto input = record["model"]["input"].get<std::vector<int64_t>>();
     const auto model = make_model(

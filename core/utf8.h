@@ -1,0 +1,17 @@
+// UTF-8, and foreign text in messages. What is kept as JSON or in a safetensors header (configs, names of
+// classes and tensors) is to be checked where it comes in, while the message can still say where that was.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace espalier {
+
+bool is_utf8(std::string_view text);
+
+/// `text`, which came from a file, a name or a server, as a message may show it on a terminal: control
+/// characters and bytes that are not UTF-8 become \n, \t, \xHH; what is longer than `most` bytes keeps its
+/// beginning and its end about " ... (N bytes) ... ".
+std::string printable(std::string_view text, size_t most = 200);
+
+}  // namespace espalier
