@@ -7,6 +7,7 @@
 #include "espalier/core/cpu/onednn.h"
 #include "espalier/core/cpu/pieces.h"
 #include "espalier/core/cpu/plan_cache.h"
+#include "espalier/core/isa.h"
 
 namespace espalier::cpu {
 namespace {
@@ -138,6 +139,14 @@ const float* laid_out(ConvPlan& plan, const float* w, Pieces& scratch) {
 NormShape pixels_of(const ConvShape& s) { return {s.n * s.out_h() * s.out_w(), s.o}; }
 
 }  // namespace
+
+bool direct_fits(const ConvShape& s, Direction direction) {
+  if (direction != Direction::backward_weights || isa() == Isa::baseline) return true;
+  // jit_1x1 serves a strided window where it divides the image into whole strides.
+  const bool gathers = s.kh == 1 && s.kw == 1 && s.pad == 0 && s.groups == 1 && s.stride > 1 &&
+                       s.h % s.stride == 0 && s.w % s.stride == 0;
+  return !gathers || s.c >= (isa() == Isa::avx512 ? 16 : 8);
+}
 
 std::string direct_implementation(const ConvShape& s, Direction direction, const ConvEpilogue& e) {
   const Fused fused = direction == Direction::forward ? Fused(e) : Fused();

@@ -8,6 +8,13 @@
 
 namespace espalier::cpu {
 
+/// False for what oneDNN 2.6.3 gets wrong (github.com/uxlfoundation/oneDNN, issue 6035): backward weights of
+/// a strided 1x1 window on fewer input channels than a vector has. Its jit_1x1 gathers the strided pixels in
+/// a workspace of pixels x channels, but places a block of them at pixel x vector: it writes over another
+/// thread's pixels, over its own barrier (threads wait for ever) and past the scratch. No larger scratch
+/// mends that.
+bool direct_fits(const ConvShape& s, Direction direction);
+
 /// oneDNN's name of the code it runs, forward with this epilogue: "jit:avx512_core"; one with "ref" is its
 /// slow reference.
 std::string direct_implementation(const ConvShape& s, Direction direction, const ConvEpilogue& e = {});

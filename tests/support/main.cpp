@@ -1,5 +1,5 @@
 // Runs the tests. Under an ESPALIER_ISA that this processor lacks nothing can be tested: exit code 77,
-// "skipped".
+// "skipped". A test that hangs or crashes is named (watchdog.h).
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 
 #include "espalier/core/isa.h"
 #include "support/places.h"
+#include "support/watchdog.h"
 
 std::string espalier::source_folder() { return ESPALIER_SOURCE_DIR; }
 
@@ -22,5 +23,6 @@ int main(int argc, char** argv) {
       return 77;
     }
   }
+  espalier::watch_tests();
   return RUN_ALL_TESTS();
 }

@@ -74,6 +74,21 @@ TEST(ConvAlgorithm, TapsServeBackwardWeightsOfWideStridedWindows) {
   EXPECT_EQ(by({32, 32, 32, 3, 64, 7, 7, 2, 3}, cpu::Direction::backward_weights), "direct ");
 }
 
+TEST(ConvAlgorithm, TapsServeBackwardWeightsOfNarrowShortcuts) {
+  // Those that oneDNN gets wrong, and no others.
+  const auto by_taps = [](const ConvShape& s) {
+    return cpu::conv2d_served_by(s, cpu::Direction::backward_weights, false, {}) == "taps";
+  };
+  const int64_t vector = isa() == Isa::avx512 ? 16 : 8;
+  for (int64_t c = 1; c < vector; ++c)
+    EXPECT_EQ(by_taps({32, 32, 32, c, 8, 1, 1, 2}), isa() != Isa::baseline);
+  EXPECT_EQ(by_taps({32, 33, 33, 4, 8, 1, 1, 3}), isa() != Isa::baseline);
+  EXPECT_FALSE(by_taps({32, 32, 32, vector, 8, 1, 1, 2}));
+  EXPECT_FALSE(by_taps({32, 33, 32, 4, 8, 1, 1, 2})) << "a stride that does not divide the image";
+  EXPECT_FALSE(by_taps({32, 32, 32, 4, 8, 1, 1}));
+  EXPECT_FALSE(by_taps({32, 32, 32, 4, 8, 3, 3, 2, 1}));
+}
+
 TEST(ConvAlgorithm, IsARuleOfTheShape) {
   const auto algorithm = [](const ConvShape& s) { return std::string(cpu::conv2d_algorithm(s)); };
   EXPECT_EQ(algorithm({128, 32, 32, 64, 64, 3, 3, 1, 1}), "winograd");

@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -17,14 +19,21 @@
 
 namespace espalier {
 
-/// Starts at a cache line, full of NaN, so that what is read before it is written shows in the result.
+/// Starts at a cache line, full of NaN (or `inside`), so that what is read before it is written shows in the
+/// result.
 class Guarded {
  public:
-  explicit Guarded(size_t bytes) : bytes_(bytes), memory_(bytes + 3 * guard, fill) {
+  explicit Guarded(size_t bytes, float inside = std::numeric_limits<float>::quiet_NaN())
+      : bytes_(bytes), memory_(bytes + 3 * guard, fill) {
     void* start = memory_.data() + guard;
     size_t room = bytes + 2 * guard;
     begin_ = static_cast<uint8_t*>(std::align(64, bytes, start, room));
+    if (!std::isnan(inside)) std::fill_n(floats(), bytes / sizeof(float), inside);
     poison(true);
+  }
+  /// Holds these numbers.
+  explicit Guarded(std::span<const float> values) : Guarded(values.size_bytes()) {
+    std::copy(values.begin(), values.end(), floats());
   }
   ~Guarded() {
     poison(false);
@@ -42,7 +51,7 @@ class Guarded {
   std::span<const float> span() { return {floats(), bytes_ / sizeof(float)}; }
 
  private:
-  static constexpr size_t guard = 1024;
+  static constexpr size_t guard = 8192;
   static constexpr uint8_t fill = 0xff;
 
   std::span<const uint8_t> before() const { return {memory_.data(), begin_}; }
