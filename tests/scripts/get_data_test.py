@@ -1,11 +1,15 @@
 """scripts/get-data against a server on loopback that can cut, ignore ranges and serve the wrong bytes."""
 
+import contextlib
+import gzip
 import hashlib
 import http.server
 import io
 import json
+import lzma
 import os
 import pathlib
+import random
 import shutil
 import subprocess
 import sys
@@ -36,6 +40,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.ranges, self.cut_after, self.failures, self.requests = {}, True, None, 0, []
+        self.answers = {}  # what to do instead, by path
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     @property
@@ -50,6 +55,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         server, wanted = self.server, self.headers.get("Range")
         server.requests.append((self.path.lstrip("/"), wanted))
+        if answer := server.answers.get(self.path.lstrip("/")):
+            return answer(self)
         data = server.files.get(self.path.lstrip("/"))
         if data is None:
             return self.send_error(404)
@@ -243,13 +250,113 @@ class GetData(unittest.TestCase):
         self.manifest["set"]["files"]["set.tar.gz"] = md5(b"no archive")
         self.assertIn("set.tar.gz: no readable archive", self.failure())
 
+    def answer(self, status, *headers, body=b"", endless=False):
+        """What the server sends in place of images.gz, to the byte."""
+        def send(handler):
+            handler.close_connection = True
+            handler.wfile.write(b"\r\n".join([b"HTTP/1.0 " + status, *headers, b"", body]))
+            with contextlib.suppress(ConnectionError):
+                while endless:
+                    handler.wfile.write(bytes(1 << 20))
+        self.server.answers["images.gz"] = send
+
+    def sized(self, size):
+        self.manifest["digits"]["files"]["images.gz"] = {"md5": md5(self.images), "bytes": size}
+
+    def test_a_size_in_the_manifest(self):
+        self.sized(len(self.images))
+        self.run_script()
+        self.assertEqual(self.path.read_bytes(), self.images)
+
+    def test_no_more_is_taken_than_the_manifest_says(self):
+        self.sized(len(self.images))
+        self.answer(b"200 OK", endless=True)
+        self.assertIn(f"the server sends more than the {len(self.images)} bytes that the file has; it was thrown away",
+                      self.failure())
+        self.assertEqual(list((self.to / "digits").iterdir()), [])
+        self.answer(b"200 OK", b"Content-Length: 4000000000", endless=True)
+        self.assertIn(f"the server would send 4000000000 bytes, the file has {len(self.images)}; nothing was taken",
+                      self.failure())
+        self.assertEqual(list((self.to / "digits").iterdir()), [])
+
+    def test_a_part_that_is_longer_than_the_file_goes(self):
+        self.sized(len(self.images))
+        self.part.parent.mkdir()
+        self.part.write_bytes(self.images + b"!")
+        self.run_script()
+        self.assertEqual(self.path.read_bytes(), self.images)
+
+    def test_a_length_that_is_no_number(self):
+        for length in (b"abc", b"-5", b"\xb2", b"1" * 5000, b"1_0"):
+            self.answer(b"200 OK", b"Content-Length: " + length, body=b"x")
+            self.assertIn("as the length, expected a number of bytes", self.failure())
+
+    def test_a_redirect_to_nowhere(self):
+        for target in (b"http://[::1", b"http://a b/", b"nonsense://x", b"http://127.0.0.1:99999999/", b"file:///etc/passwd"):
+            with self.subTest(target=target):
+                self.answer(b"302 Found", b"Location: " + target)
+                self.assertRegex(self.failure("all", "--retries", "0"), "^get-data: .*images.gz: ")
+
+    def test_bases_that_are_no_url(self):
+        for base in ("nowhere", "http://[::1", "http://127.0.0.1:x/", "http://a\x1b[2J/"):
+            with self.subTest(base=base):
+                self.assertRegex(self.failure("all", "--base", base, "--retries", "0"), "^get-data: .*images.gz: ")
+
+    def test_what_a_server_says_is_shown_not_obeyed(self):
+        for status in (b"404 \x1b[2Jgone\x07", b"503 \x1b]0;title\x07", b"404 \x9b31m", b"404 " + b"x" * 60000):
+            self.answer(status)
+            text = self.run_script("all", "--retries", "1", code=1)
+            self.assertTrue(all(c.isprintable() or c == "\n" for c in text), text)
+            self.assertLess(max(map(len, text.splitlines())), 1200)
+        self.answer(b"404 \x1b[2Jgone")
+        self.assertIn("HTTP 404 \\x1b[2Jgone", self.failure())
+
+    def test_damaged_archives(self):
+        whole = tar([("set/train.bin", bytes(range(256)) * 40)])
+        plain = gzip.decompress(whole)
+        noise = bytearray(lzma.compress(gzip.decompress(tar([("set/train.bin", random.Random(0).randbytes(300_000))]))))
+        noise[200_000] ^= 1
+        damaged = {"set.tar.gz": [whole[:30], whole[:60] + b"\xff" * 40 + whole[100:], b"\x1f\x8b"],
+                   "set.tar.xz": [bytes(noise), lzma.compress(plain)[:100], b"\xfd7zXZ\0" + bytes(50)],
+                   "set.tar": [plain[:700], plain[:124] + b"\xff" * 12 + plain[136:], plain[:100] + b"x" * 400, b""]}
+        for name, contents in damaged.items():
+            for content in contents:
+                with self.subTest(name=name, content=content[:20]):
+                    self.server.files[name] = content
+                    self.manifest = {"set": {"base": self.server.url, "folder": "set", "files": {name: md5(content)}}}
+                    self.assertRegex(self.failure(), "^get-data: .*: (no readable archive|member )")
+                    (self.to / name).unlink()
+
+    def test_names_in_the_manifest_stay_inside(self):
+        outside = str(self.to.parent / "climbed")
+        for key, bad in (("folder", "../climbed"), ("files", "a/../../climbed"), ("folder", outside), ("files", outside),
+                         ("files", ".."), ("folder", ""), ("files", "a\0b"), ("files", "a\x1b[2J")):
+            with self.subTest(name=bad, key=key):
+                self.server.files[bad] = self.images
+                entry = {"base": self.server.url, "folder": "digits", "files": {"images.gz": md5(self.images)}}
+                entry[key] = bad if key == "folder" else {bad: md5(self.images)}
+                self.manifest = {"digits": entry}
+                self.assertIn("is no plain name, or lies outside of the folder that --to names", self.failure())
+                self.assertEqual([p.name for p in self.to.parent.iterdir()], ["data"])
+                self.assertEqual([p.name for p in self.to.iterdir()], ["manifest.json"])
+
     def test_unknown_set(self):
         self.assertIn("no data set is called 'mnits', known are digits", self.run_script("mnits", code=2))
         self.assertEqual(self.server.requests, [])
 
     def test_broken_manifest(self):
-        del self.manifest["digits"]["base"]
-        self.assertIn("a data set has no 'base'", self.failure())
+        whole = self.manifest["digits"]
+        for broken, message in (
+            ({"digits": {key: value for key, value in whole.items() if key != "base"}}, "a data set has no 'base'"),
+            ({"digits": {**whole, "files": {"a": 1}}}, "digits.files.a is neither an MD5 nor"),
+            ({"digits": {**whole, "files": {"a": {"md5": "x", "bytes": 1.5}}}}, "digits.files.a.bytes is no number"),
+            ({"digits": {**whole, "files": {"a": {"md5": "x", "bytes": -1}}}}, "digits.files.a.bytes is no number"),
+            ({"digits": {**whole, "files": []}}, "digits.files is not an object"),
+            ({"digits": 1}, "manifest.json: "),
+            ([], "is no object of data sets"),
+        ):
+            self.manifest = broken
+            self.assertIn(message, self.failure())
 
     def test_built_in_table_has_the_three_sets(self):
         done = subprocess.run([sys.executable, SCRIPT, "nothing"], capture_output=True, text=True, timeout=60)
