@@ -10,6 +10,7 @@
 #include "espalier/nn/network.h"
 #include "espalier/prune/report.h"
 #include "espalier/train/build.h"
+#include "espalier/train/checkpoint.h"
 #include "espalier/train/plan.h"
 
 namespace espalier::cli {
@@ -58,6 +59,14 @@ std::string time_lines(const std::vector<StagePlan>& stages, int64_t macs) {
                      espalier::threads() == 1 ? "thread" : "threads", lines);
 }
 
+/// What a run would say of its weights.
+std::string note_lines(const WeightsNotes& weights) {
+  std::string lines;
+  for (const std::string& note : weights.lines) lines += "note    " + note + "\n";
+  for (const std::string& warning : weights.warnings) lines += "warning " + warning + "\n";
+  return lines;
+}
+
 }  // namespace
 
 void check(const Given& given) {
@@ -72,12 +81,14 @@ void check(const Given& given) {
   if (!arguments.parse(given)) return;
 
   const Config config = load_config(file, overrides);
-  const auto model = build_model(config);
+  WeightsNotes notes;
+  const auto model = build_model(config, true, &notes);
   const DataSplits data = build_data(config, root);
   const Plan plan = make_plan(config, data);
   const Network network(*model, config.model.input);
   print(file + ": is valid\n\n" + network_table(network.layers, network.totals) + "\n" + data_lines(data) +
-        memory_line(plan.memory) + time_lines(plan.stages, network.totals.macs));
+        memory_line(plan.memory) + time_lines(plan.stages, network.totals.macs) +
+        note_lines(notes));
 }
 
 }  // namespace espalier::cli

@@ -2,7 +2,8 @@
 //
 //   8 bytes    little-endian: how long the header is
 //   header     JSON: {"NAME": {"dtype": "F32", "shape": [2, 3], "data_offsets": [BEGIN, END]}, ...,
-//                     "__metadata__": {"KEY": "VALUE", ...}}, padded with spaces
+//                     "__metadata__": {"KEY": "VALUE", ...}}, padded with spaces; some writers leave the
+//              metadata out, or null
 //   data       the tensors, row-major and little-endian, one behind the other without holes; offsets count
 //   from here
 #pragma once

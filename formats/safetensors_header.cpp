@@ -130,7 +130,10 @@ class HeaderParser : public json::json_sax_t {
     return true;
   }
 
-  bool null() override { found("null"); }
+  bool null() override {
+    if (place_ == Place::header && name_ == "__metadata__") return true;  // some writers' word for none
+    found("null");
+  }
   bool boolean(bool) override { found("true or false"); }
   bool number_integer(int64_t value) override { found(join("the negative number ", value)); }
   bool number_float(double, const std::string& text) override {

@@ -159,9 +159,13 @@ int64_t stage_steps(const TrainConfig& config, int64_t batches) {
   return config.steps ? *config.steps : *config.epochs * epoch_steps(config, batches);
 }
 
-std::unique_ptr<Module> build_model(const Config& config, bool read_weights) {
+std::unique_ptr<Module> build_model(const Config& config, bool read_weights, WeightsNotes* notes) {
   auto model = in_file(config, [&] { return make_model(config.model, static_cast<uint64_t>(config.seed)); });
-  if (read_weights && config.model.weights) load_weights(*config.model.weights, *model);
+  if (!read_weights || !config.model.weights) return model;
+  WeightsNotes said = load_weights(*config.model.weights, *model, config.model.hold_zeros);
+  if (std::ranges::none_of(config.stages, [](const StageConfig& stage) { return stage.train.has_value(); }))
+    said.warnings.clear();
+  if (notes) *notes = std::move(said);
   return model;
 }
 

@@ -14,6 +14,8 @@
 
 namespace espalier {
 
+struct WeightsNotes;  // train/checkpoint.h
+
 /// The folder that data sets are in: `given` (--data), else data.root, else ESPALIER_DATA, else data/: the
 /// first that is set.
 std::string data_root(const DataConfig& config, const std::optional<std::string>& given);
@@ -48,8 +50,10 @@ int64_t epoch_steps(const TrainConfig& config, int64_t batches);
 int64_t stage_steps(const TrainConfig& config, int64_t batches);
 
 /// The config's model, initialised from its seed; `read_weights`: or from its weights file where it names
-/// one, which may be a checkpoint.
-std::unique_ptr<Module> build_model(const Config& config, bool read_weights = true);
+/// one, which may be a checkpoint. `notes`: what is to be said of that; warnings of what training would do,
+/// if a stage trains.
+std::unique_ptr<Module> build_model(const Config& config, bool read_weights = true,
+                                    WeightsNotes* notes = nullptr);
 
 PruneOptions prune_options(const PruneConfig& config, uint64_t seed);
 /// Of unit channel; without what only a run has: data and time.

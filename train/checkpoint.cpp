@@ -1,8 +1,13 @@
 #include "espalier/train/checkpoint.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "espalier/core/utf8.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/surgery.h"
+#include "espalier/train/foreign_weights.h"
 #include "espalier/train/history_json.h"
 
 namespace espalier {
@@ -86,6 +91,48 @@ const std::string& metadata(const TensorFile& file, const std::string& key, cons
   return found->second;
 }
 
+Tensor mask_in(const TensorFile& file, const Parameter& parameter, const std::string& source) {
+  return extra(file, "mask/" + parameter.name, parameter, DType::u8, source);
+}
+
+/// Where a parameter is not 0.
+Tensor nonzero_mask(const Parameter& parameter) {
+  Tensor mask = Tensor::empty(parameter.shape(), DType::u8);
+  std::ranges::transform(parameter.value().span<float>(), mask.data<uint8_t>(),
+                         [](float value) { return static_cast<uint8_t>(value != 0.0f); });
+  return mask;
+}
+
+/// Of weights alone: masks the zeros of the parameters that were masked.
+void mask_zeros(const TensorFile& file, Module& model, const std::string& source) {
+  const auto found = file.metadata.find("espalier.masked");
+  if (found == file.metadata.end()) return;
+  const Json names = Json::parse(found->second, nullptr, false);
+  ESP_CHECK(names.is_array(), source, ": which of its parameters are masked cannot be read");
+  for (const Json& name : names) {
+    Parameter* parameter = name.is_string() ? model.find(name.get<std::string>()) : nullptr;
+    ESP_CHECK(parameter && parameter->value().dtype() == DType::f32, source, ": '",
+              printable(name.is_string() ? name.get<std::string>() : name.dump()),
+              "' is masked, and is not the model's");
+    if (!parameter->mask.defined()) parameter->mask = nonzero_mask(*parameter);
+  }
+}
+
+/// All masks that the file says, and no more.
+void take_masks(const TensorFile& file, Module& model, const std::string& source) {
+  for (Parameter* parameter : model.parameters())
+    if (Tensor mask = mask_in(file, *parameter, source); mask.defined() && parameter->learned())
+      parameter->set_mask(std::move(mask));
+  mask_zeros(file, model, source);
+}
+
+/// Masks every zero of the weights of convolutions and linear layers.
+void hold_all_zeros(Module& model) {
+  for (Parameter* parameter : model.parameters())
+    if (parameter->role == Role::weight && parameter->nonzeros() < parameter->value().elements())
+      parameter->mask = nonzero_mask(*parameter);
+}
+
 /// A file's weights without what a checkpoint holds beside them.
 NamedTensors weights_alone(const TensorFile& file) {
   NamedTensors weights;
@@ -134,7 +181,7 @@ void replay(const TensorFile& file, Module& model, const std::string& source) {
   }
 }
 
-/// All or nothing: an Error leaves the model as it was.
+/// An Error leaves weights, slots and averages as they were.
 void load(const TensorFile& file, Module& model, const std::string& source) {
   struct Extras {
     Tensor mask, average;
@@ -143,7 +190,7 @@ void load(const TensorFile& file, Module& model, const std::string& source) {
   std::vector<Extras> extras;  // all is read and checked before anything is written
   size_t found = 0;
   for (Parameter* parameter : model.parameters()) {
-    Extras e{extra(file, "mask/" + parameter->name, *parameter, DType::u8, source),
+    Extras e{mask_in(file, *parameter, source),
              extra(file, "average/" + parameter->name, *parameter, DType::f32, source),
              {}};
     while (true) {
@@ -166,13 +213,47 @@ void load(const TensorFile& file, Module& model, const std::string& source) {
     parameter->slots = std::move(extras[i].slots);
     ++i;
   }
+  mask_zeros(file, model, source);
 }
+
+/// A file, and what was taken off its names if it is another tool's.
+TensorFile read_weights(const std::filesystem::path& path, Module& model, std::string& taken) {
+  TensorFile file = read_safetensors(path);
+  if (!file.metadata.contains("espalier.config")) taken = adapt_foreign_weights(file, model, path.string());
+  return file;
+}
+
+/// Weights of convolutions and linear layers, which are what sparsity counts.
+struct Zeros {
+  explicit Zeros(Module& model) {
+    for (const Parameter* parameter : model.parameters()) {
+      if (parameter->role != Role::weight) continue;
+      const int64_t here = parameter->value().elements(), none = here - parameter->nonzeros();
+      all += here;
+      zero += none;
+      many = many || none > here / 100;
+      if (parameter->mask.defined()) held += std::ranges::count(parameter->mask.span<uint8_t>(), 0);
+    }
+  }
+  static std::string share(int64_t part, int64_t all) {
+    return fmt::format("{:.3g} %",
+                       100.0 * static_cast<double>(part) / static_cast<double>(std::max<int64_t>(all, 1)));
+  }
+
+  int64_t all = 0, zero = 0, held = 0;
+  bool many = false;  ///< over a hundredth of a layer: more than chance leaves
+};
 
 }  // namespace
 
 void save_weights(const std::filesystem::path& path, Module& model, const Config& config,
                   const std::vector<std::string>& classes) {
-  write_safetensors(path, weights_file(model, config, classes, path.string()));
+  TensorFile file = weights_file(model, config, classes, path.string());
+  Json masked = Json::array();
+  for (const Parameter* parameter : model.parameters())
+    if (parameter->mask.defined()) masked.push_back(parameter->name);
+  if (!masked.empty()) file.metadata["espalier.masked"] = masked.dump();
+  write_safetensors(path, file);
 }
 
 void save_checkpoint(const std::filesystem::path& path, Module& model, const Config& config,
@@ -192,19 +273,42 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
 }
 
 void load_checkpoint(const std::filesystem::path& path, Module& model) {
-  const TensorFile file = read_safetensors(path);
+  std::string taken;
+  const TensorFile file = read_weights(path, model, taken);
   Transaction transaction(model);
   replay(file, model, path.string());
   load(file, model, path.string());
   transaction.commit();
 }
 
-void load_weights(const std::filesystem::path& path, Module& model) {
-  const TensorFile file = read_safetensors(path);
+WeightsNotes load_weights(const std::filesystem::path& path, Module& model, std::optional<bool> hold_zeros) {
+  const std::string source = path.string();
+  WeightsNotes notes;
+  std::string taken;
+  const TensorFile file = read_weights(path, model, taken);
+  if (!taken.empty()) notes.lines.push_back(source + ": '" + taken + "' is taken off all its names");
+
   Transaction transaction(model);
-  replay(file, model, path.string());
-  load_state_dict(model, weights_alone(file), path.string());
+  replay(file, model, source);
+  load_state_dict(model, weights_alone(file), source);
+  if (hold_zeros.value_or(true)) take_masks(file, model, source);
+  const bool masked = std::ranges::any_of(model.parameters(), [](auto* p) { return p->mask.defined(); });
+  if (hold_zeros.value_or(false)) hold_all_zeros(model);
   transaction.commit();
+
+  const Zeros zeros(model);
+  if (hold_zeros.value_or(false))
+    notes.lines.push_back(fmt::format("{}: its zeros are held: {} of the weights stay 0", source,
+                                      Zeros::share(zeros.held, zeros.all)));
+  else if (masked)
+    notes.lines.push_back(fmt::format("{}: its masks are kept: {} of the weights stay 0", source,
+                                      Zeros::share(zeros.held, zeros.all)));
+  else if (!hold_zeros && zeros.many)
+    notes.warnings.push_back(fmt::format(
+        "{}: {} of its weights are exactly 0, and training may change them: \"hold_zeros\": true in the "
+        "config's model keeps them at 0",
+        source, Zeros::share(zeros.zero, zeros.all)));
+  return notes;
 }
 
 OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,

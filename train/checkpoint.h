@@ -1,6 +1,7 @@
 // Checkpoint: one safetensors file with everything a run needs to go on. Weights stand under PyTorch's names
 // and in its layout, as in any weights file; beside them "mask/NAME", "slot0/NAME", "slot1/NAME" and
-// "average/NAME". The metadata hold the config as resolved, the network's description (the tape of one
+// "average/NAME"; of weights alone, which PyTorch is to load, the metadata name the parameters whose zeros a
+// mask holds. The metadata hold the config as resolved, the network's description (the tape of one
 // example pass), the history of cuts if channels were cut, the names of the classes where the data have some
 // and, in a checkpoint, the position.
 #pragma once
@@ -59,8 +60,8 @@ struct CheckpointInfo {
   std::vector<std::string> classes;  ///< their names; none if none were saved
 };
 
-/// Writes weights alone: what load_state_dict(strict=True) wants, with config, network and
-/// the names of the classes in the metadata; no `classes`: the data name none.
+/// Writes weights alone: what load_state_dict(strict=True) wants, with config, network, which parameters are
+/// masked and the names of the classes in the metadata; no `classes`: the data name none.
 void save_weights(const std::filesystem::path& file, Module& model, const Config& config,
                   const std::vector<std::string>& classes);
 /// Writes everything, atomically.
@@ -70,10 +71,19 @@ void save_checkpoint(const std::filesystem::path& file, Module& model, const Con
 /// Reads config, position and classes. Error if the file is no checkpoint or weights file of Espalier's.
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& file);
 /// Puts weights, masks, slots and averages into `model`, a fresh one, from which channels are cut first if
-/// they were from the file's. Error if names or shapes do not fit it.
+/// they were from the file's. Plain weights of other tools' (foreign_weights.h) will do, too. Error if names
+/// or shapes do not fit it.
 void load_checkpoint(const std::filesystem::path& file, Module& model);
-/// The same for weights alone; plain weights of other tools' will do.
-void load_weights(const std::filesystem::path& file, Module& model);
+
+/// What a person is to be told of weights that were read.
+struct WeightsNotes {
+  std::vector<std::string> lines, warnings;
+};
+/// The same for what a new run starts from: weights, and the masks that the file has. `hold_zeros`: exact
+/// zeros among the weights of convolutions and linear layers are masked, too; false: nothing is masked;
+/// without it, zeros that no mask holds are warned of.
+WeightsNotes load_weights(const std::filesystem::path& file, Module& model,
+                          std::optional<bool> hold_zeros = {});
 
 /// A model and what its file says of itself.
 struct OpenedCheckpoint {

@@ -247,6 +247,7 @@ void take_network_of_weights(Json& json, const Place& at) {
     std::ranges::replace(why, '\n', ' ');  // of a file's name
     (at / "model" / "type").fail("missing, and the weights do not say it: ", why);
   }
+  described.erase("hold_zeros");  // it was of the file that this one began with
   described.update(model);
   model = std::move(described);
 }

@@ -18,6 +18,7 @@ namespace espalier {
 
 struct ModelConfig : ModelOptions {
   std::optional<std::string> weights;  ///< a safetensors file to start from
+  std::optional<bool> hold_zeros;      ///< absent: where the file's masks do; see load_weights
 };
 
 struct NormalizeConfig {

@@ -115,9 +115,15 @@ Type<ModelConfig> model_type() {
            .only_for(model_names("stem")),
        field("weights", &ModelConfig::weights, text(),
              "a safetensors file to start from, relative to the working directory; a file of Espalier's "
-             "gives the "
-             "other fields, too, where there is no 'type', and the channels that were cut")},
-      {.defaults = catalogue_defaults});
+             "gives the other fields, too, where there is no 'type', the channels that were cut and the "
+             "masks that hold zeros"),
+       field("hold_zeros", &ModelConfig::hold_zeros, boolean(),
+             "mask all zeros among the weights that are read, so that training keeps them at 0; false: none, "
+             "not even those that the file's masks hold")},
+      {.defaults = catalogue_defaults, .check = [](const ModelConfig& m, const Place& at) {
+         if (m.hold_zeros && !m.weights)
+           (at / "hold_zeros").fail("is for weights that are read, which 'weights' names");
+       }});
 }
 
 Type<DataConfig> data_type() {

@@ -72,7 +72,8 @@ class Trial {
   void add_to(MemoryPlan& memory) const {
     int64_t parameters = 0, gradients = 0, slots = 0;
     for (const Parameter* p : model_->parameters()) {
-      const bool masked = config_.prune && !cuts_channels(*config_.prune) && p->role == Role::weight;
+      const bool pruned = config_.prune && !cuts_channels(*config_.prune) && p->role == Role::weight;
+      const bool masked = pruned || p->mask.defined();
       parameters += bytes_of(p->value()) + bytes_of(p->average) + (masked ? p->value().elements() : 0);
       if (p->learned()) gradients += bytes_of(p->value());
       for (const Tensor& slot : p->slots) slots += bytes_of(slot);

@@ -42,7 +42,7 @@ class Run {
         console_(console),
         folder_(options.output.value_or((std::filesystem::path("runs") / config.name).string())),
         goes_on_(options.resume && folder_.has_checkpoint()),
-        model_(build_model(config, !goes_on_)),
+        model_(build_model(config, !goes_on_, &weights_notes_)),
         data_(build_data(config, options.data)),
         data_place_(data_place(config, options.data)),
         classes_(kept_class_names(config, data_.train)),
@@ -112,6 +112,8 @@ class Run {
                               config_.model.type, grouped(data_.train.size()), grouped(data_.test.size()),
                               threads(), threads() == 1 ? "thread" : "threads", isa_name(isa())));
     for (const std::string& note : data_.notes) console_.line(note);
+    for (const std::string& note : weights_notes_.lines) console_.line(note);
+    for (const std::string& warning : weights_notes_.warnings) console_.warn(warning);
   }
 
   /// A folder without a checkpoint is written over, so its files must be what this run left before its first.
@@ -366,6 +368,7 @@ class Run {
   std::unique_ptr<Module> model_;
   DataSplits data_;
   std::string data_place_;
+  WeightsNotes weights_notes_;
   std::vector<std::string> classes_;  ///< to be kept with what is saved
   Loader train_, test_;
   std::optional<Loader> validation_;

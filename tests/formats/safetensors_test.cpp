@@ -95,6 +95,13 @@ TEST(Safetensors, BytesDependOnTheContentAlone) {
   EXPECT_EQ(read_file(folder / "a"), read_file(folder / "c"));
 }
 
+TEST(Safetensors, MetadataThatAreNullAreNone) {
+  const TensorFile file =
+      parse(file_of(R"({"__metadata__":null,"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "x"));
+  EXPECT_TRUE(file.metadata.empty());
+  EXPECT_TRUE(file.find("t"));
+}
+
 TEST(Safetensors, EveryTensorIsAligned) {
   const TemporaryFolder folder;
   write_safetensors(folder / "f", sample());
@@ -333,6 +340,7 @@ TEST(SafetensorsBadInput, MissingMistypedAndUnknownFields) {
                        "__metadata__: 'epoch' is a number, expected a string"));
   EXPECT_TRUE(
       contains(refusal(file_of(R"({"__metadata__":"x"})")), "__metadata__: is a string, expected an object"));
+  EXPECT_TRUE(contains(refusal(file_of(R"({"t":null})")), "tensor 't': is null, expected an object"));
 }
 
 TEST(SafetensorsBadInput, RepeatedNames) {

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import resource
+import struct
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import unittest
 
 try:
     import torch
+    from torch.nn.utils import prune
 except ImportError:
     torch = None
 
@@ -140,10 +142,26 @@ class FromTorch(unittest.TestCase):
         plain = self.convert(weights)
         for wrapper in ("state_dict", "model_state_dict", "model"):
             self.assertEqual(self.convert({"epoch": 3, wrapper: weights}), plain)
-        for prefix in ("module.", "_orig_mod.", "module._orig_mod."):
+        for prefix in ("module.", "_orig_mod.", "module._orig_mod.", "model.", "_orig_mod.model.module."):
             self.assertEqual(self.convert({prefix + name: value for name, value in weights.items()}), plain)
+            self.assertEqual(self.run_script("in.pt", "--force").splitlines()[0],
+                             f"in.pt: '{prefix}' is taken off all its names")
         kept, _ = self.convert({"module.a": torch.ones(1), "b": torch.ones(1)})
         self.assertEqual(sorted(kept), ["b", "module.a"])
+
+    def test_what_was_pruned_is_multiplied_and_its_mask_kept(self):
+        layer = torch.nn.Linear(3, 2)
+        with torch.no_grad():
+            layer.weight.copy_(torch.tensor([[1.0, -2.0, 3.0], [-4.0, 5.0, -6.0]]))
+        prune.custom_from_mask(layer, "weight", torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]]))
+        tensors, _ = self.convert({"module.fc." + name: value for name, value in layer.state_dict().items()})
+        self.assertEqual(sorted(tensors), ["fc.bias", "fc.weight", "mask/fc.weight"])
+        self.assertEqual(tensors["fc.weight"], ("F32", [2, 3], struct.pack("<6f", 1, 0, 3, 0, 0, -6)), "no -0")
+        self.assertEqual(tensors["mask/fc.weight"], ("U8", [2, 3], bytes([1, 0, 1, 0, 0, 1])))
+        others = {"w_orig": torch.ones(2), "v_orig": torch.ones(1), "v_mask": torch.zeros(1), "v": torch.ones(1)}
+        self.assertEqual(sorted(self.convert(others)[0]), sorted(others), "what another tool calls so")
+        self.save({"w_orig": torch.ones(2), "w_mask": torch.ones(3)})
+        self.assert_refused(["in.pt", "--force"], "in.pt: 'w_mask' is [3], expected [2], as 'w_orig' is")
 
     def test_parameters_and_the_old_file_form(self):
         self.save({"w": torch.nn.Parameter(torch.ones(2))}, _use_new_zipfile_serialization=False)

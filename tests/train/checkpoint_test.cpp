@@ -114,6 +114,50 @@ TEST(Checkpoint, WeightsAloneHoldNothingThatLoadStateDictWouldRefuse) {
   EXPECT_TRUE(same_bits(opened->find("fc1.weight")->value(), model->find("fc1.weight")->value()));
 }
 
+TEST(Checkpoint, WeightsAloneSayWhichZerosAreHeld) {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "w.safetensors";
+  const Config config = lenet_config();
+  const auto saved = full_model(config);
+  Parameter& free = *saved->find("fc2.weight");
+  free.remove_mask();  // its zeros stay
+  save_weights(file, *saved, config, {});
+  const auto same_masks = [&](Module& loaded) {
+    for (const Parameter* parameter : saved->parameters()) {
+      const Tensor& found = loaded.find(parameter->name)->mask;
+      ASSERT_EQ(found.defined(), parameter->mask.defined()) << parameter->name;
+      if (found.defined()) {
+        EXPECT_TRUE(same_bits(found.span<uint8_t>(), parameter->mask.span<uint8_t>())) << parameter->name;
+      }
+    }
+  };
+  same_masks(*open_checkpoint(file).model);
+  const auto model = make_model(config.model, 8);
+  WeightsNotes notes = load_weights(file, *model);
+  same_masks(*model);
+  ASSERT_EQ(notes.lines.size(), 1u);
+  EXPECT_TRUE(contains(notes.lines[0], "w.safetensors: its masks are kept: "));
+  EXPECT_TRUE(notes.warnings.empty());
+
+  const auto holding = make_model(config.model, 8);
+  load_weights(file, *holding, true);
+  EXPECT_TRUE(holding->find("fc2.weight")->mask.defined());
+  const auto letting_go = make_model(config.model, 8);
+  notes = load_weights(file, *letting_go, false);
+  for (const Parameter* parameter : letting_go->parameters()) EXPECT_FALSE(parameter->mask.defined());
+  EXPECT_TRUE(notes.lines.empty() && notes.warnings.empty());
+
+  TensorFile content = read_safetensors(file);
+  content.metadata["espalier.masked"] = R"(["fc1.weight", "fc9.weight"])";
+  write_safetensors(file, content);
+  EXPECT_TRUE(contains(message_of([&] { load_weights(file, *model); }),
+                       "w.safetensors: 'fc9.weight' is masked, and is not the model's"));
+  content.metadata["espalier.masked"] = "{";
+  write_safetensors(file, content);
+  EXPECT_TRUE(contains(message_of([&] { load_weights(file, *model); }),
+                       "which of its parameters are masked cannot be read"));
+}
+
 TEST(Checkpoint, IsOpenedWithWhatItSaysOfItself) {
   const TemporaryFolder folder;
   const Config config = lenet_config();

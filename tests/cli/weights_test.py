@@ -1,0 +1,186 @@
+"""Runs that start from a file of weights: of a pruned run, and of other tools."""
+
+import os
+import struct
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from support import CliTest, config, safetensors, safetensors_bytes, sgd
+
+TUNED = {"name": "tuned", "train": sgd(steps=20)}
+
+
+def floats(data):
+    return struct.unpack(f"<{len(data) // 4}f", data)
+
+
+class FromWeights(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.write_data()
+
+    def sparsity(self, run):
+        return self.read_json(f"{run}/result.json")["stages"][-1]["sparsity"]
+
+    def start(self, model, *stages, run="second", warns=""):
+        """What a run says that starts from `model`."""
+        self.write("second.json", {**config(*(stages or [TUNED])), "model": model})
+        result = self.espalier("train", "second.json", "--output", run)
+        self.assertEqual((result.returncode, result.stderr), (0, warns))
+        return result.stdout
+
+    def prune(self, run, *stages, **prune):
+        self.write("first.json", config({"name": "pruned", "prune": {"sparsity": 0.9, **prune}}, *stages))
+        self.succeeds("train", "first.json", "--quiet", "--output", run)
+
+
+class Masks(FromWeights):
+    def test_of_a_run_hold_in_the_next(self):
+        self.prune("first", {"name": "trained", "train": sgd(steps=5)})
+        for file in ("checkpoint.safetensors", "models/pruned.safetensors", "models/trained.safetensors"):
+            with self.subTest(file=file):
+                run = "from-" + os.path.basename(file)
+                said = self.start({"weights": f"first/{file}"}, run=run)
+                self.assertIn(f"first/{file}: its masks are kept: 90 % of the weights stay 0\n", said)
+                self.assertAlmostEqual(self.sparsity(run), 0.9, places=3)
+        self.assertIn("note    first/models/pruned.safetensors: its masks are kept",
+                      self.succeeds("check", "second.json", "--set", "model.weights=first/models/pruned.safetensors"))
+
+    def test_hold_through_resume_and_later_prunes(self):
+        self.prune("first")
+        stages = [TUNED, {"name": "more", "prune": {"sparsity": 0.95, "scope": "layer"}},
+                  {"name": "again", "train": sgd(steps=20)}]
+        self.start({"weights": "first/checkpoint.safetensors"}, *stages)
+        tuned, _, again = self.read_json("second/result.json")["stages"]
+        self.assertAlmostEqual(tuned["sparsity"], 0.9, places=3)
+        self.assertGreater(again["sparsity"], 0.949)
+        self.write("second.json", {**config(*stages), "model": {"weights": "second/checkpoint.safetensors"}})
+        self.succeeds("train", "second.json", "--quiet", "--output", "third")
+        self.assertIn("done already", self.succeeds("train", "second.json", "--resume", "--output", "third"))
+        less = {"name": "less", "prune": {"sparsity": 0.5, "remove": True}}
+        self.start({"weights": "first/checkpoint.safetensors"}, less, TUNED, run="removed")
+        stages = self.read_json("removed/result.json")["stages"]
+        self.assertAlmostEqual(stages[0]["sparsity"], 0.9, places=3)
+        self.assertLess(stages[1]["sparsity"], 0.8)
+
+    def test_of_a_network_that_was_cut(self):
+        self.prune("first", {"name": "cut", "prune": {"unit": "channel", "ratio": 0.25}})
+        before = self.sparsity("first")
+        for file in ("checkpoint.safetensors", "models/cut.safetensors"):
+            self.assertIn("its masks are kept", self.start({"weights": f"first/{file}"}, run=file[:6]))
+            self.assertAlmostEqual(self.sparsity(file[:6]), before)
+
+    def test_are_let_go_where_that_is_asked(self):
+        self.prune("first")
+        self.assertNotIn("stay 0", self.start({"weights": "first/checkpoint.safetensors", "hold_zeros": False}))
+        self.assertLess(self.sparsity("second"), 0.8)
+        # What a file's own run was told to hold says nothing of the next.
+        self.assertIn("masks are kept", self.start({"weights": "first/checkpoint.safetensors"}, run="third"))
+
+
+class PlainZeros(FromWeights):
+    def test_are_warned_of_or_held(self):
+        self.prune("first", remove=True)
+        file = "first/models/pruned.safetensors"
+        warning = (f"{file}: 90 % of its weights are exactly 0, and training may change them: "
+                   '"hold_zeros": true in the config\'s model keeps them at 0\n')
+        self.start({"weights": file}, warns=warning)
+        self.assertLess(self.sparsity("second"), 0.8)
+        checked = self.succeeds("check", "second.json")
+        self.assertIn("warning " + warning, checked)
+        self.start({"weights": file}, {"name": "seen", "evaluate": {}}, run="untrained")  # nothing may change
+        said = self.start({"weights": file, "hold_zeros": True}, run="held")
+        self.assertIn(f"{file}: its zeros are held: 90 % of the weights stay 0\n", said)
+        self.assertAlmostEqual(self.sparsity("held"), 0.9, places=3)
+        self.assertNotIn("stay 0", self.start({"weights": file, "hold_zeros": False}, run="free"))
+        # The next run is told by its file, not by the config that the file was made with.
+        self.assertIn("its masks are kept", self.start({"weights": "held/models/tuned.safetensors"}, run="next"))
+
+    def test_of_chance_are_nothing(self):
+        self.write("first.json", config({"name": "dense", "train": sgd(steps=2)}))
+        self.succeeds("train", "first.json", "--quiet", "--output", "first")
+        tensors, _ = safetensors(self.folder / "first/models/dense.safetensors")
+        values = {name: (shape, floats(data)) for name, (_, shape, data) in tensors.items()}
+        values["fc1.weight"] = ([12, 64], (0.0,) + values["fc1.weight"][1][1:])
+        self.write("plain.safetensors", safetensors_bytes(values))
+        self.start({**config()["model"], "weights": "plain.safetensors"})
+
+    def test_are_of_weights_that_are_read(self):
+        self.write("second.json", {**config(), "model": {**config()["model"], "hold_zeros": True}})
+        self.fails_unwritten(2, "second.json: /model/hold_zeros: is for weights that are read, which 'weights' names",
+                             "check", "second.json")
+
+
+class OtherTools(FromWeights):
+    def setUp(self):
+        super().setUp()
+        self.write("first.json", config({"name": "seen", "evaluate": {}}))
+        self.succeeds("train", "first.json", "--quiet", "--output", "first")
+        tensors, _ = safetensors(self.folder / "first/models/seen.safetensors")
+        self.values = {name: (shape, floats(data)) for name, (_, shape, data) in tensors.items()}
+
+    def start_from(self, values, *stages, run="second", lie=lambda header: None):
+        self.write("other.safetensors", safetensors_bytes(values, lie=lie))
+        return self.start({**config()["model"], "weights": "other.safetensors"}, *stages, run=run)
+
+    def assert_read(self, run):
+        tensors, _ = safetensors(self.folder / run / "models/seen.safetensors")
+        self.assertEqual({name: (shape, floats(data)) for name, (_, shape, data) in tensors.items()}, self.values)
+
+    def test_prefixes_before_all_names_are_taken_off(self):
+        for prefix in ("model.", "module.", "module._orig_mod.", "module.model."):
+            with self.subTest(prefix=prefix):
+                said = self.start_from({prefix + name: value for name, value in self.values.items()},
+                                       {"name": "seen", "evaluate": {}}, run=prefix)
+                self.assertEqual(said.count(f"other.safetensors: '{prefix}' is taken off all its names\n"), 1, said)
+                self.assert_read(prefix)
+        self.values["model.fc1.weight"] = self.values.pop("fc1.weight")
+        self.write("other.safetensors", safetensors_bytes(self.values))
+        self.fails(1, "other.safetensors: no tensor 'fc1.weight', which the model needs", "check", "second.json")
+
+    def test_pruned_in_pytorch_its_mask_is_kept(self):
+        values = dict(self.values)
+        shape, original = values.pop("fc1.weight")
+        mask = [float(i % 4 == 0) for i in range(len(original))]
+        values["module.fc1.weight_orig"], values["module.fc1.weight_mask"] = (shape, original), (shape, mask)
+        values = {name if name.startswith("module.") else "module." + name: value for name, value in values.items()}
+        said = self.start_from(values)
+        share = 100 * (len(original) * 3 / 4) / (len(original) + 120)
+        self.assertIn(f"other.safetensors: its masks are kept: {share:.3g} % of the weights stay 0\n", said)
+        tensors, _ = safetensors(self.folder / "second/models/tuned.safetensors")
+        trained = floats(tensors["fc1.weight"][2])
+        self.assertEqual([value != 0 for value in trained], [value != 0 for value in mask])
+        self.assertNotEqual([value for value in trained if value],
+                            [value for value, kept in zip(original, mask) if kept])
+        values["module.fc1.weight_mask"] = ([4], [1.0] * 4)
+        self.write("other.safetensors", safetensors_bytes(values))
+        self.fails(1, "other.safetensors: 'fc1.weight_mask' is f32[4], expected f32 or u8 as large as "
+                      "'fc1.weight_orig', f32[12, 64]", "check", "second.json")
+
+    def test_metadata_may_be_null(self):
+        self.start_from(self.values, {"name": "seen", "evaluate": {}},
+                        lie=lambda header: header.update(__metadata__=None))
+        self.assert_read("second")
+
+    def test_batch_norms_may_lack_their_counts(self):
+        model = {"type": "vgg11", "input": [32, 32, 1], "width": 0.05, "classes": 10}
+        data = {"type": "synthetic", "train_images": 40, "test_images": 20, "batch": 20}
+        stages = [{"name": "seen", "train": sgd(steps=3)}]
+        self.write("first.json", {"model": model, "data": data, "stages": stages})
+        self.succeeds("train", "first.json", "--quiet", "--output", "vgg")
+        tensors, _ = safetensors(self.folder / "vgg/models/seen.safetensors")
+        values = {name: (shape, floats(content)) for name, (_, shape, content) in tensors.items()
+                  if not name.endswith("num_batches_tracked")}
+        self.assertLess(len(values), len(tensors))
+        self.write("other.safetensors", safetensors_bytes(values))
+        self.write("second.json", {"model": {**model, "weights": "other.safetensors"}, "data": data, "stages": stages})
+        self.succeeds("train", "second.json", "--quiet", "--output", "second")
+        counts = [content for name, (_, _, content) in
+                  safetensors(self.folder / "second/models/seen.safetensors")[0].items()
+                  if name.endswith("num_batches_tracked")]
+        self.assertEqual(set(counts), {struct.pack("<q", 3)})
+
+
+if __name__ == "__main__":
+    unittest.main()
