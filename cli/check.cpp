@@ -59,11 +59,12 @@ std::string time_lines(const std::vector<StagePlan>& stages, int64_t macs) {
                      espalier::threads() == 1 ? "thread" : "threads", lines);
 }
 
-/// What a run would say of its weights.
-std::string note_lines(const WeightsNotes& weights) {
+/// What a run would say of its weights and its lists of layers.
+std::string note_lines(const WeightsNotes& weights, const std::vector<std::string>& layers) {
   std::string lines;
   for (const std::string& note : weights.lines) lines += "note    " + note + "\n";
   for (const std::string& warning : weights.warnings) lines += "warning " + warning + "\n";
+  for (const std::string& note : layers) lines += "note    " + note + "\n";
   return lines;
 }
 
@@ -88,7 +89,7 @@ void check(const Given& given) {
   const Network network(*model, config.model.input);
   print(file + ": is valid\n\n" + network_table(network.layers, network.totals) + "\n" + data_lines(data) +
         memory_line(plan.memory) + time_lines(plan.stages, network.totals.macs) +
-        note_lines(notes));
+        note_lines(notes, notes_on_layers(config, *model)));
 }
 
 }  // namespace espalier::cli

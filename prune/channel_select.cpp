@@ -7,14 +7,15 @@
 #include <tuple>
 
 #include "espalier/core/error.h"
+#include "espalier/prune/names.h"
 
 namespace espalier {
 namespace {
 
-/// True if one of `entries` begins the name of a layer that makes the group's channels.
-bool any_begins_a_maker(const std::vector<std::string>& entries, const ChannelGroup& group) {
+/// True if one of `entries` means a layer that makes the group's channels.
+bool any_means_a_maker(const std::vector<std::string>& entries, const ChannelGroup& group) {
   return std::ranges::any_of(makers_of(group),
-                             [&](const std::string& layer) { return any_begins(entries, layer); });
+                             [&](const std::string& layer) { return any_means_layer(entries, layer); });
 }
 
 /// All layers that make channels.
@@ -54,13 +55,13 @@ std::vector<char> groups_that_may_lose(const std::vector<ChannelGroup>& groups,
   check_layer_entries(field + ": exclude", exclude, makers_of(groups));
   std::vector<char> may;
   for (const ChannelGroup& group : groups) {
-    const bool included = include.empty() || any_begins_a_maker(include, group);
-    may.push_back(group.fixed.empty() && included && !any_begins_a_maker(exclude, group));
+    const bool included = include.empty() || any_means_a_maker(include, group);
+    may.push_back(group.fixed.empty() && included && !any_means_a_maker(exclude, group));
   }
   for (const std::string& entry : include) {
     std::string fixed;
     for (size_t g = 0; g < groups.size() && fixed != "none"; ++g)
-      if (any_begins_a_maker({entry}, groups[g])) fixed = may[g] ? "none" : groups[g].fixed;
+      if (any_means_a_maker({entry}, groups[g])) fixed = may[g] ? "none" : groups[g].fixed;
     ESP_CHECK(fixed.empty() || fixed == "none", field, ": include '", entry, "': its channels are ", fixed,
               " and stay");
   }
@@ -76,7 +77,7 @@ void ChannelRanking::set_limits(const ChannelSelection& selection, const std::ve
     if (!ranked_groups_[g]) continue;
     ChannelLimits limits = selection.limits;
     for (const ChannelOverride& one : selection.overrides)
-      if (any_begins_a_maker(one.layers, groups_[g])) limits = one.limits;
+      if (any_means_a_maker(one.layers, groups_[g])) limits = one.limits;
     const auto left = [&](double ratio) -> int64_t {
       return n - std::llround(ratio * static_cast<double>(n));
     };

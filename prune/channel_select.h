@@ -23,26 +23,26 @@ struct ChannelLimits {
 };
 
 struct ChannelOverride {
-  std::vector<std::string> layers;  ///< beginnings of names
+  std::vector<std::string> layers;  ///< means_layer, names.h
   ChannelLimits limits = {};
 };
 
 struct ChannelSelection {
   Scope scope = Scope::global;
   ChannelLimits limits = {};
-  /// For groups that one of their layers begins with; of several, the last counts.
+  /// For groups whose channels one of their layers makes; of several, the last counts.
   std::vector<ChannelOverride> overrides = {};
   /// What stays is rounded down to a multiple of this in real channels, so that a target is still reached;
   /// where that would be under the least width, up.
   int64_t round_to = 1;
-  std::vector<std::string> include = {}, exclude = {};  ///< beginnings of layer names; exclude wins
+  std::vector<std::string> include = {}, exclude = {};  ///< of layers; exclude wins
 };
 
 /// [groups][channels], 1 if it stays.
 using ChannelVerdicts = std::vector<std::vector<uint8_t>>;
 
 /// For each group 1 if it may lose channels: it is not fixed, a layer that makes its channels is included,
-/// and none is excluded. Error for an entry that begins the name of no layer that makes channels or, of
+/// and none is excluded. Error for an entry that names no layer that makes channels or, of
 /// `include`, of those that make fixed ones alone, and where nothing is left that may go; it begins with the
 /// `field` of the config that they stand in.
 std::vector<char> groups_that_may_lose(const std::vector<ChannelGroup>& groups,
@@ -55,7 +55,7 @@ class ChannelRanking {
  public:
   /// Scores are score_channels'. `whole` is how many channels each group had in the beginning: counts,
   /// shares and limits are of those. Errors are those of groups_that_may_lose, and for an override that
-  /// begins the name of no layer that makes channels.
+  /// names no layer that makes channels.
   ChannelRanking(const std::vector<ChannelGroup>& groups, const std::vector<std::vector<float>>& scores,
                  const std::vector<int64_t>& whole, const ChannelSelection& selection);
 

@@ -1,7 +1,9 @@
-// Names that a config may use, and the message for one it may not.
+// Names that a config may use, and the messages for those it may not: of a fixed list, and of a network's
+// layers.
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace espalier {
@@ -9,5 +11,25 @@ namespace espalier {
 /// The place of `name` in `known`. UsageError: "criterion: found 'l3', expected one of random, l1, l2, did
 /// you mean 'l1'?"
 size_t position_of_name(const char* what, const std::string& name, const std::vector<std::string>& known);
+
+/// True if `entry`, of a config's list of layers, means `layer`: it is the layer's name or that of what it
+/// lies under, up to a dot. "layer1.1" means layer1.1.conv1, not layer1.10.conv1. A `*` in it stands for any
+/// characters, dots too, or none, and a `?` for any one: "layer1*" means both, "*.conv1" every conv1 inside
+/// something.
+bool means_layer(std::string_view entry, std::string_view layer);
+/// True if one of them does.
+bool any_means_layer(const std::vector<std::string>& entries, std::string_view layer);
+/// True for an entry with `*` or `?` in it.
+bool is_pattern(std::string_view entry);
+
+/// Error for an entry that means none of `layers`, with the nearest that exists; `list` is what the config
+/// calls the entries.
+void check_layer_entries(const std::string& list, const std::vector<std::string>& entries,
+                         const std::vector<std::string>& layers);
+
+/// Entries once were beginnings of names: "fc1" meant fc10, too. A line on each of `entries` that meant
+/// more of `layers` then than it does now.
+std::vector<std::string> notes_on_beginnings(const std::string& list, const std::vector<std::string>& entries,
+                                             const std::vector<std::string>& layers);
 
 }  // namespace espalier

@@ -46,7 +46,7 @@ using ChosenChannels = std::map<std::string, std::vector<int64_t>>;
 
 class Regularizer {
  public:
-  /// Error for an entry of include or exclude that begins no layer's name. `input` is one image's shape.
+  /// Error for an entry of include or exclude that names no layer. `input` is one image's shape.
   Regularizer(Module& model, const Shape& input, RegularizeOptions options);
 
   /// Adds the penalty's gradient to what backward left; `step` counts from 0. Works out the groups anew where

@@ -1,14 +1,10 @@
 #include "espalier/prune/select.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <set>
 #include <span>
 
-#include "espalier/core/spelling.h"
 #include "espalier/prune/criterion.h"
 #include "espalier/prune/names.h"
 
@@ -74,29 +70,6 @@ void rank(Scores scores, Verdicts kept, Cut cut) {
 
 }  // namespace
 
-bool any_begins(const std::vector<std::string>& entries, std::string_view layer) {
-  return std::ranges::any_of(entries, [&](const std::string& entry) { return layer.starts_with(entry); });
-}
-
-void check_layer_entries(const std::string& list, const std::vector<std::string>& entries,
-                         const std::vector<std::string>& layers) {
-  std::set<std::string> near, widest;  // the beginnings up to a dot, whole names too; the shortest of them
-  for (const std::string& layer : layers) {
-    for (size_t dot = layer.find('.'); dot != std::string::npos; dot = layer.find('.', dot + 1))
-      near.insert(layer.substr(0, dot));
-    near.insert(layer);
-    widest.insert(layer.substr(0, layer.find('.')));
-  }
-  for (const std::string& entry : entries) {
-    const bool begins_one = !entry.empty() && std::ranges::any_of(layers, [&](const std::string& layer) {
-      return layer.starts_with(entry);
-    });
-    if (!begins_one)
-      fail(list, " '", entry, "' begins the name of no convolution or linear layer, known: ",
-           fmt::format("{}", fmt::join(widest, ", ")), did_you_mean(entry, {near.begin(), near.end()}));
-  }
-}
-
 std::vector<Parameter*> prunable_weights(Module& model, const std::vector<std::string>& include,
                                          const std::vector<std::string>& exclude) {
   std::vector<Parameter*> weights = model.parameters();
@@ -107,7 +80,7 @@ std::vector<Parameter*> prunable_weights(Module& model, const std::vector<std::s
   check_layer_entries("prune: exclude", exclude, layers);
   std::erase_if(weights, [&](const Parameter* weight) {
     const std::string_view layer = layer_name(weight->name);
-    return (!include.empty() && !any_begins(include, layer)) || any_begins(exclude, layer);
+    return (!include.empty() && !any_means_layer(include, layer)) || any_means_layer(exclude, layer);
   });
   ESP_CHECK(!weights.empty(), "prune: nothing to prune, ",
             include.empty() && exclude.empty() ? "the model has no convolution or linear layer"

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "espalier/core/tensor.h"
@@ -14,19 +13,11 @@
 
 namespace espalier {
 
-/// The weights of convolutions and linear layers. `include` and `exclude` hold beginnings of layer names:
-/// "fc" means fc1 and fc2; "layer1" layer1.0.conv1 and layer10.0.conv1, "layer1." the former alone. An empty
-/// `include` means all; `exclude` wins. Error for an entry that begins no layer's name (with the nearest that
-/// exists) or if nothing is left.
+/// The weights of convolutions and linear layers. `include` and `exclude` name layers, or what they lie under
+/// (means_layer in names.h). An empty `include` means all; `exclude` wins. Error for an entry that names no
+/// layer (with the nearest that exists) or if nothing is left.
 std::vector<Parameter*> prunable_weights(Module& model, const std::vector<std::string>& include = {},
                                          const std::vector<std::string>& exclude = {});
-
-/// True if one of `entries` begins the layer's name.
-bool any_begins(const std::vector<std::string>& entries, std::string_view layer);
-/// Error for an entry that begins the name of none of `layers`, with the nearest that exists; `list` is what
-/// the config calls the entries.
-void check_layer_entries(const std::string& list, const std::vector<std::string>& entries,
-                         const std::vector<std::string>& layers);
 
 /// Which units are ranked against each other.
 enum class Scope : uint8_t {

@@ -12,6 +12,7 @@
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/norm.h"
 #include "espalier/nn/state_dict.h"
+#include "espalier/prune/names.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/evaluate.h"
 
@@ -291,3 +292,25 @@ void check_stages(const Config& config, Module& model, int64_t batches, bool who
 }
 
 }  // namespace espalier
+std::vector<std::string> notes_on_layers(const Config& config, Module& model) {
+  std::vector<std::string> layers, notes;
+  for (const Parameter* weight : prunable_weights(model)) layers.emplace_back(layer_name(weight->name));
+  for (size_t i = 0; i < config.stages.size(); ++i) {
+    const StageConfig& stage = config.stages[i];
+    const auto add = [&](const std::string& list, const std::vector<std::string>& entries) {
+      for (const std::string& note : notes_on_beginnings(list, entries, layers))
+        notes.push_back(join(place_of(config), "/stages/", i, " (", stage.name, "): ", note));
+    };
+    if (const PruneConfig* prune = stage.pruning()) {
+      add("prune: include", prune->include);
+      add("prune: exclude", prune->exclude);
+      for (const ChannelOverrideConfig& one : prune->overrides) add("prune: layers", one.layers);
+    }
+    if (stage.train && stage.train->regularize) {
+      add("regularize: include", stage.train->regularize->include);
+      add("regularize: exclude", stage.train->regularize->exclude);
+    }
+  }
+  return notes;
+}
+

@@ -75,3 +75,5 @@ double latency_after(const Config& config, const Module& model, const std::vecto
 void check_stages(const Config& config, Module& model, int64_t batches, bool whole = true);
 
 }  // namespace espalier
+/// A line on each entry of a stage's lists of layers that once meant more of them (names.h).
+std::vector<std::string> notes_on_layers(const Config& config, Module& model);

@@ -54,7 +54,7 @@ struct PruneScheduleConfig {
 
 /// Limits for groups of channels that one of these layers makes.
 struct ChannelOverrideConfig {
-  std::vector<std::string> layers;  ///< beginnings of names
+  std::vector<std::string> layers;  ///< that make the channels
   std::optional<int64_t> min_channels;
   std::optional<double> min_ratio, max_ratio;  ///< absent, as the other: the stage's
 };
@@ -66,7 +66,7 @@ struct PruneConfig {
   std::optional<double> sparsity;   ///< share of units that go, in 0..1
   std::optional<double> threshold;  ///< what scores below this value goes
   std::optional<double> quantile;   ///< what scores below this quantile of all scores in the scope goes
-  std::vector<std::string> include, exclude;    ///< beginnings of layer names
+  std::vector<std::string> include, exclude;    ///< names of layers (prune/names.h)
   std::optional<PruneScheduleConfig> schedule;  ///< inside `train` alone
   bool remove = false;  ///< after the stage: masks become plain zeros that later training may change
 

@@ -45,7 +45,7 @@ Type<ChannelOverrideConfig> channel_override_type() {
   const char* as_prune = "as in prune, whose limit it replaces for these layers";
   return object<ChannelOverrideConfig>(
       {field("layers", &ChannelOverrideConfig::layers, list_of(text(), {.from = 1}),
-             "beginnings of the names of layers that make the channels")
+             "names of layers that make the channels, or of what they lie under, as in include")
            .required(),
        field("min_channels", &ChannelOverrideConfig::min_channels, whole(1), as_prune),
        field("min_ratio", &ChannelOverrideConfig::min_ratio, number(share), as_prune),
@@ -92,7 +92,7 @@ Type<PruneConfig> prune_type() {
        field("include", &PruneConfig::include, list_of(text()),
              "beginnings of layer names: fc is fc1 and fc2; empty: all"),
        field("exclude", &PruneConfig::exclude, list_of(text()),
-             "beginnings of the names of layers to leave out; of channels, those that make them"),
+             "the same, of layers to leave out; of channels, those that make them"),
        field("batches", &PruneConfig::batches, whole(1),
              "training batches that a criterion looks at which looks at data (obd: single images); without "
              "it, what the criterion needs")
@@ -166,7 +166,7 @@ Type<RegularizeConfig> regularize_type() {
        field("every", &RegularizeConfig::every, whole(1), "steps between").only_for(growing),
        field("most", &RegularizeConfig::most, number(positive), "the largest coefficient").only_for(growing),
        field("include", &RegularizeConfig::include, list_of(text()),
-             "beginnings of the names of layers that make the channels; empty: all")
+             "names of layers that make the channels, as in prune; empty: all")
            .only_for(by_channel),
        field("exclude", &RegularizeConfig::exclude, list_of(text()), "the same, of layers to leave out")
            .only_for(by_channel)});

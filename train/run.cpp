@@ -114,6 +114,7 @@ class Run {
     for (const std::string& note : data_.notes) console_.line(note);
     for (const std::string& note : weights_notes_.lines) console_.line(note);
     for (const std::string& warning : weights_notes_.warnings) console_.warn(warning);
+    for (const std::string& note : notes_on_layers(config_, *model_)) console_.line(note);
   }
 
   /// A folder without a checkpoint is written over, so its files must be what this run left before its first.

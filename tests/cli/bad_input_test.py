@@ -457,10 +457,10 @@ class Channels(CliTest):
                 ({"macs": 100}, f"macs 100 cannot be reached: it is 592 {limits}"),
                 ({"ratio": 0.5}, f"ratio 0.5 cannot be reached: it is 0.333333 {limits}"),
                 ({"ratio": 0.5, "min_channels": 12}, f"ratio 0.5 cannot be reached: it is 0 {limits}"),
-                ({"ratio": 0.5, "exclude": ["fc9"]}, "exclude 'fc9' begins the name of no convolution or linear layer, "
+                ({"ratio": 0.5, "exclude": ["fc9"]}, "exclude 'fc9' names no convolution or linear layer, "
                                                      "known: fc1, fc2, did you mean 'fc1'?"),
                 ({"ratio": 0.5, "overrides": [{"layers": ["fd1"]}]},
-                 "layers 'fd1' begins the name of no convolution or linear layer, known: fc1, fc2, did you mean 'fc1'?"),
+                 "layers 'fd1' names no convolution or linear layer, known: fc1, fc2, did you mean 'fc1'?"),
                 ({"ratio": 0.5, "exclude": ["fc1"]},
                  "no channels may go: all but the network's input and output are left out by include and exclude"),
                 ({"ratio": 0.5, "include": ["fc2"]},

@@ -165,8 +165,8 @@ TEST(ChannelSelect, WhatIsFixedExcludedOrNotIncludedStays) {
   EXPECT_EQ(message(), "prune: include 'c': its channels are the network's output and stay");
   selection.include = {"d"};
   EXPECT_EQ(message(),
-            "prune: include 'd' begins the name of no convolution or linear layer, known: a, b, c, did you "
-            "mean 'a'?");
+            "prune: include 'd' names no convolution or linear layer, known: a, b, c, did you mean "
+            "'a'?");
   selection.include = {};
   selection.exclude = {"a", "b"};
   EXPECT_EQ(message(),

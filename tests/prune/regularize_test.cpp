@@ -138,10 +138,9 @@ TEST(Regularize, RefusesChosenChannelsThatAreNot) {
 
 TEST(Regularize, WhatIsExcludedOrCutIsNotPulled) {
   TwoChannels two;
-  EXPECT_EQ(
-      message_of<Error>([&] { two.regularizer({.exclude = {"fc3"}}); }),
-      "regularize: exclude 'fc3' begins the name of no convolution or linear layer, known: fc1, fc2, did "
-      "you mean 'fc1'?");
+  EXPECT_EQ(message_of<Error>([&] { two.regularizer({.exclude = {"fc3"}}); }),
+            "regularize: exclude 'fc3' names no convolution or linear layer, known: fc1, fc2, did you "
+            "mean 'fc1'?");
   Regularizer regularizer = two.regularizer({.penalty = Penalty::group_norm, .weight = 0.1});
   cut(two.net, {{"fc1.weight", 0, 2, {0}}, {"fc1.bias", 0, 2, {0}}, {"fc2.weight", 1, 2, {0}}});
   for (Parameter* parameter : two.net.parameters()) parameter->gradient() = Tensor::zeros(parameter->shape());
