@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "espalier/core/parallel.h"
 #include "espalier/prune/names.h"
@@ -116,18 +115,6 @@ std::vector<float> score_member(const GroupMember& member, int64_t channels, con
 void reduce(std::vector<float>& sum, const std::vector<float>& one, Reduction reduction) {
   for (size_t c = 0; c < sum.size(); ++c)
     sum[c] = reduction == Reduction::max ? std::max(sum[c], one[c]) : sum[c] + one[c];
-}
-
-void normalize(std::vector<float>& scores, Normalizer normalizer) {
-  if (normalizer == Normalizer::none || scores.empty()) return;
-  const auto [min, max] = std::ranges::minmax(scores);
-  float offset = 0, scale = max;
-  if (normalizer == Normalizer::mean)
-    scale = static_cast<float>(std::accumulate(scores.begin(), scores.end(), 0.0) /
-                               static_cast<double>(scores.size()));
-  if (normalizer == Normalizer::standardize) offset = min, scale = max - min;
-  if (scale == 0) scale = 1;  // all are equal
-  for (float& score : scores) score = (score - offset) / scale;
 }
 
 std::vector<float> score_group(const ChannelGroup& group, uint64_t number, const ChannelScoring& scoring,

@@ -171,6 +171,26 @@ Normalizer normalizer_named(const std::string& name) {
   return static_cast<Normalizer>(position_of_name("normalizer", name, normalizer_names()));
 }
 
+void normalize(std::span<float> scores, Normalizer normalizer) {
+  float min = std::numeric_limits<float>::infinity(), max = -min;
+  double sum = 0;
+  int64_t count = 0;
+  for (const float score : scores) {
+    if (score == pruned_score) continue;
+    min = std::min(min, score);
+    max = std::max(max, score);
+    sum += score;
+    ++count;
+  }
+  if (normalizer == Normalizer::none || count == 0) return;
+  float offset = 0, scale = max;
+  if (normalizer == Normalizer::mean) scale = static_cast<float>(sum / static_cast<double>(count));
+  if (normalizer == Normalizer::standardize) offset = min, scale = max - min;
+  if (scale == 0) scale = 1;  // all are equal
+  for (float& score : scores)
+    if (score != pruned_score) score = (score - offset) / scale;
+}
+
 const float* Signals::of(const Criterion& criterion, const Parameter& parameter, Looks looks) const {
   if (criterion.looks != looks) return nullptr;
   const auto found = tensors.find(&parameter);

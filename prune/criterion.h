@@ -41,7 +41,8 @@ enum class Voices : uint8_t {
   nothing,  ///< none: the score is the channel's own
 };
 
-/// What scores of one group of channels are divided by, so that those of several can be ranked together.
+/// What scores of one group of channels, or of one layer's rows, are divided by, so that those of several can
+/// be ranked together.
 enum class Normalizer : uint8_t {
   none,
   mean,
@@ -50,6 +51,8 @@ enum class Normalizer : uint8_t {
 };
 const std::vector<std::string>& normalizer_names();
 Normalizer normalizer_named(const std::string& name);
+/// Divides them, all but those that are pruned_score. Where all are equal, by 1.
+void normalize(std::span<float> scores, Normalizer normalizer);
 
 struct Criterion {
   std::string_view name;
@@ -63,7 +66,7 @@ struct Criterion {
   /// If any: what is made of the scores of a whole layer, or of a whole group of channels.
   void (*relate)(std::span<float> scores) = nullptr;
   Voices voices = Voices::all;
-  Normalizer normalizer = Normalizer::mean;  ///< of groups, where a config names none
+  Normalizer normalizer = Normalizer::mean;  ///< where a config names none
 
   /// It looks at what a mask's units do not come with: data, or the norm behind a layer.
   bool of_channels_alone() const { return voices == Voices::scales || looks != Looks::at_weights; }

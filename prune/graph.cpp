@@ -222,7 +222,7 @@ const char* fixed_because(const Tape& tape, int value) {
     made = made || entry.output == value;
     read = read || std::ranges::count(entry.inputs, value) > 0;
   }
-  return !made ? "the network's input" : !read ? "the network's output" : "";
+  return !made ? "the network's input" : !read ? networks_output : "";
 }
 
 /// True for the weight of a layer that makes channels, along its outputs.
@@ -269,6 +269,15 @@ ChannelGraph channel_graph(Module& model, const Tape& tape) {
   graph.groups = std::move(grouping.groups);
   for (ChannelGroup& group : graph.groups) group.multiplicity = multiplicity_of(group);
   return graph;
+}
+
+std::vector<std::string> output_layers(Module& model, const Shape& input) {
+  const ChannelGraph graph = channel_graph(model, Network(model, input).tape);
+  std::vector<std::string> layers;
+  for (const ChannelGroup& group : graph.groups)
+    if (group.fixed == networks_output)
+      for (std::string& maker : makers_of(group)) layers.push_back(std::move(maker));
+  return layers;
 }
 
 }  // namespace espalier

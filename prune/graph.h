@@ -22,6 +22,9 @@
 
 namespace espalier {
 
+/// Why the channels stay that the network puts out.
+inline constexpr const char* networks_output = "the network's output";
+
 /// One axis of a parameter that loses an index, or several, with each channel of a group.
 struct GroupMember {
   Parameter* parameter = nullptr;
@@ -38,7 +41,7 @@ struct ChannelGroup {
   int64_t channels = 0;
   std::vector<GroupMember>
       members;        ///< in the order of the tape: the first is the first layer's that makes them
-  std::string fixed;  ///< why it cannot be cut: "the network's output"; empty if it can
+  std::string fixed;  ///< why it cannot be cut: networks_output or "the network's input"; empty if it can
   /// Real channels, outputs of the first layer that makes them, that each stands for: 1, but as many as a
   /// grouped convolution has groups, whose 32 x 4 outputs are 4 channels of 32. Where channels differ in it,
   /// as where slices that overlap are added, the least.
@@ -57,5 +60,9 @@ struct ChannelGraph {
 /// The graph of the network on `tape`. Error for an op without a channel rule, or a parameter whose layer
 /// declares no axes for it, by name.
 ChannelGraph channel_graph(Module& model, const Tape& tape);
+
+/// The layers that make the network's output, a classifier's last alone; images are `input` [H,W,C]. Error as
+/// channel_graph.
+std::vector<std::string> output_layers(Module& model, const Shape& input);
 
 }  // namespace espalier

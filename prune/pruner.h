@@ -20,8 +20,15 @@ struct PruneOptions {
   Criterion criterion = criterion_named("l1");
   Scope scope = Scope::global;
   Cut cut = {};
-  std::vector<std::string> include = {}, exclude = {};  ///< beginnings of layer names, see prunable_weights
-  uint64_t seed = 0;                                    ///< of the criterion `random`
+  std::vector<std::string> include = {}, exclude = {};  ///< of layers, see prunable_weights
+  /// Layers that make the network's output (output_layers in graph.h), a row of which is an answer. Their
+  /// rows stay unless an entry of `include` that is no pattern means the layer.
+  std::vector<std::string> output = {};
+  /// What the scores of a layer's rows are divided by where those of all layers are ranked; absent: the
+  /// criterion's. Weights are ranked as they are.
+  std::optional<Normalizer> normalizer = {};
+  bool allow_empty = false;  ///< a selection may leave nothing of a layer, which else is an Error
+  uint64_t seed = 0;         ///< of the criterion `random`
 };
 
 /// What a prune did, in units.
@@ -37,8 +44,12 @@ struct PruneResult {
   Layer total() const;  ///< named "total"
 };
 
+/// Error for whatever prune would stumble on but the scores' values: layers that the model lacks, and counts
+/// that leave nothing of a layer.
+void check_prune(Module& model, const PruneOptions& options);
+
 /// Prunes the model at once: units, scores, selection, masks. Errors are those of prunable_weights,
-/// score_units and select; then the model is as it was.
+/// score_units and select, and for a selection that leaves nothing of a layer; then the model is as it was.
 PruneResult prune(Module& model, const PruneOptions& options);
 
 /// Prunes while a network trains, on a schedule. It keeps no state: what is pruned is in the masks, so a run

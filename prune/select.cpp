@@ -57,7 +57,7 @@ void rank(Scores scores, Verdicts kept, Cut cut) {
   if (n == 0) return;
   switch (cut.rule) {
     case Cut::sparsity:
-      return drop_lowest(scores, kept, std::llround(cut.value * static_cast<double>(n)));
+      return drop_lowest(scores, kept, sparsity_count(cut.value, n));
     case Cut::threshold:
       return drop_below(scores, kept, static_cast<float>(cut.value));
     case Cut::quantile: {
@@ -96,6 +96,8 @@ const std::vector<std::string>& scope_names() {
 Scope scope_named(const std::string& name) {
   return static_cast<Scope>(position_of_name("scope", name, scope_names()));
 }
+
+int64_t sparsity_count(double sparsity, int64_t n) { return std::llround(sparsity * static_cast<double>(n)); }
 
 void check(Cut cut) {
   if (cut.rule == Cut::threshold) {

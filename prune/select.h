@@ -31,13 +31,15 @@ Scope scope_named(const std::string& name);
 /// How many go, of N units ranked together.
 struct Cut {
   enum Rule : uint8_t {
-    sparsity,   ///< the llround(value N) lowest: halves round away from zero; `value` in 0..1
+    sparsity,   ///< the sparsity_count(value, N) lowest; `value` in 0..1
     threshold,  ///< those that score below `value`
     quantile,   ///< those that score below the `value`-quantile of the N scores; `value` in 0..1
   };
   Rule rule = sparsity;
   double value = 0.0;
 };
+/// llround(sparsity n): how many of n units go. Halves round away from zero.
+int64_t sparsity_count(double sparsity, int64_t n);
 /// UsageError for a sparsity or quantile outside 0..1 or a threshold that is no number.
 void check(Cut cut);
 

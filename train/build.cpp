@@ -177,17 +177,22 @@ double latency_after(const Config& config, const Module& model, const std::vecto
   return latency_ms(*fresh, config.model.input);
 }
 
-PruneOptions prune_options(const PruneConfig& c, uint64_t seed) {
+PruneOptions prune_options(const PruneConfig& c, uint64_t seed, Module& model, const Shape& input) {
+  const Unit unit = unit_named(c.unit);
   const Cut cut = c.threshold  ? Cut{Cut::threshold, *c.threshold}
                   : c.quantile ? Cut{Cut::quantile, *c.quantile}
                                : Cut{Cut::sparsity, c.sparsity.value()};
-  return {.unit = unit_named(c.unit),
-          .criterion = criterion_named(c.criterion),
-          .scope = scope_named(c.scope),
-          .cut = cut,
-          .include = c.include,
-          .exclude = c.exclude,
-          .seed = random_key(seed, pruning)};
+  PruneOptions options{.unit = unit,
+                       .criterion = criterion_named(c.criterion),
+                       .scope = scope_named(c.scope),
+                       .cut = cut,
+                       .include = c.include,
+                       .exclude = c.exclude,
+                       .allow_empty = c.allow_empty,
+                       .seed = random_key(seed, pruning)};
+  if (unit == Unit::row) options.output = output_layers(model, input);
+  if (c.normalizer) options.normalizer = normalizer_named(*c.normalizer);
+  return options;
 }
 
 RegularizeOptions regularize_options(const RegularizeConfig& c) {
@@ -245,17 +250,19 @@ Schedule prune_schedule(const TrainConfig& config, int64_t steps) {
   return {.kind = schedule_named(when.type), .begin = when.begin, .end = end, .every = when.every};
 }
 
-std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t seed, int64_t steps) {
+std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t seed, int64_t steps,
+                                          Module& model, const Shape& input) {
   if (!config.prune || cuts_channels(*config.prune)) return std::nullopt;
-  return GradualPruner(prune_options(*config.prune, seed), prune_schedule(config, steps));
+  return GradualPruner(prune_options(*config.prune, seed, model, input), prune_schedule(config, steps));
 }
 
 namespace {
 
 /// `whole`: the model is as the stage will find it, in shapes.
-void check_prune(const Config& config, const PruneConfig& prune, Module& model, bool whole) {
-  if (!cuts_channels(prune)) return void(prunable_weights(model, prune.include, prune.exclude));
-  ChannelPruneOptions options = channel_prune_options(prune, static_cast<uint64_t>(config.seed));
+void check_pruning(const Config& config, const PruneConfig& prune, Module& model, bool whole) {
+  const auto seed = static_cast<uint64_t>(config.seed);
+  if (!cuts_channels(prune)) return check_prune(model, prune_options(prune, seed, model, config.model.input));
+  ChannelPruneOptions options = channel_prune_options(prune, seed);
   options.latency_ms = [&](const std::vector<AxisCut>& cuts) { return latency_after(config, model, cuts); };
   check_prune_channels(model, config.model.input, options, whole);
 }
@@ -274,7 +281,7 @@ void check_stages(const Config& config, Module& model, int64_t batches, bool who
     const StageConfig& stage = config.stages[i];
     try {
       if (const PruneConfig* prune = stage.pruning()) {
-        check_prune(config, *prune, model, whole);
+        check_pruning(config, *prune, model, whole);
         whole = whole && !cuts_channels(*prune);
       }
       const int64_t reestimate = reestimated(stage);
@@ -291,7 +298,6 @@ void check_stages(const Config& config, Module& model, int64_t batches, bool who
   }
 }
 
-}  // namespace espalier
 std::vector<std::string> notes_on_layers(const Config& config, Module& model) {
   std::vector<std::string> layers, notes;
   for (const Parameter* weight : prunable_weights(model)) layers.emplace_back(layer_name(weight->name));
@@ -314,3 +320,4 @@ std::vector<std::string> notes_on_layers(const Config& config, Module& model) {
   return notes;
 }
 
+}  // namespace espalier

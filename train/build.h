@@ -55,7 +55,8 @@ int64_t stage_steps(const TrainConfig& config, int64_t batches);
 std::unique_ptr<Module> build_model(const Config& config, bool read_weights = true,
                                     WeightsNotes* notes = nullptr);
 
-PruneOptions prune_options(const PruneConfig& config, uint64_t seed);
+/// Of unit weight and row, for a model whose images are `input` [H,W,C].
+PruneOptions prune_options(const PruneConfig& config, uint64_t seed, Module& model, const Shape& input);
 /// Of unit channel; without what only a run has: data and time.
 ChannelPruneOptions channel_prune_options(const PruneConfig& config, uint64_t seed);
 RegularizeOptions regularize_options(const RegularizeConfig& config);
@@ -64,8 +65,10 @@ bool cuts_channels(const PruneConfig& config);
 Schedule prune_schedule(const TrainConfig& config, int64_t steps);
 /// The last step, from 0, on which a pruner acts in a train stage of `steps` steps.
 int64_t last_pruning_step(const PruneConfig& config, int64_t steps);
-/// The pruner of a train stage of `steps` steps, or nothing, also where channels are cut instead.
-std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t seed, int64_t steps);
+/// The pruner of a train stage of `steps` steps, or nothing, also where channels are cut instead. The rest is
+/// as for prune_options.
+std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t seed, int64_t steps,
+                                          Module& model, const Shape& input);
 /// Milliseconds of an image through a fresh network of the model's shapes after more cuts: what its weights
 /// are does not matter.
 double latency_after(const Config& config, const Module& model, const std::vector<AxisCut>& cuts);
@@ -73,7 +76,7 @@ double latency_after(const Config& config, const Module& model, const std::vecto
 /// schedule beyond its end (a UsageError). `whole`: the model has the shapes that the first stage begins
 /// with; targets are checked up to the first stage that changes them, for what comes after is not known yet.
 void check_stages(const Config& config, Module& model, int64_t batches, bool whole = true);
-
-}  // namespace espalier
 /// A line on each entry of a stage's lists of layers that once meant more of them (names.h).
 std::vector<std::string> notes_on_layers(const Config& config, Module& model);
+
+}  // namespace espalier

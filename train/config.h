@@ -68,13 +68,14 @@ struct PruneConfig {
   std::optional<double> quantile;   ///< what scores below this quantile of all scores in the scope goes
   std::vector<std::string> include, exclude;    ///< names of layers (prune/names.h)
   std::optional<PruneScheduleConfig> schedule;  ///< inside `train` alone
+  bool allow_empty = false;                     ///< a selection may leave nothing of a layer
   bool remove = false;  ///< after the stage: masks become plain zeros that later training may change
+  std::optional<std::string> normalizer = {};  ///< of rows and channels; absent: the criterion's
 
   // unit channel alone, see prune/channel_pruner.h
   std::optional<double> ratio = {}, speedup = {}, macs = {}, parameters = {}, bytes = {}, latency_ms = {};
   std::optional<int64_t> batches = {};  ///< that criteria look at which look at data; absent: the criterion's
   std::string reduction = "mean";
-  std::optional<std::string> normalizer = {};  ///< absent: the criterion's
   std::optional<int64_t> min_channels = {};
   double min_ratio = 0.0, max_ratio = 1.0;
   std::vector<ChannelOverrideConfig> overrides = {};

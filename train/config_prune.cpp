@@ -90,7 +90,9 @@ Type<PruneConfig> prune_type() {
              "most milliseconds for one image, measured on this machine")
            .only_for(channel),
        field("include", &PruneConfig::include, list_of(text()),
-             "beginnings of layer names: fc is fc1 and fc2; empty: all"),
+             "names of layers, or of what they lie under: layer1 is layer1.0.conv1, not layer10.0.conv1; * "
+             "stands for any characters, ? for one: fc* is fc1 and fc2; empty: all, but the rows of the "
+             "network's output, which are pruned only where they are included by name, without * and ?"),
        field("exclude", &PruneConfig::exclude, list_of(text()),
              "the same, of layers to leave out; of channels, those that make them"),
        field("batches", &PruneConfig::batches, whole(1),
@@ -101,8 +103,9 @@ Type<PruneConfig> prune_type() {
              "how the scores of what goes with a channel become one")
            .only_for(channel),
        field("normalizer", &PruneConfig::normalizer, one_of(normalizer_names()),
-             "what a group's scores are divided by; without it, the criterion's own")
-           .only_for(channel),
+             "what the scores of a group of channels, or in scope global of a layer's rows, are divided by "
+             "before they are ranked; without it, the criterion's own")
+           .only_for({"row", "channel"}),
        field("min_channels", &PruneConfig::min_channels, whole(1),
              "channels of a layer that always stay; without it, 8 or a tenth, whichever is more")
            .only_for(channel),
@@ -127,6 +130,9 @@ Type<PruneConfig> prune_type() {
        field("reestimate_norm", &PruneConfig::reestimate_norm, whole(0), reestimate_help).only_for(channel),
        field("schedule", &PruneConfig::schedule, prune_schedule_type(),
              "when it acts, in steps; inside `train` alone"),
+       field("allow_empty", &PruneConfig::allow_empty, boolean(),
+             "whether nothing may be left of a layer, which else is an error")
+           .only_for(masked),
        field("remove", &PruneConfig::remove, boolean(),
              "at the stage's end, let go of the masks: zeros stay, and later training may change them")
            .only_for(masked)},
@@ -140,6 +146,9 @@ Type<PruneConfig> prune_type() {
          if (criterion_named(p.criterion).of_channels_alone())
            (at / "criterion")
                .fail("found \"", p.criterion, "\", which is for unit channel, and the unit is ", p.unit);
+         if (p.normalizer && (p.threshold || p.scope != "global"))
+           (at / "normalizer")
+               .fail("is for rows that are ranked over all layers: scope global, and sparsity or quantile");
          if (p.schedule && p.schedule->type != "one_shot" && !p.sparsity) {
            (at / "schedule" / "type")
                .fail("found \"", p.schedule->type,

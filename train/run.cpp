@@ -243,7 +243,8 @@ class Run {
       pruning = std::make_unique<ChannelPruneCallback>(
           ChannelPruning(config_, *config.prune, *model_, data_.train, false),
           prune_schedule(config, state.total_steps), console_);
-    else if (auto pruner = build_pruner(config, static_cast<uint64_t>(config_.seed), state.total_steps))
+    else if (auto pruner = build_pruner(config, static_cast<uint64_t>(config_.seed), state.total_steps,
+                                        *model_, config_.model.input))
       pruning = std::make_unique<PruneCallback>(std::move(*pruner), console_);
 
     std::optional<RegularizeCallback> regularizing;
@@ -312,7 +313,9 @@ class Run {
 
   void prune_now(const StageConfig& stage, const PruneConfig& config) {
     if (cuts_channels(config)) return cut_now(stage, config);
-    const auto pruned = prune(*model_, prune_options(config, static_cast<uint64_t>(config_.seed))).total();
+    const auto pruned = prune(*model_, prune_options(config, static_cast<uint64_t>(config_.seed), *model_,
+                                                     config_.model.input))
+                            .total();
     console_.line(fmt::format("{}  {} of {} {}s pruned by {}", stage.name, grouped(pruned.pruned),
                               grouped(pruned.units), config.unit, config.criterion));
     report_pruning();
@@ -366,10 +369,10 @@ class Run {
   Console& console_;
   RunFolder folder_;
   bool goes_on_;  ///< from a checkpoint
+  WeightsNotes weights_notes_;
   std::unique_ptr<Module> model_;
   DataSplits data_;
   std::string data_place_;
-  WeightsNotes weights_notes_;
   std::vector<std::string> classes_;  ///< to be kept with what is saved
   Loader train_, test_;
   std::optional<Loader> validation_;

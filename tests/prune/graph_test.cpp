@@ -46,6 +46,19 @@ TEST(Graph, TheWorkedExample) {
   EXPECT_EQ(groups_of(net, {6, 6, 3}), (Texts{"4: a:0 | b:3", "4: b:0 | fc:1", "10*: fc:0 |"}));
 }
 
+TEST(Graph, TheLayersOfTheOutput) {
+  SmallNet net;
+  Linear &a = net.linear("a", 3, 3), &b = net.linear("b", 3, 2), &c = net.linear("c", 3, 2);
+  net.pass = [&](const Variable& x) {
+    const Variable y = a.forward(ops::global_average_pool(x));
+    return ops::add(b.forward(y), c.forward(relu(y)));
+  };
+  EXPECT_EQ(output_layers(net, {5, 5, 3}), (Texts{"b", "c"}));
+  const auto resnet = make_model({.type = "resnet20", .input = {16, 16, 3}, .width = 0.25}, 0);
+  EXPECT_EQ(output_layers(*resnet, {16, 16, 3}), Texts{"fc"});
+  EXPECT_EQ(output_layers(*make_model({.type = "mlp"}, 0), {28, 28, 1}), Texts{"fc3"});
+}
+
 TEST(Graph, ABiasAndANormGoWithTheirChannels) {
   SmallNet net;
   Conv2d& a = net.conv("a", 3, 4);

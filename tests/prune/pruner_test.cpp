@@ -82,6 +82,94 @@ TEST(Pruner, AgainAtTheSameSparsityTakesNothingMore) {
   EXPECT_EQ(again.total().already, 2);
 }
 
+/// Two layers of rows, the second's a hundred times as large.
+struct TwoSizes {
+  HandMade model;
+  const Parameter& a = model.add("a.weight", {4, 1}, {1, 2, 3, 4});
+  const Parameter& b = model.add("b.weight", {2, 1}, {100, 200});
+};
+const PruneOptions third_of_rows{.unit = Unit::row, .cut = {Cut::sparsity, 1.0 / 3}};
+
+TEST(Pruner, RanksRowsOfAllLayersByTheirShareOfTheLayersMean) {
+  TwoSizes by_mean;  // 0.4 0.8 1.2 1.6, and 0.67 1.33
+  prune(by_mean.model, third_of_rows);
+  EXPECT_EQ(numbers(by_mean.a.value()), (std::vector<float>{0, 2, 3, 4}));
+  EXPECT_EQ(numbers(by_mean.b.value()), (std::vector<float>{0, 200}));
+  TwoSizes as_they_are;
+  PruneOptions options = third_of_rows;
+  options.normalizer = Normalizer::none;
+  prune(as_they_are.model, options);
+  EXPECT_EQ(numbers(as_they_are.a.value()), (std::vector<float>{0, 0, 3, 4}));
+  EXPECT_EQ(numbers(as_they_are.b.value()), (std::vector<float>{100, 200}));
+  TwoSizes below_three;  // a threshold is of the scores as the criterion gives them
+  options = third_of_rows;
+  options.cut = {Cut::threshold, 3};
+  prune(below_three.model, options);
+  EXPECT_EQ(numbers(below_three.a.value()), (std::vector<float>{0, 0, 3, 4}));
+  EXPECT_EQ(numbers(below_three.b.value()), (std::vector<float>{100, 200}));
+}
+
+TEST(Pruner, WhatIsPrunedHasNoShareInTheMean) {
+  TwoSizes two;
+  PruneOptions options = third_of_rows;
+  prune(two.model, options);  // left: 2 3 4, whose shares are 0.67 1 1.33, and 200 with 1
+  options.cut.value = 0.5;
+  prune(two.model, options);
+  EXPECT_EQ(numbers(two.a.value()), (std::vector<float>{0, 0, 3, 4}));
+  EXPECT_EQ(numbers(two.b.value()), (std::vector<float>{0, 200}));
+}
+
+TEST(Pruner, RowsOfTheOutputStayUnlessIncludedByName) {
+  const auto pruned_of_b = [](PruneOptions options) {
+    TwoSizes two;
+    options.output = {"b"};
+    options.scope = Scope::layer;
+    options.cut.value = 0.5;
+    prune(two.model, options);
+    return zeros(two.b);
+  };
+  EXPECT_EQ(pruned_of_b({.unit = Unit::row}), 0);
+  EXPECT_EQ(pruned_of_b({.unit = Unit::row, .include = {"*"}}), 0);
+  EXPECT_EQ(pruned_of_b({.unit = Unit::row, .include = {"b"}}), 1);
+  EXPECT_EQ(pruned_of_b({.unit = Unit::weight}), 1);
+  HandMade one;
+  one.add("b.weight", {2, 1}, {1, 2});
+  PruneOptions options = third_of_rows;
+  options.output = {"b"};
+  EXPECT_EQ(message_of<Error>([&] { prune(one, options); }),
+            "prune: nothing to prune: the rows of the network's output, b, stay unless include names it");
+}
+
+TEST(Pruner, ALayerIsNotEmptiedUnlessThatIsAllowed) {
+  TwoSizes two;
+  const PruneOptions all_of_a{.cut = {Cut::sparsity, 4.0 / 6}};
+  EXPECT_EQ(message_of<Error>([&] { prune(two.model, all_of_a); }),
+            "prune: nothing would be left of a, all 4 weights of which would go; \"allow_empty\": true lets "
+            "them");
+  EXPECT_EQ(zeros(two.a), 0);
+  PruneOptions allowed = all_of_a;
+  allowed.allow_empty = true;
+  prune(two.model, allowed);
+  EXPECT_EQ(zeros(two.a), 4);
+  EXPECT_EQ(prune(two.model, all_of_a).total().pruned, 4) << "it was empty before";
+}
+
+TEST(CheckPrune, FindsWhatNoScoresCanMend) {
+  TwoSizes two;
+  const auto message = [&](const PruneOptions& options) {
+    return message_of<Error>([&] { check_prune(two.model, options); });
+  };
+  EXPECT_EQ(message({.unit = Unit::row, .scope = Scope::layer, .cut = {Cut::sparsity, 0.75}}),
+            "prune: nothing would be left of b, all 2 rows of which would go; \"allow_empty\": true lets them");
+  EXPECT_EQ(message({.cut = {Cut::sparsity, 1}}),
+            "prune: nothing would be left of a, all 4 weights of which would go; \"allow_empty\": true lets "
+            "them");
+  EXPECT_TRUE(message({.include = {"c"}}).starts_with("prune: include 'c' names no"));
+  check_prune(two.model, {.scope = Scope::layer, .cut = {Cut::sparsity, 0.7}});
+  check_prune(two.model, {.cut = {Cut::sparsity, 0.9}});
+  check_prune(two.model, {.cut = {Cut::sparsity, 1}, .allow_empty = true});
+}
+
 TEST(Pruner, RefusedItLeavesTheModelAlone) {
   HandMade model;
   const Parameter& a = model.add("a.weight", {1, 2}, {1, 2});

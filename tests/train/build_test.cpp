@@ -123,7 +123,8 @@ TEST(BuildModel, StartsFromTheWeightsThatTheConfigNames) {
 
 TEST(BuildPruner, EndsWithTheStageUnlessToldOtherwise) {
   TrainConfig config;
-  EXPECT_FALSE(build_pruner(config, 0, 10));
+  const auto model = make_model({.type = "mlp", .hidden = {4}}, 0);
+  EXPECT_FALSE(build_pruner(config, 0, 10, *model, {28, 28, 1}));
   config.prune =
       PruneConfig{.sparsity = 0.5,
                   .threshold = {},
@@ -131,8 +132,7 @@ TEST(BuildPruner, EndsWithTheStageUnlessToldOtherwise) {
                   .include = {},
                   .exclude = {},
                   .schedule = PruneScheduleConfig{.type = "linear", .begin = 0, .end = {}, .every = 4}};
-  const auto pruner = build_pruner(config, 0, 10);
-  const auto model = make_model({.type = "mlp", .hidden = {4}}, 0);
+  const auto pruner = build_pruner(config, 0, 10, *model, {28, 28, 1});
   EXPECT_TRUE(pruner->step(*model, 0) && !pruner->step(*model, 1) && pruner->step(*model, 8));
   EXPECT_EQ(pruner->step(*model, 9)->total().pruned, (784 * 4 + 40) / 2);
 }

@@ -1,0 +1,127 @@
+"""What a prune takes and leaves: layers by their names, rows of the classifier, whole layers."""
+
+import json
+import os
+import shutil
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from support import CliTest, config, sgd
+
+
+class PruneTest(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.write_data()
+
+    def write_run(self, prune, hidden, **train):
+        content = config({"name": "dense", "train": sgd(steps=20)},
+                         {"name": "pruned", **({"train": sgd(**train, prune=prune)} if train else {"prune": prune})})
+        content["model"]["hidden"] = hidden
+        return self.write("prune.json", content)
+
+    def sparsities(self, prune, hidden=(16, 12), **train):
+        """The share of zeros of each layer."""
+        self.write_run(prune, hidden, **train)
+        self.succeeds("train", "prune.json", "--quiet", "--output", "run")
+        found = json.loads(self.succeeds("inspect", "run/models/pruned.safetensors", "--json"))["layers"]
+        self.forget("run")
+        return {layer["name"]: layer["sparsity"] for layer in found}
+
+    def forget(self, run):
+        shutil.rmtree(self.folder / run)
+
+
+class Rows(PruneTest):
+    def test_of_the_output_stay_unless_they_are_included_by_name(self):
+        for prune in ({}, {"scope": "layer"}, {"criterion": "l2"}, {"include": ["*"]}, {"include": ["fc1", "fc*"]}):
+            for train in ({}, {"steps": 30}):
+                schedule = {"schedule": {"type": "linear", "every": 5}} if train else {}
+                with self.subTest(prune=prune, train=train):
+                    layers = self.sparsities({"unit": "row", "sparsity": 0.3, **prune, **schedule}, **train)
+                    self.assertEqual(layers["fc3"], 0)
+                    self.assertGreater(layers["fc1"] + layers["fc2"], 0)
+        layers = self.sparsities({"unit": "row", "sparsity": 0.3, "include": ["fc3"]})
+        self.assertEqual(layers, {"fc1": 0, "fc2": 0, "fc3": 0.3})
+        self.write_run({"unit": "row", "sparsity": 0.3}, hidden=[])
+        self.fails_unwritten(1, "prune.json: /stages/1 (pruned): prune: nothing to prune: the rows of the network's "
+                                "output, fc1, stay unless include names it", "check", "prune.json")
+
+    def test_are_ranked_against_those_of_other_layers_by_their_share_of_the_layers_mean(self):
+        # fc1's rows have 64 weights each, fc2's 16: by their sums fc2's would all go first.
+        layers = self.sparsities({"unit": "row", "sparsity": 0.3})
+        self.assertGreater(layers["fc1"], 0.05)
+        self.assertLess(layers["fc2"], 0.6)
+        layers = self.sparsities({"unit": "row", "sparsity": 0.3, "normalizer": "none"})
+        self.assertEqual(layers["fc1"], 0)
+        for prune in ({"scope": "layer", "sparsity": 0.3}, {"threshold": 0.1}):
+            self.write_run({"unit": "row", "normalizer": "max", **prune}, hidden=[12])
+            self.fails_unwritten(2, "prune.json: /stages/1/prune/normalizer: is for rows that are ranked over all "
+                                    "layers: scope global, and sparsity or quantile", "check", "prune.json")
+
+
+class Empty(PruneTest):
+    def test_layers_are_an_error_unless_they_are_allowed(self):
+        for prune, layer, counted in (
+                ({"unit": "row", "normalizer": "none", "sparsity": 0.5}, "fc2, all 12 rows", False),
+                ({"unit": "row", "threshold": 1e9}, "fc1, all 16 rows", False),
+                ({"threshold": 1e9}, "fc1, all 1024 weights", False),
+                ({"sparsity": 1}, "fc1, all 1024 weights", True),
+                ({"unit": "row", "scope": "layer", "sparsity": 0.97}, "fc1, all 16 rows", True)):
+            with self.subTest(prune=prune):
+                self.write_run(prune, hidden=[16, 12])
+                message = f"prune: nothing would be left of {layer} of which would go; \"allow_empty\": true lets them"
+                if counted:  # whatever the weights are
+                    message = "prune.json: /stages/1 (pruned): " + message
+                    self.fails_unwritten(1, message, "check", "prune.json")
+                    self.fails_unwritten(1, message, "train", "prune.json")
+                else:
+                    self.assertEqual(self.espalier("train", "prune.json", "--quiet", "--output", "failed").stderr,
+                                     f"espalier: {message}\n")
+                    self.forget("failed")
+                self.assertIn(1, self.sparsities({**prune, "allow_empty": True}).values())
+        gradual = {"sparsity": 1, "schedule": {"type": "cubic", "every": 3}}
+        self.write_run(gradual, hidden=[12], steps=10)
+        self.fails_unwritten(1, "prune.json: /stages/1 (pruned): prune: nothing would be left of fc1, all 768 weights "
+                                'of which would go; "allow_empty": true lets them', "check", "prune.json")
+        self.assertEqual(self.sparsities({**gradual, "allow_empty": True}, steps=10), {"fc1": 1, "fc2": 1, "fc3": 1})
+        self.write_run({"unit": "channel", "ratio": 0.5, "allow_empty": True}, hidden=[12])
+        self.assertIn("allow_empty: is for unit weight", self.espalier("check", "prune.json").stderr)
+
+
+class Names(PruneTest):
+    def test_mean_a_layer_and_not_those_whose_names_it_begins(self):
+        hidden = [8] * 10
+        layers = self.sparsities({"sparsity": 0.5, "scope": "layer", "include": ["fc1"]}, hidden)
+        self.assertEqual([name for name, share in layers.items() if share], ["fc1"])
+        layers = self.sparsities({"sparsity": 0.5, "scope": "layer", "include": ["fc1*"]}, hidden)
+        self.assertEqual([name for name, share in layers.items() if share], ["fc1", "fc10", "fc11"])
+
+    def test_that_once_meant_more_are_told_so_once(self):
+        note = "prune.json: /stages/1 (pruned): {} 'fc1' does not mean fc10, fc11, as it once did: 'fc1*' means all " \
+               "that begin with it"
+        for prune, lists in (
+                ({"sparsity": 0.5, "exclude": ["fc1"], "include": ["fc1", "fc1*", "fc2"]},
+                 ["prune: include", "prune: exclude"]),
+                ({"unit": "channel", "ratio": 0.1, "min_channels": 1,
+                  "overrides": [{"layers": ["fc1"], "max_ratio": 0}]}, ["prune: layers"])):
+            for train in ({}, {"steps": 10, "regularize": {"type": "group_norm", "exclude": ["fc1"]}}):
+                schedule = {"schedule": {"type": "linear", "every": 2}} if train else {}
+                self.write_run({**prune, **schedule}, [8] * 10, **train)
+                expected = [note.format(name) for name in lists + (["regularize: exclude"] if train else [])]
+                said = self.succeeds("train", "prune.json", "--output", "run").splitlines()
+                self.assertEqual([line for line in said if "once did" in line], expected)
+                said = self.succeeds("check", "prune.json").splitlines()
+                self.assertEqual([line for line in said if "once did" in line],
+                                 ["note    " + line for line in expected])
+                self.forget("run")
+
+    def test_that_mean_nothing_any_more_say_what_would(self):
+        self.write_run({"sparsity": 0.5, "include": ["fc"]}, [8])
+        self.fails_unwritten(1, "prune.json: /stages/1 (pruned): prune: include 'fc' names no convolution or linear "
+                                "layer; 'fc*' means those whose names begin with it", "check", "prune.json")
+
+
+if __name__ == "__main__":
+    unittest.main()
