@@ -16,7 +16,7 @@ struct Image {
 
 /// Which pixels decode_image and resize make of a file. Whoever changes them so that any pixel becomes
 /// another raises it: kept images of an older version are decoded anew (image_folder.h).
-constexpr int image_version = 1;
+constexpr int image_version = 2;
 
 /// The pixels of a JPEG or PNG file with the channels it has. PNGs of 16 bits are cut to 8. An Error that
 /// names `file` if it is neither, is corrupt or cut short, or has more than `most_pixels` (2^27: 400 MB).

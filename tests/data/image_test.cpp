@@ -2,8 +2,10 @@
 #include "espalier/data/image.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 
 #include "data/image_files.h"
 #include "espalier/core/random.h"
@@ -41,6 +43,42 @@ TEST(DecodeImage, Jpeg) {
   ASSERT_EQ(decoded.channels, 3);
   for (size_t i = 0; i < decoded.pixels.size(); ++i)
     EXPECT_NEAR(decoded.pixels[i], (std::array{200, 100, 50})[i % 3], 3);
+}
+
+Bytes read_all(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// A binary .ppm or .pgm: "P6 WIDTH HEIGHT 255\n" and the pixels.
+Image netpbm(const Bytes& bytes) {
+  std::istringstream text(std::string(bytes.begin(), bytes.end()));
+  std::string kind;
+  Image image;
+  text >> kind >> image.width >> image.height;
+  image.channels = kind == "P6" ? 3 : 1;
+  image.pixels.assign(bytes.end() - image.height * image.width * image.channels, bytes.end());
+  return image;
+}
+
+TEST(DecodeImage, JpegsOfEveryLayoutOfColourAreWhatLibjpegMakesOfThem) {
+  constexpr int tolerance = 2;  // the two round colours and their interpolation differently
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(source_folder() + "/tests/data/jpeg")) {
+    std::filesystem::path path = entry.path();
+    if (path.extension() != ".jpg") continue;
+    const Image decoded = decode_image(read_all(path), path.filename());
+    path.replace_extension(decoded.channels == 3 ? ".ppm" : ".pgm");
+    const Image expected = netpbm(read_all(path));
+    ASSERT_EQ(decoded.height, expected.height);
+    ASSERT_EQ(decoded.width, expected.width);
+    ASSERT_EQ(decoded.pixels.size(), expected.pixels.size());
+    for (size_t i = 0; i < expected.pixels.size(); ++i)
+      ASSERT_NEAR(decoded.pixels[i], expected.pixels[i], tolerance)
+          << path << ": column " << static_cast<int64_t>(i) / decoded.channels % decoded.width;
+    ++files;
+  }
+  EXPECT_EQ(files, 18);
 }
 
 TEST(DecodeImage, CutShortAnywhere) {
@@ -118,8 +156,7 @@ TEST(DecodeImage, JpegTablesAreNotBelieved) {
 }
 
 TEST(DecodeImage, AJpegWhoseDataEndInTheMiddleOfANumberIsCorrupt) {  // fuzzing has found it
-  std::ifstream file(source_folder() + "/tests/fuzz/corpus/image/data_end_early.jpg", std::ios::binary);
-  EXPECT_EQ(message(Bytes(std::istreambuf_iterator<char>(file), {})),
+  EXPECT_EQ(message(read_all(source_folder() + "/tests/fuzz/corpus/image/data_end_early.jpg")),
             "x.jpg: cannot be decoded: its data end before its last pixel");
 }
 
