@@ -31,5 +31,10 @@ mend_stb("the end of a JPEG's data" "${old}"
 mend_stb("the last colours of a row of a 4:2:2 JPEG"
          "out[i*2+0] = stbi__div4(input[w-2]*3 + input[w-1] + 2);" "out[i*2+0] = stbi__div4(input[w-1]*3 + input[w-2] + 2);")
 
+# What a PNG's data unpack to grows for as long as they say. The copy asks whoever includes it, by STBI_MAY_INFLATE_TO(bytes).
+set(old "   while (cur + n > limit) {\n")
+mend_stb("the size of a PNG's data" "${old}"
+         "   if (!STBI_MAY_INFLATE_TO(cur + n)) return stbi__err(\"too much data\", \"Corrupt PNG\");\n${old}")
+
 file(WRITE ${STB_PATCHED_DIR}/stb_image.h.new "${stb_image}")
 file(COPY_FILE ${STB_PATCHED_DIR}/stb_image.h.new ${STB_PATCHED_DIR}/stb_image.h ONLY_IF_DIFFERENT)

@@ -46,11 +46,12 @@ class Jpeg {
     }
     for (const Component& component : components_)
       require(component.has_scan, "a component without a scan", bytes_.size());
+    require(least_bits() <= 8 * bytes_.size(), "claims more pixels than so few bytes can be", frame_at_);
   }
 
  private:
   struct Component {
-    uint8_t id, quantization;
+    uint8_t id, horizontal, vertical, quantization;  ///< its name, samples in a unit of the frame, table
     bool has_scan = false;
   };
 
@@ -108,12 +109,34 @@ class Jpeg {
     require(content.size() >= 6 && content[5] >= 1 && content.size() == 6 + 3 * size_t{content[5]},
             "a frame of another length than its components need", at);
     progressive_ = kind == progressive;
+    frame_at_ = at;
+    height_ = big_endian(content, 1, 2);
+    width_ = big_endian(content, 3, 2);
     for (size_t i = 6; i < content.size(); i += 3) {
       require(content[i + 2] < 4, "a quantization table of no such number", at + i + 2);
       for (const Component& other : components_)
         require(other.id != content[i], "two components of one name", at + i);
-      components_.push_back({content[i], content[i + 2]});
+      const uint8_t horizontal = content[i + 1] >> 4, vertical = content[i + 1] & 15;
+      require(horizontal >= 1 && horizontal <= 4 && vertical >= 1 && vertical <= 4,
+              "a component of no such sampling", at + i + 1);
+      components_.push_back({content[i], horizontal, vertical, content[i + 2]});
     }
+  }
+
+  /// What the frame's blocks need at least: a code of one bit for the first coefficient, and, where it is not
+  /// progressive, one for the others.
+  size_t least_bits() const {
+    const auto most = [&](uint8_t Component::*sampling) {
+      return size_t{(*std::ranges::max_element(components_, {}, sampling)).*sampling};
+    };
+    const auto blocks = [](size_t samples, size_t part, size_t whole) {
+      return ((samples * part + whole - 1) / whole + 7) / 8;
+    };
+    size_t bits = 0;
+    for (const Component& c : components_)
+      bits += blocks(width_, c.horizontal, most(&Component::horizontal)) *
+              blocks(height_, c.vertical, most(&Component::vertical)) * (progressive_ ? 1 : 2);
+    return bits;
   }
 
   /// A scan names its components, each with its Huffman tables, and which coefficients it holds.
@@ -142,16 +165,40 @@ class Jpeg {
   std::array<std::bitset<4>, 2> huffman_;  ///< defined so far: DC, AC
   std::bitset<4> quantization_;
   bool progressive_ = false;
+  size_t frame_at_ = 0, height_ = 0, width_ = 0;
   std::vector<Component> components_;
 };
 
+/// Bytes of the rows of a PNG by its header's content: width, height, bits a sample, kind of pixel, and, at
+/// the end, whether it is interlaced. Numbers that there are not are left to whoever decodes it.
+size_t png_data(Bytes header) {
+  const auto width = size_t{big_endian(header, 0, 4)}, height = size_t{big_endian(header, 4, 4)};
+  constexpr std::array<size_t, 7> samples = {1, 0, 3, 1, 2, 0, 4};
+  const size_t bits = header[8] * samples[std::min<size_t>(header[9], 6)];
+  struct Pass {
+    size_t x, y, dx, dy;  // its first pixel, and the steps to the next
+  };
+  constexpr Pass whole[] = {{0, 0, 1, 1}};
+  constexpr Pass adam7[] = {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4},
+                            {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}};
+  size_t bytes = 0;
+  for (const Pass& pass : header[12] ? std::span<const Pass>(adam7) : whole) {
+    const size_t columns = (width - std::min(width, pass.x) + pass.dx - 1) / pass.dx;
+    const size_t rows = (height - std::min(height, pass.y) + pass.dy - 1) / pass.dy;
+    if (columns > 0) bytes += rows * (1 + (columns * bits + 7) / 8);
+  }
+  return bytes;
+}
+
 }  // namespace
 
-bool check_png(Bytes bytes, const std::string& file) {
+std::optional<size_t> check_png(Bytes bytes, const std::string& file) {
   constexpr uint8_t signature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
-  constexpr size_t around = 12;          // bytes of a chunk that are not its content: length, type, CRC
-  constexpr uint32_t last = 0x49454E44;  // IEND
-  if (!starts_with(bytes, signature)) return false;
+  constexpr size_t around = 12;  // bytes of a chunk that are not its content: length, type, CRC
+  constexpr uint32_t first = 0x49484452, last = 0x49454E44;  // IHDR, IEND
+  constexpr size_t header = 13;                              // bytes of IHDR
+  if (!starts_with(bytes, signature)) return std::nullopt;
+  size_t data = 0;
   for (size_t at = sizeof signature;;) {
     const size_t left = bytes.size() - at;
     const size_t content = left < around ? 0 : big_endian(bytes, at, 4);
@@ -159,7 +206,9 @@ bool check_png(Bytes bytes, const std::string& file) {
     const uLong crc = crc32_z(0, bytes.data() + at + 4, content + 4);
     ESP_CHECK(crc == big_endian(bytes, at + 8 + content, 4), file, ": corrupt PNG: the chunk at byte ", at,
               " does not have its checksum");
-    if (big_endian(bytes, at + 4, 4) == last) return true;
+    const uint32_t kind = big_endian(bytes, at + 4, 4);
+    if (kind == first && content == header) data = png_data(bytes.subspan(at + 8, header));
+    if (kind == last) return data;
     at += around + content;
   }
 }

@@ -160,6 +160,80 @@ TEST(DecodeImage, AJpegWhoseDataEndInTheMiddleOfANumberIsCorrupt) {  // fuzzing 
             "x.jpg: cannot be decoded: its data end before its last pixel");
 }
 
+TEST(DecodeImage, AJpegMayNotClaimMorePixelsThanItsBytesCanBe) {
+  Bytes bytes = jpeg(noise(9, 9, 3));
+  const size_t frame = segment(bytes, 0xC0);
+  bytes[frame + 5] = bytes[frame + 7] = 40;  // 40 * 256 + 9 on both sides: 300 MB
+  EXPECT_EQ(message(bytes, 1 << 30), "x.jpg: corrupt JPEG at byte " + std::to_string(frame + 4) +
+                                         ": claims more pixels than so few bytes can be");
+  const Bytes grey = jpeg(plain(800, 800, {7}));  // nothing packs better than what is all alike
+  EXPECT_EQ(decode_image(grey, "x.jpg").height, 800);
+}
+
+/// The kinds of PNG there are: bits a sample, kind of pixel, samples a pixel.
+struct PngKind {
+  uint8_t bits, kind;
+  int64_t samples;
+};
+constexpr PngKind png_kinds[] = {{1, 0, 1},  {2, 0, 1}, {4, 0, 1}, {8, 0, 1},  {16, 0, 1}, {8, 2, 3},
+                                 {16, 2, 3}, {8, 4, 2}, {8, 6, 4}, {16, 4, 2}, {16, 6, 4}};
+
+Bytes png_chunk(const char* kind, const Bytes& content) {
+  const auto number = [](size_t value) {
+    return Bytes{static_cast<uint8_t>(value >> 24), static_cast<uint8_t>(value >> 16),
+                 static_cast<uint8_t>(value >> 8), static_cast<uint8_t>(value)};
+  };
+  const Bytes checked = Bytes(kind, kind + 4) + content;
+  return number(content.size()) + checked + number(crc32_z(0, checked.data(), checked.size()));
+}
+
+/// A PNG whose data unpack to `data` zeros, whatever it needs.
+Bytes png_of_zeros(uint8_t height, uint8_t width, const PngKind& kind, bool interlaced, size_t data) {
+  const Bytes zeros(data);
+  uLongf size = compressBound(data);
+  Bytes packed(size);
+  compress2(packed.data(), &size, zeros.data(), data, 1);
+  packed.resize(size);
+  const Bytes header{0, 0, 0, width, 0, 0, 0, height, kind.bits, kind.kind, 0, 0, interlaced};
+  return Bytes{0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'} + png_chunk("IHDR", header) +
+         png_chunk("IDAT", packed) + png_chunk("IEND", {});
+}
+
+/// Bytes of its rows, pixel by pixel: of each of Adam7's seven passes those that hold a pixel.
+size_t png_needs(int64_t height, int64_t width, const PngKind& kind, bool interlaced) {
+  static constexpr int pass_of[8][8] = {
+      {0, 5, 3, 5, 1, 5, 3, 5}, {6, 6, 6, 6, 6, 6, 6, 6}, {4, 5, 4, 5, 4, 5, 4, 5}, {6, 6, 6, 6, 6, 6, 6, 6},
+      {2, 5, 3, 5, 2, 5, 3, 5}, {6, 6, 6, 6, 6, 6, 6, 6}, {4, 5, 4, 5, 4, 5, 4, 5}, {6, 6, 6, 6, 6, 6, 6, 6}};
+  int64_t bytes = 0;
+  for (int64_t y = 0; y < height; ++y) {
+    std::array<int64_t, 7> pixels{};
+    for (int64_t x = 0; x < width; ++x) ++pixels[interlaced ? pass_of[y % 8][x % 8] : 0];
+    for (int64_t count : pixels)
+      if (count > 0) bytes += 1 + (count * kind.samples * kind.bits + 7) / 8;
+  }
+  return static_cast<size_t>(bytes);
+}
+
+TEST(DecodeImage, ThePngsDataAreWhatItsHeaderSays) {
+  for (const PngKind& kind : png_kinds)
+    for (const bool interlaced : {false, true})
+      for (const uint8_t height : {1, 3, 4, 5, 9, 16})
+        for (const uint8_t width : {1, 2, 3, 4, 5, 8, 17}) {
+          const size_t data = png_needs(height, width, kind, interlaced);
+          const Image image = decode_image(png_of_zeros(height, width, kind, interlaced, data), "x.png");
+          EXPECT_EQ(image.pixels, Bytes(static_cast<size_t>(height * width * kind.samples)));
+          EXPECT_TRUE(contains(message(png_of_zeros(height, width, kind, interlaced, data - 1)), "x.jpg: "));
+        }
+}
+
+TEST(DecodeImage, APngMayNotUnpackToMoreThanItsHeaderSays) {
+  const PngKind rgb{8, 2, 3};
+  EXPECT_EQ(message(png_of_zeros(16, 16, rgb, false, 16 * 49 + 1)),
+            "x.jpg: corrupt PNG: its data unpack to more than the 784 bytes that 16 x 16 pixels need");
+  EXPECT_TRUE(contains(message(png_of_zeros(16, 16, rgb, false, 50'000'000)), "more than the 784 bytes"));
+  EXPECT_TRUE(contains(message(png_of_zeros(16, 16, rgb, true, 50'000'000)), "more than the 798 bytes"));
+}
+
 TEST(DecodeImage, LargeOnesAreRefusedBeforeTheyAreDecoded) {
   EXPECT_EQ(message(png(noise(9, 12, 1)), 107),
             "x.jpg: is 9 x 12 pixels large, more than the 107 that an image may have");
