@@ -113,11 +113,12 @@ Arguments& Arguments::data_root(std::optional<std::string>& into) {
 }
 
 Arguments& Arguments::threads() {
+  computes_ = true;
   const auto store = [this](const std::string& given) {
-    constexpr int most = 1024;
     const auto value = number_in<int>(given);
-    if (!value || *value < 1 || *value > most)
-      fail_usage(command_, ": --threads: found '", given, "', expected a whole number from 1 to ", most);
+    if (!value || *value < 1 || *value > max_threads)
+      fail_usage(command_, ": --threads: found '", given, "', expected a whole number from 1 to ",
+                 max_threads);
     set_threads(*value);
   };
   app_.add_option_function<std::string>("--threads", store, "Threads to compute on (default: all processors)")
@@ -158,6 +159,7 @@ bool Arguments::parse(const Given& given) {
     fail_usage(command_, ": ", reason_of(error), "; see `espalier ", command_, " --help`");
   }
   check_extras();
+  if (computes_) espalier::threads();  // what OMP_NUM_THREADS has wrong is said before anything is done
   return true;
 }
 

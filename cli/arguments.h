@@ -44,6 +44,7 @@ class Arguments {
 
   std::string command_;
   CLI::App app_;
+  bool computes_ = false;  ///< has --threads
 };
 
 }  // namespace espalier::cli

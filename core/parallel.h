@@ -5,15 +5,16 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-
-#ifdef ESPALIER_STD_THREADS
-#include <functional>
-#endif
+#include <type_traits>
 
 namespace espalier {
 
-/// How many threads kernels use: what set_threads was told, else the processors this process may run on.
+constexpr int max_threads = 1024;
+
+/// How many threads kernels use: what set_threads was told, else OMP_NUM_THREADS (a UsageError if that is no
+/// number of threads), else the processors that this process may use.
 int threads();
+/// A UsageError unless 1 <= count <= max_threads.
 void set_threads(int count);
 
 /// The half-open range that thread `part` of `parts` works on out of `n` items.
@@ -31,22 +32,21 @@ inline int parts_for(int64_t n, int64_t grain) {
   return static_cast<int>(std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, threads()));
 }
 
-#ifdef ESPALIER_STD_THREADS
 namespace detail {
-void run_parts(int parts, const std::function<void(int)>& body);
+void run_parts(int parts, void (*body)(const void* context, int part), const void* context);
 }
-#endif
 
-/// Calls body(part) for part = 0 .. parts-1, each on a thread of its own; parts <= threads().
+/// Calls body(part) once for part = 0 .. parts-1, on threads that share the work; parts <= threads(). Which
+/// thread computes a part, and whether two run at the same time, is open (thread_pool.h): parts must not wait
+/// for each other. Bodies must not throw.
 template <class Body>
 void parallel_parts(int parts, Body&& body) {
   if (parts == 1) return body(0);
-#ifdef ESPALIER_STD_THREADS
-  detail::run_parts(parts, body);
-#else
-#pragma omp parallel for num_threads(parts) schedule(static, 1)
-  for (int part = 0; part < parts; ++part) body(part);
-#endif
+  using Callable = std::remove_reference_t<Body>;
+  detail::run_parts(
+      parts,
+      [](const void* context, int part) { (*static_cast<Callable*>(const_cast<void*>(context)))(part); },
+      &body);
 }
 
 /// Calls body(begin, end) on disjoint ranges that cover 0 .. n-1. Bodies must not throw.

@@ -71,7 +71,7 @@ class CliTest(unittest.TestCase):
     def command(self, *arguments, environment=None, file_limit=None, drop_override=False):
         """The arguments of subprocess for `espalier ARGUMENTS` in this test's folder."""
         settings = {key: value for key, value in os.environ.items() if not key.startswith("ESPALIER_")}
-        settings.update({"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": "1", **(environment or {})})
+        settings.update({"OMP_NUM_THREADS": "1", **(environment or {})})
 
         def prepare():
             if file_limit is not None:
@@ -158,4 +158,4 @@ def safetensors_bytes(tensors, metadata=None, lie=lambda header: None):
     return struct.pack("<Q", len(text)) + text + data
 
 
-SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}

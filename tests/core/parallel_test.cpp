@@ -5,7 +5,6 @@
 #include <atomic>
 #include <mutex>
 #include <set>
-#include <thread>
 #include <vector>
 
 #include "support/bad_input.h"
@@ -66,28 +65,14 @@ TEST(Parallel, TheCutIsAFunctionOfTheSizeAlone) {
   for (int i = 0; i < 20; ++i) ASSERT_EQ(ranges(), expected);
 }
 
-TEST(Parallel, PartsRunOnThreadsOfTheirOwn) {
-  const WithThreads three(3);
-  std::mutex mutex;
-  std::set<std::thread::id> ids;
-  std::atomic<int> inside = 0;
-  parallel_parts(3, [&](int) {
-    {
-      std::lock_guard lock(mutex);
-      ids.insert(std::this_thread::get_id());
-    }
-    ++inside;
-    while (inside < 3) std::this_thread::yield();  // would hang if one thread ran two parts
-  });
-  EXPECT_EQ(ids.size(), 3u);
-}
-
 TEST(Parallel, SetThreads) {
   {
     const WithThreads five(5);
     EXPECT_EQ(threads(), 5);
   }
-  EXPECT_TRUE(contains(message_of([] { set_threads(0); }), "0 is not a number of threads"));
+  for (const int wrong : {0, -1, max_threads + 1})
+    EXPECT_EQ(message_of([&] { set_threads(wrong); }),
+              join("threads: ", wrong, " is not a number of threads, expected 1 to 1024"));
   EXPECT_GE(threads(), 1);
 }
 
