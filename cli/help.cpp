@@ -115,7 +115,7 @@ std::string overview() {
   for (const Topic& topic : topics()) text += fmt::format("  {:<10}{}\n", topic.name, topic.help);
   return text +
          "\nA first run: espalier train configs/quickstart.json\n"
-         "Exit codes: 0 done, 1 the run failed, 2 wrong usage or input, 130 or 143 interrupted\n";
+         "Exit codes: 0 done, 1 the run failed, 2 wrong usage or input, 129, 130 or 143 interrupted\n";
 }
 
 void help(const Given& given) {

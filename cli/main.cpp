@@ -9,8 +9,8 @@
 
 #include "espalier/cli/command.h"
 #include "espalier/core/error.h"
+#include "espalier/core/interrupt.h"
 #include "espalier/core/isa.h"
-#include "espalier/train/interrupt.h"
 
 namespace espalier::cli {
 namespace {

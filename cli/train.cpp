@@ -1,8 +1,8 @@
 // espalier train
 #include "espalier/cli/arguments.h"
 #include "espalier/core/error.h"
+#include "espalier/core/interrupt.h"
 #include "espalier/core/spelling.h"
-#include "espalier/train/interrupt.h"
 #include "espalier/train/run.h"
 
 namespace espalier::cli {
@@ -21,8 +21,7 @@ void train(const Given& given) {
       .flag("--resume", options.resume, "Go on from the folder's checkpoint, to the same bits")
       .text("--device", "cpu|cuda", device, "What to compute on (default: cpu)")
       .threads()
-      .flag("--autotune", options.autotune,
-            "Time kernels of small linear layers; choices stay in the folder")
+      .flag("--autotune", options.autotune, "Time kernels of small linear layers; choices stay in the folder")
       .flag("--quiet", quiet, "Nothing but errors on the terminal");
   if (!arguments.parse(given)) return;
   if (device == "cuda") fail_usage("train: --device cuda: this build computes on the CPU alone");

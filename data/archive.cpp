@@ -9,6 +9,7 @@
 #include <set>
 
 #include "espalier/core/error.h"
+#include "espalier/core/interrupt.h"
 #include "espalier/core/physical_memory.h"
 #include "espalier/data/file.h"
 
@@ -72,6 +73,7 @@ Archive parse_archive(std::vector<uint8_t> packed, const std::string& name, size
   archive_entry* entry = nullptr;
   int status = ARCHIVE_OK;
   while ((status = archive_read_next_header(tar.get(), &entry)) != ARCHIVE_EOF) {
+    stop_if_interrupted();
     ESP_CHECK(status == ARCHIVE_OK || status == ARCHIVE_WARN, name, ": broken at byte ",
               archive_read_header_position(tar.get()), ": ", reason(tar.get()));
     const std::string path = relative(path_of(entry), name), place = name + ": " + path;

@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "espalier/core/error.h"
+#include "espalier/core/interrupt.h"
 
 namespace espalier {
 namespace {
@@ -20,7 +21,8 @@ using Bytes = std::span<const uint8_t>;
 
 constexpr uint8_t gzip_magic[] = {0x1F, 0x8B};
 constexpr uint8_t xz_magic[] = {0xFD, '7', 'z', 'X', 'Z', 0x00};
-constexpr size_t most_step = size_t{1} << 30;  // zlib counts the bytes of a call in 32 bits
+constexpr size_t most_step = size_t{16}
+                             << 20;  // bytes at once: what is read or unpacked till an interrupt is seen
 
 void check_length(size_t size, const std::string& file, size_t most_bytes) {
   ESP_CHECK(size <= most_bytes, file, ": is ", size, " bytes long, more than the ", most_bytes,
@@ -72,6 +74,7 @@ std::vector<uint8_t> unpack_gzip(Bytes packed, const std::string& file, size_t m
   Output output(file, packed.size(), most_bytes);
   size_t position = 0;
   while (position < packed.size()) {
+    stop_if_interrupted();
     const auto room = output.room();
     const auto in = static_cast<uInt>(std::min(packed.size() - position, most_step));
     const auto out = static_cast<uInt>(std::min(room.size(), most_step));
@@ -119,7 +122,8 @@ std::vector<uint8_t> unpack_xz(Bytes packed, const std::string& file, size_t mos
   stream.next_in = packed.data();
   stream.avail_in = packed.size();
   while (true) {
-    const auto room = output.room();
+    stop_if_interrupted();
+    const auto room = output.room().first(std::min(output.room().size(), most_step));
     stream.next_out = room.data();
     stream.avail_out = room.size();
     const lzma_ret status = lzma_code(&stream, LZMA_FINISH);
@@ -163,7 +167,11 @@ std::vector<uint8_t> read_bytes(const std::filesystem::path& path, size_t most_b
                                                                   &std::fclose);
   ESP_CHECK(stream, file, ": cannot open: ", cause());
   std::vector<uint8_t> bytes(size);
-  const size_t got = std::fread(bytes.data(), 1, size, stream.get());
+  size_t got = 0;
+  for (size_t step = 1; step > 0; got += step) {
+    stop_if_interrupted();
+    step = std::fread(bytes.data() + got, 1, std::min(size - got, most_step), stream.get());
+  }
   ESP_CHECK(!std::ferror(stream.get()), file, ": cannot read: ", cause());
   ESP_CHECK(got == size, file, ": ends at byte ", got, ", ", size, " were there when it was opened");
   return bytes;

@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "espalier/core/error.h"
+#include "espalier/core/interrupt.h"
 #include "espalier/core/random.h"
 #include "espalier/data/archive.h"
 #include "espalier/data/file.h"
@@ -32,6 +33,7 @@ void walk(const fs::path& root, Each&& each) {
   fs::recursive_directory_iterator at(root, fs::directory_options::follow_directory_symlink, error), end;
   ESP_CHECK(!error, root.string(), ": cannot be listed: ", error.message());
   while (at != end) {
+    stop_if_interrupted();
     const fs::path path = at->path().lexically_relative(root);
     if (hidden(at->path().filename()))
       at.disable_recursion_pending();

@@ -10,13 +10,14 @@
 #include <cstdlib>
 #include <map>
 
+#include "espalier/core/interrupt.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/physical_memory.h"
 #include "espalier/core/table.h"
+#include "espalier/core/utf8.h"
 #include "espalier/data/file_tree.h"
 #include "espalier/data/image.h"
 #include "espalier/data/image_cache.h"
-#include "espalier/core/utf8.h"
 
 namespace espalier {
 namespace {
@@ -191,8 +192,9 @@ Dataset read_split(const Split& split, const FileTree& tree, const ImageFolderOp
   auto* to = data.images.data<uint8_t>();
   parallel_items(data.size(), parts_for(data.size(), 1), [&](int, int64_t i) {
     const auto at = static_cast<size_t>(i);
-    outcomes[at] = decode(tree, paths[at], options, to + i * image);
+    if (!interrupt_signal()) outcomes[at] = decode(tree, paths[at], options, to + i * image);
   });
+  stop_if_interrupted();
   for (const Outcome& outcome : outcomes)
     ESP_CHECK(outcome.problem.empty() || (outcome.corrupt && options.skip_corrupt), outcome.problem);
   data = without(std::move(data), outcomes, paths, notes);

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 
+#include "espalier/core/interrupt.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/random.h"
 
@@ -178,7 +179,7 @@ Dataset draw_split(const SyntheticOptions& options, uint64_t split, int64_t size
   const int64_t image = result.images.shape().row_elements();
   parallel_for(size, 64, [&](int64_t begin, int64_t end) {
     Canvas canvas(options.height, options.width);
-    for (int64_t i = begin; i < end; ++i) {
+    for (int64_t i = begin; i < end && !interrupt_signal(); ++i) {
       const uint64_t image_key = random_key(key, static_cast<uint64_t>(i));
       Dice dice(image_key);
       const int64_t number = dice.below(options.classes);
@@ -188,6 +189,7 @@ Dataset draw_split(const SyntheticOptions& options, uint64_t split, int64_t size
       develop(images + i * image, canvas, options, random_key(image_key, 0), dice);
     }
   });
+  stop_if_interrupted();
   return result;
 }
 

@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
+#include "espalier/core/interrupt.h"
 #include "espalier/core/kernels.h"
 #include "espalier/core/table.h"
 #include "espalier/optim/ema.h"
 #include "espalier/train/build.h"
-#include "espalier/train/interrupt.h"
 
 namespace espalier {
 

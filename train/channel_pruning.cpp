@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include "espalier/autograd/ops.h"
+#include "espalier/core/interrupt.h"
 #include "espalier/prune/report.h"
 #include "espalier/prune/signals.h"
 #include "espalier/train/build.h"
-#include "espalier/train/interrupt.h"
 
 namespace espalier {
 

@@ -6,8 +6,8 @@
 
 #include "espalier/autograd/fixed_weights.h"
 #include "espalier/autograd/ops.h"
+#include "espalier/core/interrupt.h"
 #include "espalier/core/parallel.h"
-#include "espalier/train/interrupt.h"
 
 namespace espalier {
 namespace {

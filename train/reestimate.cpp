@@ -1,7 +1,7 @@
 #include "espalier/train/reestimate.h"
 
+#include "espalier/core/interrupt.h"
 #include "espalier/nn/norm.h"
-#include "espalier/train/interrupt.h"
 
 namespace espalier {
 

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "espalier/core/interrupt.h"
 #include "espalier/core/isa.h"
 #include "espalier/core/kernel_choice.h"
 #include "espalier/core/parallel.h"
@@ -21,7 +22,6 @@
 #include "espalier/train/build.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/channel_pruning.h"
-#include "espalier/train/interrupt.h"
 #include "espalier/train/metrics.h"
 #include "espalier/train/progress.h"
 #include "espalier/train/reestimate.h"
@@ -387,11 +387,12 @@ class Run {
 }  // namespace
 
 RunResult run(const Config& config, const RunOptions& options, Console& console) {
-  Run run(config, options, console);
+  std::optional<Run> run;
   try {
-    return run.go();
+    run.emplace(config, options, console);
+    return run->go();
   } catch (const Interrupted&) {
-    console.warn(run.how_to_go_on());
+    console.warn(run ? run->how_to_go_on() : "interrupted before it began: the same command begins again");
     throw;
   } catch (const Error& error) {
     console.note(error.what());

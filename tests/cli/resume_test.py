@@ -82,7 +82,8 @@ class Resume(CliTest):
             elif process.returncode != -which:  # a signal that came before the program listened
                 self.assertEqual(process.returncode, SIGNALS[which], err)
                 self.assertRegex(err, "^interrupted(; .* is saved: the same command with --resume goes on from there| "
-                                      "before the first checkpoint: the same command with --resume starts afresh)\n$")
+                                      "before the first checkpoint: the same command with --resume starts afresh| "
+                                      "before it began: the same command begins again)\n$")
 
     def test_same_bits_however_it_was_stopped(self):
         seed = random.randrange(10**6)
@@ -95,7 +96,7 @@ class Resume(CliTest):
         self.assertTrue(20 < epochs < 300, f"{epochs} epochs: early stopping has no part in this")
         self.assertIn("dense.best.safetensors", expected["models"])
 
-        for name, signals in (("terminated", [signal.SIGTERM, signal.SIGINT]), ("killed", [signal.SIGKILL])):
+        for name, signals in (("terminated", list(SIGNALS)), ("killed", [signal.SIGKILL])):
             with self.subTest(name, seed=seed):
                 parts = self.stop_at_random(name, signals, dice, longest)
                 self.assertGreater(len(parts), 2, "was hardly ever stopped")
@@ -123,6 +124,17 @@ class Resume(CliTest):
                                     "--resume goes on from there\n"))
             position = json.loads(safetensors(self.folder / output / "checkpoint.safetensors")[1]["espalier.position"])
             self.assertGreater(position["step"], 40)
+
+    def test_signals_ignored_at_the_start_stay_ignored(self):
+        self.write("short.json", config({"name": "dense", "train": sgd(epochs=200)}))
+        command = self.command("train", "short.json")
+        command["args"] = ["sh", "-c", 'trap "" INT TERM HUP; exec "$@"', "sh", *command["args"]]  # as nohup does
+        with subprocess.Popen(**command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            process.stdout.readline()  # the header
+            for which in SIGNALS:
+                process.send_signal(which)
+            _, err = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, err), (0, ""))
 
 
 class NothingToDo(CliTest):

@@ -4,8 +4,8 @@
 
 #include <csignal>
 
+#include "espalier/core/interrupt.h"
 #include "espalier/optim/ema.h"
-#include "espalier/train/interrupt.h"
 #include "support/bad_input.h"
 #include "train/small.h"
 
@@ -152,17 +152,6 @@ TEST(SaveCallback, SavesAndThrowsWhenASignalHasCome) {
         std::exit(3);
       },
       testing::ExitedWithCode(SIGTERM), "");
-}
-
-TEST(Interrupt, TheSecondSignalEndsTheProgram) {
-  EXPECT_EXIT(
-      {
-        catch_interrupts();
-        std::raise(SIGINT);
-        std::raise(SIGINT);
-        std::exit(0);
-      },
-      testing::KilledBySignal(SIGINT), "");
 }
 
 TEST(PruneCallback, PrunesAfterTheStepsThatTheScheduleNames) {

@@ -4,9 +4,9 @@
 
 #include <csignal>
 
+#include "espalier/core/interrupt.h"
 #include "espalier/data/loader.h"
 #include "espalier/train/build.h"
-#include "espalier/train/interrupt.h"
 #include "support/bad_input.h"
 #include "train/small.h"
 

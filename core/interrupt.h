@@ -1,4 +1,5 @@
-// SIGINT and SIGTERM: the first asks the run to save and stop, the second ends the program at once.
+// SIGINT, SIGTERM and SIGHUP: the first asks the run to save and stop, a second of any of them ends the
+// program at once, also where it hangs. It lives here so that whatever takes long can ask.
 #pragma once
 
 #include <exception>
@@ -16,9 +17,10 @@ class Interrupted : public std::exception {
   int signal_;
 };
 
-/// From now on the two signals are noted instead of ending the program.
+/// From now on the three signals are noted instead of ending the program. One that the program was started to
+/// ignore (by nohup, or by a shell in its background) is ignored on.
 void catch_interrupts();
-/// The signal that has come, or 0.
+/// The signal that has come, or 0. For bodies of parallel_for, which must not throw.
 int interrupt_signal();
 /// Throws Interrupted if one has come.
 void stop_if_interrupted();

@@ -1,0 +1,61 @@
+#include "espalier/core/interrupt.h"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <initializer_list>
+
+namespace espalier {
+namespace {
+
+constexpr std::initializer_list<int> signals = {SIGINT, SIGTERM, SIGHUP};
+
+// Each in a process of its own: a signal stays noted for good.
+
+TEST(Interrupt, TheFirstSignalIsNoted) {
+  for (const int signal : signals)
+    EXPECT_EXIT(
+        {
+          catch_interrupts();
+          stop_if_interrupted();
+          if (interrupt_signal() != 0) std::exit(1);
+          std::raise(signal);
+          try {
+            stop_if_interrupted();
+          } catch (const Interrupted& interrupted) {
+            std::exit(interrupted.signal() == interrupt_signal() ? 128 + interrupted.signal() : 2);
+          }
+          std::exit(3);
+        },
+        testing::ExitedWithCode(128 + signal), "");
+}
+
+TEST(Interrupt, ASecondOfAnyKindEndsTheProgram) {
+  for (const int first : signals)
+    for (const int second : signals)
+      EXPECT_EXIT(
+          {
+            catch_interrupts();
+            std::raise(first);
+            std::raise(second);
+            std::exit(0);
+          },
+          testing::KilledBySignal(second), "");
+}
+
+TEST(Interrupt, WhatWasIgnoredAtTheStartStaysIgnored) {
+  for (const int signal : signals)
+    EXPECT_EXIT(
+        {
+          std::signal(signal, SIG_IGN);
+          catch_interrupts();
+          std::raise(signal);
+          std::raise(signal);
+          std::exit(interrupt_signal());
+        },
+        testing::ExitedWithCode(0), "");
+}
+
+}  // namespace
+}  // namespace espalier
