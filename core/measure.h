@@ -12,6 +12,10 @@ namespace espalier {
 /// Uniform on [-0.5, 0.5), a function of `key`.
 Tensor random_tensor(const Shape& shape, uint64_t key);
 
+/// The tenth percentile: how long something takes here while nothing disturbs it. (The mean and the median
+/// are of a disturbed moment, too, where other processes run; the least may be a lucky one.)
+double undisturbed(std::vector<double> times);
+
 /// The best milliseconds of each of `calls`, called in turns as often as fits in `limit_ms` for each, at
 /// least 3 times: what other programs take is not theirs.
 std::vector<double> race(const std::vector<std::function<void()>>& calls, double limit_ms);

@@ -7,6 +7,7 @@
 #include "espalier/autograd/fixed_weights.h"
 #include "espalier/autograd/ops.h"
 #include "espalier/core/interrupt.h"
+#include "espalier/core/measure.h"
 #include "espalier/core/parallel.h"
 
 namespace espalier {
@@ -88,13 +89,12 @@ double latency_ms(Module& model, const Shape& input) {
   for (int i = 0; i < 3; ++i) model.forward(x);
   std::vector<double> times;
   for (const auto start = Clock::now();
-       times.size() < 5 || (times.size() < 100 && milliseconds(Clock::now() - start) < 333);) {
+       times.size() < 5 || (times.size() < 1000 && milliseconds(Clock::now() - start) < 333);) {
     const auto before = Clock::now();
     model.forward(x);
     times.push_back(milliseconds(Clock::now() - before));
   }
-  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
-  return times[times.size() / 2];
+  return undisturbed(std::move(times));
 }
 
 }  // namespace espalier

@@ -22,8 +22,8 @@ struct Evaluation {
 /// Stops with Interrupted if a signal comes.
 Evaluation evaluate(Module& model, Loader& loader, bool flip = false);
 
-/// Milliseconds for one image of `input` [H,W,C]: the median of some 100 runs, or of what fits in a third of
-/// a second.
+/// Milliseconds for one image of `input` [H,W,C], undisturbed (core/measure.h): of some 1000 runs, or of what
+/// fits in a third of a second.
 double latency_ms(Module& model, const Shape& input);
 
 }  // namespace espalier

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <set>
 
+#include "espalier/core/measure.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"
 #include "espalier/train/build.h"
@@ -51,22 +52,26 @@ class Trial {
     if (config_.ema > 0) start_average(model_->parameters());
   }
 
-  /// Seconds a step: the mean of some, after two that warm up.
-  double step_seconds(Loader& loader) {
+  /// Seconds an image, undisturbed, of some steps after two that warm up.
+  double image_seconds(Loader& loader) {
     Trainer trainer(state_, {});
     constexpr int64_t warm_up = 2, least = 5, most = 1000;
-    auto start = Clock::now();
+    std::vector<double> seconds;
+    const auto start = Clock::now();
     loader.start_epoch(0);
     while (position_.step < least || (position_.step < most && since(start) < 0.3)) {
-      if (position_.step == warm_up) start = Clock::now();
       state_.lr = learning_rate(config_.schedule, config_.optimizer.lr, position_.step, state_.total_steps,
                                 state_.epoch_steps);
-      if (trainer.step(loader))
-        ++position_.step;
-      else
+      const int64_t images = position_.trained_images;  // the last step of an epoch may have fewer
+      const auto before = Clock::now();
+      if (trainer.step(loader)) {
+        if (position_.step++ >= warm_up)
+          seconds.push_back(since(before) / static_cast<double>(position_.trained_images - images));
+      } else {
         loader.start_epoch(0);
+      }
     }
-    return since(start) / static_cast<double>(position_.step - warm_up);
+    return undisturbed(std::move(seconds));
   }
 
   void add_to(MemoryPlan& memory) const {
@@ -91,16 +96,26 @@ class Trial {
   TrainState state_;
 };
 
-/// Seconds that evaluating takes an image.
+/// Seconds that evaluating takes an image, undisturbed, of some batches.
 double evaluation_seconds(const Config& config, Module& model, const Dataset& test) {
-  std::vector<int64_t> rows(static_cast<size_t>(std::min<int64_t>(test.size(), 1000)));
+  std::vector<int64_t> rows(
+      static_cast<size_t>(std::min(test.size(), std::max<int64_t>(config.data.batch, 250))));
   std::iota(rows.begin(), rows.end(), int64_t{0});
   const Dataset sample = subset(test, rows, test.name);
   Loader loader = evaluation_loader(config, sample);
   evaluate(model, loader);
-  const auto start = Clock::now();
-  evaluate(model, loader);
-  return since(start) / static_cast<double>(sample.size());
+  std::vector<double> seconds;
+  for (const auto start = Clock::now(); seconds.size() < 3 || (seconds.size() < 100 && since(start) < 0.1);) {
+    const auto before = Clock::now();
+    evaluate(model, loader);
+    seconds.push_back(since(before) / static_cast<double>(sample.size()));
+  }
+  return undisturbed(std::move(seconds));
+}
+
+/// On average: an epoch's last step may have fewer than the others.
+double images_a_step(const TrainConfig& train, int64_t batches, const Dataset& data) {
+  return static_cast<double>(data.size()) / static_cast<double>(epoch_steps(train, batches));
 }
 
 /// How often a train stage evaluates: after every so many epochs, and after the last.
@@ -152,13 +167,14 @@ Plan make_plan(const Config& config, const DataSplits& data) {
     if (cut && stage.prune) cut_channels(*cut, row);
     if (stage.train) {
       Trial trial(config, stage, cuts, loader);
-      const double step = trial.step_seconds(loader);
+      const double image = trial.image_seconds(loader);
       trial.add_to(memory);
       row.steps = stage_steps(*stage.train, loader.batches());
-      row.images_per_second = static_cast<double>(config.data.batch * stage.train->accumulate) / step;
-      row.seconds += static_cast<double>(row.steps) * step +
-                     static_cast<double>(evaluations(*stage.train, loader.batches())) * an_image *
-                         static_cast<double>(data.validation.size() + data.test.size());
+      row.images_per_second = 1 / image;
+      row.seconds +=
+          static_cast<double>(row.steps) * images_a_step(*stage.train, loader.batches(), data.train) * image +
+          static_cast<double>(evaluations(*stage.train, loader.batches())) * an_image *
+              static_cast<double>(data.validation.size() + data.test.size());
       if (cut) cut_channels(*cut, row);
     }
     row.seconds += an_image * static_cast<double>(data.test.size());

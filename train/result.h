@@ -28,7 +28,7 @@ struct StageResult {
   double sparsity = 0;    ///< share of zeros among the weights of convolutions and linear layers
   int64_t macs = 0;       ///< of one image
   int64_t bytes = 0;      ///< of its models/ file
-  double latency_ms = 0;  ///< batch 1, median
+  double latency_ms = 0;  ///< batch 1, undisturbed (core/measure.h)
   std::optional<BestResult> best;
 };
 

@@ -17,6 +17,14 @@ TEST(Measure, RandomTensorsAreAFunctionOfTheirKey) {
   for (const float value : a.span<float>()) EXPECT_TRUE(value >= -0.5f && value < 0.5f) << value;
 }
 
+TEST(Measure, UndisturbedIsTheTenthPercentile) {
+  EXPECT_EQ(undisturbed({3}), 3);
+  EXPECT_EQ(undisturbed({9, 2, 7}), 2);
+  std::vector<double> times;
+  for (int i = 0; i < 100; ++i) times.push_back(37 * i % 100);
+  EXPECT_EQ(undisturbed(times), 10);
+}
+
 TEST(Measure, ARaceTakesTurns) {
   std::string order;
   const auto best = race({[&] { order += 'a'; }, [&] { order += 'b'; }}, 0.0);

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
+#include <thread>
 
 #include "train/small.h"
 
@@ -70,6 +72,20 @@ TEST(Evaluate, FlipTakesTheMeanLogitsOfImageAndMirrorImage) {
   EXPECT_NEAR(evaluate(model, loader, true).loss,
               (std::log(2 * std::exp(5.0) + 2 * std::exp(2.0)) - 5 + std::log(2 * std::exp(6.0) + 2) - 6) / 2,
               1e-4);
+}
+
+/// Is held up in two of three passes, as by other processes.
+struct HeldUp : FirstRow {
+  Variable forward(const Variable& x) override {
+    if (passes++ % 3 != 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return FirstRow::forward(x);
+  }
+  int passes = 0;
+};
+
+TEST(Latency, IsThatOfUndisturbedPasses) {
+  HeldUp model;
+  EXPECT_LT(latency_ms(model, {4, 4, 1}), 2.5);
 }
 
 TEST(Evaluate, LeavesTheModelInTheModeItWasIn) {
