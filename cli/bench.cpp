@@ -8,6 +8,7 @@
 #include "espalier/cli/arguments.h"
 #include "espalier/core/error.h"
 #include "espalier/core/spelling.h"
+#include "espalier/core/starvation.h"
 #include "espalier/core/table.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/profile.h"
@@ -103,6 +104,8 @@ void bench(const Given& given) {
   }
   const BenchResult result = (mode == "train" ? bench_train : bench_infer)(options, *made);
   print(json ? to_json(result).dump() + "\n" : text_of(result));
+  if (const std::string warning = new_starvation_warning(); !warning.empty())
+    fmt::print(stderr, "{}\n", warning);
   if (!verbose) return;
   const std::string table =
       profile_table(profile(*made, options.model.input, batch, mode == "train"), result.median_ms());

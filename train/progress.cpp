@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "espalier/core/starvation.h"
 #include "espalier/core/table.h"
 
 namespace espalier {
@@ -49,6 +50,7 @@ void ProgressCallback::on_epoch_end(TrainState& s) {
         grouped(static_cast<int64_t>((images - static_cast<double>(first_image_)) / s.epoch_seconds)),
         100.0 * s.wait_seconds / s.epoch_seconds);
   console_.line(line);
+  if (const std::string warning = new_starvation_warning(); !warning.empty()) console_.warn(warning);
   if (!s.stop.empty()) console_.line(fmt::format("{}  stops early: {}", s.stage, s.stop));
   first_image_ = 0;
 }

@@ -28,8 +28,8 @@ int64_t threads_of_this_process() {
   return std::distance(begin(tasks), end(tasks));
 }
 
-#if !defined(__SANITIZE_THREAD__)  // allows no new threads in a fork, and cannot see how libgomp's wait for
-                                   // each other
+// ThreadSanitizer allows no new threads in a fork, and cannot see how libgomp's wait for each other.
+#if !defined(__SANITIZE_THREAD__)
 TEST(OpenMp, OneDnnRunsOnOurThreads) {
   EXPECT_EXIT(  // in a process of its own, which has no threads yet
       {
