@@ -5,6 +5,7 @@
 #include <map>
 
 #include "espalier/core/kernels.h"
+#include "espalier/core/plans.h"
 
 namespace espalier {
 namespace {
@@ -152,6 +153,7 @@ void cut(Module& model, const std::vector<AxisCut>& cuts) {
     for (size_t i = 0; i < old.size(); ++i) *old[i] = std::move(tensors[i]);
   }
   add(model.history, cuts);
+  if (!cuts.empty()) shapes_changed();
 }
 
 }  // namespace espalier

@@ -64,6 +64,7 @@ dnnl::convolution_forward::primitive_desc forward_of(const ConvShape& s, const d
 }
 
 ConvPlan make(const ConvShape& s, Direction direction, bool accumulate, Fused fused) {
+  expect_room_for_code();
   const auto x = image(s.n, s.c, s.h, s.w), y = image(s.n, s.o, s.out_h(), s.out_w()), ours = weights(s);
   const auto any = f32_desc(ours.dims(), Tag::any);
   const Dims stride{s.stride, s.stride}, pad{s.pad, s.pad};

@@ -20,6 +20,7 @@ struct Product {
 };
 
 Primitive make(const Product& p) {
+  expect_room_for_code();
   const auto layout = [](bool transposed) { return transposed ? Tag::ba : Tag::ab; };
   const auto a = f32_desc({p.m, p.k}, layout(p.a_transposed)),
              b = f32_desc({p.k, p.n}, layout(p.b_transposed)), bias = f32_desc({1, p.n}, Tag::ab),

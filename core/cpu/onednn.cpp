@@ -1,5 +1,8 @@
 #include "espalier/core/cpu/onednn.h"
 
+#include <sys/mman.h>
+
+#include "espalier/core/error.h"
 #include "espalier/core/isa.h"
 
 namespace espalier::cpu {
@@ -7,6 +10,7 @@ namespace espalier::cpu {
 dnnl::engine& onednn_engine() {
   static dnnl::engine engine = [] {
     isa();
+    dnnl::set_primitive_cache_capacity(0);  // plans are kept by us: its own would outlive their shapes
     return dnnl::engine(dnnl::engine::kind::cpu, 0);
   }();
   return engine;
@@ -15,6 +19,17 @@ dnnl::engine& onednn_engine() {
 dnnl::stream& onednn_stream() {
   thread_local dnnl::stream stream(onednn_engine());
   return stream;
+}
+
+void expect_room_for_code() {
+  // A primitive maps 256 KiB for each of its kernels, of which it has one to three, or some dozens.
+  constexpr size_t room = size_t{32} << 20;
+  void* const probe = mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ESP_CHECK(
+      probe != MAP_FAILED,
+      "out of memory: no 32 MiB of address space are left for the code that oneDNN generates for a layer; "
+      "let the process have more (ulimit -v)");
+  munmap(probe, room);
 }
 
 dnnl::primitive_attr with_scratch() {

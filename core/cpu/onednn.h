@@ -21,6 +21,9 @@ inline dnnl::memory::desc f32_desc(const Dims& dims, Tag tag) {
 inline dnnl::memory::desc f32_desc(const Dims& dims, const Dims& strides) {
   return {dims, dnnl::memory::data_type::f32, strides};
 }
+/// To be called before a primitive is made: error if there is no memory for the code that oneDNN generates,
+/// for it crashes where there is none.
+void expect_room_for_code();
 /// An attribute that lets the caller bring the scratch memory.
 dnnl::primitive_attr with_scratch();
 

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <set>
 
@@ -316,6 +319,38 @@ TEST(Surgery, CutsAllThatGoesWithAChannel) {
   EXPECT_EQ(net.find("a.weight")->shape(), (Shape{2, 3, 3, 1}));
   EXPECT_EQ(cuts.front(), (AxisCut{"a.weight", 0, 3, {0, 2}}));
   EXPECT_EQ(cuts.back(), (AxisCut{"fc.weight", 1, 6, {0, 2, 3, 5}}));
+}
+
+int64_t resident_bytes() {
+  int64_t all = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> all >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+/// What was generated for the shapes before a cut is let go: 500 networks of widths that were not there
+/// before.
+TEST(Surgery, FiveHundredCutsTakeNoMoreMemoryThanFew) {
+  const Shape input{8, 8, 3};
+  int64_t cuts = 0, early = 0;
+  for (int64_t width = 3; cuts < 500; ++width) {
+    SmallNet net;
+    Conv2d &a = net.conv("a", 3, 26), &b = net.conv("b", 26, width, 1, true, 0);
+    Linear& fc = net.linear("fc", width, 5);
+    net.pass = [&](const Variable& x) {
+      return fc.forward(ops::global_average_pool(ops::max_pool2d(b.forward(relu(a.forward(x))), 2)));
+    };
+    const auto groups = [&] { return channel_graph(net, Network(net, input).tape).groups; };
+    for (int64_t left = 26; left > 1 && cuts < 500; --left, ++cuts) {
+      ops::sum(net.forward(Variable(random_tensor({2, 8, 8, 3}, 1)))).backward();
+      ChannelVerdicts kept;
+      for (const ChannelGroup& group : groups())
+        kept.emplace_back(static_cast<size_t>(group.channels), uint8_t{1});
+      kept[0][0] = 0;
+      cut(net, cuts_of(groups(), kept));
+      if (cuts == 50) early = resident_bytes();
+    }
+  }
+  EXPECT_LE(static_cast<double>(resident_bytes()), 1.2 * static_cast<double>(early));
 }
 
 TEST(Surgery, RefusesWhatDoesNotFitAndLeavesAllAsItWas) {

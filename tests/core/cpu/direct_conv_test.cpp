@@ -1,7 +1,13 @@
 // Also the test of onednn.h and direction.h, which gemm_test.cpp reaches too.
 #include "espalier/core/cpu/direct_conv.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <fstream>
+
 #include "core/cpu/conv_case.h"
+#include "espalier/core/error.h"
 
 namespace espalier {
 namespace {
@@ -34,6 +40,40 @@ TEST(DirectConvImplementation, IsNamedForEachDirection) {
        {cpu::Direction::forward, cpu::Direction::backward_data, cpu::Direction::backward_weights})
     EXPECT_NE(cpu::direct_implementation(s, direction).find(':'), std::string::npos)
         << cpu::direct_implementation(s, direction);
+}
+
+/// While it lives, the process may map so much more than it has.
+class WithMemory {
+ public:
+  explicit WithMemory(size_t more) {
+    getrlimit(RLIMIT_AS, &before_);
+    size_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    rlimit less = before_;
+    less.rlim_cur = pages * static_cast<size_t>(sysconf(_SC_PAGESIZE)) + more;
+    setrlimit(RLIMIT_AS, &less);
+  }
+  ~WithMemory() { setrlimit(RLIMIT_AS, &before_); }
+  WithMemory(const WithMemory&) = delete;
+  WithMemory& operator=(const WithMemory&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+/// oneDNN itself crashes there.
+TEST(DirectConvMemory, WithoutAnyForItsCodeIsAnError) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers end a program that gets no memory";
+#endif
+  std::string said;
+  const WithMemory little(size_t{8} << 20);
+  try {
+    for (int64_t c = 1; c < 200; ++c) cpu::direct_forward_scratch({1, 8, 8, c, 3, 3, 3}, {});
+  } catch (const Error& error) {
+    said = error.what();
+  }
+  EXPECT_TRUE(said.starts_with("out of memory: no 32 MiB of address space are left for the code")) << said;
 }
 
 TEST(DirectConvPrepared, SameBits) {

@@ -48,5 +48,33 @@ TEST(PlanCache, LeavesPlansWhereTheyAreAsItGrows) {
   EXPECT_EQ(plans.made, 1000);
 }
 
+TEST(PlanCache, HoldsSoManyAndTheLeastRecentlyUsedGoesFirst) {
+  const WithThreads one(1);
+  Numbered plans{.cache = PlanCache<int, 2>(3)};
+  for (const int64_t i : {0, 1, 2, 0, 3}) plans.get(i, 0);  // 1 goes
+  EXPECT_EQ(plans.get(0, 0), 0);
+  EXPECT_EQ(plans.get(2, 0), 2);
+  EXPECT_EQ(plans.get(3, 0), 3);
+  EXPECT_EQ(plans.get(1, 0), 4) << "made again, and 0 goes";
+  EXPECT_EQ(plans.get(2, 0), 2);
+  EXPECT_EQ(plans.get(0, 0), 5);
+}
+
+TEST(PlanCache, DropsWhatNothingUsedBetweenTwoChangesOfShapes) {
+  const WithThreads one(1);
+  Numbered plans;
+  for (const int64_t i : {0, 1, 2}) plans.get(i, 0);
+  shapes_changed();
+  EXPECT_EQ(plans.get(0, 0), 0);
+  EXPECT_EQ(plans.get(1, 0), 1);
+  shapes_changed();
+  EXPECT_EQ(plans.get(1, 0), 1);
+  EXPECT_EQ(plans.get(2, 0), 3) << "made again: nothing asked for it between the two";
+  EXPECT_EQ(plans.get(0, 0), 0);
+  shapes_changed();
+  shapes_changed();
+  EXPECT_EQ(plans.get(0, 0), 4);
+}
+
 }  // namespace
 }  // namespace espalier::cpu
