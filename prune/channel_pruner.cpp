@@ -139,7 +139,7 @@ CutProof compare(const Tensor& masked, const Tensor& cut) {
   return proof;
 }
 
-/// The proof of a cut on some images, begun with the channels zeroed, ended without them.
+/// The proof of a fold and a cut on some images, begun with the channels zeroed, ended without them.
 class Proof {
  public:
   Proof(Module& model, const Tensor& images) : model_(model), images_(images) {
@@ -215,12 +215,12 @@ ChannelPruneResult cut_once(Module& model, const Shape& input, const WholeNetwor
     if (ranking.ranked(g))
       result.groups.push_back({maker_of(groups[g]), channels[g] * groups[g].multiplicity,
                                std::ranges::count(kept[g], 1) * groups[g].multiplicity});
-  fold_constants(model, network.tape, graph, kept);
   std::optional<Proof> proof;
   if (options.verify.defined()) {
-    zero_channels(groups, kept);
+    zero_channels(groups, kept, groups_that_fold(model, network.tape, graph));
     proof.emplace(model, options.verify);
   }
+  fold_constants(model, network.tape, graph, kept);
   cut(model, result.cuts);
   if (proof) {
     result.proof = proof->end();

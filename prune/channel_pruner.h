@@ -35,10 +35,10 @@ struct ChannelPruneOptions {
   Tensor verify = {};
 };
 
-/// That a cut is right: the network with the channels zeroed and the one without them on the same images, in
-/// inference. Where the first says the same of every image, as one does whose norms' running statistics are
-/// still those of the whole network, any other as dead would agree with it: both are compared by the
-/// statistics of the images instead.
+/// That a cut is right: the network with the channels zeroed (zero_channels) and the one without them, their
+/// constants folded, on the same images, in inference. Where the first says the same of every image, as one
+/// does whose norms' running statistics are still those of the whole network, any other as dead would agree
+/// with it: both are compared by the statistics of the images instead.
 struct CutProof {
   double largest_difference = 0.0;  ///< of any logit,
   double largest_output = 0.0;      ///< beside the largest logit;

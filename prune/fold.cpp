@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "espalier/autograd/ops/activation_bias.h"
@@ -13,6 +14,15 @@ int64_t pad_of(const TapeEntry& entry) {
   const Attribute* pad = entry.attribute("pad");
   return pad ? std::get<int64_t>(*pad) : 0;
 }
+
+/// The activation that an op ends with, or is.
+Activation activation_of(const TapeEntry& entry) {
+  const Attribute* f = entry.attribute(entry.op == "activation" ? "function" : "activation");
+  return f ? ops::activation_named(std::get<std::string>(*f)) : Activation::none;
+}
+
+/// What the channels of a value that go say to every image; nothing of those that stay. Empty if all stay.
+using Constants = std::vector<std::optional<float>>;
 
 /// Ops through which a constant channel stays constant, and which.
 bool passes_constants(const TapeEntry& entry) {
@@ -55,9 +65,9 @@ class Folding {
 
  private:
   /// The running mean, of a norm that serves this place alone, that takes what a layer without a bias cannot;
-  /// null if there is none.
+  /// null if there is none, or if the layer's own activation stands between.
   Parameter* mean_behind(const TapeEntry& layer) const {
-    if (readers_[layer.output] != 1) return nullptr;
+    if (readers_[layer.output] != 1 || activation_of(layer) != Activation::none) return nullptr;
     for (const TapeEntry& entry : tape_.entries)
       if (entry.op == "batch_norm" && entry.inputs[0] == layer.output)
         return readers_[entry.inputs[3]] == 1 ? parameters_[entry.inputs[3]] : nullptr;
@@ -66,10 +76,12 @@ class Folding {
 
   bool takes_constants(const TapeEntry& entry) const {
     if (entry.op != "linear" && entry.op != "conv2d") return false;
-    const bool shared = readers_[entry.inputs[1]] > 1;  // its bias serves several places
+    const bool biased = entry.inputs.size() > 2;
+    const bool shared =  // what takes them serves several places
+        readers_[entry.inputs[1]] > 1 || (biased && readers_[entry.inputs[2]] > 1);
     const bool grouped = !entry.channels.values.empty() && entry.channels.values[0] > 1;
     if (shared || grouped || pad_of(entry) != 0) return false;
-    return entry.inputs.size() > 2 || mean_behind(entry);
+    return biased || mean_behind(entry);
   }
 
   void mark_what_goes(const ChannelVerdicts& kept) {
@@ -83,57 +95,66 @@ class Folding {
       }
   }
 
-  /// f(constant) of the channels that go, 0 of the others.
-  void activate(const TapeEntry& entry, const char* name, std::vector<float>& constants) const {
-    const Attribute* f = entry.attribute(name);
-    if (!f || constants.empty()) return;
-    ESP_RUN(Device{}, activation_forward(constants.data(), constants.data(),
-                                         ops::activation_named(std::get<std::string>(*f)),
-                                         static_cast<int64_t>(constants.size())));
+  /// Without its weights or its norm's scale a channel that goes is its shift: the bias, the norm's beta, or
+  /// 0.
+  Constants shifts_of(const TapeEntry& entry) const {
+    const auto goes = goes_.find(parameters_[entry.inputs[1]]);
+    if (goes == goes_.end()) return {};
+    const float* shift = entry.inputs.size() > 2 ? numbers_of(*parameters_[entry.inputs[2]]).f32() : nullptr;
+    Constants constants(goes->second.size());
+    for (size_t i = 0; i < constants.size(); ++i)
+      if (goes->second[i]) constants[i] = shift ? shift[i] : 0.0f;
+    return constants;
   }
 
-  std::vector<float> constants_of(const TapeEntry& entry) const {
-    const auto& first = constants_[entry.inputs[0]];
+  /// What an op says of its channels that go, before its activation.
+  Constants before_activation(const TapeEntry& entry) const {
+    if (entry.channels.rule == Channels::mixed) return shifts_of(entry);
+    if (entry.op == "batch_norm") {
+      Constants constants = shifts_of(entry);
+      if (entry.inputs.size() > 5) add(constants, constants_[entry.inputs[5]]);
+      return constants;
+    }
+    if (!passes_constants(entry)) return {};
     const auto channels = static_cast<size_t>(tape_.values[entry.output].shape[-1]);
-    std::vector<float> constants;
-    const auto add = [&](const std::vector<float>& more, size_t at = 0) {
-      if (more.empty()) return;
-      constants.resize(channels);
-      for (size_t i = 0; i < more.size(); ++i) constants[at + i] += more[i];
-    };
-    const auto add_parameter = [&](Parameter& shift) {
-      const auto goes = goes_.find(&shift);
-      if (goes == goes_.end()) return;
-      constants.resize(channels);
-      for (size_t i = 0; i < channels; ++i)
-        if (goes->second[i]) constants[i] += numbers_of(shift).f32()[i];
-    };
-    if (entry.channels.rule == Channels::mixed) {
-      if (entry.inputs.size() > 2) add_parameter(*parameters_[entry.inputs[2]]);
-      activate(entry, "activation", constants);
-    } else if (entry.op == "batch_norm") {
-      add_parameter(*parameters_[entry.inputs[2]]);
-      if (entry.inputs.size() > 5) add(constants_[entry.inputs[5]]);
-      activate(entry, "activation", constants);
-    } else if (entry.op == "activation") {
-      add(first);
-      activate(entry, "function", constants);
-    } else if (entry.op == "concat") {
+    const std::vector<int64_t>& places = entry.channels.values;
+    Constants constants = constants_[entry.inputs[0]];
+    if (entry.op == "concat") {
+      constants.assign(channels, {});
       for (size_t k = 0; k < entry.inputs.size(); ++k)
-        add(constants_[entry.inputs[k]], static_cast<size_t>(entry.channels.values[k]));
-    } else if (entry.op == "slice") {
-      if (!first.empty())
-        constants.assign(first.begin() + entry.channels.values[0],
-                         first.begin() + entry.channels.values[0] + entry.channels.values[1]);
-    } else if (entry.op == "flatten") {
-      for (size_t at = 0; at < channels && !first.empty(); at += first.size()) add(first, at);
-    } else if (passes_constants(entry)) {
-      for (const int input : entry.inputs) add(constants_[input]);
-      if (entry.op == "scale")
-        for (float& constant : constants)
-          constant *= static_cast<float>(std::get<double>(*entry.attribute("factor")));
+        std::ranges::copy(constants_[entry.inputs[k]], constants.begin() + places[k]);
+    } else if (entry.op == "slice" && !constants.empty()) {
+      constants = Constants(constants.begin() + places[0], constants.begin() + places[0] + places[1]);
+    } else if (entry.op == "flatten" && !constants.empty()) {
+      for (const size_t pixel = constants.size(); constants.size() < channels;)
+        constants.push_back(constants[constants.size() - pixel]);
+    } else if (entry.op == "add") {
+      for (size_t k = 1; k < entry.inputs.size(); ++k) add(constants, constants_[entry.inputs[k]]);
+    } else if (entry.op == "scale") {
+      for (auto& constant : constants)
+        if (constant) *constant *= static_cast<float>(std::get<double>(*entry.attribute("factor")));
     }
     return constants;
+  }
+
+  /// What an op says of its channels that go: here alone its activation is applied, and to them alone.
+  Constants constants_of(const TapeEntry& entry) const {
+    Constants constants = before_activation(entry);
+    std::vector<float> said;
+    for (const auto& constant : constants)
+      if (constant) said.push_back(*constant);
+    ESP_RUN(Device{}, activation_forward(said.data(), said.data(), activation_of(entry),
+                                         static_cast<int64_t>(said.size())));
+    auto next = said.begin();
+    for (auto& constant : constants)
+      if (constant) constant = *next++;
+    return constants;
+  }
+
+  /// The sum of channels that are tied, so that the same of both go.
+  static void add(Constants& sum, const Constants& more) {
+    for (size_t i = 0; i < sum.size(); ++i)
+      if (sum[i]) *sum[i] += more[i].value();
   }
 
   Tensor& numbers_of(Parameter& parameter) const { return averages_ ? parameter.average : parameter.value(); }
@@ -141,8 +162,8 @@ class Folding {
   /// What the constants add to the layer's outputs, those that go excepted: theirs are f(shift) alone.
   /// Running means are of both values and averages, and take what the values say.
   void move(const TapeEntry& entry) {
-    const std::vector<float>& constants = constants_[entry.inputs[0]];
-    if (std::ranges::all_of(constants, [](float k) { return k == 0.0f; })) return;
+    const Constants& constants = constants_[entry.inputs[0]];
+    if (std::ranges::all_of(constants, [](const auto& k) { return k.value_or(0.0f) == 0.0f; })) return;
     const Tensor& weight = numbers_of(*parameters_[entry.inputs[1]]);
     const int64_t outputs = weight.shape()[0], row = weight.shape().row_elements(),
                   channels = static_cast<int64_t>(constants.size());
@@ -153,7 +174,8 @@ class Folding {
     for (int64_t o = 0; o < outputs; ++o) {
       if (goes != goes_.end() && goes->second[static_cast<size_t>(o)]) continue;
       double sum = 0;
-      for (int64_t i = 0; i < row; ++i) sum += weight.f32()[o * row + i] * constants[i % channels];
+      for (int64_t i = 0; i < row; ++i)
+        sum += weight.f32()[o * row + i] * constants[i % channels].value_or(0.0f);
       shift[o] += static_cast<float>(biased ? sum : -sum);
     }
   }
@@ -165,7 +187,7 @@ class Folding {
   std::vector<int> readers_;                      // of each value
   std::vector<char> folds_;                       // by group
   std::map<Parameter*, std::vector<char>> goes_;  // outputs that go, of groups that fold
-  std::vector<std::vector<float>> constants_;     // of each value by channel; empty: all 0
+  std::vector<Constants> constants_;              // of each value
 };
 
 }  // namespace

@@ -1,9 +1,9 @@
 // Pruning as a book, step 7, fold: what a channel that goes says whatever the image. Without its weights and
-// its norm's scale a channel is constant, f(beta), or f(bias) where no norm follows; cut, it would be 0.
-// Where a constant can be moved behind the layers that read it, it is, so that they notice nothing. A
-// convolution without padding and a linear layer see the constant everywhere alike: it goes into their bias,
-// or into the running mean of the norm behind them. A padded convolution sees zeros at the border instead,
-// so there nothing is moved, and the channel counts as 0.
+// its norm's scale a channel is constant, f(beta), or f(bias) where no norm follows, f(0) without a bias;
+// cut, it would be 0. Where a constant can be moved behind the layers that read it, it is, so that they
+// notice nothing. A convolution without padding and a linear layer see the constant everywhere alike: it goes
+// into their bias, or into the running mean of the norm right behind them. A padded convolution sees zeros at
+// the border instead, so there nothing is moved, and the channel counts as 0.
 #pragma once
 
 #include "espalier/prune/channel_select.h"
@@ -16,7 +16,7 @@ std::vector<char> groups_that_fold(Module& model, const Tape& tape, const Channe
 
 /// Moves the constants of the channels that `kept` ([groups][channels], 0 if it goes) drops, of groups that
 /// fold; where there are moving averages of the weights, theirs into the averages of biases too. To be called
-/// before they are zeroed or cut.
+/// before they are cut; zero_channels (surgery.h) leaves what it needs.
 void fold_constants(Module& model, const Tape& tape, const ChannelGraph& graph, const ChannelVerdicts& kept);
 
 }  // namespace espalier

@@ -100,15 +100,22 @@ std::vector<AxisCut> cuts_of(const std::vector<ChannelGroup>& groups,
   return cuts;
 }
 
-void zero_channels(const std::vector<ChannelGroup>& groups, const std::vector<std::vector<uint8_t>>& kept) {
+void zero_channels(const std::vector<ChannelGroup>& groups, const std::vector<std::vector<uint8_t>>& kept,
+                   const std::vector<char>& folds) {
   for (size_t g = 0; g < groups.size(); ++g)
     for (const GroupMember& member : groups[g].members) {
-      if (!member.out || !member.parameter->learned()) continue;
+      const Role role = member.parameter->role;
+      const bool shift = role == Role::bias || role == Role::shift, folded = !folds.empty() && folds[g];
+      if (!member.parameter->learned() || (folded && (shift || !member.out))) continue;
       Tensor& value = member.parameter->value();
-      const int64_t row = value.shape().row_elements();
-      for (size_t i = 0; i < member.channel_of.size(); ++i)
-        if (member.channel_of[i] >= 0 && !kept[g][static_cast<size_t>(member.channel_of[i])])
-          std::fill_n(value.f32() + static_cast<int64_t>(i) * row, row, 0.0f);
+      const int64_t axis = value.shape()[member.axis];
+      int64_t inner = 1;
+      for (int i = member.axis + 1; i < value.shape().axes(); ++i) inner *= value.shape()[i];
+      for (int64_t i = 0; i < value.elements() / inner; ++i) {
+        const int32_t channel = member.channel_of[static_cast<size_t>(i % axis)];
+        if (channel >= 0 && !kept[g][static_cast<size_t>(channel)])
+          std::fill_n(value.f32() + i * inner, inner, 0.0f);
+      }
     }
 }
 

@@ -16,9 +16,12 @@ namespace espalier {
 std::vector<AxisCut> cuts_of(const std::vector<ChannelGroup>& groups,
                              const std::vector<std::vector<uint8_t>>& kept);
 
-/// The network that a cut is to be equal to: zeroes all learned numbers that make the channels that go, so
-/// that what is behind them reads 0.
-void zero_channels(const std::vector<ChannelGroup>& groups, const std::vector<std::vector<uint8_t>>& kept);
+/// The network that a cut is to be equal to, after its constants were folded (fold.h). The weights and scales
+/// that make the channels that go are zeroed, so that they say the same to every image. Of groups that fold
+/// (`folds`; empty: none does) that is all: what a channel says then, f(shift), is what folding moves. Of the
+/// others it counts as 0, whatever f(0) is: their shifts are zeroed, and the weights that read them.
+void zero_channels(const std::vector<ChannelGroup>& groups, const std::vector<std::vector<uint8_t>>& kept,
+                   const std::vector<char>& folds = {});
 
 /// While it lives, a change of a model can be taken back: unless it was committed, its end gives back all
 /// numbers, shapes and the history that the model had. Whoever cuts a model that somebody keeps does so in

@@ -2,7 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "espalier/autograd/ops/activation_bias.h"
+#include "espalier/core/random.h"
 #include "espalier/nn/models/models.h"
+#include "espalier/prune/channel_pruner.h"
 #include "espalier/prune/surgery.h"
 #include "prune/hand_made.h"
 #include "prune/small_net.h"
@@ -119,6 +124,45 @@ TEST(Fold, NothingIsMovedIntoAPaddedConvolution) {
   EXPECT_EQ(numbers(net.find("b.bias")->value()), before);
 }
 
+TEST(Fold, NothingIsMovedIntoTheMeanOfANormBehindAnActivation) {
+  SmallNet net;
+  Conv2d &a = net.conv("a", 1, 2), &b = net.conv("b", 2, 1, 1, false, 0, Activation::relu);
+  BatchNorm2d& bn = net.norm("bn", 1);
+  net.pass = [&](const Variable& x) {
+    return ops::global_average_pool(bn.forward(b.forward(relu(a.forward(x)))));
+  };
+  set(net, "a.bias", {0, 5});
+  set(net, "b.weight", Floats(18, -1.0f));
+  EXPECT_EQ(that_fold(net, {5, 5, 1}), std::vector<std::string>{});
+  fold_and_cut(net, {5, 5, 1}, {{1, 0}, {1}});
+  EXPECT_EQ(numbers(net.find("bn.running_mean")->value()), (std::vector<float>{0}))
+      << "relu(-45) = 0: the norm never sees the constant";
+}
+
+TEST(Fold, WhatStaysSaysNoConstantThoughTheActivationOfZeroIsOne) {
+  SmallNet net;
+  Linear &a = net.linear("a", 1, 3), &b = net.linear("b", 3, 1);
+  net.pass = [&](const Variable& x) {
+    return b.forward(ops::activation(a.forward(ops::flatten(x)), Activation::sigmoid));
+  };
+  set(net, "a.bias", {1, 0, 2});
+  set(net, "b.weight", {16, 4, 64});
+  set(net, "b.bias", {10});
+  fold_and_cut(net, {1, 1, 1}, {{1, 0, 1}, {1}});
+  EXPECT_EQ(numbers(net.find("b.bias")->value()), (std::vector<float>{10 + 4 * 0.5f}))
+      << "sigmoid(0) of channel 1, of 0 and 2 nothing";
+}
+
+TEST(Fold, AChannelWithoutABiasSaysTheActivationOfZero) {
+  SmallNet net;
+  Conv2d &a = net.conv("a", 1, 2, 1, false, 1, Activation::sigmoid), &b = net.conv("b", 2, 1, 1, true, 0);
+  net.pass = [&](const Variable& x) { return ops::global_average_pool(b.forward(a.forward(x))); };
+  set(net, "b.weight", Floats(18, 1.0f));
+  set(net, "b.bias", {10});
+  fold_and_cut(net, {5, 5, 1}, {{1, 0}, {1}});
+  EXPECT_EQ(numbers(net.find("b.bias")->value()), (std::vector<float>{10 + 9 * 0.5f}));
+}
+
 std::unique_ptr<Module> zoo(const char* type, const Shape& input) {
   return make_model({.type = type, .input = input, .classes = 10, .width = 0.125}, 0);
 }
@@ -152,16 +196,8 @@ TEST(Fold, ANetworkThatLosesConstantChannelsSaysTheSame) {
       if (!folds[g] || !graph.groups[g].fixed.empty()) continue;
       for (size_t c = 1; c < kept[g].size(); c += 2) kept[g][c] = 0;
     }
-    const auto zero_all_but_shifts = [&](Module& one) {
-      std::map<std::string, Tensor> shifts;
-      for (const Parameter* parameter : one.parameters())
-        if (parameter->role == Role::shift || parameter->role == Role::bias)
-          shifts[parameter->name] = Tensor::from(parameter->shape(), Floats(numbers(parameter->value())));
-      zero_channels(channel_graph(one, Network(one, input).tape).groups, kept);
-      for (auto& [name, shift] : shifts) one.find(name)->value() = shift;
-    };
-    zero_all_but_shifts(*model);
-    zero_all_but_shifts(*without);
+    for (Module* one : {model.get(), without.get()})
+      zero_channels(channel_graph(*one, Network(*one, input).tape).groups, kept, folds);
     const Doubles before = outputs(*model, input);
     fold_and_cut(*model, input, kept);
     cut(*without, cuts_of(graph.groups, kept));
@@ -174,6 +210,119 @@ TEST(Fold, ANetworkThatLosesConstantChannelsSaysTheSame) {
     }
     EXPECT_LE(difference, 1e-4 * largest);
     EXPECT_GT(unfolded, 0.01 * largest) << "the constants matter";
+  }
+}
+
+/// Layers drawn by the seed, with and without bias, padding, norm and activation of their own, which are
+/// added up or put side by side, pooled and scaled.
+class RandomNet : public SmallNet {
+ public:
+  RandomNet(Activation f, uint64_t seed) : f_(f), seed_(seed) {
+    const Step stem = layer("stem", 3, 6, draw(2)), pooled = pool();
+    const bool same = draw(2), padded = draw(2);
+    const Step left = layer("left", 6, 5, padded), right = layer("right", 6, 5, padded);
+    const Step middle = layer("middle", same ? 5 : 10, 7, draw(2)), last = layer("last", 7, 6, draw(2));
+    const float factor = draw(2) ? 1.5f : 1.0f;
+    Linear &fc1 = linear("fc1", 6, 9, draw(2), draw(2) ? f_ : Activation::none),
+           &fc2 = linear("fc2", 9, 4, true, Activation::none);
+    BatchNorm2d* const between = draw(2) ? &norm("between", 9) : nullptr;
+    pass = [=, &fc1, &fc2, f = f_](const Variable& x) {
+      const Variable y = pooled(stem(x));
+      const Variable two = same ? ops::add(left(y), right(y)) : ops::concat({left(y), right(y)});
+      const Variable z = ops::global_average_pool(last(ops::scale(middle(two), factor)));
+      const Variable hidden = fc1.forward(z);
+      return fc2.forward(ops::activation(between ? between->forward(hidden) : hidden, f));
+    };
+    randomize(*this, seed * 1000);
+    for (Parameter* parameter : parameters())  // sigmoids and tanhs are to tell images apart
+      if (parameter->role == Role::weight)
+        for (float& w : parameter->value().span<float>()) w *= 2;
+  }
+
+ private:
+  using Step = std::function<Variable(const Variable&)>;
+
+  int64_t draw(int64_t below) { return random_below(seed_, drawn_++, below); }
+
+  Linear& linear(const std::string& name, int64_t in, int64_t out, bool bias, Activation f) {
+    return add_child<Linear>(name, in, out, bias, f);
+  }
+
+  Step layer(const std::string& name, int64_t in, int64_t out, bool padded) {
+    const bool own = draw(2), apart = draw(2), normed = draw(2);
+    Conv2d& a = conv(name, in, out, 1, draw(2), padded, own ? f_ : Activation::none);
+    BatchNorm2d* const n = normed ? &norm(name + "_norm", out) : nullptr;
+    return [=, &a, f = f_](const Variable& x) {
+      const Variable y = n ? n->forward(a.forward(x)) : a.forward(x);
+      return apart ? ops::activation(y, f) : y;
+    };
+  }
+
+  Step pool() {
+    const int64_t kind = draw(4);
+    return [kind](const Variable& x) {
+      return kind == 0 ? x : kind == 1 ? ops::max_pool2d(x, 2, 1, 1) : ops::average_pool2d(x, 2, 1, kind - 2);
+    };
+  }
+
+  Activation f_;
+  uint64_t seed_, drawn_ = 0;
+};
+
+double largest(const Doubles& y) {
+  return std::abs(*std::ranges::max_element(y, {}, [](double v) { return std::abs(v); }));
+}
+
+/// The largest difference, relative to the largest of `a`.
+double difference(const Doubles& a, const Doubles& b) {
+  double most = 0;
+  for (size_t i = 0; i < a.size(); ++i) most = std::max(most, std::abs(a[i] - b[i]));
+  return most / largest(a);
+}
+
+/// Of every activation, with and without bias, norm and padding: what channels that go say to every image is
+/// what is folded, so that the network says the same before and after; and the pruner can prove it.
+TEST(Fold, WhateverTheActivationTheCutNetworkSaysWhatTheMaskedOneDoes) {
+  const Shape input{9, 9, 3};
+  for (const char* name : ops::activation_names) {
+    double unfolded = 0;  // what would be missing without folding, at most
+    int told_apart = 0;   // networks that say something of two images
+    for (uint64_t seed = 0; seed < 30; ++seed) {
+      SCOPED_TRACE(join(name, " ", seed));
+      const Activation f = ops::activation_named(name);
+      RandomNet net(f, seed), without(f, seed), pruned(f, seed);
+      take_statistics(net, input);
+      const Network network(net, input);
+      const ChannelGraph graph = channel_graph(net, network.tape);
+      const auto folds = groups_that_fold(net, network.tape, graph);
+      ChannelVerdicts kept;
+      for (const ChannelGroup& group : graph.groups) {
+        kept.emplace_back(static_cast<size_t>(group.channels), uint8_t{1});
+        for (size_t c = 1; c < kept.back().size() && group.fixed.empty(); ++c)
+          kept.back()[c] = random_below(seed, 1000 * kept.size() + c, 2) != 0;
+      }
+      zero_channels(graph.groups, kept, folds);
+      take_statistics(net, input);
+      const Doubles masked = outputs(net, input);
+      const size_t row = masked.size() / 4;
+      told_apart += difference({masked.begin(), masked.begin() + row},
+                               {masked.begin() + row, masked.begin() + 2 * row}) > 1e-3;
+      const auto learned = without.parameters();
+      for (size_t i = 0; i < learned.size(); ++i) learned[i]->value() = net.parameters()[i]->value().clone();
+      fold_and_cut(net, input, kept);
+      cut(without, cuts_of(channel_graph(without, Network(without, input).tape).groups, kept));
+      EXPECT_LE(difference(masked, outputs(net, input)), 1e-4);
+      unfolded = std::max(unfolded, difference(masked, outputs(without, input)));
+
+      ChannelPruneOptions options{.target = {Target::ratio, 0.4},
+                                  .verify = random_tensor({8, 9, 9, 3}, seed)};
+      options.selection.limits.min_channels = 1;
+      const CutProof proof =
+          prune_channels(pruned, input, whole_network(pruned, input), options).proof.value();
+      EXPECT_LE(proof.share(), 1e-3);
+    }
+    EXPECT_GE(told_apart, 20) << name;
+    EXPECT_GT(unfolded, 0.05) << name << ": the constants matter";
   }
 }
 

@@ -13,8 +13,8 @@ namespace espalier {
 class SmallNet : public Module {
  public:
   Conv2d& conv(const std::string& name, int64_t in, int64_t out, int64_t groups = 1, bool bias = true,
-               int64_t pad = 1) {
-    return add_child<Conv2d>(name, in, out, 3, ops::Conv2dOptions{.pad = pad, .groups = groups}, bias);
+               int64_t pad = 1, Activation f = Activation::none) {
+    return add_child<Conv2d>(name, in, out, 3, ops::Conv2dOptions{.pad = pad, .groups = groups}, bias, f);
   }
   Linear& linear(const std::string& name, int64_t in, int64_t out, int64_t positions = 1) {
     return add_child<Linear>(name, in, out, true, Activation::none, positions);
