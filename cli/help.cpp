@@ -71,10 +71,39 @@ std::string data_help() {
          "To get them: scripts/get-data mnist (11 MB, into data), cifar10 or cifar100 (170 MB each).\n";
 }
 
+/// Of a coupled channel.
+std::string voices_help(Voices voices) {
+  switch (voices) {
+    case Voices::all:
+      return "the weights that make and read it and its norms' scales";
+    case Voices::makers:
+      return "the weights that make it";
+    case Voices::scales:
+      return "its norms' scales";
+    case Voices::nothing:
+      break;
+  }
+  return "nothing";
+}
+
+/// What of these a criterion sees, and what becomes of a channel's scores.
+std::string looks_help(const Criterion& criterion) {
+  std::string text = "of a channel it looks at " + voices_help(criterion.voices);
+  if (criterion.looks == Looks::at_gradients) text += " and at dL/dw";
+  if (criterion.looks == Looks::at_curvature) text += " and at the squares of single images' dL/dw";
+  if (criterion.voices != Voices::nothing) text += "; reduction " + PruneConfig{}.reduction;
+  return text + "; normalizer " + normalizer_names()[static_cast<size_t>(criterion.normalizer)];
+}
+
 std::string criteria_help() {
-  std::string text = "A config names a criterion as \"prune\": {\"criterion\": NAME, ...}.\n\n";
+  std::string text =
+      "A config names a criterion as \"prune\": {\"criterion\": NAME, ...}. Of a coupled channel, the scores "
+      "of\n"
+      "all that goes with it become one by \"reduction\", and those of a group of channels are divided by\n"
+      "\"normalizer\", before groups are ranked together; unless a config says another, they are these.\n\n";
   for (const Criterion& criterion : criteria()) {
     text += entry(criterion.name, criterion.help);
+    text += entry("", looks_help(criterion));
     if (criterion.batches > 0)
       text += entry(
           "", fmt::format("needs {} training {}, unless \"batches\" says another number", criterion.batches,

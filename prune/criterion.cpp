@@ -113,11 +113,13 @@ constexpr Criterion table[] = {
      .relate = share_of_the_rest,
      .normalizer = Normalizer::none},
     {.name = "bn_scale",
-     .help = "|gamma| of the batch norms behind a coupled channel; unit channel alone",
+     .help = "|gamma| of the batch norms behind a coupled channel, ranked over all layers as they are; unit "
+             "channel alone",
      .paper = "Liu, Li, Shen, Huang, Yan, Zhang: Learning Efficient Convolutional Networks through Network "
               "Slimming, ICCV 2017",
      .score = sum_over_unit<magnitude, same>,
-     .voices = Voices::scales},
+     .voices = Voices::scales,
+     .normalizer = Normalizer::none},
     {.name = "fpgm",
      .help = "sum of the distances to the layer's other filters: what is near the middle goes; of a channel, "
              "by the weights that make it",

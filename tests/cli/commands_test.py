@@ -102,6 +102,16 @@ class Help(CliTest):
         for topic, part in (("config", "seed"), ("models", "lenet300"), ("data", "ESPALIER_DATA"), ("criteria", "l2")):
             self.assertIn(part, self.succeeds("help", topic))
 
+    def test_criteria_say_what_they_look_at_and_how_scores_become_one(self):
+        entries = re.split(r"\n(?=\S)", self.succeeds("help", "criteria"))
+        of = {entry.split()[0]: " ".join(entry.split()[1:]) for entry in entries}
+        for name, looks in (("bn_scale", "of a channel it looks at its norms' scales; reduction mean; normalizer none"),
+                            ("group_norm", "of a channel it looks at the weights that make and read it and its norms' "
+                                           "scales; reduction mean; normalizer mean"),
+                            ("taylor", "scales and at dL/dw; reduction mean; normalizer mean"),
+                            ("random", "of a channel it looks at nothing; normalizer none")):
+            self.assertIn(looks, of[name])
+
     def test_schema_is_the_one_that_the_build_left_for_editors(self):
         self.assertEqual(self.succeeds("help", "schema"), (ROOT / "configs" / "schema.json").read_text())
 

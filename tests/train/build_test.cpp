@@ -8,9 +8,9 @@
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/state_dict.h"
 #include "support/bad_input.h"
+#include "support/places.h"
 #include "support/temporary_folder.h"
 #include "train/small.h"
-#include "support/places.h"
 
 namespace espalier {
 namespace {
@@ -150,6 +150,16 @@ TEST(ChannelPruneOptions, OverridesReplaceTheLimitsTheyName) {
   };
   expect(overrides[0].limits, 4, 0.1, 0.9);
   expect(overrides[1].limits, 2, 0.2, 0.6);
+}
+
+TEST(ChannelPruneOptions, TheNormalizerIsTheCriterionsUnlessTheConfigNamesOne) {
+  const auto normalizer = [](const std::string& more) {
+    const Config config = small_config(
+        R"({"name": "a", "prune": {"unit": "channel", "ratio": 0.5, "criterion": "bn_scale")" + more + "}}");
+    return channel_prune_options(*config.stages[0].prune, 0).scoring.normalizer;
+  };
+  EXPECT_EQ(normalizer(""), Normalizer::none);
+  EXPECT_EQ(normalizer(R"(, "normalizer": "mean")"), Normalizer::mean);
 }
 
 }  // namespace
