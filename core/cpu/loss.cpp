@@ -29,14 +29,16 @@ HWY_INLINE FloatVector load_or(Tail tail, const float* p, int64_t left, float ot
 /// z [classes]: one image's logits; dz = (softmax z - target) factor, or null. Returns the loss.
 float row_loss(const float* z, float* dz, int64_t label, float smoothing, int64_t classes, float factor) {
   const Floats d;
-  auto top = hn::Set(d, z[0]), sum = hn::Zero(d), plain = hn::Zero(d);
-  for_vectors(0, classes, [&](auto tail, int64_t i) {
-    top = hn::Max(top, load_or(tail, z + i, classes - i, z[0]));
-    plain = hn::Add(plain, load(tail, z + i, classes - i));
-  });
+  auto top = hn::Set(d, z[0]), sum = hn::Zero(d), below = hn::Zero(d);
+  for_vectors(0, classes,
+              [&](auto tail, int64_t i) { top = hn::Max(top, load_or(tail, z + i, classes - i, z[0])); });
+  // It is taken off every term: an offset that all logits share cancels before anything is rounded.
   const auto greatest = hn::MaxOfLanes(d, top);
+  const float largest = hn::GetLane(greatest);
   for_vectors(0, classes, [&](auto tail, int64_t i) {
-    const auto e = hn::Exp(d, hn::Sub(load(tail, z + i, classes - i), greatest));
+    const auto difference = hn::Sub(load_or(tail, z + i, classes - i, largest), greatest);
+    below = hn::Add(below, difference);
+    const auto e = hn::Exp(d, difference);
     if (dz) store(tail, e, dz + i, classes - i);
     if constexpr (decltype(tail)::value)
       sum = hn::Add(sum, hn::IfThenElseZero(hn::FirstN(d, static_cast<size_t>(classes - i)), e));
@@ -52,11 +54,11 @@ float row_loss(const float* z, float* dz, int64_t label, float smoothing, int64_
     });
     dz[label] -= (1.0f - smoothing) * factor;
   }
-  // hn::Exp makes a NaN 0; the plain sum has it still. Without smoothing it tells no more: -inf is a valid
-  // logit.
-  const float sum_of_logits = hn::GetLane(hn::SumOfLanes(d, plain));
-  const float mean_logit = smoothing > 0.0f || std::isnan(sum_of_logits) ? even * sum_of_logits : 0.0f;
-  return hn::GetLane(greatest) + std::log(total) - (1.0f - smoothing) * z[label] - mean_logit;
+  // hn::Exp makes a NaN 0; the sum of differences has it still. Without smoothing it tells no more: -inf is a
+  // valid logit.
+  const float sum_below = hn::GetLane(hn::SumOfLanes(d, below));
+  const float mean_below = smoothing > 0.0f || std::isnan(sum_below) ? even * sum_below : 0.0f;
+  return std::log(total) - (1.0f - smoothing) * (z[label] - largest) - mean_below;
 }
 
 void row_losses(float* loss, float* dlogits, const float* logits, const int32_t* labels, float smoothing,

@@ -22,12 +22,13 @@ Result run(const Floats& logits, const std::vector<int32_t>& labels, float smoot
   return r;
 }
 
-TEST(CrossEntropy, AgainstDouble) {
+/// On logits around `offset`, which changes nothing but what rounds.
+void check_against_double(double offset) {
   const WithThreads three(3);
   for (const int64_t classes : {1, 2, 7, 10, 15, 16, 17, 33, 1001})
     for (const int64_t n : {1, 7, 500})
       for (const float smoothing : {0.0f, 0.1f}) {
-        const Floats z = random_floats(n * classes, 1, -8, 8);
+        const Floats z = random_floats(n * classes, 1, offset - 8, offset + 8);
         std::vector<int32_t> labels(static_cast<size_t>(n));
         for (size_t i = 0; i < labels.size(); ++i)
           labels[i] = static_cast<int32_t>(random_below(2, i, classes));
@@ -36,15 +37,15 @@ TEST(CrossEntropy, AgainstDouble) {
         for (size_t i = 0; i < labels.size(); ++i) {
           const float* row = z.data() + i * static_cast<size_t>(classes);
           double total = 0;
-          for (int64_t k = 0; k < classes; ++k) total += std::exp(double{row[k]});
+          for (int64_t k = 0; k < classes; ++k) total += std::exp(row[k] - offset);
           for (int64_t k = 0; k < classes; ++k) {
             const double target =
                 (k == labels[i] ? 1.0 - smoothing : 0.0) + smoothing / static_cast<double>(classes);
-            const double log_softmax = row[k] - std::log(total);
+            const double log_softmax = row[k] - offset - std::log(total);
             loss[i] -= target * log_softmax;
             gradient[i * static_cast<size_t>(classes) + static_cast<size_t>(k)] =
                 (std::exp(log_softmax) - target) / static_cast<double>(n);
-            rank[i] += row[k] > row[labels[i]];
+            rank[i] += row[k] > row[labels[i]] || (row[k] == row[labels[i]] && k < labels[i]);
           }
         }
         const Result r = run(z, labels, smoothing);
@@ -56,6 +57,15 @@ TEST(CrossEntropy, AgainstDouble) {
         EXPECT_TRUE(near(scaled, gradient, 1e-6)) << classes << " classes, batch " << n;
         EXPECT_EQ(r.rank, rank);
       }
+}
+
+TEST(CrossEntropy, AgainstDouble) { check_against_double(0); }
+
+TEST(CrossEntropy, AnOffsetThatAllLogitsShareCostsNoDigits) {
+  for (const double offset : {1e3, 1e4, -1e3}) {
+    SCOPED_TRACE(offset);
+    check_against_double(offset);
+  }
 }
 
 TEST(CrossEntropy, LargeLogitsDoNotOverflow) {
