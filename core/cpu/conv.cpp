@@ -6,6 +6,7 @@
 #include "espalier/core/cpu/direct_conv.h"
 #include "espalier/core/cpu/patches_conv.h"
 #include "espalier/core/cpu/pointwise.h"
+#include "espalier/core/cpu/statistics.h"
 #include "espalier/core/cpu/taps_weights.h"
 #include "espalier/core/cpu/winograd.h"
 #include "espalier/core/isa.h"
@@ -44,6 +45,21 @@ bool by_taps(const ConvShape& s) {
 /// Forward alone, and with prepared weights alone: to lay them out takes longer than the convolution.
 bool by_patches(const ConvShape& s) { return isa() != Isa::baseline && patches_fit(s); }
 
+NormShape pixels_of(const ConvShape& s) { return {s.n * s.out_h() * s.out_w(), s.o}; }
+
+size_t forward_scratch(const ConvShape& s, const ConvEpilogue& e) {
+  if (by_winograd(s)) return winograd_forward_scratch(s, e);
+  if (by_pointwise(s)) return pointwise_forward_scratch(s, e);
+  const size_t direct = direct_forward_scratch(s, e);
+  return by_patches(s) ? std::max(direct, patches_forward_scratch(s, e)) : direct;
+}
+void forward(float* y, const float* x, const float* w, const void* prepared, const ConvEpilogue& e,
+             const ConvShape& s, void* scratch) {
+  if (by_winograd(s)) return winograd_forward(y, x, w, e, s, scratch);
+  if (by_patches(s) && prepared) return patches_forward(y, x, prepared, e, s, scratch);
+  (by_pointwise(s) ? pointwise_forward : direct_forward)(y, x, w, prepared, e, s, scratch);
+}
+
 }  // namespace
 
 const char* conv2d_algorithm(const ConvShape& s) {
@@ -61,16 +77,15 @@ void conv2d_prepare(void* prepared, const float* w, const ConvShape& s) {
 }
 
 size_t conv2d_forward_scratch(const ConvShape& s, const ConvEpilogue& e) {
-  if (by_winograd(s)) return winograd_forward_scratch(s, e);
-  if (by_pointwise(s)) return pointwise_forward_scratch(s, e);
-  const size_t direct = direct_forward_scratch(s, e);
-  return by_patches(s) ? std::max(direct, patches_forward_scratch(s, e)) : direct;
+  const size_t bytes = forward_scratch(s, e);
+  return e.statistics.mean ? std::max(bytes, channel_statistics_scratch(pixels_of(s))) : bytes;
 }
 void conv2d_forward(float* y, const float* x, const float* w, const void* prepared, const ConvEpilogue& e,
                     const ConvShape& s, void* scratch) {
-  if (by_winograd(s)) return winograd_forward(y, x, w, e, s, scratch);
-  if (by_patches(s) && prepared) return patches_forward(y, x, prepared, e, s, scratch);
-  (by_pointwise(s) ? pointwise_forward : direct_forward)(y, x, w, prepared, e, s, scratch);
+  forward(y, x, w, prepared, e, s, scratch);
+  const ChannelStatistics& to = e.statistics;
+  if (to.mean && far_from_center(to, s.o))
+    channel_statistics({to.mean, to.variance, to.mean}, y, pixels_of(s), scratch);
 }
 
 size_t conv2d_backward_data_scratch(const ConvShape& s, bool accumulate) {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "espalier/core/cpu/pieces.h"
+#include "espalier/core/cpu/statistics.h"
 #include "espalier/core/kernels.h"
 #include "espalier/core/parallel.h"
 
@@ -83,8 +84,8 @@ const double* column_sums(const NormShape& s, const Workspace& memory, const Add
   return totals;
 }
 
-void statistics(const ChannelStatistics& to, const float* x, const NormShape& s, void* scratch) {
-  const float* center = to.center ? to.center : x;  // any row is a better guess than none
+void statistics_about(const float* center, const ChannelStatistics& to, const float* x, const NormShape& s,
+                      void* scratch) {
   const double* sums = column_sums(
       s, Workspace(s, scratch),
       [=](auto tail, int64_t k, auto count, int64_t first, FloatVector& sum, FloatVector& square) HWY_ATTR {
@@ -101,6 +102,12 @@ void statistics(const ChannelStatistics& to, const float* x, const NormShape& s,
     to.mean[k] = static_cast<float>(static_cast<double>(center[k]) + shift);
     to.variance[k] = static_cast<float>(std::max(0.0, sums[s.c + k] / n - shift * shift));
   }
+}
+
+void statistics(const ChannelStatistics& to, const float* x, const NormShape& s, void* scratch) {
+  const float* center = to.center ? to.center : x;  // any row is a better guess than none
+  statistics_about(center, to, x, s, scratch);
+  if (cpu::far_from_center({to.mean, to.variance, center}, s.c)) statistics_about(to.mean, to, x, s, scratch);
 }
 
 /// scale [C] or 1, shift [C] or 0

@@ -52,6 +52,37 @@ TEST_P(Conv, Prepared) {
 INSTANTIATE_TEST_SUITE_P(Shapes, Conv, testing::ValuesIn(shapes),
                          [](const auto& info) { return name(info.param); });
 
+// A first step on images that are not centred: means hundreds of deviations away from a guess of 0.
+TEST(ConvStatistics, OfOutputsFarFromTheCenter) {
+  const ConvShape far_shapes[] = {
+      {4, 14, 15, 8, 21, 3, 3},  // Winograd
+      {2, 30, 31, 16, 24, 3, 3, 1, 1},
+      {2, 9, 9, 64, 70, 1, 1},   // our product
+      {2, 9, 9, 6, 7, 3, 3, 2},  // oneDNN
+  };
+  for (const ConvShape& s : far_shapes)
+    for (const bool center : {false, true}) {
+      const WithThreads three(3);
+      SCOPED_TRACE(name(s));
+      const Floats x = random_floats(s.n * s.h * s.w * s.c, 1, 399.0, 401.0),
+                   w = random_floats(s.o * s.kh * s.kw * s.c, 2), zeros(static_cast<size_t>(s.o));
+      Floats mean(zeros.size()), variance(zeros.size());
+      const ConvEpilogue e{.statistics = {mean.data(), variance.data(), center ? zeros.data() : nullptr}};
+      Guarded y(static_cast<size_t>(s.n * s.out_h() * s.out_w() * s.o) * sizeof(float)),
+          scratch(cpu::conv2d_forward_scratch(s, e));
+      cpu::conv2d_forward(y.floats(), x.data(), w.data(), nullptr, e, s, scratch.raw());
+      const size_t step = zeros.size();
+      const double count = static_cast<double>(y.span().size() / step);
+      for (size_t o = 0; o < step; ++o) {
+        double sum = 0, square = 0;
+        for (size_t i = o; i < y.span().size(); i += step) sum += y.span()[i];
+        for (size_t i = o; i < y.span().size(); i += step) square += std::pow(y.span()[i] - sum / count, 2);
+        EXPECT_NEAR(mean[o], sum / count, 1e-6 * std::abs(sum / count)) << "channel " << o;
+        EXPECT_NEAR(variance[o], square / count, 1e-4 * square / count) << "channel " << o;
+      }
+    }
+}
+
 TEST(ConvAlgorithm, PatchesServePreparedWeightsOfFewPixels) {
   const auto by = [](const ConvShape& s, bool prepared) {
     return cpu::conv2d_served_by(s, cpu::Direction::forward, prepared, {}).substr(0, 7);
