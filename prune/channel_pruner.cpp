@@ -38,19 +38,11 @@ class Goal {
   /// The least number that does.
   int64_t least_count() const {
     check_reachable();
-    if (options_.target.kind == Target::ratio) return share_of_channels(last_ * progress_);
+    if (options_.target.kind == Target::ratio) return least_for_ratio(share_of_channels(last_ * progress_));
     // On the way nothing hangs on a latency's noise where nothing is asked for yet, or all is there already.
     if (progress_ == 0.0 || (progress_ < 1.0 && last_ >= first_)) return 0;
     const double most = first_ + (last_ - first_) * progress_;
-    int64_t low = 0, high = ranking_.channels();
-    while (low < high) {
-      const int64_t middle = low + (high - low) / 2;
-      if (quantity_after(middle) <= most)
-        high = middle;
-      else
-        low = middle + 1;
-    }
-    return low;
+    return least(ranking_.channels(), [&](int64_t count) { return quantity_after(count) <= most; });
   }
 
  private:
@@ -77,6 +69,27 @@ class Goal {
                                                       : quantity(now_.after(cuts));
   }
 
+  /// The least of 0 .. most that does; `most` if none below it does.
+  template <class Does>
+  static int64_t least(int64_t most, const Does& does) {
+    int64_t low = 0, high = most;
+    while (low < high) {
+      const int64_t middle = low + (high - low) / 2;
+      if (does(middle))
+        high = middle;
+      else
+        low = middle + 1;
+    }
+    return low;
+  }
+
+  /// Rounded to multiples, a smaller selection may take as many as `count` does without.
+  int64_t least_for_ratio(int64_t count) const {
+    if (options_.selection.round_to <= 1) return count;
+    const int64_t asked = ranking_.gone(ranking_.select(count, false));
+    return least(count, [&](int64_t less) { return ranking_.gone(ranking_.select(less)) >= asked; });
+  }
+
   int64_t share_of_channels(double ratio) const {
     return std::llround(ratio * static_cast<double>(ranking_.channels()));
   }
@@ -86,13 +99,9 @@ class Goal {
   double best_ratio() const {
     const ChannelVerdicts asked = ranking_.select(share_of_channels(last_)),
                           most = ranking_.select(ranking_.channels());
-    int64_t stay = 0, ranked = 0;
-    for (size_t g = 0; g < groups_.size(); ++g) {
-      if (!ranking_.ranked(g)) continue;
-      ++ranked;
-      stay += std::ranges::count(asked[g], 1);
-    }
-    const int64_t gone = ranking_.channels() - stay, missing = share_of_channels(last_) - gone;
+    int64_t ranked = 0;
+    for (size_t g = 0; g < groups_.size(); ++g) ranked += ranking_.ranked(g);
+    const int64_t gone = ranking_.gone(asked), missing = share_of_channels(last_) - gone;
     if (asked != most || 2 * missing <= ranked) return last_;
     return static_cast<double>(gone) / static_cast<double>(ranking_.channels());
   }
@@ -167,7 +176,7 @@ struct Choice {
         graph(channel_graph(model, network.tape)),
         channels(whole_channels(graph.groups, whole)),
         ranking(graph.groups, score_channels(graph.groups, options.scoring, signals), channels,
-                on_the_way(options.selection, progress)),
+                on_the_way(options.selection, progress), whole.parts),
         cost(model, network.tape) {}
 
   /// What goes in any case goes bit by bit, too.
@@ -240,8 +249,11 @@ ChannelPruneResult cut_once(Module& model, const Shape& input, const WholeNetwor
 WholeNetwork whole_network(Module& model, const Shape& input) {
   const Network network(model, input);
   WholeNetwork whole{.cost = CostModel(model, network.tape).after({}), .channels = {}};
-  for (const ChannelGroup& group : channel_graph(model, network.tape).groups)
+  for (const ChannelGroup& group : channel_graph(model, network.tape).groups) {
     whole.channels[maker_of(group)] = group.channels;
+    for (const Makers& makers : side_by_side(group))
+      if (!makers.all()) whole.parts[makers.layers.front()] = makers.channels;
+  }
   return whole;
 }
 

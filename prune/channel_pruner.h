@@ -71,6 +71,8 @@ struct ChannelPruneResult {
 struct WholeNetwork {
   NetworkCost cost;
   std::map<std::string, int64_t> channels;  ///< of each group, by the first layer that makes them
+  std::map<std::string, int64_t> parts =
+      {};                   ///< of layers that make some of a group's, by the first (Makers)
   double latency_ms = 0.0;  ///< for that target, part of the way: to be measured by the caller
 };
 /// The model as it is now; its images are `input` [H,W,C].

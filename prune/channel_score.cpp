@@ -24,29 +24,31 @@ bool has_a_say(const GroupMember& member, Voices voices) {
   return false;
 }
 
-/// The indices of a member's axis by the channel they belong to.
+/// The channels that a member has, and the indices of its axis that each stands for.
 struct Indices {
-  std::vector<int64_t> begin;  // of each channel in `index`, and the end
+  std::vector<int64_t> channel;  // of the group, ascending: all, or some of a layer beside others
+  std::vector<int64_t> begin;    // of each of them in `index`, and the end
   std::vector<int64_t> index;
   int64_t most = 0;  // of a channel
 
-  Indices(const GroupMember& member, int64_t channels) : begin(static_cast<size_t>(channels) + 1) {
-    for (const int32_t channel : member.channel_of)
-      if (channel >= 0) ++begin[static_cast<size_t>(channel) + 1];
-    for (size_t c = 0; c < static_cast<size_t>(channels); ++c) {
-      most = std::max(most, begin[c + 1]);
-      begin[c + 1] += begin[c];
-    }
-    index.resize(static_cast<size_t>(begin.back()));
-    std::vector<int64_t> at = begin;
+  Indices(const GroupMember& member, int64_t channels) {
+    std::vector<std::vector<int64_t>> of(static_cast<size_t>(channels));
     for (size_t i = 0; i < member.channel_of.size(); ++i)
       if (member.channel_of[i] >= 0)
-        index[static_cast<size_t>(at[static_cast<size_t>(member.channel_of[i])]++)] = static_cast<int64_t>(i);
+        of[static_cast<size_t>(member.channel_of[i])].push_back(static_cast<int64_t>(i));
+    for (size_t c = 0; c < of.size(); ++c) {
+      if (of[c].empty()) continue;
+      channel.push_back(static_cast<int64_t>(c));
+      begin.push_back(static_cast<int64_t>(index.size()));
+      index.insert(index.end(), of[c].begin(), of[c].end());
+      most = std::max(most, static_cast<int64_t>(of[c].size()));
+    }
+    begin.push_back(static_cast<int64_t>(index.size()));
   }
 };
 
-/// A member as a matrix: a row for each channel, of all numbers that go with it, zeros behind those that have
-/// fewer.
+/// A member as a matrix: a row for each of its channels, of all numbers that go with it, zeros behind those
+/// that have fewer.
 class Rows {
  public:
   Rows(const GroupMember& member, int64_t channels)
@@ -56,9 +58,11 @@ class Rows {
     for (int i = member.axis + 1; i < shape.axes(); ++i) inner_ *= shape[i];
   }
 
+  /// The channel of each row.
+  const std::vector<int64_t>& channels() const { return indices_.channel; }
   int64_t size() const { return indices_.most * outer_ * inner_; }
 
-  /// The rows of channels begin..end of `from`, which has the parameter's shape.
+  /// Rows begin..end of `from`, which has the parameter's shape.
   void copy(const float* from, int64_t begin, int64_t end, float* to) const {
     const int64_t row = size();
     std::fill_n(to, (end - begin) * row, 0.0f);
@@ -75,12 +79,11 @@ class Rows {
   int64_t axis_, outer_ = 1, inner_ = 1;
 };
 
-/// The scores of a member's channels, each as a unit of its own.
-std::vector<float> score_member(const GroupMember& member, int64_t channels, const ChannelScoring& scoring,
-                                const Signals& signals) {
+/// The scores of a member's channels, row by row, each as a unit of its own.
+std::vector<float> score_rows(const Rows& rows, const Parameter& parameter, const ChannelScoring& scoring,
+                              const Signals& signals) {
   const Criterion& criterion = scoring.criterion;
-  const Parameter& parameter = *member.parameter;
-  const Rows rows(member, channels);
+  const auto channels = static_cast<int64_t>(rows.channels().size());
   const float *const w = parameter.value().f32(),
                      *const dw = signals.of(criterion, parameter, Looks::at_gradients),
                      *const h = signals.of(criterion, parameter, Looks::at_curvature);
@@ -112,9 +115,51 @@ std::vector<float> score_member(const GroupMember& member, int64_t channels, con
   return scores;
 }
 
-void reduce(std::vector<float>& sum, const std::vector<float>& one, Reduction reduction) {
-  for (size_t c = 0; c < sum.size(); ++c)
-    sum[c] = reduction == Reduction::max ? std::max(sum[c], one[c]) : sum[c] + one[c];
+/// The scores of a group's channels as they grow, member by member.
+class Reduced {
+ public:
+  Reduced(int64_t channels, Reduction reduction)
+      : reduction_(reduction),
+        scores_(static_cast<size_t>(channels)),
+        members_(static_cast<size_t>(channels)) {}
+
+  void add(const std::vector<int64_t>& channels, const std::vector<float>& scores) {
+    for (size_t i = 0; i < channels.size(); ++i) {
+      const auto c = static_cast<size_t>(channels[i]);
+      if (members_[c]++ == 0)
+        scores_[c] = scores[i];
+      else if (reduction_ == Reduction::max)
+        scores_[c] = std::max(scores_[c], scores[i]);
+      else if (reduction_ != Reduction::first)
+        scores_[c] += scores[i];
+    }
+  }
+
+  /// A channel that no member had; -1: none.
+  int64_t without_a_score() const {
+    const auto none = std::ranges::find(members_, 0);
+    return none == members_.end() ? -1 : none - members_.begin();
+  }
+
+  /// A mean is of the members that have the channel.
+  std::vector<float> end() && {
+    for (size_t c = 0; c < scores_.size(); ++c)
+      if (reduction_ == Reduction::mean && members_[c] > 1) scores_[c] /= static_cast<float>(members_[c]);
+    return std::move(scores_);
+  }
+
+ private:
+  Reduction reduction_;
+  std::vector<float> scores_;
+  std::vector<int64_t> members_;  // so far, of each channel
+};
+
+/// The layer that makes a channel, by its weight.
+const std::string& maker_of(const ChannelGroup& group, int64_t channel) {
+  const auto maker = std::ranges::find_if(group.members, [&](const GroupMember& member) {
+    return member.out && std::ranges::count(member.channel_of, static_cast<int32_t>(channel)) > 0;
+  });
+  return (maker == group.members.end() ? group.members.begin() : maker)->parameter->name;
 }
 
 std::vector<float> score_group(const ChannelGroup& group, uint64_t number, const ChannelScoring& scoring,
@@ -127,25 +172,22 @@ std::vector<float> score_group(const ChannelGroup& group, uint64_t number, const
                              .size = 0,
                              .key = score_key(scoring.seed),
                              .first = static_cast<int64_t>(number << 32)});
+  } else {
+    Reduced reduced(group.channels, scoring.reduction);
+    for (const GroupMember& member : group.members) {
+      if (!has_a_say(member, criterion.voices)) continue;
+      if (scoring.reduction == Reduction::first && reduced.without_a_score() < 0) break;
+      const Rows rows(member, group.channels);
+      reduced.add(rows.channels(), score_rows(rows, *member.parameter, scoring, signals));
+    }
+    const int64_t silent = reduced.without_a_score();
+    ESP_CHECK(silent < 0, "prune: criterion ", criterion.name, " finds nothing to look at in the group of ",
+              maker_of(group, silent));
+    scores = std::move(reduced).end();
   }
-  int64_t members = 0;
-  for (const GroupMember& member : group.members) {
-    if (!has_a_say(member, criterion.voices)) continue;
-    if (members > 0 && scoring.reduction == Reduction::first) break;
-    std::vector<float> one = score_member(member, group.channels, scoring, signals);
-    if (members++ == 0)
-      scores = std::move(one);
-    else
-      reduce(scores, one, scoring.reduction);
-  }
-  const std::string& maker = group.members.front().parameter->name;
-  ESP_CHECK(!scores.empty(), "prune: criterion ", criterion.name,
-            " finds nothing to look at in the group of ", maker);
   for (size_t c = 0; c < scores.size(); ++c)
-    ESP_CHECK(std::isfinite(scores[c]), maker, ": channel ", c, " scores ", scores[c], " by ", criterion.name,
-              ", expected a finite score");
-  if (scoring.reduction == Reduction::mean && members > 1)
-    for (float& score : scores) score /= static_cast<float>(members);
+    ESP_CHECK(std::isfinite(scores[c]), maker_of(group, static_cast<int64_t>(c)), ": channel ", c, " scores ",
+              scores[c], " by ", criterion.name, ", expected a finite score");
   if (criterion.relate) criterion.relate(scores);
   normalize(scores, scoring.normalizer);
   return scores;

@@ -12,10 +12,15 @@
 namespace espalier {
 namespace {
 
+/// True if one of `entries` means one of `layers`.
+bool any_means(const std::vector<std::string>& entries, const std::vector<std::string>& layers) {
+  return std::ranges::any_of(layers,
+                             [&](const std::string& layer) { return any_means_layer(entries, layer); });
+}
+
 /// True if one of `entries` means a layer that makes the group's channels.
 bool any_means_a_maker(const std::vector<std::string>& entries, const ChannelGroup& group) {
-  return std::ranges::any_of(makers_of(group),
-                             [&](const std::string& layer) { return any_means_layer(entries, layer); });
+  return any_means(entries, makers_of(group));
 }
 
 /// All layers that make channels.
@@ -42,15 +47,13 @@ Likeness likeness(const ChannelGroup& group) {
 }
 
 int64_t divided_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
-int64_t rounded_down(int64_t n, int64_t multiple) { return n / multiple * multiple; }
 int64_t rounded_up(int64_t n, int64_t multiple) { return divided_up(n, multiple) * multiple; }
 
 }  // namespace
 
 std::vector<char> groups_that_may_lose(const std::vector<ChannelGroup>& groups,
                                        const std::vector<std::string>& include,
-                                       const std::vector<std::string>& exclude,
-                                       const std::string& field) {
+                                       const std::vector<std::string>& exclude, const std::string& field) {
   check_layer_entries(field + ": include", include, makers_of(groups));
   check_layer_entries(field + ": exclude", exclude, makers_of(groups));
   std::vector<char> may;
@@ -65,19 +68,28 @@ std::vector<char> groups_that_may_lose(const std::vector<ChannelGroup>& groups,
     ESP_CHECK(fixed.empty() || fixed == "none", field, ": include '", entry, "': its channels are ", fixed,
               " and stay");
   }
-  ESP_CHECK(std::ranges::count(may, 1) > 0, field,
-            ": no channels may go: all but the network's input and output are left out by include and exclude");
+  ESP_CHECK(
+      std::ranges::count(may, 1) > 0, field,
+      ": no channels may go: all but the network's input and output are left out by include and exclude");
   return may;
 }
 
-void ChannelRanking::set_limits(const ChannelSelection& selection, const std::vector<int64_t>& whole) {
-  for (size_t g = 0; g < groups_.size(); ++g) {
-    const int64_t n = whole[g], now = groups_[g].channels, real = groups_[g].multiplicity;
-    limits_.push_back({now, now, 1});
-    if (!ranked_groups_[g]) continue;
+void ChannelRanking::add_parts(size_t group, const ChannelSelection& selection, int64_t whole,
+                               const std::map<std::string, int64_t>& whole_parts) {
+  const ChannelGroup& of = groups_[group];
+  const size_t first = parts_.size();
+  std::vector<Makers> by_width = side_by_side(of);
+  std::ranges::stable_sort(by_width, {}, &Makers::channels);
+  for (const Makers& makers : by_width) {
+    int64_t n = whole;
+    if (!makers.all()) {
+      const auto found = whole_parts.find(makers.layers.front());
+      n = found == whole_parts.end() ? makers.channels : found->second;
+    }
+    const int64_t now = makers.channels, real = makers.multiplicity;
     ChannelLimits limits = selection.limits;
     for (const ChannelOverride& one : selection.overrides)
-      if (any_means_a_maker(one.layers, groups_[g])) limits = one.limits;
+      if (any_means(one.layers, makers.layers)) limits = one.limits;
     const auto left = [&](double ratio) -> int64_t {
       return n - std::llround(ratio * static_cast<double>(n));
     };
@@ -87,22 +99,44 @@ void ChannelRanking::set_limits(const ChannelSelection& selection, const std::ve
     const int64_t multiple = round_to / std::gcd(round_to, real);
     int64_t least = std::max({int64_t{1}, divided_up(width, real), left(limits.max_ratio)});
     least = std::min(now, rounded_up(least, multiple));
-    limits_[g] = {least, std::max(least, left(limits.min_ratio)), multiple};
+    parts_.push_back({.group = group,
+                      .has = makers.makes,
+                      .channels = now,
+                      .least = least,
+                      .most = std::max(least, left(limits.min_ratio)),
+                      .multiple = multiple,
+                      .maker = makers.layers.front(),
+                      .multiplicity = real});
   }
+  for (const GroupMember& member : of.members) {  // what reads them, and norms
+    std::vector<char> has(static_cast<size_t>(of.channels));
+    for (const int32_t channel : member.channel_of)
+      if (channel >= 0) has[static_cast<size_t>(channel)] = 1;
+    if (std::ranges::find(parts_.begin() + static_cast<std::ptrdiff_t>(first), parts_.end(), has,
+                          &Part::has) == parts_.end())
+      parts_.push_back({.group = group, .has = has, .channels = std::ranges::count(has, 1)});
+  }
+  auto& parts_of = parts_of_[group];
+  parts_of.resize(static_cast<size_t>(of.channels));
+  for (size_t p = first; p < parts_.size(); ++p)
+    for (size_t c = 0; c < parts_of.size(); ++c)
+      if (parts_[p].has[c]) parts_of[c].push_back(p);
 }
 
 ChannelRanking::ChannelRanking(const std::vector<ChannelGroup>& groups,
                                const std::vector<std::vector<float>>& scores,
-                               const std::vector<int64_t>& whole, const ChannelSelection& selection)
+                               const std::vector<int64_t>& whole, const ChannelSelection& selection,
+                               const std::map<std::string, int64_t>& whole_parts)
     : groups_(groups), ranked_groups_(groups_that_may_lose(groups, selection.include, selection.exclude)) {
   ESP_CHECK(scores.size() == groups.size() && whole.size() == groups.size(), "prune: scores of ",
             scores.size(), " groups, the network has ", groups.size());
   for (const ChannelOverride& one : selection.overrides)
     check_layer_entries("prune: layers", one.layers, makers_of(groups));
-  set_limits(selection, whole);
+  parts_of_.resize(groups.size());
   std::map<Likeness, size_t> alike;
   for (size_t g = 0; g < groups.size(); ++g) {
     if (!ranked_groups_[g]) continue;
+    add_parts(g, selection, whole[g], whole_parts);
     size_t place = classes_.size();
     if (selection.scope == Scope::global) place = 0;
     if (selection.scope == Scope::isomorphic)
@@ -117,6 +151,22 @@ ChannelRanking::ChannelRanking(const std::vector<ChannelGroup>& groups,
   for (Class& one : classes_)
     std::ranges::sort(one.candidates, {},
                       [](const Candidate& c) { return std::tie(c.score, c.group, c.channel); });
+  add_rounded();
+}
+
+void ChannelRanking::add_rounded() {
+  using Makings = std::vector<size_t>;  // the parts that layers make and a channel is in
+  std::map<Makings, Rounded> sets;
+  for (const Class& one : classes_)
+    for (const Candidate& c : one.candidates) {
+      Makings makings = parts_of_[static_cast<size_t>(c.group)][static_cast<size_t>(c.channel)];
+      std::erase_if(makings, [&](size_t p) { return parts_[p].maker.empty(); });
+      Rounded& set = sets[makings];
+      for (const size_t p : makings) set.multiple = std::lcm(set.multiple, parts_[p].multiple);
+      set.candidates.push_back(c);
+    }
+  for (auto& [makings, set] : sets)
+    if (set.multiple > 1) rounded_.push_back(std::move(set));
 }
 
 int64_t ChannelRanking::wanted(const Class& one, int64_t count) const {
@@ -125,52 +175,97 @@ int64_t ChannelRanking::wanted(const Class& one, int64_t count) const {
   return std::max<int64_t>(0, std::llround(share * static_cast<double>(one.whole)) - gone);
 }
 
-ChannelVerdicts ChannelRanking::select(int64_t count) const {
-  ChannelVerdicts kept;
-  std::vector<int64_t> left;
-  for (const ChannelGroup& group : groups_) {
-    kept.emplace_back(static_cast<size_t>(group.channels), uint8_t{1});
-    left.push_back(group.channels);
+class ChannelRanking::Dropping {
+ public:
+  explicit Dropping(const ChannelRanking& ranking) : ranking_(ranking) {
+    for (const ChannelGroup& group : ranking.groups_)
+      kept.emplace_back(static_cast<size_t>(group.channels), uint8_t{1});
+    for (const Part& part : ranking.parts_) left.push_back(part.channels);
   }
-  const auto drop = [&](const Candidate& c) {
-    kept[static_cast<size_t>(c.group)][static_cast<size_t>(c.channel)] = 0;
-    --left[static_cast<size_t>(c.group)];
-  };
+
+  const std::vector<size_t>& parts(const Candidate& c) const {
+    return ranking_.parts_of_[static_cast<size_t>(c.group)][static_cast<size_t>(c.channel)];
+  }
+  bool stays(const Candidate& c) const {
+    return kept[static_cast<size_t>(c.group)][static_cast<size_t>(c.channel)] == 1;
+  }
+  bool any_gone(int32_t group) const { return std::ranges::count(kept[static_cast<size_t>(group)], 0) > 0; }
+  /// Drops it unless it is gone or a limit holds it.
+  bool drop(const Candidate& c) {
+    const auto spare = [&](size_t p) { return left[p] > ranking_.parts_[p].least; };
+    if (!stays(c) || !std::ranges::all_of(parts(c), spare)) return false;
+    set(c, 0);
+    return true;
+  }
+  void put_back(const Candidate& c) { set(c, 1); }
+
+  ChannelVerdicts kept;
+  std::vector<int64_t> left;  // of each part
+
+ private:
+  void set(const Candidate& c, uint8_t verdict) {
+    kept[static_cast<size_t>(c.group)][static_cast<size_t>(c.channel)] = verdict;
+    for (const size_t p : parts(c)) left[p] += verdict ? 1 : -1;
+  }
+
+  const ChannelRanking& ranking_;
+};
+
+ChannelVerdicts ChannelRanking::select(int64_t count, bool rounded) const {
+  Dropping selection(*this);
   for (const Class& one : classes_) {
     int64_t missing = wanted(one, count);
     for (const Candidate& c : one.candidates) {
       if (missing == 0) break;
-      if (left[static_cast<size_t>(c.group)] <= limits_[static_cast<size_t>(c.group)].least) continue;
-      drop(c);
-      --missing;
+      missing -= selection.drop(c);
     }
   }
-  // What must go in any case, and what rounding takes: the lowest that are left of each group.
-  std::vector<int64_t> goal = left;
-  for (size_t g = 0; g < groups_.size(); ++g) {
-    const auto& [least, most, multiple] = limits_[g];
-    goal[g] = std::min(left[g], most);
-    if (goal[g] < groups_[g].channels) goal[g] = std::max(least, rounded_down(goal[g], multiple));
+  // What must go in any case: the lowest that are left of each layer, of those that make few of a group's
+  // first.
+  for (size_t p = 0; p < parts_.size(); ++p)
+    for (const Class& one : classes_)
+      for (auto c = one.candidates.begin(); c != one.candidates.end() && selection.left[p] > parts_[p].most;
+           ++c)
+        if (std::ranges::count(selection.parts(*c), p) > 0) selection.drop(*c);
+  for (const Rounded& set : rounded_)
+    if (rounded && selection.any_gone(set.candidates.front().group)) round(set, selection);
+  return std::move(selection.kept);
+}
+
+void ChannelRanking::round(const Rounded& set, Dropping& selection) {
+  const auto& [multiple, candidates] = set;
+  int64_t left = 0;
+  for (const Candidate& c : candidates) left += selection.stays(c);
+  for (auto c = candidates.begin(); c != candidates.end() && left % multiple != 0; ++c)
+    left -= selection.drop(*c);
+  for (auto c = candidates.rbegin(); c != candidates.rend() && left % multiple != 0; ++c) {
+    if (selection.stays(*c)) continue;  // a limit holds what is left: up, then
+    selection.put_back(*c);
+    ++left;
   }
-  for (const Class& one : classes_)
-    for (const Candidate& c : one.candidates) {
-      const auto g = static_cast<size_t>(c.group);
-      if (left[g] > goal[g] && kept[g][static_cast<size_t>(c.channel)]) drop(c);
-    }
-  return kept;
+}
+
+int64_t ChannelRanking::gone(const ChannelVerdicts& kept) const {
+  int64_t stay = 0;
+  for (size_t g = 0; g < groups_.size(); ++g)
+    if (ranked_groups_[g]) stay += std::ranges::count(kept[g], 1);
+  return channels_ - stay;
 }
 
 std::vector<ChannelRanking::Held> ChannelRanking::held(int64_t count) const {
   std::vector<int64_t> without_limits;
-  for (const ChannelGroup& group : groups_) without_limits.push_back(group.channels);
+  for (const Part& part : parts_) without_limits.push_back(part.channels);
   for (const Class& one : classes_)
-    for (int64_t i = wanted(one, count); i > 0; --i)
-      --without_limits[static_cast<size_t>(one.candidates[static_cast<size_t>(i - 1)].group)];
+    for (int64_t i = wanted(one, count); i > 0; --i) {
+      const Candidate& c = one.candidates[static_cast<size_t>(i - 1)];
+      for (const size_t p : parts_of_[static_cast<size_t>(c.group)][static_cast<size_t>(c.channel)])
+        --without_limits[p];
+    }
   std::vector<Held> held;
-  for (size_t g = 0; g < groups_.size(); ++g)
-    if (const int64_t real = groups_[g].multiplicity; without_limits[g] < limits_[g].least)
-      held.push_back({maker_of(groups_[g]), groups_[g].channels * real, limits_[g].least * real,
-                      without_limits[g] * real});
+  for (size_t p = 0; p < parts_.size(); ++p)
+    if (const Part& part = parts_[p]; !part.maker.empty() && without_limits[p] < part.least)
+      held.push_back({part.maker, part.channels * part.multiplicity, part.least * part.multiplicity,
+                      without_limits[p] * part.multiplicity});
   return held;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,12 +14,13 @@
 
 namespace espalier {
 
-/// What a group may lose, by the layers that make its channels.
+/// What a layer that makes channels may lose: each of those that make a group's, together or side by side
+/// (Makers).
 struct ChannelLimits {
   /// Real channels (ChannelGroup::multiplicity) that always stay; absent: 8 or a tenth, whichever is more.
   /// Never under one channel of the group, nor over what there is.
   std::optional<int64_t> min_channels = {};
-  double min_ratio = 0.0;  ///< share of the group's channels that goes in any case,
+  double min_ratio = 0.0;  ///< share of the layer's channels that goes in any case,
   double max_ratio = 1.0;  ///< and that may go at most
 };
 
@@ -30,10 +32,10 @@ struct ChannelOverride {
 struct ChannelSelection {
   Scope scope = Scope::global;
   ChannelLimits limits = {};
-  /// For groups whose channels one of their layers makes; of several, the last counts.
+  /// For the layers that they name, and those that make the same channels; of several, the last counts.
   std::vector<ChannelOverride> overrides = {};
-  /// What stays is rounded down to a multiple of this in real channels, so that a target is still reached;
-  /// where that would be under the least width, up.
+  /// What stays of each layer of a group that loses channels is rounded down to a multiple of this in real
+  /// channels, so that a target is still reached; where that would be under a least width, up.
   int64_t round_to = 1;
   std::vector<std::string> include = {}, exclude = {};  ///< of layers; exclude wins
 };
@@ -53,11 +55,13 @@ std::vector<char> groups_that_may_lose(const std::vector<ChannelGroup>& groups,
 /// Groups ranked once, from which selections of any size are taken; a larger one holds every smaller one.
 class ChannelRanking {
  public:
-  /// Scores are score_channels'. `whole` is how many channels each group had in the beginning: counts,
+  /// Scores are score_channels'. `whole` is how many channels each group had in the beginning, and
+  /// `whole_parts` each first of the Makers that make some of a group's (absent: as many as now): counts,
   /// shares and limits are of those. Errors are those of groups_that_may_lose, and for an override that
   /// names no layer that makes channels.
   ChannelRanking(const std::vector<ChannelGroup>& groups, const std::vector<std::vector<float>>& scores,
-                 const std::vector<int64_t>& whole, const ChannelSelection& selection);
+                 const std::vector<int64_t>& whole, const ChannelSelection& selection,
+                 const std::map<std::string, int64_t>& whole_parts = {});
 
   /// Channels that are ranked, those of groups that may lose some, with what is gone of them.
   int64_t channels() const { return channels_; }
@@ -66,11 +70,13 @@ class ChannelRanking {
   /// The selection of `count` of them, 0 .. channels(), those included that are gone. Of those ranked
   /// together the share count / channels() goes, llround of it in number: in scope layer of each group, in
   /// scope isomorphic of each set of groups whose layers are alike, in scope global of all. The lowest scores
-  /// go first, ties by (group, index); a group at its limit keeps the rest, and the next in line goes
-  /// instead.
-  ChannelVerdicts select(int64_t count) const;
+  /// go first, ties by (group, index); where a layer is at its limit the rest stays, and the next in line
+  /// goes instead. Of no layer all go, nor all that one reads. Not `rounded`, round_to takes nothing on top.
+  ChannelVerdicts select(int64_t count, bool rounded = true) const;
+  /// How many channels are gone then, of those that are ranked.
+  int64_t gone(const ChannelVerdicts& kept) const;
 
-  /// A group that a selection leaves at its limit, in real channels.
+  /// A layer that a selection leaves at its limit, in real channels.
   struct Held {
     std::string layer;  ///< the first that makes its channels
     int64_t channels, kept;
@@ -88,19 +94,37 @@ class ChannelRanking {
     std::vector<Candidate> candidates;  // lowest first
     int64_t whole = 0;                  // channels in the beginning
   };
-  struct Limit {
-    int64_t least, most;  // channels that stay
-    int64_t multiple;     // of which what stays of a group that loses some is one
+  /// Channels of a group that layers make or read: all, or some.
+  struct Part {
+    size_t group;
+    std::vector<char> has;  // by channel
+    int64_t channels;
+    int64_t least = 1, most = channels;  // that stay
+    int64_t multiple = 1;                // of which what stays is one; 1 for what is read alone
+    std::string maker = {};              // the first; none of what is read alone
+    int64_t multiplicity = 1;            // real channels of the maker
   };
-  void set_limits(const ChannelSelection& selection, const std::vector<int64_t>& whole);
+  /// Channels that the same layers make are rounded together: so whatever makes several such sets is, too.
+  struct Rounded {
+    int64_t multiple = 1;
+    std::vector<Candidate> candidates = {};  // lowest first
+  };
+  /// A selection on its way.
+  class Dropping;
+  void add_parts(size_t group, const ChannelSelection& selection, int64_t whole,
+                 const std::map<std::string, int64_t>& whole_parts);
   /// How many of a class go now for a selection of `count`.
   int64_t wanted(const Class& one, int64_t count) const;
+  void add_rounded();
+  static void round(const Rounded& set, Dropping& selection);
 
   const std::vector<ChannelGroup>& groups_;
   std::vector<char> ranked_groups_;
   int64_t channels_ = 0;
   std::vector<Class> classes_;
-  std::vector<Limit> limits_;  // of each group
+  std::vector<Part> parts_;                                 // of groups that are ranked
+  std::vector<std::vector<std::vector<size_t>>> parts_of_;  // [group][channel], numbers in parts_
+  std::vector<Rounded> rounded_;
 };
 
 }  // namespace espalier

@@ -228,13 +228,12 @@ const char* fixed_because(const Tape& tape, int value) {
 /// True for the weight of a layer that makes channels, along its outputs.
 bool makes(const GroupMember& member) { return member.out && member.parameter->role == Role::weight; }
 
-int64_t multiplicity_of(const ChannelGroup& group) {
-  const GroupMember& maker = *std::ranges::find_if(group.members, makes);
-  std::vector<int64_t> indices(static_cast<size_t>(group.channels));
-  for (const int32_t channel : maker.channel_of)
+/// Indices of each channel along a member's axis.
+std::vector<int64_t> indices_of(const GroupMember& member, int64_t channels) {
+  std::vector<int64_t> indices(static_cast<size_t>(channels));
+  for (const int32_t channel : member.channel_of)
     if (channel >= 0) ++indices[static_cast<size_t>(channel)];
-  std::erase(indices, 0);  // channels that another layer makes alone
-  return std::ranges::min(indices);
+  return indices;
 }
 
 }  // namespace
@@ -247,6 +246,27 @@ std::vector<std::string> makers_of(const ChannelGroup& group) {
 }
 
 std::string maker_of(const ChannelGroup& group) { return makers_of(group).front(); }
+
+std::vector<Makers> side_by_side(const ChannelGroup& group) {
+  std::vector<Makers> all;
+  for (const GroupMember& member : group.members) {
+    if (!makes(member)) continue;
+    std::vector<int64_t> indices = indices_of(member, group.channels);
+    Makers one;
+    one.layers.emplace_back(layer_name(member.parameter->name));
+    for (const int64_t count : indices) one.makes.push_back(count > 0);
+    const auto same = std::ranges::find(all, one.makes, &Makers::makes);
+    if (same != all.end()) {
+      same->layers.push_back(std::move(one.layers.front()));
+      continue;
+    }
+    std::erase(indices, 0);  // channels that another layer makes alone
+    one.channels = static_cast<int64_t>(indices.size());
+    one.multiplicity = std::ranges::min(indices);
+    all.push_back(std::move(one));
+  }
+  return all;
+}
 
 ChannelGraph channel_graph(Module& model, const Tape& tape) {
   Coupling coupling(model, tape);
@@ -267,7 +287,7 @@ ChannelGraph channel_graph(Module& model, const Tape& tape) {
       for (const int g : graph.groups_of_value.back()) grouping.groups[g].fixed = why;
   }
   graph.groups = std::move(grouping.groups);
-  for (ChannelGroup& group : graph.groups) group.multiplicity = multiplicity_of(group);
+  for (ChannelGroup& group : graph.groups) group.multiplicity = side_by_side(group).front().multiplicity;
   return graph;
 }
 

@@ -52,6 +52,18 @@ struct ChannelGroup {
 std::vector<std::string> makers_of(const ChannelGroup& group);
 std::string maker_of(const ChannelGroup& group);
 
+/// Layers that make the same of a group's channels: all, but some where layers stand side by side, as those
+/// of a concatenation that a depthwise convolution reads, which makes a group of them.
+struct Makers {
+  std::vector<std::string> layers;
+  std::vector<char> makes;   ///< for each channel of the group 1 if they make it
+  int64_t channels = 0;      ///< how many they are
+  int64_t multiplicity = 1;  ///< ChannelGroup::multiplicity, by the first of these layers
+
+  bool all() const { return channels == static_cast<int64_t>(makes.size()); }
+};
+std::vector<Makers> side_by_side(const ChannelGroup& group);
+
 struct ChannelGraph {
   std::vector<ChannelGroup> groups;               ///< by the place of their first layer
   std::vector<std::vector<int>> groups_of_value;  ///< of each value of the tape; none for what no layer made

@@ -27,11 +27,9 @@ Json position_json(const Position& position) {
   for (const StageResult& result : position.results) json["results"].push_back(to_json(result));
   if (!position.chosen.empty()) json["chosen"] = position.chosen;
   if (position.whole)
-    json["whole"] = {{"macs", position.whole->cost.macs},
-                     {"parameters", position.whole->cost.parameters},
-                     {"bytes", position.whole->cost.bytes},
-                     {"channels", position.whole->channels},
-                     {"latency_ms", position.whole->latency_ms}};
+    json["whole"] = {{"macs", position.whole->cost.macs},   {"parameters", position.whole->cost.parameters},
+                     {"bytes", position.whole->cost.bytes}, {"channels", position.whole->channels},
+                     {"parts", position.whole->parts},      {"latency_ms", position.whole->latency_ms}};
   return json;
 }
 
@@ -44,6 +42,7 @@ Position position_from(const Json& json, const std::string& source) {
     const NetworkCost cost{whole->at("macs").get<int64_t>(), whole->at("parameters").get<int64_t>(),
                            whole->at("bytes").get<int64_t>()};
     position.whole = {cost, whole->at("channels").get<std::map<std::string, int64_t>>(),
+                      whole->value("parts", std::map<std::string, int64_t>{}),
                       whole->value("latency_ms", 0.0)};
   }
   return position;

@@ -76,7 +76,7 @@ Type<PruneConfig> prune_type() {
              "what scores below this quantile of the scores goes")
            .only_for(masked),
        field("ratio", &PruneConfig::ratio, number(share),
-             "share of the channels, as the stage finds them, that goes")
+             "share of the channels, as the stage finds them, that goes; with round_to, at least")
            .only_for(channel),
        field("speedup", &PruneConfig::speedup, number({.from = 1}),
              "least MACs, as the stage finds the network, over MACs after")
@@ -110,9 +110,10 @@ Type<PruneConfig> prune_type() {
              "channels of a layer that always stay; without it, 8 or a tenth, whichever is more")
            .only_for(channel),
        field("min_ratio", &PruneConfig::min_ratio, number(share),
-             "share of a group that goes in any case, in the end")
+             "share of a layer's channels that goes in any case, in the end")
            .only_for(channel),
-       field("max_ratio", &PruneConfig::max_ratio, number(share), "share of a group that may go at most")
+       field("max_ratio", &PruneConfig::max_ratio, number(share),
+             "share of a layer's channels that may go at most")
            .only_for(channel),
        field("overrides", &PruneConfig::overrides, list_of(channel_override_type()),
              "limits for some layers; of several, the last counts")

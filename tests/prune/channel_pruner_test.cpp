@@ -71,6 +71,67 @@ TEST(ChannelPruner, ScopeLayerTakesTheSameShareOfEach) {
     EXPECT_EQ(group.after * 2, group.before) << group.layer;
 }
 
+TEST(ChannelPruner, ARatioWithMultiplesIsTheLeastSelectionThatReachesIt) {
+  const Shape image{32, 32, 3};
+  struct Case {
+    double ratio;
+    int64_t round_to;
+    double most;
+  };
+  for (const auto& [ratio, round_to, most] :
+       {Case{0.01, 8, 0.02}, {0.1, 8, 0.11}, {0.1, 32, 0.15}, {0.5, 16, 0.51}}) {
+    SCOPED_TRACE(join(ratio, " by ", round_to));
+    const auto model = make_model({.type = "resnet20", .input = image, .classes = 10}, 0);
+    ChannelPruneOptions options;
+    options.scoring.criterion = criterion_named("l1");
+    options.selection.round_to = round_to;
+    options.target = {Target::ratio, ratio};
+    int64_t before = 0, gone = 0;
+    for (const auto& group : prune_channels(*model, image, whole_network(*model, image), options).groups) {
+      EXPECT_TRUE(group.after == group.before || group.after % round_to == 0) << group.layer;
+      before += group.before;
+      gone += group.before - group.after;
+    }
+    EXPECT_GE(gone, std::llround(ratio * static_cast<double>(before)));
+    EXPECT_LE(static_cast<double>(gone), most * static_cast<double>(before));
+  }
+}
+
+TEST(ChannelPruner, NoneOfSeveralLayersSideBySideIsEmptied) {
+  SmallNet net;
+  Conv2d &a = net.conv("a", 3, 6), &b = net.conv("b", 3, 10), &each = net.conv("each", 16, 16, 16),
+         &c = net.conv("c", 16, 12);
+  Linear& fc = net.linear("fc", 12, 5);
+  net.pass = [&](const Variable& x) {
+    const Variable both = relu(ops::concat({a.forward(x), b.forward(x)}));
+    return fc.forward(ops::global_average_pool(relu(c.forward(relu(each.forward(both))))));
+  };
+  randomize(net, 1);
+  for (float& w : net.find("a.weight")->value().span<float>()) w *= 1e-3f;
+  for (int64_t i = 0; i < 6 * 9; ++i) net.find("each.weight")->value().f32()[i] *= 1e-3f;
+  for (int64_t i = 0; i < 12 * 9 * 16; ++i)
+    if (i % 16 < 6) net.find("c.weight")->value().f32()[i] *= 1e-3f;
+  const auto width = [&](const char* layer) { return net.find(std::string(layer) + ".weight")->shape()[0]; };
+  const WholeNetwork whole = whole_network(net, input);
+  EXPECT_EQ(whole.parts, (std::map<std::string, int64_t>{{"a", 6}, {"b", 10}}));
+  ChannelPruneOptions options;
+  options.verify = random_tensor({4, 8, 8, 3}, 5);
+  options.target = {Target::ratio, 0.5};
+  options.selection.limits = {.min_channels = 1, .max_ratio = 0.5};
+  for (const double progress : {0.5, 1.0}) {  // half of what a had in the beginning, not of what is left
+    prune_channels(net, input, whole, options, progress);
+    EXPECT_EQ(width("a"), 3);
+    EXPECT_EQ(width("each"), width("a") + width("b"));
+  }
+  EXPECT_EQ(width("each") + width("c"), 14);
+  options.selection.limits = {.min_channels = 1};
+  options.target = {Target::ratio, 25.0 / 28};
+  prune_channels(net, input, whole, options);
+  EXPECT_EQ(width("a"), 1);
+  EXPECT_EQ(width("b"), 1);
+  EXPECT_EQ(width("each"), 2);
+}
+
 TEST(ChannelPruner, TheCutNetworkIsTheMaskedOne) {
   for (const char* type : {"vgg11", "resnet20", "resnet50"}) {
     const auto model = zoo(type, 4);

@@ -64,6 +64,39 @@ TEST(ChannelScore, Criteria) {
   EXPECT_EQ(Example().scores("fpgm"), (Scores{std::sqrt(8.0f), std::sqrt(8.0f)}));  // (1 -2) to (3 0)
 }
 
+TEST(ChannelScore, SlimmingRanksScalesOverAllLayersAsTheyAre) {
+  Example one, ten_times;
+  ten_times.scale.value() = Tensor::from({2}, std::vector<float>{-40, 10});
+  const std::vector<ChannelGroup> groups{one.group, ten_times.group};
+  EXPECT_EQ(score_channels(groups, {criterion_named("bn_scale")}), (std::vector<Scores>{{4, 1}, {40, 10}}));
+  EXPECT_EQ(score_channels(groups, {.criterion = criterion_named("bn_scale"), .normalizer = Normalizer::max}),
+            (std::vector<Scores>{{1, 0.25f}, {1, 0.25f}}));
+}
+
+/// Layers a and b side by side, b without a norm, and c, which reads both channel by channel.
+TEST(ChannelScore, AMeanIsOfTheMembersThatHaveTheChannel) {
+  HandMade model;
+  Parameter &a = model.add("a.weight", {2, 2}, {1, 2, 3, 4}),
+            &b = model.add("b.weight", {2, 2}, {5, 5, 6, 8}),
+            &an = model.add("an.weight", {2}, {6, 2}, Role::scale),
+            &c = model.add("c.weight", {4, 1}, {9, 9, 8, 8});
+  const ChannelGroup group{
+      4,
+      {{&a, 0, true, {0, 1}}, {&an, 0, true, {0, 1}}, {&b, 0, true, {2, 3}}, {&c, 0, true, {0, 1, 2, 3}}},
+      ""};
+  const auto scores = [&](const char* criterion, Reduction reduction) {
+    return score_channels({group}, {criterion_named(criterion), reduction, Normalizer::none})[0];
+  };
+  EXPECT_EQ(scores("l1", Reduction::mean),
+            (Scores{(3 + 6 + 9) / 3, (7 + 2 + 9) / 3, (10 + 8) / 2, (14 + 8) / 2}));
+  EXPECT_EQ(scores("l1", Reduction::first), (Scores{3, 7, 10, 14}));
+  EXPECT_EQ(scores("l1", Reduction::max), (Scores{9, 9, 10, 14}));
+  const float in_a = std::sqrt(8.0f), in_b = std::sqrt(10.0f);  // each to its layer's other filter
+  EXPECT_EQ(scores("fpgm", Reduction::first), (Scores{in_a, in_a, in_b, in_b}));
+  EXPECT_EQ(message_of<Error>([&] { scores("bn_scale", Reduction::mean); }),
+            "prune: criterion bn_scale finds nothing to look at in the group of b.weight");
+}
+
 TEST(ChannelScore, OfWhatDataSay) {
   Example example;
   Signals signals;

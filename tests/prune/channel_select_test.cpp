@@ -16,7 +16,17 @@ struct Groups {
                                     std::vector<float>(s[g].size(), 1.0f));
       groups.push_back({.channels = n, .members = {{&weight, 0, true, {}}}, .fixed = ""});
       whole.push_back(n);
+      set_multiplicity(g, 1);
     }
+  }
+
+  /// As many outputs of a group's layer stand for a channel as a grouped convolution has groups.
+  void set_multiplicity(size_t g, int64_t multiplicity) {
+    groups[g].multiplicity = multiplicity;
+    auto& channel_of = groups[g].members[0].channel_of;
+    channel_of.clear();
+    for (int64_t i = 0; i < multiplicity * groups[g].channels; ++i)
+      channel_of.push_back(static_cast<int32_t>(i % groups[g].channels));
   }
 
   ChannelVerdicts select(int64_t count, ChannelSelection selection) const {
@@ -109,8 +119,8 @@ struct Grouped : Groups {
                 std::vector<float>(10, 1),
                 std::vector<float>(20, 1),
                 std::vector<float>(30, 1)}) {
-    for (const size_t g : {0, 1, 2}) groups[g].multiplicity = 32;
-    groups[3].multiplicity = 3;
+    for (const size_t g : {0, 1, 2}) set_multiplicity(g, 32);
+    set_multiplicity(3, 3);
   }
 };
 
@@ -138,7 +148,7 @@ TEST(ChannelSelect, MultiplesAreOfRealChannels) {
   selection = of(Scope::layer);
   selection.round_to = 128;
   EXPECT_EQ(groups.left(33, selection), (std::vector<int64_t>{4, 2, 4, 20, 30}));
-  groups.groups[3].multiplicity = 6;  // 6 and 8 have 2 in common: 4 of them, 24
+  groups.set_multiplicity(3, 6);  // 6 and 8 have 2 in common: 4 of them, 24
   selection.round_to = 8;
   EXPECT_EQ(groups.left(20, selection), (std::vector<int64_t>{3, 1, 7, 12, 16})) << "14 and 21, rounded down";
 }
@@ -172,6 +182,84 @@ TEST(ChannelSelect, WhatIsFixedExcludedOrNotIncludedStays) {
   EXPECT_EQ(message(),
             "prune: no channels may go: all but the network's input and output are left out by include and "
             "exclude");
+}
+
+/// Layers a and b side by side, 4 and 6 channels, which c reads channel by channel and makes anew; d reads
+/// the last two alone.
+struct SideBySide {
+  SideBySide() {
+    const auto add = [&](const char* name, bool out, std::vector<int32_t> channel_of) {
+      const auto n = static_cast<int64_t>(channel_of.size());
+      const Shape shape = out ? Shape{n, 1} : Shape{1, n};
+      Parameter& weight = model.add(name, shape, std::vector<float>(channel_of.size(), 1.0f));
+      group.members.push_back({&weight, out ? 0 : 1, out, std::move(channel_of)});
+    };
+    add("a.weight", true, {0, 1, 2, 3});
+    add("b.weight", true, {4, 5, 6, 7, 8, 9});
+    add("c.weight", true, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+    add("d.weight", false, {8, 9});
+  }
+
+  std::vector<uint8_t> select(int64_t count, const ChannelSelection& selection,
+                              const std::map<std::string, int64_t>& whole_parts = {}) const {
+    const std::vector<ChannelGroup> groups{group};
+    int64_t whole = 10;
+    for (const auto& [maker, channels] : whole_parts) whole += channels - (maker == "a" ? 4 : 6);
+    return ChannelRanking(groups, {{1, 2, 3, 4, 9, 10, 8, 7, 5, 6}}, {whole}, selection, whole_parts)
+        .select(count)[0];
+  }
+
+  HandMade model;
+  ChannelGroup group{.channels = 10, .members = {}, .fixed = ""};
+};
+
+using Verdicts = std::vector<uint8_t>;
+
+TEST(ChannelSelect, OfLayersSideBySideNoneIsEmptied) {
+  const SideBySide layers;
+  EXPECT_EQ(layers.select(5, of(Scope::global)), (Verdicts{0, 0, 0, 1, 1, 1, 1, 0, 0, 1}))
+      << "the next in line goes instead of a's last";
+  EXPECT_EQ(layers.select(9, of(Scope::global)), (Verdicts{0, 0, 0, 1, 0, 0, 0, 0, 0, 1}))
+      << "of what d reads one stays";
+}
+
+TEST(ChannelSelect, LimitsHoldForEachLayerSideBySide) {
+  const SideBySide layers;
+  EXPECT_EQ(layers.select(10, of(Scope::global, 3)), (Verdicts{0, 1, 1, 1, 1, 1, 0, 0, 0, 1}));
+  ChannelSelection selection = of(Scope::global);
+  selection.limits.max_ratio = 0.5;
+  EXPECT_EQ(layers.select(10, selection), (Verdicts{0, 0, 1, 1, 1, 1, 0, 0, 0, 1})) << "2 of 4, 3 of 6";
+  EXPECT_EQ(layers.select(10, selection, {{"a", 8}, {"b", 6}}), (Verdicts{1, 1, 1, 1, 1, 1, 0, 0, 0, 1}))
+      << "half of a is gone";
+  selection.limits = {.min_channels = 1, .min_ratio = 0.5};
+  EXPECT_EQ(layers.select(0, selection), (Verdicts{0, 0, 1, 1, 1, 1, 0, 0, 0, 1}))
+      << "2 of 4 and 3 of 6 in any case, and so 5 of 10";
+  selection = of(Scope::global);
+  selection.overrides = {{{"b"}, {.min_channels = 5}}, {{"c"}, {.min_channels = 7}}};
+  EXPECT_EQ(layers.select(10, selection), (Verdicts{0, 0, 0, 1, 1, 1, 1, 1, 1, 1})) << "7 of all ten";
+}
+
+TEST(ChannelSelect, LayersSideBySideAreRoundedEachAndTheirSumWithThem) {
+  const SideBySide layers;
+  ChannelSelection selection = of(Scope::global);
+  selection.round_to = 2;
+  EXPECT_EQ(layers.select(1, selection), (Verdicts{0, 0, 1, 1, 1, 1, 1, 1, 1, 1}));
+  EXPECT_EQ(layers.select(5, selection), (Verdicts{0, 0, 1, 1, 0, 1, 0, 0, 0, 1}))
+      << "of b 3 would be left; the last that d reads stays, and the next goes";
+  selection.round_to = 3;  // a has no more than one three, and then c
+  EXPECT_EQ(layers.select(1, selection), (Verdicts{0, 1, 1, 1, 1, 1, 1, 1, 1, 1}));
+  EXPECT_EQ(layers.select(3, selection), (Verdicts{0, 1, 1, 1, 1, 1, 0, 0, 0, 1}));
+}
+
+TEST(ChannelSelect, RoundedUpWhereALimitOfAllHoldsWhatIsSideBySide) {
+  const SideBySide layers;
+  ChannelSelection selection = of(Scope::global);
+  selection.round_to = 2;
+  selection.overrides = {{{"c"}, {.min_channels = 8}}};
+  const std::vector<ChannelGroup> groups{layers.group};
+  // One of a goes and one of b. Of c's 8 no more may, so that a's comes back; then another of b may.
+  EXPECT_EQ(ChannelRanking(groups, {{1, 3, 4, 5, 2, 6, 7, 8, 9, 10}}, {10}, selection).select(2)[0],
+            (Verdicts{1, 1, 1, 1, 0, 0, 1, 1, 1, 1}));
 }
 
 }  // namespace
