@@ -94,6 +94,14 @@ void add_signs_of_scales(const ChannelGroup& group, float weight) {
   }
 }
 
+/// Adds one to each channel that the member has, be it with one index or several.
+void count_channels(const GroupMember& member, std::vector<int64_t>& members) {
+  std::vector<char> has(members.size());
+  for (const int32_t channel : member.channel_of)
+    if (channel >= 0) has[static_cast<size_t>(channel)] = 1;
+  for (size_t c = 0; c < has.size(); ++c) members[c] += has[c];
+}
+
 }  // namespace
 
 const std::vector<std::string>& penalty_names() {
@@ -154,15 +162,17 @@ ChosenChannels Regularizer::choose() const {
   return chosen;
 }
 
-/// Of each channel of a group; `squares` are sums over all its `members`.
+/// Of each channel of a group; `squares` are sums over the `members` that have it.
 std::vector<float> Regularizer::coefficients(size_t group, int64_t step, const std::vector<double>& squares,
-                                             int64_t members, const ChosenChannels& chosen) const {
+                                             const std::vector<int64_t>& members,
+                                             const ChosenChannels& chosen) const {
   std::vector<float> result(squares.size());
   const double weight = options_.weight;
   switch (options_.penalty) {
     case Penalty::group_norm: {
       std::vector<double> norms;
-      for (const double sum : squares) norms.push_back(std::sqrt(sum / static_cast<double>(members)));
+      for (size_t c = 0; c < squares.size(); ++c)
+        norms.push_back(std::sqrt(squares[c] / static_cast<double>(std::max<int64_t>(members[c], 1))));
       const auto [min, max] = std::ranges::minmax(norms);
       for (size_t c = 0; c < norms.size(); ++c)
         result[c] = static_cast<float>(weight * (max > min ? std::exp2(4 * (max - norms[c]) / (max - min))
@@ -226,10 +236,10 @@ void Regularizer::add_gradients(int64_t step, ChosenChannels& chosen) {
   for (size_t g = 0; g < groups_.size(); ++g) {
     if (!pulled_[g]) continue;
     std::vector<double> sums(static_cast<size_t>(groups_[g].channels));
-    int64_t members = 0;
+    std::vector<int64_t> members(sums.size());
     for (const GroupMember& member : groups_[g].members) {
       if (!concerns(member)) continue;
-      ++members;
+      count_channels(member, members);
       if (greg) continue;  // its coefficients do not look at weights
       const auto found = squares.find(member.parameter);
       AlongAxes<double>& along =
@@ -239,7 +249,7 @@ void Regularizer::add_gradients(int64_t step, ChosenChannels& chosen) {
       for (size_t i = 0; i < member.channel_of.size(); ++i)
         if (member.channel_of[i] >= 0) sums[static_cast<size_t>(member.channel_of[i])] += along.of(member)[i];
     }
-    const std::vector<float> by = coefficients(g, step, sums, std::max<int64_t>(members, 1), chosen);
+    const std::vector<float> by = coefficients(g, step, sums, members, chosen);
     for (const GroupMember& member : groups_[g].members) {
       if (!concerns(member)) continue;
       auto& along = pulls.try_emplace(member.parameter, *member.parameter).first->second.of(member);

@@ -60,7 +60,7 @@ class Regularizer {
   ChosenChannels choose() const;
   int64_t parting_steps() const;  // of greg2: as long as it pulls at all
   std::vector<float> coefficients(size_t group, int64_t step, const std::vector<double>& squares,
-                                  int64_t members, const ChosenChannels& chosen) const;
+                                  const std::vector<int64_t>& members, const ChosenChannels& chosen) const;
 
   Module& model_;
   Shape input_;

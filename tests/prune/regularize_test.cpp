@@ -49,6 +49,33 @@ TEST(Regularize, GroupNormPullsTheWeakestSixteenTimesAsHard) {
   expect_near(two.added(regularizer), {0.3f, 0.3f, 0.4f, 0.4f});
 }
 
+/// Layers a, with a norm, and b side by side, which each reads channel by channel: four members have a's
+/// channel, three b's, and all their sums of squares are 1.
+TEST(Regularize, GroupNormIsTheMeanOfTheMembersThatHaveTheChannel) {
+  SmallNet net;
+  Conv2d &a = net.conv("a", 1, 1), &b = net.conv("b", 1, 1), &each = net.conv("each", 2, 2, 2);
+  BatchNorm2d& an = net.norm("an", 1);
+  Linear& fc = net.linear("fc", 2, 1);
+  net.pass = [&](const Variable& x) {
+    const Variable both = ops::concat({a.forward(x, an, Activation::relu), b.forward(x)});
+    return fc.forward(ops::global_average_pool(each.forward(both)));
+  };
+  for (Parameter* parameter : net.parameters()) {
+    const Shape& shape = parameter->shape();
+    if (parameter->role == Role::weight && shape.axes() == 4) {
+      Floats taps(static_cast<size_t>(shape.elements()));
+      for (size_t i = 0; i < taps.size(); i += 9) taps[i] = 1;
+      parameter->value() = Tensor::from(shape, taps);
+    }
+    if (parameter->learned()) parameter->gradient() = Tensor::zeros(shape);
+  }
+  net.find("fc.weight")->value() = Tensor::from({1, 2}, Floats{1, 1});
+  Regularizer regularizer(net, {4, 4, 1}, {.penalty = Penalty::group_norm, .weight = 0.1});
+  ChosenChannels chosen;
+  regularizer.add_gradients(0, chosen);
+  expect_near(numbers(net.find("fc.weight")->gradient()), {0.1f, 0.1f});
+}
+
 TEST(Regularize, GroupLassoPullsByTheInverseNorm) {
   TwoChannels two;
   Regularizer regularizer = two.regularizer({.penalty = Penalty::group_lasso, .weight = 0.1});
