@@ -5,6 +5,8 @@
 #include <numeric>
 #include <utility>
 
+#include "espalier/core/utf8.h"
+
 namespace espalier {
 namespace {
 
@@ -30,10 +32,12 @@ std::string nearest_spelling(const std::string& word, const std::vector<std::str
   std::string best;
   size_t least = SIZE_MAX;
   for (const std::string& candidate : known) {
+    const size_t allowed = std::max<size_t>(1, std::max(word.size(), candidate.size()) / 3);
     const bool beginning =
         !word.empty() && (candidate.starts_with(word) || (!candidate.empty() && word.starts_with(candidate)));
+    const size_t longer = std::max(word.size(), candidate.size()) - std::min(word.size(), candidate.size());
+    if (!beginning && longer > allowed) continue;  // that many letters must go at least
     const size_t away = beginning ? 1 : distance(word, candidate);
-    const size_t allowed = std::max<size_t>(1, std::max(word.size(), candidate.size()) / 3);
     if (away <= allowed && away < least) {
       least = away;
       best = candidate;
@@ -44,7 +48,7 @@ std::string nearest_spelling(const std::string& word, const std::vector<std::str
 
 std::string did_you_mean(const std::string& word, const std::vector<std::string>& known) {
   const std::string nearest = nearest_spelling(word, known);
-  return nearest.empty() ? "" : ", did you mean '" + nearest + "'?";
+  return nearest.empty() ? "" : ", did you mean '" + printable(nearest, 80) + "'?";
 }
 
 }  // namespace espalier

@@ -74,4 +74,15 @@ std::string printable(std::string_view text, size_t most) {
                      escaped(text.substr(tail)));
 }
 
+std::string printable_lines(std::string_view text, size_t most) {
+  std::string shown;
+  while (true) {
+    const size_t end = text.find('\n');
+    shown += printable(text.substr(0, end), most);
+    if (end == text.npos) return shown;
+    shown += '\n';
+    text.remove_prefix(end + 1);
+  }
+}
+
 }  // namespace espalier

@@ -23,6 +23,11 @@ TEST(Spelling, IsSilentWhereNothingIsNear) {
   EXPECT_EQ(nearest_spelling("lr", {}), "");
 }
 
+TEST(Spelling, LongAndForeignWordsAreNoBurden) {
+  EXPECT_EQ(nearest_spelling(std::string(2'000'000, 'x'), known), "");
+  EXPECT_LT(did_you_mean("lr", {"lr" + std::string(900'000, '\x1b')}).size(), 500u);
+}
+
 TEST(Spelling, AmongEquallyNearTheFirst) {
   EXPECT_EQ(nearest_spelling("conv3", {"conv1", "conv2"}), "conv1");
 }

@@ -41,5 +41,12 @@ TEST(Utf8, PrintableIsShort) {
   EXPECT_LT(printable(std::string(900'000, '\x01')).size(), 900u);
 }
 
+TEST(Utf8, PrintableLinesKeepsLines) {
+  EXPECT_EQ(printable_lines("a\n\x1b[2Jb\n\n"), "a\n\\x1b[2Jb\n\n");
+  EXPECT_EQ(printable_lines(""), "");
+  EXPECT_EQ(printable_lines("0123456789A\nb", 10), "01234 ... (11 bytes) ... 6789A\nb");
+  EXPECT_EQ(printable_lines(std::string(9000, 'x')).size(), 9000u);
+}
+
 }  // namespace
 }  // namespace espalier
