@@ -2,6 +2,7 @@
 #include "espalier/formats/input_file.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -11,8 +12,9 @@
 namespace espalier {
 namespace {
 
+/// Without O_NONBLOCK a named pipe would hold the program until somebody opens its other end.
 int open_to_read(const std::filesystem::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) fail_errno(path, "cannot open");
   return fd;
 }
@@ -22,6 +24,18 @@ struct stat status_of(const FileDescriptor& file, const std::filesystem::path& p
   if (::fstat(file.get(), &status) != 0) fail_errno(path, "cannot examine");
   ESP_CHECK(!S_ISDIR(status.st_mode), path.string(), ": is a folder, a file is expected");
   return status;
+}
+
+/// Waits for what is written to a pipe: as long as it takes where somebody holds its other end, but not for
+/// ever where nobody does.
+void await_writer(const FileDescriptor& pipe, const std::filesystem::path& path, std::string& text) {
+  constexpr int patience_ms = 2000;
+  pollfd wanted{.fd = pipe.get(), .events = POLLIN, .revents = 0};
+  if (::poll(&wanted, 1, patience_ms) > 0) return;
+  char first;
+  const ssize_t got = ::read(pipe.get(), &first, 1);  // 0: no writer; EAGAIN: one that is slow
+  ESP_CHECK(got != 0, path.string(), ": is a pipe that nobody writes to");
+  if (got > 0) text += first;
 }
 
 }  // namespace
@@ -47,10 +61,20 @@ void InputFile::read(void* into, size_t bytes, uint64_t offset) const {
   }
 }
 
+void check_regular(const std::filesystem::path& path) {
+  std::error_code ignored;
+  const auto status = std::filesystem::status(path, ignored);
+  ESP_CHECK(!std::filesystem::exists(status) || std::filesystem::is_regular_file(status), path.string(),
+            ": is ", std::filesystem::is_directory(status) ? "a folder" : "a pipe or a device",
+            ", a regular file is expected");
+}
+
 std::string read_file(const std::filesystem::path& path, size_t limit) {
   const FileDescriptor file(open_to_read(path));
-  status_of(file, path);
+  const struct stat status = status_of(file, path);
   std::string text;
+  if (S_ISFIFO(status.st_mode)) await_writer(file, path, text);
+  ::fcntl(file.get(), F_SETFL, ::fcntl(file.get(), F_GETFL) & ~O_NONBLOCK);
   char buffer[1 << 16];
   while (true) {
     const ssize_t got = ::read(file.get(), buffer, sizeof buffer);

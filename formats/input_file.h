@@ -24,8 +24,11 @@ class InputFile {
   uint64_t size_;
 };
 
-/// The whole of a text file; pipes and devices are read to their end. An Error if it is missing, a folder, or
-/// longer than `limit` bytes.
+/// An Error if there is something at `path` that is no regular file: opening a pipe may never end.
+void check_regular(const std::filesystem::path& path);
+
+/// The whole of a text file; pipes and devices are read to their end. An Error if it is missing, a folder, a
+/// pipe that nobody writes to, or longer than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, size_t limit = size_t{64} << 20);
 
 }  // namespace espalier

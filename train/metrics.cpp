@@ -2,11 +2,12 @@
 
 #include <unistd.h>
 
-#include "espalier/formats/file_descriptor.h"
+#include "espalier/formats/input_file.h"
 
 namespace espalier {
 
 MetricsFile::MetricsFile(std::filesystem::path file, int64_t keep) : path_(std::move(file)), bytes_(keep) {
+  check_regular(path_);
   file_.reset(std::fopen(path_.c_str(), keep ? "r+" : "w"));
   if (!file_ && keep && errno == ENOENT)
     fail(path_.string(), ": is missing; the checkpoint beside it counts ", keep, " bytes of it");

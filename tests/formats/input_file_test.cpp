@@ -1,9 +1,11 @@
 // Reading at an offset and whole, and what is refused.
 #include "espalier/formats/input_file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <chrono>
 #include <fstream>
 #include <thread>
 
@@ -48,6 +50,32 @@ TEST(ReadFile, ReadsAPipe) {
   std::thread writer([&] { std::ofstream(pipe) << "through the pipe"; });
   EXPECT_EQ(read_file(pipe), "through the pipe");
   writer.join();
+}
+
+TEST(ReadFile, WaitsForASlowWriterButNotForNone) {
+  const TemporaryFolder folder;
+  const std::filesystem::path pipe = folder / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_EQ(message_of([&] { read_file(pipe); }), pipe.string() + ": is a pipe that nobody writes to");
+  const FileDescriptor held(::open(pipe.c_str(), O_RDWR));  // both ends: there is a writer, but no text yet
+  std::thread writer([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+    std::ofstream(pipe) << std::string(10, 'x');
+  });
+  EXPECT_EQ(message_of([&] { read_file(pipe, 9); }),
+            pipe.string() + ": is longer than the 9 bytes allowed for such a file");
+  writer.join();
+}
+
+TEST(InputFile, DoesNotWaitForThePipeItRefuses) {
+  const TemporaryFolder folder;
+  const std::filesystem::path pipe = folder / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const std::string message = pipe.string() + ": is a pipe or a device, a regular file is expected";
+  EXPECT_EQ(message_of([&] { InputFile{pipe}; }), message);
+  EXPECT_EQ(message_of([&] { check_regular(pipe); }), message);
+  EXPECT_TRUE(contains(message_of([&] { check_regular(folder.path()); }), ": is a folder, a regular"));
+  check_regular(folder / "none");
 }
 
 TEST(ReadFile, SaysWhatIsWrong) {
