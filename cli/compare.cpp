@@ -2,7 +2,7 @@
 #include "espalier/cli/arguments.h"
 #include "espalier/core/error.h"
 #include "espalier/formats/input_file.h"
-#include "espalier/train/json_text.h"
+#include "espalier/formats/json.h"
 #include "espalier/train/result.h"
 #include "espalier/train/run_folder.h"
 

@@ -3,17 +3,17 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "espalier/core/error.h"
 #include "espalier/formats/atomic_file.h"
+#include "espalier/formats/json.h"
 #include "espalier/formats/safetensors.h"
 
 namespace espalier {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 const std::string identity_key = "espalier.images", about_key = "espalier.about";
 
 /// The split, or an exception of any kind where the file does not hold it.
@@ -38,7 +38,7 @@ std::optional<DataSplits> read_image_cache(const std::filesystem::path& path, co
   try {
     const TensorFile file = read_safetensors(path);
     if (file.metadata.at(identity_key) != identity) return std::nullopt;
-    const Json about = Json::parse(file.metadata.at(about_key));
+    const Json about = parse_json(file.metadata.at(about_key), path.string());
     return DataSplits{.train = split_of(file, "train", about),
                       .validation = {},
                       .test = split_of(file, "test", about),

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "espalier/core/utf8.h"
+#include "espalier/formats/json.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/surgery.h"
 #include "espalier/train/foreign_weights.h"
@@ -12,17 +13,36 @@
 
 namespace espalier {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Position, stage, epoch, batch, step, optimizer_steps, seconds,
-                                   train_seconds, trained_images, loss_sum, images, correct, best_accuracy,
-                                   best_epoch, accuracy_to_beat, stale, threads, isa, metrics_bytes)
-
 namespace {
 
 using Json = nlohmann::ordered_json;
 
+/// Calls visit(name, field) for each field of a position that is always there.
+template <class Position, class Visit>
+void for_fields(Position& at, const Visit& visit) {
+  visit("stage", at.stage);
+  visit("epoch", at.epoch);
+  visit("batch", at.batch);
+  visit("step", at.step);
+  visit("optimizer_steps", at.optimizer_steps);
+  visit("seconds", at.seconds);
+  visit("train_seconds", at.train_seconds);
+  visit("trained_images", at.trained_images);
+  visit("loss_sum", at.loss_sum);
+  visit("images", at.images);
+  visit("correct", at.correct);
+  visit("best_accuracy", at.best_accuracy);
+  visit("best_epoch", at.best_epoch);
+  visit("accuracy_to_beat", at.accuracy_to_beat);
+  visit("stale", at.stale);
+  visit("threads", at.threads);
+  visit("isa", at.isa);
+  visit("metrics_bytes", at.metrics_bytes);
+}
+
 Json position_json(const Position& position) {
-  nlohmann::json numbers = position;
-  Json json = numbers;
+  Json json;
+  for_fields(position, [&](const char* name, const auto& field) { json[name] = field; });
   json["results"] = Json::array();
   for (const StageResult& result : position.results) json["results"].push_back(to_json(result));
   if (!position.chosen.empty()) json["chosen"] = position.chosen;
@@ -33,17 +53,25 @@ Json position_json(const Position& position) {
   return json;
 }
 
-Position position_from(const Json& json, const std::string& source) {
-  Position position = nlohmann::json(json).get<Position>();
-  for (const Json& result : json.at("results")) position.results.push_back(stage_from_json(result, source));
-  if (const auto chosen = json.find("chosen"); chosen != json.end())
-    position.chosen = chosen->get<ChosenChannels>();
-  if (const auto whole = json.find("whole"); whole != json.end()) {
-    const NetworkCost cost{whole->at("macs").get<int64_t>(), whole->at("parameters").get<int64_t>(),
-                           whole->at("bytes").get<int64_t>()};
-    position.whole = {cost, whole->at("channels").get<std::map<std::string, int64_t>>(),
-                      whole->value("parts", std::map<std::string, int64_t>{}),
-                      whole->value("latency_ms", 0.0)};
+Position position_from(const Json& json, const std::string& place) {
+  Position position;
+  for_fields(position,
+             [&]<class T>(const char* name, T& field) { field = json_field<T>(json, name, place); });
+  const auto results = json_field<std::vector<Json>>(json, "results", place);
+  for (size_t i = 0; i < results.size(); ++i)
+    position.results.push_back(
+        stage_from_json(results[i], json_place(json_place(place, "results"), std::to_string(i))));
+  if (json.contains("chosen")) position.chosen = json_field<ChosenChannels>(json, "chosen", place);
+  if (json.contains("whole")) {
+    const auto whole = json_field<Json>(json, "whole", place);
+    const std::string inside = json_place(place, "whole");
+    position.whole = {
+        {json_field<int64_t>(whole, "macs", inside), json_field<int64_t>(whole, "parameters", inside),
+         json_field<int64_t>(whole, "bytes", inside)},
+        json_field<std::map<std::string, int64_t>>(whole, "channels", inside),
+        whole.contains("parts") ? json_field<std::map<std::string, int64_t>>(whole, "parts", inside)
+                                : std::map<std::string, int64_t>{},
+        whole.contains("latency_ms") ? json_field<double>(whole, "latency_ms", inside) : 0};
   }
   return position;
 }
@@ -146,33 +174,11 @@ TensorFile read_checkpoint(const std::filesystem::path& path) {
   return read_safetensors(path);
 }
 
-/// `source` names the file in messages, here and below.
-CheckpointInfo info_of(const TensorFile& file, const std::string& source) {
-  CheckpointInfo info{parse_config(metadata(file, "espalier.config", source), source), std::nullopt, {}};
-  if (const auto found = file.metadata.find("espalier.position"); found != file.metadata.end()) {
-    try {
-      info.position = position_from(Json::parse(found->second), source);
-    } catch (const nlohmann::json::exception& e) {
-      fail(source, ": its position cannot be read: ", e.what());
-    }
-  }
-  if (const auto found = file.metadata.find("espalier.classes"); found != file.metadata.end()) {
-    try {
-      info.classes = Json::parse(found->second).get<std::vector<std::string>>();
-    } catch (const nlohmann::json::exception& e) {
-      fail(source, ": its classes cannot be read: ", e.what());
-    }
-  }
-  return info;
-}
-
-/// Cuts a fresh model to the shapes in the file.
+/// Cuts a fresh model to the shapes in the file, which `source` names in messages, here and below.
 void replay(const TensorFile& file, Module& model, const std::string& source) {
   const auto found = file.metadata.find("espalier.history");
   if (found == file.metadata.end()) return;
-  const Json json = Json::parse(found->second, nullptr, false);
-  ESP_CHECK(json.is_array(), source, ": its history of cuts cannot be read");
-  const auto history = history_from(json, source);
+  const auto history = history_from(found->second, source);
   try {
     cut(model, history);
   } catch (const Error& error) {
@@ -267,8 +273,21 @@ void save_checkpoint(const std::filesystem::path& path, Module& model, const Con
   write_safetensors(path, file);
 }
 
+CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source) {
+  CheckpointInfo info{parse_config(metadata(file, "espalier.config", source), source), std::nullopt, {}};
+  if (const auto found = file.metadata.find("espalier.position"); found != file.metadata.end()) {
+    const std::string place = source + ": its position cannot be read";
+    info.position = position_from(parse_json(found->second, place), place);
+  }
+  if (const auto found = file.metadata.find("espalier.classes"); found != file.metadata.end()) {
+    const std::string place = source + ": its classes cannot be read";
+    info.classes = json_value<std::vector<std::string>>(parse_json(found->second, place), place);
+  }
+  return info;
+}
+
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
-  return info_of(read_checkpoint(path), path.string());
+  return checkpoint_info(read_checkpoint(path), path.string());
 }
 
 void load_checkpoint(const std::filesystem::path& path, Module& model) {
@@ -314,7 +333,7 @@ OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
                                  const std::vector<std::string>& overrides) {
   const std::string source = path.string();
   const TensorFile file = read_checkpoint(path);
-  CheckpointInfo info = info_of(file, source);
+  CheckpointInfo info = checkpoint_info(file, source);
   if (!overrides.empty()) info.config = parse_config(config_json(info.config).dump(), source, overrides);
   auto model = make_model(info.config.model, static_cast<uint64_t>(info.config.seed));
   replay(file, *model, source);

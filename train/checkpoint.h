@@ -2,8 +2,8 @@
 // and in its layout, as in any weights file; beside them "mask/NAME", "slot0/NAME", "slot1/NAME" and
 // "average/NAME"; of weights alone, which PyTorch is to load, the metadata name the parameters whose zeros a
 // mask holds. The metadata hold the config as resolved, the network's description (the tape of one
-// example pass), the history of cuts if channels were cut, the names of the classes where the data have some
-// and, in a checkpoint, the position.
+// example pass), the history of cuts if channels were cut, the names of the classes where the data have some,
+// the checksums of all this and, in a checkpoint, the position.
 #pragma once
 
 #include <cstdint>
@@ -68,8 +68,10 @@ void save_weights(const std::filesystem::path& file, Module& model, const Config
 void save_checkpoint(const std::filesystem::path& file, Module& model, const Config& config,
                      const Position& position, const std::vector<std::string>& classes);
 
-/// Reads config, position and classes. Error if the file is no checkpoint or weights file of Espalier's.
+/// Config, position and classes. Error if the file is no checkpoint or weights file of Espalier's.
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& file);
+/// The same of a file that has been read; `source` names it in messages.
+CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source);
 /// Puts weights, masks, slots and averages into `model`, a fresh one, from which channels are cut first if
 /// they were from the file's. Plain weights of other tools' (foreign_weights.h) will do, too. Error if names
 /// or shapes do not fit it.

@@ -6,10 +6,12 @@
 #include <filesystem>
 #include <functional>
 
+#include "espalier/core/reason.h"
+#include "espalier/core/utf8.h"
 #include "espalier/formats/input_file.h"
+#include "espalier/formats/json.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/config_parts.h"
-#include "espalier/train/json_text.h"
 #include "espalier/train/overrides.h"
 
 namespace espalier {
@@ -243,9 +245,8 @@ void take_network_of_weights(Json& json, const Place& at) {
   try {
     described = config_json(read_checkpoint_info(model["weights"].get<std::string>()).config)["model"];
   } catch (const std::exception& error) {
-    std::string why = error.what();
-    std::ranges::replace(why, '\n', ' ');  // of a file's name
-    (at / "model" / "type").fail("missing, and the weights do not say it: ", why);
+    (at / "model" / "type")
+        .fail("missing, and the weights do not say it: ", printable(reason_of(error), 1000));
   }
   described.erase("hold_zeros");  // it was of the file that this one began with
   described.update(model);
@@ -255,7 +256,12 @@ void take_network_of_weights(Json& json, const Place& at) {
 /// `of_a_person`: its weights may say which network it is; what a file holds says that itself.
 Config read_config(const std::string& text, const std::string& file,
                    const std::vector<std::string>& overrides, bool of_a_person) {
-  Json json = parse_json(text, file);
+  Json json;
+  try {
+    json = parse_json(text, file);
+  } catch (const Error& error) {
+    fail_usage(error.what());
+  }
   Names set;
   for (const std::string& assignment : overrides)
     set.push_back(apply_override(json, config_type(), assignment));

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "espalier/core/error.h"
+#include "espalier/formats/json.h"
 
 namespace espalier {
 
@@ -19,15 +20,20 @@ Json history_json(const std::vector<AxisCut>& history) {
   return json;
 }
 
-std::vector<AxisCut> history_from(const Json& json, const std::string& source) {
+std::vector<AxisCut> history_from(const std::string& text, const std::string& source) {
+  const std::string place = source + ": its history of cuts cannot be read";
+  const auto entries = json_value<std::vector<Json>>(parse_json(text, place), place);
   std::vector<AxisCut> history;
-  try {
-    for (const Json& entry : json)
-      for (const Json& axis : entry.at("axes"))
-        history.push_back({axis.at(0).get<std::string>(), axis.at(1).get<int>(),
-                           entry.at("before").get<int64_t>(), entry.at("kept").get<std::vector<int64_t>>()});
-  } catch (const nlohmann::json::exception& e) {
-    fail(source, ": its history of cuts cannot be read: ", e.what());
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const std::string entry = json_place(place, std::to_string(i));
+    const auto before = json_field<int64_t>(entries[i], "before", entry);
+    const auto kept = json_field<std::vector<int64_t>>(entries[i], "kept", entry);
+    for (const auto& axis : json_field<std::vector<std::vector<Json>>>(entries[i], "axes", entry)) {
+      ESP_CHECK(axis.size() == 2, json_place(entry, "axes"), ": found a list of ", axis.size(),
+                ", expected each to be a parameter and an axis");
+      history.push_back({json_value<std::string>(axis[0], json_place(entry, "axes")),
+                         json_value<int>(axis[1], json_place(entry, "axes")), before, kept});
+    }
   }
   return history;
 }

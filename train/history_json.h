@@ -13,7 +13,7 @@ namespace espalier {
 /// [{"before": 64, "kept": [0, 2, ...], "axes": [["features.0.weight", 0], ["features.1.weight", 0], ...]},
 /// ...]: an entry for all axes that keep the same; axes count as in memory, images NHWC, convolutions OHWI.
 nlohmann::ordered_json history_json(const std::vector<AxisCut>& history);
-/// Error that begins with `source` for anything else.
-std::vector<AxisCut> history_from(const nlohmann::ordered_json& json, const std::string& source);
+/// What such a text says; an Error that begins with `source` for any other.
+std::vector<AxisCut> history_from(const std::string& text, const std::string& source);
 
 }  // namespace espalier

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "espalier/core/utf8.h"
+#include "espalier/formats/json.h"
 
 namespace espalier {
 namespace {
@@ -14,7 +15,6 @@ using schema::fail_unknown;
 using schema::FieldDescription;
 using schema::Json;
 using schema::Place;
-using schema::printable;
 using schema::suggest;
 
 /// The part of `path` before its first dot; `path` keeps what is behind it.
@@ -54,12 +54,15 @@ size_t take_index(const Json& list, std::string& path, const Place& at) {
 }
 
 Json parse_value(const std::string& text, const Description& type, const Place& at) {
-  const Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  const bool wants_text = type.json_schema.value("type", "") == "string";
-  const bool is_text = value.is_discarded() || (wants_text && !value.is_string() && !value.is_null());
-  if (!is_text) return value;
   if (!is_utf8(text)) at.fail("the value is not UTF-8");
-  return text;
+  if (!Json::accept(text)) return text;
+  try {
+    const Json value = parse_json(text, "the value");
+    const bool wants_text = type.json_schema.value("type", "") == "string";
+    return wants_text && !value.is_string() && !value.is_null() ? Json(text) : value;
+  } catch (const Error& error) {
+    at.fail(error.what());
+  }
 }
 
 }  // namespace

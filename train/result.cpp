@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
-#include "espalier/core/error.h"
+#include <algorithm>
+
 #include "espalier/core/table.h"
+#include "espalier/core/utf8.h"
+#include "espalier/formats/json.h"
 
 namespace espalier {
 
@@ -24,12 +27,9 @@ Json to_json(const StageResult& s) {
             {"bytes", s.bytes},
             {"latency_ms", s.latency_ms}};
   if (s.best)
-    json["best"] = {{"epoch", s.best->epoch},
-                    {"validation_accuracy", s.best->validation_accuracy},
-                    {"accuracy", s.best->accuracy},
-                    {"top5", s.best->top5},
-                    {"loss", s.best->loss},
-                    {"nonzeros", s.best->nonzeros},
+    json["best"] = {{"epoch", s.best->epoch},       {"validation_accuracy", s.best->validation_accuracy},
+                    {"accuracy", s.best->accuracy}, {"top5", s.best->top5},
+                    {"loss", s.best->loss},         {"nonzeros", s.best->nonzeros},
                     {"sparsity", s.best->sparsity}};
   return json;
 }
@@ -41,63 +41,72 @@ Json to_json(const RunResult& run) {
           {"version", run.version}, {"commit", run.commit}, {"stages", stages}};
 }
 
-StageResult stage_from_json(const Json& json, const std::string& source) {
-  try {
-    StageResult s{.name = json.at("name"),
-                  .kind = json.at("kind"),
-                  .seconds = json.at("seconds"),
-                  .images_per_second = json.at("images_per_second"),
-                  .accuracy = json.at("accuracy"),
-                  .top5 = json.at("top5"),
-                  .loss = json.at("loss"),
-                  .parameters = json.at("parameters"),
-                  .nonzeros = json.at("nonzeros"),
-                  .sparsity = json.at("sparsity"),
-                  .macs = json.at("macs"),
-                  .bytes = json.at("bytes"),
-                  .latency_ms = json.at("latency_ms"),
-                  .best = {}};
-    if (json.contains("best")) {
-      const Json& best = json["best"];
-      s.best = BestResult{best.at("epoch"), best.at("validation_accuracy"), best.at("accuracy"),
-                          best.at("top5"), best.at("loss"), best.at("nonzeros"), best.at("sparsity")};
-    }
-    return s;
-  } catch (const nlohmann::json::exception& e) {
-    fail(source, ": not a stage's result: ", e.what());
+StageResult stage_from_json(const Json& json, const std::string& place) {
+  StageResult s;
+  const auto read = [&]<class T>(const Json& from, const std::string& at, const char* name, T& field) {
+    field = json_field<T>(from, name, at);
+  };
+  read(json, place, "name", s.name);
+  read(json, place, "kind", s.kind);
+  read(json, place, "seconds", s.seconds);
+  read(json, place, "images_per_second", s.images_per_second);
+  read(json, place, "accuracy", s.accuracy);
+  read(json, place, "top5", s.top5);
+  read(json, place, "loss", s.loss);
+  read(json, place, "parameters", s.parameters);
+  read(json, place, "nonzeros", s.nonzeros);
+  read(json, place, "sparsity", s.sparsity);
+  read(json, place, "macs", s.macs);
+  read(json, place, "bytes", s.bytes);
+  read(json, place, "latency_ms", s.latency_ms);
+  if (json.contains("best")) {
+    const auto best = json_field<Json>(json, "best", place);
+    const std::string inside = json_place(place, "best");
+    s.best.emplace();
+    read(best, inside, "epoch", s.best->epoch);
+    read(best, inside, "validation_accuracy", s.best->validation_accuracy);
+    read(best, inside, "accuracy", s.best->accuracy);
+    read(best, inside, "top5", s.best->top5);
+    read(best, inside, "loss", s.best->loss);
+    read(best, inside, "nonzeros", s.best->nonzeros);
+    read(best, inside, "sparsity", s.best->sparsity);
   }
+  return s;
 }
 
 RunResult run_from_json(const Json& json, const std::string& source) {
-  try {
-    RunResult run{.name = json.at("name"),
-                  .seed = json.at("seed"),
-                  .device = json.at("device"),
-                  .threads = json.at("threads"),
-                  .version = json.at("version"),
-                  .commit = json.at("commit"),
-                  .stages = {}};
-    for (const Json& stage : json.at("stages")) run.stages.push_back(stage_from_json(stage, source));
-    return run;
-  } catch (const nlohmann::json::exception& e) {
-    fail(source, ": not a run's result: ", e.what());
-  }
+  const std::string place = source + ": not a run's result";
+  RunResult run{.name = json_field<std::string>(json, "name", place),
+                .seed = json_field<int64_t>(json, "seed", place),
+                .device = json_field<std::string>(json, "device", place),
+                .threads = json_field<int>(json, "threads", place),
+                .version = json_field<std::string>(json, "version", place),
+                .commit = json_field<std::string>(json, "commit", place),
+                .stages = {}};
+  const auto stages = json_field<std::vector<Json>>(json, "stages", place);
+  for (size_t i = 0; i < stages.size(); ++i)
+    run.stages.push_back(
+        stage_from_json(stages[i], json_place(json_place(place, "stages"), std::to_string(i))));
+  return run;
 }
 
 std::string result_table(const std::vector<RunResult>& runs) {
   Table table({"<run", "<stage", "accuracy", "top-5", "loss", "parameters", "non-zeros", "sparsity", "MACs",
                "size", "latency", "images/s", "time"});
+  constexpr size_t most_name = 100;
   for (const RunResult& run : runs)
     for (const StageResult& s : run.stages) {
-      const std::string name = runs.size() > 1 ? run.name : "";
-      table.add({name, s.name, fmt::format("{:.2f} %", s.accuracy), fmt::format("{:.2f} %", s.top5),
-                 fmt::format("{:.4f}", s.loss), grouped(s.parameters), grouped(s.nonzeros),
-                 fmt::format("{:.2f} %", 100 * s.sparsity), grouped(s.macs), bytes_text(s.bytes),
-                 fmt::format("{:.3g} ms", s.latency_ms),
-                 s.images_per_second > 0 ? grouped(static_cast<int64_t>(s.images_per_second)) : "",
-                 fmt::format("{:.1f} s", s.seconds)});
+      const std::string name = runs.size() > 1 ? printable(run.name) : "";
+      const std::string stage = printable(s.name, most_name);
+      table.add(
+          {name, stage, fmt::format("{:.2f} %", s.accuracy), fmt::format("{:.2f} %", s.top5),
+           fmt::format("{:.4f}", s.loss), grouped(s.parameters), grouped(s.nonzeros),
+           fmt::format("{:.2f} %", 100 * s.sparsity), grouped(s.macs), bytes_text(s.bytes),
+           fmt::format("{:.3g} ms", s.latency_ms),
+           s.images_per_second > 0 ? grouped(static_cast<int64_t>(std::min(s.images_per_second, 1e15))) : "",
+           fmt::format("{:.1f} s", s.seconds)});
       if (s.best)
-        table.add({name, fmt::format("{}, best (epoch {})", s.name, s.best->epoch),
+        table.add({name, fmt::format("{}, best (epoch {})", stage, s.best->epoch),
                    fmt::format("{:.2f} %", s.best->accuracy), fmt::format("{:.2f} %", s.best->top5),
                    fmt::format("{:.4f}", s.best->loss), "", grouped(s.best->nonzeros),
                    fmt::format("{:.2f} %", 100 * s.best->sparsity)});

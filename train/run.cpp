@@ -15,6 +15,7 @@
 #include "espalier/core/parallel.h"
 #include "espalier/core/table.h"
 #include "espalier/formats/atomic_file.h"
+#include "espalier/formats/json.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"
 #include "espalier/prune/mask.h"
@@ -182,11 +183,9 @@ class Run {
                       "their last bits",
                       file, position_.threads, position_.isa, threads(), isa_name(isa())));
     if (std::filesystem::exists(folder_.kernels())) {
-      try {
-        kernel_choice::set_all(nlohmann::json::parse(read_file(folder_.kernels())));
-      } catch (const nlohmann::json::exception& error) {
-        fail(folder_.kernels().string(), ": not the kernels that --autotune chose: ", error.what());
-      }
+      const std::string place = folder_.kernels().string() + ": not the kernels that --autotune chose";
+      kernel_choice::set_all(json_value<std::map<std::string, std::string>>(
+          parse_json(read_file(folder_.kernels()), place), place));
     }
   }
 

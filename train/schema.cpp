@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "espalier/core/spelling.h"
+#include "espalier/core/utf8.h"
 
 namespace espalier::schema {
 namespace {
@@ -32,20 +33,14 @@ std::string suggest(const std::string& word, const Names& known) {
   return meant.empty() && !known.empty() ? ", known: " + enumerate(known) : meant;
 }
 
-std::string printable(std::string text) {
-  constexpr size_t longest = 80;
-  if (text.size() > longest) text = text.substr(0, longest) + "...";
-  text = Json(text).dump(-1, ' ', false, Json::error_handler_t::ignore);
-  return text.substr(1, text.size() - 2);
-}
-
 Place::Place(std::string file, Names set)
     : file_(std::move(file)), set_(std::make_shared<const Names>(std::move(set))) {}
 
 Place Place::operator/(const std::string& key) const {
   Place place = *this;
   place.pointer_ += "/";
-  for (const char c : printable(key)) place.pointer_ += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
+  for (const char c : printable(key, 80))
+    place.pointer_ += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
   return place;
 }
 
@@ -55,13 +50,6 @@ std::string Place::message(const std::string& text) const {
   });
   return file_ + ": " + (pointer_.empty() ? "" : pointer_ + ": ") + text +
          (set ? " (set on the command line)" : "");
-}
-
-std::string Place::in_words(const Json& found) {
-  if (found.is_object()) return "an object";
-  if (found.is_array()) return join("a list of ", found.size());
-  if (found.is_string()) return "the text \"" + printable(found) + "\"";
-  return found.dump();
 }
 
 const FieldDescription* Description::find(const std::string& name) const {

@@ -26,14 +26,12 @@
 #include <vector>
 
 #include "espalier/core/error.h"
+#include "espalier/formats/json.h"
 
 namespace espalier::schema {
 
 using Json = nlohmann::ordered_json;
 using Names = std::vector<std::string>;
-
-/// Quotes and control characters escaped, long text cut, so that a message stays one line.
-std::string printable(std::string text);
 
 /// ", did you mean 'adam'?" or, where nothing is near, ", known: sgd, adam, adamw": the end of a message.
 std::string suggest(const std::string& word, const Names& known);
@@ -59,7 +57,6 @@ class Place {
   }
 
  private:
-  static std::string in_words(const Json& found);
   std::string message(const std::string& text) const;
 
   std::string file_, pointer_;

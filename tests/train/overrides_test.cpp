@@ -95,7 +95,10 @@ TEST(Overrides, PathsThatLeadNowhereAreNamed) {
   EXPECT_EQ(
       refusal("inner.count.x\n=3"),
       "--set inner.count.x\\n=3: /inner/count: is a whole number of at least 1, which has no field 'x\\n'");
-  EXPECT_EQ(refusal("inner.note=\xff"), "--set inner.note=: /inner/note: the value is not UTF-8");
+  EXPECT_EQ(refusal("inner.note=\xff"), "--set inner.note=\\xff: /inner/note: the value is not UTF-8");
+  const std::string deep = std::string(60'000, '[') + std::string(60'000, ']');
+  EXPECT_TRUE(contains(refusal("list=" + deep),
+                       ": /list: the value:1:101: more than 100 lists and objects inside of each other"));
 }
 
 TEST(Overrides, ADesignedFieldIsRefusedAsInAFile) {

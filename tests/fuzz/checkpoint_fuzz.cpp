@@ -1,0 +1,51 @@
+// Fuzzes what a checkpoint's metadata say: whatever the texts, they are read, or an Error of one line is
+// thrown. The input is the file; and again, cut at its zero bytes, the texts of position, classes, history,
+// result.json and config.
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "espalier/formats/json.h"
+#include "espalier/train/checkpoint.h"
+#include "espalier/train/history_json.h"
+#include "espalier/train/result.h"
+
+namespace {
+
+using namespace espalier;
+
+constexpr const char* a_config =
+    R"({"model": {"type": "mlp", "input": [1, 1, 1], "hidden": [2], "classes": 2}, "data": {"type": "synthetic"},
+        "stages": [{"name": "a", "evaluate": {}}]})";
+
+template <class Read>
+void attempt(const Read& read) {
+  try {
+    read();
+  } catch (const Error& error) {
+    if (std::string_view(error.what()).find('\n') != std::string_view::npos) __builtin_trap();
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  attempt([&] { checkpoint_info(parse_safetensors(std::as_bytes(std::span(data, size)), "fuzz"), "fuzz"); });
+
+  std::array<std::string, 5> texts;
+  std::string_view left(reinterpret_cast<const char*>(data), size);
+  for (std::string& text : texts) {
+    text = left.substr(0, left.find('\0'));
+    left.remove_prefix(std::min(left.size(), text.size() + 1));
+  }
+  const auto& [position, classes, history, result, config] = texts;
+  TensorFile file{.tensors = {}, .metadata = {{"espalier.config", config.empty() ? a_config : config}}};
+  if (!classes.empty()) file.metadata["espalier.classes"] = classes;
+  attempt([&] { checkpoint_info(file, "fuzz"); });
+  file.metadata["espalier.position"] = position;
+  attempt([&] { checkpoint_info(file, "fuzz"); });
+  attempt([&] { history_from(history, "fuzz"); });
+  attempt([&] { run_from_json(parse_json(result, "fuzz"), "fuzz"); });
+  return 0;
+}
