@@ -6,10 +6,14 @@
 #include <bit>
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <set>
 
+#include "espalier/core/parallel.h"
 #include "espalier/formats/atomic_file.h"
+#include "espalier/formats/checksum.h"
 #include "espalier/formats/input_file.h"
+#include "espalier/formats/json.h"
 #include "espalier/formats/safetensors_header.h"
 
 namespace espalier {
@@ -18,6 +22,10 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "safetensors files are little-endian");
 
 constexpr uint64_t longest_header = 100'000'000;  // the limit of Hugging Face's reader
+
+constexpr const char* damaged =
+    "does not have the checksum that is kept with it: the file is damaged, or what changed it left "
+    "'espalier.checksums' in its metadata";
 
 /// Reads that many bytes from an offset of the file.
 using ReadAt = std::function<void(void* into, size_t bytes, uint64_t offset)>;
@@ -120,15 +128,81 @@ Tensor read_tensor(const HeaderEntry& entry, uint64_t offset, const ReadAt& read
   __builtin_unreachable();
 }
 
+// --- checksums ---
+
+const std::string checksums_key = "espalier.checksums";
+const std::string of_metadata = "__metadata__";  // a name that no tensor has
+
+std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+
+uint32_t checksum_of(const std::map<std::string, std::string>& metadata) {
+  uint32_t sum = 0;
+  for (const auto& [key, value] : metadata)
+    for (const std::string* text : {&key, &value})
+      sum = checksum({reinterpret_cast<const std::byte*>(text->c_str()), text->size() + 1},
+                     sum);  // with its zero
+  return sum;
+}
+
+/// What a tensor's checksum begins with, so that its bytes cannot pass for something else.
+uint32_t checksum_of(FileDType dtype, const Shape& shape) {
+  return checksum(bytes_of(describe(dtype, shape)));
+}
+
+std::string checksums_text(const std::vector<const std::pair<std::string, Tensor>*>& tensors,
+                           const std::map<std::string, std::string>& metadata) {
+  std::vector<uint32_t> sums(tensors.size());
+  const auto count = static_cast<int64_t>(tensors.size());
+  parallel_items(count, parts_for(count, 1), [&](int, int64_t i) {
+    const Tensor& tensor = tensors[static_cast<size_t>(i)]->second;
+    sums[static_cast<size_t>(i)] = checksum({static_cast<const std::byte*>(tensor.raw()), tensor.bytes()},
+                                            checksum_of(file_dtype(tensor.dtype()), tensor.shape()));
+  });
+  auto json = nlohmann::ordered_json::object();
+  json[of_metadata] = checksum_of(metadata);
+  auto& fields = json.get_ref<nlohmann::ordered_json::object_t&>();
+  for (size_t i = 0; i < sums.size(); ++i) fields.emplace_back(tensors[i]->first, sums[i]);
+  return json.dump(-1, ' ', false,
+                   nlohmann::ordered_json::error_handler_t::replace);  // format_header refuses
+}
+
+using KeptChecksums = std::map<std::string, uint32_t>;
+
+/// Takes the checksums from the metadata, and checks that of the rest; nothing if the file keeps none.
+std::optional<KeptChecksums> take_checksums(std::map<std::string, std::string>& metadata,
+                                            const std::string& file) {
+  const auto node = metadata.extract(checksums_key);
+  if (node.empty()) return std::nullopt;
+  const std::string place = join(file, ": its checksums cannot be read");
+  auto kept = json_value<KeptChecksums>(parse_json(node.mapped(), place), place);
+  const auto own = kept.extract(of_metadata);
+  ESP_CHECK(!own.empty() && own.mapped() == checksum_of(metadata), file, ": its metadata ", damaged);
+  return kept;
+}
+
 TensorFile read_all(const std::string& file, uint64_t size, const ReadAt& read) {
   const std::string text = read_header(file, size, read);
   const uint64_t data = 8 + text.size();
   SafetensorsHeader header = parse_header(text, size - data, file);
   TensorFile result;
   result.metadata = std::move(header.metadata);
+  const std::optional<KeptChecksums> kept = take_checksums(result.metadata, file);
   result.tensors.reserve(header.entries.size());
   for (HeaderEntry& entry : header.entries) {
-    Tensor tensor = read_tensor(entry, data + entry.begin, read);
+    uint32_t sum = kept ? checksum_of(entry.dtype, entry.shape) : 0;
+    const ReadAt summed = [&](void* into, size_t bytes, uint64_t offset) {
+      constexpr size_t piece = 1 << 18;  // still in the cache when it is summed
+      for (size_t at = 0; at < bytes; at += piece) {
+        const std::span part(static_cast<std::byte*>(into) + at, std::min(piece, bytes - at));
+        read(part.data(), part.size(), offset + at);
+        sum = checksum(part, sum);
+      }
+    };
+    Tensor tensor = read_tensor(entry, data + entry.begin, kept ? summed : read);
+    if (kept) {
+      const auto own = kept->find(entry.name);
+      ESP_CHECK(own != kept->end() && own->second == sum, file, ": tensor ", shown(entry.name), " ", damaged);
+    }
     result.tensors.emplace_back(std::move(entry.name), std::move(tensor));
   }
   return result;
@@ -154,7 +228,7 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string
   });
 }
 
-void write_safetensors(const std::filesystem::path& path, const TensorFile& file) {
+void write_safetensors(const std::filesystem::path& path, const TensorFile& file, Checksums checksums) {
   std::vector<const std::pair<std::string, Tensor>*> order;
   for (const auto& named : file.tensors) order.push_back(&named);
   std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
@@ -176,6 +250,7 @@ void write_safetensors(const std::filesystem::path& path, const TensorFile& file
     header.entries.push_back({name, file_dtype(tensor.dtype()), tensor.shape(), end, end + tensor.bytes()});
     end += tensor.bytes();
   }
+  if (checksums == Checksums::kept) header.metadata[checksums_key] = checksums_text(order, file.metadata);
   const std::string text = format_header(header, path.string());
   const uint64_t length = text.size();
   ESP_CHECK(length <= longest_header, path.string(), ": cannot write: the header would have ", length,

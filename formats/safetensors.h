@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <span>
@@ -29,9 +30,14 @@ struct TensorFile {
   const Tensor* find(std::string_view name) const;
 };
 
+/// Whether a file keeps a checksum of each tensor (of its dtype, shape and bytes) and of its metadata, as
+/// metadata under "espalier.checksums".
+enum class Checksums : uint8_t { none, kept };
+
 /// Reads a file; each tensor's data goes straight to its place. F16, BF16 and F64 become f32; F32, I64, I32,
 /// I8 and U8 stay what they are; any other dtype is refused. Sizes, offsets and names are all checked before
-/// the first tensor is made, and an Error names the file, the tensor and what is wrong.
+/// the first tensor is made, and an Error names the file, the tensor and what is wrong. Checksums that the
+/// file keeps must be right; they are not among the metadata that are returned.
 TensorFile read_safetensors(const std::filesystem::path& path);
 
 /// The same from memory; `name` stands for the file in messages.
@@ -41,6 +47,7 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string
 /// `tensors`: those of Hugging Face's writer, which sorts by dtype, the widest first, then by name, so that
 /// every tensor is aligned. A bf16 tensor is written as BF16. An Error if names repeat or are not UTF-8, if a
 /// tensor is undefined or not on the CPU, or if the disk refuses.
-void write_safetensors(const std::filesystem::path& path, const TensorFile& file);
+void write_safetensors(const std::filesystem::path& path, const TensorFile& file,
+                       Checksums checksums = Checksums::none);
 
 }  // namespace espalier

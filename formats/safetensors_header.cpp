@@ -9,6 +9,8 @@
 #include <optional>
 #include <unordered_set>
 
+#include "espalier/core/utf8.h"
+
 namespace espalier {
 namespace {
 
@@ -201,7 +203,7 @@ void check_entry(const HeaderEntry& entry, uint64_t data_bytes, const std::strin
   const std::optional<uint64_t> needed = bytes_needed(entry);
   ESP_CHECK(needed, where, "shape ", entry.shape, " is too large");
   ESP_CHECK(entry.end - entry.begin == *needed, where, offsets, " hold ", entry.end - entry.begin, " bytes, ",
-            row(entry.dtype).name, entry.shape, " needs ", *needed);
+            describe(entry.dtype, entry.shape), " needs ", *needed);
   ESP_CHECK(entry.end <= data_bytes, where, offsets, " reach beyond the file, which has ", data_bytes,
             " bytes of data: is it cut off?");
 }
@@ -227,6 +229,8 @@ FileDType file_dtype(DType dtype) {
   }
   fail("safetensors: no dtype for ", dtype_name(dtype));
 }
+
+std::string describe(FileDType dtype, const Shape& shape) { return join(row(dtype).name, shape); }
 
 SafetensorsHeader parse_header(std::string_view text, uint64_t data_bytes, const std::string& file) {
   // The parser would take a zero byte for the end of the text.
@@ -271,11 +275,7 @@ std::string format_header(const SafetensorsHeader& header, const std::string& fi
 
 std::string shown(std::string_view name) {
   constexpr size_t most = 100;
-  const std::string cut(name.substr(0, most));
-  std::string quoted = json(cut).dump(-1, ' ', false, json::error_handler_t::replace);
-  quoted.front() = quoted.back() = '\'';
-  if (name.size() > most) quoted.insert(quoted.size() - 1, "...");
-  return quoted;
+  return "'" + printable(name, most) + "'";
 }
 
 }  // namespace espalier

@@ -38,6 +38,9 @@ SafetensorsHeader parse_header(std::string_view text, uint64_t data_bytes, const
 /// `file` if a string is not UTF-8.
 std::string format_header(const SafetensorsHeader& header, const std::string& file);
 
+/// "F32[2, 3]"
+std::string describe(FileDType dtype, const Shape& shape);
+
 /// A name as it may stand in a message: in quotes, escaped, cut short, whatever a broken file holds.
 std::string shown(std::string_view name);
 

@@ -258,7 +258,7 @@ void save_weights(const std::filesystem::path& path, Module& model, const Config
   for (const Parameter* parameter : model.parameters())
     if (parameter->mask.defined()) masked.push_back(parameter->name);
   if (!masked.empty()) file.metadata["espalier.masked"] = masked.dump();
-  write_safetensors(path, file);
+  write_safetensors(path, file, Checksums::kept);
 }
 
 void save_checkpoint(const std::filesystem::path& path, Module& model, const Config& config,
@@ -270,7 +270,7 @@ void save_checkpoint(const std::filesystem::path& path, Module& model, const Con
       if (tensor.defined())
         file.tensors.emplace_back(prefix + parameter->name, to_file_layout(*parameter, tensor));
     });
-  write_safetensors(path, file);
+  write_safetensors(path, file, Checksums::kept);
 }
 
 CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source) {

@@ -134,11 +134,12 @@ def without(value, names):
 
 
 def safetensors(path):
-    """{name: (dtype, shape, bytes)} and the metadata."""
+    """{name: (dtype, shape, bytes)} and the metadata, without the checksums of both."""
     content = pathlib.Path(path).read_bytes()
     start = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:start])
     metadata = header.pop("__metadata__", {})
+    metadata.pop("espalier.checksums", None)
     return {name: (entry["dtype"], entry["shape"], content[start + entry["data_offsets"][0]:
                                                            start + entry["data_offsets"][1]])
             for name, entry in header.items()}, metadata
