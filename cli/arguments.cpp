@@ -7,6 +7,7 @@
 #include "espalier/core/error.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/spelling.h"
+#include "espalier/core/utf8.h"
 
 namespace espalier::cli {
 namespace {
@@ -18,19 +19,6 @@ std::optional<Number> number_in(const std::string& text) {
   const auto [stop, error] = std::from_chars(text.data(), end, value);
   if (error != std::errc() || stop != end) return std::nullopt;
   return value;
-}
-
-/// CLI11's message in one line, "--output: 1 required DIR missing" as "--output needs DIR".
-std::string reason_of(const CLI::ParseError& error) {
-  std::string reason = error.what();
-  reason = reason.substr(0, reason.find('\n'));
-  if (const size_t twice = reason.find(": At Most 1 required"); twice != std::string::npos)
-    return reason.substr(0, twice) + " is given more than once";
-  const std::string before = ": 1 required ", behind = " missing";
-  const size_t at = reason.find(before);
-  if (at == std::string::npos || !reason.ends_with(behind)) return reason;
-  reason.erase(reason.size() - behind.size());
-  return reason.replace(at, before.size(), " needs ");
 }
 
 }  // namespace
@@ -80,8 +68,8 @@ Arguments& Arguments::whole(const std::string& name, int64_t& into, int64_t from
   const auto store = [=, this, &into](const std::string& given) {
     const auto value = number_in<int64_t>(given);
     if (!value || *value < from || *value > to)
-      fail_usage(command_, ": ", name, ": found '", given, "', expected a whole number from ", from, " to ",
-                 to);
+      fail_usage(command_, ": ", name, ": found '", printable(given), "', expected a whole number from ",
+                 from, " to ", to);
     into = *value;
   };
   app_.add_option_function<std::string>(name, store, help)->type_name("N");
@@ -92,7 +80,8 @@ Arguments& Arguments::seconds(const std::string& name, double& into, const std::
   const auto store = [this, name, &into](const std::string& given) {
     const auto value = number_in<double>(given);
     if (!value || !(*value > 0) || *value > 86400)
-      fail_usage(command_, ": ", name, ": found '", given, "', expected seconds: above 0, at most 86400");
+      fail_usage(command_, ": ", name, ": found '", printable(given),
+                 "', expected seconds: above 0, at most 86400");
     into = *value;
   };
   app_.add_option_function<std::string>(name, store, help)->type_name("S");
@@ -117,7 +106,7 @@ Arguments& Arguments::threads() {
   const auto store = [this](const std::string& given) {
     const auto value = number_in<int>(given);
     if (!value || *value < 1 || *value > max_threads)
-      fail_usage(command_, ": --threads: found '", given, "', expected a whole number from 1 to ",
+      fail_usage(command_, ": --threads: found '", printable(given), "', expected a whole number from 1 to ",
                  max_threads);
     set_threads(*value);
   };
@@ -135,10 +124,24 @@ std::vector<std::string> Arguments::option_names() const {
 
 void Arguments::fail_unknown(const std::string& argument) const {
   const std::string more = "; see `espalier " + command_ + " --help`";
-  if (!argument.starts_with("-")) fail_usage(command_, ": one argument too many: '", argument, "'", more);
+  if (!argument.starts_with("-"))
+    fail_usage(command_, ": one argument too many: '", printable(argument), "'", more);
   const std::string name = argument.substr(0, argument.find('='));
   const std::string nearest = did_you_mean(name, option_names());
-  fail_usage(command_, ": no option '", name, "'", nearest.empty() ? more : nearest);
+  fail_usage(command_, ": no option '", printable(name), "'", nearest.empty() ? more : nearest);
+}
+
+std::string Arguments::mistake(const CLI::ParseError& error) const {
+  for (const CLI::Option* option : app_.get_options())
+    if (option->get_required() && option->count() == 0) return option->get_name(true) + " is required";
+  const std::string reason = error.what();  // CLI11's words, which say which option, and what of it
+  for (const CLI::Option* option : app_.get_options()) {
+    const std::string name = option->get_name();
+    if (!reason.starts_with(name + ":") && !reason.starts_with(name + " ")) continue;
+    if (reason.ends_with("disallowed flag override")) return name + " takes no value";
+    return name + (option->count() > 1 ? " is given more than once" : " needs " + option->get_type_name());
+  }
+  return "these arguments cannot be understood";
 }
 
 bool Arguments::parse(const Given& given) {
@@ -156,7 +159,7 @@ bool Arguments::parse(const Given& given) {
     return false;
   } catch (const CLI::ParseError& error) {
     check_extras();  // a mistyped option is why something else is missing
-    fail_usage(command_, ": ", reason_of(error), "; see `espalier ", command_, " --help`");
+    fail_usage(command_, ": ", mistake(error), "; see `espalier ", command_, " --help`");
   }
   check_extras();
   if (computes_) espalier::threads();  // what OMP_NUM_THREADS has wrong is said before anything is done

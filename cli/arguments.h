@@ -1,5 +1,5 @@
-// Arguments: a command's arguments, declared and read. CLI11 does the parsing; its messages become one line
-// each.
+// Arguments: a command's arguments, declared and read. CLI11 does the parsing, the messages
+// are ours.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -39,6 +39,8 @@ class Arguments {
   bool parse(const Given& given);
 
  private:
+  /// What is wrong, in one line of ours.
+  std::string mistake(const CLI::ParseError& error) const;
   [[noreturn]] void fail_unknown(const std::string& argument) const;
   std::vector<std::string> option_names() const;
 

@@ -10,6 +10,7 @@
 #include "espalier/core/spelling.h"
 #include "espalier/core/starvation.h"
 #include "espalier/core/table.h"
+#include "espalier/core/utf8.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/profile.h"
 
@@ -18,7 +19,9 @@ namespace {
 
 /// "28x28x1" as [28,28,1]
 Shape image_shape(const std::string& text) {
-  const auto refuse = [&] { fail_usage("bench: --input: found '", text, "', expected HxWxC, e.g. 28x28x1"); };
+  const auto refuse = [&] {
+    fail_usage("bench: --input: found '", printable(text), "', expected HxWxC, e.g. 28x28x1");
+  };
   std::vector<int64_t> sizes;
   for (const char *at = text.data(), *end = at + text.size();; ++at) {
     int64_t size = 0;
@@ -43,7 +46,7 @@ ModelOptions model_options(const std::string& name) {
     return options;
   }
   const std::string nearest = did_you_mean(name, model_names());
-  fail_usage("bench: --model: no model '", name, "'",
+  fail_usage("bench: --model: no model '", printable(name), "'",
              nearest.empty() ? "; `espalier help models` lists them" : nearest);
 }
 
@@ -84,7 +87,8 @@ void bench(const Given& given) {
   if (!arguments.parse(given)) return;
 
   if (mode != "train" && mode != "infer")
-    fail_usage("bench: found '", mode, "', expected train or infer", did_you_mean(mode, {"train", "infer"}));
+    fail_usage("bench: found '", printable(mode), "', expected train or infer",
+               did_you_mean(mode, {"train", "infer"}));
   if (!model && !checkpoint) fail_usage("bench: needs --model NAME or --checkpoint FILE");
   if (!model && (input || classes))
     fail_usage("bench: ", input ? "--input" : "--classes", ": the checkpoint has its own");
@@ -103,9 +107,11 @@ void bench(const Given& given) {
     options.model = opened.info.config.model;
   }
   const BenchResult result = (mode == "train" ? bench_train : bench_infer)(options, *made);
-  print(json ? to_json(result).dump() + "\n" : text_of(result));
-  if (const std::string warning = new_starvation_warning(); !warning.empty())
-    fmt::print(stderr, "{}\n", warning);
+  if (json)
+    print_json(to_json(result));
+  else
+    print(text_of(result));
+  if (const std::string warning = new_starvation_warning(); !warning.empty()) note(warning);
   if (!verbose) return;
   const std::string table =
       profile_table(profile(*made, options.model.input, batch, mode == "train"), result.median_ms());

@@ -1,12 +1,12 @@
 // espalier check
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "espalier/cli/arguments.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/table.h"
+#include "espalier/core/utf8.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/report.h"
 #include "espalier/train/build.h"
@@ -22,10 +22,10 @@ std::string data_lines(const DataSplits& data) {
   lines += fmt::format("{} to test\n", grouped(data.test.size()));
   const auto& names = data.train.class_names;
   const size_t shown = std::min<size_t>(names.size(), 10);
-  lines += fmt::format("        {} x {} x {}, {} classes: {}{}\n", data.train.height(), data.train.width(),
-                       data.train.channels(), names.size(),
-                       fmt::join(names.begin(), names.begin() + static_cast<long>(shown), ", "),
-                       shown < names.size() ? ", ..." : "");
+  lines += fmt::format("        {} x {} x {}, {} classes: ", data.train.height(), data.train.width(),
+                       data.train.channels(), names.size());
+  for (size_t i = 0; i < shown; ++i) lines += (i ? ", " : "") + printable(names[i], 60);
+  lines += shown < names.size() ? ", ...\n" : "\n";
   for (const std::string& note : data.notes) lines += "        " + note + "\n";
   return lines;
 }
@@ -87,8 +87,8 @@ void check(const Given& given) {
   const DataSplits data = build_data(config, root);
   const Plan plan = make_plan(config, data);
   const Network network(*model, config.model.input);
-  print(file + ": is valid\n\n" + network_table(network.layers, network.totals) + "\n" + data_lines(data) +
-        memory_line(plan.memory) + time_lines(plan.stages, network.totals.macs) +
+  print(printable(file) + ": is valid\n\n" + network_table(network.layers, network.totals) + "\n" +
+        data_lines(data) + memory_line(plan.memory) + time_lines(plan.stages, network.totals.macs) +
         note_lines(notes, notes_on_layers(config, *model)));
 }
 

@@ -2,6 +2,7 @@
 // work and prints what came of it; there is no algorithm in this folder.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -35,7 +36,12 @@ void version(const Given& given);
 /// The commands and what `help` has more to say about.
 std::string overview();
 
-/// To standard output. Whether all of it could be written is asked once, at the end (main.cpp).
+/// To standard output, lines that a terminal may show whatever is in them. Whether all of it could be written
+/// is asked once, at the end (main.cpp).
 void print(const std::string& text);
+/// JSON in ASCII, which is the same JSON; `indent` as nlohmann has it.
+void print_json(const nlohmann::ordered_json& json, int indent = -1);
+/// A line to standard error.
+void note(const std::string& line);
 
 }  // namespace espalier::cli

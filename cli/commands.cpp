@@ -1,8 +1,10 @@
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "espalier/cli/command.h"
 #include "espalier/core/error.h"
 #include "espalier/core/spelling.h"
+#include "espalier/core/utf8.h"
 
 namespace espalier::cli {
 
@@ -28,11 +30,23 @@ const Command& command_named(const std::string& name) {
     names.push_back(command.name);
   }
   if (name.ends_with(".json"))
-    fail_usage("no command '", name, "', did you mean 'espalier train ", name, "'?");
+    fail_usage("no command '", printable(name), "', did you mean 'espalier train ", printable(name), "'?");
   const std::string nearest = did_you_mean(name, names);
-  fail_usage("no command '", name, "'", nearest.empty() ? "; `espalier help` lists them" : nearest);
+  fail_usage("no command '", printable(name), "'",
+             nearest.empty() ? "; `espalier help` lists them" : nearest);
 }
 
-void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+namespace {
+void write(const std::string& text, std::FILE* to) { std::fwrite(text.data(), 1, text.size(), to); }
+}  // namespace
+
+void print(const std::string& text) { write(printable_lines(text), stdout); }
+
+void print_json(const nlohmann::ordered_json& json, int indent) {
+  constexpr bool ascii = true;
+  write(json.dump(indent, ' ', ascii, nlohmann::ordered_json::error_handler_t::replace) + "\n", stdout);
+}
+
+void note(const std::string& line) { write(printable(line, longest_message) + "\n", stderr); }
 
 }  // namespace espalier::cli

@@ -73,11 +73,11 @@ void eval(const Given& given) {
   const Evaluation e = evaluate(*model, test, flip);
   for (const std::string& note : data.notes) {
     if (json)
-      fmt::print(stderr, "{}\n", note);  // stdout is the object alone
+      cli::note(note);  // stdout is the object alone
     else
       print(note + "\n");
   }
-  if (json) return print(to_json(e, data.test).dump() + "\n");
+  if (json) return print_json(to_json(e, data.test));
   print(fmt::format("accuracy {:.2f} %  top-5 {:.2f} %  loss {:.4f}  ({}, {} images)\n", e.accuracy, e.top5,
                     e.loss, data.test.name, grouped(data.test.size())));
 }

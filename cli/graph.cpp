@@ -44,7 +44,8 @@ void graph(const Given& given) {
   const Network network(*model, config.model.input);
   const ChannelGraph groups = channel_graph(*model, network.tape);
   if (dot) write_file(*dot, graph_dot(groups, network.tape));
-  print(json ? to_json(groups).dump(2) + "\n" : graph_text(groups));
+  if (json) return print_json(to_json(groups), 2);
+  print(graph_text(groups));
 }
 
 }  // namespace espalier::cli

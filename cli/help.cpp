@@ -5,6 +5,7 @@
 #include "espalier/cli/arguments.h"
 #include "espalier/core/error.h"
 #include "espalier/core/spelling.h"
+#include "espalier/core/utf8.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/prune/criterion.h"
 #include "espalier/train/config.h"
@@ -163,7 +164,8 @@ void help(const Given& given) {
     names.push_back(command.name);
   }
   const std::string nearest = did_you_mean(about, names);
-  fail_usage("help: no topic '", about, "'", nearest.empty() ? "; `espalier help` lists them" : nearest);
+  fail_usage("help: no topic '", printable(about), "'",
+             nearest.empty() ? "; `espalier help` lists them" : nearest);
 }
 
 }  // namespace espalier::cli

@@ -40,7 +40,7 @@ void inspect(const Given& given) {
   const std::unique_ptr<Module> model = open_model(file, config);
   const Network network(*model, config.model.input);
   const std::vector<LayerWidth> cut = cut_widths(*model);
-  if (json) return print(to_json(network, cut).dump(2) + "\n");
+  if (json) return print_json(to_json(network, cut), 2);
   print(network_table(network.layers, network.totals));
   if (!cut.empty()) print("\n" + width_table(cut));
 }

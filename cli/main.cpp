@@ -1,16 +1,15 @@
 // espalier: the command line. Exit codes: 0 done, 1 the run failed, 2 wrong usage or input, 128 + signal when
 // interrupted.
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <new>
+#include <exception>
 
 #include "espalier/cli/command.h"
 #include "espalier/core/error.h"
 #include "espalier/core/interrupt.h"
 #include "espalier/core/isa.h"
+#include "espalier/core/reason.h"
+#include "espalier/core/utf8.h"
 
 namespace espalier::cli {
 namespace {
@@ -24,7 +23,8 @@ void run(const Given& given) {
   const Given rest(given.begin() + 1, given.end());
   if (name == "--help" || name == "-h") return help(rest);
   if (name == "--version") return version(rest);
-  if (name.starts_with("-")) fail_usage("'", name, "' stands before the command; options come behind it");
+  if (name.starts_with("-"))
+    fail_usage("'", printable(name), "' stands before the command; options come behind it");
   const Command& command = command_named(name);
   if (name != "help") isa();  // an instruction set that this machine lacks is said before anything is done
   command.run(rest);
@@ -39,11 +39,9 @@ void finish_output() {
   if (failed && !reader_gone) fail("standard output: cannot be written");
 }
 
-int failed(int code, std::string reason) {
-  std::ranges::replace_if(
-      reason, [](unsigned char c) { return c < ' '; }, ' ');
+int failed(int code, const std::string& reason) {
   std::fflush(stdout);
-  fmt::print(stderr, "espalier: {}\n", reason);
+  note("espalier: " + reason);
   return code;
 }
 
@@ -62,9 +60,7 @@ int main(int argc, char** argv) {
     return 128 + interrupted.signal();
   } catch (const UsageError& error) {
     return cli::failed(2, error.what());
-  } catch (const std::bad_alloc&) {
-    return cli::failed(1, "out of memory");
   } catch (const std::exception& error) {
-    return cli::failed(1, error.what());
+    return cli::failed(1, reason_of(error));
   }
 }

@@ -3,6 +3,7 @@
 #include "espalier/core/error.h"
 #include "espalier/core/interrupt.h"
 #include "espalier/core/spelling.h"
+#include "espalier/core/utf8.h"
 #include "espalier/train/run.h"
 
 namespace espalier::cli {
@@ -26,7 +27,7 @@ void train(const Given& given) {
   if (!arguments.parse(given)) return;
   if (device == "cuda") fail_usage("train: --device cuda: this build computes on the CPU alone");
   if (device && device != "cpu")
-    fail_usage("train: --device: found '", *device, "', expected cpu or cuda",
+    fail_usage("train: --device: found '", printable(*device), "', expected cpu or cuda",
                did_you_mean(*device, {"cpu", "cuda"}));
 
   const Config loaded = load_config(config, overrides);

@@ -5,6 +5,7 @@
 #include <archive_entry.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 #include <set>
 
@@ -19,8 +20,7 @@ namespace {
 constexpr size_t block = 512;
 
 std::string reason(::archive* tar) {
-  const char* text = archive_error_string(tar);
-  return text ? text : "libarchive gives no reason";
+  return archive_errno(tar) == ENOMEM ? "out of memory" : "what is there is no tar, or a damaged one";
 }
 
 /// The entry's path as its bytes are, where they are of no character set that libarchive knows, too.

@@ -91,7 +91,8 @@ std::vector<uint8_t> unpack_gzip(Bytes packed, const std::string& file, size_t m
                 " bytes that are not gzip follow its end at byte ", position);
       inflateReset(&stream);
     } else if (status != Z_OK && status != Z_BUF_ERROR) {
-      fail(file, ": corrupt gzip data at byte ", position, ": ", stream.msg ? stream.msg : zError(status));
+      fail(file, status == Z_MEM_ERROR ? ": out of memory for gzip" : ": corrupt gzip data", " at byte ",
+           position);
     }
   }
   fail(file, ": gzip data cut short at byte ", packed.size(), ", after ", output.size(), " unpacked bytes");

@@ -38,10 +38,7 @@ bool may_inflate_to(size_t bytes) {
 namespace espalier {
 namespace {
 
-std::string reason() {
-  const char* text = stbi_failure_reason();
-  return text ? text : "stb_image gives no reason";
-}
+constexpr const char* reason = "it is damaged, or of a kind of JPEG or PNG that is not supported";
 
 }  // namespace
 
@@ -53,7 +50,7 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& file, int6
   const auto size = static_cast<int>(bytes.size());
   int width = 0, height = 0, channels = 0;
   ESP_CHECK(stbi_info_from_memory(bytes.data(), size, &width, &height, &channels), file,
-            ": cannot be decoded: ", reason());
+            ": cannot be decoded: ", reason);
   ESP_CHECK(int64_t{width} * height <= most_pixels, file, ": is ", height, " x ", width,
             " pixels large, more than the ", most_pixels, " that an image may have");
   out_of_bits = inflates_to_more = false;
@@ -62,7 +59,7 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& file, int6
       stbi_load_from_memory(bytes.data(), size, &width, &height, &channels, 0), &stbi_image_free);
   ESP_CHECK(!inflates_to_more, file, ": corrupt PNG: its data unpack to more than the ", most_inflated,
             " bytes that ", height, " x ", width, " pixels need");
-  ESP_CHECK(pixels, file, ": cannot be decoded: ", reason());
+  ESP_CHECK(pixels, file, ": cannot be decoded: ", reason);
   ESP_CHECK(!out_of_bits, file, ": cannot be decoded: its data end before its last pixel");
   const auto count = static_cast<size_t>(height) * static_cast<size_t>(width) * static_cast<size_t>(channels);
   return {height, width, channels, {pixels.get(), pixels.get() + count}};

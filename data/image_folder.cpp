@@ -13,6 +13,7 @@
 #include "espalier/core/interrupt.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/physical_memory.h"
+#include "espalier/core/reason.h"
 #include "espalier/core/table.h"
 #include "espalier/core/utf8.h"
 #include "espalier/data/file_tree.h"
@@ -29,8 +30,8 @@ constexpr size_t most_named = 10;
 /// "a, b, c and 7 more"
 std::string listed(const Names& names) {
   const size_t count = std::min(names.size(), most_named);
-  const std::string list =
-      fmt::format("{}", fmt::join(names.begin(), names.begin() + static_cast<long>(count), ", "));
+  std::string list;
+  for (size_t i = 0; i < count; ++i) list += (i ? ", " : "") + printable(names[i]);
   return names.size() == count ? list : fmt::format("{} and {} more", list, names.size() - count);
 }
 
@@ -146,7 +147,7 @@ Outcome decode(const FileTree& tree, const std::string& path, const ImageFolderO
     fit(image, options, place, to);
     return {};
   } catch (const std::exception& error) {
-    return {error.what()};
+    return {reason_of(error)};
   }
 }
 
@@ -207,7 +208,7 @@ Dataset read_split(const Split& split, const FileTree& tree, const ImageFolderOp
 
 /// "pets" of "data/pets/", too.
 std::string name_of(const std::filesystem::path& root) {
-  return (root.has_filename() ? root : root.parent_path()).filename().string();
+  return printable((root.has_filename() ? root : root.parent_path()).filename().string());
 }
 
 /// What to do where there is nothing; whatever else keeps it from being read is said by who reads it.
@@ -253,7 +254,8 @@ DataSplits load_image_folder(const std::filesystem::path& root, const ImageFolde
   try {
     write_image_cache(file, identity, data);
   } catch (const std::exception& error) {
-    data.notes.push_back(fmt::format("the decoded images are not kept for the next run: {}", error.what()));
+    data.notes.push_back(
+        fmt::format("the decoded images are not kept for the next run: {}", reason_of(error)));
   }
   return data;
 }

@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "espalier/core/spelling.h"
+#include "espalier/core/utf8.h"
 
 namespace espalier {
 namespace {
@@ -63,7 +64,7 @@ NamedTensors state_dict(Module& model) {
 void load_state_dict(Module& model, const NamedTensors& tensors, const std::string& source) {
   std::unordered_map<std::string, const Tensor*> given;
   for (const auto& [name, tensor] : tensors)
-    ESP_CHECK(given.emplace(name, &tensor).second, source, ": tensor '", name, "' is there twice");
+    ESP_CHECK(given.emplace(name, &tensor).second, source, ": tensor '", printable(name), "' is there twice");
   const auto parameters = model.parameters();
   std::vector<std::string> foreign;  // in the file, not in the model
   for (const auto& [name, tensor] : tensors)
@@ -78,7 +79,7 @@ void load_state_dict(Module& model, const NamedTensors& tensors, const std::stri
     ESP_CHECK(tensor.dtype() == parameter->value().dtype(), source, ": '", parameter->name, "' holds ",
               dtype_name(tensor.dtype()), ", the model's holds ", dtype_name(parameter->value().dtype()));
   }
-  ESP_CHECK(foreign.empty(), source, ": tensor '", foreign.front(), "' is not the model's");
+  ESP_CHECK(foreign.empty(), source, ": tensor '", printable(foreign.front()), "' is not the model's");
   for (const auto& [name, tensor] : tensors) {
     Parameter* parameter = model.find(name);
     parameter->value().copy_from(from_file_layout(*parameter, tensor));

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "espalier/core/random.h"
+#include "espalier/core/utf8.h"
 #include "espalier/data/cifar.h"
 #include "espalier/data/image_folder.h"
 #include "espalier/data/mnist.h"
@@ -115,11 +116,11 @@ void check_classes(const std::string& checkpoint, const std::vector<std::string>
   const std::vector<std::string> found = kept_class_names(config, data);
   if (saved.empty() || found.empty()) return;
   const auto name = [](const std::vector<std::string>& names, size_t at) {
-    return at < names.size() ? "'" + names[at] + "'" : "none";
+    return at < names.size() ? "'" + printable(names[at]) + "'" : "none";
   };
   for (size_t i = 0; i < std::max(saved.size(), found.size()); ++i)
-    ESP_CHECK(name(saved, i) == name(found, i), place, ": class ", i, " is ", name(found, i), ", expected ",
-              name(saved, i), ", with which ", checkpoint, " was trained");
+    ESP_CHECK(i < saved.size() && i < found.size() && saved[i] == found[i], place, ": class ", i, " is ",
+              name(found, i), ", expected ", name(saved, i), ", with which ", checkpoint, " was trained");
 }
 
 DataSplits build_data(const Config& config, const std::optional<std::string>& given_root) {

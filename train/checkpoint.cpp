@@ -134,12 +134,10 @@ Tensor nonzero_mask(const Parameter& parameter) {
 void mask_zeros(const TensorFile& file, Module& model, const std::string& source) {
   const auto found = file.metadata.find("espalier.masked");
   if (found == file.metadata.end()) return;
-  const Json names = Json::parse(found->second, nullptr, false);
-  ESP_CHECK(names.is_array(), source, ": which of its parameters are masked cannot be read");
-  for (const Json& name : names) {
-    Parameter* parameter = name.is_string() ? model.find(name.get<std::string>()) : nullptr;
-    ESP_CHECK(parameter && parameter->value().dtype() == DType::f32, source, ": '",
-              printable(name.is_string() ? name.get<std::string>() : name.dump()),
+  const std::string place = source + ": which of its parameters are masked cannot be read";
+  for (const auto& name : json_value<std::vector<std::string>>(parse_json(found->second, place), place)) {
+    Parameter* parameter = model.find(name);
+    ESP_CHECK(parameter && parameter->value().dtype() == DType::f32, source, ": '", printable(name),
               "' is masked, and is not the model's");
     if (!parameter->mask.defined()) parameter->mask = nonzero_mask(*parameter);
   }

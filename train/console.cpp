@@ -10,6 +10,8 @@
 #include <sstream>
 
 #include "espalier/core/error.h"
+#include "espalier/core/utf8.h"
+#include "espalier/formats/input_file.h"
 
 namespace espalier {
 namespace {
@@ -30,20 +32,21 @@ Console::Console(bool quiet) : quiet_(quiet), live_(!quiet && isatty(STDOUT_FILE
 Console::~Console() { clear_live(); }
 
 void Console::log_to(const std::filesystem::path& file) {
+  check_regular(file);
   try {
     auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(file.string());
     log_ = std::make_shared<spdlog::logger>("espalier", std::move(sink));
     log_->set_pattern("%Y-%m-%d %H:%M:%S  %v");
     log_->flush_on(spdlog::level::info);
-    log_->set_error_handler([file](const std::string& what) { fail(file.string(), ": ", what); });
-  } catch (const spdlog::spdlog_ex& e) {
-    fail(file.string(), ": cannot be written: ", e.what());
+    log_->set_error_handler([file](const std::string&) { fail_errno(file, "cannot be written"); });
+  } catch (const spdlog::spdlog_ex&) {
+    fail_errno(file, "cannot be written");
   }
 }
 
 void Console::line(const std::string& text) {
   clear_live();
-  std::istringstream lines(text);
+  std::istringstream lines(printable_lines(text, longest_message));
   for (std::string each; std::getline(lines, each);) {
     if (!quiet_) std::fputs((each + "\n").c_str(), stdout);  // a reader that has gone does not end a run
     if (log_) log_->info("{}", each);
@@ -54,20 +57,20 @@ void Console::line(const std::string& text) {
 void Console::warn(const std::string& text) {
   clear_live();
   std::fflush(stdout);
-  std::fputs((text + "\n").c_str(), stderr);
+  std::fputs((printable(text, longest_message) + "\n").c_str(), stderr);
   note(text);
 }
 
 void Console::note(const std::string& text) {
   try {
-    if (log_) log_->warn("{}", text);
+    if (log_) log_->warn("{}", printable(text, longest_message));
   } catch (const Error&) {  // a log that cannot be written must not hide what it was to hold
   }
 }
 
 void Console::live(const std::string& text) {
   if (!live_) return;
-  std::fputs(("\r\x1b[K" + text.substr(0, terminal_width() - 1)).c_str(), stdout);
+  std::fputs(("\r\x1b[K" + printable(text).substr(0, terminal_width() - 1)).c_str(), stdout);
   std::fflush(stdout);
   shown_ = true;
 }

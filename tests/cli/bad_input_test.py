@@ -266,7 +266,7 @@ class BadImages(CliTest):
         end = -(-len(good.rstrip(b"\0")) // 512) * 512
         for content, message in (
                 (b"", "is empty, expected a .tar, .tar.gz or .tar.xz"),
-                (b"x" * 2000, "cannot be read as a .tar, .tar.gz or .tar.xz: Unrecognized archive format"),
+                (b"x" * 2000, "cannot be read as a .tar, .tar.gz or .tar.xz: what is there is no tar, or a damaged one"),
                 (cut, f"xz data cut short at byte {len(cut)}, after {len(good)} unpacked bytes"),
                 (good[:end], "cut short after 12 files: it does not end in the zeros that end a tar"),
                 (self.archive(extra=[("pets/../../x", tarfile.REGTYPE)]),

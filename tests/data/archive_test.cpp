@@ -66,8 +66,9 @@ TEST(Archive, CutShortAnywhere) {
     EXPECT_TRUE(contains(message(cut(small, border)), "cut short")) << border;
   EXPECT_EQ(message(cut(small, entries)),
             "a.tar: cut short after 2 files: it does not end in the zeros that end a tar");
-  EXPECT_TRUE(contains(message(cut(small, entries - 512)),
-                       "a.tar: readme: cannot be read to its end, byte 700: Truncated tar archive"));
+  EXPECT_TRUE(contains(
+      message(cut(small, entries - 512)),
+      "a.tar: readme: cannot be read to its end, byte 700: what is there is no tar, or a damaged one"));
   for (const Bytes& packed : {gzip(small), xz(small)})
     for (size_t size = 8; size < packed.size(); ++size)
       EXPECT_TRUE(contains(message(cut(packed, size)), "data cut short at byte")) << size;
@@ -75,8 +76,9 @@ TEST(Archive, CutShortAnywhere) {
 
 TEST(Archive, IsNoTar) {
   EXPECT_EQ(message({}), "a.tar: is empty, expected a .tar, .tar.gz or .tar.xz");
-  EXPECT_TRUE(contains(message(Bytes(5000, 'x')),
-                       "a.tar: cannot be read as a .tar, .tar.gz or .tar.xz: Unrecognized archive format"));
+  EXPECT_TRUE(contains(
+      message(Bytes(5000, 'x')),
+      "a.tar: cannot be read as a .tar, .tar.gz or .tar.xz: what is there is no tar, or a damaged one"));
   EXPECT_TRUE(contains(message(gzip({1, 2, 3})), "a.tar: cannot be read as a .tar"));
   EXPECT_TRUE(contains(message(small + Bytes(600, 'x')), "does not end in the zeros"));
 }

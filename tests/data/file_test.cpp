@@ -88,7 +88,6 @@ TEST(Unpack, EveryFlippedByteIsNoticed) {
   packed[packed.size() - 8] ^= 1;
   EXPECT_TRUE(
       contains(message_of([&] { unpack(packed, "a.gz", 1000); }), "a.gz: corrupt gzip data at byte "));
-  EXPECT_TRUE(contains(message_of([&] { unpack(packed, "a.gz", 1000); }), "incorrect data check"));
   packed = xz(bytes);
   packed[packed.size() / 2] ^= 1;
   EXPECT_TRUE(contains(message_of([&] { unpack(packed, "a.xz", 1000); }),
