@@ -7,9 +7,11 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include "espalier/core/parallel.h"
 #include "espalier/core/table.h"
+#include "espalier/core/utf8.h"
 #include "espalier/data/archive.h"
 #include "espalier/data/file.h"
 
@@ -81,15 +83,28 @@ Dataset joined(std::vector<Dataset> parts, const std::string& name) {
 /// The published files: in a folder, each plain, .gz or .xz, or in an archive, in whatever folder of it.
 class Source {
  public:
-  explicit Source(const std::filesystem::path& path) : path_(path) {
-    if (std::filesystem::is_regular_file(path)) archive_ = read_archive(path);
+  Source(const std::filesystem::path& path, const Form& form) : path_(path) {
+    std::error_code error;  // of a folder that cannot be looked into, whoever looks for files there says so
+    const std::filesystem::file_status status = std::filesystem::status(path, error);
+    if (!std::filesystem::exists(status) || std::filesystem::is_directory(status)) return;
+    std::set<std::string> wanted;
+    for (const Split* split : {&form.train, &form.test})
+      wanted.insert(split->files.begin(), split->files.end());
+    archive_ = read_archive(path, [&](const std::string& file, std::span<const uint8_t>) {
+      return wanted.erase(std::filesystem::path(file).filename()) ? most_bytes + 1
+                                                                  : 0;  // the first of a name
+    });
   }
   bool has(const std::string& file) const {
     return archive_ ? find(file) != nullptr : find_plain_or_compressed(path_ / file).has_value();
   }
   Dataset read(const std::string& file, Cifar kind) const {
-    if (const Archive::File* found = archive_ ? find(file) : nullptr)
-      return parse_cifar(found->bytes, kind, path_.string() + ": " + found->path);
+    if (const Archive::File* found = archive_ ? find(file) : nullptr) {
+      const std::string place = path_.string() + ": " + printable(found->path);
+      ESP_CHECK(found->bytes.size() <= most_bytes, place, ": is longer than the ", most_bytes,
+                " bytes that such a file may have");
+      return parse_cifar(found->bytes, kind, place);
+    }
     const auto path = find_plain_or_compressed(path_ / file).value();
     return parse_cifar(read_unpacked(path, most_bytes), kind, path.string());
   }
@@ -183,7 +198,7 @@ Dataset parse_cifar(std::span<const uint8_t> bytes, Cifar kind, const std::strin
 
 DataSplits load_cifar(const std::filesystem::path& path, Cifar kind, bool remap) {
   const Form& form = form_of(kind);
-  const Source source(path);
+  const Source source(path, form);
   std::vector<std::string> missing;
   for (const Split* split : {&form.train, &form.test})
     for (const char* file : split->files)

@@ -1,28 +1,30 @@
-// zlib and liblzma behind one function, with room that grows only as far as the caller allows.
+// zlib and liblzma behind one class, and room for what they unpack that grows only as far as it may.
 #include "espalier/data/file.h"
 
 #include <lzma.h>
 #include <zlib.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <memory>
-#include <span>
 #include <system_error>
 
 #include "espalier/core/error.h"
 #include "espalier/core/interrupt.h"
+#include "espalier/formats/input_file.h"
 
 namespace espalier {
+
+struct Unpacker::Stream {
+  virtual ~Stream() = default;
+  virtual size_t read(std::span<uint8_t> into) = 0;
+};
+
 namespace {
 
 using Bytes = std::span<const uint8_t>;
 
 constexpr uint8_t gzip_magic[] = {0x1F, 0x8B};
 constexpr uint8_t xz_magic[] = {0xFD, '7', 'z', 'X', 'Z', 0x00};
-constexpr size_t most_step = size_t{16}
-                             << 20;  // bytes at once: what is read or unpacked till an interrupt is seen
+constexpr size_t most_step = size_t{1} << 30;  // zlib counts the bytes of a call in 32 bits
 
 void check_length(size_t size, const std::string& file, size_t most_bytes) {
   ESP_CHECK(size <= most_bytes, file, ": is ", size, " bytes long, more than the ", most_bytes,
@@ -50,6 +52,15 @@ class Output {
   }
   void wrote(size_t count) { size_ += count; }
   size_t size() const { return size_; }
+  /// Lowers the limit to what the bytes so far say of the whole.
+  void promise(const Length& length) {
+    const size_t promised = length.of(Bytes(bytes_).first(length.header));
+    if (promised >= most_) return;
+    most_ = promised;
+    limit_ = "that its header says";
+    check_limit();
+    bytes_.resize(std::min(most_ + 1, bytes_.size()));
+  }
   std::vector<uint8_t> finish() && {
     check_limit();
     bytes_.resize(size_);
@@ -58,45 +69,77 @@ class Output {
 
  private:
   void check_limit() const {
-    ESP_CHECK(size_ <= most_, file_, ": unpacks to more than the ", most_, " bytes such a file may have");
+    ESP_CHECK(size_ <= most_, file_, ": unpacks to more than the ", most_, " bytes ", limit_);
   }
 
   const std::string& file_;
   size_t most_, size_ = 0;
+  const char* limit_ = "that such a file may have";
   std::vector<uint8_t> bytes_;
 };
 
-std::vector<uint8_t> unpack_gzip(Bytes packed, const std::string& file, size_t most_bytes) {
-  z_stream stream{};
-  ESP_CHECK(inflateInit2(&stream, 16 + MAX_WBITS) == Z_OK, file,
-            ": out of memory for gzip");  // 16: gzip alone
-  const std::unique_ptr<z_stream, decltype(&inflateEnd)> closer(&stream, &inflateEnd);
-  Output output(file, packed.size(), most_bytes);
-  size_t position = 0;
-  while (position < packed.size()) {
-    stop_if_interrupted();
-    const auto room = output.room();
-    const auto in = static_cast<uInt>(std::min(packed.size() - position, most_step));
-    const auto out = static_cast<uInt>(std::min(room.size(), most_step));
-    stream.next_in = const_cast<Bytef*>(packed.data() + position);
-    stream.avail_in = in;
-    stream.next_out = room.data();
-    stream.avail_out = out;
-    const int status = inflate(&stream, Z_NO_FLUSH);
-    position += in - stream.avail_in;
-    output.wrote(out - stream.avail_out);
-    if (status == Z_STREAM_END) {
-      if (position == packed.size()) return std::move(output).finish();
-      ESP_CHECK(starts_with(packed.subspan(position), gzip_magic), file, ": ", packed.size() - position,
-                " bytes that are not gzip follow its end at byte ", position);
-      inflateReset(&stream);
-    } else if (status != Z_OK && status != Z_BUF_ERROR) {
-      fail(file, status == Z_MEM_ERROR ? ": out of memory for gzip" : ": corrupt gzip data", " at byte ",
-           position);
-    }
+class Plain : public Unpacker::Stream {
+ public:
+  explicit Plain(Bytes bytes) : left_(bytes) {}
+
+  size_t read(std::span<uint8_t> into) override {
+    const size_t count = std::min(into.size(), left_.size());
+    std::ranges::copy(left_.first(count), into.begin());
+    left_ = left_.subspan(count);
+    return count;
   }
-  fail(file, ": gzip data cut short at byte ", packed.size(), ", after ", output.size(), " unpacked bytes");
-}
+
+ private:
+  Bytes left_;
+};
+
+class Gzip : public Unpacker::Stream {
+ public:
+  Gzip(Bytes packed, const std::string& file) : packed_(packed), file_(file) {
+    ESP_CHECK(inflateInit2(&stream_, 16 + MAX_WBITS) == Z_OK, file,
+              ": out of memory for gzip");  // 16: no zlib
+  }
+  ~Gzip() override { inflateEnd(&stream_); }
+
+  size_t read(std::span<uint8_t> into) override {
+    while (!ended_) {
+      ESP_CHECK(at_ < packed_.size(), file_, ": gzip data cut short at byte ", at_, ", after ", unpacked_,
+                " unpacked bytes");
+      const auto in = static_cast<uInt>(std::min(packed_.size() - at_, most_step));
+      const auto out = static_cast<uInt>(std::min(into.size(), most_step));
+      stream_.next_in = const_cast<Bytef*>(packed_.data() + at_);
+      stream_.avail_in = in;
+      stream_.next_out = into.data();
+      stream_.avail_out = out;
+      const int status = inflate(&stream_, Z_NO_FLUSH);
+      at_ += in - stream_.avail_in;
+      const size_t count = out - stream_.avail_out;
+      unpacked_ += count;
+      if (status == Z_STREAM_END)
+        end_member();
+      else if (status != Z_OK && status != Z_BUF_ERROR)
+        fail(file_, status == Z_MEM_ERROR ? ": out of memory for gzip" : ": corrupt gzip data", " at byte ",
+             at_);
+      if (count > 0) return count;
+    }
+    return 0;
+  }
+
+ private:
+  void end_member() {
+    ended_ = at_ == packed_.size();
+    if (ended_) return;
+    ESP_CHECK(starts_with(packed_.subspan(at_), gzip_magic), file_, ": ", packed_.size() - at_,
+              " bytes that are not gzip follow its end at byte ", at_);
+    inflateReset(&stream_);
+  }
+
+  Bytes packed_;
+  std::string file_;
+  z_stream stream_{};
+  size_t at_ = 0, unpacked_ = 0;
+  bool ended_ = false;
+};
 
 const char* lzma_message(lzma_ret status) {
   switch (status) {
@@ -113,73 +156,107 @@ const char* lzma_message(lzma_ret status) {
   }
 }
 
-std::vector<uint8_t> unpack_xz(Bytes packed, const std::string& file, size_t most_bytes) {
-  constexpr uint64_t most_memory = uint64_t{128} << 20;  // `xz -9` needs 65 MiB
-  lzma_stream stream = LZMA_STREAM_INIT;
-  ESP_CHECK(lzma_stream_decoder(&stream, most_memory, LZMA_CONCATENATED) == LZMA_OK, file,
-            ": out of memory for xz");
-  const std::unique_ptr<lzma_stream, decltype(&lzma_end)> closer(&stream, &lzma_end);
-  Output output(file, packed.size(), most_bytes);
-  stream.next_in = packed.data();
-  stream.avail_in = packed.size();
-  while (true) {
-    stop_if_interrupted();
-    const auto room = output.room().first(std::min(output.room().size(), most_step));
-    stream.next_out = room.data();
-    stream.avail_out = room.size();
-    const lzma_ret status = lzma_code(&stream, LZMA_FINISH);
-    output.wrote(room.size() - stream.avail_out);
-    if (status == LZMA_STREAM_END) return std::move(output).finish();
-    if (status == LZMA_BUF_ERROR)
-      fail(file, ": xz data cut short at byte ", packed.size(), ", after ", output.size(), " unpacked bytes");
-    if (status != LZMA_OK)
-      fail(file, ": xz data cannot be unpacked at byte ", packed.size() - stream.avail_in, ": ",
-           lzma_message(status));
+class Xz : public Unpacker::Stream {
+ public:
+  Xz(Bytes packed, const std::string& file) : size_(packed.size()), file_(file) {
+    constexpr uint64_t most_memory = uint64_t{128} << 20;  // `xz -9` needs 65 MiB
+    ESP_CHECK(lzma_stream_decoder(&stream_, most_memory, LZMA_CONCATENATED) == LZMA_OK, file,
+              ": out of memory for xz");
+    stream_.next_in = packed.data();
+    stream_.avail_in = packed.size();
   }
-}
+  ~Xz() override { lzma_end(&stream_); }
+
+  size_t read(std::span<uint8_t> into) override {
+    while (!ended_) {
+      stream_.next_out = into.data();
+      stream_.avail_out = into.size();
+      const lzma_ret status = lzma_code(&stream_, LZMA_FINISH);
+      const size_t count = into.size() - stream_.avail_out;
+      unpacked_ += count;
+      ended_ = status == LZMA_STREAM_END;
+      if (status == LZMA_BUF_ERROR)
+        fail(file_, ": xz data cut short at byte ", size_, ", after ", unpacked_, " unpacked bytes");
+      if (status != LZMA_OK && !ended_)
+        fail(file_, ": xz data cannot be unpacked at byte ", size_ - stream_.avail_in, ": ",
+             lzma_message(status));
+      if (count > 0) return count;
+    }
+    return 0;
+  }
+
+ private:
+  size_t size_;
+  std::string file_;
+  lzma_stream stream_ = LZMA_STREAM_INIT;
+  size_t unpacked_ = 0;
+  bool ended_ = false;
+};
+
+bool is_packed(Bytes bytes) { return starts_with(bytes, gzip_magic) || starts_with(bytes, xz_magic); }
 
 }  // namespace
 
-std::optional<std::filesystem::path> find_plain_or_compressed(const std::filesystem::path& path) {
-  for (const char* suffix : {"", ".gz", ".xz"}) {
-    std::filesystem::path candidate = path;
-    candidate += suffix;
-    std::error_code ignored;
-    if (std::filesystem::exists(candidate, ignored)) return candidate;
-  }
-  return std::nullopt;
+Unpacker::Unpacker(Bytes packed, const std::string& file) {
+  if (starts_with(packed, gzip_magic))
+    stream_ = std::make_unique<Gzip>(packed, file);
+  else if (starts_with(packed, xz_magic))
+    stream_ = std::make_unique<Xz>(packed, file);
+  else
+    stream_ = std::make_unique<Plain>(packed);
+}
+Unpacker::~Unpacker() = default;
+
+size_t Unpacker::read(std::span<uint8_t> into) {
+  stop_if_interrupted();
+  return stream_->read(into);
 }
 
-std::vector<uint8_t> unpack(std::vector<uint8_t> bytes, const std::string& file, size_t most_bytes) {
-  if (starts_with(bytes, gzip_magic)) return unpack_gzip(bytes, file, most_bytes);
-  if (starts_with(bytes, xz_magic)) return unpack_xz(bytes, file, most_bytes);
-  check_length(bytes.size(), file, most_bytes);
-  return bytes;
+std::optional<std::filesystem::path> find_plain_or_compressed(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  std::optional<fs::path> other;
+  for (const char* suffix : {"", ".gz", ".xz"}) {
+    fs::path candidate = path;
+    candidate += suffix;
+    std::error_code error;
+    if (fs::is_regular_file(candidate, error)) return candidate;
+    const fs::file_status there = fs::symlink_status(candidate, error);
+    ESP_CHECK(there.type() != fs::file_type::none, candidate.string(),
+              ": cannot be looked for: ", error.message());
+    if (fs::exists(there) && !other) other = candidate;
+  }
+  return other;
+}
+
+std::vector<uint8_t> unpack(std::vector<uint8_t> bytes, const std::string& file, size_t most_bytes,
+                            const Length& length) {
+  if (!is_packed(bytes)) {
+    check_length(bytes.size(), file, most_bytes);
+    return bytes;
+  }
+  Unpacker from(bytes, file);
+  Output output(file, bytes.size(), most_bytes);
+  bool promised = !length.of;
+  while (const size_t count = from.read(output.room())) {
+    output.wrote(count);
+    if (promised || output.size() < length.header) continue;
+    output.promise(length);
+    promised = true;
+  }
+  return std::move(output).finish();
 }
 
 std::vector<uint8_t> read_bytes(const std::filesystem::path& path, size_t most_bytes) {
-  const std::string file = path.string();
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);  // fails for what is no regular file
-  ESP_CHECK(!error, file, ": cannot read: ", error.message());
-  check_length(size, file, most_bytes);
-  const auto cause = [] { return std::generic_category().message(errno); };
-  const std::unique_ptr<std::FILE, decltype(&std::fclose)> stream(std::fopen(path.c_str(), "rbe"),
-                                                                  &std::fclose);
-  ESP_CHECK(stream, file, ": cannot open: ", cause());
-  std::vector<uint8_t> bytes(size);
-  size_t got = 0;
-  for (size_t step = 1; step > 0; got += step) {
-    stop_if_interrupted();
-    step = std::fread(bytes.data() + got, 1, std::min(size - got, most_step), stream.get());
-  }
-  ESP_CHECK(!std::ferror(stream.get()), file, ": cannot read: ", cause());
-  ESP_CHECK(got == size, file, ": ends at byte ", got, ", ", size, " were there when it was opened");
+  const InputFile file(path);
+  check_length(file.size(), path.string(), most_bytes);
+  std::vector<uint8_t> bytes(file.size());
+  file.read(bytes.data(), bytes.size(), 0);
   return bytes;
 }
 
-std::vector<uint8_t> read_unpacked(const std::filesystem::path& path, size_t most_bytes) {
-  return unpack(read_bytes(path, most_bytes), path.string(), most_bytes);
+std::vector<uint8_t> read_unpacked(const std::filesystem::path& path, size_t most_bytes,
+                                   const Length& length) {
+  return unpack(read_bytes(path, most_bytes), path.string(), most_bytes, length);
 }
 
 }  // namespace espalier

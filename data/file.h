@@ -3,24 +3,54 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 namespace espalier {
 
-/// `path` if there is such a file, else `path`.gz, else `path`.xz, else nothing.
+/// The first of `path`, `path`.gz and `path`.xz that is a file; where none is, the first that is there, which
+/// is a folder, a pipe or a link to nothing, as whoever reads it will say; nothing if none is there. An Error
+/// if the folder cannot be looked into.
 std::optional<std::filesystem::path> find_plain_or_compressed(const std::filesystem::path& path);
 
-/// The bytes that `bytes` stand for: themselves, or what gzip or xz made them from (several members or
-/// streams are joined). An Error that names `file` and the place in it if they are cut short, corrupt,
-/// followed by something else, or unpack to more than `most_bytes`: a small file cannot claim all memory.
-std::vector<uint8_t> unpack(std::vector<uint8_t> bytes, const std::string& file, size_t most_bytes);
+/// The bytes that `packed` stand for, piece by piece: themselves, or what gzip or xz made them from (several
+/// members or streams are joined). `packed` must outlive it.
+class Unpacker {
+ public:
+  Unpacker(std::span<const uint8_t> packed, const std::string& file);
+  ~Unpacker();
+  /// Fills the beginning of `into`, which is not empty, and returns how many bytes that were; 0: the end. An
+  /// Error that names `file` and the place in it if they are cut short, corrupt or followed by something
+  /// else.
+  size_t read(std::span<uint8_t> into);
 
-/// A whole regular file as it is; an Error that names it if it cannot be read or is longer than `most_bytes`.
+  struct Stream;
+
+ private:
+  std::unique_ptr<Stream> stream_;
+};
+
+/// How long a file is by its own word: what `of` says of its first `header` bytes.
+struct Length {
+  size_t header = 0;
+  std::function<size_t(std::span<const uint8_t>)> of = {};
+};
+
+/// All that Unpacker gives. An Error as there, or if it is more than `most_bytes`, or than its `length`: a
+/// small file cannot claim all memory.
+std::vector<uint8_t> unpack(std::vector<uint8_t> bytes, const std::string& file, size_t most_bytes,
+                            const Length& length = {});
+
+/// A whole regular file as it is; an Error that names it if it cannot be read, is a folder, a pipe or a
+/// device, or is longer than `most_bytes`.
 std::vector<uint8_t> read_bytes(const std::filesystem::path& path, size_t most_bytes);
 
 /// unpack() of a whole regular file, which must itself be no longer than `most_bytes`.
-std::vector<uint8_t> read_unpacked(const std::filesystem::path& path, size_t most_bytes);
+std::vector<uint8_t> read_unpacked(const std::filesystem::path& path, size_t most_bytes,
+                                   const Length& length = {});
 
 }  // namespace espalier

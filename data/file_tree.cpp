@@ -2,15 +2,16 @@
 #include "espalier/data/file_tree.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <set>
 #include <system_error>
+#include <utility>
 
 #include "espalier/core/error.h"
 #include "espalier/core/interrupt.h"
 #include "espalier/core/random.h"
-#include "espalier/data/archive.h"
 #include "espalier/data/file.h"
 
 namespace espalier {
@@ -26,19 +27,44 @@ bool hidden(const fs::path& path) {
   });
 }
 
-/// Calls each(entry, relative path) for everything below `root` that is not hidden.
+/// The folders from the first to the one that is walked, so that a link back to one of them is noticed.
+class Ancestors {
+ public:
+  /// `folder` is what is walked at this depth. An Error if it is above itself.
+  void enter(size_t depth, const fs::path& folder) {
+    struct stat status;
+    if (::stat(folder.c_str(), &status) != 0) return;  // whoever lists it says so
+    const std::pair<dev_t, ino_t> id(status.st_dev, status.st_ino);
+    ids_.resize(depth);
+    ESP_CHECK(std::ranges::find(ids_, id) == ids_.end(), folder.string(),
+              ": is a link to a folder that it lies in: a loop, which has no end");
+    ids_.push_back(id);
+  }
+
+ private:
+  std::vector<std::pair<dev_t, ino_t>> ids_;
+};
+
+/// Calls each(entry, whether it is a folder, relative path) for everything below `root` that is not hidden.
 template <class Each>
 void walk(const fs::path& root, Each&& each) {
   std::error_code error;
   fs::recursive_directory_iterator at(root, fs::directory_options::follow_directory_symlink, error), end;
   ESP_CHECK(!error, root.string(), ": cannot be listed: ", error.message());
+  Ancestors ancestors;
+  ancestors.enter(0, root);
   while (at != end) {
     stop_if_interrupted();
     const fs::path path = at->path().lexically_relative(root);
-    if (hidden(at->path().filename()))
+    if (hidden(at->path().filename())) {
       at.disable_recursion_pending();
-    else
-      each(*at, path.generic_string());
+    } else {
+      const fs::file_status status = at->status(error);
+      ESP_CHECK(fs::status_known(status), at->path().string(), ": cannot be looked at: ", error.message());
+      const bool is_folder = fs::is_directory(status);
+      if (is_folder) ancestors.enter(static_cast<size_t>(at.depth()) + 1, at->path());
+      each(*at, is_folder, path.generic_string());
+    }
     at.increment(error);
     ESP_CHECK(!error, (root / path).string(), ": cannot be listed: ", error.message());
   }
@@ -54,6 +80,7 @@ bool is_folder(const fs::path& path) {
 
 std::string file_line(const fs::directory_entry& file, const std::string& path) {
   std::error_code error;
+  if (file.is_other(error)) return path;  // a pipe or a device, as whoever reads it will say
   const auto size = file.file_size(error);
   ESP_CHECK(!error, file.path().string(), ": cannot be read: ", error.message());
   const auto time = file.last_write_time(error);
@@ -63,15 +90,15 @@ std::string file_line(const fs::directory_entry& file, const std::string& path) 
 
 }  // namespace
 
-FileTree::FileTree(const fs::path& root) : root_(root), is_archive_(!is_folder(root)) {
+FileTree::FileTree(const fs::path& root, const Keep& keep) : root_(root), is_archive_(!is_folder(root)) {
   if (!is_archive_) {
-    walk(root, [&](const fs::directory_entry& entry, const std::string& path) {
-      paths_.push_back(entry.is_directory() ? path + "/" : path);
+    walk(root, [&](const fs::directory_entry&, bool is_folder, const std::string& path) {
+      paths_.push_back(is_folder ? path + "/" : path);
     });
     std::ranges::sort(paths_);
     return;
   }
-  Archive archive = read_archive(root);
+  Archive archive = read_archive(root, keep);
   std::set<std::string> paths;
   const auto add_folders = [&](const std::string& path) {
     for (size_t slash = path.find('/'); slash != path.npos; slash = path.find('/', slash + 1))
@@ -106,8 +133,8 @@ std::string fingerprint(const fs::path& root) {
   const std::string absolute = fs::absolute(root).lexically_normal().string();
   if (!is_folder(root)) return file_line(fs::directory_entry(root), absolute);
   uint64_t sum = 0, files = 0;
-  walk(root, [&](const fs::directory_entry& entry, const std::string& path) {
-    sum += hash(entry.is_directory() ? path + "/" : file_line(entry, path));
+  walk(root, [&](const fs::directory_entry& entry, bool is_folder, const std::string& path) {
+    sum += hash(is_folder ? path + "/" : file_line(entry, path));
     ++files;
   });
   return fmt::format("{} {} {:016x}", absolute, files, sum);

@@ -8,13 +8,16 @@
 #include <string_view>
 #include <vector>
 
+#include "espalier/data/archive.h"
+
 namespace espalier {
 
 class FileTree {
  public:
-  /// Lists a folder, links followed, or reads an archive. What is hidden (".x", "__MACOSX") is left out. An
-  /// Error that names what is missing or broken.
-  explicit FileTree(const std::filesystem::path& folder_or_archive);
+  /// Lists a folder, links followed, or reads an archive, of whose files only what `keep` (archive.h) says is
+  /// held. What is hidden (".x", "__MACOSX") is left out. An Error that names what is missing or broken, and
+  /// a link to a folder that it lies in.
+  explicit FileTree(const std::filesystem::path& folder_or_archive, const Keep& keep = keep_all);
 
   /// Relative, with '/' between names, sorted; folders end in '/'.
   const std::vector<std::string>& paths() const { return paths_; }

@@ -45,8 +45,12 @@ constexpr const char* reason = "it is damaged, or of a kind of JPEG or PNG that 
 Image decode_image(std::span<const uint8_t> bytes, const std::string& file, int64_t most_pixels) {
   ESP_CHECK(!bytes.empty(), file, ": is empty, expected a JPEG or PNG image");
   ESP_CHECK(bytes.size() <= INT_MAX, file, ": is ", bytes.size(), " bytes long, too much for an image");
+  const std::optional<size_t> most_bytes = most_image_bytes(bytes);
+  ESP_CHECK(most_bytes, file, ": is neither JPEG nor PNG");
+  ESP_CHECK(bytes.size() <= *most_bytes, file, ": is longer than the ", *most_bytes,
+            " bytes that an image with such a header may have");
   const std::optional<size_t> png_data = check_png(bytes, file);
-  ESP_CHECK(png_data || check_jpeg(bytes, file), file, ": is neither JPEG nor PNG");
+  if (!png_data) check_jpeg(bytes, file);
   const auto size = static_cast<int>(bytes.size());
   int width = 0, height = 0, channels = 0;
   ESP_CHECK(stbi_info_from_memory(bytes.data(), size, &width, &height, &channels), file,

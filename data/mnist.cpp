@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "espalier/data/file.h"
@@ -23,13 +24,26 @@ uint32_t big_endian(std::span<const uint8_t> bytes, size_t offset) {
          static_cast<uint32_t>(bytes[offset + 2]) << 8 | bytes[offset + 3];
 }
 
+size_t header_bytes(const Kind& kind) { return 4 + 4 * static_cast<size_t>(kind.axes); }
+
+/// Bytes of the file by its header; without a limit where the header is of another kind, as parse_idx says.
+Length length_of(const Kind& kind) {
+  return {header_bytes(kind), [&kind](std::span<const uint8_t> header) {
+            if (big_endian(header, 0) != kind.magic) return most_bytes;
+            size_t values = 1;
+            for (size_t at = 4; at < header.size(); at += 4)
+              values = std::min<size_t>(most_bytes, values * big_endian(header, at));
+            return header.size() + values;
+          }};
+}
+
 struct Idx {
   std::array<int64_t, 3> sizes;  ///< [axes]
   std::span<const uint8_t> values;
 };
 
 Idx parse_idx(std::span<const uint8_t> bytes, const std::string& file, const Kind& kind) {
-  const size_t header = 4 + 4 * static_cast<size_t>(kind.axes);
+  const size_t header = header_bytes(kind);
   ESP_CHECK(bytes.size() >= 4, file, ": cut short: ", bytes.size(), " bytes, the header alone is ", header);
   const uint32_t magic = big_endian(bytes, 0);
   const Kind& other = &kind == &images_kind ? labels_kind : images_kind;
@@ -82,10 +96,10 @@ std::vector<int32_t> parse_idx_labels(std::span<const uint8_t> bytes, const std:
 }
 
 Tensor read_idx_images(const std::filesystem::path& path) {
-  return parse_idx_images(read_unpacked(path, most_bytes), path.string());
+  return parse_idx_images(read_unpacked(path, most_bytes, length_of(images_kind)), path.string());
 }
 std::vector<int32_t> read_idx_labels(const std::filesystem::path& path) {
-  return parse_idx_labels(read_unpacked(path, most_bytes), path.string());
+  return parse_idx_labels(read_unpacked(path, most_bytes, length_of(labels_kind)), path.string());
 }
 
 DataSplits load_mnist(const std::filesystem::path& folder) {

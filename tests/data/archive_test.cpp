@@ -83,13 +83,65 @@ TEST(Archive, IsNoTar) {
   EXPECT_TRUE(contains(message(small + Bytes(600, 'x')), "does not end in the zeros"));
 }
 
-TEST(Archive, MayNotClaimMoreThanItHolds) {
-  EXPECT_TRUE(contains(message(gzip(tar_entry("zeros", Bytes(2 << 20)) + tar_end())),
-                       "unpacks to more than the 1048576 bytes"));
+TEST(Archive, MayNotClaimMoreThanItMayHold) {
+  EXPECT_EQ(
+      message(gzip(tar_entry("zeros", Bytes(2 << 20)) + tar_end())),
+      "a.tar: zeros: 2097152 bytes, and 0 of the files before it: more than the 1048576 that an archive "
+      "may hold");
   Bytes lies = small;
   lies[1024 + 512 + 124] = '1';  // the last entry claims 1 GiB and 700 bytes
   seal(lies, 1024 + 512);
-  EXPECT_EQ(message(lies), "a.tar: readme: 1073742524 bytes, more than the archive holds: is it cut short?");
+  EXPECT_EQ(message(lies),
+            "a.tar: readme: 1073742524 bytes, and 3 of the files before it: more than the 1048576 that an "
+            "archive may hold");
+  lies = small;
+  lies[1024 + 512 + 124 + 5] = '1';  // 32 kB and 700 bytes
+  seal(lies, 1024 + 512);
+  EXPECT_TRUE(contains(message(lies), "a.tar: readme: cannot be read to its end, byte 33468: Truncated"));
+}
+
+TEST(Archive, HoldsOnlyWhatIsKept) {
+  const auto keep = [](const std::string& path, std::span<const uint8_t> beginning) -> size_t {
+    EXPECT_EQ(beginning.size(), path == "few" ? 3 : 64);
+    return path == "zeros" ? 0 : path == "half" ? 300 : 1000;
+  };
+  const Bytes tar = tar_entry("zeros", Bytes(50'000'000)) + tar_entry("half", Bytes(700, 7)) +
+                    tar_entry("few", {1, 2, 3}) + tar_end();
+  for (const Bytes& packed : {tar, gzip(tar), xz(tar)}) {
+    const Archive archive = parse_archive(packed, "a.tar", 303, keep);
+    ASSERT_EQ(archive.files.size(), 3u);
+    EXPECT_TRUE(archive.files[0].bytes.empty());
+    EXPECT_EQ(archive.files[1].bytes, Bytes(300, 7));
+    EXPECT_EQ(archive.files[2].bytes, (Bytes{1, 2, 3}));
+    EXPECT_TRUE(contains(message_of([&] { parse_archive(packed, "a.tar", 302, keep); }),
+                         "a.tar: few: 3 bytes, and 300 of the files before it: more than the 302"));
+  }
+}
+
+TEST(Archive, PathsHaveALength) {
+  std::string deep = "a";
+  while (deep.size() < 4096) deep += "/a";  // 4,097 bytes
+  EXPECT_EQ(parse_archive(tar_long(deep.substr(2), {1}) + tar_end(), "a.tar", most).files.at(0).path.size(),
+            4095u);
+  EXPECT_TRUE(contains(message(tar_long(deep, {1}) + tar_end()),
+                       "' is a path of 4097 bytes, more than the 4096 that one may have; nothing was read"));
+  for (int i = 0; i < 7; ++i) deep += "/" + deep;  // 500,000 bytes
+  EXPECT_TRUE(
+      contains(message(gzip(tar_long(deep, {1}) + tar_end())), "more than the 4096 that one may have"));
+}
+
+TEST(Archive, PathsTogetherHaveALength) {
+  std::string deep = "aaa";
+  while (deep.size() < 4090) deep += "/a";  // with all folders above it 4 MB
+  Bytes tar;
+  for (int i = 100; i < 400; ++i) tar = std::move(tar) + tar_long(std::to_string(i) + deep.substr(3), {});
+  EXPECT_TRUE(contains(message(gzip(tar + tar_end())), "more than the 1073741824 that they may have"));
+}
+
+TEST(Archive, PaddingEnds) {
+  EXPECT_EQ(parse_archive(xz(small + Bytes(1 << 20)), "a.tar", most).files.size(), 2u);
+  for (const Bytes& tar : {Bytes(50'000'000), small + Bytes(50'000'000)})
+    EXPECT_EQ(message(xz(tar)), "a.tar: more than 4194304 bytes follow the end of the archive");
 }
 
 TEST(Archive, FilesTogetherMayNotClaimMoreThanItHolds) {
@@ -104,7 +156,7 @@ TEST(Archive, IsReadFromAFile) {
   write(folder / "a.tar.xz", xz(small));
   EXPECT_EQ(read_archive(folder / "a.tar.xz").files.size(), 2u);
   EXPECT_EQ(message_of([&] { read_archive(folder / "none.tar"); }),
-            (folder / "none.tar").string() + ": cannot read: No such file or directory");
+            (folder / "none.tar").string() + ": cannot open: No such file or directory");
 }
 
 }  // namespace

@@ -1,12 +1,14 @@
 // The CIFAR reader: small files made here, and the real part of CIFAR-100 where it is.
 #include "espalier/data/cifar.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 
 #include "data/tar_files.h"
 #include "support/bad_input.h"
-#include "support/temporary_folder.h"
 #include "support/places.h"
+#include "support/temporary_folder.h"
 
 namespace espalier {
 namespace {
@@ -148,6 +150,18 @@ TEST_F(CifarFolder, ArchivesAreReadAlike) {
                                      "bytes, expected 3074");
   write(folder / "cifar.tar", tar_entry("x/train.bin", {1}) + tar_end());
   EXPECT_TRUE(contains(message_of(hundred), "cifar.tar lacks test.bin (plain"));
+}
+
+TEST_F(CifarFolder, APipeIsNamed) {
+  ASSERT_EQ(::mkfifo((folder / "pipe.tar").c_str(), 0600), 0);
+  EXPECT_EQ(message_of([&] { load_cifar(folder / "pipe.tar", Cifar::ten); }),
+            (folder / "pipe.tar").string() + ": is a pipe or a device, a regular file is expected");
+}
+
+TEST_F(CifarFolder, ALoopOfLinksIsNamed) {
+  std::filesystem::create_symlink("loop", folder / "loop");
+  EXPECT_TRUE(contains(message_of([&] { load_cifar(folder / "loop", Cifar::ten); }),
+                       "cannot be looked for: Too many levels of symbolic links"));
 }
 
 TEST(RealCifar, SixClassesOfAHundred) {

@@ -1,6 +1,8 @@
 // Plain and compressed files, and every way in which they can be broken.
 #include "espalier/data/file.h"
 
+#include <sys/stat.h>
+
 #include <numeric>
 
 #include "data/packed_files.h"
@@ -132,10 +134,62 @@ TEST(ReadUnpacked, ReadsRegularFilesAlone) {
   EXPECT_TRUE(
       contains(message_of([&] { read_unpacked(folder / "misnamed.xz", 1000); }), "is 1023 bytes long"));
   EXPECT_TRUE(
-      contains(message_of([&] { read_unpacked(folder / "none", 999); }), "none: cannot read: No such file"));
+      contains(message_of([&] { read_unpacked(folder / "none", 999); }), "none: cannot open: No such file"));
   EXPECT_TRUE(
-      contains(message_of([&] { read_unpacked(folder.path(), 999); }), "cannot read: Is a directory"));
-  EXPECT_TRUE(contains(message_of([&] { read_unpacked("/dev/zero", 999); }), "/dev/zero: cannot read: "));
+      contains(message_of([&] { read_unpacked(folder.path(), 999); }), ": is a folder, a file is expected"));
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  for (const std::string& pipe : {std::string("/dev/zero"), (folder / "pipe").string()})
+    EXPECT_EQ(message_of([&] { read_unpacked(pipe, 999); }),
+              pipe + ": is a pipe or a device, a regular file is expected");
+}
+
+TEST(Unpack, NoFurtherThanTheHeaderSays) {
+  const Bytes bytes = Bytes{7} + Bytes(99'999);
+  const auto length = [](size_t says) {
+    return Length{1, [=](std::span<const uint8_t> header) { return header[0] == 7 ? says : 0; }};
+  };
+  for (const Bytes& packed : {gzip(bytes), xz(bytes)}) {
+    EXPECT_EQ(unpack(packed, "f", 1 << 20, length(100'000)), bytes);
+    EXPECT_EQ(unpack(packed, "f", 1 << 20, length(200'000)), bytes);  // whoever reads it says so
+    EXPECT_EQ(message_of([&] { unpack(packed, "f", 1 << 20, length(99'999)); }),
+              "f: unpacks to more than the 99999 bytes that its header says");
+    EXPECT_EQ(message_of([&] { unpack(packed, "f", 1 << 20, length(2)); }),
+              "f: unpacks to more than the 2 bytes that its header says");
+    EXPECT_EQ(message_of([&] { unpack(packed, "f", 1000, length(2000)); }),
+              "f: unpacks to more than the 1000 bytes that such a file may have");
+  }
+}
+
+TEST(Unpacker, GivesThePiecesThatAreAskedFor) {
+  const Bytes bytes = noise(10'000);
+  for (const Bytes& packed : {bytes, gzip(bytes) + gzip(bytes), xz(bytes)})
+    for (const size_t step : {1, 7, 4096, 100'000}) {
+      Unpacker from(packed, "f");
+      Bytes all, piece(step);
+      while (const size_t count = from.read(piece))
+        all.insert(all.end(), piece.begin(), piece.begin() + count);
+      EXPECT_EQ(all, unpack(packed, "f", 1 << 20));
+      EXPECT_EQ(from.read(piece), 0u);
+    }
+}
+
+TEST(FindPlainOrCompressed, AFolderOrALinkToNothingHidesNoFile) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "f");
+  std::filesystem::create_symlink("nothing", folder / "f.gz");
+  write(folder / "f.xz", {});
+  EXPECT_EQ(find_plain_or_compressed(folder / "f"), folder / "f.xz");
+  std::filesystem::remove(folder / "f.xz");
+  EXPECT_EQ(find_plain_or_compressed(folder / "f"), folder / "f");
+  std::filesystem::remove(folder / "f");
+  EXPECT_EQ(find_plain_or_compressed(folder / "f"), folder / "f.gz");
+}
+
+TEST(FindPlainOrCompressed, ALoopOfLinksIsNamed) {
+  const TemporaryFolder folder;
+  std::filesystem::create_symlink("loop", folder / "loop");
+  EXPECT_EQ(message_of([&] { find_plain_or_compressed(folder / "loop/f"); }),
+            (folder / "loop/f").string() + ": cannot be looked for: Too many levels of symbolic links");
 }
 
 TEST(FindPlainOrCompressed, PlainFirst) {

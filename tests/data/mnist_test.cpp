@@ -6,8 +6,8 @@
 
 #include "data/packed_files.h"
 #include "support/bad_input.h"
-#include "support/temporary_folder.h"
 #include "support/places.h"
+#include "support/temporary_folder.h"
 
 namespace espalier {
 namespace {
@@ -151,6 +151,21 @@ TEST_F(Mnist, BrokenFilesAreNamed) {
   EXPECT_TRUE(contains(message(), (folder / "train-labels-idx1-ubyte.gz").string() + ": xz data cut short"));
   write(folder / "train-labels-idx1-ubyte.gz", gzip(idx(labels_magic, {4}, {7, 0, 9})));
   EXPECT_TRUE(contains(message(), (folder / "train-labels-idx1-ubyte.gz").string() + ": cut short: 3 bytes"));
+}
+
+TEST_F(Mnist, NothingUnpacksToMoreThanItsHeaderSays) {
+  const std::string images = (folder / "t10k-images-idx3-ubyte.xz").string(),
+                    labels = (folder / "train-labels-idx1-ubyte.gz").string();
+  write(images, xz(idx(images_magic, {2, 4, 5}, Bytes(50'000'000))));
+  EXPECT_EQ(message(), images + ": unpacks to more than the 56 bytes that its header says");
+  write(images, xz(idx(images_magic, {2, 4, 5}, counting(40))));
+  write(labels, gzip(idx(labels_magic, {3}, Bytes(4))));
+  EXPECT_EQ(message(), labels + ": unpacks to more than the 11 bytes that its header says");
+}
+
+TEST_F(Mnist, AFolderNamedAsAFileHidesNotTheFileBesideIt) {
+  std::filesystem::create_directory(folder / "train-labels-idx1-ubyte");
+  EXPECT_EQ(load_mnist(folder.path()).train.labels, (std::vector<int32_t>{7, 0, 9}));
 }
 
 TEST(RealMnist, IsRead) {

@@ -69,4 +69,10 @@ inline Bytes tar_sparse(const std::string& path, size_t size) {
   return header;
 }
 
+/// A file whose path is longer than a header holds, in GNU's form.
+inline Bytes tar_long(const std::string& path, const Bytes& content) {
+  return tar_entry("././@LongLink", Bytes(path.begin(), path.end()) + Bytes{0}, 'L') +
+         tar_entry("cut", content);
+}
+
 inline Bytes tar_end() { return Bytes(1024); }
