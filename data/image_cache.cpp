@@ -35,16 +35,25 @@ Dataset split_of(const TensorFile& file, const std::string& split, const Json& a
 }  // namespace
 
 std::optional<DataSplits> read_image_cache(const std::filesystem::path& path, const std::string& identity) {
+  std::error_code error;
+  if (std::filesystem::status(path, error).type() == std::filesystem::file_type::not_found)
+    return std::nullopt;
+  const TensorFile file = read_safetensors(path);
+  const auto metadata = [&](const std::string& key) {
+    const auto found = file.metadata.find(key);
+    ESP_CHECK(found != file.metadata.end(), path.string(), ": holds no images");
+    return found->second;
+  };
+  ESP_CHECK(metadata(identity_key) == identity, path.string(),
+            ": is of files that have changed since, or of another version");
   try {
-    const TensorFile file = read_safetensors(path);
-    if (file.metadata.at(identity_key) != identity) return std::nullopt;
-    const Json about = parse_json(file.metadata.at(about_key), path.string());
+    const Json about = parse_json(metadata(about_key), path.string());
     return DataSplits{.train = split_of(file, "train", about),
                       .validation = {},
                       .test = split_of(file, "test", about),
                       .notes = about.at("notes").get<std::vector<std::string>>()};
   } catch (const std::exception&) {
-    return std::nullopt;  // it is missing, broken or may not be read: it is made anew
+    fail(path.string(), ": does not hold the images that it names");
   }
 }
 
@@ -59,11 +68,12 @@ void write_image_cache(const std::filesystem::path& path, const std::string& ide
                       {"test", data.test.name},
                       {"notes", data.notes}};
   const auto labels = [](const Dataset& split) { return Tensor::from({split.size()}, split.labels); };
-  write_safetensors(path, {.tensors = {{"train.images", data.train.images},
-                                       {"train.labels", labels(data.train)},
-                                       {"test.images", data.test.images},
-                                       {"test.labels", labels(data.test)}},
-                           .metadata = {{identity_key, identity}, {about_key, about.dump()}}});
+  const TensorFile file{.tensors = {{"train.images", data.train.images},
+                                    {"train.labels", labels(data.train)},
+                                    {"test.images", data.test.images},
+                                    {"test.labels", labels(data.test)}},
+                        .metadata = {{identity_key, identity}, {about_key, about.dump()}}};
+  write_safetensors(path, file, Checksums::kept);
 }
 
 }  // namespace espalier

@@ -9,8 +9,8 @@
 
 namespace espalier {
 
-/// What `file` holds, if write_image_cache has written it under this `identity`; nothing if it is missing,
-/// broken or of another identity.
+/// What `file` holds; nothing if there is no such file. An Error that names it and says why it is of no use
+/// if write_image_cache has not written it under this `identity`, or not as it is now.
 std::optional<DataSplits> read_image_cache(const std::filesystem::path& file, const std::string& identity);
 
 /// Writes train, test and notes, and the folders to hold the file; what a killed process left of the same

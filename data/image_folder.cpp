@@ -19,6 +19,7 @@
 #include "espalier/data/file_tree.h"
 #include "espalier/data/image.h"
 #include "espalier/data/image_cache.h"
+#include "espalier/data/image_check.h"
 
 namespace espalier {
 namespace {
@@ -39,6 +40,13 @@ bool is_image(const std::string& path) {
   std::string extension = std::filesystem::path(path).extension().string();
   std::ranges::transform(extension, extension.begin(), [](unsigned char c) { return std::tolower(c); });
   return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
+}
+
+/// Of an archive's files images alone are held, and of those no more than their headers promise.
+size_t keep_images(const std::string& path, std::span<const uint8_t> beginning) {
+  if (!is_image(path)) return 0;
+  const std::optional<size_t> most = most_image_bytes(beginning);
+  return most ? *most + 1 : beginning.size();  // enough for decode_image to say what is wrong
 }
 
 struct Split {
@@ -223,7 +231,7 @@ void check_there(const std::filesystem::path& root) {
 }
 
 DataSplits read_all(const std::filesystem::path& root, const ImageFolderOptions& options) {
-  const FileTree tree(root);
+  const FileTree tree(root, keep_images);
   const Layout layout = layout_of(tree, root.string());
   const std::string name = name_of(root);
   DataSplits data;
@@ -249,14 +257,23 @@ DataSplits load_image_folder(const std::filesystem::path& root, const ImageFolde
   const std::string identity = fmt::format("{} v{} {}", form, image_version, fingerprint(root));
   const auto file = *options.cache / fmt::format("{}-{}-{:016x}.safetensors", name_of(root), form,
                                                  hash(std::filesystem::absolute(root).string()));
-  if (auto data = read_image_cache(file, identity)) return *std::move(data);
+  std::string unused;  // why there is a file, but not what it holds
+  try {
+    if (auto data = read_image_cache(file, identity)) return *std::move(data);
+  } catch (const std::exception& error) {
+    unused = reason_of(error);
+  }
   DataSplits data = read_all(root, options);
+  std::string unkept;
   try {
     write_image_cache(file, identity, data);
   } catch (const std::exception& error) {
-    data.notes.push_back(
-        fmt::format("the decoded images are not kept for the next run: {}", reason_of(error)));
+    unkept = reason_of(error);
   }
+  if (!unkept.empty())
+    data.notes.push_back("the decoded images are not kept for the next run: " + unkept);
+  else if (!unused.empty())
+    data.notes.push_back("the images are decoded anew: " + unused);
   return data;
 }
 

@@ -24,8 +24,8 @@ struct ImageFolderOptions {
 /// memory holds; where there is nothing, one that says what is expected.
 ///
 /// With a cache, the second call reads one file that the first has written, for as long as the files, their
-/// times, the options and image_version (image.h) are the same. A cache that cannot be read or written is a
-/// note at most.
+/// times, the options and image_version (image.h) are the same. A cache that is of others, damaged, or cannot
+/// be read or written is a note.
 DataSplits load_image_folder(const std::filesystem::path& folder_or_archive,
                              const ImageFolderOptions& options);
 

@@ -1,6 +1,7 @@
 // Image folders on disk and in archives, the cache, and everything that can be wrong with them.
 #include "espalier/data/image_folder.h"
 
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +10,8 @@
 
 #include "data/image_files.h"
 #include "data/tar_files.h"
+#include "espalier/data/image_cache.h"
+#include "espalier/formats/safetensors.h"
 #include "support/bad_input.h"
 #include "support/temporary_folder.h"
 
@@ -222,6 +225,64 @@ TEST_F(ImageFolder, NothingThere) {
   EXPECT_EQ(message(), root.string() + ": has no folder train/ with a folder for each class, it is empty");
 }
 
+TEST_F(ImageFolder, APipeIsNamed) {
+  ASSERT_EQ(::mkfifo((root / "train/cat/x.png").c_str(), 0600), 0);
+  EXPECT_EQ(message(), at("train/cat/x.png") + ": is a pipe or a device, a regular file is expected");
+  options.cache = folder / "cache";
+  EXPECT_EQ(message(), at("train/cat/x.png") + ": is a pipe or a device, a regular file is expected");
+  root = folder / "pipe";
+  ASSERT_EQ(::mkfifo(root.c_str(), 0600), 0);
+  EXPECT_EQ(message(), root.string() + ": is a pipe or a device, a regular file is expected");
+}
+
+TEST_F(ImageFolder, LoopsOfLinksAreNamed) {
+  fs::create_directory_symlink("..", root / "train/cat/up");
+  EXPECT_EQ(message(),
+            at("train/cat/up") + ": is a link to a folder that it lies in: a loop, which has no end");
+  options.cache = folder / "cache";
+  EXPECT_EQ(message(),
+            at("train/cat/up") + ": is a link to a folder that it lies in: a loop, which has no end");
+  options.cache.reset();
+  fs::remove(root / "train/cat/up");
+  fs::create_directory_symlink("../../test", root / "train/cat/over");
+  fs::create_directory_symlink("../../train", root / "test/cat/over");
+  EXPECT_TRUE(contains(message(), "over/cat/over: is a link to a folder that it lies in"));
+  fs::remove(root / "train/cat/over");
+  fs::remove(root / "test/cat/over");
+  fs::create_symlink("self.png", root / "train/cat/self.png");
+  EXPECT_EQ(message(), at("train/cat/self.png") + ": cannot be looked at: Too many levels of symbolic links");
+}
+
+TEST_F(ImageFolder, LinksToOtherFoldersAreFollowed) {
+  fs::rename(root / "train/cat", folder / "cats");
+  fs::create_directory_symlink(folder / "cats", root / "train/cat");
+  EXPECT_EQ(firsts(load().train), (std::vector<int>{10, 11, 12, 20, 21}));
+}
+
+TEST_F(ImageFolder, WhatFillsUpAnArchiveIsNotHeld) {
+  const size_t much = 60'000'000;
+  Bytes padded = png(plain(4, 6, {1, 2, 3}));
+  const Bytes end = Bytes(padded.end() - 12, padded.end()), content = Bytes{'t', 'E', 'X', 't'} + Bytes(much);
+  const uLong crc = crc32_z(0, content.data(), content.size());
+  const auto number = [](size_t value) {
+    return Bytes{static_cast<uint8_t>(value >> 24), static_cast<uint8_t>(value >> 16),
+                 static_cast<uint8_t>(value >> 8), static_cast<uint8_t>(value)};
+  };
+  padded = without_end(padded, 12) + number(much) + content + number(crc) + end;
+  const Bytes entries = without_end(archive(), tar_end().size());
+  for (const auto& [bytes, problem] :
+       {std::pair(Bytes(much), ": is neither JPEG nor PNG"),
+        {padded, ": is longer than the 16777292 bytes that an image with such a header may have"}}) {
+    write(folder / "pets.tar",
+          entries + tar_entry("train/cat/9.png", bytes) + tar_entry("x.bin", Bytes(much)) + tar_end());
+    root = folder / "pets.tar";
+    EXPECT_EQ(message(), root.string() + ": train/cat/9.png" + problem);
+    options.skip_corrupt = true;
+    EXPECT_EQ(firsts(load().train), (std::vector<int>{10, 11, 12, 20, 21}));
+    options.skip_corrupt = false;
+  }
+}
+
 TEST_F(ImageFolder, MoreThanMemoryHolds) {
   options.height = options.width = 100'000'000;
   EXPECT_TRUE(contains(message(), at("train/") + ": 5 images of [100000000, 100000000, 3] are "));
@@ -234,15 +295,18 @@ struct ImageCache : ImageFolder {
     return static_cast<size_t>(std::distance(fs::directory_iterator(*options.cache), {}));
   }
   fs::path file() const { return fs::directory_iterator(*options.cache)->path(); }
+  std::string identity() const { return read_safetensors(file()).metadata.at("espalier.images"); }
   /// Writes other pixels into the cache; what is loaded shows whether it was read.
-  void mark() {
-    std::fstream stream(file(), std::ios::in | std::ios::out | std::ios::binary);
-    stream.seekg(0);
-    uint64_t header = 0;
-    stream.read(reinterpret_cast<char*>(&header), 8);
-    stream.seekp(static_cast<long>(8 + header + 4 * 7));  // behind the labels, which come first
-    const Bytes pixels(7 * 72, 99);
-    stream.write(reinterpret_cast<const char*>(pixels.data()), static_cast<long>(pixels.size()));
+  void mark() const {
+    DataSplits data = read_image_cache(file(), identity()).value();
+    std::ranges::fill(data.train.images.span<uint8_t>(), uint8_t{99});
+    write_image_cache(file(), identity(), data);
+  }
+  std::string note() const {
+    const DataSplits data = load();
+    EXPECT_EQ(firsts(data.train)[0], 10);
+    EXPECT_EQ(data.notes.size(), 1u);
+    return data.notes.empty() ? "" : data.notes[0];
   }
   bool reads_cache() { return firsts(load().train)[0] == 99; }
 };
@@ -297,23 +361,61 @@ TEST_F(ImageCache, EachSizeHasItsOwn) {
   EXPECT_EQ(files(), 2u);
 }
 
-TEST_F(ImageCache, BrokenOnesAreRebuilt) {
+TEST_F(ImageCache, BrokenOnesAreRebuiltWithANote) {
   load();
-  mark();
   for (const auto size : {fs::file_size(file()) - 1, std::uintmax_t{100}, std::uintmax_t{0}}) {
     fs::resize_file(file(), size);
-    EXPECT_FALSE(reads_cache());
+    EXPECT_TRUE(contains(note(), "the images are decoded anew: " + file().string() + ": "));
     mark();
     EXPECT_TRUE(reads_cache());
   }
-  std::string text;
+  DataSplits data = read_image_cache(file(), identity()).value();
+  data.train.labels[0] = 2;  // of no class
+  write_image_cache(file(), identity(), data);
+  EXPECT_EQ(note(),
+            "the images are decoded anew: " + file().string() + ": does not hold the images that it names");
+  EXPECT_TRUE(load().notes.empty());
+}
+
+TEST_F(ImageCache, EveryFlippedByteIsNoticed) {
+  load();
+  Bytes good;
   {
     std::ifstream stream(file(), std::ios::binary);
-    text.assign(std::istreambuf_iterator<char>(stream), {});
+    good.assign(std::istreambuf_iterator<char>(stream), {});
   }
-  text[text.size() - 7 * 72 - 28] = 2;  // a label without a class
-  std::ofstream(file(), std::ios::binary) << text;
-  EXPECT_FALSE(reads_cache());
+  for (size_t i = 0; i < good.size();
+       i += i + 600 < good.size() ? 41 : 1) {  // labels and pixels are at the end
+    Bytes bad = good;
+    bad[i] ^= 1;
+    write(file(), bad);
+    try {
+      const DataSplits data = load();
+      ASSERT_EQ(data.notes.size(), 1u) << "byte " << i << " of " << good.size();
+      ASSERT_TRUE(contains(data.notes[0], "the images are decoded anew: " + file().string() + ": "));
+      ASSERT_EQ(firsts(data.train), (std::vector<int>{10, 11, 12, 20, 21}));
+    } catch (const Error& error) {
+      FAIL() << "byte " << i << ": " << error.what();
+    }
+  }
+}
+
+TEST_F(ImageCache, OneOfOtherFilesIsRebuiltWithANote) {
+  load();
+  fs::last_write_time(root / "test/cat/x.png", fs::file_time_type::clock::now() + std::chrono::hours(1));
+  EXPECT_EQ(note(), "the images are decoded anew: " + file().string() +
+                        ": is of files that have changed since, or of another version");
+  write_safetensors(file(), {.tensors = {}, .metadata = {}});
+  EXPECT_EQ(note(), "the images are decoded anew: " + file().string() + ": holds no images");
+}
+
+TEST_F(ImageCache, APipeInItsPlaceIsANote) {
+  load();
+  const fs::path pipe = file();
+  fs::remove(pipe);
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_EQ(note(), "the decoded images are not kept for the next run: " + pipe.string() +
+                        ": cannot write: is a pipe or a device, which cannot be replaced as a whole");
 }
 
 TEST_F(ImageCache, OneThatCannotBeWrittenIsANote) {
