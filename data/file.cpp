@@ -24,7 +24,8 @@ using Bytes = std::span<const uint8_t>;
 
 constexpr uint8_t gzip_magic[] = {0x1F, 0x8B};
 constexpr uint8_t xz_magic[] = {0xFD, '7', 'z', 'X', 'Z', 0x00};
-constexpr size_t most_step = size_t{1} << 30;  // zlib counts the bytes of a call in 32 bits
+constexpr size_t most_step = size_t{16}
+                             << 20;  // bytes at once: what is read or unpacked till an interrupt is seen
 
 void check_length(size_t size, const std::string& file, size_t most_bytes) {
   ESP_CHECK(size <= most_bytes, file, ": is ", size, " bytes long, more than the ", most_bytes,
@@ -169,10 +170,11 @@ class Xz : public Unpacker::Stream {
 
   size_t read(std::span<uint8_t> into) override {
     while (!ended_) {
+      const size_t out = std::min(into.size(), most_step);
       stream_.next_out = into.data();
-      stream_.avail_out = into.size();
+      stream_.avail_out = out;
       const lzma_ret status = lzma_code(&stream_, LZMA_FINISH);
-      const size_t count = into.size() - stream_.avail_out;
+      const size_t count = out - stream_.avail_out;
       unpacked_ += count;
       ended_ = status == LZMA_STREAM_END;
       if (status == LZMA_BUF_ERROR)
@@ -250,7 +252,10 @@ std::vector<uint8_t> read_bytes(const std::filesystem::path& path, size_t most_b
   const InputFile file(path);
   check_length(file.size(), path.string(), most_bytes);
   std::vector<uint8_t> bytes(file.size());
-  file.read(bytes.data(), bytes.size(), 0);
+  for (size_t at = 0; at < bytes.size(); at += most_step) {
+    stop_if_interrupted();
+    file.read(bytes.data() + at, std::min(most_step, bytes.size() - at), at);
+  }
   return bytes;
 }
 

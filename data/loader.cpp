@@ -32,16 +32,15 @@ std::vector<double> per_channel(const std::vector<double>& given, double otherwi
 
 Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
     : dataset_(dataset),
-      batch_(options.batch),
+      batch_(std::min(options.batch, std::max<int64_t>(dataset.size(), 1))),
       shuffle_(options.shuffle),
+      drop_last_(options.drop_last),
       key_(random_key(options.seed, shuffle_stream)),
       order_(static_cast<size_t>(dataset.size())) {
   ESP_CHECK(dataset.images.defined() && dataset.images.shape()[0] == dataset.size() &&
                 dataset.images.elements() > 0,
             dataset.name, ": ", dataset.size(), " labels for images ", dataset.images.shape());
   if (batch_ < 1) fail_usage("/data/batch: found ", batch_, ", expected 1 or more");
-  if (batch_ > dataset.size())
-    fail_usage("/data/batch: found ", batch_, ", but ", dataset.name, " has only ", dataset.size(), " images");
 
   const auto mean = per_channel(options.mean, 0.0, dataset, "mean"),
              std = per_channel(options.std, 1.0, dataset, "std");
@@ -57,7 +56,12 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
   start_epoch(0);
 }
 
-int64_t Loader::batches() const { return (dataset_.size() + batch_ - 1) / batch_; }
+int64_t Loader::batches() const { return (dataset_.size() + (drop_last_ ? 0 : batch_ - 1)) / batch_; }
+
+int64_t Loader::least_batch() const {
+  const int64_t rest = dataset_.size() % batch_;
+  return rest == 0 || drop_last_ ? batch_ : rest;
+}
 
 void Loader::start_epoch(int64_t epoch) {
   if (shuffle_) order_ = random_permutation(random_key(key_, static_cast<uint64_t>(epoch)), dataset_.size());
@@ -72,7 +76,8 @@ void Loader::seek(int64_t index) {
 }
 
 int64_t Loader::images_ahead(int64_t batches) const {
-  return std::clamp<int64_t>(dataset_.size() - next_ * batch_, 0, batches * batch_);
+  const int64_t images = drop_last_ ? this->batches() * batch_ : dataset_.size();
+  return std::clamp<int64_t>(images - next_ * batch_, 0, batches * batch_);
 }
 
 bool Loader::next(Batch& batch) {

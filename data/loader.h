@@ -13,8 +13,9 @@
 namespace espalier {
 
 struct LoaderOptions {
-  int64_t batch = 64;
-  bool shuffle = true;  ///< else the order of the data set
+  int64_t batch = 64;      ///< of more than there are, all
+  bool shuffle = true;     ///< else the order of the data set
+  bool drop_last = false;  ///< an epoch ends where fewer than a batch are left
   uint64_t seed = 0;
   std::vector<double> mean = {}, std = {};  ///< [C] each, on pixels in 0..1; both empty: pixels stay in 0..1
   std::vector<Augmentation> augment = {};   ///< in this order, in front of normalisation
@@ -23,7 +24,7 @@ struct LoaderOptions {
 struct Batch {
   Tensor images;     ///< f32 [n,H,W,C]: (pixel / 255 - mean) / std
   Tensor labels;     ///< i32 [n]
-  int64_t size = 0;  ///< n: LoaderOptions::batch, or what is left for an epoch's last
+  int64_t size = 0;  ///< n: LoaderOptions::batch, or what is left for an epoch's last unless it is dropped
   /// Under mixup, an image is `share` of what `labels` says and the rest of what `other_labels`, i32 [n],
   /// says.
   float share = 1.0f;
@@ -32,13 +33,16 @@ struct Batch {
 
 class Loader {
  public:
-  /// `dataset` must outlive the loader. UsageError for a batch that is under 1 or larger than the data set,
-  /// for mean or std that are not one finite number a channel, a std that is not above 0, or augmentations
-  /// that do not fit the images. Starts at epoch 0, batch 0.
+  /// `dataset` must outlive the loader. UsageError for a batch that is under 1, for mean or std that are not
+  /// one finite number a channel, a std that is not above 0, or augmentations that do not fit the images.
+  /// Starts at epoch 0, batch 0.
   Loader(const Dataset& dataset, const LoaderOptions& options);
   Loader(Dataset&& dataset, const LoaderOptions& options) = delete;
 
-  /// Batches in an epoch; the last may be short.
+  /// Images in a batch, and in an epoch's shortest, its last.
+  int64_t batch() const { return batch_; }
+  int64_t least_batch() const;
+  /// Batches in an epoch.
   int64_t batches() const;
   /// Draws this epoch's order and goes to its first batch.
   void start_epoch(int64_t epoch);
@@ -52,7 +56,7 @@ class Loader {
  private:
   const Dataset& dataset_;
   const int64_t batch_;
-  const bool shuffle_;
+  const bool shuffle_, drop_last_;
   const uint64_t key_;
   Normalization normalization_;
   std::optional<Augmenter> augmenter_;

@@ -11,6 +11,7 @@
 #include "espalier/data/mnist.h"
 #include "espalier/data/synthetic.h"
 #include "espalier/formats/safetensors.h"
+#include "espalier/nn/network.h"
 #include "espalier/nn/norm.h"
 #include "espalier/nn/state_dict.h"
 #include "espalier/prune/names.h"
@@ -83,8 +84,8 @@ DataSplits read_data(const Config& config, const std::filesystem::path& root) {
                                   .cache = data.cache ? user_cache_folder() : std::nullopt});
 }
 
-LoaderOptions evaluation_options(const Config& config, const Dataset& data) {
-  LoaderOptions options{.batch = std::min(config.data.batch, data.size()), .shuffle = false};
+LoaderOptions evaluation_options(const Config& config) {
+  LoaderOptions options{.batch = config.data.batch, .shuffle = false};
   if (config.data.normalize) {
     options.mean = config.data.normalize->mean;
     options.std = config.data.normalize->std;
@@ -128,16 +129,19 @@ DataSplits build_data(const Config& config, const std::optional<std::string>& gi
     DataSplits data = read_data(config, data_root(config.data, given_root));
     check_fit(config, data.train, data_place(config, given_root));
     hold_out(data, config.data.validation, stream(config, holding_out));
+    if (config.data.batch > data.train.size())
+      data.notes.push_back(join("data.batch is ", config.data.batch, ", but ", data.train.name, " has ",
+                                data.train.size(), " images: each batch is all of them"));
     return data;
   });
 }
 
 Loader evaluation_loader(const Config& config, const Dataset& data) {
-  return in_file(config, [&] { return Loader(data, evaluation_options(config, data)); });
+  return in_file(config, [&] { return Loader(data, evaluation_options(config)); });
 }
 
 Loader signal_loader(const Config& config, const Dataset& data, Looks looks) {
-  LoaderOptions options = evaluation_options(config, data);
+  LoaderOptions options = evaluation_options(config);
   if (looks == Looks::at_curvature) options.batch = 1;
   options.shuffle = true;
   options.seed = stream(config, pruning);
@@ -145,9 +149,9 @@ Loader signal_loader(const Config& config, const Dataset& data, Looks looks) {
 }
 
 Loader training_loader(const Config& config, const Dataset& data) {
-  LoaderOptions options = evaluation_options(config, data);
-  options.batch = config.data.batch;
+  LoaderOptions options = evaluation_options(config);
   options.shuffle = config.data.shuffle;
+  options.drop_last = config.data.drop_last;
   options.seed = stream(config, shuffling);
   options.augment = config.data.augment;
   return in_file(config, [&] { return Loader(data, options); });
@@ -275,7 +279,38 @@ int64_t reestimated(const StageConfig& stage) {
                        : stage.evaluate->reestimate_norm;
 }
 
+/// The first norm that has one value a channel of each image; nothing if there is none.
+std::optional<std::string> norm_of_one_value(Module& model, const Shape& input) {
+  const Network network(model, input);
+  for (const TapeEntry& entry : network.tape.entries) {
+    const Shape& x = network.tape.values[static_cast<size_t>(entry.inputs[0])].shape;
+    if (entry.op == "batch_norm" && x.elements() == x[-1]) return layer_of(entry, network.tape);
+  }
+  return std::nullopt;
+}
+
+/// Whether a stage comes to the last batch of an epoch of `batches`, in training mode.
+bool uses_last_batch(const StageConfig& stage, int64_t batches) {
+  return reestimated(stage) >= batches ||
+         (stage.train && stage_steps(*stage.train, batches) >= epoch_steps(*stage.train, batches));
+}
+
 }  // namespace
+
+void check_batches(const Config& config, Module& model, const Loader& loader) {
+  if (loader.least_batch() > 1) return;
+  for (size_t i = 0; i < config.stages.size(); ++i) {
+    const StageConfig& stage = config.stages[i];
+    const bool all = loader.batch() == 1 && (stage.train || reestimated(stage) > 0);
+    if (!all && !uses_last_batch(stage, loader.batches())) continue;
+    const auto norm = norm_of_one_value(model, config.model.input);
+    if (!norm) return;
+    fail_usage(place_of(config), "/stages/", i, " (", stage.name, "): ", *norm,
+               " (batch_norm) has one value a channel of an image, and so no variance in a batch of one, as ",
+               all ? "all are" : "an epoch's last is", ": set another data.batch",
+               all ? "" : ", or data.drop_last to true");
+  }
+}
 
 void check_stages(const Config& config, Module& model, int64_t batches, bool whole) {
   for (size_t i = 0; i < config.stages.size(); ++i) {

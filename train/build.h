@@ -23,7 +23,8 @@ std::string data_root(const DataConfig& config, const std::optional<std::string>
 /// Where its data set is read from, for messages: folder or archive, or what it is called if it is drawn.
 std::string data_place(const Config& config, const std::optional<std::string>& given_root);
 
-/// Reads the config's data set and holds out its validation share. Error if it is missing or broken;
+/// Reads the config's data set and holds out its validation share; a note where what is left is less than a
+/// batch. Error if it is missing or broken;
 /// UsageError unless the model takes images of its shape, Error unless it has as many classes. Images of a
 /// folder become what the model takes.
 DataSplits build_data(const Config& config, const std::optional<std::string>& given_root);
@@ -78,5 +79,8 @@ double latency_after(const Config& config, const Module& model, const std::vecto
 void check_stages(const Config& config, Module& model, int64_t batches, bool whole = true);
 /// A line on each entry of a stage's lists of layers that once meant more of them (names.h).
 std::vector<std::string> notes_on_layers(const Config& config, Module& model);
+/// UsageError if a stage would train a batch norm that has one value a channel of an image on a batch of one,
+/// which has no variance.
+void check_batches(const Config& config, Module& model, const Loader& loader);
 
 }  // namespace espalier

@@ -35,6 +35,7 @@ struct DataConfig {
   int64_t train_images = 8000, test_images = 2000;  ///< of synthetic
   int64_t batch = 64;
   bool shuffle = true;
+  bool drop_last = false;                    ///< an epoch ends where fewer than a batch are left
   std::vector<Augmentation> augment;         ///< of training batches alone
   std::optional<NormalizeConfig> normalize;  ///< absent: pixels in 0..1
   double validation = 0.0;                   ///< share of the training set held out

@@ -153,8 +153,10 @@ Type<DataConfig> data_type() {
        field("train_images", &DataConfig::train_images, whole(1), "how many are drawn to train on")
            .only_for({"synthetic"}),
        field("test_images", &DataConfig::test_images, whole(1), "and to test").only_for({"synthetic"}),
-       field("batch", &DataConfig::batch, whole(1), "images in a step"),
+       field("batch", &DataConfig::batch, whole(1), "images in a step; of more than there are, all"),
        field("shuffle", &DataConfig::shuffle, boolean(), "a new order each epoch, drawn from the seed"),
+       field("drop_last", &DataConfig::drop_last, boolean(),
+             "leave out what fills no batch at an epoch's end; another order leaves out other images"),
        field("augment", &DataConfig::augment, list_of(augmentation_type(), {0, 100}),
              "what is done to training images, in this order, before they are normalised"),
        field("normalize", &DataConfig::normalize, normalize_type(),

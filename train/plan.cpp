@@ -130,15 +130,19 @@ int64_t evaluations(const TrainConfig& train, int64_t batches) {
 Plan make_plan(const Config& config, const DataSplits& data) {
   Plan plan;
   Loader loader = training_loader(config, data.train);
+  Config in_full = config;  // a last batch of one image, to which a stage need not come, may have no variance
+  in_full.data.drop_last = true;
+  Loader timed = training_loader(in_full, data.train);
   const auto model = build_model(config);
   check_stages(config, *model, loader.batches());
+  check_batches(config, *model, loader);
 
   const Network network(*model, config.model.input);
   MemoryPlan& memory = plan.memory;
   for (const Dataset* split : {&data.train, &data.validation, &data.test})
     memory.data += bytes_of(split->images);
   memory.parameters = network.totals.bytes;
-  memory.activations = activation_bytes(network, config.data.batch);
+  memory.activations = activation_bytes(network, loader.batch());
 
   double an_image = evaluation_seconds(config, *model, data.test);
   int64_t macs = network.totals.macs;
@@ -167,7 +171,7 @@ Plan make_plan(const Config& config, const DataSplits& data) {
     if (cut && stage.prune) cut_channels(*cut, row);
     if (stage.train) {
       Trial trial(config, stage, cuts, loader);
-      const double image = trial.image_seconds(loader);
+      const double image = trial.image_seconds(timed);
       trial.add_to(memory);
       row.steps = stage_steps(*stage.train, loader.batches());
       row.images_per_second = 1 / image;

@@ -51,6 +51,7 @@ class Run {
         test_(evaluation_loader(config, data_.test)) {
     if (data_.validation.size() > 0) validation_.emplace(evaluation_loader(config, data_.validation));
     check_stages(config, *model_, train_.batches(), !goes_on_);
+    check_batches(config, *model_, train_);
     open_folder(options.resume);
     kernel_choice::set_autotune(options.autotune);
   }

@@ -361,11 +361,39 @@ class Check(CliTest):
         log = [line[21:] for line in (self.folder / "cut/log.txt").read_text().splitlines()]  # after the time
         self.assertIn("\n\n" + widths, "\n".join(log), "before the table of stages")
 
+    def test_a_batch_of_more_than_there_are_is_all(self):
+        self.write_data()
+        self.write("small.json", config())
+        note = "data.batch is 1000, but mnist train has 120 images: each batch is all of them\n"
+        batch = ("--set", "data.batch=1000", "--set", 'stages=[{"name":"a","train":{"epochs":2,"optimizer":'
+                                                      '{"type":"sgd","lr":0.1}}}]')
+        planned = self.succeeds("check", "small.json", *batch)
+        self.assertIn(note, planned)
+        self.assertIn(", 2 steps at ", planned)
+        self.assertIn(note, self.succeeds("train", "small.json", *batch, "--output", "big"))
+        self.succeeds("train", "small.json", *batch, "--set", "data.batch=120", "--output", "all")
+        self.assertEqual(*((self.folder / run / "models/a.safetensors").read_bytes()[-1000:] for run in ("big", "all")))
+
+    def test_a_batch_of_one_has_no_variance_on_maps_of_one_pixel(self):
+        self.write_data()
+        self.write("small.json", config({"name": "few", "train": sgd(steps=7)}, {"name": "all", "train": sgd(epochs=1)},
+                                        model={"type": "resnet18", "width": 0.05, "input": [8, 8, 1], "classes": 10}))
+        def message(stage, batch, remedy):
+            return (f"small.json: /stages/{stage}: layer4.0.downsample.1 (batch_norm) has one value a channel of an image, and so no "
+                    f"variance in a batch of one, as {batch}: set another data.batch{remedy}")
+        for command in ("check", "train"):
+            self.fails_unwritten(2, message("1 (all)", "an epoch's last is", ", or data.drop_last to true"),
+                                 command, "small.json", "--set", "data.batch=17")
+            self.fails_unwritten(2, message("0 (few)", "all are", ""), command, "small.json", "--set", "data.batch=1")
+        planned = self.succeeds("check", "small.json", "--set", "data.batch=17", "--set", "data.drop_last=true")
+        self.assertRegex(planned, r"(?s)few: .* 7 steps at .*all: .* 7 steps at ")
+        self.succeeds("train", "small.json", "--set", "data.batch=17", "--set", "data.drop_last=true")
+        self.succeeds("check", "small.json", "--set", "data.batch=17", "--set", "stages.all.train.epochs=null",
+                      "--set", "stages.all.train.steps=7")
+
     def test_finds_what_a_run_would_stumble_on(self):
         self.write_data()
         for code, changes, message in (
-                (2, ["data.batch=1000"],
-                 "small.json: /data/batch: found 1000, but mnist train has only 120 images"),
                 (2, ["model.input=[28, 28, 1]"],
                  "small.json: /model/input: found [28, 28, 1], but images of mnist train have shape [8, 8, 1]"),
                 (1, ['stages.pruned.prune.exclude=["fc9"]'],
