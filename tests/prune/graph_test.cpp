@@ -51,7 +51,8 @@ TEST(Graph, TheLayersOfTheOutput) {
   Linear &a = net.linear("a", 3, 3), &b = net.linear("b", 3, 2), &c = net.linear("c", 3, 2);
   net.pass = [&](const Variable& x) {
     const Variable y = a.forward(ops::global_average_pool(x));
-    return ops::add(b.forward(y), c.forward(relu(y)));
+    const Variable first = b.forward(y);
+    return ops::add(first, c.forward(relu(y)));
   };
   EXPECT_EQ(output_layers(net, {5, 5, 3}), (Texts{"b", "c"}));
   const auto resnet = make_model({.type = "resnet20", .input = {16, 16, 3}, .width = 0.25}, 0);

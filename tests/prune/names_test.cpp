@@ -57,7 +57,7 @@ TEST(LayerEntry, OneThatMeansNoneIsAnError) {
             "did you mean 'classifier'?");
   EXPECT_EQ(message("features.1*"),
             "prune: include 'features.1*' names no convolution or linear layer, known: classifier, features, "
-            "did you mean 'features.0'?");
+            "did you mean 'features'?");
   EXPECT_EQ(message("feat"),
             "prune: include 'feat' names no convolution or linear layer; 'feat*' means those whose names "
             "begin with it");

@@ -159,8 +159,9 @@ TEST(CheckPrune, FindsWhatNoScoresCanMend) {
   const auto message = [&](const PruneOptions& options) {
     return message_of<Error>([&] { check_prune(two.model, options); });
   };
-  EXPECT_EQ(message({.unit = Unit::row, .scope = Scope::layer, .cut = {Cut::sparsity, 0.75}}),
-            "prune: nothing would be left of b, all 2 rows of which would go; \"allow_empty\": true lets them");
+  EXPECT_EQ(
+      message({.unit = Unit::row, .scope = Scope::layer, .cut = {Cut::sparsity, 0.75}}),
+      "prune: nothing would be left of b, all 2 rows of which would go; \"allow_empty\": true lets them");
   EXPECT_EQ(message({.cut = {Cut::sparsity, 1}}),
             "prune: nothing would be left of a, all 4 weights of which would go; \"allow_empty\": true lets "
             "them");

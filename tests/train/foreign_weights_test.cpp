@@ -64,11 +64,12 @@ TEST(ForeignWeights, KeepAPrefixThatIsTheModelsOwn) {
 
 TEST(ForeignWeights, OfPrunedParametersAreTheProductAndItsMask) {
   const auto model = one_layer();
-  const Tensor value = Tensor::from({2, 3}, {1, -2, 3, -4, 5, -6}), bias = Tensor::from({2}, {7, 8});
+  const Tensor value = Tensor::from<float>({2, 3}, {1, -2, 3, -4, 5, -6}),
+               bias = Tensor::from<float>({2}, {7, 8});
   for (const bool mask_first : {false, true}) {
     TensorFile file{.tensors = {{"fc1.weight_orig", value.clone()},
-                                {"fc1.weight_mask", Tensor::from({2, 3}, {1, 0, 1, 0, 0, 1})},
-                                {"fc1.bias_mask", Tensor::from({2}, std::vector<uint8_t>{0, 1})},
+                                {"fc1.weight_mask", Tensor::from<float>({2, 3}, {1, 0, 1, 0, 0, 1})},
+                                {"fc1.bias_mask", Tensor::from<uint8_t>({2}, {0, 1})},
                                 {"fc1.bias_orig", bias.clone()}},
                     .metadata = {}};
     if (mask_first) std::swap(file.tensors[0], file.tensors[1]);
