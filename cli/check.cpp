@@ -16,7 +16,7 @@
 namespace espalier::cli {
 namespace {
 
-std::string data_lines(const DataSplits& data) {
+std::string data_lines(const Config& config, const DataSplits& data) {
   std::string lines = fmt::format("data    {} images to train on, ", grouped(data.train.size()));
   if (data.validation.size() > 0) lines += fmt::format("{} held out, ", grouped(data.validation.size()));
   lines += fmt::format("{} to test\n", grouped(data.test.size()));
@@ -27,14 +27,8 @@ std::string data_lines(const DataSplits& data) {
   for (size_t i = 0; i < shown; ++i) lines += (i ? ", " : "") + printable(names[i], 60);
   lines += shown < names.size() ? ", ...\n" : "\n";
   for (const std::string& note : data.notes) lines += "        " + note + "\n";
+  for (const std::string& note : batch_notes(config, data.train)) lines += "        " + note + "\n";
   return lines;
-}
-
-std::string memory_line(const MemoryPlan& m) {
-  return fmt::format(
-      "memory  about {}: data {}, parameters {}, gradients {}, optimizer {}, activations of a batch {}\n",
-      bytes_text(m.total()), bytes_text(m.data), bytes_text(m.parameters), bytes_text(m.gradients),
-      bytes_text(m.slots), bytes_text(m.activations));
 }
 
 /// `macs`: of the model that the first stage begins with.
@@ -83,13 +77,15 @@ void check(const Given& given) {
 
   const Config config = load_config(file, overrides);
   WeightsNotes notes;
+  check_memory(config);
   const auto model = build_model(config, true, &notes);
   const DataSplits data = build_data(config, root);
+  check_memory(config, &data);
   const Plan plan = make_plan(config, data);
   const Network network(*model, config.model.input);
   print(printable(file) + ": is valid\n\n" + network_table(network.layers, network.totals) + "\n" +
-        data_lines(data) + memory_line(plan.memory) + time_lines(plan.stages, network.totals.macs) +
-        note_lines(notes, notes_on_layers(config, *model)));
+        data_lines(config, data) + "memory  about " + plan.memory.text() + "\n" +
+        time_lines(plan.stages, network.totals.macs) + note_lines(notes, notes_on_layers(config, *model)));
 }
 
 }  // namespace espalier::cli

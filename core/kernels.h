@@ -19,12 +19,16 @@
   result name(__VA_ARGS__);           \
   }
 
-/// Calls a kernel on a device: ESP_RUN(x.device(), add(y, a, b, n)).
+/// Calls a kernel on a device: ESP_RUN(x.device(), add(y, a, b, n)). On Device::meta nothing is called, and
+/// what would say a size says 0.
 #ifdef ESPALIER_CUDA
-#define ESP_RUN(device, call) \
-  ((device) == ::espalier::Device::cuda ? ::espalier::cuda::call : ::espalier::cpu::call)
+#define ESP_RUN(device, call)                                                 \
+  ((device) == ::espalier::Device::meta   ? decltype(::espalier::cpu::call)() \
+   : (device) == ::espalier::Device::cuda ? ::espalier::cuda::call            \
+                                          : ::espalier::cpu::call)
 #else
-#define ESP_RUN(device, call) (static_cast<void>(device), ::espalier::cpu::call)
+#define ESP_RUN(device, call) \
+  ((device) == ::espalier::Device::meta ? decltype(::espalier::cpu::call)() : ::espalier::cpu::call)
 #endif
 
 namespace espalier {

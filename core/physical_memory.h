@@ -1,11 +1,23 @@
-// How much memory this machine has, so that what cannot fit is refused before it is asked for.
+// How much memory this machine has, and how much of it this process may have, so that what cannot fit is
+// refused before it is asked for.
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <string>
 
 namespace espalier {
 
-/// In bytes.
+/// Of the machine, in bytes.
 int64_t physical_memory();
+
+struct MemoryLimit {
+  int64_t bytes;
+  std::string whose;  ///< "this machine has", for "... and this machine has 16 GB"
+};
+
+/// The least of what the machine has, what the control group allows, and what the limits on address space and
+/// data (ulimit -v, ulimit -d) allow. `root`: see cgroup_folders.
+MemoryLimit memory_limit(const std::filesystem::path& root = "/");
 
 }  // namespace espalier

@@ -51,12 +51,12 @@ std::string grouped(int64_t number) {
   return number < 0 ? "-" + digits : digits;
 }
 
-std::string bytes_text(int64_t bytes) {
-  const double size = static_cast<double>(bytes);
-  if (bytes < 1000) return fmt::format("{} B", bytes);
-  if (bytes < 1000 * 1000) return fmt::format("{:.3g} kB", size / 1e3);
-  if (bytes < 1000 * 1000 * 1000) return fmt::format("{:.3g} MB", size / 1e6);
-  return fmt::format("{:.3g} GB", size / 1e9);
+std::string bytes_text(double bytes) {
+  if (bytes < 1e3) return fmt::format("{:.0f} B", bytes);
+  if (bytes < 1e6) return fmt::format("{:.3g} kB", bytes / 1e3);
+  if (bytes < 1e9) return fmt::format("{:.3g} MB", bytes / 1e6);
+  if (bytes < 1e12) return fmt::format("{:.3g} GB", bytes / 1e9);
+  return fmt::format("{:.1f} TB", bytes / 1e12);
 }
 
 std::string duration_text(double seconds) {

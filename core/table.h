@@ -25,7 +25,7 @@ class Table {
 /// 235146 as "235,146"
 std::string grouped(int64_t number);
 /// 1253376 as "1.25 MB"
-std::string bytes_text(int64_t bytes);
+std::string bytes_text(double bytes);
 /// 0.25 as "0.25 s", 75 as "1:15", 3675 as "1:01:15"
 std::string duration_text(double seconds);
 

@@ -1,11 +1,17 @@
 #include "espalier/core/tensor.h"
 
 #include <cstring>
+#include <utility>
 
 #include "espalier/core/allocator.h"
 #include "espalier/core/kernels.h"
 
 namespace espalier {
+namespace {
+
+thread_local bool meta = false;
+
+}  // namespace
 
 size_t dtype_bytes(DType dtype) {
   switch (dtype) {
@@ -41,23 +47,36 @@ const char* dtype_name(DType dtype) {
   return "?";
 }
 
-const char* device_name(Device device) { return device == Device::cuda ? "cuda" : "cpu"; }
+const char* device_name(Device device) {
+  switch (device) {
+    case Device::cpu:
+      return "cpu";
+    case Device::cuda:
+      return "cuda";
+    case Device::meta:
+      return "meta";
+  }
+  return "?";
+}
 
-Storage::Storage(size_t size, Device on) : data(allocator::allocate(size)), bytes(size), device(on) {}
-Storage::~Storage() { allocator::release(data); }
+Storage::Storage(size_t size, Device on)
+    : data(on == Device::meta ? nullptr : allocator::allocate(size)), bytes(size), device(on) {}
+Storage::~Storage() {
+  if (data) allocator::release(data);
+}
 
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   Tensor t;
   t.shape_ = shape;
   t.dtype_ = dtype;
   ESP_CHECK(shape.elements() < (int64_t{1} << 56), "tensor of shape ", shape, ": too large");
-  t.storage_ = std::make_shared<Storage>(t.bytes(), device);
+  t.storage_ = std::make_shared<Storage>(t.bytes(), meta && device == Device::cpu ? Device::meta : device);
   return t;
 }
 
 Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
   Tensor t = empty(shape, dtype, device);
-  ESP_RUN(device, set_bytes(t.raw(), 0, t.bytes()));
+  ESP_RUN(t.device(), set_bytes(t.raw(), 0, t.bytes()));
   return t;
 }
 
@@ -93,7 +112,12 @@ void Tensor::fill(float value) { ESP_RUN(device(), fill(f32(), value, elements()
 float Tensor::item() const {
   ESP_CHECK(defined(), "item: the tensor is undefined");
   ESP_CHECK(elements() == 1, "item: the tensor has shape ", shape_, ", not one element");
+  ESP_CHECK(device() != Device::meta, "item: the tensor has no memory");
   return *f32();
 }
+
+MetaDevice::MetaDevice() : before_(std::exchange(meta, true)) {}
+MetaDevice::~MetaDevice() { meta = before_; }
+bool MetaDevice::active() { return meta; }
 
 }  // namespace espalier

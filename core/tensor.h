@@ -11,7 +11,9 @@
 namespace espalier {
 
 enum class DType : uint8_t { f32, u8, i8, i32, i64, bf16 };
-enum class Device : uint8_t { cpu, cuda };
+/// What is on `meta` has a shape and no memory (its data are null), and kernels do nothing there: see
+/// MetaDevice.
+enum class Device : uint8_t { cpu, cuda, meta };
 
 size_t dtype_bytes(DType dtype);
 const char* dtype_name(DType dtype);
@@ -34,7 +36,7 @@ constexpr DType dtype_of() {
   return DTypeOf<T>::value;
 }
 
-/// A block of memory from the caching allocator (allocator.h), returned to it at the end.
+/// A block of memory from the caching allocator (allocator.h), returned to it at the end; on `meta` none.
 struct Storage {
   Storage(size_t bytes, Device device);
   ~Storage();
@@ -69,6 +71,8 @@ class Tensor {
   }
 
   bool defined() const { return storage_ != nullptr; }
+  /// True if both are the same memory under any shape; also where there is none, on `meta`.
+  bool shares(const Tensor& other) const { return storage_ == other.storage_; }
   const Shape& shape() const { return shape_; }
   int64_t elements() const { return shape_.elements(); }
   size_t bytes() const { return static_cast<size_t>(elements()) * dtype_bytes(dtype_); }
@@ -115,6 +119,21 @@ class Tensor {
   std::shared_ptr<Storage> storage_;
   Shape shape_;
   DType dtype_ = DType::f32;
+};
+
+/// While one is alive, what this thread makes on the CPU is on Device::meta instead: a network made and run
+/// in it says what it would need, and takes nothing of it.
+class MetaDevice {
+ public:
+  MetaDevice();
+  ~MetaDevice();
+  MetaDevice(const MetaDevice&) = delete;
+  MetaDevice& operator=(const MetaDevice&) = delete;
+
+  static bool active();
+
+ private:
+  bool before_;
 };
 
 }  // namespace espalier

@@ -162,11 +162,10 @@ Outcome decode(const FileTree& tree, const std::string& path, const ImageFolderO
 void check_memory(int64_t images, const ImageFolderOptions& options, const std::string& place) {
   const double bytes = static_cast<double>(images) * static_cast<double>(options.height) *
                        static_cast<double>(options.width) * static_cast<double>(options.channels);
-  const int64_t memory = physical_memory();
-  ESP_CHECK(bytes < static_cast<double>(memory), place, ": ", images, " images of ",
-            Shape{options.height, options.width, options.channels}, " are ",
-            bytes_text(static_cast<int64_t>(bytes)), ", and this machine has ", bytes_text(memory),
-            ": make model.input smaller");
+  const MemoryLimit memory = memory_limit();
+  ESP_CHECK(bytes < static_cast<double>(memory.bytes), place, ": ", images, " images of ",
+            Shape{options.height, options.width, options.channels}, " are ", bytes_text(bytes), ", and ",
+            memory.whose, " ", bytes_text(static_cast<double>(memory.bytes)), ": make model.input smaller");
 }
 
 /// Moves the images that were decoded to the front, and says which were not.

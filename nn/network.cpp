@@ -7,6 +7,17 @@
 namespace espalier {
 namespace {
 
+/// One image of zeros through the model in inference mode, onto `tape`.
+void record_pass(Module& model, const Shape& input, Tape& tape) {
+  ESP_CHECK(input.axes() == 3, "network: expects one image [H,W,C], found ", input);
+  const InMode inference(model, false);
+  const NoGradient off;
+  model.forward(Variable(Tensor::zeros({1, input[0], input[1], input[2]})));
+  tape.close();
+}
+
+double bytes_of(const Tensor& tensor) { return static_cast<double>(tensor.bytes()); }
+
 void add_parameter(LayerRow& row, NetworkTotals& totals, const Parameter& parameter) {
   const int64_t count = parameter.value().elements();
   totals.bytes += static_cast<int64_t>(parameter.value().bytes());
@@ -42,14 +53,21 @@ std::unordered_map<std::string, int64_t> macs_by_weight(const Tape& tape) {
   return macs;
 }
 
-Network::Network(Module& model, const Shape& input) {
-  ESP_CHECK(input.axes() == 3, "network: expects one image [H,W,C], found ", input);
-  {
-    const InMode inference(model, false);
-    const NoGradient off;
-    model.forward(Variable(Tensor::zeros({1, input[0], input[1], input[2]})));
+double activation_bytes(Module& model, const Shape& input) {
+  Tape tape;
+  record_pass(model, input, tape);
+  double bytes = 0;
+  for (int i = 0; i < static_cast<int>(tape.values.size()); ++i)
+    if (tape.values[static_cast<size_t>(i)].parameter.empty()) bytes += bytes_of(tape.tensor(i));
+  for (const TapeEntry& entry : tape.entries) {
+    const Tensor& output = tape.tensor(entry.output);
+    if (tape.tensor(entry.inputs.front()).shares(output)) bytes -= bytes_of(output);
   }
-  tape.close();
+  return bytes;
+}
+
+Network::Network(Module& model, const Shape& input) {
+  record_pass(model, input, tape);
 
   const auto macs = macs_by_weight(tape);
   for (const auto& [name, layer] : model.layers()) {

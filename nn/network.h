@@ -50,6 +50,11 @@ struct Network {
   nlohmann::json describe() const;
 };
 
+/// Bytes that one image of `input` ([H,W,C]) takes on its way through `model`: its own and those of what the
+/// ops put out; a reshape shares memory and counts once. It runs the model in inference mode, which on
+/// Device::meta (core/tensor.h) takes no memory itself.
+double activation_bytes(Module& model, const Shape& input);
+
 /// The layer that an op of a tape is, by its first parameter: "conv1"; empty for an op without one.
 std::string layer_of(const TapeEntry& entry, const Tape& tape);
 

@@ -11,13 +11,13 @@ BatchNorm2d::BatchNorm2d(int64_t channels)
           add_parameter("num_batches_tracked", Role::buffer, Tensor::zeros({}, DType::i64))) {}
 
 ops::BatchNorm BatchNorm2d::begin_pass() {
-  int64_t& batches = *num_batches_tracked_.value().data<int64_t>();
-  if (training()) ++batches;
+  int64_t* const batches = num_batches_tracked_.value().data<int64_t>();  // null on Device::meta
+  if (training()) ++*batches;
   return {.gamma = weight_.variable,
           .beta = bias_.variable,
           .running_mean = running_mean_.variable,
           .running_variance = running_var_.variable,
-          .momentum = cumulative_ ? 1.0f / static_cast<float>(batches) : 0.1f,
+          .momentum = cumulative_ ? 1.0f / static_cast<float>(*batches) : 0.1f,
           .training = training()};
 }
 

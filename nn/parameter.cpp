@@ -20,6 +20,7 @@ void Parameter::set_mask(Tensor kept) {
 }
 
 int64_t Parameter::nonzeros() const {
+  if (value().device() == Device::meta) return value().elements();
   const auto numbers = value().span<float>();
   return static_cast<int64_t>(numbers.size()) - std::count(numbers.begin(), numbers.end(), 0.0f);
 }

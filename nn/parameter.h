@@ -52,6 +52,7 @@ struct Parameter {
   void set_mask(Tensor kept);
   /// Forgets the mask: the zeros stay, and may be trained again.
   void remove_mask() { mask = Tensor(); }
+  /// On Device::meta, which has no values: all of them.
   int64_t nonzeros() const;
 };
 

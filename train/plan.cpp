@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <numeric>
-#include <set>
 
 #include "espalier/core/measure.h"
 #include "espalier/nn/network.h"
@@ -17,21 +16,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-int64_t bytes_of(const Tensor& tensor) { return tensor.defined() ? static_cast<int64_t>(tensor.bytes()) : 0; }
-
-/// What is not a parameter on the tape of one image, times the batch; a reshape shares memory and counts
-/// once.
-int64_t activation_bytes(const Network& network, int64_t batch) {
-  std::set<const void*> seen;
-  int64_t bytes = 0;
-  for (size_t i = 0; i < network.tape.values.size(); ++i) {
-    const Tensor& tensor = network.tape.tensor(static_cast<int>(i));
-    if (network.tape.values[i].parameter.empty() && seen.insert(tensor.raw()).second)
-      bytes += bytes_of(tensor) * batch;
-  }
-  return bytes;
-}
 
 /// A stage's model, less what stages before it cut, and its optimizer on real data: its time a step, its
 /// memory.
@@ -74,19 +58,7 @@ class Trial {
     return undisturbed(std::move(seconds));
   }
 
-  void add_to(MemoryPlan& memory) const {
-    int64_t parameters = 0, gradients = 0, slots = 0;
-    for (const Parameter* p : model_->parameters()) {
-      const bool pruned = config_.prune && !cuts_channels(*config_.prune) && p->role == Role::weight;
-      const bool masked = pruned || p->mask.defined();
-      parameters += bytes_of(p->value()) + bytes_of(p->average) + (masked ? p->value().elements() : 0);
-      if (p->learned()) gradients += bytes_of(p->value());
-      for (const Tensor& slot : p->slots) slots += bytes_of(slot);
-    }
-    memory.parameters = std::max(memory.parameters, parameters);
-    memory.gradients = std::max(memory.gradients, gradients);
-    memory.slots = std::max(memory.slots, slots);
-  }
+  void add_to(MemoryPlan& memory) const { memory.include(config_, model_->parameters()); }
 
  private:
   const TrainConfig& config_;
@@ -139,10 +111,10 @@ Plan make_plan(const Config& config, const DataSplits& data) {
 
   const Network network(*model, config.model.input);
   MemoryPlan& memory = plan.memory;
-  for (const Dataset* split : {&data.train, &data.validation, &data.test})
-    memory.data += bytes_of(split->images);
-  memory.parameters = network.totals.bytes;
-  memory.activations = activation_bytes(network, loader.batch());
+  memory.include(data);
+  memory.parameters = static_cast<double>(network.totals.bytes);
+  memory.activations =
+      activation_bytes(*model, config.model.input) * static_cast<double>(loader.batch());
 
   double an_image = evaluation_seconds(config, *model, data.test);
   int64_t macs = network.totals.macs;

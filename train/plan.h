@@ -7,18 +7,9 @@
 
 #include "espalier/data/dataset.h"
 #include "espalier/train/config.h"
+#include "espalier/train/memory.h"
 
 namespace espalier {
-
-/// Bytes, at the stage that needs most of each.
-struct MemoryPlan {
-  int64_t data = 0;        ///< images of all splits, u8
-  int64_t parameters = 0;  ///< weights, with masks and moving averages where the config asks for them
-  int64_t gradients = 0;
-  int64_t slots = 0;        ///< the optimizer's
-  int64_t activations = 0;  ///< what the ops of a forward pass of one batch put out, the batch included
-  int64_t total() const { return data + parameters + gradients + slots + activations; }
-};
 
 struct StagePlan {
   std::string name;

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <cmath>
 
+#include "espalier/core/physical_memory.h"
 #include "espalier/core/spelling.h"
+#include "espalier/core/table.h"
 #include "espalier/nn/init.h"
 #include "espalier/nn/models/lenet.h"
 #include "espalier/nn/models/mlp.h"
 #include "espalier/nn/models/resnet.h"
 #include "espalier/nn/models/vgg.h"
+#include "espalier/nn/network.h"
 
 namespace espalier {
 namespace {
@@ -75,6 +78,19 @@ void check_choice(const char* what, const std::string& value, const char* one, c
     fail_usage("model: no ", what, " '", value, "', expected ", one, " or ", other);
 }
 
+/// Error unless there is memory for the model's parameters and for one image's way through it.
+void check_memory(Module& model, const Options& o) {
+  double parameters = 0;
+  for (const Parameter* parameter : model.parameters())
+    parameters += static_cast<double>(parameter->value().bytes());
+  const double activations = activation_bytes(model, o.input);
+  const MemoryLimit limit = memory_limit();
+  ESP_CHECK(parameters + activations <= static_cast<double>(limit.bytes), "model: ", o.type, " needs ",
+            bytes_text(parameters + activations), " (parameters ", bytes_text(parameters),
+            ", activations of an image ", bytes_text(activations), "); ", limit.whose, " ",
+            bytes_text(limit.bytes));
+}
+
 }  // namespace
 
 const std::vector<ModelInfo>& model_catalogue() {
@@ -111,7 +127,15 @@ std::unique_ptr<Module> make_model(const ModelOptions& o, uint64_t seed) {
     if (!std::count(info->options.begin(), info->options.end(), "stem"))
       fail_usage("model: ", o.type, " has no choice of a stem, but found '", *o.stem, "'");
   }
-  auto model = info->make(o, o.activation == "gelu" ? Activation::gelu : Activation::relu);
+  const auto make = [&] {
+    return info->make(o, o.activation == "gelu" ? Activation::gelu : Activation::relu);
+  };
+  if (MetaDevice::active()) return make();
+  {
+    const MetaDevice shapes_alone;
+    check_memory(*make(), o);
+  }
+  auto model = make();
   initialize(*model, seed);
   return model;
 }

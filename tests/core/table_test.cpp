@@ -35,6 +35,8 @@ TEST(BytesText, HasThreeDigitsAndAUnit) {
   EXPECT_EQ(bytes_text(943176), "943 kB");
   EXPECT_EQ(bytes_text(80346768), "80.3 MB");
   EXPECT_EQ(bytes_text(1500000000), "1.5 GB");
+  EXPECT_EQ(bytes_text(4e12), "4.0 TB");
+  EXPECT_EQ(bytes_text(3.1e17), "310000.0 TB");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "espalier/core/allocator.h"
 #include "support/bad_input.h"
 #include "support/numbers.h"
 
@@ -89,10 +90,35 @@ TEST(Tensor, UndefinedHasNoMemory) {
   EXPECT_EQ(t.data<uint8_t>(), nullptr);
 }
 
+TEST(MetaDevice, HasShapesAloneAndRunsNoKernel) {
+  const size_t used = allocator::stats().used_bytes;
+  Tensor before = Tensor::full({2}, 3.0f), vast;
+  {
+    const MetaDevice shapes_alone;
+    EXPECT_TRUE(MetaDevice::active());
+    vast = Tensor::zeros({1 << 20, 1 << 20, 4});
+    vast.fill(1.0f);
+    const Tensor other = vast.clone();
+    EXPECT_FALSE(other.shares(vast));
+    EXPECT_TRUE(vast.reshape({4, int64_t{1} << 40}).shares(vast));
+    before.fill(4.0f);  // what was made before is where it was
+  }
+  EXPECT_FALSE(MetaDevice::active());
+  EXPECT_EQ(before.span<float>()[1], 4.0f);
+  EXPECT_EQ(vast.device(), Device::meta);
+  EXPECT_EQ(vast.bytes(), size_t{1} << 44);
+  EXPECT_EQ(vast.raw(), nullptr);
+  EXPECT_EQ(Tensor::zeros({2}).device(), Device::cpu);
+  EXPECT_LE(allocator::stats().used_bytes, used + 64);
+  const MetaDevice shapes_alone;
+  EXPECT_TRUE(contains(message_of([] { Tensor::zeros({1}).item(); }), "no memory"));
+}
+
 TEST(Tensor, NamesForMessages) {
   EXPECT_STREQ(dtype_name(DType::bf16), "bf16");
   EXPECT_STREQ(device_name(Device::cpu), "cpu");
   EXPECT_STREQ(device_name(Device::cuda), "cuda");
+  EXPECT_STREQ(device_name(Device::meta), "meta");
 }
 
 }  // namespace

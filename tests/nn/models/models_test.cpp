@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "espalier/autograd/ops.h"
+#include "espalier/core/allocator.h"
+#include "espalier/nn/network.h"
 #include "espalier/nn/state_dict.h"
 #include "nn/models/support.h"
 #include "support/bad_input.h"
@@ -153,6 +155,34 @@ TEST(Models, BadOptions) {
   EXPECT_EQ(refusal({.type = "lenet5", .input = {28, 15, 1}}),
             "model: lenet5 needs an input of at least 16x16 pixels, found 28x15");
   EXPECT_EQ(refusal({.type = "lenet5", .input = {16, 16, 1}}), "accepted");
+}
+
+TEST(Models, WhatCannotFitIsRefusedBeforeMemoryIsTaken) {
+  const size_t taken = allocator::stats().peak_bytes;
+  const std::string wide = refusal({.hidden = {1'000'000, 1'000'000}});
+  EXPECT_TRUE(wide.starts_with("model: mlp needs 4.0 TB (parameters 4.0 TB, activations of an image 8 MB); "))
+      << wide;
+  const std::string vast = refusal({.type = "resnet50", .input = {1'000'000, 1'000'000, 3}});
+  EXPECT_TRUE(vast.starts_with("model: resnet50 needs ")) << vast;
+  EXPECT_EQ(allocator::stats().peak_bytes, taken);
+}
+
+TEST(Models, OnMetaHaveTheSameShapes) {
+  for (const ModelInfo& info : model_catalogue()) {
+    if (info.input[0] > 100 && info.name != "resnet18") continue;  // would be slow in numbers
+    const ModelOptions options{.type = info.name, .input = info.input, .classes = info.classes, .width = 0.1};
+    const auto model = make_model(options, 0);
+    const int64_t macs = Network(*model, info.input).totals.macs;
+    const MetaDevice shapes_alone;
+    const auto shapes = make_model(options, 0);
+    const auto all = model->parameters(), same = shapes->parameters();
+    ASSERT_EQ(all.size(), same.size());
+    for (size_t i = 0; i < all.size(); ++i) {
+      EXPECT_EQ(all[i]->shape(), same[i]->shape()) << all[i]->name;
+      EXPECT_EQ(same[i]->value().device(), Device::meta) << all[i]->name;
+    }
+    EXPECT_EQ(Network(*shapes, info.input).totals.macs, macs);
+  }
 }
 
 }  // namespace

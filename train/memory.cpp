@@ -1,0 +1,92 @@
+#include "espalier/train/memory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "espalier/core/physical_memory.h"
+#include "espalier/core/table.h"
+#include "espalier/nn/network.h"
+#include "espalier/optim/ema.h"
+#include "espalier/train/build.h"
+
+namespace espalier {
+namespace {
+
+double bytes_of(const Tensor& tensor) { return tensor.defined() ? static_cast<double>(tensor.bytes()) : 0; }
+
+/// What drawn data are, whose number and shape the config says.
+double drawn_bytes(const Config& config) {
+  const auto images = static_cast<double>(config.data.train_images + config.data.test_images);
+  return config.data.type == "synthetic" ? images * static_cast<double>(config.model.input.elements()) : 0;
+}
+
+int64_t batch_of(const Config& config, const DataSplits* data) {
+  const int64_t images = data                              ? data->train.size()
+                         : config.data.type == "synthetic" ? config.data.train_images
+                                                           : 1;
+  return std::min(config.data.batch, images);
+}
+
+}  // namespace
+
+std::string MemoryPlan::text() const {
+  return fmt::format("{}: data {}, parameters {}, gradients {}, optimizer {}, activations of a batch {}",
+                     bytes_text(total()), bytes_text(data), bytes_text(parameters), bytes_text(gradients),
+                     bytes_text(slots), bytes_text(activations));
+}
+
+void MemoryPlan::include(const DataSplits& splits) {
+  for (const Dataset* split : {&splits.train, &splits.validation, &splits.test})
+    data += bytes_of(split->images);
+}
+
+void MemoryPlan::include(const TrainConfig& config, const std::vector<Parameter*>& all) {
+  MemoryPlan stage;
+  for (const Parameter* p : all) {
+    const bool pruned = config.prune && !cuts_channels(*config.prune) && p->role == Role::weight;
+    const bool masked = pruned || p->mask.defined();
+    stage.parameters += bytes_of(p->value()) + bytes_of(p->average) +
+                        (masked ? static_cast<double>(p->value().elements()) : 0);
+    if (p->learned()) stage.gradients += bytes_of(p->value());
+    for (const Tensor& slot : p->slots) stage.slots += bytes_of(slot);
+  }
+  parameters = std::max(parameters, stage.parameters);
+  gradients = std::max(gradients, stage.gradients);
+  slots = std::max(slots, stage.slots);
+}
+
+MemoryPlan plan_memory(const Config& config, const DataSplits* data) {
+  const MetaDevice shapes_alone;
+  MemoryPlan plan;
+  if (data)
+    plan.include(*data);
+  else
+    plan.data = drawn_bytes(config);
+  if (config.model.weights) return plan;
+  const auto model = build_model(config, false);
+  const auto parameters = model->parameters();
+  for (const Parameter* p : parameters) plan.parameters += bytes_of(p->value());
+  plan.activations =
+      activation_bytes(*model, config.model.input) * static_cast<double>(batch_of(config, data));
+  for (const StageConfig& stage : config.stages) {
+    if (stage.train) {
+      const auto optimizer = make_optimizer(stage.train->optimizer, parameters);
+      if (stage.train->ema > 0) start_average(parameters);
+      plan.include(*stage.train, parameters);
+      drop_average(parameters);
+    }
+    if (const PruneConfig* prune = stage.pruning(); prune && cuts_channels(*prune)) break;
+  }
+  return plan;
+}
+
+void check_memory(const Config& config, const DataSplits* data) {
+  const MemoryPlan plan = plan_memory(config, data);
+  const MemoryLimit limit = memory_limit();
+  if (plan.total() > static_cast<double>(limit.bytes))
+    fail(config.file.empty() ? "" : config.file + ": ", "a run needs about ", plan.text(), "; ", limit.whose,
+         " ", bytes_text(static_cast<double>(limit.bytes)));
+}
+
+}  // namespace espalier

@@ -1,0 +1,38 @@
+// The memory that a run takes, known from shapes before any of it is asked for.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "espalier/data/dataset.h"
+#include "espalier/nn/parameter.h"
+#include "espalier/train/config.h"
+
+namespace espalier {
+
+/// Bytes, at the stage that needs most of each.
+struct MemoryPlan {
+  double data = 0;        ///< images of all splits, u8
+  double parameters = 0;  ///< weights, with masks and moving averages where the config asks for them
+  double gradients = 0;
+  double slots = 0;        ///< the optimizer's
+  double activations = 0;  ///< what the ops of a forward pass of one batch put out, the batch included
+  double total() const { return data + parameters + gradients + slots + activations; }
+  /// "12 GB: data 1 MB, parameters 3 GB, ..."
+  std::string text() const;
+
+  void include(const DataSplits& data);
+  /// A stage that trains these, which have the slots and averages it gives them.
+  void include(const TrainConfig& config, const std::vector<Parameter*>& parameters);
+};
+
+/// From shapes alone (Device::meta), in no time and no memory. Without `data` the least that it can be: a
+/// batch is an image then, unless the data are drawn, whose number the config says. Stages count up to the
+/// first that cuts channels, and none where the model begins with weights, which may have been cut.
+MemoryPlan plan_memory(const Config& config, const DataSplits* data = nullptr);
+
+/// Error "x.json: a run needs about ..., and this machine has ..." where that is more than there is
+/// (core/physical_memory.h).
+void check_memory(const Config& config, const DataSplits* data = nullptr);
+
+}  // namespace espalier
