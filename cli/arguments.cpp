@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "espalier/cli/output_file.h"
 #include "espalier/core/error.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/spelling.h"
@@ -163,6 +164,9 @@ bool Arguments::parse(const Given& given) {
   }
   check_extras();
   if (computes_) espalier::threads();  // what OMP_NUM_THREADS has wrong is said before anything is done
+  for (const CLI::Option* option : app_.get_options())
+    if (option->get_positional())
+      for (const std::string& given_for_it : option->results()) check_standard_output(command_, given_for_it);
   return true;
 }
 

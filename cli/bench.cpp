@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <cstdio>
 
 #include "espalier/cli/arguments.h"
 #include "espalier/core/error.h"
@@ -116,7 +117,7 @@ void bench(const Given& given) {
   const std::string table =
       profile_table(profile(*made, options.model.input, batch, mode == "train"), result.median_ms());
   if (json)
-    fmt::print(stderr, "{}", table);
+    std::fputs(table.c_str(), stderr);
   else
     print("\n" + table);
 }

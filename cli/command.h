@@ -41,7 +41,7 @@ std::string overview();
 void print(const std::string& text);
 /// JSON in ASCII, which is the same JSON; `indent` as nlohmann has it.
 void print_json(const nlohmann::ordered_json& json, int indent = -1);
-/// A line to standard error.
-void note(const std::string& line);
+/// A line to standard error. False, with errno, where it cannot be written: there is nobody left to tell.
+bool note(const std::string& line);
 
 }  // namespace espalier::cli

@@ -37,7 +37,9 @@ const Command& command_named(const std::string& name) {
 }
 
 namespace {
-void write(const std::string& text, std::FILE* to) { std::fwrite(text.data(), 1, text.size(), to); }
+bool write(const std::string& text, std::FILE* to) {
+  return std::fwrite(text.data(), 1, text.size(), to) == text.size();
+}
 }  // namespace
 
 void print(const std::string& text) { write(printable_lines(text), stdout); }
@@ -47,6 +49,6 @@ void print_json(const nlohmann::ordered_json& json, int indent) {
   write(json.dump(indent, ' ', ascii, nlohmann::ordered_json::error_handler_t::replace) + "\n", stdout);
 }
 
-void note(const std::string& line) { write(printable(line, longest_message) + "\n", stderr); }
+bool note(const std::string& line) { return write(printable(line, longest_message) + "\n", stderr); }
 
 }  // namespace espalier::cli

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "espalier/cli/arguments.h"
+#include "espalier/cli/output_file.h"
 #include "espalier/core/table.h"
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/state_dict.h"
@@ -63,8 +64,10 @@ void eval(const Given& given) {
       .flag("--json", json, "Print JSON, with each class's accuracy and the confusion table");
   if (!arguments.parse(given)) return;
 
+  if (logits) check_output("eval: --logits", *logits, {file});
   const auto [model, saved] = open_checkpoint(file, overrides);
   const Config& config = saved.config;
+  if (logits) check_output("eval: --logits", *logits, {data_place(config, root)});
   const DataSplits data = build_data(config, root);
   Loader test = evaluation_loader(config, data.test);
   check_classes(file, saved.classes, config, data.test, data_place(config, root));

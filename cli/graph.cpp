@@ -3,6 +3,7 @@
 
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/open_model.h"
+#include "espalier/cli/output_file.h"
 #include "espalier/formats/atomic_file.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/graph_text.h"
@@ -39,8 +40,10 @@ void graph(const Given& given) {
       .flag("--json", json, "Print JSON, with the index of every channel in every parameter");
   if (!arguments.parse(given)) return;
 
+  if (dot) check_output("graph: --dot", *dot, {file});
   Config config;
   const std::unique_ptr<Module> model = open_model(file, config);
+  if (dot && config.model.weights) check_output("graph: --dot", *dot, {*config.model.weights});
   const Network network(*model, config.model.input);
   const ChannelGraph groups = channel_graph(*model, network.tape);
   if (dot) write_file(*dot, graph_dot(groups, network.tape));

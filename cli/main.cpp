@@ -1,7 +1,11 @@
 // espalier: the command line. Exit codes: 0 done, 1 the run failed, 2 wrong usage or input, 128 + signal when
 // interrupted.
+#include <fcntl.h>
+
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 
 #include "espalier/cli/command.h"
@@ -30,6 +34,13 @@ void run(const Given& given) {
   command.run(rest);
 }
 
+/// Where standard input, output or error is closed, the next file that is opened would take its number, and
+/// what is printed would land in it.
+void open_standard_streams() {
+  for (const int stream : {0, 1, 2})
+    if (::fcntl(stream, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) != stream) std::_Exit(1);
+}
+
 volatile std::sig_atomic_t reader_gone = 0;
 void note_closed_pipe(int) { reader_gone = 1; }
 
@@ -39,9 +50,13 @@ void finish_output() {
   if (failed && !reader_gone) fail("standard output: cannot be written");
 }
 
+/// Says why, if anybody can hear it; a pipe whose reader has gone ends the program as it ends others.
 int failed(int code, const std::string& reason) {
   std::fflush(stdout);
-  note("espalier: " + reason);
+  if (!note("espalier: " + reason) && errno == EPIPE) {
+    std::signal(SIGPIPE, SIG_DFL);
+    std::raise(SIGPIPE);
+  }
   return code;
 }
 
@@ -50,6 +65,7 @@ int failed(int code, const std::string& reason) {
 
 int main(int argc, char** argv) {
   using namespace espalier;
+  cli::open_standard_streams();
   std::signal(SIGPIPE, cli::note_closed_pipe);  // a closed pipe and a full disk are errors of the write,
   std::signal(SIGXFSZ, SIG_IGN);                // not the end of the program
   try {

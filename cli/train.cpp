@@ -30,7 +30,8 @@ void train(const Given& given) {
     fail_usage("train: --device: found '", printable(*device), "', expected cpu or cuda",
                did_you_mean(*device, {"cpu", "cuda"}));
 
-  const Config loaded = load_config(config, overrides);
+  const Config loaded =
+      load_config(config, overrides, [&](const std::string& name) { return network_of_run(options, name); });
   catch_interrupts();
   Console console(quiet);
   run(loaded, options, console);

@@ -19,6 +19,10 @@ void set_autotune(bool on);
 const std::map<std::string, std::string>& all();
 void set_all(std::map<std::string, std::string> choices);
 
+/// What a candidate that there is may be called. A choice of another name, made by another version of the
+/// program, is not followed: its shape is served as if it had not been met.
+bool is_known(const std::string& name);
+
 struct Candidate {
   std::string name;
   /// The same result up to rounding whichever candidate runs; the same bits however often one does.

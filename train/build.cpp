@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "espalier/core/random.h"
+#include "espalier/core/table.h"
 #include "espalier/core/utf8.h"
 #include "espalier/data/cifar.h"
 #include "espalier/data/image_folder.h"
@@ -146,6 +147,21 @@ Loader signal_loader(const Config& config, const Dataset& data, Looks looks) {
   options.shuffle = true;
   options.seed = stream(config, pruning);
   return in_file(config, [&] { return Loader(data, options); });
+}
+
+std::vector<std::string> batch_notes(const Config& config, const Dataset& data) {
+  std::vector<std::string> notes;
+  for (const StageConfig& stage : config.stages) {
+    const PruneConfig* prune = stage.pruning();
+    const Looks looks = prune ? criterion_named(prune->criterion).looks : Looks::at_weights;
+    if (looks == Looks::at_weights || !prune->batches) continue;
+    const int64_t there = signal_loader(config, data, looks).batches();
+    if (*prune->batches > there)
+      notes.push_back(join("stage ", stage.name, ": prune.batches is ", grouped(*prune->batches),
+                           ", and the training set has ", grouped(there),
+                           looks == Looks::at_curvature ? " images" : " batches", ": it looks at each once"));
+  }
+  return notes;
 }
 
 Loader training_loader(const Config& config, const Dataset& data) {

@@ -40,6 +40,10 @@ void check_classes(const std::string& checkpoint, const std::vector<std::string>
 /// Batches of training data as the config says: shuffled, augmented, normalised. UsageError if they cannot be
 /// made of `data`.
 Loader training_loader(const Config& config, const Dataset& data);
+/// What a person must know of a stage that asks for more batches to look at (`prune.batches`) than `data`,
+/// the training set, has: it looks at each once.
+std::vector<std::string> batch_notes(const Config& config, const Dataset& data);
+
 /// Batches of a data set to evaluate on, which may be smaller than one: as they are, but normalised.
 Loader evaluation_loader(const Config& config, const Dataset& data);
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "espalier/autograd/ops.h"
 #include "espalier/core/interrupt.h"
 #include "espalier/prune/report.h"
@@ -46,15 +48,14 @@ void ChannelPruning::stop_here() const {
 
 Signals ChannelPruning::signals(Looks looks) const {
   Loader loader = signal_loader(config_, data_, looks);
-  int64_t epoch = 0;
-  loader.start_epoch(epoch);
-  return gather_signals(
-      model_, looks, prune_.batches.value_or(options_.scoring.criterion.batches), [&](int64_t) {
-        stop_here();
-        Batch batch;
-        while (!loader.next(batch)) loader.start_epoch(++epoch);
-        return ops::softmax_cross_entropy(model_.forward(Variable(batch.images)), batch.labels).loss;
-      });
+  loader.start_epoch(0);
+  const int64_t wanted = prune_.batches.value_or(options_.scoring.criterion.batches);
+  return gather_signals(model_, looks, std::min(wanted, loader.batches()), [&](int64_t) {
+    stop_here();
+    Batch batch;
+    loader.next(batch);
+    return ops::softmax_cross_entropy(model_.forward(Variable(batch.images)), batch.labels).loss;
+  });
 }
 
 double ChannelPruning::latency(const std::vector<AxisCut>& cuts) const {

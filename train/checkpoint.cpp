@@ -12,7 +12,6 @@
 #include "espalier/train/history_json.h"
 
 namespace espalier {
-
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -56,7 +55,12 @@ Json position_json(const Position& position) {
 Position position_from(const Json& json, const std::string& place) {
   Position position;
   for_fields(position,
-             [&]<class T>(const char* name, T& field) { field = json_field<T>(json, name, place); });
+             [&]<class T>(const char* name, T& field) {
+               field = json_field<T>(json, name, place);
+               if constexpr (std::is_same_v<T, int64_t>)  // so that no sum of some overflows
+                 ESP_CHECK(std::abs(field) < int64_t{1} << 53, json_place(place, name), ": found ", field,
+                           ", expected a whole number below 2^53");
+             });
   const auto results = json_field<std::vector<Json>>(json, "results", place);
   for (size_t i = 0; i < results.size(); ++i)
     position.results.push_back(

@@ -237,25 +237,29 @@ const PruneConfig* StageConfig::pruning() const {
 namespace {
 
 /// A model that names weights and no type is the network that the file describes, whatever was cut from it.
-void take_network_of_weights(Json& json, const Place& at) {
+void take_network_of_weights(Json& json, const Place& at, const NetworkOfRun& begun) {
   if (!json.contains("model") || !json["model"].is_object()) return;
   Json& model = json["model"];
   if (model.contains("type") || !model.contains("weights") || !model["weights"].is_string()) return;
   Json described;
   try {
-    described = config_json(read_checkpoint_info(model["weights"].get<std::string>()).config)["model"];
+    described = model_type().write(read_checkpoint_info(model["weights"].get<std::string>()).config.model);
   } catch (const std::exception& error) {
-    (at / "model" / "type")
-        .fail("missing, and the weights do not say it: ", printable(reason_of(error), 1000));
+    const auto known = begun && json["name"].is_string() ? begun(json["name"]) : std::nullopt;
+    if (!known || known->weights != model["weights"])
+      (at / "model" / "type")
+          .fail("missing, and the weights do not say it: ", printable(reason_of(error), 1000));
+    described = model_type().write(*known);
   }
   described.erase("hold_zeros");  // it was of the file that this one began with
   described.update(model);
   model = std::move(described);
 }
 
-/// `of_a_person`: its weights may say which network it is; what a file holds says that itself.
+/// `of_a_person`: its weights, or `begun`, may say which network it is; what a file holds says that itself.
 Config read_config(const std::string& text, const std::string& file,
-                   const std::vector<std::string>& overrides, bool of_a_person) {
+                   const std::vector<std::string>& overrides, bool of_a_person,
+                   const NetworkOfRun& begun = {}) {
   Json json;
   try {
     json = parse_json(text, file);
@@ -268,7 +272,7 @@ Config read_config(const std::string& text, const std::string& file,
   if (json.is_object()) {
     json.erase("$schema");
     if (!json.contains("name")) json["name"] = std::filesystem::path(file).stem().string();
-    if (of_a_person) take_network_of_weights(json, Place(file, set));
+    if (of_a_person) take_network_of_weights(json, Place(file, set), begun);
   }
   Config config = config_type().read(json, Place(file, set));
   config.file = file;
@@ -282,14 +286,15 @@ Config parse_config(const std::string& text, const std::string& file,
   return read_config(text, file, overrides, false);
 }
 
-Config load_config(const std::string& file, const std::vector<std::string>& overrides) {
+Config load_config(const std::string& file, const std::vector<std::string>& overrides,
+                   const NetworkOfRun& begun) {
   std::string text;
   try {
     text = read_file(file);
   } catch (const Error& error) {
     fail_usage(error.what());
   }
-  return read_config(text, file, overrides, true);
+  return read_config(text, file, overrides, true, begun);
 }
 
 Json config_json(const Config& config) { return config_type().write(config); }

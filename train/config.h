@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -152,8 +153,12 @@ struct Config {
 Config parse_config(const std::string& text, const std::string& file,
                     const std::vector<std::string>& overrides = {});
 /// The same for a file's text; a file that cannot be read is a UsageError, too. Where its model has weights
-/// and no type, the fields that are missing are those of the run that the weights are of.
-Config load_config(const std::string& file, const std::vector<std::string>& overrides = {});
+/// and no type, the fields that are missing are those of the run that the weights are of; or, if the file
+/// does not say them any more, those that begun(name) knows of this config's run, if that began with the same
+/// weights.
+using NetworkOfRun = std::function<std::optional<ModelConfig>(const std::string& name)>;
+Config load_config(const std::string& file, const std::vector<std::string>& overrides = {},
+                   const NetworkOfRun& begun = {});
 
 /// The config as resolved: every field that applies with its value, in the declared order; parse_config reads
 /// it back to the same.

@@ -96,8 +96,9 @@ Type<PruneConfig> prune_type() {
        field("exclude", &PruneConfig::exclude, list_of(text()),
              "the same, of layers to leave out; of channels, those that make them"),
        field("batches", &PruneConfig::batches, whole(1),
-             "training batches that a criterion looks at which looks at data (obd: single images); without "
-             "it, what the criterion needs")
+             "training batches that a criterion looks at which looks at data (obd: single images), each once "
+             "at "
+             "most; without it, what the criterion needs")
            .only_for(channel),
        field("reduction", &PruneConfig::reduction, one_of(reduction_names()),
              "how the scores of what goes with a channel become one")

@@ -9,12 +9,10 @@ namespace espalier {
 MetricsFile::MetricsFile(std::filesystem::path file, int64_t keep) : path_(std::move(file)), bytes_(keep) {
   check_regular(path_);
   file_.reset(std::fopen(path_.c_str(), keep ? "r+" : "w"));
-  if (!file_ && keep && errno == ENOENT)
-    fail(path_.string(), ": is missing; the checkpoint beside it counts ", keep, " bytes of it");
   if (!file_) fail_errno(path_, "cannot be written");
   if (std::fseek(file_.get(), 0, SEEK_END) != 0) fail_errno(path_, "cannot be read");
   ESP_CHECK(std::ftell(file_.get()) >= keep, path_.string(), ": is shorter than the ", keep,
-            " bytes its checkpoint speaks of");
+            " bytes its checkpoint speaks of; without this file the run goes on, and begins a new one");
   if (ftruncate(fileno(file_.get()), keep) != 0) fail_errno(path_, "cannot be cut");
   std::fseek(file_.get(), keep, SEEK_SET);
 }

@@ -2,9 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <fcntl.h>
-#include <sys/file.h>
-
 #include <chrono>
 #include <cmath>
 #include <filesystem>
@@ -23,9 +20,11 @@
 #include "espalier/train/build.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/channel_pruning.h"
+#include "espalier/train/memory.h"
 #include "espalier/train/metrics.h"
 #include "espalier/train/progress.h"
 #include "espalier/train/reestimate.h"
+#include "espalier/train/resume.h"
 #include "espalier/train/run_folder.h"
 #include "espalier/train/trainer.h"
 #include "espalier/train/version.h"
@@ -36,20 +35,25 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+std::filesystem::path folder_of(const RunOptions& options, const std::string& name) {
+  return options.output.value_or((std::filesystem::path("runs") / name).string());
+}
+
 class Run {
  public:
   Run(const Config& config, const RunOptions& options, Console& console)
       : config_(config),
         console_(console),
-        folder_(options.output.value_or((std::filesystem::path("runs") / config.name).string())),
+        folder_(folder_of(options, config.name)),
         goes_on_(options.resume && folder_.has_checkpoint()),
-        model_(build_model(config, !goes_on_, &weights_notes_)),
+        model_(fresh_model()),
         data_(build_data(config, options.data)),
         data_place_(data_place(config, options.data)),
         classes_(kept_class_names(config, data_.train)),
         train_(training_loader(config, data_.train)),
         test_(evaluation_loader(config, data_.test)) {
     if (data_.validation.size() > 0) validation_.emplace(evaluation_loader(config, data_.validation));
+    if (!goes_on_) check_memory(config, &data_);
     check_stages(config, *model_, train_.batches(), !goes_on_);
     check_batches(config, *model_, train_);
     open_folder(options.resume);
@@ -69,7 +73,7 @@ class Run {
                      .version = version(),
                      .commit = commit(),
                      .stages = position_.results};
-    if (!done_before_) write_file(folder_.result(), to_json(result).dump(2) + "\n");
+    if (!done_before_) write_file(folder_.for_writing(folder_.result()), to_json(result).dump(2) + "\n");
     if (const auto widths = cut_widths(*model_); !widths.empty()) console_.line("\n" + width_table(widths));
     console_.line("\n" + result_table({result}) + "\n" + folder_.path().string() +
                   " holds the models, metrics and result.json");
@@ -84,23 +88,26 @@ class Run {
   }
 
  private:
+  std::unique_ptr<Module> fresh_model() {
+    if (!goes_on_) check_memory(config_);  // what a checkpoint holds may have been cut since it began
+    return build_model(config_, !goes_on_, &weights_notes_);
+  }
+
   void open_folder(bool resume) {
     const std::string place = folder_.path().string();
-    if (folder_.holds_run() && !resume)
-      fail_usage(place, ": holds a run already; --resume goes on with it, --output DIR writes elsewhere");
-    if (folder_.holds_run() && !folder_.has_checkpoint()) check_own(place);
+    check_free(folder_, config_, resume);
     folder_.create();
-    lock(place);
-    folder_.remove_halves();
+    folder_.lock();
     if (resume && folder_.has_checkpoint() != goes_on_)
       fail_usage(place, ": another process has run in this folder meanwhile; the same command again");
+    check_free(folder_, config_, resume);  // that process may have come and gone before the lock
+    folder_.remove_halves();
     if (goes_on_) {
       restore();
     } else {
       folder_.clear();
-      write_file(folder_.config(), config_json(config_).dump(2) + "\n");
+      write_file(folder_.for_writing(folder_.config()), config_json(config_).dump(2) + "\n");
     }
-    metrics_.emplace(folder_.metrics(), position_.metrics_bytes);
     console_.log_to(folder_.log());
     done_before_ = resumed_ && position_.stage == static_cast<int64_t>(config_.stages.size()) &&
                    std::filesystem::exists(folder_.result());
@@ -117,77 +124,38 @@ class Run {
     for (const std::string& note : weights_notes_.lines) console_.line(note);
     for (const std::string& warning : weights_notes_.warnings) console_.warn(warning);
     for (const std::string& note : notes_on_layers(config_, *model_)) console_.line(note);
+    for (const std::string& note : batch_notes(config_, data_.train)) console_.line(note);
+    restore_models(folder_, config_, position_, classes_, *model_, console_);
+    open_metrics();
   }
 
-  /// A folder without a checkpoint is written over, so its files must be what this run left before its first.
-  void check_own(const std::string& place) const {
-    std::optional<Config> theirs;
-    try {
-      theirs = load_config(folder_.config().string());
-    } catch (const Error&) {
-      fail_usage(place, ": holds ", folder_.files().front().filename().string(),
-                 ", which no run of Espalier's has left; --output DIR writes elsewhere");
+  /// Where its rows have been lost, it begins anew, and the checkpoint counts from there.
+  void open_metrics() {
+    const bool lost = position_.metrics_bytes > 0 && !std::filesystem::exists(folder_.metrics());
+    if (lost) {
+      console_.warn(folder_.metrics().string() + ": is missing, and begins anew without the rows it had");
+      position_.metrics_bytes = 0;
     }
-    check_same(*theirs);
-    for (const auto& file : folder_.files())
-      if (file == folder_.result() || file.extension() == ".safetensors")
-        fail_usage(place, ": holds ", file.lexically_relative(folder_.path()).string(),
-                   " of a run, but no checkpoint to go on from; --output DIR writes elsewhere");
-  }
-
-  /// UsageError unless the folder's config is ours.
-  void check_same(const Config& theirs) const {
-    const auto change =
-        nlohmann::json::diff(nlohmann::json(config_json(theirs)), nlohmann::json(config_json(config_)));
-    if (!change.empty())
-      fail_usage(folder_.path().string(), ": holds a run of another config, which differs at ",
-                 change[0].at("path").get<std::string>(), "; --output DIR writes elsewhere");
-  }
-
-  /// One process a folder; the lock goes with the process.
-  void lock(const std::string& place) {
-    lock_.emplace(::open(place.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (lock_->get() < 0) fail_errno(place, "cannot be opened");
-    if (::flock(lock_->get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-      fail_usage(place, ": another process is running in this folder");
-  }
-
-  /// UsageError unless a checkpoint's position lies within this run.
-  void check_position(const std::string& file) const {
-    const Position& at = position_;
-    const auto stages = static_cast<int64_t>(config_.stages.size());
-    bool fits = at.stage >= 0 && at.stage <= stages && static_cast<int64_t>(at.results.size()) == at.stage;
-    for (int64_t count : {at.epoch, at.batch, at.step, at.optimizer_steps, at.trained_images, at.images,
-                          at.correct, at.best_epoch, at.stale, at.metrics_bytes})
-      fits = fits && count >= 0;
-    fits = fits && at.batch <= train_.batches();
-    if (fits && at.stage < stages) {
-      const auto& stage = config_.stages[static_cast<size_t>(at.stage)].train;
-      fits = at.step <= (stage ? stage_steps(*stage, train_.batches()) : 0);
-    }
-    ESP_CHECK(fits, file, ": its position does not fit its config");
+    metrics_.emplace(folder_.metrics(), position_.metrics_bytes);
+    if (lost) save_position();
   }
 
   void restore() {
     const CheckpointInfo saved = read_checkpoint_info(folder_.checkpoint());
     const std::string file = folder_.checkpoint().string();
     ESP_CHECK(saved.position, file, ": has no position to go on from: it holds weights alone");
-    check_same(saved.config);
+    check_same(folder_, saved.config, config_);
     check_classes(file, saved.classes, config_, data_.train, data_place_);
     load_checkpoint(folder_.checkpoint(), *model_);
     position_ = *saved.position;
-    check_position(file);
+    check_position(position_, config_, train_.batches(), file);
     resumed_ = true;
     if (position_.threads != threads() || position_.isa != isa_name(isa()))
       console_.warn(
           fmt::format("{}: was written with {} threads and {}, goes on with {} and {}: results may differ in "
                       "their last bits",
                       file, position_.threads, position_.isa, threads(), isa_name(isa())));
-    if (std::filesystem::exists(folder_.kernels())) {
-      const std::string place = folder_.kernels().string() + ": not the kernels that --autotune chose";
-      kernel_choice::set_all(json_value<std::map<std::string, std::string>>(
-          parse_json(read_file(folder_.kernels()), place), place));
-    }
+    restore_kernels(folder_, console_);
   }
 
   void save() {
@@ -196,8 +164,12 @@ class Run {
     position_.threads = threads();
     position_.isa = isa_name(isa());
     if (!kernel_choice::all().empty())
-      write_file(folder_.kernels(), nlohmann::json(kernel_choice::all()).dump(2) + "\n");
-    save_checkpoint(folder_.checkpoint(), *model_, config_, position_, classes_);
+      write_file(folder_.for_writing(folder_.kernels()), nlohmann::json(kernel_choice::all()).dump(2) + "\n");
+    save_position();
+  }
+
+  void save_position() {
+    save_checkpoint(folder_.for_writing(folder_.checkpoint()), *model_, config_, position_, classes_);
   }
 
   void run_stage(const StageConfig& stage) {
@@ -236,7 +208,7 @@ class Run {
     MetricsCallback metrics(*metrics_);
     SaveCallback saver([this] { save(); }, folder_.checkpoint().string());
     EvaluateCallback evaluator(test_, validation_ ? &*validation_ : nullptr, [&] {
-      save_weights(folder_.best_model(stage.name), *model_, config_, classes_);
+      save_weights(folder_.for_writing(folder_.best_model(stage.name)), *model_, config_, classes_);
     });
     std::unique_ptr<Callback> pruning;
     if (config.prune && cuts_channels(*config.prune))
@@ -351,7 +323,7 @@ class Run {
                                     : "no checkpoint has been written yet");
     const NetworkTotals totals = Network(*model_, config_.model.input).totals;
     const auto file = folder_.model(stage.name);
-    save_weights(file, *model_, config_, classes_);
+    save_weights(folder_.for_writing(file), *model_, config_, classes_);
     result.accuracy = evaluation.accuracy;
     result.top5 = evaluation.top5;
     result.loss = evaluation.loss;
@@ -376,7 +348,6 @@ class Run {
   std::vector<std::string> classes_;  ///< to be kept with what is saved
   Loader train_, test_;
   std::optional<Loader> validation_;
-  std::optional<FileDescriptor> lock_;
   std::optional<MetricsFile> metrics_;
   Position position_;
   bool resumed_ = false, done_before_ = false;
@@ -385,6 +356,12 @@ class Run {
 };
 
 }  // namespace
+
+std::optional<ModelConfig> network_of_run(const RunOptions& options, const std::string& name) {
+  const RunFolder folder(folder_of(options, name));
+  if (!options.resume || !folder.has_checkpoint()) return std::nullopt;
+  return read_checkpoint_info(folder.checkpoint()).config.model;
+}
 
 RunResult run(const Config& config, const RunOptions& options, Console& console) {
   std::optional<Run> run;

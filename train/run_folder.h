@@ -3,8 +3,11 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "espalier/formats/file_descriptor.h"
 
 namespace espalier {
 
@@ -29,16 +32,27 @@ class RunFolder {
   /// True if there is any such file: a run's, or somebody else's that a run would overwrite.
   bool holds_run() const;
   bool has_checkpoint() const;
-  /// Makes the folder and models/ in it. UsageError if that cannot be done, or something else has that name.
+  /// Makes the folder and models/ in it. UsageError if that cannot be done, something else has that name, or
+  /// one of the two may not be written.
   void create() const;
+  /// Keeps all other processes out, as long as this one lives. UsageError if one is in already, or has
+  /// removed or replaced the folder since it was made.
+  void lock();
+  /// `file`, one of this folder's, to be written now. Error if another folder, or none, has taken the place
+  /// of the one that was locked: what is in it now is not this run's.
+  const std::filesystem::path& for_writing(const std::filesystem::path& file) const;
   /// Removes the halves of files that a killed run left; a live one's are among them, so lock the folder
   /// first.
   void remove_halves() const;
-  /// Removes what an earlier run left, but not the folder: a run starts afresh.
+  /// Removes what an earlier run left, but not the folder, nor config.json, which is replaced as a whole (and
+  /// may be what the run was begun with): a run starts afresh.
   void clear() const;
 
  private:
+  bool is_in_place() const;
+
   std::filesystem::path path_;
+  std::optional<FileDescriptor> lock_;
 };
 
 }  // namespace espalier

@@ -1,0 +1,89 @@
+#include "espalier/train/run_folder.h"
+
+#include <gtest/gtest.h>
+
+#include <sys/file.h>
+#include <sys/syscall.h>
+
+#include <fstream>
+#include <functional>
+
+#include "espalier/formats/input_file.h"
+#include "support/bad_input.h"
+#include "support/temporary_folder.h"
+#include "train/small.h"
+
+namespace {
+std::function<void()> before_lock;  // what another process does just before a folder is locked
+}
+
+/// In the place of the C library's.
+extern "C" int flock(int fd, int operation) {
+  if (const auto act = std::exchange(before_lock, nullptr)) act();
+  return static_cast<int>(::syscall(SYS_flock, fd, operation));
+}
+
+namespace espalier {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string tuned =
+    R"({"name": "tuned", "train": {"steps": 20, "optimizer": {"type": "sgd", "lr": 0.01, "momentum": 0.9}}})";
+
+RunResult run_in(const fs::path& folder, bool resume) {
+  Console console(true);
+  return run(small_config(tuned), {.output = folder.string(), .data = {}, .resume = resume}, console);
+}
+
+TEST(RunFolder, ARunThatAnotherProcessHasFinishedMeanwhileIsLeftAlone) {
+  const TemporaryFolder folder;
+  const fs::path done = folder / "done", place = folder / "run";
+  run_in(done, false);
+  for (const bool resume : {false, true}) {
+    fs::remove_all(place);
+    before_lock = [&] { fs::copy(done, place, fs::copy_options::recursive); };
+    const std::string message = message_of([&] { run_in(place, resume); });
+    EXPECT_TRUE(contains(message, resume ? "another process has run in this folder meanwhile"
+                                         : "holds a run already; --resume goes on with it"))
+        << message;
+    for (const char* file : {"result.json", "checkpoint.safetensors", "models/tuned.safetensors", "log.txt"})
+      EXPECT_EQ(read_file(place / file), read_file(done / file)) << file;
+  }
+}
+
+TEST(RunFolder, AFolderThatIsReplacedAsItIsLockedIsLeftAlone) {
+  const TemporaryFolder folder;
+  const fs::path place = folder / "run";
+  before_lock = [&] {
+    fs::rename(place, folder / "gone");
+    fs::create_directory(place);
+  };
+  EXPECT_TRUE(contains(message_of([&] { run_in(place, false); }),
+                       "was removed or replaced as this run began; the same command again"));
+  EXPECT_TRUE(fs::is_empty(place));
+  EXPECT_TRUE(fs::is_empty(folder / "gone" / "models"));
+}
+
+TEST(RunFolder, IsWrittenIntoOnlyWhileItIsTheOneThatWasLocked) {
+  const TemporaryFolder folder;
+  RunFolder run(folder / "run");
+  run.create();
+  run.lock();
+  EXPECT_EQ(run.for_writing(run.result()), run.result());
+  const auto message = [&] { return message_of([&] { run.for_writing(run.model("a")); }); };
+  const std::string expected =
+      run.path().string() +
+      ": was removed, renamed or replaced by another folder while this run wrote into "
+      "it; models/a.safetensors and what would follow are not written";
+  fs::rename(run.path(), folder / "gone");
+  EXPECT_EQ(message(), expected);
+  RunFolder(run.path()).create();
+  EXPECT_EQ(message(), expected);
+  fs::remove_all(run.path());
+  fs::create_directory_symlink(folder / "gone", run.path());
+  EXPECT_EQ(run.for_writing(run.result()), run.result()) << "the same folder under another name";
+}
+
+}  // namespace
+}  // namespace espalier

@@ -1,0 +1,117 @@
+#include "espalier/train/resume.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "espalier/core/kernel_choice.h"
+#include "espalier/core/utf8.h"
+#include "espalier/formats/input_file.h"
+#include "espalier/formats/json.h"
+#include "espalier/train/build.h"
+
+namespace espalier {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A folder without a checkpoint is written over, so its files must be what this run left before its first.
+void check_own(const RunFolder& folder, const Config& config) {
+  const std::string place = folder.path().string();
+  const std::vector<fs::path> files = folder.files();
+  if (files.empty()) return;
+  std::optional<Config> theirs;
+  try {
+    theirs = load_config(folder.config().string());
+  } catch (const Error&) {
+    fail_usage(place, ": holds ", files.front().filename().string(),
+               ", which no run of Espalier's has left; --output DIR writes elsewhere");
+  }
+  check_same(folder, *theirs, config);
+  for (const fs::path& file : files)
+    if (file == folder.result() || file.extension() == ".safetensors")
+      fail_usage(place, ": holds ", file.lexically_relative(folder.path()).string(),
+                 " of a run, but no checkpoint to go on from; --output DIR writes elsewhere");
+}
+
+}  // namespace
+
+void check_free(const RunFolder& folder, const Config& config, bool resume) {
+  if (!folder.holds_run()) return;
+  if (!resume)
+    fail_usage(folder.path().string(),
+               ": holds a run already; --resume goes on with it, --output DIR writes elsewhere");
+  if (!folder.has_checkpoint()) check_own(folder, config);
+}
+
+void check_same(const RunFolder& folder, const Config& theirs, const Config& ours) {
+  const auto change =
+      nlohmann::json::diff(nlohmann::json(config_json(theirs)), nlohmann::json(config_json(ours)));
+  if (!change.empty())
+    fail_usage(folder.path().string(), ": holds a run of another config, which differs at ",
+               change[0].at("path").get<std::string>(), "; --output DIR writes elsewhere");
+}
+
+void check_position(const Position& at, const Config& config, int64_t batches, const std::string& file) {
+  const auto stages = static_cast<int64_t>(config.stages.size());
+  bool fits = at.stage >= 0 && at.stage <= stages && static_cast<int64_t>(at.results.size()) == at.stage;
+  for (int64_t count : {at.epoch, at.batch, at.step, at.optimizer_steps, at.trained_images, at.images,
+                        at.correct, at.best_epoch, at.stale, at.metrics_bytes})
+    fits = fits && count >= 0;
+  fits = fits && at.batch <= batches;
+  if (fits && at.stage < stages) {
+    const auto& stage = config.stages[static_cast<size_t>(at.stage)].train;
+    fits = at.step <= (stage ? stage_steps(*stage, batches) : 0);
+  }
+  ESP_CHECK(fits, file, ": its position does not fit its config");
+}
+
+void restore_kernels(const RunFolder& folder, Console& console) {
+  if (!fs::exists(folder.kernels())) return;
+  const std::string file = folder.kernels().string();
+  const auto json = parse_json(read_file(folder.kernels()), file);
+  std::map<std::string, std::string> choices;
+  ESP_CHECK(json.is_object(), file, ": not the kernels that --autotune chose, which are an object");
+  for (const auto& [shape, kernel] : json.items()) {
+    ESP_CHECK(kernel.is_string(), file, ": not the kernels that --autotune chose: '", printable(shape),
+              "' is no text");
+    const std::string name = kernel.get<std::string>();
+    if (kernel_choice::is_known(name))
+      choices[shape] = name;
+    else
+      console.warn(
+          join(file, ": '", printable(name), "' for '", printable(shape),
+               "' is no kernel of this version; the shape is served as without --autotune, and results may "
+               "differ in their last bits"));
+  }
+  kernel_choice::set_all(std::move(choices));
+}
+
+void restore_models(const RunFolder& folder, const Config& config, Position& at,
+                    const std::vector<std::string>& classes, Module& model, Console& console) {
+  for (int64_t stage = 0; stage < at.stage; ++stage) {
+    const StageResult& result = at.results[static_cast<size_t>(stage)];
+    const std::string& name = config.stages[static_cast<size_t>(stage)].name;
+    std::vector<fs::path> files{folder.model(name)};
+    if (result.best) files.push_back(folder.best_model(name));
+    for (const fs::path& file : files) {
+      if (fs::exists(file)) continue;
+      if (stage + 1 == at.stage && at.step == 0 && file == files.front()) {
+        save_weights(folder.for_writing(file), model, config, classes);
+        console.line(file.string() + ": was missing, and is written again from the checkpoint");
+      } else {
+        console.warn(file.string() +
+                     ": is missing, and the checkpoint does not hold it; another run makes it "
+                     "again (--output DIR writes elsewhere)");
+      }
+    }
+  }
+  if (at.best_epoch == 0 || at.stage == static_cast<int64_t>(config.stages.size())) return;
+  const fs::path best = folder.best_model(config.stages[static_cast<size_t>(at.stage)].name);
+  if (fs::exists(best)) return;
+  console.warn(best.string() + ": is missing; the best of the epochs that follow takes its place");
+  at.best_epoch = 0;
+  at.best_accuracy = -1;
+}
+
+}  // namespace espalier

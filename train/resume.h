@@ -1,0 +1,35 @@
+// What a run finds in its folder, and how it goes on from there.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "espalier/train/checkpoint.h"
+#include "espalier/train/console.h"
+#include "espalier/train/run_folder.h"
+
+namespace espalier {
+
+/// UsageError unless a run of `config` may begin in the folder, or with `resume` go on there: it holds
+/// nothing that a run writes, or was left by this one.
+void check_free(const RunFolder& folder, const Config& config, bool resume);
+
+/// UsageError unless `theirs`, the config of the folder's run, is `ours`.
+void check_same(const RunFolder& folder, const Config& theirs, const Config& ours);
+
+/// Error unless the position in the checkpoint `file` lies within a run of `config`, whose epochs have so
+/// many `batches`.
+void check_position(const Position& position, const Config& config, int64_t batches, const std::string& file);
+
+/// Puts kernels.json, if --autotune has left one, in force. A kernel that there is none of is named, and not
+/// used.
+void restore_kernels(const RunFolder& folder, Console& console);
+
+/// Sees to the models of a run that goes on at `position`: of those of stages that are done, the last is
+/// written again from `model`, the checkpoint's, where it is missing, unless a step has been made since;
+/// others that are missing are named. Without its best model, the stage that runs looks for the best of the
+/// epochs that follow.
+void restore_models(const RunFolder& folder, const Config& config, Position& position,
+                    const std::vector<std::string>& classes, Module& model, Console& console);
+
+}  // namespace espalier
