@@ -29,16 +29,17 @@ TEST(PlanMemory, CountsFromShapesWhatARunTakes) {
   EXPECT_EQ(plan.total(), plan.data + 5 * parameters + plan.activations);
   EXPECT_EQ(
       plan.text(),
-      "8.42 MB: data 7.84 MB, parameters 102 kB, gradients 51 kB, optimizer 102 kB, activations of a batch "
+      "8.42 MB: data 7.84 MB, parameters 102 kB, gradients 50.9 kB, optimizer 102 kB, activations of a batch "
       "324 kB");
 }
 
 TEST(PlanMemory, IsThePlanThatTrialsOnRealNumbersMake) {
-  for (const char* type : {"lenet5", "resnet20", "vgg11", "resnet50"}) {
+  for (const char* type : {"lenet5", "resnet20"}) {
     Config config = small_config(adam, R"(, "train_images": 20, "test_images": 10)");
     config.model.type = type;
     config.model.input = {32, 32, 1};
     config.model.width = 0.1;
+    config.data.batch = 5;
     const DataSplits data = build_data(config, {});
     const MemoryPlan shapes = plan_memory(config, &data), trial = make_plan(config, data).memory;
     EXPECT_EQ(shapes.text(), trial.text()) << type;
