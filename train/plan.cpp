@@ -86,8 +86,10 @@ double evaluation_seconds(const Config& config, Module& model, const Dataset& te
 }
 
 /// On average: an epoch's last step may have fewer than the others.
-double images_a_step(const TrainConfig& train, int64_t batches, const Dataset& data) {
-  return static_cast<double>(data.size()) / static_cast<double>(epoch_steps(train, batches));
+double images_a_step(const TrainConfig& train, const Loader& loader, const Dataset& data) {
+  const int64_t images =
+      std::min(data.size(), loader.batches() * loader.batch());  // less those that are dropped
+  return static_cast<double>(images) / static_cast<double>(epoch_steps(train, loader.batches()));
 }
 
 /// How often a train stage evaluates: after every so many epochs, and after the last.
@@ -148,7 +150,7 @@ Plan make_plan(const Config& config, const DataSplits& data) {
       row.steps = stage_steps(*stage.train, loader.batches());
       row.images_per_second = 1 / image;
       row.seconds +=
-          static_cast<double>(row.steps) * images_a_step(*stage.train, loader.batches(), data.train) * image +
+          static_cast<double>(row.steps) * images_a_step(*stage.train, loader, data.train) * image +
           static_cast<double>(evaluations(*stage.train, loader.batches())) * an_image *
               static_cast<double>(data.validation.size() + data.test.size());
       if (cut) cut_channels(*cut, row);
