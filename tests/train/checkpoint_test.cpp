@@ -42,7 +42,7 @@ TEST(Checkpoint, KeepsWhatChannelsAreCutFromAndChosen) {
   const auto model = make_model(config.model, 7);
   const NetworkCost cost{.macs = 3'000'000'000, .parameters = 431'080, .bytes = 1'724'320};
   const Position position{.chosen = {{"conv1", {1, 19}}, {"fc1", {}}},
-                          .whole = WholeNetwork{cost, {{"conv1", 20}, {"fc1", 500}}, 0.75}};
+                          .whole = WholeNetwork{cost, {{"conv1", 20}, {"fc1", 500}}, {{"fc1", 250}}, 0.75}};
   save_checkpoint(file, *model, config, position, {});
   const Position read = read_checkpoint_info(file).position.value();
   EXPECT_EQ(read.chosen, position.chosen);
