@@ -8,22 +8,23 @@
 namespace espalier {
 namespace {
 
-int& thread_count() {
-  static int count = [] {
+std::atomic<int> asked_for = 0;  // 0: nobody has
+
+}  // namespace
+
+int threads() {
+  if (const int count = asked_for.load(std::memory_order_relaxed)) return count;
+  static const int count = [] {
     const auto set = openmp_num_threads();
     return set ? *set : processors();
   }();
   return count;
 }
 
-}  // namespace
-
-int threads() { return thread_count(); }
-
 void set_threads(int count) {
   if (count < 1 || count > max_threads)
     fail_usage("threads: ", count, " is not a number of threads, expected 1 to ", max_threads);
-  thread_count() = count;
+  asked_for = count;
 }
 
 namespace detail {
