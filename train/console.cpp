@@ -32,7 +32,8 @@ Console::Console(bool quiet) : quiet_(quiet), live_(!quiet && isatty(STDOUT_FILE
 Console::~Console() { clear_live(); }
 
 void Console::log_to(const std::filesystem::path& file) {
-  check_regular(file);
+  std::error_code none;
+  if (!std::filesystem::is_character_file(file, none)) check_regular(file);  // a terminal may be looked at
   try {
     auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(file.string());
     log_ = std::make_shared<spdlog::logger>("espalier", std::move(sink));

@@ -386,7 +386,10 @@ class BadWeights(CliTest):
         self.assertGreater(shown["nonzeros"], 900)
         self.write("started.json", edited("model", "weights", "w.safetensors"))
         self.assertEqual(json.loads(self.succeeds("inspect", "started.json", "--json"))["nonzeros"], 0)
-        self.succeeds("train", "started.json", "--quiet")
+        result = self.espalier("train", "started.json", "--quiet")
+        self.assertEqual((result.returncode, result.stderr),
+                         (0, "w.safetensors: 100 % of its weights are exactly 0, and training may change them: "
+                             "\"hold_zeros\": true in the config's model keeps them at 0\n"))
 
     def test_names_and_shapes_that_do_not_fit(self):
         self.write("others", safetensors_bytes({"layer0.kernel": ([12, 64], [0.0] * 768)}))

@@ -97,7 +97,7 @@ TEST(Archive, MayNotClaimMoreThanItMayHold) {
   lies = small;
   lies[1024 + 512 + 124 + 5] = '1';  // 32 kB and 700 bytes
   seal(lies, 1024 + 512);
-  EXPECT_TRUE(contains(message(lies), "a.tar: readme: cannot be read to its end, byte 33468: Truncated"));
+  EXPECT_TRUE(contains(message(lies), "a.tar: readme: cannot be read to its end, byte 33468: "));
 }
 
 TEST(Archive, HoldsOnlyWhatIsKept) {

@@ -3,8 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "espalier/formats/atomic_file.h"
-#include "espalier/train/run_folder.h"
+#include "espalier/formats/input_file.h"
 #include "support/bad_input.h"
 #include "support/temporary_folder.h"
 #include "train/small.h"
@@ -73,29 +72,6 @@ TEST(Progress, AnEpochIsOneLine) {
   EXPECT_EQ(testing::internal::GetCapturedStdout(),
             "dense  epoch 2/3  loss 0.5000  train 75.00 %  validation 91.25 %  test 90.50 %  4,000 images/s  "
             "data wait 10.0 %\n");
-}
-
-TEST(RunFolder, KnowsWhatARunLeavesAndClearsNothingElse) {
-  const TemporaryFolder folder;
-  const RunFolder run(folder / "run");
-  EXPECT_FALSE(run.holds_run());
-  run.create();
-  EXPECT_FALSE(run.holds_run());
-  for (const auto& file : {run.config(), run.model("dense"), run.path() / "mine.txt"}) write_file(file, "x");
-  EXPECT_TRUE(run.holds_run());
-  EXPECT_FALSE(run.has_checkpoint());
-  run.clear();
-  EXPECT_FALSE(run.holds_run());
-  EXPECT_FALSE(std::filesystem::exists(run.model("dense")));
-  EXPECT_TRUE(std::filesystem::exists(run.path() / "mine.txt"));
-
-  const auto half = run.path() / "config.json.tmp-1-0", other = run.path() / "mine.txt.tmp-1-0";
-  for (const auto& file : {half, other}) write_file(file, "x");
-  run.create();
-  EXPECT_TRUE(std::filesystem::exists(half));
-  run.remove_halves();
-  EXPECT_FALSE(std::filesystem::exists(half));
-  EXPECT_TRUE(std::filesystem::exists(other));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <functional>
 
+#include "espalier/formats/atomic_file.h"
 #include "espalier/formats/input_file.h"
 #include "support/bad_input.h"
 #include "support/temporary_folder.h"
@@ -83,6 +84,29 @@ TEST(RunFolder, IsWrittenIntoOnlyWhileItIsTheOneThatWasLocked) {
   fs::remove_all(run.path());
   fs::create_directory_symlink(folder / "gone", run.path());
   EXPECT_EQ(run.for_writing(run.result()), run.result()) << "the same folder under another name";
+}
+
+TEST(RunFolder, KnowsWhatARunLeavesAndClearsNothingElse) {
+  const TemporaryFolder folder;
+  const RunFolder run(folder / "run");
+  EXPECT_FALSE(run.holds_run());
+  run.create();
+  EXPECT_FALSE(run.holds_run());
+  for (const auto& file : {run.config(), run.model("dense"), run.path() / "mine.txt"}) write_file(file, "x");
+  EXPECT_TRUE(run.holds_run());
+  EXPECT_FALSE(run.has_checkpoint());
+  run.clear();
+  EXPECT_EQ(run.files(), std::vector{run.config()}) << "it is replaced as a whole";
+  EXPECT_FALSE(std::filesystem::exists(run.model("dense")));
+  EXPECT_TRUE(std::filesystem::exists(run.path() / "mine.txt"));
+
+  const auto half = run.path() / "config.json.tmp-1-0", other = run.path() / "mine.txt.tmp-1-0";
+  for (const auto& file : {half, other}) write_file(file, "x");
+  run.create();
+  EXPECT_TRUE(std::filesystem::exists(half));
+  run.remove_halves();
+  EXPECT_FALSE(std::filesystem::exists(half));
+  EXPECT_TRUE(std::filesystem::exists(other));
 }
 
 }  // namespace

@@ -158,6 +158,14 @@ TEST(Models, BadOptions) {
 }
 
 TEST(Models, WhatCannotFitIsRefusedBeforeMemoryIsTaken) {
+  const auto refusal = [](const ModelOptions& options) -> std::string {
+    try {
+      make_model(options, 0);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
   const size_t taken = allocator::stats().peak_bytes;
   const std::string wide = refusal({.hidden = {1'000'000, 1'000'000}});
   EXPECT_TRUE(wide.starts_with("model: mlp needs 4.0 TB (parameters 4.0 TB, activations of an image 8 MB); "))
