@@ -6,7 +6,7 @@
 
 namespace espalier {
 
-/// Thrown once a run that was asked to stop has saved; the program exits with 128 + signal.
+/// Thrown where what was asked to stop has saved, or has nothing to save; exit code 128 + signal.
 class Interrupted : public std::exception {
  public:
   explicit Interrupted(int signal) : signal_(signal) {}

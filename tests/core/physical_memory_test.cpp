@@ -4,9 +4,7 @@
 
 #include <sys/resource.h>
 
-#include <fstream>
-
-#include "support/temporary_folder.h"
+#include "core/machine.h"
 
 namespace espalier {
 namespace {
@@ -14,23 +12,19 @@ namespace {
 TEST(PhysicalMemory, IsSomeMebibytesAtLeast) { EXPECT_GT(physical_memory(), int64_t{1} << 24); }
 
 TEST(MemoryLimit, IsTheLeastOfMachineAndControlGroups) {
-  const TemporaryFolder root;
-  const auto group = root / "sys/fs/cgroup/job";
-  std::filesystem::create_directories(group);
-  std::filesystem::create_directories(root / "proc/self");
-  std::ofstream(root / "proc/self/cgroup") << "0::/job\n";
-  std::ofstream(root / "proc/self/mountinfo") << "36 35 0:32 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
-  const MemoryLimit machine = memory_limit(root.path());
+  const Machine own(Machine::version_2, "0::/job\n");
+  const std::filesystem::path groups = "sys/fs/cgroup", limit = groups / "job/memory.max";
+  const MemoryLimit machine = memory_limit(own.root());
   EXPECT_LE(machine.bytes, physical_memory());
-  std::ofstream(group / "memory.max") << "max\n";
-  EXPECT_EQ(memory_limit(root.path()).bytes, machine.bytes);
-  std::ofstream(group / "memory.max") << "9223372036854771712\n";
-  EXPECT_EQ(memory_limit(root.path()).bytes, machine.bytes);
-  std::ofstream(group / "memory.max") << "1048576\n";
-  EXPECT_EQ(memory_limit(root.path()).bytes, 1 << 20);
-  EXPECT_EQ(memory_limit(root.path()).whose, "this process's control group allows");
-  std::ofstream(group.parent_path() / "memory.max") << "4096\n";
-  EXPECT_EQ(memory_limit(root.path()).bytes, 4096);
+  own.write(limit, "max\n");
+  EXPECT_EQ(memory_limit(own.root()).bytes, machine.bytes);
+  own.write(limit, "9223372036854771712\n");
+  EXPECT_EQ(memory_limit(own.root()).bytes, machine.bytes);
+  own.write(limit, "1048576\n");
+  EXPECT_EQ(memory_limit(own.root()).bytes, 1 << 20);
+  EXPECT_EQ(memory_limit(own.root()).whose, "this process's control group allows");
+  own.write(groups / "memory.max", "4096\n");
+  EXPECT_EQ(memory_limit(own.root()).bytes, 4096);
 }
 
 TEST(MemoryLimit, CountsTheProcesssOwnLimits) {
