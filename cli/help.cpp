@@ -100,8 +100,9 @@ std::string criteria_help() {
   std::string text =
       "A config names a criterion as \"prune\": {\"criterion\": NAME, ...}. Of a coupled channel, the scores "
       "of\n"
-      "all that goes with it become one by \"reduction\", and those of a group of channels are divided by\n"
-      "\"normalizer\", before groups are ranked together; unless a config says another, they are these.\n\n";
+      "all that goes with it become one by \"reduction\"; and those of a group of channels, as those of a\n"
+      "layer's rows, are divided by \"normalizer\" before groups or layers are ranked together. Unless a\n"
+      "config says another, they are these.\n\n";
   for (const Criterion& criterion : criteria()) {
     text += entry(criterion.name, criterion.help);
     text += entry("", looks_help(criterion));

@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdint>
+#include <ctime>
 #include <initializer_list>
 
 namespace espalier {
@@ -10,9 +12,23 @@ namespace {
 std::atomic<int> pending = 0;
 static_assert(std::atomic<int>::is_always_lock_free, "what a signal handler may use");
 
+std::atomic<int64_t> first_came = 0;  // nanoseconds
+static_assert(std::atomic<int64_t>::is_always_lock_free, "the same");
+
+int64_t now() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
 void note(int signal) {
   int none = 0;
-  if (pending.compare_exchange_strong(none, signal)) return;
+  if (pending.compare_exchange_strong(none, signal)) {
+    first_came = now();
+    return;
+  }
+  // Whoever stops programs may send several kinds at once: that is one wish.
+  if (first_came == 0 || now() - first_came < 1'000'000'000) return;
   std::signal(signal, SIG_DFL);
   std::raise(signal);  // comes when this returns
 }

@@ -1,12 +1,14 @@
-// SIGINT, SIGTERM and SIGHUP: the first asks the run to save and stop, a second of any of them ends the
-// program at once, also where it hangs. It lives here so that whatever takes long can ask.
+// SIGINT, SIGTERM and SIGHUP: the first asks the run to save and stop, a second of any of them that comes a
+// second or more later ends the program at once, also where it hangs. It lives here so that whatever takes
+// long can ask.
 #pragma once
 
 #include <exception>
 
 namespace espalier {
 
-/// Thrown where what was asked to stop has saved, or has nothing to save; exit code 128 + signal.
+/// Thrown where what was asked to stop has saved, or has nothing to save (readers of files throw it, too: who
+/// catches all exceptions lets it through); exit code 128 + signal.
 class Interrupted : public std::exception {
  public:
   explicit Interrupted(int signal) : signal_(signal) {}

@@ -1,8 +1,9 @@
 // oneDNN's calls of GCC's OpenMP library (libgomp) come here, for the dynamic linker takes a program's own
 // functions before those of the libraries that it is linked with. So there is one pool of threads, and what
 // is said of it holds for oneDNN's regions, too. Calls from elsewhere, of a program that uses this library
-// and OpenMP beside it, go on to libgomp: who calls is known by the address that the call returns to. In a
-// shared library that a program loads later our functions are not found first, and oneDNN runs on libgomp.
+// and OpenMP beside it, go on to libgomp: who calls is known by the address that the call returns to. Where
+// a program has loaded oneDNN before it loads a library that holds this one, our functions are not found
+// first, and oneDNN runs on libgomp.
 #include "espalier/core/openmp.h"
 
 #include <dlfcn.h>

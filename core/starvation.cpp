@@ -3,14 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
+#include <mutex>
 
 #include "espalier/core/parallel.h"
 
 namespace espalier {
 
 std::string starvation_warning(const RegionTimes& times, int threads) {
-  constexpr double enough = 0.02;  // seconds; about a second of regions, of which one in 64 is timed
+  constexpr double enough = 0.02;  // seconds; about a second of regions, of which one in 61 is timed
   const double total = times.worked + times.waited;
   if (threads < 2 || total < enough || times.waited <= times.worked) return "";
   // All parts are as long as the caller's own: so many threads' worth of them were done in the time it took.
@@ -23,10 +23,16 @@ std::string starvation_warning(const RegionTimes& times, int threads) {
 }
 
 std::string new_starvation_warning() {
-  static std::atomic<bool> said = false;
+  static std::mutex one_at_a_time;
+  static bool said = false;
+  static RegionTimes before;
+  const std::lock_guard lock(one_at_a_time);
   if (said) return "";
-  std::string warning = starvation_warning(ThreadPool::instance().times(), threads());
-  if (warning.empty() || said.exchange(true)) return "";
+  const RegionTimes now = ThreadPool::instance().times();
+  std::string warning =
+      starvation_warning({now.worked - before.worked, now.waited - before.waited}, threads());
+  before = now;
+  said = !warning.empty();
   return warning;
 }
 

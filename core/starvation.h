@@ -12,7 +12,8 @@ namespace espalier {
 /// sampled to say.
 std::string starvation_warning(const RegionTimes& times, int threads);
 
-/// The same for this process so far; empty, too, once it has been said.
+/// The same for this process since it was asked last, so that a quiet hour hides no busy one; empty, too,
+/// once it has been said.
 std::string new_starvation_warning();
 
 }  // namespace espalier

@@ -18,7 +18,8 @@ using Clock = std::chrono::steady_clock;
 constexpr int64_t worker_spins =
     100;  // microseconds: about the longest way from one region of a step to the next
 constexpr int64_t caller_spins = 20;  // after that a part is long, or its thread does not run
-constexpr int64_t sampled = 64;       // one region in so many is timed
+constexpr int64_t sampled =
+    61;  // one region in so many is timed; a prime, so that steps do not keep time with it
 
 thread_local RegionPlace current;
 
@@ -127,7 +128,7 @@ void ThreadPool::finish(Worker& worker, int part) {
 void ThreadPool::run_region(const Region& region) {
   start_workers(region.parts - 1);
   if (const bool spins = region.parts <= processors_; spins != spins_) spins_ = spins;
-  const bool timed = regions_++ % sampled == 0;
+  const bool timed = ++regions_ % sampled == 0;
   const auto start = timed ? Clock::now() : Clock::time_point();
   arrived_.store(0, std::memory_order_relaxed);
   for (int part = 1; part < region.parts; ++part) {

@@ -259,6 +259,8 @@ DataSplits load_image_folder(const std::filesystem::path& root, const ImageFolde
   std::string unused;  // why there is a file, but not what it holds
   try {
     if (auto data = read_image_cache(file, identity)) return *std::move(data);
+  } catch (const Interrupted&) {
+    throw;
   } catch (const std::exception& error) {
     unused = reason_of(error);
   }

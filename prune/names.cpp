@@ -82,6 +82,10 @@ void check_layer_entries(const std::string& list, const std::vector<std::string>
   for (const std::string& entry : entries) {
     const auto means = [&](const std::string& layer) { return means_layer(entry, layer); };
     if (std::ranges::any_of(layers, means)) continue;
+    if (const std::string whole = entry.substr(0, entry.find_last_not_of('.') + 1);
+        whole != entry && known.contains(whole))
+      fail(list, " '", entry, "' names no convolution or linear layer; '", whole,
+           "' means that of this name or what lies under it, and no other whose name begins so");
     if (!meant_before(entry, layers).empty())
       fail(list, " '", entry, "' names no convolution or linear layer; '", entry,
            "*' means those whose names begin with it");

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+
+#include "espalier/core/error.h"
 #include "espalier/core/interrupt.h"
 #include "espalier/core/kernels.h"
 #include "espalier/core/table.h"
@@ -11,7 +14,12 @@
 namespace espalier {
 
 void PruneCallback::after_step(TrainState& s) {
-  const auto result = pruner_.step(s.model, s.position.step - 1);
+  std::optional<PruneResult> result;
+  try {
+    result = pruner_.step(s.model, s.position.step - 1);
+  } catch (const Error& error) {
+    fail("stage ", s.stage, ", step ", s.position.step, ": ", error.what());
+  }
   if (!result) return;
   const auto total = result->total();
   console_.live(fmt::format("{}  step {}  pruned {} of {}", s.stage, s.position.step, grouped(total.pruned),

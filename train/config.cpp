@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 
+#include "espalier/core/interrupt.h"
 #include "espalier/core/reason.h"
 #include "espalier/core/utf8.h"
 #include "espalier/formats/input_file.h"
@@ -244,6 +245,8 @@ void take_network_of_weights(Json& json, const Place& at, const NetworkOfRun& be
   Json described;
   try {
     described = model_type().write(read_checkpoint_info(model["weights"].get<std::string>()).config.model);
+  } catch (const Interrupted&) {
+    throw;
   } catch (const std::exception& error) {
     const auto known = begun && json["name"].is_string() ? begun(json["name"]) : std::nullopt;
     if (!known || known->weights != model["weights"])

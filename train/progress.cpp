@@ -16,11 +16,22 @@ std::string bar(double share) {
 
 }  // namespace
 
-void ProgressCallback::on_stage_begin(TrainState& s) { first_image_ = s.position.images; }
+void warn_of_starvation(Console& console) {
+  if (const std::string warning = new_starvation_warning(); !warning.empty()) console.warn(warning);
+}
+
+void ProgressCallback::on_stage_begin(TrainState& s) {
+  first_image_ = s.position.images;
+  asked_ = std::chrono::steady_clock::now();
+}
 
 void ProgressCallback::after_step(TrainState& s) {
-  if (!console_.is_live()) return;
   const auto now = std::chrono::steady_clock::now();
+  if (now - asked_ > std::chrono::seconds(10)) {
+    asked_ = now;
+    warn_of_starvation(console_);
+  }
+  if (!console_.is_live()) return;
   if (now - drawn_ < std::chrono::milliseconds(100)) return;
   drawn_ = now;
   const Position& at = s.position;
@@ -50,7 +61,7 @@ void ProgressCallback::on_epoch_end(TrainState& s) {
         grouped(static_cast<int64_t>((images - static_cast<double>(first_image_)) / s.epoch_seconds)),
         100.0 * s.wait_seconds / s.epoch_seconds);
   console_.line(line);
-  if (const std::string warning = new_starvation_warning(); !warning.empty()) console_.warn(warning);
+  warn_of_starvation(console_);
   if (!s.stop.empty()) console_.line(fmt::format("{}  stops early: {}", s.stage, s.stop));
   first_image_ = 0;
 }

@@ -8,6 +8,9 @@
 
 namespace espalier {
 
+/// Says, once, that threads wait for each other longer than they compute (core/starvation.h).
+void warn_of_starvation(Console& console);
+
 class ProgressCallback : public Callback {
  public:
   explicit ProgressCallback(Console& console) : console_(console) {}
@@ -18,7 +21,7 @@ class ProgressCallback : public Callback {
  private:
   Console& console_;
   int64_t first_image_ = 0;  // of this epoch, when this process came to it
-  std::chrono::steady_clock::time_point drawn_;
+  std::chrono::steady_clock::time_point drawn_, asked_;
 };
 
 }  // namespace espalier

@@ -44,7 +44,12 @@ void check_free(const RunFolder& folder, const Config& config, bool resume) {
   if (!folder.has_checkpoint()) check_own(folder, config);
 }
 
-void check_same(const RunFolder& folder, const Config& theirs, const Config& ours) {
+void check_same(const RunFolder& folder, Config theirs, Config ours) {
+  // It decides nothing but whether a run ends in an error, and is that error's remedy.
+  for (Config* config : {&theirs, &ours})
+    for (StageConfig& stage : config->stages)
+      for (auto* prune : {&stage.prune, stage.train ? &stage.train->prune : nullptr})
+        if (prune && *prune) (*prune)->allow_empty = false;
   const auto change =
       nlohmann::json::diff(nlohmann::json(config_json(theirs)), nlohmann::json(config_json(ours)));
   if (!change.empty())

@@ -15,7 +15,7 @@ namespace espalier {
 void check_free(const RunFolder& folder, const Config& config, bool resume);
 
 /// UsageError unless `theirs`, the config of the folder's run, is `ours`.
-void check_same(const RunFolder& folder, const Config& theirs, const Config& ours);
+void check_same(const RunFolder& folder, Config theirs, Config ours);
 
 /// Error unless the position in the checkpoint `file` lies within a run of `config`, whose epochs have so
 /// many `batches`.

@@ -317,6 +317,7 @@ class Run {
 
   void measure(const StageConfig& stage, StageResult& result) {
     const Evaluation evaluation = evaluate(*model_, test_, stage.evaluate && stage.evaluate->flip);
+    warn_of_starvation(console_);
     if (!std::isfinite(evaluation.loss))
       fail("stage ", stage.name, ": the loss on the test set is not finite after it; ",
            folder_.has_checkpoint() ? "the last good checkpoint is " + folder_.checkpoint().string()

@@ -89,6 +89,14 @@ class Empty(PruneTest):
         self.write_run({"unit": "channel", "ratio": 0.5, "allow_empty": True}, hidden=[12])
         self.assertIn("allow_empty: is for unit weight", self.espalier("check", "prune.json").stderr)
 
+    def test_found_while_training_may_be_allowed_when_it_goes_on(self):
+        self.write_run({"unit": "row", "normalizer": "none", "sparsity": 0.5, "schedule": {"type": "linear", "every": 5}},
+                       hidden=[16, 12], steps=30)
+        message = self.espalier("train", "prune.json", "--quiet", "--output", "run").stderr
+        self.assertRegex(message, r"\Aespalier: stage pruned, step \d+: prune: nothing would be left of fc2, ")
+        self.succeeds("train", "prune.json", "--quiet", "--output", "run", "--resume", "--set",
+                      "stages.pruned.train.prune.allow_empty=true")
+
 
 class Names(PruneTest):
     def test_mean_a_layer_and_not_those_whose_names_it_begins(self):

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <initializer_list>
+#include <thread>
 
 namespace espalier {
 namespace {
@@ -31,17 +33,29 @@ TEST(Interrupt, TheFirstSignalIsNoted) {
         testing::ExitedWithCode(128 + signal), "");
 }
 
-TEST(Interrupt, ASecondOfAnyKindEndsTheProgram) {
+TEST(Interrupt, SeveralAtOnceAreOneWish) {
   for (const int first : signals)
-    for (const int second : signals)
-      EXPECT_EXIT(
-          {
-            catch_interrupts();
-            std::raise(first);
-            std::raise(second);
-            std::exit(0);
-          },
-          testing::KilledBySignal(second), "");
+    EXPECT_EXIT(
+        {
+          catch_interrupts();
+          std::raise(first);
+          for (const int second : signals) std::raise(second);
+          std::exit(interrupt_signal());
+        },
+        testing::ExitedWithCode(first), "");
+}
+
+TEST(Interrupt, ALaterOneOfAnyKindEndsTheProgram) {
+  for (const int second : signals)
+    EXPECT_EXIT(
+        {
+          catch_interrupts();
+          std::raise(SIGTERM);
+          std::this_thread::sleep_for(std::chrono::milliseconds(1010));
+          std::raise(second);
+          std::exit(0);
+        },
+        testing::KilledBySignal(second), "");
 }
 
 TEST(Interrupt, WhatWasIgnoredAtTheStartStaysIgnored) {

@@ -26,8 +26,8 @@ TEST(Starvation, ThePoolSamplesWhatItsCallerWaitsFor) {
   const auto body = [](const void*, int part) {
     if (part == 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   };
-  for (int region = 0; region < 65; ++region) pool.run(2, body, nullptr);
-  const RegionTimes times = pool.times();  // of the first and the 65th
+  for (int region = 0; region < 122; ++region) pool.run(2, body, nullptr);
+  const RegionTimes times = pool.times();  // of the 61st and the 122nd
   EXPECT_GE(times.waited, 0.0019);
   EXPECT_LT(times.worked, times.waited);
 }

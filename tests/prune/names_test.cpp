@@ -61,6 +61,10 @@ TEST(LayerEntry, OneThatMeansNoneIsAnError) {
   EXPECT_EQ(message("feat"),
             "prune: include 'feat' names no convolution or linear layer; 'feat*' means those whose names "
             "begin with it");
+  EXPECT_EQ(
+      message("features.3."),
+      "prune: include 'features.3.' names no convolution or linear layer; 'features.3' means that of this "
+      "name or what lies under it, and no other whose name begins so");
   EXPECT_EQ(message(""),
             "prune: include '' names no convolution or linear layer, known: classifier, features");
 }

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "core/cpu/guarded.h"
+#include "espalier/core/cpu/taps_weights.h"
+#include "espalier/core/cpu/winograd.h"
 #include "espalier/core/kernels.h"
 #include "support/formulas.h"
 #include "support/numbers.h"
@@ -28,6 +30,23 @@ struct ConvKernels {
   void (*backward_weights)(float* dw, const float* dy, const float* x, const ConvShape&, bool accumulate,
                            void* scratch);
 };
+
+// Of several tests: kernels that serve some directions alone, or lack an argument.
+inline constexpr ConvKernels winograd{
+    cpu::winograd_forward_scratch,
+    [](float* y, const float* x, const float* w, const void*, const ConvEpilogue& e, const ConvShape& s,
+       void* scratch) { cpu::winograd_forward(y, x, w, e, s, scratch); },
+    [](const ConvShape& s, bool) { return cpu::winograd_backward_data_scratch(s); },
+    cpu::winograd_backward_data,
+    [](const ConvShape& s, bool) { return cpu::winograd_backward_weights_scratch(s); },
+    cpu::winograd_backward_weights};
+inline constexpr ConvKernels taps{
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    [](const ConvShape& s, bool) { return cpu::taps_backward_weights_scratch(s); },
+    cpu::taps_backward_weights};
 
 inline std::string name(const ConvShape& s) {
   const auto n = [](int64_t number) { return std::to_string(number); };

@@ -224,14 +224,6 @@ constexpr ConvKernels conv2d{cpu::conv2d_forward_scratch,          cpu::conv2d_f
 constexpr ConvKernels direct{cpu::direct_forward_scratch,          cpu::direct_forward,
                              cpu::direct_backward_data_scratch,    cpu::direct_backward_data,
                              cpu::direct_backward_weights_scratch, cpu::direct_backward_weights};
-constexpr ConvKernels winograd{
-    cpu::winograd_forward_scratch,
-    [](float* y, const float* x, const float* w, const void*, const ConvEpilogue& e, const ConvShape& s,
-       void* scratch) { cpu::winograd_forward(y, x, w, e, s, scratch); },
-    [](const ConvShape& s, bool) { return cpu::winograd_backward_data_scratch(s); },
-    cpu::winograd_backward_data,
-    [](const ConvShape& s, bool) { return cpu::winograd_backward_weights_scratch(s); },
-    cpu::winograd_backward_weights};
 constexpr ConvKernels pointwise{
     cpu::pointwise_forward_scratch,
     cpu::pointwise_forward,
@@ -239,12 +231,6 @@ constexpr ConvKernels pointwise{
     cpu::pointwise_backward_data,
     nullptr,
     nullptr};
-constexpr ConvKernels taps{nullptr,
-                           nullptr,
-                           nullptr,
-                           nullptr,
-                           [](const ConvShape& s, bool) { return cpu::taps_backward_weights_scratch(s); },
-                           cpu::taps_backward_weights};
 constexpr ConvKernels patches{
     cpu::patches_forward_scratch,
     [](float* y, const float* x, const float*, const void* prepared, const ConvEpilogue& e,

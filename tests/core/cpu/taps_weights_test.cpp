@@ -5,13 +5,6 @@
 namespace espalier {
 namespace {
 
-constexpr ConvKernels taps{nullptr,
-                           nullptr,
-                           nullptr,
-                           nullptr,
-                           [](const ConvShape& s, bool) { return cpu::taps_backward_weights_scratch(s); },
-                           cpu::taps_backward_weights};
-
 // {n, h, w, c, o, kh, kw, stride, pad}
 const ConvShape large_shapes[] = {
     {3, 20, 21, 40, 37, 1, 1},        // several blocks of rows a thread

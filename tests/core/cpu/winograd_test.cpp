@@ -7,15 +7,6 @@
 namespace espalier {
 namespace {
 
-constexpr ConvKernels winograd{
-    cpu::winograd_forward_scratch,
-    [](float* y, const float* x, const float* w, const void*, const ConvEpilogue& e, const ConvShape& s,
-       void* scratch) { cpu::winograd_forward(y, x, w, e, s, scratch); },
-    [](const ConvShape& s, bool) { return cpu::winograd_backward_data_scratch(s); },
-    cpu::winograd_backward_data,
-    [](const ConvShape& s, bool) { return cpu::winograd_backward_weights_scratch(s); },
-    cpu::winograd_backward_weights};
-
 ConvShape shape(int64_t n, int64_t h, int64_t w, int64_t c, int64_t o, int64_t pad) {
   return {n, h, w, c, o, 3, 3, 1, pad};
 }
