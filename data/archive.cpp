@@ -128,7 +128,8 @@ class Content {
   void fill(size_t size, size_t before) {
     constexpr size_t step = size_t{1} << 20;
     for (size_t got = bytes_.size(); got < size;) {
-      bytes_.reserve(std::min(size, std::max(2 * got, step)));
+      if (bytes_.capacity() < std::min(size, got + step))
+        bytes_.reserve(std::min(size, std::max(2 * bytes_.capacity(), step)));
       bytes_.resize(std::min(size, got + step));
       const la_ssize_t count = archive_read_data(tar_, bytes_.data() + got, bytes_.size() - got);
       stream_.rethrow();
@@ -212,7 +213,10 @@ Archive parse_archive(std::span<const uint8_t> packed, const std::string& name, 
 
 Archive read_archive(const std::filesystem::path& path, const Keep& keep) {
   const size_t most_bytes = std::min(size_t{32} << 30, static_cast<size_t>(physical_memory()));
-  return parse_archive(read_bytes(path, most_bytes), path.string(), most_bytes, keep);
+  const auto packed = read_bytes(path, most_bytes);
+  // Images are packed already: they do not become a sixteenth, unless many are the same.
+  return parse_archive(packed, path.string(), std::min(most_bytes, 16 * packed.size() + (size_t{256} << 20)),
+                       keep);
 }
 
 }  // namespace espalier

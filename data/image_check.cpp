@@ -197,7 +197,7 @@ size_t png_data(Bytes header) {
 }  // namespace
 
 std::optional<size_t> most_image_bytes(Bytes beginning) {
-  constexpr size_t most_others = size_t{16} << 20, most_jpeg = size_t{1} << 30;
+  constexpr size_t most_others = size_t{16} << 20, most_jpeg = size_t{1} << 28;
   constexpr uint8_t start_of_image[] = {0xFF, 0xD8};
   if (starts_with(beginning, start_of_image)) return most_jpeg;
   if (!starts_with(beginning, png_signature)) return std::nullopt;
@@ -205,7 +205,8 @@ std::optional<size_t> most_image_bytes(Bytes beginning) {
   // at most.
   for (size_t at = sizeof png_signature; at <= 32 && beginning.size() >= at + 8 + png_header; at += 16) {
     if (big_endian(beginning, at + 4, 4) != png_first) continue;
-    const size_t data = png_data(beginning.subspan(at + 8, png_header));
+    constexpr size_t most_data = size_t{9} << 27;  // of 2^27 pixels, which decode_image takes, 64 bits each
+    const size_t data = std::min(png_data(beginning.subspan(at + 8, png_header)), most_data);
     return data + data / 100 + most_others;
   }
   return most_others;

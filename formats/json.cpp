@@ -266,7 +266,17 @@ void check_object(const Json& json, const std::string& place) {
   if (!json.is_object()) unexpected(json, place, "an object");
 }
 
-void fail_missing(const std::string& place) { fail(place, ": missing"); }
+const Json& field_of(const Json& object, const char* name, const std::string& place) {
+  check_object(object, place);
+  const auto found = object.find(name);
+  if (found == object.end()) fail(json_place(place, name), ": missing");
+  return *found;
+}
 
 }  // namespace detail
+
+int64_t json_count(const Json& object, const char* name, const std::string& place) {
+  return detail::whole_json(detail::field_of(object, name, place), json_place(place, name), 0,
+                            (int64_t{1} << 53) - 1);
+}
 }  // namespace espalier

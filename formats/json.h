@@ -41,6 +41,9 @@ T json_value(const nlohmann::ordered_json& json, const std::string& place);
 template <class T>
 T json_field(const nlohmann::ordered_json& object, const char* name, const std::string& place);
 
+/// The same for a count: a whole number from 0 to 2^53 - 1, so that no sum of some overflows.
+int64_t json_count(const nlohmann::ordered_json& object, const char* name, const std::string& place);
+
 // --- How it is done ---
 
 namespace detail {
@@ -55,7 +58,9 @@ int64_t whole_json(const nlohmann::ordered_json& json, const std::string& place,
 /// Throws unless it is one.
 void check_list(const nlohmann::ordered_json& json, const std::string& place);
 void check_object(const nlohmann::ordered_json& json, const std::string& place);
-[[noreturn]] void fail_missing(const std::string& place);
+/// The field `name`; throws if it is missing.
+const nlohmann::ordered_json& field_of(const nlohmann::ordered_json& object, const char* name,
+                                       const std::string& place);
 
 template <std::integral T>
 requires(std::is_signed_v<T> ||
@@ -90,10 +95,7 @@ T json_value(const nlohmann::ordered_json& json, const std::string& place) {
 
 template <class T>
 T json_field(const nlohmann::ordered_json& object, const char* name, const std::string& place) {
-  detail::check_object(object, place);
-  const auto found = object.find(name);
-  if (found == object.end()) detail::fail_missing(json_place(place, name));
-  return json_value<T>(*found, json_place(place, name));
+  return json_value<T>(detail::field_of(object, name, place), json_place(place, name));
 }
 
 }  // namespace espalier

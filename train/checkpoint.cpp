@@ -54,13 +54,12 @@ Json position_json(const Position& position) {
 
 Position position_from(const Json& json, const std::string& place) {
   Position position;
-  for_fields(position,
-             [&]<class T>(const char* name, T& field) {
-               field = json_field<T>(json, name, place);
-               if constexpr (std::is_same_v<T, int64_t>)  // so that no sum of some overflows
-                 ESP_CHECK(std::abs(field) < int64_t{1} << 53, json_place(place, name), ": found ", field,
-                           ", expected a whole number below 2^53");
-             });
+  for_fields(position, [&]<class T>(const char* name, T& field) {
+    if constexpr (std::is_same_v<T, int64_t>)
+      field = json_count(json, name, place);
+    else
+      field = json_field<T>(json, name, place);
+  });
   const auto results = json_field<std::vector<Json>>(json, "results", place);
   for (size_t i = 0; i < results.size(); ++i)
     position.results.push_back(
@@ -69,13 +68,13 @@ Position position_from(const Json& json, const std::string& place) {
   if (json.contains("whole")) {
     const auto whole = json_field<Json>(json, "whole", place);
     const std::string inside = json_place(place, "whole");
-    position.whole = {
-        {json_field<int64_t>(whole, "macs", inside), json_field<int64_t>(whole, "parameters", inside),
-         json_field<int64_t>(whole, "bytes", inside)},
-        json_field<std::map<std::string, int64_t>>(whole, "channels", inside),
-        whole.contains("parts") ? json_field<std::map<std::string, int64_t>>(whole, "parts", inside)
-                                : std::map<std::string, int64_t>{},
-        whole.contains("latency_ms") ? json_field<double>(whole, "latency_ms", inside) : 0};
+    position.whole = {{json_count(whole, "macs", inside), json_count(whole, "parameters", inside),
+                       json_count(whole, "bytes", inside)},
+                      json_field<std::map<std::string, int64_t>>(whole, "channels", inside),
+                      whole.contains("parts")
+                          ? json_field<std::map<std::string, int64_t>>(whole, "parts", inside)
+                          : std::map<std::string, int64_t>{},
+                      whole.contains("latency_ms") ? json_field<double>(whole, "latency_ms", inside) : 0};
   }
   return position;
 }
@@ -102,7 +101,11 @@ void for_extras(Parameter& parameter, const Visit& visit) {
     visit("slot" + std::to_string(i) + "/", parameter.slots[i]);
 }
 
-bool is_extra(const std::string& name) { return name.find('/') != std::string::npos; }
+/// Whether for_extras names it so: "slot0/fc1.weight".
+bool is_extra(const std::string& name) {
+  const std::string kind = name.substr(0, name.find('/'));
+  return kind != name && (kind == "mask" || kind == "average" || kind.starts_with("slot"));
+}
 
 Tensor extra(const TensorFile& file, const std::string& name, const Parameter& parameter, DType dtype,
              const std::string& source) {
@@ -149,9 +152,14 @@ void mask_zeros(const TensorFile& file, Module& model, const std::string& source
 
 /// All masks that the file says, and no more.
 void take_masks(const TensorFile& file, Module& model, const std::string& source) {
+  for (const auto& [name, tensor] : file.tensors) {
+    if (!name.starts_with("mask/")) continue;
+    const Parameter* masked = model.find(name.substr(name.find('/') + 1));
+    ESP_CHECK(masked && masked->learned(), source, ": '", printable(name),
+              "' is a mask of nothing that the model learns");
+  }
   for (Parameter* parameter : model.parameters())
-    if (Tensor mask = mask_in(file, *parameter, source); mask.defined() && parameter->learned())
-      parameter->set_mask(std::move(mask));
+    if (Tensor mask = mask_in(file, *parameter, source); mask.defined()) parameter->set_mask(std::move(mask));
   mask_zeros(file, model, source);
 }
 
@@ -236,10 +244,12 @@ struct Zeros {
     for (const Parameter* parameter : model.parameters()) {
       if (parameter->role != Role::weight) continue;
       const int64_t here = parameter->value().elements(), none = here - parameter->nonzeros();
+      const int64_t masked =
+          parameter->mask.defined() ? std::ranges::count(parameter->mask.span<uint8_t>(), 0) : 0;
       all += here;
-      zero += none;
-      many = many || none > here / 100;
-      if (parameter->mask.defined()) held += std::ranges::count(parameter->mask.span<uint8_t>(), 0);
+      held += masked;
+      loose += none - masked;
+      many = many || none - masked > here / 100;
     }
   }
   static std::string share(int64_t part, int64_t all) {
@@ -247,8 +257,8 @@ struct Zeros {
                        100.0 * static_cast<double>(part) / static_cast<double>(std::max<int64_t>(all, 1)));
   }
 
-  int64_t all = 0, zero = 0, held = 0;
-  bool many = false;  ///< over a hundredth of a layer: more than chance leaves
+  int64_t all = 0, held = 0, loose = 0;  ///< weights, zeros that masks hold, and others
+  bool many = false;                     ///< loose, over a hundredth of a layer: more than chance leaves
 };
 
 }  // namespace
@@ -323,11 +333,11 @@ WeightsNotes load_weights(const std::filesystem::path& path, Module& model, std:
   else if (masked)
     notes.lines.push_back(fmt::format("{}: its masks are kept: {} of the weights stay 0", source,
                                       Zeros::share(zeros.held, zeros.all)));
-  else if (!hold_zeros && zeros.many)
+  if (!hold_zeros && zeros.many)
     notes.warnings.push_back(fmt::format(
-        "{}: {} of its weights are exactly 0, and training may change them: \"hold_zeros\": true in the "
+        "{}: {} of its weights are exactly 0{}, and training may change them: \"hold_zeros\": true in the "
         "config's model keeps them at 0",
-        source, Zeros::share(zeros.zero, zeros.all)));
+        source, Zeros::share(zeros.loose, zeros.all), masked ? " without a mask" : ""));
   return notes;
 }
 

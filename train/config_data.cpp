@@ -119,7 +119,8 @@ Type<ModelConfig> model_type() {
              "masks that hold zeros"),
        field("hold_zeros", &ModelConfig::hold_zeros, boolean(),
              "mask all zeros among the weights that are read, so that training keeps them at 0; false: none, "
-             "not even those that the file's masks hold")},
+             "not even those that the file's masks hold; where it is not said, the file's masks are kept and "
+             "other zeros warned of")},
       {.defaults = catalogue_defaults, .check = [](const ModelConfig& m, const Place& at) {
          if (m.hold_zeros && !m.weights)
            (at / "hold_zeros").fail("is for weights that are read, which 'weights' names");
@@ -156,7 +157,8 @@ Type<DataConfig> data_type() {
        field("batch", &DataConfig::batch, whole(1), "images in a step; of more than there are, all"),
        field("shuffle", &DataConfig::shuffle, boolean(), "a new order each epoch, drawn from the seed"),
        field("drop_last", &DataConfig::drop_last, boolean(),
-             "leave out what fills no batch at an epoch's end; another order leaves out other images"),
+             "leave out what fills no batch at an epoch's end; another order leaves out other images, "
+             "and a set smaller than a batch is one batch all the same"),
        field("augment", &DataConfig::augment, list_of(augmentation_type(), {0, 100}),
              "what is done to training images, in this order, before they are normalised"),
        field("normalize", &DataConfig::normalize, normalize_type(),

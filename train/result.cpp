@@ -44,7 +44,10 @@ Json to_json(const RunResult& run) {
 StageResult stage_from_json(const Json& json, const std::string& place) {
   StageResult s;
   const auto read = [&]<class T>(const Json& from, const std::string& at, const char* name, T& field) {
-    field = json_field<T>(from, name, at);
+    if constexpr (std::is_same_v<T, int64_t>)
+      field = json_count(from, name, at);
+    else
+      field = json_field<T>(from, name, at);
   };
   read(json, place, "name", s.name);
   read(json, place, "kind", s.kind);

@@ -1,6 +1,8 @@
 // Archives: what is in them, and every way in which they can be wrong.
 #include "espalier/data/archive.h"
 
+#include <fstream>
+
 #include "data/tar_files.h"
 #include "support/bad_input.h"
 #include "support/temporary_folder.h"
@@ -98,6 +100,17 @@ TEST(Archive, MayNotClaimMoreThanItMayHold) {
   lies[1024 + 512 + 124 + 5] = '1';  // 32 kB and 700 bytes
   seal(lies, 1024 + 512);
   EXPECT_TRUE(contains(message(lies), "a.tar: readme: cannot be read to its end, byte 33468: "));
+}
+
+TEST(Archive, MayHoldSixteenTimesItsOwnSize) {
+  Bytes lies = small;
+  lies[1024 + 512 + 124] = '1';  // the last entry claims 1 GiB and 700 bytes
+  seal(lies, 1024 + 512);
+  const TemporaryFolder folder;
+  std::ofstream(folder / "a.tar", std::ios::binary)
+      .write(reinterpret_cast<const char*>(lies.data()), static_cast<std::streamsize>(lies.size()));
+  EXPECT_TRUE(contains(message_of([&] { read_archive(folder / "a.tar", keep_all); }),
+                       join("more than the ", (256 << 20) + 16 * lies.size(), " that an archive may hold")));
 }
 
 TEST(Archive, HoldsOnlyWhatIsKept) {

@@ -137,7 +137,8 @@ TEST(Checkpoint, WeightsAloneSayWhichZerosAreHeld) {
   same_masks(*model);
   ASSERT_EQ(notes.lines.size(), 1u);
   EXPECT_TRUE(contains(notes.lines[0], "w.safetensors: its masks are kept: "));
-  EXPECT_TRUE(notes.warnings.empty());
+  ASSERT_EQ(notes.warnings.size(), 1u);
+  EXPECT_TRUE(contains(notes.warnings[0], "of its weights are exactly 0 without a mask, and training may"));
 
   const auto holding = make_model(config.model, 8);
   load_weights(file, *holding, true);
@@ -148,6 +149,11 @@ TEST(Checkpoint, WeightsAloneSayWhichZerosAreHeld) {
   EXPECT_TRUE(notes.lines.empty() && notes.warnings.empty());
 
   TensorFile content = read_safetensors(file);
+  content.tensors.emplace_back("mask/fc9.weight", Tensor::zeros({1}, DType::u8));
+  write_safetensors(file, content);
+  EXPECT_TRUE(contains(message_of([&] { load_weights(file, *model); }),
+                       "w.safetensors: 'mask/fc9.weight' is a mask of nothing that the model learns"));
+  content.tensors.pop_back();
   content.metadata["espalier.masked"] = R"(["fc1.weight", "fc9.weight"])";
   write_safetensors(file, content);
   EXPECT_TRUE(contains(message_of([&] { load_weights(file, *model); }),
@@ -215,7 +221,7 @@ TEST(Checkpoint, APositionsCountsAreWholeNumbersThatCannotOverflow) {
   const auto good = nlohmann::ordered_json::parse(content.metadata["espalier.position"]);
   for (const char* name : {"epoch", "optimizer_steps", "metrics_bytes"})
     for (const nlohmann::ordered_json& bad :
-         std::vector<nlohmann::ordered_json>{1.5, INT64_MAX, UINT64_MAX, int64_t{1} << 53}) {
+         std::vector<nlohmann::ordered_json>{1.5, -1, INT64_MIN, INT64_MAX, UINT64_MAX, int64_t{1} << 53}) {
       auto position = good;
       position[name] = bad;
       content.metadata["espalier.position"] = position.dump();
