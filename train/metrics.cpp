@@ -2,9 +2,29 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+
 #include "espalier/formats/input_file.h"
 
 namespace espalier {
+
+int64_t rows_left(const std::filesystem::path& path, int64_t bytes) {
+  if (bytes == 0 || !std::filesystem::exists(path)) return 0;
+  const InputFile file(path);
+  uint64_t end = file.size();
+  if (end >= static_cast<uint64_t>(bytes)) return bytes;
+  std::array<char, 4096> block{};
+  while (end > 0) {  // the last line's end, sought from behind
+    const uint64_t begin = end - std::min<uint64_t>(end, block.size());
+    const std::string_view text(block.data(), end - begin);
+    file.read(block.data(), text.size(), begin);
+    if (const size_t at = text.rfind('\n'); at != text.npos) return static_cast<int64_t>(begin + at + 1);
+    end = begin;
+  }
+  return 0;
+}
 
 MetricsFile::MetricsFile(std::filesystem::path file, int64_t keep) : path_(std::move(file)), bytes_(keep) {
   check_regular(path_);
@@ -12,7 +32,7 @@ MetricsFile::MetricsFile(std::filesystem::path file, int64_t keep) : path_(std::
   if (!file_) fail_errno(path_, "cannot be written");
   if (std::fseek(file_.get(), 0, SEEK_END) != 0) fail_errno(path_, "cannot be read");
   ESP_CHECK(std::ftell(file_.get()) >= keep, path_.string(), ": is shorter than the ", keep,
-            " bytes its checkpoint speaks of; without this file the run goes on, and begins a new one");
+            " bytes that are to be kept");
   if (ftruncate(fileno(file_.get()), keep) != 0) fail_errno(path_, "cannot be cut");
   std::fseek(file_.get(), keep, SEEK_SET);
 }

@@ -10,11 +10,15 @@
 
 namespace espalier {
 
+/// How much of the first `bytes` bytes of the file of metrics is there, in whole rows: all of them unless it
+/// was lost (0) or cut short.
+int64_t rows_left(const std::filesystem::path& file, int64_t bytes);
+
 /// A file that grows by rows and is flushed after each.
 class MetricsFile {
  public:
   /// Opens or makes `file` and cuts it to its first `keep` bytes: rows after the checkpoint that a run goes
-  /// on from.
+  /// on from. An Error if it is shorter.
   MetricsFile(std::filesystem::path file, int64_t keep);
   void write(const nlohmann::ordered_json& row);
   /// Bytes so far, all of them on disk.

@@ -129,13 +129,19 @@ class Run {
     open_metrics();
   }
 
-  /// Where its rows have been lost, it begins anew, and the checkpoint counts from there.
+  /// Where rows have been lost, it goes on behind those that are left, and the checkpoint counts from there.
   void open_metrics() {
-    const bool lost = position_.metrics_bytes > 0 && !std::filesystem::exists(folder_.metrics());
-    if (lost) {
-      console_.warn(folder_.metrics().string() + ": is missing, and begins anew without the rows it had");
-      position_.metrics_bytes = 0;
-    }
+    const std::string file = folder_.metrics().string();
+    const int64_t counted = position_.metrics_bytes;
+    position_.metrics_bytes = rows_left(folder_.metrics(), counted);
+    const bool lost = position_.metrics_bytes < counted;
+    if (lost && !std::filesystem::exists(folder_.metrics()))
+      console_.warn(file + ": is missing, and begins anew without the rows it had");
+    else if (lost)
+      console_.warn(
+          fmt::format("{}: has {} of the {} bytes that the checkpoint counts, and goes on behind its "
+                      "last whole row, at byte {}",
+                      file, std::filesystem::file_size(folder_.metrics()), counted, position_.metrics_bytes));
     metrics_.emplace(folder_.metrics(), position_.metrics_bytes);
     if (lost) save_position();
   }

@@ -216,6 +216,11 @@ class GoingOn(CliTest):
         self.write("small.json", config())
         self.run_folder = self.folder / "runs" / "small"
 
+    def counted(self, output="runs/small"):
+        """The bytes of metrics.jsonl that the checkpoint counts."""
+        metadata = safetensors(self.folder / output / "checkpoint.safetensors")[1]
+        return json.loads(metadata["espalier.position"])["metrics_bytes"]
+
     def interrupt(self, name, output):
         """Starts a run that would not end, and stops it behind its first epoch."""
         with subprocess.Popen(**self.command("train", name, "--output", output), stdout=subprocess.PIPE,
@@ -258,8 +263,43 @@ class GoingOn(CliTest):
             self.assertEqual("d/metrics.jsonl: is missing, and begins anew without the rows it had\n" in err, missing, err)
         steps = [row["step"] for row in map(json.loads, metrics.read_text().splitlines()) if "loss" in row]
         self.assertEqual(steps, list(range(steps[0], steps[0] + len(steps))))
-        counted = json.loads(safetensors(self.folder / "d/checkpoint.safetensors")[1]["espalier.position"])
-        self.assertEqual(counted["metrics_bytes"], metrics.stat().st_size)
+        self.assertEqual(self.counted("d"), metrics.stat().st_size)
+
+    def test_with_metrics_that_were_cut_short(self):
+        self.succeeds("train", "small.json", "--quiet")
+        metrics = self.run_folder / "metrics.jsonl"
+        whole = metrics.read_bytes()
+        first = whole.index(b"\n") + 1
+        for size, left in ((len(whole) - 1, whole.rindex(b"\n", 0, -1) + 1), (first + 5, first), (first, first), (5, 0), (0, 0)):
+            with self.subTest(size=size):
+                counted = self.counted()
+                metrics.write_bytes(whole[:size])
+                result = self.espalier("train", "small.json", "--resume")
+                warning = f"runs/small/metrics.jsonl: has {size} of the {counted} bytes that the checkpoint counts, and " \
+                          f"goes on behind its last whole row, at byte {left}\n"
+                self.assertEqual((result.returncode, result.stderr), (0, warning if size < counted else ""))
+                self.assertEqual(metrics.read_bytes(), whole[:left])
+                self.assertEqual(self.counted(), left)
+
+    def test_going_on_behind_metrics_that_were_cut_short(self):
+        self.write("endless.json", config({**ENDLESS, "train": {**ENDLESS["train"], "log_every": 1}}))
+        self.interrupt("endless.json", "runs/small")
+        metrics = self.run_folder / "metrics.jsonl"
+        kept = metrics.read_bytes()[:100]
+        metrics.write_bytes(kept)
+        with subprocess.Popen(**self.command("train", "endless.json", "--output", "runs/small", "--resume"),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            for _ in range(3):
+                process.stdout.readline()
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 143, err)
+        text = metrics.read_bytes()
+        self.assertTrue(text.startswith(kept[: kept.rindex(b"\n") + 1]))
+        steps = [row["step"] for row in map(json.loads, text.splitlines()) if "loss" in row]
+        self.assertEqual(steps[0], 1)
+        self.assertGreater(len(steps), 1)
+        self.assertEqual(self.counted(), len(text))
 
     def test_without_its_models(self):
         self.succeeds("train", "small.json", "--quiet")

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "espalier/formats/atomic_file.h"
 #include "espalier/formats/input_file.h"
 #include "support/bad_input.h"
 #include "support/temporary_folder.h"
@@ -24,6 +25,23 @@ TEST(MetricsFile, GrowsByRowsAndIsCutOnResume) {
   file.write({{"step", 3}});
   EXPECT_EQ(file.sync(), 2 * kept);
   EXPECT_EQ(read_file(path), "{\"step\":1}\n{\"step\":3}\n");
+}
+
+TEST(MetricsFile, KnowsTheRowsThatAreLeft) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "m";
+  EXPECT_EQ(rows_left(path, 100), 0);
+  const std::string row = std::string(5000, 'x') + "\n";
+  write_file(path, row + row);
+  EXPECT_EQ(rows_left(path, 10002), 10002);
+  EXPECT_EQ(rows_left(path, 5001), 5001);
+  for (const size_t cut : {1, 4095, 4096, 4097, 5000}) {
+    write_file(path, (row + row).substr(0, 10002 - cut));
+    EXPECT_EQ(rows_left(path, 10002), 5001) << cut;
+  }
+  write_file(path, row.substr(0, 5000));
+  EXPECT_EQ(rows_left(path, 10002), 0);
+  EXPECT_EQ(rows_left(path, 0), 0);
 }
 
 TEST(MetricsFile, SaysWhatIsWrongWithItsFile) {
