@@ -1,5 +1,6 @@
 """scripts/get-data against a server on loopback that can cut, ignore ranges and serve the wrong bytes."""
 
+import bz2
 import contextlib
 import gzip
 import hashlib
@@ -11,14 +12,22 @@ import os
 import pathlib
 import random
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import tarfile
 import tempfile
 import threading
+import time
+import types
 import unittest
+from unittest import mock
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "get-data"
+SCRIPT_MODULE = types.ModuleType("get_data")
+sys.modules["get_data"] = SCRIPT_MODULE  # where dataclasses look themselves up
+exec(compile(SCRIPT.read_text(), SCRIPT, "exec"), SCRIPT_MODULE.__dict__)
 
 
 def md5(data):
@@ -207,7 +216,14 @@ class GetData(unittest.TestCase):
 
     def test_folder_that_cannot_be_written(self):
         (self.to / "digits").write_text("a file stands in the way")
-        self.assertRegex(self.failure(), "get-data: .*digits")
+        text = self.failure()
+        self.assertRegex(text, "get-data: .*digits.*: (File exists|Not a directory)")
+        self.in_our_words(text)
+
+    def test_a_full_disk(self):
+        self.part.parent.mkdir()
+        self.part.symlink_to("/dev/full")
+        self.assertEqual(self.failure(), f"get-data: {self.part}: No space left on device")
 
     def test_archive(self):
         self.archive([("set/train.bin", b"abc"), ("set/more/test.bin", b"de")])
@@ -300,7 +316,9 @@ class GetData(unittest.TestCase):
     def test_bases_that_are_no_url(self):
         for base in ("nowhere", "http://[::1", "http://127.0.0.1:x/", "http://a\x1b[2J/"):
             with self.subTest(base=base):
-                self.assertRegex(self.failure("all", "--base", base, "--retries", "0"), "^get-data: .*images.gz: ")
+                text = self.failure("all", "--base", base, "--retries", "0")
+                self.assertRegex(text, "^get-data: .*images.gz: .*is no URL")
+                self.in_our_words(text)
 
     def test_what_a_server_says_is_shown_not_obeyed(self):
         for status in (b"404 \x1b[2Jgone\x07", b"503 \x1b]0;title\x07", b"404 \x9b31m", b"404 " + b"x" * 60000):
@@ -318,13 +336,16 @@ class GetData(unittest.TestCase):
         noise[200_000] ^= 1
         damaged = {"set.tar.gz": [whole[:30], whole[:60] + b"\xff" * 40 + whole[100:], b"\x1f\x8b"],
                    "set.tar.xz": [bytes(noise), lzma.compress(plain)[:100], b"\xfd7zXZ\0" + bytes(50)],
+                   "set.tar.bz2": [bz2.compress(plain)[:30], bz2.compress(plain)[:60] + b"\xff" * 40, b"BZh9" + bytes(50)],
                    "set.tar": [plain[:700], plain[:124] + b"\xff" * 12 + plain[136:], plain[:100] + b"x" * 400, b""]}
         for name, contents in damaged.items():
             for content in contents:
                 with self.subTest(name=name, content=content[:20]):
                     self.server.files[name] = content
                     self.manifest = {"set": {"base": self.server.url, "folder": "set", "files": {name: md5(content)}}}
-                    self.assertRegex(self.failure(), "^get-data: .*: (no readable archive|member )")
+                    text = self.failure()
+                    self.assertRegex(text, "^get-data: .*: (no readable archive|member )")
+                    self.in_our_words(text)
                     (self.to / name).unlink()
 
     def test_names_in_the_manifest_stay_inside(self):
@@ -344,19 +365,123 @@ class GetData(unittest.TestCase):
         self.assertIn("no data set is called 'mnits', known are digits", self.run_script("mnits", code=2))
         self.assertEqual(self.server.requests, [])
 
+    def said(self, *arguments):
+        """The line that main() ends with, in this process: for tests of many inputs."""
+        with mock.patch("sys.argv", ["get-data", *map(str, arguments)]):
+            return SCRIPT_MODULE.main()
+
+    def in_our_words(self, text):
+        """One line, and nothing in it that Python or a library of it says."""
+        self.assertTrue(all(line.isprintable() for line in text.splitlines()), text)
+        self.assertNotRegex(text, r"argument of type|indices must|codec|Expecting|IncompleteRead|\\r|Remote end|timed out|"
+                                  r"Errno|_ssl|line is too long|got more than|urlopen|object has|Redirection|infinite|"
+                                  r"[Uu]nknown url|nonnumeric|Invalid IPv6|control char|ReadError|Exceeds|recursion")
+
     def test_broken_manifest(self):
         whole = self.manifest["digits"]
         for broken, message in (
-            ({"digits": {key: value for key, value in whole.items() if key != "base"}}, "a data set has no 'base'"),
+            ({"digits": {key: value for key, value in whole.items() if key != "base"}}, "digits has no 'base'"),
             ({"digits": {**whole, "files": {"a": 1}}}, "digits.files.a is neither an MD5 nor"),
             ({"digits": {**whole, "files": {"a": {"md5": "x", "bytes": 1.5}}}}, "digits.files.a.bytes is no number"),
             ({"digits": {**whole, "files": {"a": {"md5": "x", "bytes": -1}}}}, "digits.files.a.bytes is no number"),
             ({"digits": {**whole, "files": []}}, "digits.files is not an object"),
-            ({"digits": 1}, "manifest.json: "),
             ([], "is no object of data sets"),
         ):
             self.manifest = broken
-            self.assertIn(message, self.failure())
+            self.assertIn("manifest.json: " + message, self.failure())
+
+    def test_a_manifest_of_any_types(self):
+        anything = (None, True, 5, 1.5, "base folder files", [], ["base", "folder", "files"], {}, {"base": 1}, "\ud800")
+        whole, files = self.manifest["digits"], self.manifest["digits"]["files"]
+        manifests = [*anything, *({"x": value} for value in anything)]
+        manifests += [{"x": {**whole, key: value}} for key, kind in (("base", str), ("folder", str), ("files", dict))
+                      for value in anything if not isinstance(value, kind)]
+        manifests += [{"x": {**whole, "files": {"a": value}}} for value in anything if not isinstance(value, str)]
+        manifests += [{"x": {**whole, "files": {"a": {"md5": "x", "bytes": 5, key: value}}}} for key in ("md5", "bytes")
+                      for value in anything if type(value) is not (str if key == "md5" else int)]
+        manifests += [{"x": {**whole, "base": "http://\ud800/"}}, {"\ud800": whole}, {"x": {**whole, "files": {"\ud800": "x"}}},
+                      {"x": {**whole, "files": {"\u00fc b": files["images.gz"]}}}]
+        for self.manifest in manifests:
+            if self.manifest == {}:  # no sets, none of them missing
+                continue
+            with self.subTest(manifest=self.manifest):
+                (self.to / "manifest.json").write_text(json.dumps(self.manifest))
+                text = self.said("all", "--manifest", self.to / "manifest.json", "--to", self.to, "--retries", "0")
+                self.assertRegex(text, f"^get-data: ({self.to}/manifest.json: |http://)")
+                self.in_our_words(text)
+
+    def test_a_manifest_that_is_no_json(self):
+        path = self.to.parent / "odd.json"
+        for content, message in (
+            (b"", "no JSON at line 1, column 1"), (b'{"x": 1,}', "no JSON at line 1"), (b'{"x":\n nope}', "no JSON at line 2, column 2"),
+            (b'{"x": "\xff"}', "no UTF-8 at byte 7"), ("\ufeff{}".encode(), "no JSON at line 1"),
+            (b"[" * 100_000, "lie too deep"), (b'{"a":' * 100_000, "lie too deep"), (b"1" * 5000, "a number too long to read"),
+        ):
+            with self.subTest(content=content[:20]):
+                path.write_bytes(content)
+                text = self.said("all", "--manifest", path)
+                self.assertIn(f"get-data: {path}: ", text)
+                self.assertIn(message, text)
+                self.in_our_words(text)
+        for path in (self.to, self.to / "none.json"):
+            self.in_our_words(self.said("all", "--manifest", path))
+
+    def test_servers_that_speak_nonsense(self):
+        chunked = b"Transfer-Encoding: chunked"
+        for status, headers, body, message in (
+            (b"", (), b"", "does not speak HTTP"),
+            (b"abc", (), b"", "does not speak HTTP"),
+            (b"200 OK", (b"X: " + b"x" * 70_000,), b"", "does not speak HTTP"),
+            (b"200 OK", (b"X: x",) * 200, b"", "does not speak HTTP"),
+            (b"200 OK", (chunked,), b"", "broke off"),
+            (b"200 OK", (chunked,), b"zz\r\nabc", "broke off"),
+            (b"200 OK", (chunked,), b"-5\r\nabc", "broke off"),
+            (b"200 OK", (chunked,), b"a\r\nabc", "broke off"),
+            (b"302 Found", (b"Content-Length: 50", b"Location: /x"), b"abc", "broke off"),
+            (b"302 Found", (b"Location: images.gz",), b"", "HTTP 302, a redirect that leads nowhere"),
+            (b"302 Found", (b"Location: file:///etc/passwd",), b"", "HTTP 302, a redirect that leads nowhere"),
+            (b"302 Found", (b"Location: nonsense://x",), b"", "HTTP 302, a redirect that leads nowhere"),
+            (b"302 Found", (b"Location: http://[::1",), b"", "is no URL"),
+        ):
+            with self.subTest(status=status, headers=[h[:20] for h in headers], body=body):
+                self.answer(status, *headers, body=body)
+                text = self.run_script("all", "--retries", "1", code=1)
+                self.assertRegex(text.splitlines()[-1], f"^get-data: {self.server.url}images.gz: .*({message})")
+                self.in_our_words(text)
+
+    def raw(self, what):
+        """A server that does `what` with a connection, in place of speaking HTTP; its port."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    with listener.accept()[0] as connection:
+                        what(connection)
+        threading.Thread(target=serve, daemon=True).start()
+        self.addCleanup(listener.close)
+        return listener.getsockname()[1]
+
+    def test_servers_that_are_none(self):
+        def garbage(connection):
+            connection.recv(1000)
+            connection.sendall(b"garbage\r\n")
+        def close(connection):
+            connection.recv(1000)
+        def reset(connection):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        def silence(connection):
+            connection.recv(1000)
+            time.sleep(1)
+        for scheme, what, message in (
+            ("http", garbage, "does not speak HTTP"), ("http", close, "closed the connection without an answer"),
+            ("http", reset, "(Connection reset by peer|closed the connection)"), ("http", silence, "silent for 0.2 s"),
+            ("https", garbage, "no secure connection"), ("https", close, "."), ("https", reset, "."),
+        ):
+            with self.subTest(scheme=scheme, what=what.__name__):
+                base = f"{scheme}://127.0.0.1:{self.raw(what)}/"
+                text = self.run_script("all", "--base", base, "--retries", "1", "--timeout", "0.2", code=1)
+                self.assertRegex(text.splitlines()[-1], f"^get-data: {base}images.gz: .*{message}")
+                self.in_our_words(text)
 
     def test_built_in_table_has_the_three_sets(self):
         done = subprocess.run([sys.executable, SCRIPT, "nothing"], capture_output=True, text=True, timeout=60)
