@@ -437,7 +437,7 @@ class GetData(unittest.TestCase):
             (b"200 OK", (chunked,), b"zz\r\nabc", "broke off"),
             (b"200 OK", (chunked,), b"-5\r\nabc", "broke off"),
             (b"200 OK", (chunked,), b"a\r\nabc", "broke off"),
-            (b"302 Found", (b"Content-Length: 50", b"Location: /x"), b"abc", "broke off"),
+            (b"302 Found", (b"Content-Length: 50", b"Location: /x"), b"abc", "HTTP 404 Not Found"),
             (b"302 Found", (b"Location: images.gz",), b"", "HTTP 302, a redirect that leads nowhere"),
             (b"302 Found", (b"Location: file:///etc/passwd",), b"", "HTTP 302, a redirect that leads nowhere"),
             (b"302 Found", (b"Location: nonsense://x",), b"", "HTTP 302, a redirect that leads nowhere"),
@@ -460,6 +460,17 @@ class GetData(unittest.TestCase):
         threading.Thread(target=serve, daemon=True).start()
         self.addCleanup(listener.close)
         return listener.getsockname()[1]
+
+    def test_the_body_of_a_redirect_is_not_read(self):
+        sent = []
+
+        def redirect(connection):
+            connection.recv(4096)
+            connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: {self.server.url}images.gz\r\n\r\n".encode())
+            for _ in range(64):
+                sent.append(connection.send(bytes(1 << 20)))
+        self.run_script("all", "--base", f"http://127.0.0.1:{self.raw(redirect)}/", "--retries", "0")
+        self.assertLess(sum(sent), 48 << 20)
 
     def test_servers_that_are_none(self):
         def garbage(connection):
