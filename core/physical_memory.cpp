@@ -6,6 +6,8 @@
 #include <fstream>
 
 #include "espalier/core/cgroup.h"
+#include "espalier/core/error.h"
+#include "espalier/core/table.h"
 
 namespace espalier {
 
@@ -27,6 +29,12 @@ MemoryLimit memory_limit(const std::filesystem::path& root) {
   if (::getrlimit(RLIMIT_DATA, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
     bound(limit.rlim_cur, "the limit on data (ulimit -d) is");
   return least;
+}
+
+void require_memory(double bytes, const std::string& what) {
+  const MemoryLimit limit = memory_limit();
+  const auto most = static_cast<double>(limit.bytes);
+  ESP_CHECK(bytes <= most, what, "; ", limit.whose, " ", bytes_text(most));
 }
 
 }  // namespace espalier

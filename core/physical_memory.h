@@ -20,4 +20,7 @@ struct MemoryLimit {
 /// data (ulimit -v, ulimit -d) allow. `root`: see cgroup_folders.
 MemoryLimit memory_limit(const std::filesystem::path& root = "/");
 
+/// Error "WHAT; this machine has 16 GB" where that is less than `bytes`; `what` says what needs them.
+void require_memory(double bytes, const std::string& what);
+
 }  // namespace espalier

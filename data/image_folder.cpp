@@ -162,10 +162,9 @@ Outcome decode(const FileTree& tree, const std::string& path, const ImageFolderO
 void check_memory(int64_t images, const ImageFolderOptions& options, const std::string& place) {
   const double bytes = static_cast<double>(images) * static_cast<double>(options.height) *
                        static_cast<double>(options.width) * static_cast<double>(options.channels);
-  const MemoryLimit memory = memory_limit();
-  ESP_CHECK(bytes < static_cast<double>(memory.bytes), place, ": ", images, " images of ",
-            Shape{options.height, options.width, options.channels}, " are ", bytes_text(bytes), ", and ",
-            memory.whose, " ", bytes_text(static_cast<double>(memory.bytes)), ": make model.input smaller");
+  require_memory(
+      bytes, join(place, ": ", images, " images of ", Shape{options.height, options.width, options.channels},
+                  " are ", bytes_text(bytes), " (a smaller model.input takes less)"));
 }
 
 /// Moves the images that were decoded to the front, and says which were not.

@@ -84,11 +84,9 @@ void check_memory(Module& model, const Options& o) {
   for (const Parameter* parameter : model.parameters())
     parameters += static_cast<double>(parameter->value().bytes());
   const double activations = activation_bytes(model, o.input);
-  const MemoryLimit limit = memory_limit();
-  ESP_CHECK(parameters + activations <= static_cast<double>(limit.bytes), "model: ", o.type, " needs ",
-            bytes_text(parameters + activations), " (parameters ", bytes_text(parameters),
-            ", activations of an image ", bytes_text(activations), "); ", limit.whose, " ",
-            bytes_text(limit.bytes));
+  require_memory(parameters + activations,
+                 join("model: ", o.type, " needs ", bytes_text(parameters + activations), " (parameters ",
+                      bytes_text(parameters), ", activations of an image ", bytes_text(activations), ")"));
 }
 
 }  // namespace

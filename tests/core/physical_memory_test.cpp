@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "core/machine.h"
+#include "support/bad_input.h"
 
 namespace espalier {
 namespace {
@@ -36,6 +37,12 @@ TEST(MemoryLimit, CountsTheProcesssOwnLimits) {
   ASSERT_EQ(::setrlimit(RLIMIT_DATA, &before), 0);
   EXPECT_EQ(limit.bytes, 1 << 23);
   EXPECT_EQ(limit.whose, "the limit on data (ulimit -d) is");
+}
+
+TEST(RequireMemory, SaysWhatNeedsItAndWhatThereIs) {
+  require_memory(static_cast<double>(memory_limit().bytes), "all of it");
+  const std::string message = message_of([] { require_memory(1e18, "x.json: a run needs 1 EB"); });
+  EXPECT_TRUE(message.starts_with("x.json: a run needs 1 EB; " + memory_limit().whose + " ")) << message;
 }
 
 }  // namespace
