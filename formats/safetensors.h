@@ -37,7 +37,8 @@ enum class Checksums : uint8_t { none, kept };
 /// Reads a file; each tensor's data goes straight to its place. F16, BF16 and F64 become f32; F32, I64, I32,
 /// I8 and U8 stay what they are; any other dtype is refused. Sizes, offsets and names are all checked before
 /// the first tensor is made, and an Error names the file, the tensor and what is wrong. Checksums that the
-/// file keeps must be right; they are not among the metadata that are returned.
+/// file keeps must be right; they are not among the metadata that are returned. While a MetaDevice
+/// (core/tensor.h) is alive the header alone is read: tensors have their shapes, and no memory.
 TensorFile read_safetensors(const std::filesystem::path& path);
 
 /// The same from memory; `name` stands for the file in messages.

@@ -17,6 +17,7 @@ Tensor take(const Tensor& x, int axis, const std::vector<int64_t>& kept) {
   for (int i = 0; i < axis; ++i) outer *= shape[i];
   for (int i = axis + 1; i < shape.axes(); ++i) inner *= shape[i];
   Tensor y = Tensor::empty(shape.with(axis, static_cast<int64_t>(kept.size())), x.dtype(), x.device());
+  if (y.device() == Device::meta) return y;
   const auto* from = static_cast<const char*>(x.raw());
   auto* to = static_cast<char*>(y.raw());
   for (int64_t row = 0; row < outer; ++row, from += shape[axis] * inner)

@@ -182,8 +182,13 @@ int64_t stage_steps(const TrainConfig& config, int64_t batches) {
 }
 
 std::unique_ptr<Module> build_model(const Config& config, bool read_weights, WeightsNotes* notes) {
+  read_weights = read_weights && config.model.weights;
+  if (read_weights && !MetaDevice::active()) {  // weights that do not fit are refused before they take memory
+    const MetaDevice shapes_alone;
+    build_model(config);
+  }
   auto model = in_file(config, [&] { return make_model(config.model, static_cast<uint64_t>(config.seed)); });
-  if (!read_weights || !config.model.weights) return model;
+  if (!read_weights) return model;
   WeightsNotes said = load_weights(*config.model.weights, *model, config.model.hold_zeros);
   if (std::ranges::none_of(config.stages, [](const StageConfig& stage) { return stage.train.has_value(); }))
     said.warnings.clear();

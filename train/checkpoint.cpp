@@ -132,6 +132,7 @@ Tensor mask_in(const TensorFile& file, const Parameter& parameter, const std::st
 /// Where a parameter is not 0.
 Tensor nonzero_mask(const Parameter& parameter) {
   Tensor mask = Tensor::empty(parameter.shape(), DType::u8);
+  if (mask.device() == Device::meta) return mask;
   std::ranges::transform(parameter.value().span<float>(), mask.data<uint8_t>(),
                          [](float value) { return static_cast<uint8_t>(value != 0.0f); });
   return mask;
@@ -299,6 +300,7 @@ CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source
 }
 
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
+  const MetaDevice header_alone;
   return checkpoint_info(read_checkpoint(path), path.string());
 }
 
@@ -325,6 +327,7 @@ WeightsNotes load_weights(const std::filesystem::path& path, Module& model, std:
   const bool masked = std::ranges::any_of(model.parameters(), [](auto* p) { return p->mask.defined(); });
   if (hold_zeros.value_or(false)) hold_all_zeros(model);
   transaction.commit();
+  if (MetaDevice::active()) return notes;  // where no number is known, nothing is said of any
 
   const Zeros zeros(model);
   if (hold_zeros.value_or(false))
@@ -343,6 +346,10 @@ WeightsNotes load_weights(const std::filesystem::path& path, Module& model, std:
 
 OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
                                  const std::vector<std::string>& overrides) {
+  if (!MetaDevice::active()) {  // what does not fit is refused before it takes memory
+    const MetaDevice shapes_alone;
+    open_checkpoint(path, overrides);
+  }
   const std::string source = path.string();
   const TensorFile file = read_checkpoint(path);
   CheckpointInfo info = checkpoint_info(file, source);

@@ -68,13 +68,15 @@ void save_weights(const std::filesystem::path& file, Module& model, const Config
 void save_checkpoint(const std::filesystem::path& file, Module& model, const Config& config,
                      const Position& position, const std::vector<std::string>& classes);
 
-/// Config, position and classes. Error if the file is no checkpoint or weights file of Espalier's.
+/// Config, position and classes, from the file's header: no tensor is read, or its checksum looked at. Error
+/// if the file is no checkpoint or weights file of Espalier's.
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& file);
 /// The same of a file that has been read; `source` names it in messages.
 CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source);
 /// Puts weights, masks, slots and averages into `model`, a fresh one, from which channels are cut first if
 /// they were from the file's. Plain weights of other tools' (foreign_weights.h) will do, too. Error if names
-/// or shapes do not fit it.
+/// or shapes do not fit it. While a MetaDevice (core/tensor.h) is alive, this and what follows take shapes
+/// from the file's header, and no memory.
 void load_checkpoint(const std::filesystem::path& file, Module& model);
 
 /// What a person is to be told of weights that were read.
@@ -93,7 +95,7 @@ struct OpenedCheckpoint {
   CheckpointInfo info;
 };
 /// Rebuilds the model of such a file, ready for inference or for going on; `overrides` (--set) apply to the
-/// config that was saved with it. The file is read once.
+/// config that was saved with it. Names and shapes are compared before memory is asked for.
 OpenedCheckpoint open_checkpoint(const std::filesystem::path& file,
                                  const std::vector<std::string>& overrides = {});
 

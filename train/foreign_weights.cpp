@@ -44,6 +44,7 @@ std::pair<std::string, Tensor>* find(TensorFile& file, const std::string& name) 
 template <class Number>
 Tensor multiply(Tensor& value, const Tensor& mask) {
   Tensor kept = Tensor::empty(value.shape(), DType::u8);
+  if (kept.device() == Device::meta) return kept;
   const Number* by = mask.data<Number>();
   for (int64_t i = 0; i < value.elements(); ++i) {
     kept.data<uint8_t>()[i] = by[i] != 0;

@@ -9,6 +9,7 @@
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"
 #include "espalier/train/build.h"
+#include "espalier/train/checkpoint.h"
 
 namespace espalier {
 namespace {
@@ -26,6 +27,13 @@ int64_t batch_of(const Config& config, const DataSplits* data) {
                          : config.data.type == "synthetic" ? config.data.train_images
                                                            : 1;
   return std::min(config.data.batch, images);
+}
+
+/// Gives `model` the shapes, masks and slots of a checkpoint; returns the stage in which it goes on.
+int64_t take_checkpoint(const std::filesystem::path& checkpoint, Module& model) {
+  const auto position = read_checkpoint_info(checkpoint).position;
+  load_checkpoint(checkpoint, model);
+  return position ? std::max<int64_t>(position->stage, 0) : 0;
 }
 
 }  // namespace
@@ -56,20 +64,22 @@ void MemoryPlan::include(const TrainConfig& config, const std::vector<Parameter*
   slots = std::max(slots, stage.slots);
 }
 
-MemoryPlan plan_memory(const Config& config, const DataSplits* data) {
+MemoryPlan plan_memory(const Config& config, const DataSplits* data,
+                       const std::optional<std::filesystem::path>& checkpoint) {
   const MetaDevice shapes_alone;
   MemoryPlan plan;
   if (data)
     plan.include(*data);
   else
     plan.data = drawn_bytes(config);
-  if (config.model.weights) return plan;
-  const auto model = build_model(config, false);
+  const auto model = build_model(config, !checkpoint);
+  const int64_t first = checkpoint ? take_checkpoint(*checkpoint, *model) : 0;
   const auto parameters = model->parameters();
   for (const Parameter* p : parameters) plan.parameters += bytes_of(p->value());
   plan.activations =
       activation_bytes(*model, config.model.input) * static_cast<double>(batch_of(config, data));
-  for (const StageConfig& stage : config.stages) {
+  for (auto i = static_cast<size_t>(first); i < config.stages.size(); ++i) {
+    const StageConfig& stage = config.stages[i];
     if (stage.train) {
       const auto optimizer = make_optimizer(stage.train->optimizer, parameters);
       if (stage.train->ema > 0) start_average(parameters);
@@ -81,12 +91,11 @@ MemoryPlan plan_memory(const Config& config, const DataSplits* data) {
   return plan;
 }
 
-void check_memory(const Config& config, const DataSplits* data) {
-  const MemoryPlan plan = plan_memory(config, data);
-  const MemoryLimit limit = memory_limit();
-  if (plan.total() > static_cast<double>(limit.bytes))
-    fail(config.file.empty() ? "" : config.file + ": ", "a run needs about ", plan.text(), "; ", limit.whose,
-         " ", bytes_text(static_cast<double>(limit.bytes)));
+void check_memory(const Config& config, const DataSplits* data,
+                  const std::optional<std::filesystem::path>& checkpoint) {
+  const MemoryPlan plan = plan_memory(config, data, checkpoint);
+  require_memory(plan.total(),
+                 join(config.file.empty() ? "" : config.file + ": ", "a run needs about ", plan.text()));
 }
 
 }  // namespace espalier

@@ -1,6 +1,8 @@
 // The memory that a run takes, known from shapes before any of it is asked for.
 #pragma once
 
+#include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,12 +29,15 @@ struct MemoryPlan {
 };
 
 /// From shapes alone (Device::meta), in no time and no memory. Without `data` the least that it can be: a
-/// batch is an image then, unless the data are drawn, whose number the config says. Stages count up to the
-/// first that cuts channels, and none where the model begins with weights, which may have been cut.
-MemoryPlan plan_memory(const Config& config, const DataSplits* data = nullptr);
+/// batch is an image then, unless the data are drawn, whose number the config says. Of weights and of a
+/// `checkpoint` to go on from, the headers are read: an Error says which shapes do not fit, and what was cut
+/// before is not counted. Stages count from the checkpoint's up to the first that cuts channels.
+MemoryPlan plan_memory(const Config& config, const DataSplits* data = nullptr,
+                       const std::optional<std::filesystem::path>& checkpoint = {});
 
 /// Error "x.json: a run needs about ..., and this machine has ..." where that is more than there is
 /// (core/physical_memory.h).
-void check_memory(const Config& config, const DataSplits* data = nullptr);
+void check_memory(const Config& config, const DataSplits* data = nullptr,
+                  const std::optional<std::filesystem::path>& checkpoint = {});
 
 }  // namespace espalier

@@ -53,7 +53,7 @@ class Run {
         train_(training_loader(config, data_.train)),
         test_(evaluation_loader(config, data_.test)) {
     if (data_.validation.size() > 0) validation_.emplace(evaluation_loader(config, data_.validation));
-    if (!goes_on_) check_memory(config, &data_);
+    check_memory(config, &data_, goes_on_from());
     check_stages(config, *model_, train_.batches(), !goes_on_);
     check_batches(config, *model_, train_);
     open_folder(options.resume);
@@ -89,8 +89,23 @@ class Run {
 
  private:
   std::unique_ptr<Module> fresh_model() {
-    if (!goes_on_) check_memory(config_);  // what a checkpoint holds may have been cut since it began
+    if (goes_on_) saved_run();  // another config's shapes would say less
+    check_memory(config_, nullptr, goes_on_from());
     return build_model(config_, !goes_on_, &weights_notes_);
+  }
+
+  std::optional<std::filesystem::path> goes_on_from() const {
+    if (!goes_on_) return std::nullopt;
+    return folder_.checkpoint();
+  }
+
+  /// What the checkpoint says of itself, which has a position and is of this config.
+  CheckpointInfo saved_run() const {
+    CheckpointInfo saved = read_checkpoint_info(folder_.checkpoint());
+    ESP_CHECK(saved.position, folder_.checkpoint().string(),
+              ": has no position to go on from: it holds weights alone");
+    check_same(folder_, saved.config, config_);
+    return saved;
   }
 
   void open_folder(bool resume) {
@@ -147,10 +162,8 @@ class Run {
   }
 
   void restore() {
-    const CheckpointInfo saved = read_checkpoint_info(folder_.checkpoint());
+    const CheckpointInfo saved = saved_run();
     const std::string file = folder_.checkpoint().string();
-    ESP_CHECK(saved.position, file, ": has no position to go on from: it holds weights alone");
-    check_same(folder_, saved.config, config_);
     check_classes(file, saved.classes, config_, data_.train, data_place_);
     load_checkpoint(folder_.checkpoint(), *model_);
     position_ = *saved.position;

@@ -206,6 +206,28 @@ class Memory(CliTest):
                 self.assertLess(peak, 500)
         self.assertFalse((self.folder / "runs").exists())
 
+    def test_weights_are_planned_from_their_header(self):
+        train = {"name": "a", "train": {"steps": 1, "optimizer": {"type": "sgd", "lr": 0.1}}}
+        self.write("narrow.json", synthetic(train, input=[28, 28, 1], hidden=[16]))
+        self.espalier("train", "narrow.json", "--output", "narrow")
+        weights = "narrow/models/a.safetensors"
+        self.write("further.json", synthetic(train, input=[28, 28, 1], hidden=[16], weights=weights))
+        self.write("wide.json", synthetic(train, input=[28, 28, 1], hidden=[10**6], weights=weights))
+        shapes = f"{weights}: 'fc1.weight' has shape [16, 784], the model's is [1000000, 784]"
+        plan = "further.json: a run needs about 12.1 GB: data 2.35 GB, parameters 50.9 kB, gradients 50.9 kB, " \
+               "optimizer 0 B, activations of a batch 9.72 GB; the limit on address space (ulimit -v) is 5 GB"
+        large = ("--set", "data.train_images=3000000", "--set", "data.batch=3000000")
+        for arguments, message in ((("inspect", "wide.json"), shapes), (("check", "wide.json"), shapes),
+                                   (("train", "wide.json"), shapes),
+                                   (("eval", weights, "--set", "model.hidden=[1000000]"), shapes),
+                                   (("check", "further.json", *large), plan),
+                                   (("train", "further.json", *large), plan)):
+            with self.subTest(arguments):
+                err, code, peak = self.measured(*arguments, limit=5 * 10**9)
+                self.assertEqual((err, code), (f"espalier: {message}\n", 1))
+                self.assertLess(peak, 500)
+        self.assertFalse((self.folder / "runs").exists())
+
 
 class GoingOn(CliTest):
     """--resume has the checkpoint; it needs little else."""

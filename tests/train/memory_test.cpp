@@ -3,9 +3,13 @@
 #include <gtest/gtest.h>
 
 #include "espalier/core/allocator.h"
+#include "espalier/nn/module.h"
+#include "espalier/prune/surgery.h"
 #include "espalier/train/build.h"
+#include "espalier/train/checkpoint.h"
 #include "espalier/train/plan.h"
 #include "support/bad_input.h"
+#include "support/temporary_folder.h"
 #include "train/small.h"
 
 namespace espalier {
@@ -47,12 +51,69 @@ TEST(PlanMemory, IsThePlanThatTrialsOnRealNumbersMake) {
   }
 }
 
-TEST(PlanMemory, WhatMayHaveBeenCutIsNotKnown) {
+TEST(PlanMemory, WhatAStageWillCutIsNotKnown) {
   const std::string cut = R"({"name": "cut", "prune": {"unit": "channel", "ratio": 0.5}}, )";
   EXPECT_EQ(plan_memory(small_config(cut + adam)).slots, 0);
+}
+
+/// The model of `config`, a perceptron, with every other of its 16 hidden units.
+std::unique_ptr<Module> half(const Config& config) {
+  auto model = build_model(config);
+  const std::vector<int64_t> kept{0, 2, 4, 6, 8, 10, 12, 14};
+  cut(*model, {{"fc1.weight", 0, 16, kept}, {"fc1.bias", 0, 16, kept}, {"fc2.weight", 1, 16, kept}});
+  return model;
+}
+
+TEST(PlanMemory, OfWeightsCountsTheShapesInTheirHeader) {
+  const TemporaryFolder folder;
+  Config config = small_config(adam), narrow = config;
+  narrow.model.hidden = {8};
+  config.model.weights = (folder.path() / "w.safetensors").string();
+
+  save_weights(*config.model.weights, *build_model(small_config(adam)), config, {});
+  EXPECT_EQ(plan_memory(config).text(), plan_memory(small_config(adam)).text());
+
+  const auto cut_model = half(small_config(adam));
+  save_weights(*config.model.weights, *cut_model, config, {});
+  const size_t used = allocator::stats().used_bytes, peak = allocator::stats().peak_bytes;
+  EXPECT_EQ(plan_memory(config).text(), plan_memory(narrow).text());
+  EXPECT_EQ(allocator::stats().used_bytes, used);
+  EXPECT_EQ(allocator::stats().peak_bytes, peak);
+
+  Parameter& masked = *cut_model->find("fc2.weight");
+  masked.set_mask(Tensor::zeros(masked.shape(), DType::u8));
+  save_weights(*config.model.weights, *cut_model, config, {});
+  EXPECT_EQ(plan_memory(config).parameters, plan_memory(narrow).parameters + 8 * 10);
+  const DataSplits data = build_data(config, {});
+  EXPECT_EQ(plan_memory(config, &data).text(), make_plan(config, data).memory.text());
+}
+
+TEST(PlanMemory, OfACheckpointCountsFromItsStage) {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "checkpoint.safetensors";
+  const Config config =
+      small_config(R"({"name": "cut", "prune": {"unit": "channel", "ratio": 0.5}}, )" + adam);
+  Config narrow = small_config(adam);
+  narrow.model.hidden = {8};
+  save_checkpoint(file, *half(config), config, {.stage = 1}, {});
+  EXPECT_EQ(plan_memory(config, nullptr, file).text(), plan_memory(narrow).text());
+  save_checkpoint(file, *half(config), config, {.stage = 2}, {});
+  EXPECT_EQ(plan_memory(config, nullptr, file).slots, 0) << "there is nothing left to train";
+}
+
+TEST(PlanMemory, RefusesWeightsOfOtherShapesBeforeAModelIsMade) {
+  const TemporaryFolder folder;
   Config config = small_config(adam);
-  config.model.weights = "w.safetensors";
-  EXPECT_EQ(plan_memory(config).parameters, 0);
+  save_weights(folder.path() / "w.safetensors", *build_model(config), config, {});
+  const std::string file = (folder.path() / "w.safetensors").string();
+  config.model.weights = file;
+  config.model.hidden = {100'000};
+  const size_t peak = allocator::stats().peak_bytes;
+  const std::string message = file + ": 'fc1.weight' has shape [16, 784], the model's is [100000, 784]";
+  EXPECT_EQ(message_of([&] { plan_memory(config); }), message);
+  EXPECT_EQ(message_of([&] { build_model(config); }), message);
+  EXPECT_EQ(message_of([&] { open_checkpoint(file, {"model.hidden=[100000]"}); }), message);
+  EXPECT_EQ(allocator::stats().peak_bytes, peak);
 }
 
 TEST(CheckMemory, RefusesWhatNoMachineHas) {
