@@ -17,7 +17,7 @@ using Clock = std::chrono::steady_clock;
 // docs/performance.md has the measurements these come from.
 constexpr int64_t worker_spins =
     100;  // microseconds: about the longest way from one region of a step to the next
-constexpr int64_t caller_spins = 20;  // after that a part is long, or its thread does not run
+constexpr int64_t caller_spins = 200;  // after that a part is long, or its thread does not run
 constexpr int64_t sampled =
     61;  // one region in so many is timed; a prime, so that steps do not keep time with it
 

@@ -356,7 +356,7 @@ TEST(Run, AnUpdateThatRuinsTheWeightsLeavesTheLastCheckpoint) {
 TEST(Run, APositionOutsideTheRunIsRefused) {
   Finished f(small_config(tuned));
   for (Position position :
-       {Position{.stage = -1}, Position{.stage = 99}, Position{.step = 21}, Position{.batch = 81}}) {
+       {Position{.stage = 2}, Position{.stage = 99}, Position{.step = 21}, Position{.batch = 81}}) {
     f.save(position);
     EXPECT_TRUE(contains(message_of([&] { f.resume(); }), "its position does not fit its config"));
   }
