@@ -43,7 +43,7 @@ void print_backtrace(int) {
   say({"\n"});
 }
 
-void crashed(int signal) {
+[[maybe_unused]] void crashed(int signal) {  // by sanitizers, which say more
   say({"watchdog: ", running, " crashed"});
   say_where();
   say({": ", strsignal(signal), "\n"});
