@@ -269,19 +269,24 @@ class GoingOn(CliTest):
         self.write("more.json", whole)
         self.fails_unwritten(2, message.replace("first/models/dense", "others"), "train", "more.json", "--resume")
 
+    def go_on_for_a_while(self, output):
+        """Resumes endless.json and stops it again; what it says on standard error."""
+        with subprocess.Popen(**self.command("train", "endless.json", "--output", output, "--resume"),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            for _ in range(3):
+                process.stdout.readline()
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 143, err)
+        return err
+
     def test_without_its_metrics(self):
         self.write("endless.json", config({**ENDLESS, "train": {**ENDLESS["train"], "log_every": 1}}))
         self.interrupt("endless.json", "d")
         metrics = self.folder / "d/metrics.jsonl"
         metrics.unlink()
         for missing in (True, False):
-            with subprocess.Popen(**self.command("train", "endless.json", "--output", "d", "--resume"),
-                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-                for _ in range(3):
-                    process.stdout.readline()
-                process.send_signal(signal.SIGTERM)
-                _, err = process.communicate(timeout=60)
-            self.assertEqual(process.returncode, 143, err)
+            err = self.go_on_for_a_while("d")
             self.assertEqual("d/metrics.jsonl: is missing, and begins anew without the rows it had\n" in err, missing, err)
         steps = [row["step"] for row in map(json.loads, metrics.read_text().splitlines()) if "loss" in row]
         self.assertEqual(steps, list(range(steps[0], steps[0] + len(steps))))
@@ -309,13 +314,7 @@ class GoingOn(CliTest):
         metrics = self.run_folder / "metrics.jsonl"
         kept = metrics.read_bytes()[:100]
         metrics.write_bytes(kept)
-        with subprocess.Popen(**self.command("train", "endless.json", "--output", "runs/small", "--resume"),
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            for _ in range(3):
-                process.stdout.readline()
-            process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=60)
-        self.assertEqual(process.returncode, 143, err)
+        self.go_on_for_a_while("runs/small")
         text = metrics.read_bytes()
         self.assertTrue(text.startswith(kept[: kept.rindex(b"\n") + 1]))
         steps = [row["step"] for row in map(json.loads, text.splitlines()) if "loss" in row]
