@@ -1,5 +1,6 @@
 #include "espalier/cli/arguments.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -25,32 +26,35 @@ std::optional<Number> number_in(const std::string& text) {
 }  // namespace
 
 Arguments::Arguments(const std::string& command)
-    : command_(command), app_(command_named(command).help, "espalier " + command) {
-  app_.allow_extras();  // so that it is fail_unknown that speaks
-  app_.set_help_flag("-h,--help", "Print this and stop");
-  app_.get_formatter()->label("REQUIRED", "");
-  app_.get_formatter()->column_width(28);
+    : command_(command),
+      app_(std::make_unique<CLI::App>(command_named(command).help, "espalier " + command)) {
+  app_->allow_extras();  // so that it is fail_unknown that speaks
+  app_->set_help_flag("-h,--help", "Print this and stop");
+  app_->get_formatter()->label("REQUIRED", "");
+  app_->get_formatter()->column_width(28);
 }
 
+Arguments::~Arguments() = default;
+
 Arguments& Arguments::positional(const std::string& name, std::string& into, const std::string& help) {
-  app_.add_option(name, into, help)->required()->type_name("");
+  app_->add_option(name, into, help)->required()->type_name("");
   return *this;
 }
 
 Arguments& Arguments::positional(const std::string& name, std::vector<std::string>& into,
                                  const std::string& help) {
-  app_.add_option(name, into, help)->required()->type_name("");
+  app_->add_option(name, into, help)->required()->type_name("");
   return *this;
 }
 
 Arguments& Arguments::optional_positional(const std::string& name, std::string& into,
                                           const std::string& help) {
-  app_.add_option(name, into, help)->type_name("");
+  app_->add_option(name, into, help)->type_name("");
   return *this;
 }
 
 Arguments& Arguments::flag(const std::string& name, bool& into, const std::string& help) {
-  app_.add_flag(name, into, help)->disable_flag_override();
+  app_->add_flag(name, into, help)->disable_flag_override();
   return *this;
 }
 
@@ -60,7 +64,7 @@ Arguments& Arguments::text(const std::string& name, const std::string& value,
     if (given.empty()) fail_usage(command_, ": ", name, ": is empty");
     into = given;
   };
-  app_.add_option_function<std::string>(name, store, help)->type_name(value);
+  app_->add_option_function<std::string>(name, store, help)->type_name(value);
   return *this;
 }
 
@@ -73,7 +77,7 @@ Arguments& Arguments::whole(const std::string& name, int64_t& into, int64_t from
                  from, " to ", to);
     into = *value;
   };
-  app_.add_option_function<std::string>(name, store, help)->type_name("N");
+  app_->add_option_function<std::string>(name, store, help)->type_name("N");
   return *this;
 }
 
@@ -85,12 +89,12 @@ Arguments& Arguments::seconds(const std::string& name, double& into, const std::
                  "', expected seconds: above 0, at most 86400");
     into = *value;
   };
-  app_.add_option_function<std::string>(name, store, help)->type_name("S");
+  app_->add_option_function<std::string>(name, store, help)->type_name("S");
   return *this;
 }
 
 Arguments& Arguments::overrides(std::vector<std::string>& into) {
-  app_.add_option("--set", into, "Set a field of the config, e.g. stages.dense.train.epochs=1; repeatable")
+  app_->add_option("--set", into, "Set a field of the config, e.g. stages.dense.train.epochs=1; repeatable")
       ->type_name("PATH=VALUE")
       ->expected(1)
       ->allow_extra_args(false)
@@ -111,14 +115,14 @@ Arguments& Arguments::threads() {
                  max_threads);
     set_threads(*value);
   };
-  app_.add_option_function<std::string>("--threads", store, "Threads to compute on (default: all processors)")
+  app_->add_option_function<std::string>("--threads", store, "Threads to compute on (default: all processors)")
       ->type_name("N");
   return *this;
 }
 
 std::vector<std::string> Arguments::option_names() const {
   std::vector<std::string> names;
-  for (const CLI::Option* option : app_.get_options())
+  for (const CLI::Option* option : app_->get_options())
     for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
   return names;
 }
@@ -133,10 +137,10 @@ void Arguments::fail_unknown(const std::string& argument) const {
 }
 
 std::string Arguments::mistake(const CLI::ParseError& error) const {
-  for (const CLI::Option* option : app_.get_options())
+  for (const CLI::Option* option : app_->get_options())
     if (option->get_required() && option->count() == 0) return option->get_name(true) + " is required";
   const std::string reason = error.what();  // CLI11's words, which say which option, and what of it
-  for (const CLI::Option* option : app_.get_options()) {
+  for (const CLI::Option* option : app_->get_options()) {
     const std::string name = option->get_name();
     if (!reason.starts_with(name + ":") && !reason.starts_with(name + " ")) continue;
     if (reason.ends_with("disallowed flag override")) return name + " takes no value";
@@ -147,14 +151,14 @@ std::string Arguments::mistake(const CLI::ParseError& error) const {
 
 bool Arguments::parse(const Given& given) {
   const auto check_extras = [this] {
-    const auto extras = app_.remaining();
+    const auto extras = app_->remaining();
     const auto option = std::ranges::find_if(extras, [](const auto& e) { return e.starts_with("-"); });
     if (!extras.empty()) fail_unknown(option != extras.end() ? *option : extras.front());
   };
   try {
-    app_.parse(std::vector<std::string>(given.rbegin(), given.rend()));
+    app_->parse(std::vector<std::string>(given.rbegin(), given.rend()));
   } catch (const CLI::CallForHelp&) {
-    std::string text = app_.help();
+    std::string text = app_->help();
     text.erase(text.find_last_not_of('\n') + 1);
     print(text + "\n");
     return false;
@@ -164,7 +168,7 @@ bool Arguments::parse(const Given& given) {
   }
   check_extras();
   if (computes_) espalier::threads();  // what OMP_NUM_THREADS has wrong is said before anything is done
-  for (const CLI::Option* option : app_.get_options())
+  for (const CLI::Option* option : app_->get_options())
     if (option->get_positional())
       for (const std::string& given_for_it : option->results()) check_standard_output(command_, given_for_it);
   return true;

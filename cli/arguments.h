@@ -2,13 +2,18 @@
 // are ours.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "espalier/cli/command.h"
+
+namespace CLI {  // left to arguments.cpp: its header takes seconds to compile
+class App;
+class ParseError;
+}  // namespace CLI
 
 namespace espalier::cli {
 
@@ -16,6 +21,7 @@ class Arguments {
  public:
   /// For the command of that name.
   explicit Arguments(const std::string& command);
+  ~Arguments();
 
   /// What stands without an option's name: one, or at least one.
   Arguments& positional(const std::string& name, std::string& into, const std::string& help);
@@ -45,7 +51,7 @@ class Arguments {
   std::vector<std::string> option_names() const;
 
   std::string command_;
-  CLI::App app_;
+  std::unique_ptr<CLI::App> app_;
   bool computes_ = false;  ///< has --threads
 };
 
