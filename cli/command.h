@@ -26,6 +26,7 @@ const Command& command_named(const std::string& name);
 void train(const Given& given);
 void check(const Given& given);
 void eval(const Given& given);
+void predict(const Given& given);
 void inspect(const Given& given);
 void graph(const Given& given);
 void compare(const Given& given);

@@ -13,6 +13,7 @@ const std::vector<Command>& commands() {
       {"train", "Trains, prunes and fine-tunes as a config says, into a folder", train},
       {"check", "Checks a config and its data, says what a run would cost; trains nothing", check},
       {"eval", "Accuracy and loss of a checkpoint on its test set", eval},
+      {"predict", "The likeliest classes of images, by a checkpoint", predict},
       {"inspect", "Layers, parameters, non-zeros and MACs of a config's or a checkpoint's model", inspect},
       {"graph", "Which channels of a config's or a checkpoint's model must be cut together", graph},
       {"compare", "The final tables of runs side by side", compare},

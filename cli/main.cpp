@@ -21,7 +21,7 @@ namespace {
 void run(const Given& given) {
   if (given.empty())
     fail_usage(
-        "no command given; usage: espalier train|check|eval|inspect|graph|compare|bench|help|version ...; "
+        "no command given; usage: espalier train|check|eval|predict|inspect|graph|compare|bench|help|version ...; "
         "`espalier help` says more");
   const std::string& name = given.front();
   const Given rest(given.begin() + 1, given.end());

@@ -17,7 +17,6 @@
 #include "espalier/core/table.h"
 #include "espalier/core/utf8.h"
 #include "espalier/data/file_tree.h"
-#include "espalier/data/image.h"
 #include "espalier/data/image_cache.h"
 #include "espalier/data/image_check.h"
 
@@ -36,15 +35,19 @@ std::string listed(const Names& names) {
   return names.size() == count ? list : fmt::format("{} and {} more", list, names.size() - count);
 }
 
-bool is_image(const std::string& path) {
+}  // namespace
+
+bool is_image_name(const std::string& path) {
   std::string extension = std::filesystem::path(path).extension().string();
   std::ranges::transform(extension, extension.begin(), [](unsigned char c) { return std::tolower(c); });
   return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
 }
 
+namespace {
+
 /// Of an archive's files images alone are held, and of those no more than their headers promise.
 size_t keep_images(const std::string& path, std::span<const uint8_t> beginning) {
-  if (!is_image(path)) return 0;
+  if (!is_image_name(path)) return 0;
   const std::optional<size_t> most = most_image_bytes(beginning);
   return most ? *most + 1 : beginning.size();  // enough for decode_image to say what is wrong
 }
@@ -82,7 +85,7 @@ void add(Split& split, const std::string& path, const FileTree& tree, Names& oth
   if (inner.empty()) return;
   if (slash != inner.npos && inner.ends_with('/')) {
     split.files[inner.substr(0, slash)];
-  } else if (!is_image(inner)) {
+  } else if (!is_image_name(inner)) {
     others.push_back(path);
   } else {
     ESP_CHECK(slash != inner.npos, tree.place(path), ": lies in no class folder, expected ", split.folder,
@@ -124,8 +127,9 @@ Layout layout_of(const FileTree& tree, const std::string& place) {
   return layout;
 }
 
-/// Writes the image that the options want to `to`, or throws.
-void fit(const Image& image, const ImageFolderOptions& options, const std::string& place, uint8_t* to) {
+}  // namespace
+
+void fit_image(const Image& image, const ImageFolderOptions& options, const std::string& place, uint8_t* to) {
   const int64_t pixels = options.height * options.width, c = options.channels;
   const bool grey = image.channels == 1 && c == 3;
   ESP_CHECK(image.channels == c || grey, place, ": has ", image.channels,
@@ -134,6 +138,8 @@ void fit(const Image& image, const ImageFolderOptions& options, const std::strin
   if (!grey) return;
   for (int64_t i = pixels - 1; i >= 0; --i) std::fill_n(to + 3 * i, 3, to[i]);
 }
+
+namespace {
 
 /// What became of one image: "" or what is wrong.
 struct Outcome {
@@ -152,7 +158,7 @@ Outcome decode(const FileTree& tree, const std::string& path, const ImageFolderO
     } catch (const Error& error) {
       return {error.what(), true};
     }
-    fit(image, options, place, to);
+    fit_image(image, options, place, to);
     return {};
   } catch (const std::exception& error) {
     return {reason_of(error)};

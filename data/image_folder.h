@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "espalier/data/dataset.h"
+#include "espalier/data/image.h"
 
 namespace espalier {
 
@@ -15,6 +16,13 @@ struct ImageFolderOptions {
   bool skip_corrupt = false;  ///< leaves out images that cannot be decoded, and notes how many and which
   std::optional<std::filesystem::path> cache = {};  ///< folder that keeps the decoded images; none: no cache
 };
+
+/// Whether a file of that name is taken for an image: .jpg, .jpeg or .png, in capitals or not.
+bool is_image_name(const std::string& path);
+
+/// Writes `image` as the options want it, [height,width,channels], to `to`; an Error that begins with `place`
+/// if its channels cannot become theirs.
+void fit_image(const Image& image, const ImageFolderOptions& options, const std::string& place, uint8_t* to);
 
 /// Every image, decoded on all threads, u8 [N,height,width,channels]. Classes are the sorted names of the
 /// folders in train/; images come by class and name. Files below a class folder may lie at any depth; what is

@@ -8,7 +8,6 @@
 #include "espalier/core/table.h"
 #include "espalier/core/utf8.h"
 #include "espalier/data/cifar.h"
-#include "espalier/data/image_folder.h"
 #include "espalier/data/mnist.h"
 #include "espalier/data/synthetic.h"
 #include "espalier/formats/safetensors.h"
@@ -78,11 +77,7 @@ DataSplits read_data(const Config& config, const std::filesystem::path& root) {
     const Cifar kind = data.labels == "coarse" ? Cifar::hundred_coarse : Cifar::hundred_fine;
     return load_cifar(path, kind, data.remap);
   }
-  return load_image_folder(path, {.height = config.model.input[0],
-                                  .width = config.model.input[1],
-                                  .channels = config.model.input[2],
-                                  .skip_corrupt = data.skip_corrupt,
-                                  .cache = data.cache ? user_cache_folder() : std::nullopt});
+  return load_image_folder(path, image_options(config));
 }
 
 LoaderOptions evaluation_options(const Config& config) {
@@ -106,6 +101,14 @@ std::string data_root(const DataConfig& config, const std::optional<std::string>
 std::string data_place(const Config& config, const std::optional<std::string>& given_root) {
   if (config.data.type == "synthetic") return config.data.type;
   return (std::filesystem::path(data_root(config.data, given_root)) / folder_of(config.data)).string();
+}
+
+ImageFolderOptions image_options(const Config& config) {
+  return {.height = config.model.input[0],
+          .width = config.model.input[1],
+          .channels = config.model.input[2],
+          .skip_corrupt = config.data.skip_corrupt,
+          .cache = config.data.cache ? user_cache_folder() : std::nullopt};
 }
 
 std::vector<std::string> kept_class_names(const Config& config, const Dataset& data) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "espalier/data/image_folder.h"
 #include "espalier/data/loader.h"
 #include "espalier/prune/channel_pruner.h"
 #include "espalier/prune/pruner.h"
@@ -22,6 +23,9 @@ std::string data_root(const DataConfig& config, const std::optional<std::string>
 
 /// Where its data set is read from, for messages: folder or archive, or what it is called if it is drawn.
 std::string data_place(const Config& config, const std::optional<std::string>& given_root);
+
+/// What images are made into for the config's model.
+ImageFolderOptions image_options(const Config& config);
 
 /// Reads the config's data set and holds out its validation share; a note where what is left is less than a
 /// batch. Error if it is missing or broken;

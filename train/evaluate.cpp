@@ -4,25 +4,14 @@
 #include <chrono>
 #include <vector>
 
-#include "espalier/autograd/fixed_weights.h"
 #include "espalier/autograd/ops.h"
 #include "espalier/core/interrupt.h"
 #include "espalier/core/measure.h"
 #include "espalier/core/parallel.h"
+#include "espalier/nn/inference.h"
 
 namespace espalier {
 namespace {
-
-/// Inference mode, no history and no change of weights, for a scope.
-class Inference {
- public:
-  explicit Inference(Module& model) : mode_(model, false) {}
-
- private:
-  InMode mode_;
-  NoGradient off_;
-  FixedWeights fixed_;
-};
 
 /// x [N,H,W,C] with its columns in reverse order.
 Tensor mirrored(const Tensor& x) {

@@ -8,10 +8,9 @@ import struct
 import sys
 import tarfile
 import unittest
-import zlib
 
 sys.path.insert(0, os.path.dirname(__file__))
-from support import CliTest, SIDE, config, idx_images, idx_labels, safetensors, safetensors_bytes, sgd
+from support import CliTest, SIDE, config, idx_images, idx_labels, png, safetensors, safetensors_bytes, sgd
 
 
 def edited(*path_and_value):
@@ -150,17 +149,6 @@ class BadData(CliTest):
         for command in ("train", "check"):
             self.fails_unwritten(1, "data/mnist: mnist train has 10 classes, expected the model's 9 (small.json: "
                                     "/model/classes)", command, "small.json", "--set", "model.classes=9")
-
-
-def png(height, width, channels, value):
-    """A PNG of one colour."""
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    row = b"\0" + bytes([value] * width * channels)
-    header = struct.pack(">2I5B", width, height, 8, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row * height))
-            + chunk(b"IEND", b""))
 
 
 class BadCifar(CliTest):

@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 class Usage(CliTest):
     def test_without_arguments_usage(self):
-        self.fails_unwritten(2, "no command given; usage: espalier train|check|eval|inspect|graph|compare|bench|help|version "
+        self.fails_unwritten(2, "no command given; usage: espalier train|check|eval|predict|inspect|graph|compare|bench|help|version "
                                 "...; `espalier help` says more")
 
     def test_mistyped(self):
@@ -92,7 +92,7 @@ class Help(CliTest):
         overview = self.succeeds("help")
         self.assertEqual(self.succeeds("--help"), overview)
         self.assertEqual(self.succeeds("-h"), overview)
-        for command in ("train", "check", "eval", "inspect", "graph", "compare", "bench", "help", "version"):
+        for command in ("train", "check", "eval", "predict", "inspect", "graph", "compare", "bench", "help", "version"):
             text = self.succeeds("help", command)
             self.assertIn(f"Usage: espalier {command}", text)
             self.assertEqual(self.succeeds(command, "--help"), text)

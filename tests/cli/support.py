@@ -11,6 +11,7 @@ import struct
 import subprocess
 import tempfile
 import unittest
+import zlib
 
 BINARY = os.environ["ESPALIER_BINARY"]
 SIDE = 8  # pixels of an image's side: small, so that runs are quick
@@ -157,6 +158,19 @@ def safetensors_bytes(tensors, metadata=None, lie=lambda header: None):
     lie(header)
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data
+
+
+def png(height, width, channels, pixels):
+    """A PNG of these bytes, or of one value."""
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    row = width * channels
+    pixels = bytes([pixels] * row * height) if isinstance(pixels, int) else pixels
+    header = struct.pack(">2I5B", width, height, 8, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + pixels[y * row:(y + 1) * row] for y in range(height))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
+            + chunk(b"IEND", b""))
 
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
