@@ -1,10 +1,11 @@
 # cmake --install: the program, the libraries with their headers, and the CMake package that find_package(espalier)
-# finds. Configs go to share/espalier/configs.
+# finds. Configs go to share/espalier/configs, the scripts that take networks to PyTorch and back to share/espalier/scripts.
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/espalier)
 
 install(TARGETS espalier RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY configs/ DESTINATION ${CMAKE_INSTALL_DATADIR}/espalier/configs)
+install(PROGRAMS scripts/from-torch scripts/load_in_torch.py DESTINATION ${CMAKE_INSTALL_DATADIR}/espalier/scripts)
 
 get_property(libraries GLOBAL PROPERTY espalier_libraries)
 foreach(library ${libraries})

@@ -3,17 +3,25 @@
 
     from load_in_torch import load
     model = load("runs/x/models/tuned.safetensors")      # a torch.nn.Module in inference mode
-    logits = model(images)                                # [N,C,H,W], normalised as the config says
+    logits = model(model.normalized(pixels))             # pixels [N,C,H,W] in 0..1, of model.input's shape
+    names = [model.classes[k] for k in logits.argmax(1)]
 
-    scripts/load_in_torch.py FILE                         prints its layers and counts
-    scripts/load_in_torch.py FILE --check PASS            compares logits: PASS is what `espalier eval FILE --logits PASS` wrote
+    model.classes        names of the classes, in the order of the logits ("0", "1", ... where the data name none)
+    model.input          (H, W, C) of an image
+    model.mean, .std     tensors [C,1,1]: what the network was trained on is (pixels - mean) / std
 
-The file says what its network does, op by op (metadata 'espalier.network'), so nothing here knows a model by name. Needs torch
-and safetensors.
+    scripts/load_in_torch.py FILE                 prints layers, counts, classes and normalisation
+    scripts/load_in_torch.py FILE --check PASS    compares logits: PASS is what `espalier eval FILE --logits PASS` wrote
+    scripts/load_in_torch.py FILE --onnx OUT      writes it as ONNX: "images" [N,C,H,W], normalised, to "logits" [N,classes]
+
+The file says what its network does, op by op (metadata 'espalier.network'), so nothing here knows a model by name. An op of your
+own is run by what you give: load(FILE, {"swish": lambda attributes, x: x * x.sigmoid()}). Needs torch and safetensors.
 """
 import argparse
 import json
+import os
 import sys
+import warnings
 
 try:
     import torch
@@ -29,10 +37,17 @@ ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu, "sigmoid": t
 class Network(torch.nn.Module):
     """Runs the ops of a tape in order, on images [N,C,H,W]."""
 
-    def __init__(self, description, tensors):
+    def __init__(self, description, tensors, classes=None, normalize=None, own_ops=None):
         super().__init__()
-        self.ops = description["ops"]
-        self.names = [value.get("parameter", "") for value in description["values"]]
+        self.ops, self.own_ops = description["ops"], own_ops or {}
+        values = description["values"]
+        self.names = [value.get("parameter", "") for value in values]
+        self.input = tuple(values[0]["shape"][1:])
+        outputs = values[self.ops[-1]["output"]]["shape"][-1]
+        self.classes = classes or [str(number) for number in range(outputs)]
+        channels = self.input[2]
+        normalize = normalize or {"mean": [0.0] * channels, "std": [1.0] * channels}
+        self.mean, self.std = (torch.tensor(normalize[key]).reshape(-1, 1, 1) for key in ("mean", "std"))
         for name, tensor in tensors.items():
             self._register(name, tensor)
 
@@ -49,6 +64,10 @@ class Network(torch.nn.Module):
             at.register_parameter(last, torch.nn.Parameter(tensor))
         else:
             at.register_buffer(last, tensor)
+
+    def normalized(self, pixels):
+        """Pixels [N,C,H,W] in 0..1 as the network was trained on them."""
+        return (pixels - self.mean.to(pixels)) / self.std.to(pixels)
 
     def forward(self, x):
         own = dict(self.named_parameters()) | dict(self.named_buffers())
@@ -91,7 +110,9 @@ class Network(torch.nn.Module):
             return torch.cat(x, 1)
         if op == "slice":
             return x[0].narrow(1, channels[0], channels[1])
-        raise ValueError(f"op '{op}' is not known here")
+        if op in self.own_ops:
+            return self.own_ops[op](a, *x)
+        raise ValueError(f"op '{op}' is not known here: give load() a function for it")
 
 
 def opened(path):
@@ -102,8 +123,9 @@ def opened(path):
         raise ValueError(f"{path}: not a safetensors file: {error}") from None
 
 
-def load(path):
-    """The network of a file, in inference mode. ValueError if it is none of Espalier's."""
+def load(path, own_ops=None):
+    """The network of a file, in inference mode. `own_ops`: for ops of a program's own, by name, what computes them from
+    their attributes and inputs. ValueError if the file is none of Espalier's."""
     with opened(path) as file:
         metadata = file.metadata() or {}
         if "espalier.network" not in metadata:
@@ -112,7 +134,11 @@ def load(path):
         for name in file.keys():  # while a moving average is kept, it is what Espalier evaluates
             if name.startswith("average/"):
                 tensors[name.removeprefix("average/")] = file.get_tensor(name)
-    return Network(json.loads(metadata["espalier.network"]), tensors).eval()
+    said = {key.removeprefix("espalier."): json.loads(text) for key, text in metadata.items()
+            if key in ("espalier.network", "espalier.classes", "espalier.normalize", "espalier.config")}
+    # A run's file has its config; a program's own says the one thing of it that is needed here.
+    normalize = said.get("config", {}).get("data", {}).get("normalize") or said.get("normalize")
+    return Network(said["network"], tensors, said.get("classes"), normalize, own_ops).eval()
 
 
 def check(model, path):
@@ -126,20 +152,81 @@ def check(model, path):
     return (difference / logits.abs().max()).item() if difference != 0 else 0.0, len(images)
 
 
+def numbers(tensor):
+    return ", ".join(f"{value:g}" for value in tensor.flatten().tolist())
+
+
+def export_onnx(model, path):
+    """Writes the network as ONNX, all of it or nothing, and compares logits where ONNX Runtime is installed. Returns what was
+    checked."""
+    height, width, channels = model.input
+    images = torch.rand(3, channels, height, width, generator=torch.Generator().manual_seed(0))
+    temporary = f"{path}.tmp-{os.getpid()}"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # The exporter that needs no other package.
+            torch.onnx.export(model, (images,), temporary, dynamo=False, input_names=["images"], output_names=["logits"],
+                              dynamic_axes={"images": {0: "N"}, "logits": {0: "N"}})
+        checked = check_onnx(model, temporary, images)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+    return checked
+
+
+def check_onnx(model, path, images):
+    """Adds class names and normalisation to the file's metadata. ValueError if it computes something else than `model`."""
+    try:
+        import onnx
+    except ImportError:
+        return "not checked: onnx is not installed"
+    made = onnx.load(path)
+    onnx.checker.check_model(made, full_check=True)
+    onnx.helper.set_model_props(made, {"classes": json.dumps(model.classes), "mean": json.dumps(model.mean.flatten().tolist()),
+                                       "std": json.dumps(model.std.flatten().tolist())})
+    onnx.save(made, path)
+    try:
+        import onnxruntime
+    except ImportError:
+        return "checked by onnx; not run: onnxruntime is not installed"
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for some in (images, images[:1]):  # another batch than the one it was exported with, too
+        with torch.inference_mode():
+            expected = model(some)
+        logits = torch.from_numpy(session.run(["logits"], {"images": some.numpy()})[0])
+        worst = max(worst, ((logits - expected).abs().max() / expected.abs().max().clamp_min(1e-30)).item())
+    if not worst <= 1e-4:
+        raise ValueError(f"logits by ONNX Runtime differ by {worst:.2g} of the largest")
+    return f"logits by ONNX Runtime differ by {worst:.2g} of the largest"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", help="a checkpoint or model of a run")
     parser.add_argument("--check", metavar="PASS", help="images and logits of `espalier eval FILE --logits PASS`")
+    parser.add_argument("--onnx", metavar="OUT", help="write it as ONNX, the batch of any size")
     arguments = parser.parse_args()
     try:
         model = load(arguments.file)
         for name, tensor in model.named_parameters():
             print(f"{name:32} {'x'.join(map(str, tensor.shape))}")
         print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
+        print(f"images {'x'.join(map(str, model.input))}, (pixels - mean) / std: mean {numbers(model.mean)}, "
+              f"std {numbers(model.std)}")
+        more = ", ..." if len(model.classes) > 10 else ""
+        print(f"{len(model.classes)} classes: {', '.join(model.classes[:10])}{more}")
         if arguments.check:
             difference, images = check(model, arguments.check)
             print(f"logits of {images} images differ by {difference:.2g} of the largest")
-            return not difference <= 1e-4  # NaN fails, too
+            if not difference <= 1e-4:  # NaN fails, too
+                return 1
+        if arguments.onnx:
+            if os.path.exists(arguments.onnx) and os.path.samefile(arguments.onnx, arguments.file):
+                raise ValueError(f"{arguments.onnx}: is the input")
+            print(f"{arguments.onnx}: {export_onnx(model, arguments.onnx)}")
     except (ValueError, OSError) as error:
         print(f"load_in_torch: {error}", file=sys.stderr)
         return 1

@@ -13,6 +13,13 @@ try:
     import torch
 except ImportError:
     torch = None
+try:
+    import onnxruntime
+except ImportError:
+    onnxruntime = None
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "cli"))
+from support import png
 
 BINARY = os.environ["ESPALIER_BINARY"]
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "load_in_torch.py"
@@ -64,6 +71,61 @@ class Program(unittest.TestCase):
                     self.assertTrue((spread > 0).all(), "images are told apart")
                 inspected = json.loads(self.succeeds(BINARY, "inspect", file, "--json"))
                 self.assertIn(f"{inspected['parameters']:,} parameters", shown)
+
+    def images_config(self):
+        """A run on a folder of images of two classes, and its model."""
+        for split in ("train", "test"):
+            for shade, name in ((60, "dark one"), (190, "hell\u00e9")):
+                for i in range(4):
+                    place = self.folder / "data" / "shades" / split / name / f"{i}.png"
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_bytes(png(16, 16, 3, shade + 5 * i))
+        (self.folder / "shades.json").write_text(json.dumps({
+            "model": {"type": "lenet5", "input": [16, 16, 3], "width": 0.2, "classes": 2},
+            "data": {"type": "image_folder", "path": "shades", "batch": 4, "cache": False,
+                     "normalize": {"mean": [0.5, 0.25, 0.125], "std": [0.5, 0.25, 2]}},
+            "stages": [{"name": "dense", "train": {"steps": 3, "optimizer": {"type": "sgd", "lr": 0.01}}}]}))
+        self.succeeds(BINARY, "train", "shades.json", "--output", "shades", "--quiet")
+        return "shades/models/dense.safetensors"
+
+    @unittest.skipUnless(torch, "torch or safetensors is not installed")
+    def test_hands_out_classes_and_normalisation(self):
+        file = self.images_config()
+        predicted = json.loads(self.succeeds(BINARY, "predict", file, "data/shades/test/dark one/1.png", "--json"))
+        sys.path.insert(0, str(SCRIPT.parent))
+        self.addCleanup(sys.path.remove, str(SCRIPT.parent))
+        from load_in_torch import load
+        model = load(self.folder / file)
+        self.assertEqual((model.classes, model.input), (["dark one", "hell\u00e9"], (16, 16, 3)))
+        self.assertEqual((model.mean.flatten().tolist(), model.std.flatten().tolist()),
+                         ([0.5, 0.25, 0.125], [0.5, 0.25, 2]))
+        with torch.inference_mode():
+            odds = model(model.normalized(torch.full((1, 3, 16, 16), 65 / 255))).softmax(1)[0]
+        for one in predicted["predictions"]:
+            self.assertEqual(one["name"], model.classes[one["class"]])
+            self.assertAlmostEqual(one["probability"], odds[one["class"]].item(), 5)
+        self.assertIn("2 classes: dark one, hell\u00e9\n", self.succeeds(sys.executable, SCRIPT, file))
+
+        (self.folder / "plain.json").write_text(json.dumps(config({"type": "lenet5", "input": [16, 16, 1]})))
+        self.succeeds(BINARY, "train", "plain.json", "--output", "plain", "--quiet")
+        plain = load(self.folder / "plain/models/dense.safetensors")
+        self.assertEqual(plain.classes, [str(number) for number in range(7)])
+        pixels = torch.rand(2, 1, 16, 16)
+        self.assertTrue((plain.normalized(pixels) == pixels).all())
+
+    @unittest.skipUnless(torch and onnxruntime, "torch, safetensors or onnxruntime is not installed")
+    def test_onnx(self):
+        import onnx
+        file = self.images_config()
+        self.assertRegex(self.succeeds(sys.executable, SCRIPT, file, "--onnx", "out.onnx"),
+                         r"\nout\.onnx: logits by ONNX Runtime differ by \S+ of the largest\n$")
+        self.assertEqual([path.name for path in self.folder.glob("*onnx*")], ["out.onnx"])
+        said = {entry.key: json.loads(entry.value) for entry in onnx.load(self.folder / "out.onnx").metadata_props}
+        self.assertEqual(said, {"classes": ["dark one", "hell\u00e9"], "mean": [0.5, 0.25, 0.125], "std": [0.5, 0.25, 2]})
+        result = self.run_in(sys.executable, SCRIPT, file, "--onnx", file)
+        self.assertEqual((result.returncode, result.stderr), (1, f"load_in_torch: {file}: is the input\n"))
+        result = self.run_in(sys.executable, SCRIPT, file, "--onnx", "nowhere/out.onnx")
+        self.assertEqual((result.returncode, len(result.stderr.splitlines())), (1, 1), result.stderr)
 
     @unittest.skipUnless(torch, "torch or safetensors is not installed")
     def test_averages_stand_for_their_weights(self):
