@@ -36,6 +36,8 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
       shuffle_(options.shuffle),
       drop_last_(options.drop_last),
       key_(random_key(options.seed, shuffle_stream)),
+      mean_(options.mean),
+      std_(options.std),
       order_(static_cast<size_t>(dataset.size())) {
   ESP_CHECK(dataset.images.defined() && dataset.images.shape()[0] == dataset.size() &&
                 dataset.images.elements() > 0,
@@ -54,6 +56,10 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
                        normalization_, options.seed);
   std::iota(order_.begin(), order_.end(), int64_t{0});
   start_epoch(0);
+}
+
+DataDescription Loader::description() const {
+  return {{dataset_.height(), dataset_.width(), dataset_.channels()}, dataset_.class_names, mean_, std_};
 }
 
 int64_t Loader::batches() const { return (dataset_.size() + (drop_last_ ? 0 : batch_ - 1)) / batch_; }

@@ -31,6 +31,13 @@ struct Batch {
   Tensor other_labels = {};  ///< undefined without mixup
 };
 
+/// What a network's images are and its answers mean: what its file has to say beside the network itself.
+struct DataDescription {
+  Shape image;                                ///< [H,W,C]
+  std::vector<std::string> class_names = {};  ///< in the order of its outputs; none: they are numbers
+  std::vector<double> mean = {}, std = {};    ///< as in LoaderOptions
+};
+
 class Loader {
  public:
   /// `dataset` must outlive the loader. UsageError for a batch that is under 1, for mean or std that are not
@@ -39,6 +46,8 @@ class Loader {
   Loader(const Dataset& dataset, const LoaderOptions& options);
   Loader(Dataset&& dataset, const LoaderOptions& options) = delete;
 
+  /// Of the data set, as this loader normalises it.
+  DataDescription description() const;
   /// Images in a batch, and in an epoch's shortest, its last.
   int64_t batch() const { return batch_; }
   int64_t least_batch() const;
@@ -58,6 +67,7 @@ class Loader {
   const int64_t batch_;
   const bool shuffle_, drop_last_;
   const uint64_t key_;
+  const std::vector<double> mean_, std_;  // as given
   Normalization normalization_;
   std::optional<Augmenter> augmenter_;
   std::vector<int64_t> order_;  // [N]

@@ -61,6 +61,10 @@ std::string folder_of(const DataConfig& data) {
 
 DataSplits read_data(const Config& config, const std::filesystem::path& root) {
   const DataConfig& data = config.data;
+  if (data.type.empty())
+    fail_usage(
+        "names no data set, as it is no run's: say which by --set data.type=mnist (`espalier help data` has "
+        "them)");
   if (data.type == "synthetic") {
     const ModelOptions& model = config.model;
     return draw_synthetic({.train = data.train_images,

@@ -8,6 +8,7 @@
 #include "espalier/formats/json.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/surgery.h"
+#include "espalier/train/described_network.h"
 #include "espalier/train/foreign_weights.h"
 #include "espalier/train/history_json.h"
 
@@ -79,17 +80,51 @@ Position position_from(const Json& json, const std::string& place) {
   return position;
 }
 
-TensorFile weights_file(Module& model, const Config& config, const std::vector<std::string>& classes,
+/// Weights, and in the metadata what does not depend on who trained them.
+TensorFile network_file(Module& model, const Network& network, const std::vector<std::string>& classes,
                         const std::string& source) {
   for (const std::string& name : classes)
     ESP_CHECK(is_utf8(name), source, ": cannot write: the name of a class is not UTF-8");
   TensorFile file{.tensors = state_dict(model), .metadata = {}};
   file.metadata["format"] = "pt";  // what PyTorch's own loaders look for
-  file.metadata["espalier.config"] = config_json(config).dump();
-  file.metadata["espalier.network"] = Network(model, config.model.input).describe().dump();
+  file.metadata["espalier.network"] = network.describe().dump();
   if (!classes.empty()) file.metadata["espalier.classes"] = Json(classes).dump();
   if (!model.history.empty()) file.metadata["espalier.history"] = history_json(model.history).dump();
   return file;
+}
+
+TensorFile run_file(Module& model, const Config& config, const std::vector<std::string>& classes,
+                    const std::string& source) {
+  TensorFile file = network_file(model, Network(model, config.model.input), classes, source);
+  file.metadata["espalier.config"] = config_json(config).dump();
+  return file;
+}
+
+/// Of weights alone: which are masked.
+void name_masked(TensorFile& file, Module& model) {
+  Json masked = Json::array();
+  for (const Parameter* parameter : model.parameters())
+    if (parameter->mask.defined()) masked.push_back(parameter->name);
+  if (!masked.empty()) file.metadata["espalier.masked"] = masked.dump();
+}
+
+/// Error unless the description says how the file lays out each parameter.
+void check_layouts(Module& model, const Tape& tape, const std::string& source) {
+  const auto positions = [](const FileLayout& layout) {
+    return layout.kind == FileLayout::flattened ? layout.positions : 1;
+  };
+  for (int i = 0; i < static_cast<int>(tape.values.size()); ++i) {
+    const Parameter* parameter = model.find(tape.values[static_cast<size_t>(i)].parameter);
+    if (!parameter || parameter->role != Role::weight || parameter->shape().axes() != 2) continue;
+    const FileLayout described = described_layout(tape.entries, tape.values, i);
+    const bool either = described.kind == FileLayout::same &&
+                        parameter->layout.kind == FileLayout::flattened &&
+                        (parameter->layout.positions == parameter->shape()[1]);
+    ESP_CHECK(either || positions(described) == positions(parameter->layout), source,
+              ": cannot write: ", parameter->name, " lies behind a flatten of ", positions(described),
+              " pixels, but was made for ", positions(parameter->layout),
+              ": Linear's `positions` gives its columns PyTorch's order");
+  }
 }
 
 /// A parameter's extras and the prefix each is stored under.
@@ -179,6 +214,31 @@ NamedTensors weights_alone(const TensorFile& file) {
   return weights;
 }
 
+/// Whether save_weights of a module and its data wrote it.
+bool is_of_a_program(const TensorFile& file) {
+  return !file.metadata.contains("espalier.config") && file.metadata.contains("espalier.network");
+}
+
+DescribedNetwork described(const TensorFile& file, const std::string& source) {
+  return described_network(metadata(file, "espalier.network", source), file.tensors, source);
+}
+
+Config config_of_a_program(const TensorFile& file, const DescribedNetwork& network, const std::string& source,
+                           const std::vector<std::string>& overrides) {
+  Config config;
+  config.file = source;
+  config.name = std::filesystem::path(source).stem().string();
+  config.model.type = network.model->type();
+  config.model.input = network.input;
+  config.model.classes = network.outputs;
+  const auto normalize = file.metadata.find("espalier.normalize");
+  Json data = Json::object();
+  if (normalize != file.metadata.end())
+    data["normalize"] = parse_json(normalize->second, source + ": its normalisation cannot be read");
+  config.data = data_config(data, source, overrides);
+  return config;
+}
+
 TensorFile read_checkpoint(const std::filesystem::path& path) {
   ESP_CHECK(!std::filesystem::is_directory(path), path.string(), ": is a folder; its checkpoint is ",
             (path / "checkpoint.safetensors").string());
@@ -266,17 +326,28 @@ struct Zeros {
 
 void save_weights(const std::filesystem::path& path, Module& model, const Config& config,
                   const std::vector<std::string>& classes) {
-  TensorFile file = weights_file(model, config, classes, path.string());
-  Json masked = Json::array();
-  for (const Parameter* parameter : model.parameters())
-    if (parameter->mask.defined()) masked.push_back(parameter->name);
-  if (!masked.empty()) file.metadata["espalier.masked"] = masked.dump();
+  TensorFile file = run_file(model, config, classes, path.string());
+  name_masked(file, model);
+  write_safetensors(path, file, Checksums::kept);
+}
+
+void save_weights(const std::filesystem::path& path, Module& model, const DataDescription& data) {
+  const Network network(model, data.image);
+  const Shape& logits = network.tape.values[static_cast<size_t>(network.tape.entries.back().output)].shape;
+  ESP_CHECK(data.class_names.empty() || static_cast<int64_t>(data.class_names.size()) == logits[-1],
+            path.string(), ": cannot write: ", data.class_names.size(), " names of classes for ", logits[-1],
+            " outputs");
+  check_layouts(model, network.tape, path.string());
+  TensorFile file = network_file(model, network, data.class_names, path.string());
+  if (!data.mean.empty())
+    file.metadata["espalier.normalize"] = Json{{"mean", data.mean}, {"std", data.std}}.dump();
+  name_masked(file, model);
   write_safetensors(path, file, Checksums::kept);
 }
 
 void save_checkpoint(const std::filesystem::path& path, Module& model, const Config& config,
                      const Position& position, const std::vector<std::string>& classes) {
-  TensorFile file = weights_file(model, config, classes, path.string());
+  TensorFile file = run_file(model, config, classes, path.string());
   file.metadata["espalier.position"] = position_json(position).dump();
   for (Parameter* parameter : model.parameters())
     for_extras(*parameter, [&](const std::string& prefix, const Tensor& tensor) {
@@ -287,7 +358,13 @@ void save_checkpoint(const std::filesystem::path& path, Module& model, const Con
 }
 
 CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source) {
-  CheckpointInfo info{parse_config(metadata(file, "espalier.config", source), source), std::nullopt, {}};
+  CheckpointInfo info;
+  if (is_of_a_program(file)) {
+    const MetaDevice shapes_alone;
+    info.config = config_of_a_program(file, described(file, source), source, {});
+  } else {
+    info.config = parse_config(metadata(file, "espalier.config", source), source);
+  }
   if (const auto found = file.metadata.find("espalier.position"); found != file.metadata.end()) {
     const std::string place = source + ": its position cannot be read";
     info.position = position_from(parse_json(found->second, place), place);
@@ -353,6 +430,14 @@ OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
   const std::string source = path.string();
   const TensorFile file = read_checkpoint(path);
   CheckpointInfo info = checkpoint_info(file, source);
+  if (is_of_a_program(file)) {
+    DescribedNetwork network = described(file, source);
+    info.config = config_of_a_program(file, network, source, overrides);
+    load(file, *network.model, source);
+    if (const auto found = file.metadata.find("espalier.history"); found != file.metadata.end())
+      network.model->history = history_from(found->second, source);
+    return {std::move(network.model), std::move(info)};
+  }
   if (!overrides.empty()) info.config = parse_config(config_json(info.config).dump(), source, overrides);
   auto model = make_model(info.config.model, static_cast<uint64_t>(info.config.seed));
   replay(file, *model, source);

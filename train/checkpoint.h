@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "espalier/data/loader.h"
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/state_dict.h"
 #include "espalier/prune/channel_pruner.h"
@@ -53,13 +54,21 @@ struct Position {
   std::vector<StageResult> results = {};
 };
 
-/// What a file says of itself.
+/// What a file says of itself. Of a program's (save_weights above) the config is one without stages: it has
+/// the model's input and classes, `described` as its type, no data set and the data's normalisation.
 struct CheckpointInfo {
   Config config;
   std::optional<Position> position;  ///< absent in a file of weights alone
   std::vector<std::string> classes;  ///< their names; none if none were saved
 };
 
+/// Writes what a program has trained: weights as load_state_dict(strict=True) wants them, and in the metadata
+/// the network that `model` is, whoever made it, what was cut from it, which parameters are masked, and
+/// `data`: enough for `espalier inspect`, `eval`, `predict` and `graph`, for open_checkpoint and for
+/// load_in_torch.py, but for ops that are the program's own. Error if a name of a class is not UTF-8, if they
+/// are not as many as `model` has outputs, or for a linear layer behind a flatten whose weight would have
+/// another order of columns than PyTorch's (Linear's `positions`).
+void save_weights(const std::filesystem::path& file, Module& model, const DataDescription& data);
 /// Writes weights alone: what load_state_dict(strict=True) wants, with config, network, which parameters are
 /// masked and the names of the classes in the metadata; no `classes`: the data name none.
 void save_weights(const std::filesystem::path& file, Module& model, const Config& config,
@@ -95,7 +104,8 @@ struct OpenedCheckpoint {
   CheckpointInfo info;
 };
 /// Rebuilds the model of such a file, ready for inference or for going on; `overrides` (--set) apply to the
-/// config that was saved with it. Names and shapes are compared before memory is asked for.
+/// config that was saved with it, or say of a program's file which data set there is (data.type=mnist). Names
+/// and shapes are compared before memory is asked for.
 OpenedCheckpoint open_checkpoint(const std::filesystem::path& file,
                                  const std::vector<std::string>& overrides = {});
 

@@ -244,7 +244,10 @@ void take_network_of_weights(Json& json, const Place& at, const NetworkOfRun& be
   if (model.contains("type") || !model.contains("weights") || !model["weights"].is_string()) return;
   Json described;
   try {
-    described = model_type().write(read_checkpoint_info(model["weights"].get<std::string>()).config.model);
+    const std::string file = model["weights"];
+    const ModelConfig network = read_checkpoint_info(file).config.model;
+    ESP_CHECK(find_model(network.type), file, ": is a program's network, and none of `espalier help models`");
+    described = model_type().write(network);
   } catch (const Interrupted&) {
     throw;
   } catch (const std::exception& error) {
@@ -298,6 +301,22 @@ Config load_config(const std::string& file, const std::vector<std::string>& over
     fail_usage(error.what());
   }
   return read_config(text, file, overrides, true, begun);
+}
+
+DataConfig data_config(const Json& given, const std::string& file,
+                       const std::vector<std::string>& overrides) {
+  Json json = {{"data", given}};
+  Names set;
+  for (const std::string& assignment : overrides) {
+    set.push_back(apply_override(json, config_type(), assignment));
+    if (json.size() > 1)
+      fail_usage("--set ", printable(assignment), ": ", file, " has no config, only data.* can be set");
+  }
+  const bool is_named = json["data"].contains("type");
+  if (!is_named && overrides.empty()) json["data"]["type"] = "synthetic";  // any will do, to read the rest
+  DataConfig data = data_type().read(json["data"], Place(file, set) / "data");
+  if (!is_named) data.type.clear();
+  return data;
 }
 
 Json config_json(const Config& config) { return config_type().write(config); }

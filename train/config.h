@@ -160,6 +160,11 @@ using NetworkOfRun = std::function<std::optional<ModelConfig>(const std::string&
 Config load_config(const std::string& file, const std::vector<std::string>& overrides = {},
                    const NetworkOfRun& begun = {});
 
+/// A config's `data` alone, of a file that has no config: `given`, and `overrides` (of data.* alone), as
+/// messages of parse_config have it; a type that neither gives is empty.
+DataConfig data_config(const nlohmann::ordered_json& given, const std::string& file,
+                       const std::vector<std::string>& overrides);
+
 /// The config as resolved: every field that applies with its value, in the declared order; parse_config reads
 /// it back to the same.
 nlohmann::ordered_json config_json(const Config& config);

@@ -8,6 +8,7 @@
 
 #include "espalier/formats/json.h"
 #include "espalier/train/checkpoint.h"
+#include "espalier/train/described_network.h"
 #include "espalier/train/history_json.h"
 #include "espalier/train/result.h"
 
@@ -32,6 +33,10 @@ void attempt(const Read& read) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   attempt([&] { checkpoint_info(parse_safetensors(std::as_bytes(std::span(data, size)), "fuzz"), "fuzz"); });
+  attempt([&] {
+    const MetaDevice shapes_alone;
+    described_network(std::string(reinterpret_cast<const char*>(data), size), {}, "fuzz");
+  });
 
   std::array<std::string, 5> texts;
   std::string_view left(reinterpret_cast<const char*>(data), size);

@@ -1,28 +1,85 @@
 #!/usr/bin/env bash
-# Installs the build under ESPALIER_BUILD_DIR into a fresh prefix, and builds and runs docs/library.md's program there.
+# Installs the build under ESPALIER_BUILD_DIR into a fresh prefix, builds and runs docs/library.md's programs there, and
+# what they have saved does without them.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-manual=$here/../../docs/library.md
+root=$here/../..
+manual=$root/docs/library.md
 [[ -e $manual ]] || { echo "skipped: there is no docs/library.md"; exit 77; }
 work=$(mktemp -d "${TMPDIR:-/tmp}/espalier-install-XXXXXX")
 trap 'rm -rf "$work"' EXIT
+fail() {
+  echo "FAILED: $*"
+  exit 1
+}
 
 cmake --install "$ESPALIER_BUILD_DIR" --prefix "$work/prefix" >/dev/null
-"$work/prefix/bin/espalier" --version
-diff -r "$here/../../configs" "$work/prefix/share/espalier/configs"
+PATH=$work/prefix/bin:$PATH
+espalier --version
+diff -r "$root/configs" "$work/prefix/share/espalier/configs"
+scripts=$work/prefix/share/espalier/scripts
+for script in from-torch load_in_torch.py; do
+  cmp "$root/scripts/$script" "$scripts/$script"
+  [[ -x $scripts/$script ]] || fail "$script cannot be executed"
+done
+"$scripts/from-torch" --help >/dev/null
+readelf -d "$work/prefix/bin/espalier" | grep -q "$ESPALIER_BUILD_DIR" && fail "the program still looks into the build folder"
+
+# What scripts/setup installs and a consumer needs: all but what only the program, the build of data/ and the tests use.
+for package in $(sed -n '/^libraries=(/,/^)/p' "$root/scripts/setup" | grep -oE '[a-z0-9]+[a-z0-9-]*-dev'); do
+  [[ $package =~ ^lib(cli11|stb|gtest|benchmark)-dev$ ]] || grep -qw -- "$package" "$manual" || fail "docs/library.md lacks $package"
+done
 
 mkdir "$work/app"
 cp "$here/CMakeLists.txt" "$work/app"
-awk '/^```cpp$/ && !seen {inside = seen = 1; next} /^```$/ {inside = 0} inside' "$manual" >"$work/app/app.cpp"
-grep -q main "$work/app/app.cpp" || { echo "docs/library.md: its first \`\`\`cpp block is not a program"; exit 1; }
+awk -v to="$work/app/program" '/^```cpp$/ {++n; inside = 1; next} /^```$/ {inside = 0} inside {print > (to n ".cpp")}' "$manual"
 flags="-Wall -Wextra -Werror${ESPALIER_SANITIZE:+ -fsanitize=$ESPALIER_SANITIZE}"
 cmake -S "$work/app" -B "$work/app/build" -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_CXX_FLAGS="$flags" \
   -DCMAKE_BUILD_TYPE=Release
 cmake --build "$work/app/build"
-if readelf -d "$work/prefix/bin/espalier" | grep -q "$ESPALIER_BUILD_DIR"; then
-  echo "the installed program still looks into the build folder"
-  exit 1
-fi
 cd "$work"
-"$work/app/build/app"
-test -s mlp.safetensors || { echo "the program wrote no mlp.safetensors"; exit 1; }
+for source in "$work"/app/program*.cpp; do
+  program=$(basename "$source" .cpp)
+  echo "--- $program"
+  "$work/app/build/$program" | tee "$program.out"
+done
+tuned=$(awk '/^tuned/ {print $2}' program1.out)
+grep -q '^image 2: [0-9] 0\.' program2.out || fail "no prediction"
+grep -q '^tuned  100.0 %' program3.out || fail "the bars are not told apart"
+
+echo "--- what the files say"
+espalier inspect mlp.safetensors | tee inspected
+grep -q '^fc1 ' inspected || fail "inspect does not know the layers"
+espalier eval mlp.safetensors --set data.type=synthetic | tee evaluated
+grep -q "^accuracy $tuned %" evaluated || fail "eval finds another accuracy than the program: $tuned"
+espalier inspect small_net.safetensors
+if espalier eval mlp.safetensors 2>said; then fail "eval without a data set"; fi
+grep -q "^espalier: mlp.safetensors: names no data set" said || fail "$(cat said)"
+# An image of 28 x 28 black pixels
+python3 - <<'END' >black.png
+import struct, sys, zlib
+def chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+sys.stdout.buffer.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">2I5B", 28, 28, 8, 0, 0, 0, 0))
+                        + chunk(b"IDAT", zlib.compress(bytes(28 * 29))) + chunk(b"IEND", b""))
+END
+espalier predict mlp.safetensors black.png | tee predicted
+grep -qE '^black.png(  [0-9] [0-9.]+ %){5}$' predicted || fail "predict"
+if espalier predict small_net.safetensors black.png 2>said; then fail "an op of the program's own was run"; fi
+grep -q "op 'swish' is none of Espalier's" said || fail "$(cat said)"
+
+if ! python3 -c "import torch, safetensors" 2>/dev/null; then
+  echo "not loaded in PyTorch: torch or safetensors is not installed"
+  exit 0
+fi
+espalier eval mlp.safetensors --set data.type=synthetic --logits pass.safetensors
+python3 "$scripts/load_in_torch.py" mlp.safetensors --check pass.safetensors
+PYTHONPATH=$scripts python3 - <<'END'
+import torch
+from load_in_torch import load
+net = load("small_net.safetensors", {"swish": lambda attributes, x: x * x.sigmoid()})
+assert net.classes == ["across", "upright"] and net.input == (8, 8, 1)
+for bar, name in ((torch.zeros(1, 1, 8, 8), "across"), (torch.zeros(1, 1, 8, 8), "upright")):
+    bar[(0, 0, 3) if name == "across" else (0, 0, slice(None), 3)] = 200 / 255
+    assert net.classes[net(net.normalized(bar)).argmax()] == name, name
+END
