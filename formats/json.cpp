@@ -17,13 +17,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr size_t most_shown = 80;  // bytes of a foreign name or text in a message
 
-/// "12:5": line and column, both from 1, of the character at `offset`.
-std::string line_and_column(std::string_view text, size_t offset) {
-  const std::string_view before = text.substr(0, offset);
-  const size_t line_start = before.rfind('\n') + 1;  // npos + 1 is 0
-  return join(std::count(before.begin(), before.end(), '\n') + 1, ":", before.size() - line_start + 1);
-}
-
 bool is_in_word(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '+';
 }
@@ -180,7 +173,9 @@ class Builder : public Json::json_sax_t {
   /// What is wrong at `offset`, where something begins that cannot stand there.
   std::string misplaced(size_t offset) const {
     const char c = text_[offset];
-    if (c == '#' || c == '/') return "JSON has no comments";
+    if (c == '#') return "JSON has no comments that begin with #";
+    if (text_.substr(offset).starts_with("//") || text_.substr(offset).starts_with("/*"))
+      return "JSON has no comments";
     if (c == '\'') return "JSON quotes with \", not with '";
     if (breaks_off(offset)) return "a number that breaks off";
     const std::string wanted = expected(offset);
@@ -218,6 +213,12 @@ Json parse_json(std::string_view text, const std::string& file) {
   if (const size_t zero = text.find('\0'); zero != std::string_view::npos)  // to the parser it is the end
     fail(file, ":", line_and_column(text, zero), ": not JSON: a zero byte");
   return Builder(text, file).build();
+}
+
+std::string line_and_column(std::string_view text, size_t offset) {
+  const std::string_view before = text.substr(0, offset);
+  const size_t line_start = before.rfind('\n') + 1;  // npos + 1 is 0
+  return join(std::count(before.begin(), before.end(), '\n') + 1, ":", before.size() - line_start + 1);
 }
 
 std::string json_place(const std::string& place, std::string_view key) {

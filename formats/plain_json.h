@@ -1,0 +1,14 @@
+// What people write into JSON that is none: comments, and a comma behind the last of a list or object.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace espalier {
+
+/// `text` with spaces for its comments (from // to the line's end, and from /* to */) and trailing commas, so
+/// that all else keeps its line and column. What is wrong otherwise is left to parse_json; a comment that is
+/// not closed is an Error with line and column.
+std::string plain_json(std::string_view text, const std::string& file);
+
+}  // namespace espalier
