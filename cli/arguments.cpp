@@ -7,6 +7,7 @@
 
 #include "espalier/cli/output_file.h"
 #include "espalier/core/error.h"
+#include "espalier/core/home.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/spelling.h"
 #include "espalier/core/utf8.h"
@@ -68,6 +69,16 @@ Arguments& Arguments::text(const std::string& name, const std::string& value,
   return *this;
 }
 
+Arguments& Arguments::path(const std::string& name, const std::string& value,
+                           std::optional<std::string>& into, const std::string& help) {
+  const auto store = [this, name, &into](const std::string& given) {
+    if (given.empty()) fail_usage(command_, ": ", name, ": is empty");
+    into = expand_home(given);
+  };
+  app_->add_option_function<std::string>(name, store, help)->type_name(value);
+  return *this;
+}
+
 Arguments& Arguments::whole(const std::string& name, int64_t& into, int64_t from, int64_t to,
                             const std::string& help) {
   const auto store = [=, this, &into](const std::string& given) {
@@ -103,7 +114,7 @@ Arguments& Arguments::overrides(std::vector<std::string>& into) {
 }
 
 Arguments& Arguments::data_root(std::optional<std::string>& into) {
-  return text("--data", "ROOT", into, "Folder of data sets (see `espalier help data`)");
+  return path("--data", "ROOT", into, "Folder of data sets (see `espalier help data`)");
 }
 
 Arguments& Arguments::threads() {
@@ -115,7 +126,8 @@ Arguments& Arguments::threads() {
                  max_threads);
     set_threads(*value);
   };
-  app_->add_option_function<std::string>("--threads", store, "Threads to compute on (default: all processors)")
+  app_->add_option_function<std::string>("--threads", store,
+                                         "Threads to compute on (default: all processors)")
       ->type_name("N");
   return *this;
 }

@@ -32,6 +32,9 @@ class Arguments {
   /// Text that may not be empty; `value` stands for it in the help.
   Arguments& text(const std::string& name, const std::string& value, std::optional<std::string>& into,
                   const std::string& help);
+  /// The same for a path, which may begin with the home folder's ~.
+  Arguments& path(const std::string& name, const std::string& value, std::optional<std::string>& into,
+                  const std::string& help);
   Arguments& whole(const std::string& name, int64_t& into, int64_t from, int64_t to, const std::string& help);
   Arguments& seconds(const std::string& name, double& into, const std::string& help);
 

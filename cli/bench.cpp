@@ -76,7 +76,7 @@ void bench(const Given& given) {
   Arguments arguments("bench");
   arguments.positional("train|infer", mode, "The trainer's own step, or inference")
       .text("--model", "NAME", model, "See `espalier help models`")
-      .text("--checkpoint", "FILE", checkpoint,
+      .path("--checkpoint", "FILE", checkpoint,
             "A run's checkpoint or model (pruned or not), or with --model weights")
       .whole("--batch", batch, 1, 1'000'000, "Images in a batch (default: 64)")
       .text("--input", "HxWxC", input, "Shape of an image (default: the model's)")

@@ -60,7 +60,7 @@ void eval(const Given& given) {
       .data_root(root)
       .threads()
       .flag("--flip", flip, "Mean logits of each image and its mirror image")
-      .text("--logits", "FILE", logits, "Write the first batch's images and logits there, as safetensors")
+      .path("--logits", "FILE", logits, "Write the first batch's images and logits there, as safetensors")
       .flag("--json", json, "Print JSON, with each class's accuracy and the confusion table");
   if (!arguments.parse(given)) return;
 

@@ -36,7 +36,7 @@ void graph(const Given& given) {
   bool json = false;
   Arguments arguments("graph");
   arguments.positional("CONFIG|CHECKPOINT", file, config_or_checkpoint)
-      .text("--dot", "FILE", dot, "Write the network with its groups there, for Graphviz (dot -Tsvg)")
+      .path("--dot", "FILE", dot, "Write the network with its groups there, for Graphviz (dot -Tsvg)")
       .flag("--json", json, "Print JSON, with the index of every channel in every parameter");
   if (!arguments.parse(given)) return;
 
