@@ -12,6 +12,7 @@
 #include "espalier/core/error.h"
 #include "espalier/core/interrupt.h"
 #include "espalier/core/isa.h"
+#include "espalier/core/mistakes.h"
 #include "espalier/core/reason.h"
 #include "espalier/core/utf8.h"
 
@@ -51,12 +52,15 @@ void finish_output() {
 }
 
 /// Says why, if anybody can hear it; a pipe whose reader has gone ends the program as it ends others.
-int failed(int code, const std::string& reason) {
+int failed(int code, const std::exception& error) {
   std::fflush(stdout);
-  if (!note("espalier: " + reason) && errno == EPIPE) {
-    std::signal(SIGPIPE, SIG_DFL);
-    std::raise(SIGPIPE);
-  }
+  std::vector<std::string> lines{reason_of(error)};
+  if (const auto* several = dynamic_cast<const SeveralLines*>(&error)) lines = several->lines;
+  for (const std::string& line : lines)
+    if (!note("espalier: " + line) && errno == EPIPE) {
+      std::signal(SIGPIPE, SIG_DFL);
+      std::raise(SIGPIPE);
+    }
   return code;
 }
 
@@ -75,8 +79,8 @@ int main(int argc, char** argv) {
   } catch (const Interrupted& interrupted) {
     return 128 + interrupted.signal();
   } catch (const UsageError& error) {
-    return cli::failed(2, error.what());
+    return cli::failed(2, error);
   } catch (const std::exception& error) {
-    return cli::failed(1, reason_of(error));
+    return cli::failed(1, error);
   }
 }

@@ -6,11 +6,14 @@
 #include <filesystem>
 #include <functional>
 
+#include "espalier/core/home.h"
 #include "espalier/core/interrupt.h"
+#include "espalier/core/mistakes.h"
 #include "espalier/core/reason.h"
 #include "espalier/core/utf8.h"
 #include "espalier/formats/input_file.h"
 #include "espalier/formats/json.h"
+#include "espalier/formats/plain_json.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/config_parts.h"
 #include "espalier/train/overrides.h"
@@ -93,7 +96,7 @@ Type<ScheduleOptions> schedule_type() {
       {.check = [](const ScheduleOptions& s, const Place& at) {
         const auto& m = s.milestones;
         if (std::adjacent_find(m.begin(), m.end(), std::greater_equal<>()) != m.end()) {
-          (at / "milestones").fail("found ", Json(m).dump(), ", expected each to be above the one before");
+          (at / "milestones").mistake("found ", Json(m).dump(), ", expected each to be above the one before");
         }
         if (s.type == "warmup" && s.warmup_steps == 0)
           (at / "warmup_steps").fail("found 0, type warmup needs at least 1");
@@ -134,7 +137,8 @@ Type<TrainConfig> train_type() {
       {.exactly_one = {{"epochs", "steps"}}, .check = [](const TrainConfig& t, const Place& at) {
          if (t.schedule.min_lr > t.optimizer.lr) {
            (at / "schedule" / "min_lr")
-               .fail("found ", t.schedule.min_lr, ", expected at most the optimizer's lr: ", t.optimizer.lr);
+               .mistake("found ", t.schedule.min_lr,
+                        ", expected at most the optimizer's lr: ", t.optimizer.lr);
          }
          if (!t.prune) return;
          const Place schedule = at / "prune" / "schedule";
@@ -172,29 +176,41 @@ Type<StageConfig> stage_type() {
        }});
 }
 
-void check_config(const Config& config, const Place& at) {
+void check_images(const Config& config, const Place& at) {
   if (const auto& normalize = config.data.normalize; normalize) {
     const auto channels = static_cast<size_t>(config.model.input[2]);
     if (normalize->mean.size() != channels) {
       (at / "data" / "normalize" / "mean")
-          .fail("found ", normalize->mean.size(),
-                " values, expected one per channel of the model's input: ", channels);
+          .mistake("found ", normalize->mean.size(),
+                   " values, expected one per channel of the model's input: ", channels);
     }
   }
   if (const auto misfit = find_misfit(config.data.augment, config.model.input))
-    (at / "data" / "augment" / misfit->place / misfit->field).fail(misfit->message);
+    (at / "data" / "augment" / misfit->place / misfit->field).mistake(misfit->message);
+}
+
+void check_stage_names(const std::vector<StageConfig>& stages, const Place& at) {
+  for (size_t i = 0; i < stages.size(); ++i) {
+    const std::string& name = stages[i].name;
+    const Place named = at / i / "name";
+    if (!named.is_sound()) continue;
+    if (name.ends_with(".best"))
+      named.mistake("found \"", name, "\", but .best is the ending of a stage's best model");
+    for (size_t j = 0; j < i; ++j)
+      if (stages[j].name == name) named.mistake("\"", name, "\" is the name of stage ", j, ", too");
+  }
+}
+
+/// What holds between parts of the config that are sound.
+void check_config(const Config& config, const Place& at) {
+  const Place stages = at / "stages";
+  if ((at / "model").is_sound() && (at / "data").is_sound()) check_images(config, at);
+  check_stage_names(config.stages, stages);
+  if (!(at / "data").is_sound() || config.data.validation > 0) return;
   for (size_t i = 0; i < config.stages.size(); ++i) {
-    const StageConfig& stage = config.stages[i];
-    const Place stage_at = at / "stages" / i;
-    if (stage.name.ends_with(".best"))
-      (stage_at / "name").fail("found \"", stage.name, "\", but .best is the ending of a stage's best model");
-    for (size_t j = 0; j < i; ++j) {
-      if (config.stages[j].name == stage.name)
-        (stage_at / "name").fail("\"", stage.name, "\" is the name of stage ", j, ", too");
-    }
-    if (stage.train && stage.train->early_stop && config.data.validation == 0) {
-      (stage_at / "train" / "early_stop").fail("needs images to judge by: /data/validation above 0");
-    }
+    const Place early_stop = stages / i / "train" / "early_stop";
+    if (config.stages[i].train && config.stages[i].train->early_stop && early_stop.is_sound())
+      early_stop.mistake("needs images to judge by: /data/validation above 0");
   }
 }
 
@@ -207,8 +223,7 @@ const Type<Config>& config_type() {
        field("data", &Config::data, data_type(), "what it learns from").required(),
        field("stages", &Config::stages, list_of(stage_type(), {.from = 1}),
              "what is done, one after the other")
-           .required()},
-      {.check = check_config});
+           .required()});
   return type;
 }
 
@@ -244,7 +259,7 @@ void take_network_of_weights(Json& json, const Place& at, const NetworkOfRun& be
   if (model.contains("type") || !model.contains("weights") || !model["weights"].is_string()) return;
   Json described;
   try {
-    const std::string file = model["weights"];
+    const std::string file = expand_home(model["weights"]);
     const ModelConfig network = read_checkpoint_info(file).config.model;
     ESP_CHECK(find_model(network.type), file, ": is a program's network, and none of `espalier help models`");
     described = model_type().write(network);
@@ -252,7 +267,7 @@ void take_network_of_weights(Json& json, const Place& at, const NetworkOfRun& be
     throw;
   } catch (const std::exception& error) {
     const auto known = begun && json["name"].is_string() ? begun(json["name"]) : std::nullopt;
-    if (!known || known->weights != model["weights"])
+    if (!known || known->weights != expand_home(model["weights"]))
       (at / "model" / "type")
           .fail("missing, and the weights do not say it: ", printable(reason_of(error), 1000));
     described = model_type().write(*known);
@@ -264,23 +279,26 @@ void take_network_of_weights(Json& json, const Place& at, const NetworkOfRun& be
 
 /// `of_a_person`: its weights, or `begun`, may say which network it is; what a file holds says that itself.
 Config read_config(const std::string& text, const std::string& file,
-                   const std::vector<std::string>& overrides, bool of_a_person,
-                   const NetworkOfRun& begun = {}) {
+                   const std::vector<std::string>& overrides, bool of_a_person, const NetworkOfRun& begun,
+                   Mistakes& mistakes) {
   Json json;
   try {
-    json = parse_json(text, file);
+    json = parse_json(of_a_person ? plain_json(text, file) : text, file);
   } catch (const Error& error) {
     fail_usage(error.what());
   }
   Names set;
   for (const std::string& assignment : overrides)
-    set.push_back(apply_override(json, config_type(), assignment));
+    mistakes.attempt("", [&] { set.push_back(apply_override(json, config_type(), assignment)); });
+  mistakes.report(file);  // what they were to mend is not worth a line
+  const Place place(file, set, &mistakes);
   if (json.is_object()) {
     json.erase("$schema");
     if (!json.contains("name")) json["name"] = std::filesystem::path(file).stem().string();
-    if (of_a_person) take_network_of_weights(json, Place(file, set), begun);
+    if (of_a_person) (place / "model").attempt([&] { take_network_of_weights(json, place, begun); });
   }
-  Config config = config_type().read(json, Place(file, set));
+  Config config;
+  if (place.attempt([&] { config = config_type().read(json, place); })) check_config(config, place);
   config.file = file;
   return config;
 }
@@ -289,18 +307,29 @@ Config read_config(const std::string& text, const std::string& file,
 
 Config parse_config(const std::string& text, const std::string& file,
                     const std::vector<std::string>& overrides) {
-  return read_config(text, file, overrides, false);
+  Mistakes mistakes;
+  Config config = read_config(text, file, overrides, false, {}, mistakes);
+  mistakes.report(file);
+  return config;
 }
 
 Config load_config(const std::string& file, const std::vector<std::string>& overrides,
                    const NetworkOfRun& begun) {
+  Mistakes mistakes;
+  Config config = load_config(file, overrides, begun, mistakes);
+  mistakes.report(file);
+  return config;
+}
+
+Config load_config(const std::string& file, const std::vector<std::string>& overrides,
+                   const NetworkOfRun& begun, Mistakes& mistakes) {
   std::string text;
   try {
     text = read_file(file);
   } catch (const Error& error) {
     fail_usage(error.what());
   }
-  return read_config(text, file, overrides, true, begun);
+  return read_config(text, file, overrides, true, begun, mistakes);
 }
 
 DataConfig data_config(const Json& given, const std::string& file,
@@ -322,9 +351,11 @@ DataConfig data_config(const Json& given, const std::string& file,
 Json config_json(const Config& config) { return config_type().write(config); }
 
 std::string config_help() {
-  return "A config is a JSON file. `--set PATH=VALUE` sets one of its fields from the command line, a stage "
-         "by its number\n"
-         "(from 0) or name: --set stages.dense.train.epochs=1; null takes a field away.\n\n" +
+  return "A config is a JSON file, which may have comments (// and /* */) and a comma behind the last of a "
+         "list\n"
+         "or object. `--set PATH=VALUE` sets one of its fields from the command line, a stage by its number "
+         "(from 0)\n"
+         "or name: --set stages.dense.train.epochs=1; null takes a field away.\n\n" +
          help_text(config_type());
 }
 

@@ -17,6 +17,8 @@
 
 namespace espalier {
 
+class Mistakes;  // core/mistakes.h
+
 struct ModelConfig : ModelOptions {
   std::optional<std::string> weights;  ///< a safetensors file to start from
   std::optional<bool> hold_zeros;      ///< absent: where the file's masks do; see load_weights
@@ -146,19 +148,22 @@ struct Config {
 };
 
 /// Parses `text` (of `file`, for messages), applies `overrides` in their order (overrides.h:
-/// "stages.dense.train.epochs=1") and checks every field and relation. Every mistake is a UsageError of one
-/// line: "configs/x.json: /stages/0/train/epochs: found -1, expected a whole number of at least 1", with the
-/// nearest spelling of a name that is not known, and with line and column for text that is no JSON. A
-/// "$schema" at the top is skipped.
+/// "stages.dense.train.epochs=1") and checks every field and relation. All mistakes are told in one
+/// UsageError (core/mistakes.h), each in a line: "configs/x.json: /stages/0/train/epochs: found -1, expected
+/// a whole number of at least 1", with the nearest spelling of a name that is not known, and with line and
+/// column for text that is no JSON. A "$schema" at the top is skipped.
 Config parse_config(const std::string& text, const std::string& file,
                     const std::vector<std::string>& overrides = {});
-/// The same for a file's text; a file that cannot be read is a UsageError, too. Where its model has weights
-/// and no type, the fields that are missing are those of the run that the weights are of; or, if the file
-/// does not say them any more, those that begun(name) knows of this config's run, if that began with the same
-/// weights.
+/// The same for a file that a person wrote, with comments and trailing commas (formats/plain_json.h); one
+/// that cannot be read is a UsageError, too. Where its model has weights and no type, the fields that are
+/// missing are those of the run that the weights are of; or, if the file does not say them any more, those
+/// that begun(name) knows of this config's run, if that began with the same weights.
 using NetworkOfRun = std::function<std::optional<ModelConfig>(const std::string& name)>;
 Config load_config(const std::string& file, const std::vector<std::string>& overrides = {},
                    const NetworkOfRun& begun = {});
+/// The same for whoever goes on with what is sound: `mistakes` has the rest, whose values are the defaults.
+Config load_config(const std::string& file, const std::vector<std::string>& overrides,
+                   const NetworkOfRun& begun, Mistakes& mistakes);
 
 /// A config's `data` alone, of a file that has no config: `given`, and `overrides` (of data.* alone), as
 /// messages of parse_config have it; a type that neither gives is empty.

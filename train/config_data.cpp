@@ -11,7 +11,8 @@ Type<Shape> image_shape() {
   const auto sizes = list_of(whole(1, 65536), {3, 3});
   return {sizes,
           [=](const Json& json, const Place& at) {
-            return Shape(std::span<const int64_t>(sizes.read(json, at)));
+            const std::vector<int64_t> values = sizes.read(json, at);
+            return at.is_sound() ? Shape(std::span<const int64_t>(values)) : Shape{1, 1, 1};
           },
           [](const Shape& shape) {
             return Json(std::vector<int64_t>(shape.sizes().begin(), shape.sizes().end()));
@@ -47,7 +48,7 @@ Type<std::vector<double>> interval(const Range& range) {
   return {two,
           [=](const Json& json, const Place& at) {
             const std::vector<double> ends = two.read(json, at);
-            if (ends[1] < ends[0])
+            if (at.is_sound() && ends[1] < ends[0])
               (at / 1).fail("found ", ends[1], ", expected at least the number before it: ", ends[0]);
             return ends;
           },
@@ -113,7 +114,7 @@ Type<ModelConfig> model_type() {
              "how it begins: a 3x3 convolution, or a 7x7 by stride 2 and pooling; without it, small where a "
              "side has under 64 pixels")
            .only_for(model_names("stem")),
-       field("weights", &ModelConfig::weights, text(),
+       field("weights", &ModelConfig::weights, path(),
              "a safetensors file to start from, relative to the working directory; a file of Espalier's "
              "gives the other fields, too, where there is no 'type', the channels that were cut and the "
              "masks that hold zeros"),
@@ -133,10 +134,10 @@ Type<DataConfig> data_type() {
       {field("type", &DataConfig::type, one_of({"mnist", "cifar10", "cifar100", "image_folder", "synthetic"}),
              "the data set; `espalier help data` says how to get it")
            .required(),
-       field("root", &DataConfig::root, text(),
+       field("root", &DataConfig::root, path(),
              "folder of data sets; without it, that of --data, of ESPALIER_DATA, or data")
            .only_for(in_files),
-       field("path", &DataConfig::path, text(),
+       field("path", &DataConfig::path, path(),
              "folder or archive (.tar, .tar.gz, .tar.xz; not for mnist), relative to the root; without it, "
              "mnist, cifar-10-batches-bin or cifar-100-binary; image_folder needs one")
            .only_for(in_files),

@@ -31,7 +31,7 @@ Type<PruneScheduleConfig> prune_schedule_type() {
 }
 
 void check_ratios(double least, double most, const Place& at) {
-  if (most < least) (at / "max_ratio").fail("found ", most, ", expected at least min_ratio: ", least);
+  if (most < least) (at / "max_ratio").mistake("found ", most, ", expected at least min_ratio: ", least);
 }
 
 void check_ratios(const PruneConfig& p, const Place& at) {
@@ -144,13 +144,15 @@ Type<PruneConfig> prune_type() {
        .check = [](const PruneConfig& p, const Place& at) {
          if (p.unit == "channel") return check_ratios(p, at);
          if (p.scope == "isomorphic")
-           (at / "scope").fail("found \"isomorphic\", which is for unit channel, and the unit is ", p.unit);
+           (at / "scope")
+               .mistake("found \"isomorphic\", which is for unit channel, and the unit is ", p.unit);
          if (criterion_named(p.criterion).of_channels_alone())
            (at / "criterion")
-               .fail("found \"", p.criterion, "\", which is for unit channel, and the unit is ", p.unit);
+               .mistake("found \"", p.criterion, "\", which is for unit channel, and the unit is ", p.unit);
          if (p.normalizer && (p.threshold || p.scope != "global"))
            (at / "normalizer")
-               .fail("is for rows that are ranked over all layers: scope global, and sparsity or quantile");
+               .mistake(
+                   "is for rows that are ranked over all layers: scope global, and sparsity or quantile");
          if (p.schedule && p.schedule->type != "one_shot" && !p.sparsity) {
            (at / "schedule" / "type")
                .fail("found \"", p.schedule->type,

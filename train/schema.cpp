@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "espalier/core/home.h"
 #include "espalier/core/spelling.h"
 #include "espalier/core/utf8.h"
 
@@ -33,8 +34,8 @@ std::string suggest(const std::string& word, const Names& known) {
   return meant.empty() && !known.empty() ? ", known: " + enumerate(known) : meant;
 }
 
-Place::Place(std::string file, Names set)
-    : file_(std::move(file)), set_(std::make_shared<const Names>(std::move(set))) {}
+Place::Place(std::string file, Names set, Mistakes* mistakes)
+    : file_(std::move(file)), set_(std::make_shared<const Names>(std::move(set))), mistakes_(mistakes) {}
 
 Place Place::operator/(const std::string& key) const {
   Place place = *this;
@@ -142,6 +143,12 @@ Type<std::string> text() {
           [](const std::string& value) { return Json(value); }};
 }
 
+Type<std::string> path() {
+  Type<std::string> type = text();
+  type.read = [read = type.read](const Json& json, const Place& at) { return expand_home(read(json, at)); };
+  return type;
+}
+
 Type<std::string> file_name() {
   constexpr size_t longest = 100;
   const std::string expected =
@@ -235,35 +242,34 @@ void fail_unknown(const std::string& name, const Description& object, const Plac
   (at / name).fail("no such field", suggest(name, object.field_names()));
 }
 
-void check_known(const Json& json, const Description& object, const Place& at) {
-  if (!json.is_object()) at.unexpected(json, object.expected);
-  for (const auto& [name, value] : json.items())
-    if (!object.find(name)) fail_unknown(name, object, at);
+void check_field(const std::string& name, const Description& object, const Json& variant, const Place& at) {
+  const FieldDescription* field = object.find(name);
+  if (!field) fail_unknown(name, object, at);
+  if (variant.is_null() || field->is_for(variant)) return;
+  (at / name).fail("is for ", object.variant, " ", enumerate(field->variants, " or "), ", and the ",
+                   object.variant, " is ", variant.get<std::string>());
 }
 
-void check_given(const Json& json, const Description& object, const Place& at) {
-  const Json variant = variant_of(json, object);
-  for (const FieldDescription& field : object.fields) {
-    const bool given = json.contains(field.name);
-    if (given && !field.is_for(variant)) {
-      (at / field.name)
-          .fail("is for ", object.variant, " ", enumerate(field.variants, " or "), ", and the ",
-                object.variant, " is ", variant.get<std::string>());
-    }
-    if (!given && field.is_required && field.is_for(variant)) {
-      (at / field.name).fail("missing, expected ", field.type->expected);
-    }
-  }
+void check_given(const Json& json, const Description& object, const Json& variant, const Place& at) {
+  Names given;  // or meant to be
+  for (const auto& [name, value] : json.items())
+    given.push_back(object.find(name) ? name : nearest_spelling(name, object.field_names()));
+  for (const FieldDescription& field : object.fields)
+    if (field.is_required && field.is_for(variant) && !contains(given, field.name))
+      (at / field.name).mistake("missing, expected ", field.type->expected);
+  const bool is_known = !has_variants(object) || !variant.is_null();
   for (const Names& group : object.exactly_one) {
-    Names given, possible;
+    Names found, possible;
     for (const std::string& name : group) {
-      if (json.contains(name)) given.push_back(name);
-      if (object.find(name)->is_for(variant)) possible.push_back(name);
+      const bool is_possible = !is_known || object.find(name)->is_for(variant);
+      if (is_possible) possible.push_back(name);
+      if (is_possible && json.contains(name)) found.push_back(name);
     }
-    if (given.size() != 1) {
-      at.fail("found ", given.empty() ? "none" : enumerate(given, " and "), ", expected exactly one of ",
-              enumerate(possible));
-    }
+    const bool meant =
+        std::any_of(group.begin(), group.end(), [&](auto& name) { return contains(given, name); });
+    if (found.size() > 1 || (found.empty() && !meant))
+      at.mistake("found ", found.empty() ? "none" : enumerate(found, " and "), ", expected exactly one of ",
+                 enumerate(possible));
   }
 }
 

@@ -10,6 +10,8 @@
 //   point.read(json, Place("p.json"))
 //   // or UsageError "p.json: /x: found -1, expected a number of at least 0"
 //
+// A Place that gathers mistakes has read() go on behind each: what is wrong keeps its default.
+//
 // A field's default is the one in its struct; a std::optional member may be absent. An object whose first
 // field is named `type`, or what Rules::variant says, comes in variants: a field may be only for some of
 // them, and defaults may depend on it.
@@ -26,6 +28,7 @@
 #include <vector>
 
 #include "espalier/core/error.h"
+#include "espalier/core/mistakes.h"
 #include "espalier/formats/json.h"
 
 namespace espalier::schema {
@@ -39,8 +42,9 @@ std::string suggest(const std::string& word, const Names& known);
 /// Where a value stands: a file and a JSON pointer into it.
 class Place {
  public:
-  /// `set`: pointers to the values that the command line has set; messages about them say so.
-  explicit Place(std::string file, Names set = {});
+  /// `set`: pointers to the values that the command line has set; messages about them say so. `mistakes`:
+  /// where they are gathered; without, the first is thrown.
+  explicit Place(std::string file, Names set = {}, Mistakes* mistakes = nullptr);
   Place operator/(const std::string& key) const;
   Place operator/(size_t index) const { return *this / std::to_string(index); }
   const std::string& pointer() const { return pointer_; }
@@ -56,11 +60,27 @@ class Place {
     fail("found ", in_words(found), ", expected ", expected...);
   }
 
+  /// Does `act`, whose mistake is gathered where mistakes are: then the answer is false.
+  template <class Act>
+  bool attempt(const Act& act) const {
+    if (mistakes_) return mistakes_->attempt(pointer_, act);
+    act();
+    return true;
+  }
+  /// The same as fail(), but goes on where mistakes are gathered: for what does not make worse what follows.
+  template <class... Parts>
+  void mistake(const Parts&... parts) const {
+    attempt([&] { fail(parts...); });
+  }
+  /// Whether no mistake has been gathered here, below or above.
+  bool is_sound() const { return !mistakes_ || mistakes_->spare(pointer_); }
+
  private:
   std::string message(const std::string& text) const;
 
   std::string file_, pointer_;
   std::shared_ptr<const Names> set_;
+  Mistakes* mistakes_;
 };
 
 // --- What a value may be, apart from the C++ type that holds it ---
@@ -114,6 +134,8 @@ Type<double> number(const Range& range);
 Type<int64_t> whole(int64_t from, int64_t to = a_billion);
 /// Text, not empty.
 Type<std::string> text();
+/// A path, relative to the working directory or the home folder (core/home.h).
+Type<std::string> path();
 /// Text that is safe as the name of a file or folder.
 Type<std::string> file_name();
 /// One of `names`. One of `later` is designed but not built yet, and the message says so.
@@ -131,8 +153,9 @@ Type<std::vector<T>> list_of(const Type<T>& element, const Length& length = {}) 
   return {*list,
           [list, length, read = element.read](const Json& json, const Place& at) {
             check_list(json, *list, length, at);
-            std::vector<T> values;
-            for (size_t i = 0; i < json.size(); ++i) values.push_back(read(json[i], at / i));
+            std::vector<T> values(json.size());
+            for (size_t i = 0; i < json.size(); ++i)
+              (at / i).attempt([&] { values[i] = read(json[i], at / i); });
             return values;
           },
           [write = element.write](const std::vector<T>& values) {
@@ -191,17 +214,18 @@ struct Rules {
   std::string variant = "type";  ///< the first field, which has a default where it is not required
   std::vector<Names> exactly_one = {};
   Names later = {};
-  std::function<void(S&)> defaults = {};                   ///< sets those that depend on `type`
-  std::function<void(const S&, const Place&)> check = {};  ///< fails where the values do not fit each other
+  std::function<void(S&)> defaults = {};  ///< sets those that depend on `type`
+  /// Fails where the values, each of which is sound, do not fit each other.
+  std::function<void(const S&, const Place&)> check = {};
 };
 
 /// Fails for a field that the object does not declare: it is not built yet, or there is no such field.
 [[noreturn]] void fail_unknown(const std::string& name, const Description& object, const Place& at);
-/// Fails unless `json` is an object whose every field is declared.
-void check_known(const Json& json, const Description& object, const Place& at);
-/// Fails unless each field is for the object's variant, all its required ones are given, and one of each
-/// group.
-void check_given(const Json& json, const Description& object, const Place& at);
+/// Fails unless the object declares the field for this variant (null: of what variant it is is not known).
+void check_field(const std::string& name, const Description& object, const Json& variant, const Place& at);
+/// A mistake for each required field that is not given and each group of which not one is, unless a misspelt
+/// name or one for another variant is why.
+void check_given(const Json& json, const Description& object, const Json& variant, const Place& at);
 /// What names the object's variant, `type` say; null if it has none.
 Json variant_of(const Json& json, const Description& object);
 /// The values that `type` may have; one null for an object without variants.
@@ -245,13 +269,22 @@ Type<S> object(const std::vector<Field<S>>& fields, const Rules<S>& rules = {}) 
 
   return {*object,
           [object](const Json& json, const Place& at) {
-            check_known(json, *object, at);
-            S value = object->start(variant_of(json, *object), at);
-            check_given(json, *object, at);
-            for (const Field<S>& field : object->bound) {
-              if (json.contains(field.name)) field.read(json[field.name], at / field.name, value);
+            if (!json.is_object()) at.unexpected(json, object->expected);
+            S value;
+            Json variant = variant_of(json, *object);
+            const Place named = at / object->variant;
+            if (!named.attempt([&] { value = object->start(variant, at); })) variant = Json();
+            for (const auto& [name, given] : json.items()) {
+              const Place place = at / name;
+              if (!place.is_sound()) continue;  // it is said already
+              place.attempt([&] {
+                check_field(name, *object, variant, at);
+                for (const Field<S>& field : object->bound)
+                  if (field.name == name) field.read(given, place, value);
+              });
             }
-            if (object->rules.check) object->rules.check(value, at);
+            check_given(json, *object, variant, at);
+            if (object->rules.check && at.is_sound()) at.attempt([&] { object->rules.check(value, at); });
             return value;
           },
           [object](const S& value) {

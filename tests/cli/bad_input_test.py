@@ -31,6 +31,7 @@ class BadConfig(CliTest):
     """The messages themselves are tests/train's; here it is that every command gives them."""
 
     def test_refused(self):
+        self.write_data()
         share, count = "a number from 0 to 1", "a whole number of at least 1"
         for bad, message in (
                 (edited("datas", 1), "/datas: no such field, did you mean 'data'?"),
@@ -53,9 +54,9 @@ class BadConfig(CliTest):
                     self.fails_unwritten(2, f"bad.json: {message}", command, "bad.json")
 
     def test_not_json(self):
-        self.write("bad.json", '{\n  "model": {"type": "mlp",}\n}\n')
+        self.write("bad.json", '{\n  "model": {"type": "mlp",,}\n}\n')
         for command in ("train", "check", "inspect"):
-            self.fails_unwritten(2, "bad.json:2:27: not JSON: a comma before '}'", command, "bad.json")
+            self.fails_unwritten(2, "bad.json:2:27: not JSON: found ',', expected a name in quotes", command, "bad.json")
 
     def test_cannot_be_read(self):
         (self.folder / "folder.json").mkdir()

@@ -1,8 +1,11 @@
 // Fuzzes the config: whatever the text, parse_config returns a config that its own JSON gives again, or
-// throws a UsageError of one line. What is behind a zero byte is a --set.
+// throws a UsageError of one line, or one for each mistake; and a person's text keeps its places. What is
+// behind a zero byte is a --set.
 #include <cstdint>
 #include <string>
 
+#include "espalier/core/mistakes.h"
+#include "espalier/formats/plain_json.h"
 #include "espalier/train/config.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -15,7 +18,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto resolved = config_json(parse_config(input.substr(0, zero), "fuzz.json", set));
     if (config_json(parse_config(resolved.dump(), "saved.json")) != resolved) __builtin_trap();
   } catch (const UsageError& error) {
-    if (std::string(error.what()).find('\n') != std::string::npos) __builtin_trap();
+    std::vector<std::string> lines{error.what()};
+    if (const auto* several = dynamic_cast<const SeveralLines*>(&error)) lines = several->lines;
+    for (const std::string& line : lines)
+      if (line.find('\n') != std::string::npos) __builtin_trap();
+  }
+  try {
+    const std::string plain = plain_json(input, "fuzz.json");
+    if (plain.size() != input.size() || plain_json(plain, "plain.json") != plain) __builtin_trap();
+  } catch (const Error&) {
   }
   return 0;
 }

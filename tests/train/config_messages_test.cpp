@@ -1,8 +1,11 @@
 // What is refused, and the message that says why.
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "espalier/train/config.h"
 #include "support/bad_input.h"
+#include "support/mistakes.h"
 #include "support/temporary_folder.h"
 #include "train/minimal_config.h"
 
@@ -264,6 +267,43 @@ TEST(Config, MistakesAreNamed) {
         << mistake.pointer << " " << mistake.value;
   }
   EXPECT_EQ(refusal("[]"), "x.json: found a list of 0, expected an object");
+}
+
+TEST(Config, AllMistakesAreTold) {
+  Json json = with("/model/hiden", "[3]");
+  json["data"]["batch"] = 0;
+  json["stages"][0]["train"].erase("optimizer");
+  json["stages"][1]["prune"]["sparsity"] = 1.5;
+  json["stages"][2]["name"] = "dense";
+  json["stages"][3]["train"]["schedule"] = {{"type", "cosine"}, {"min_lr", 1}};
+  json["stages"][3]["train"]["prune"].erase("schedule");
+  const auto told = [&](const std::vector<std::string>& overrides) {
+    return mistakes_of([&] { parse_config(json.dump(), "x.json", overrides); });
+  };
+  const std::vector<std::string> lines{
+      "x.json: /model/hiden: no such field, did you mean 'hidden'?",
+      "x.json: /data/batch: found 0, expected a whole number of at least 1",
+      "x.json: /stages/0/train/optimizer: missing, expected an object",
+      "x.json: /stages/1/prune/sparsity: found 1.5, expected a number from 0 to 1",
+      "x.json: /stages/3/train/schedule/min_lr: found 1, expected at most the optimizer's lr: 0.1",
+      "x.json: /stages/3/train/prune/schedule: missing, a pruner inside 'train' needs one",
+      "x.json: /seed: found -1, expected a whole number from 0 to 9007199254740991 (set on the command line)",
+      "x.json: /stages/2/name: \"dense\" is the name of stage 0, too",
+      "x.json: 8 mistakes"};
+  EXPECT_EQ(told({"seed=-1"}), lines);
+  const std::vector<std::string> of_overrides{
+      "--set sed=1: /sed: no such field, did you mean 'seed'?",
+      "--set stages.dnese.name=a: /stages: no element 'dnese' in a list of 4, did you mean 'dense'?",
+      "x.json: 2 mistakes"};
+  EXPECT_EQ(told({"sed=1", "stages.dnese.name=a"}), of_overrides);
+}
+
+TEST(Config, CommentsAndTrailingCommasAreAPersons) {
+  const TemporaryFolder folder;
+  const std::string text = "// a try\n" + minimal().dump(1) + "\n/* the end */";
+  std::ofstream(folder / "c.json") << text;
+  EXPECT_EQ(load_config(folder / "c.json").stages.size(), 4u);
+  EXPECT_EQ(refusal(text), "x.json:1:1: not JSON: JSON has no comments") << "of what a checkpoint holds";
 }
 
 TEST(Config, AFileNameThatIsNoFolderNameIsRefused) {

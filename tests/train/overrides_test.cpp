@@ -103,7 +103,7 @@ TEST(Overrides, PathsThatLeadNowhereAreNamed) {
 
 TEST(Overrides, ADesignedFieldIsRefusedAsInAFile) {
   const std::string in_file = message_of([] {
-    check_known(Json{{"shadow", 1}}, description(), Place("f.json"));
+    check_field("shadow", description(), Json(), Place("f.json"));
   });
   EXPECT_EQ(in_file, "f.json: /shadow: not built yet");
   EXPECT_EQ(message_of([] { apply("shadow=1"); }), "--set shadow=1: /shadow: not built yet");

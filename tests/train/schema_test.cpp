@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "support/bad_input.h"
+#include "support/mistakes.h"
 
 namespace espalier::schema {
 namespace {
@@ -100,6 +101,48 @@ TEST(Schema, Refuses) {
   EXPECT_EQ(refusal(R"({"type": "box", "filled": true, "copies": 6})"),
             "f.json: /copies: found 6, expected a whole number from 1 to 5");
   EXPECT_EQ(refusal(R"({"type": "circle", "filled": true, "radius": 2})"), "f.json: /radius: above height");
+}
+
+// What is read where mistakes are gathered.
+Figure read_in_spite(Mistakes& mistakes, const std::string& json) {
+  return figure().read(Json::parse(json), Place("f.json", {}, &mistakes));
+}
+
+TEST(Schema, GathersMistakesAndReadsTheRest) {
+  Mistakes mistakes;
+  const Figure figure = read_in_spite(
+      mistakes,
+      R"({"type": "box", "hieght": 1, "copies": 3, "radius": 1, "tags": ["a", 2], "colour": {"red": 2, "blue": 1}})");
+  const std::vector<std::string> lines{"f.json: /hieght: no such field, did you mean 'height'?",
+                                       "f.json: /radius: is for type circle, and the type is box",
+                                       "f.json: /tags/1: found 2, expected text",
+                                       "f.json: /colour/red: found 2, expected a number from 0 to 1",
+                                       "f.json: /colour/blue: no such field, known: red",
+                                       "f.json: found none, expected exactly one of filled, hollow",
+                                       "f.json: 6 mistakes"};
+  EXPECT_EQ(mistakes_of([&] { mistakes.report("f.json"); }), lines);
+  EXPECT_EQ(figure.copies, 3);
+  EXPECT_EQ(figure.height, 2) << "a box's";
+  EXPECT_EQ(figure.tags.front(), "a");
+}
+
+TEST(Schema, WhatFollowsFromAMistakeIsNotTold) {
+  const auto told = [](const std::string& json) {
+    Mistakes mistakes;
+    read_in_spite(mistakes, json);
+    return message_of([&] { mistakes.report("f.json"); });
+  };
+  EXPECT_EQ(told(R"({"tpye": "box", "filled": true})"), "f.json: /tpye: no such field, did you mean 'type'?");
+  EXPECT_EQ(told(R"({"type": "circle", "radios": 1, "filled": true})"),
+            "f.json: /radios: no such field, did you mean 'radius'?");
+  EXPECT_EQ(told(R"({"type": "box", "filed": true})"),
+            "f.json: /filed: no such field, did you mean 'filled'?");
+  EXPECT_EQ(told(R"({"type": "bax", "radius": 3, "filled": true})"),
+            "f.json: /type: found the text \"bax\", expected one of circle, box, line, did you mean 'box'?")
+      << "whose radius it is is not known";
+  EXPECT_EQ(told(R"({"type": "circle", "radius": 2, "filled": 1})"),
+            "f.json: /filled: found 1, expected true or false")
+      << "relations are of sound values";
 }
 
 TEST(Schema, PlacesAreJsonPointers) { EXPECT_EQ((Place("f") / "a/b" / 3 / "~").pointer(), "/a~1b/3/~0"); }

@@ -1,0 +1,43 @@
+// Mistakes in what a person wrote, gathered so that all are told at once.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "espalier/core/error.h"
+
+namespace espalier {
+
+/// What an exception is, too, that tells of several mistakes: a line for each, and one that counts them.
+struct SeveralLines {
+  std::vector<std::string> lines;
+};
+
+class Mistakes {
+ public:
+  /// Does `act`. An Error that it fails with is kept as a mistake at `place`, a JSON pointer ("" is the
+  /// whole), with `prefix` before each of its lines, and the answer is false.
+  template <class Act>
+  bool attempt(const std::string& place, const Act& act, const std::string& prefix = "") {
+    try {
+      act();
+      return true;
+    } catch (const Error& error) {
+      add(place, error, prefix);
+      return false;
+    }
+  }
+  void add(const std::string& place, const Error& error, const std::string& prefix = "");
+  /// True unless there is one at `place`, in it or in what it lies in.
+  bool spare(std::string_view place) const;
+  /// Throws if there are any: one as the Error it was, several as one Error with their lines and "WHAT: 3
+  /// mistakes". It is a UsageError if one of them is.
+  void report(const std::string& what) const;
+
+ private:
+  std::vector<std::string> places_, lines_;
+  bool usage_ = false;
+};
+
+}  // namespace espalier
