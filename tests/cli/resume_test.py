@@ -43,6 +43,7 @@ class Resume(CliTest):
         whole["model"]["hidden"] = [24, 16]
         whole["data"]["validation"] = 0.2
         whole["data"]["batch"] = 7
+        whole["data"]["path"] = "mnist"
         whole["data"]["augment"] = [{"type": "crop", "pad": 2}, {"type": "flip"}, {"type": "mixup", "alpha": 0.2}]
         self.write("run.json", whole)
 

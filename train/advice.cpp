@@ -1,0 +1,206 @@
+// Each kind of nonsense is a function that says where it is and why, and a row of a table at the end.
+#include "espalier/train/advice.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace espalier {
+namespace {
+
+/// Takes a JSON pointer, from what a rule looks at on, and what is odd there.
+using Say = std::function<void(const std::string& pointer, const std::string& text)>;
+
+// --- Of a pruner ---
+
+void all_is_pruned(const PruneConfig& prune, const Say& say) {
+  if (prune.sparsity == 1.0)
+    say("/sparsity", "1 leaves nothing: the network will say the same of every image");
+  if (prune.quantile == 1.0) say("/quantile", "1 leaves what scores highest, and nothing else");
+}
+
+void nothing_is_pruned(const PruneConfig& prune, const Say& say) {
+  if (prune.sparsity == 0.0) say("/sparsity", "0 prunes nothing");
+  if (prune.threshold == 0.0) say("/threshold", "0 prunes nothing: no score is below it");
+  if (prune.quantile == 0.0) say("/quantile", "0 prunes nothing: no score is below the lowest");
+  if (prune.ratio == 0.0) say("/ratio", "0 cuts nothing");
+  if (prune.speedup == 1.0) say("/speedup", "1 cuts nothing: it is MACs before over MACs after");
+}
+
+/// LAMP rescales the scores of a layer, and keeps their order.
+void lamp_within_layers(const PruneConfig& prune, const Say& say) {
+  if (prune.criterion == "lamp" && prune.scope == "layer" && (prune.sparsity || prune.quantile))
+    say("/criterion",
+        fmt::format("lamp in scope layer prunes what {} does: it makes layers comparable, which "
+                    "scope global alone asks for",
+                    prune.unit == "weight" ? "l1" : "l2"));
+}
+
+// --- Of a train stage ---
+
+struct Rates {
+  const char* optimizer;
+  double least, most;  ///< that are of use to anybody
+};
+constexpr Rates rates_in_use[] = {{"sgd", 1e-6, 10}, {"adam", 1e-7, 0.1}, {"adamw", 1e-7, 0.1}};
+
+void rate_nobody_uses(const TrainConfig& train, const Say& say) {
+  for (const Rates& rates : rates_in_use) {
+    if (train.optimizer.type != rates.optimizer) continue;
+    const auto judge = [&](const char* pointer, double rate) {
+      if (rate < rates.least || rate > rates.most)
+        say(pointer, fmt::format("{} is a rate that hardly anybody uses with {}: from {} to {} are in use",
+                                 rate, rates.optimizer, rates.least, rates.most));
+    };
+    judge("/optimizer/lr", train.optimizer.lr);
+    if (train.schedule.type == "onecycle" && train.schedule.max_lr > 0)
+      judge("/schedule/max_lr", train.schedule.max_lr);
+  }
+}
+
+void decay_nobody_uses(const TrainConfig& train, const Say& say) {
+  constexpr double most = 1;
+  if (train.optimizer.weight_decay > most)
+    say("/optimizer/weight_decay", fmt::format("{} lets hardly any weight live: up to {} are in use",
+                                               train.optimizer.weight_decay, most));
+}
+
+void more_smoothing_than_target(const TrainConfig& train, const Say& say) {
+  constexpr double most = 0.5;
+  if (train.label_smoothing > most)
+    say("/label_smoothing",
+        fmt::format("{} leaves less than half of the target to the label: up to {} are in "
+                    "use",
+                    train.label_smoothing, most));
+}
+
+void drops_beyond_the_end(const TrainConfig& train, const Say& say) {
+  if (!train.epochs) return;
+  const ScheduleOptions& schedule = train.schedule;
+  if (schedule.type == "step" && schedule.step_size >= *train.epochs)
+    say("/schedule/step_size",
+        fmt::format("{}: the rate never drops in {} epochs", schedule.step_size, *train.epochs));
+  if (schedule.type == "multistep" && schedule.milestones.back() >= *train.epochs)
+    say("/schedule/milestones",
+        fmt::format("the rate never drops at {} in {} epochs", schedule.milestones.back(), *train.epochs));
+}
+
+void warms_up_to_the_end(const TrainConfig& train, const Say& say) {
+  if (train.steps && train.schedule.warmup_steps >= *train.steps)
+    say("/schedule/warmup_steps",
+        fmt::format("{}: the rate is still climbing when the stage ends, after {} steps",
+                    train.schedule.warmup_steps, *train.steps));
+}
+
+/// The first evaluation is the best so far, and as many as `patience` must follow it.
+void patience_beyond_the_end(const TrainConfig& train, const Say& say) {
+  if (!train.early_stop || !train.epochs) return;
+  const int64_t evaluations = (*train.epochs + train.eval_every - 1) / train.eval_every;
+  if (train.early_stop->patience + 1 >= evaluations)
+    say("/early_stop/patience", fmt::format("{} of {} evaluations: it can never stop early",
+                                            train.early_stop->patience, evaluations));
+}
+
+// --- Of the data ---
+
+/// Published means and deviations come on pixels in 0..255, too.
+void pixels_of_another_scale(const Config& config, const Say& say) {
+  if (!config.data.normalize) return;
+  const std::vector<double>& mean = config.data.normalize->mean;
+  if (std::ranges::any_of(mean, [](double m) { return m > 1; }))
+    say("/data/normalize/mean",
+        "above 1: pixels are in 0..1, so numbers that are meant for 0..255 are divided by 255");
+}
+
+void images_class_by_class(const Config& config, const Say& say) {
+  const bool trains =
+      std::ranges::any_of(config.stages, [](const auto& stage) { return stage.train.has_value(); });
+  if (config.data.type == "image_folder" && !config.data.shuffle && trains)
+    say("/data/shuffle",
+        "false: images come class by class, and a batch would hold images of one class alone");
+}
+
+void mirrored_digits(const Config& config, const Say& say) {
+  const DataConfig& data = config.data;
+  if (data.type != "mnist" || data.path) return;  // another set in such files is named by its path
+  for (size_t i = 0; i < data.augment.size(); ++i)
+    if (data.augment[i].type == "flip" && data.augment[i].probability > 0)
+      say(fmt::format("/data/augment/{}", i), "flip: a digit's mirror image is no digit");
+}
+
+// --- Of stages that follow each other ---
+
+/// A target that what went before may have reached already.
+struct Goal {
+  const char* field;
+  std::optional<double> PruneConfig::*value;
+  bool is_most;  ///< else it is the least
+};
+constexpr Goal goals[] = {{"sparsity", &PruneConfig::sparsity, false},
+                          {"macs", &PruneConfig::macs, true},
+                          {"parameters", &PruneConfig::parameters, true},
+                          {"bytes", &PruneConfig::bytes, true}};
+
+/// Where `later` counts what `earlier` has pruned; a share of all does so, a layer's own only if both are.
+bool counts_the_same(const PruneConfig& earlier, const PruneConfig& later) {
+  if (earlier.unit != later.unit) return false;
+  if (later.unit == "channel") return true;  // those goals are the whole network's
+  return earlier.include == later.include && earlier.exclude == later.exclude && !earlier.remove &&
+         (later.scope == "global" || later.scope == earlier.scope);
+}
+
+std::string pruner_of(const std::vector<StageConfig>& stages, size_t stage) {
+  return fmt::format("/stages/{}{}/prune", stage, stages[stage].train ? "/train" : "");
+}
+
+void less_after_more(const Config& config, const Say& say) {
+  const std::vector<StageConfig>& stages = config.stages;
+  for (size_t i = 0; i < stages.size(); ++i) {
+    const PruneConfig* later = stages[i].pruning();
+    for (const Goal& goal : goals) {
+      if (!later || !(later->*goal.value)) continue;
+      const double asked = *(later->*goal.value);
+      for (size_t j = 0; j < i; ++j) {
+        const PruneConfig* earlier = stages[j].pruning();
+        if (!earlier || !(earlier->*goal.value) || !counts_the_same(*earlier, *later)) continue;
+        const double had = *(earlier->*goal.value);
+        if (goal.is_most ? asked < had : asked > had) continue;
+        say(fmt::format("{}/{}", pruner_of(stages, i), goal.field),
+            fmt::format("{} asks for no more than stage '{}' has done, whose {} is {}: nothing more goes",
+                        asked, stages[j].name, goal.field, had));
+        break;
+      }
+    }
+  }
+}
+
+constexpr void (*of_a_pruner[])(const PruneConfig&, const Say&) = {all_is_pruned, nothing_is_pruned,
+                                                                   lamp_within_layers};
+constexpr void (*of_training[])(const TrainConfig&, const Say&) = {
+    rate_nobody_uses,     decay_nobody_uses,   more_smoothing_than_target,
+    drops_beyond_the_end, warms_up_to_the_end, patience_beyond_the_end};
+constexpr void (*of_the_whole[])(const Config&, const Say&) = {pixels_of_another_scale, images_class_by_class,
+                                                               mirrored_digits, less_after_more};
+
+}  // namespace
+
+std::vector<std::string> advice(const Config& config) {
+  std::vector<std::string> lines;
+  const auto at = [&](const std::string& place) {
+    return [&, place](const std::string& pointer, const std::string& text) {
+      lines.push_back(
+          fmt::format("{}{}{}{}: {}", config.file, config.file.empty() ? "" : ": ", place, pointer, text));
+    };
+  };
+  for (const auto& rule : of_the_whole) rule(config, at(""));
+  for (size_t i = 0; i < config.stages.size(); ++i) {
+    const StageConfig& stage = config.stages[i];
+    if (stage.train)
+      for (const auto& rule : of_training) rule(*stage.train, at(fmt::format("/stages/{}/train", i)));
+    if (const PruneConfig* prune = stage.pruning())
+      for (const auto& rule : of_a_pruner) rule(*prune, at(pruner_of(config.stages, i)));
+  }
+  return lines;
+}
+
+}  // namespace espalier
