@@ -2,12 +2,23 @@
 
 #include <filesystem>
 
+#include "espalier/cli/command.h"
 #include "espalier/train/build.h"
 #include "espalier/train/checkpoint.h"
+#include "espalier/train/recipes.h"
 
 namespace espalier::cli {
 
-std::unique_ptr<Module> open_model(const std::string& file, Config& config) {
+std::string config_named(const std::string& given, bool quiet) {
+  const std::string file = find_config(given);
+  if (file != given && !quiet) note(given + " is " + file);
+  return file;
+}
+
+std::unique_ptr<Module> open_model(const std::string& given, Config& config) {
+  const std::filesystem::path path(given);
+  const bool is_checkpoint = path.extension() != ".json" && (path.has_parent_path() || path.has_extension());
+  const std::string file = is_checkpoint ? given : config_named(given);
   if (std::filesystem::path(file).extension() != ".json") {
     OpenedCheckpoint opened = open_checkpoint(file);
     config = std::move(opened.info.config);

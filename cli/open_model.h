@@ -11,7 +11,11 @@ namespace espalier::cli {
 
 /// Help on such an argument.
 inline constexpr const char* config_or_checkpoint =
-    "A config (its name ends in .json), or a checkpoint or model of a run";
+    "A config (.json, or a recipe's name), or a checkpoint or model of a run";
+
+/// The file that `given` means, a path or a recipe's name (train/recipes.h); which one it is is said where it
+/// is another, unless `quiet`.
+std::string config_named(const std::string& given, bool quiet = false);
 
 /// The model of a config, initialised, or of a checkpoint; `config` becomes the one it is of.
 std::unique_ptr<Module> open_model(const std::string& file, Config& config);

@@ -1,5 +1,6 @@
 // espalier train
 #include "espalier/cli/arguments.h"
+#include "espalier/cli/open_model.h"
 #include "espalier/core/error.h"
 #include "espalier/core/interrupt.h"
 #include "espalier/core/spelling.h"
@@ -15,9 +16,10 @@ void train(const Given& given) {
   RunOptions options;
   bool quiet = false;
   Arguments arguments("train");
-  arguments.positional("CONFIG", config, "What to do: a JSON file (`espalier help config`)")
+  arguments
+      .positional("CONFIG", config, "What to do: a JSON file (`espalier help config`) or a recipe's name")
       .overrides(overrides)
-      .text("--output", "DIR", options.output, "Folder to write (default: runs/NAME)")
+      .path("--output", "DIR", options.output, "Folder to write (default: runs/NAME)")
       .data_root(options.data)
       .flag("--resume", options.resume, "Go on from the folder's checkpoint, to the same bits")
       .text("--device", "cpu|cuda", device, "What to compute on (default: cpu)")
@@ -30,8 +32,8 @@ void train(const Given& given) {
     fail_usage("train: --device: found '", printable(*device), "', expected cpu or cuda",
                did_you_mean(*device, {"cpu", "cuda"}));
 
-  const Config loaded =
-      load_config(config, overrides, [&](const std::string& name) { return network_of_run(options, name); });
+  const Config loaded = load_config(config_named(config, quiet), overrides,
+                                    [&](const std::string& name) { return network_of_run(options, name); });
   catch_interrupts();
   Console console(quiet);
   run(loaded, options, console);

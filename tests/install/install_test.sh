@@ -17,6 +17,7 @@ cmake --install "$ESPALIER_BUILD_DIR" --prefix "$work/prefix" >/dev/null
 PATH=$work/prefix/bin:$PATH
 espalier --version
 diff -r "$root/configs" "$work/prefix/share/espalier/configs"
+espalier inspect mnist_mlp 2>&1 | grep -F "mnist_mlp is $work/prefix/share/espalier/configs/mnist_mlp.json"
 scripts=$work/prefix/share/espalier/scripts
 for script in from-torch load_in_torch.py; do
   cmp "$root/scripts/$script" "$scripts/$script"
