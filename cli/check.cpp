@@ -4,13 +4,17 @@
 #include <algorithm>
 
 #include "espalier/cli/arguments.h"
+#include "espalier/cli/open_model.h"
+#include "espalier/core/mistakes.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/table.h"
 #include "espalier/core/utf8.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/report.h"
+#include "espalier/train/advice.h"
 #include "espalier/train/build.h"
 #include "espalier/train/checkpoint.h"
+#include "espalier/train/memory.h"
 #include "espalier/train/plan.h"
 
 namespace espalier::cli {
@@ -53,13 +57,55 @@ std::string time_lines(const std::vector<StagePlan>& stages, int64_t macs) {
                      espalier::threads() == 1 ? "thread" : "threads", lines);
 }
 
-/// What a run would say of its weights and its lists of layers.
-std::string note_lines(const WeightsNotes& weights, const std::vector<std::string>& layers) {
+/// What a run would say of its weights and its lists of layers, and warn of.
+std::string note_lines(const WeightsNotes& weights, const std::vector<std::string>& layers,
+                       const std::vector<std::string>& warnings) {
   std::string lines;
   for (const std::string& note : weights.lines) lines += "note    " + note + "\n";
   for (const std::string& warning : weights.warnings) lines += "warning " + warning + "\n";
   for (const std::string& note : layers) lines += "note    " + note + "\n";
+  for (const std::string& warning : warnings) lines += "warning " + warning + "\n";
   return lines;
+}
+
+/// What a run begins with.
+struct Parts {
+  WeightsNotes notes;
+  std::unique_ptr<Module> model;
+  std::optional<DataSplits> data;
+};
+
+/// All that a run would refuse to begin with is among `mistakes`: of what these leave of the config, model,
+/// data and stages are each looked at, whatever is wrong with the others.
+Parts check_parts(const Config& config, const std::optional<std::string>& root, Mistakes& mistakes) {
+  Parts parts;
+  const bool reads = mistakes.spare(""), reads_model = mistakes.spare("/model"),
+             reads_data = reads_model && mistakes.spare("/data");
+  if (reads_model)
+    mistakes.attempt("/model", [&] {
+      if (reads) check_memory(config);
+      parts.model = build_model(config, true, &parts.notes);
+    });
+  std::optional<int64_t> batches;
+  if (reads_data)
+    mistakes.attempt("/data", [&] {
+      parts.data = build_data(config, root);
+      if (mistakes.spare("")) check_memory(config, &*parts.data);
+      batches = training_loader(config, parts.data->train).batches();
+    });
+  if (parts.model) {
+    check_stages(config, *parts.model, batches, true, mistakes);
+  } else if (reads_model && config.model.weights) {  // its layers have names without them
+    Config fresh = config;
+    fresh.model.weights.reset();
+    std::unique_ptr<Module> model;
+    if (mistakes.attempt("/model", [&] { model = build_model(fresh); }))
+      check_stages(config, *model, batches, false, mistakes);
+  }
+  if (mistakes.spare(""))
+    mistakes.attempt(
+        "", [&] { check_batches(config, *parts.model, training_loader(config, parts.data->train)); });
+  return parts;
 }
 
 }  // namespace
@@ -69,23 +115,23 @@ void check(const Given& given) {
   std::vector<std::string> overrides;
   std::optional<std::string> root;
   Arguments arguments("check");
-  arguments.positional("CONFIG", file, "The JSON file to check")
+  arguments.positional("CONFIG", file, "The JSON file to check, or a recipe's name")
       .overrides(overrides)
       .data_root(root)
       .threads();
   if (!arguments.parse(given)) return;
 
-  const Config config = load_config(file, overrides);
-  WeightsNotes notes;
-  check_memory(config);
-  const auto model = build_model(config, true, &notes);
-  const DataSplits data = build_data(config, root);
-  check_memory(config, &data);
-  const Plan plan = make_plan(config, data);
-  const Network network(*model, config.model.input);
+  file = config_named(file);
+  Mistakes mistakes;
+  const Config config = load_config(file, overrides, {}, mistakes);
+  const Parts parts = check_parts(config, root, mistakes);
+  mistakes.report(file);
+  const Plan plan = make_plan(config, *parts.data);
+  const Network network(*parts.model, config.model.input);
   print(printable(file) + ": is valid\n\n" + network_table(network.layers, network.totals) + "\n" +
-        data_lines(config, data) + "memory  about " + plan.memory.text() + "\n" +
-        time_lines(plan.stages, network.totals.macs) + note_lines(notes, notes_on_layers(config, *model)));
+        data_lines(config, *parts.data) + "memory  about " + plan.memory.text() + "\n" +
+        time_lines(plan.stages, network.totals.macs) +
+        note_lines(parts.notes, notes_on_layers(config, *parts.model), advice(config)));
 }
 
 }  // namespace espalier::cli

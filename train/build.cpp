@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "espalier/core/home.h"
+#include "espalier/core/mistakes.h"
 #include "espalier/core/random.h"
 #include "espalier/core/table.h"
 #include "espalier/core/utf8.h"
@@ -98,7 +100,7 @@ LoaderOptions evaluation_options(const Config& config) {
 std::string data_root(const DataConfig& config, const std::optional<std::string>& given) {
   if (given) return *given;
   if (config.root) return *config.root;
-  if (const char* set = std::getenv("ESPALIER_DATA"); set && *set) return set;
+  if (const char* set = std::getenv("ESPALIER_DATA"); set && *set) return expand_home(set);
   return "data";
 }
 
@@ -341,24 +343,32 @@ void check_batches(const Config& config, Module& model, const Loader& loader) {
 }
 
 void check_stages(const Config& config, Module& model, int64_t batches, bool whole) {
+  Mistakes mistakes;
+  check_stages(config, model, batches, whole, mistakes);
+  mistakes.report(config.file);
+}
+
+void check_stages(const Config& config, Module& model, std::optional<int64_t> batches, bool whole,
+                  Mistakes& mistakes) {
   for (size_t i = 0; i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
-    try {
-      if (const PruneConfig* prune = stage.pruning()) {
-        check_pruning(config, *prune, model, whole);
-        whole = whole && !cuts_channels(*prune);
-      }
-      const int64_t reestimate = reestimated(stage);
-      if (reestimate > 0 && batch_norms(model).empty())
-        fail_usage("reestimate_norm: found ", reestimate, ", but the model has no batch norm");
+    const std::string pointer = join("/stages/", i);
+    const PruneConfig* prune = stage.pruning();
+    const bool changes_shapes = prune && cuts_channels(*prune);
+    if (mistakes.spare(pointer)) {
+      // An Error is none of usage: the config says what it means, and the network has no such thing.
+      const auto check = [&](const auto& act) {
+        mistakes.attempt(pointer, act, join(place_of(config), pointer, " (", stage.name, "): "));
+      };
+      if (prune) check([&] { check_pruning(config, *prune, model, whole); });
+      if (const int64_t asked = reestimated(stage); asked > 0 && batch_norms(model).empty())
+        check([&] { fail_usage("reestimate_norm: found ", asked, ", but the model has no batch norm"); });
       if (stage.train && stage.train->regularize)
-        Regularizer(model, config.model.input, regularize_options(*stage.train->regularize));
-      if (stage.train && stage.train->prune) prune_schedule(*stage.train, stage_steps(*stage.train, batches));
-    } catch (const UsageError& error) {
-      fail_usage(place_of(config), "/stages/", i, " (", stage.name, "): ", error.what());
-    } catch (const Error& error) {  // the config says what it means, and the network has no such thing
-      fail(place_of(config), "/stages/", i, " (", stage.name, "): ", error.what());
+        check([&] { Regularizer(model, config.model.input, regularize_options(*stage.train->regularize)); });
+      if (stage.train && prune && batches)
+        check([&] { prune_schedule(*stage.train, stage_steps(*stage.train, *batches)); });
     }
+    whole = whole && !changes_shapes;
   }
 }
 

@@ -81,10 +81,14 @@ std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t se
 /// Milliseconds of an image through a fresh network of the model's shapes after more cuts: what its weights
 /// are does not matter.
 double latency_after(const Config& config, const Module& model, const std::vector<AxisCut>& cuts);
-/// Error for whatever a stage would stumble on: layers that `model` lacks, a target that cannot be reached, a
-/// schedule beyond its end (a UsageError). `whole`: the model has the shapes that the first stage begins
-/// with; targets are checked up to the first stage that changes them, for what comes after is not known yet.
+/// Error for whatever stages would stumble on, all of it: layers that `model` lacks, a target that cannot be
+/// reached, a schedule beyond its end (a UsageError). `whole`: the model has the shapes that the first stage
+/// begins with; targets are checked up to the first stage that changes them, for what comes after is not
+/// known yet.
 void check_stages(const Config& config, Module& model, int64_t batches, bool whole = true);
+/// The same for the stages in which there is no mistake yet; without `batches`, but for what these decide.
+void check_stages(const Config& config, Module& model, std::optional<int64_t> batches, bool whole,
+                  Mistakes& mistakes);
 /// A line on each entry of a stage's lists of layers that once meant more of them (names.h).
 std::vector<std::string> notes_on_layers(const Config& config, Module& model);
 /// UsageError if a stage would train a batch norm that has one value a channel of an image on a batch of one,

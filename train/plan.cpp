@@ -108,15 +108,13 @@ Plan make_plan(const Config& config, const DataSplits& data) {
   in_full.data.drop_last = true;
   Loader timed = training_loader(in_full, data.train);
   const auto model = build_model(config);
-  check_stages(config, *model, loader.batches());
   check_batches(config, *model, loader);
 
   const Network network(*model, config.model.input);
   MemoryPlan& memory = plan.memory;
   memory.include(data);
   memory.parameters = static_cast<double>(network.totals.bytes);
-  memory.activations =
-      activation_bytes(*model, config.model.input) * static_cast<double>(loader.batch());
+  memory.activations = activation_bytes(*model, config.model.input) * static_cast<double>(loader.batch());
 
   double an_image = evaluation_seconds(config, *model, data.test);
   int64_t macs = network.totals.macs;

@@ -25,11 +25,11 @@ struct Plan {
   std::vector<StagePlan> stages;
 };
 
-/// Times a few steps of each train stage, and an evaluation, on models of its own: some tenths of a second a
-/// stage. Channels are cut as a run would, which takes as long, but from fresh weights, so that what follows
-/// is timed at about its size; a stage that cuts while it trains is timed at the size before. Errors are
-/// those of a run up to its first cut; where a later one fails, a run may come to it with other shapes: a
-/// warning.
+/// Of a config whose stages have been checked (check_stages). Times a few steps of each train stage, and an
+/// evaluation, on models of its own: some tenths of a second a stage. Channels are cut as a run would, which
+/// takes as long, but from fresh weights, so that what follows is timed at about its size; a stage that cuts
+/// while it trains is timed at the size before. Errors are those of a run up to its first cut; where a later
+/// one fails, a run may come to it with other shapes: a warning.
 Plan make_plan(const Config& config, const DataSplits& data);
 
 }  // namespace espalier
