@@ -102,9 +102,8 @@ TEST(Overrides, PathsThatLeadNowhereAreNamed) {
 }
 
 TEST(Overrides, ADesignedFieldIsRefusedAsInAFile) {
-  const std::string in_file = message_of([] {
-    check_field("shadow", description(), Json(), Place("f.json"));
-  });
+  const std::string in_file =
+      message_of([] { check_field("shadow", description(), Json(), Place("f.json")); });
   EXPECT_EQ(in_file, "f.json: /shadow: not built yet");
   EXPECT_EQ(message_of([] { apply("shadow=1"); }), "--set shadow=1: /shadow: not built yet");
   EXPECT_EQ(message_of([] { apply("shadow.depth=1"); }), "--set shadow.depth=1: /shadow: not built yet");
