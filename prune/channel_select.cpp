@@ -54,8 +54,7 @@ int64_t rounded_up(int64_t n, int64_t multiple) { return divided_up(n, multiple)
 std::vector<char> groups_that_may_lose(const std::vector<ChannelGroup>& groups,
                                        const std::vector<std::string>& include,
                                        const std::vector<std::string>& exclude, const std::string& field) {
-  check_layer_entries(field + ": include", include, makers_of(groups));
-  check_layer_entries(field + ": exclude", exclude, makers_of(groups));
+  check_layer_lists({{field + ": include", include}, {field + ": exclude", exclude}}, makers_of(groups));
   std::vector<char> may;
   for (const ChannelGroup& group : groups) {
     const bool included = include.empty() || any_means_a_maker(include, group);
@@ -130,8 +129,9 @@ ChannelRanking::ChannelRanking(const std::vector<ChannelGroup>& groups,
     : groups_(groups), ranked_groups_(groups_that_may_lose(groups, selection.include, selection.exclude)) {
   ESP_CHECK(scores.size() == groups.size() && whole.size() == groups.size(), "prune: scores of ",
             scores.size(), " groups, the network has ", groups.size());
-  for (const ChannelOverride& one : selection.overrides)
-    check_layer_entries("prune: layers", one.layers, makers_of(groups));
+  std::vector<std::pair<std::string, std::vector<std::string>>> overridden;
+  for (const ChannelOverride& one : selection.overrides) overridden.emplace_back("prune: layers", one.layers);
+  check_layer_lists(overridden, makers_of(groups));
   parts_of_.resize(groups.size());
   std::map<Likeness, size_t> alike;
   for (size_t g = 0; g < groups.size(); ++g) {

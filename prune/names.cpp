@@ -6,6 +6,7 @@
 #include <set>
 
 #include "espalier/core/error.h"
+#include "espalier/core/mistakes.h"
 #include "espalier/core/spelling.h"
 
 namespace espalier {
@@ -93,6 +94,15 @@ void check_layer_entries(const std::string& list, const std::vector<std::string>
          "' names no convolution or linear layer, known: ", fmt::format("{}", fmt::join(first, ", ")),
          did_you_mean(entry, {known.begin(), known.end()}));
   }
+}
+
+void check_layer_lists(const std::vector<std::pair<std::string, std::vector<std::string>>>& lists,
+                       const std::vector<std::string>& layers) {
+  Mistakes mistakes;
+  for (const auto& [list, entries] : lists)
+    for (const std::string& entry : entries)
+      mistakes.attempt("", [&, name = list] { check_layer_entries(name, {entry}, layers); });
+  mistakes.report("names of layers");
 }
 
 std::vector<std::string> notes_on_beginnings(const std::string& list, const std::vector<std::string>& entries,

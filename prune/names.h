@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace espalier {
@@ -26,6 +27,10 @@ bool is_pattern(std::string_view entry);
 /// calls the entries.
 void check_layer_entries(const std::string& list, const std::vector<std::string>& entries,
                          const std::vector<std::string>& layers);
+
+/// The same for all entries of some lists, each with what it is called; all mistakes are told at once.
+void check_layer_lists(const std::vector<std::pair<std::string, std::vector<std::string>>>& lists,
+                       const std::vector<std::string>& layers);
 
 /// Entries once were beginnings of names: "fc1" meant fc10, too. A line on each of `entries` that meant
 /// more of `layers` then than it does now.

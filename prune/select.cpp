@@ -76,8 +76,7 @@ std::vector<Parameter*> prunable_weights(Module& model, const std::vector<std::s
   std::erase_if(weights, [](const Parameter* parameter) { return parameter->role != Role::weight; });
   std::vector<std::string> layers;
   for (const Parameter* weight : weights) layers.emplace_back(layer_name(weight->name));
-  check_layer_entries("prune: include", include, layers);
-  check_layer_entries("prune: exclude", exclude, layers);
+  check_layer_lists({{"prune: include", include}, {"prune: exclude", exclude}}, layers);
   std::erase_if(weights, [&](const Parameter* weight) {
     const std::string_view layer = layer_name(weight->name);
     return (!include.empty() && !any_means_layer(include, layer)) || any_means_layer(exclude, layer);

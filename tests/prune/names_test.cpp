@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "support/bad_input.h"
+#include "support/mistakes.h"
 
 namespace espalier {
 namespace {
@@ -67,6 +68,23 @@ TEST(LayerEntry, OneThatMeansNoneIsAnError) {
       "name or what lies under it, and no other whose name begins so");
   EXPECT_EQ(message(""),
             "prune: include '' names no convolution or linear layer, known: classifier, features");
+}
+
+TEST(LayerEntry, AllThatMeanNoneAreTold) {
+  const auto check = [](const Names& include, const Names& exclude) {
+    check_layer_lists({{"include", include}, {"exclude", exclude}}, vgg);
+  };
+  EXPECT_NO_THROW(check({"features"}, {"classifier"}));
+  EXPECT_EQ(
+      mistakes_of([&] {
+        check({"classifier", "clasifier"}, {"features.0", "", "feat"});
+      }),
+      (Names{"include 'clasifier' names no convolution or linear layer, known: classifier, features, did "
+             "you mean 'classifier'?",
+             "exclude '' names no convolution or linear layer, known: classifier, features",
+             "exclude 'feat' names no convolution or linear layer; 'feat*' means those whose names begin "
+             "with it",
+             "names of layers: 3 mistakes"}));
 }
 
 TEST(LayerEntry, ThatMeantMoreAsABeginningIsToldSo) {
