@@ -149,27 +149,20 @@ bool counts_the_same(const PruneConfig& earlier, const PruneConfig& later) {
          (later.scope == "global" || later.scope == earlier.scope);
 }
 
-std::string pruner_of(const std::vector<StageConfig>& stages, size_t stage) {
-  return fmt::format("/stages/{}{}/prune", stage, stages[stage].train ? "/train" : "");
-}
-
-void less_after_more(const Config& config, const Say& say) {
-  const std::vector<StageConfig>& stages = config.stages;
-  for (size_t i = 0; i < stages.size(); ++i) {
-    const PruneConfig* later = stages[i].pruning();
-    for (const Goal& goal : goals) {
-      if (!later || !(later->*goal.value)) continue;
-      const double asked = *(later->*goal.value);
-      for (size_t j = 0; j < i; ++j) {
-        const PruneConfig* earlier = stages[j].pruning();
-        if (!earlier || !(earlier->*goal.value) || !counts_the_same(*earlier, *later)) continue;
-        const double had = *(earlier->*goal.value);
-        if (goal.is_most ? asked < had : asked > had) continue;
-        say(fmt::format("{}/{}", pruner_of(stages, i), goal.field),
-            fmt::format("{} asks for no more than stage '{}' has done, whose {} is {}: nothing more goes",
-                        asked, stages[j].name, goal.field, had));
-        break;
-      }
+void less_after_more(const std::vector<StageConfig>& stages, size_t stage, const Say& say) {
+  const PruneConfig& later = *stages[stage].pruning();
+  for (const Goal& goal : goals) {
+    if (!(later.*goal.value)) continue;
+    const double asked = *(later.*goal.value);
+    for (size_t before = 0; before < stage; ++before) {
+      const PruneConfig* earlier = stages[before].pruning();
+      if (!earlier || !(earlier->*goal.value) || !counts_the_same(*earlier, later)) continue;
+      const double had = *(earlier->*goal.value);
+      if (goal.is_most ? asked < had : asked > had) continue;
+      say(fmt::format("/{}", goal.field),
+          fmt::format("{} asks for no more than stage '{}' has done, whose {} is {}: nothing more goes",
+                      asked, stages[before].name, goal.field, had));
+      break;
     }
   }
 }
@@ -179,8 +172,9 @@ constexpr void (*of_a_pruner[])(const PruneConfig&, const Say&) = {all_is_pruned
 constexpr void (*of_training[])(const TrainConfig&, const Say&) = {
     rate_nobody_uses,     decay_nobody_uses,   more_smoothing_than_target,
     drops_beyond_the_end, warms_up_to_the_end, patience_beyond_the_end};
-constexpr void (*of_the_whole[])(const Config&, const Say&) = {pixels_of_another_scale, images_class_by_class,
-                                                               mirrored_digits, less_after_more};
+constexpr void (*of_data[])(const Config&, const Say&) = {pixels_of_another_scale, images_class_by_class,
+                                                          mirrored_digits};
+constexpr void (*of_pruners[])(const std::vector<StageConfig>&, size_t, const Say&) = {less_after_more};
 
 }  // namespace
 
@@ -192,13 +186,17 @@ std::vector<std::string> advice(const Config& config) {
           fmt::format("{}{}{}{}: {}", config.file, config.file.empty() ? "" : ": ", place, pointer, text));
     };
   };
-  for (const auto& rule : of_the_whole) rule(config, at(""));
+  for (const auto& rule : of_data) rule(config, at(""));
   for (size_t i = 0; i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
+    const std::string place = fmt::format("/stages/{}", i);
     if (stage.train)
-      for (const auto& rule : of_training) rule(*stage.train, at(fmt::format("/stages/{}/train", i)));
-    if (const PruneConfig* prune = stage.pruning())
-      for (const auto& rule : of_a_pruner) rule(*prune, at(pruner_of(config.stages, i)));
+      for (const auto& rule : of_training) rule(*stage.train, at(place + "/train"));
+    if (const PruneConfig* prune = stage.pruning()) {
+      const Say say = at(place + (stage.train ? "/train/prune" : "/prune"));
+      for (const auto& rule : of_a_pruner) rule(*prune, say);
+      for (const auto& rule : of_pruners) rule(config.stages, i, say);
+    }
   }
   return lines;
 }
