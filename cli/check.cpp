@@ -13,8 +13,7 @@
 #include "espalier/prune/report.h"
 #include "espalier/train/advice.h"
 #include "espalier/train/build.h"
-#include "espalier/train/checkpoint.h"
-#include "espalier/train/memory.h"
+#include "espalier/train/parts.h"
 #include "espalier/train/plan.h"
 
 namespace espalier::cli {
@@ -66,46 +65,6 @@ std::string note_lines(const WeightsNotes& weights, const std::vector<std::strin
   for (const std::string& note : layers) lines += "note    " + note + "\n";
   for (const std::string& warning : warnings) lines += "warning " + warning + "\n";
   return lines;
-}
-
-/// What a run begins with.
-struct Parts {
-  WeightsNotes notes;
-  std::unique_ptr<Module> model;
-  std::optional<DataSplits> data;
-};
-
-/// All that a run would refuse to begin with is among `mistakes`: of what these leave of the config, model,
-/// data and stages are each looked at, whatever is wrong with the others.
-Parts check_parts(const Config& config, const std::optional<std::string>& root, Mistakes& mistakes) {
-  Parts parts;
-  const bool reads = mistakes.spare(""), reads_model = mistakes.spare("/model"),
-             reads_data = reads_model && mistakes.spare("/data");
-  if (reads_model)
-    mistakes.attempt("/model", [&] {
-      if (reads) check_memory(config);
-      parts.model = build_model(config, true, &parts.notes);
-    });
-  std::optional<int64_t> batches;
-  if (reads_data)
-    mistakes.attempt("/data", [&] {
-      parts.data = build_data(config, root);
-      if (mistakes.spare("")) check_memory(config, &*parts.data);
-      batches = training_loader(config, parts.data->train).batches();
-    });
-  if (parts.model) {
-    check_stages(config, *parts.model, batches, true, mistakes);
-  } else if (reads_model && config.model.weights) {  // its layers have names without them
-    Config fresh = config;
-    fresh.model.weights.reset();
-    std::unique_ptr<Module> model;
-    if (mistakes.attempt("/model", [&] { model = build_model(fresh); }))
-      check_stages(config, *model, batches, false, mistakes);
-  }
-  if (mistakes.spare(""))
-    mistakes.attempt(
-        "", [&] { check_batches(config, *parts.model, training_loader(config, parts.data->train)); });
-  return parts;
 }
 
 }  // namespace

@@ -1,0 +1,39 @@
+#include "espalier/train/parts.h"
+
+#include "espalier/train/build.h"
+#include "espalier/train/memory.h"
+
+namespace espalier {
+
+Parts check_parts(const Config& config, const std::optional<std::string>& root, Mistakes& mistakes) {
+  Parts parts;
+  const bool reads = mistakes.spare(""), reads_model = mistakes.spare("/model"),
+             reads_data = reads_model && mistakes.spare("/data");
+  if (reads_model)
+    mistakes.attempt("/model", [&] {
+      if (reads) check_memory(config);
+      parts.model = build_model(config, true, &parts.notes);
+    });
+  std::optional<int64_t> batches;
+  if (reads_data)
+    mistakes.attempt("/data", [&] {
+      parts.data = build_data(config, root);
+      if (mistakes.spare("")) check_memory(config, &*parts.data);
+      batches = training_loader(config, parts.data->train).batches();
+    });
+  if (parts.model) {
+    check_stages(config, *parts.model, batches, true, mistakes);
+  } else if (reads_model && config.model.weights) {  // its layers have names without them
+    Config fresh = config;
+    fresh.model.weights.reset();
+    std::unique_ptr<Module> model;
+    if (mistakes.attempt("/model", [&] { model = build_model(fresh); }))
+      check_stages(config, *model, batches, false, mistakes);
+  }
+  if (mistakes.spare(""))
+    mistakes.attempt(
+        "", [&] { check_batches(config, *parts.model, training_loader(config, parts.data->train)); });
+  return parts;
+}
+
+}  // namespace espalier

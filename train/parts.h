@@ -1,0 +1,27 @@
+// What a run begins with, looked at part by part, so that all that is wrong is told at once.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "espalier/core/mistakes.h"
+#include "espalier/data/dataset.h"
+#include "espalier/nn/module.h"
+#include "espalier/train/checkpoint.h"
+#include "espalier/train/config.h"
+
+namespace espalier {
+
+struct Parts {
+  WeightsNotes notes;
+  std::unique_ptr<Module> model;   ///< null: there are mistakes
+  std::optional<DataSplits> data;  ///< the same
+};
+
+/// Adds to `mistakes`, which has those of the config's text, all that a fresh run would refuse to begin with.
+/// Model, data and each stage are looked at where their own part of the config is sound, whatever is wrong
+/// with the others. `root`: of data sets, as for build_data.
+Parts check_parts(const Config& config, const std::optional<std::string>& root, Mistakes& mistakes);
+
+}  // namespace espalier
