@@ -18,7 +18,7 @@ const std::vector<Command>& commands() {
       {"graph", "Which channels of a config's or a checkpoint's model must be cut together", graph},
       {"compare", "The final tables of runs side by side", compare},
       {"bench", "How fast a model trains or infers here, on random data", bench},
-      {"help", "Help on a command, or on config, models, data, criteria, schema", help},
+      {"help", "Help on a command, or on config, models, data, criteria, recipes, schema", help},
       {"version", "Version, instruction sets, threads, compiler", version},
   };
   return all;

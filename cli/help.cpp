@@ -9,6 +9,7 @@
 #include "espalier/nn/models/models.h"
 #include "espalier/prune/criterion.h"
 #include "espalier/train/config.h"
+#include "espalier/train/recipes.h"
 
 namespace espalier::cli {
 namespace {
@@ -115,6 +116,13 @@ std::string criteria_help() {
   return text;
 }
 
+std::string recipes_help() {
+  std::string text =
+      "Published configs. `espalier train NAME` and other commands find them by these names.\n\n";
+  for (const Recipe& recipe : recipes()) text += recipe.name + "\n" + entry("", summary(recipe));
+  return text;
+}
+
 std::string schema() { return config_schema().dump(2) + "\n"; }
 
 struct Topic {
@@ -127,6 +135,7 @@ const std::vector<Topic>& topics() {
       {"models", "The models a config may name", models_help},
       {"data", "Data sets, their files, and where they are looked for", data_help},
       {"criteria", "What pruning can rank weights by", criteria_help},
+      {"recipes", "Published configs that go by their names", recipes_help},
       {"schema", "The config as JSON Schema, for editors", schema},
   };
   return all;
@@ -145,14 +154,15 @@ std::string overview() {
   text += "\nMore: espalier help COMMAND, or one of\n";
   for (const Topic& topic : topics()) text += fmt::format("  {:<10}{}\n", topic.name, topic.help);
   return text +
-         "\nA first run: espalier train configs/quickstart.json\n"
+         "\nA first run: espalier train quickstart\n"
          "Exit codes: 0 done, 1 the run failed, 2 wrong usage or input, 129, 130 or 143 interrupted\n";
 }
 
 void help(const Given& given) {
   std::string about;
   Arguments arguments("help");
-  arguments.optional_positional("TOPIC", about, "A command, or config, models, data, criteria, schema");
+  arguments.optional_positional("TOPIC", about,
+                                "A command, or config, models, data, criteria, recipes, schema");
   if (!arguments.parse(given)) return;
   if (about.empty()) return print(overview());
   std::vector<std::string> names;

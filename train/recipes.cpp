@@ -28,7 +28,7 @@ std::vector<std::string> configs_in(const fs::path& folder) {
 std::string length_of(const StageConfig& stage) {
   if (!stage.train) return stage_kind_name(stage.kind());
   const int64_t many = stage.train->epochs.value_or(stage.train->steps.value_or(0));
-  return fmt::format("train, {} {}{}", many, stage.train->epochs ? "epoch" : "step", many == 1 ? "" : "s");
+  return fmt::format("{} {}{}", many, stage.train->epochs ? "epoch" : "step", many == 1 ? "" : "s");
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ struct Recipe {
 /// the source tree's configs/ in a build folder.
 std::vector<Recipe> recipes();
 
-/// "resnet20 on cifar10: dense (train, 18 epochs), pruned (prune)", or why the file is none.
+/// "resnet20 on cifar10: dense (18 epochs), pruned (prune)", or why the file is none.
 std::string summary(const Recipe& recipe);
 
 /// The config that `given` means: the file of that name; else, for a name that is no path, NAME.json here;

@@ -75,6 +75,12 @@ class Recipes(CliTest):
         self.assertEqual(self.read_json("runs/quickstart/result.json")["name"], "quickstart")
         self.assertEqual(self.espalier("train", "quickstart", *small, "--quiet", "--output", "quiet").stderr, "")
 
+    def test_help_lists_them(self):
+        text = self.succeeds("help", "recipes")
+        self.assertIn("mnist_mlp\n           mlp on mnist: dense (3 epochs), pruned (prune), tuned (2 epochs)\n", text)
+        self.assertNotIn("schema\n", text)
+        self.assertLessEqual(max(map(len, text.splitlines())), 100)
+
     def test_what_is_here_comes_first(self):
         self.write("mnist_mlp.json", config())
         self.assertEqual(self.taken("mnist_mlp", self.espalier("inspect", "mnist_mlp")), "mnist_mlp.json")
