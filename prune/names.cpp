@@ -73,7 +73,7 @@ bool any_means_layer(const std::vector<std::string>& entries, std::string_view l
 bool is_pattern(std::string_view entry) { return entry.find_first_of("*?") != std::string_view::npos; }
 
 void check_layer_entries(const std::string& list, const std::vector<std::string>& entries,
-                         const std::vector<std::string>& layers) {
+                         const std::vector<std::string>& layers, const std::string& kind) {
   std::set<std::string> known, first;  // all that an entry may name; the first parts of it
   for (const std::string& layer : layers) {
     const std::vector<std::string> path = path_of(layer);
@@ -85,13 +85,11 @@ void check_layer_entries(const std::string& list, const std::vector<std::string>
     if (std::ranges::any_of(layers, means)) continue;
     if (const std::string whole = entry.substr(0, entry.find_last_not_of('.') + 1);
         whole != entry && known.contains(whole))
-      fail(list, " '", entry, "' names no convolution or linear layer; '", whole,
+      fail(list, " '", entry, "' names no ", kind, "; '", whole,
            "' means that of this name or what lies under it, and no other whose name begins so");
     if (!meant_before(entry, layers).empty())
-      fail(list, " '", entry, "' names no convolution or linear layer; '", entry,
-           "*' means those whose names begin with it");
-    fail(list, " '", entry,
-         "' names no convolution or linear layer, known: ", fmt::format("{}", fmt::join(first, ", ")),
+      fail(list, " '", entry, "' names no ", kind, "; '", entry, "*' means those whose names begin with it");
+    fail(list, " '", entry, "' names no ", kind, ", known: ", fmt::format("{}", fmt::join(first, ", ")),
          did_you_mean(entry, {known.begin(), known.end()}));
   }
 }

@@ -24,9 +24,10 @@ bool any_means_layer(const std::vector<std::string>& entries, std::string_view l
 bool is_pattern(std::string_view entry);
 
 /// Error for an entry that means none of `layers`, with the nearest that exists; `list` is what the config
-/// calls the entries.
+/// calls the entries, `kind` what the layers are.
 void check_layer_entries(const std::string& list, const std::vector<std::string>& entries,
-                         const std::vector<std::string>& layers);
+                         const std::vector<std::string>& layers,
+                         const std::string& kind = "convolution or linear layer");
 
 /// The same for all entries of some lists, each with what it is called; all mistakes are told at once.
 void check_layer_lists(const std::vector<std::pair<std::string, std::vector<std::string>>>& lists,

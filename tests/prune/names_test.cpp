@@ -66,6 +66,8 @@ TEST(LayerEntry, OneThatMeansNoneIsAnError) {
       message("features.3."),
       "prune: include 'features.3.' names no convolution or linear layer; 'features.3' means that of this "
       "name or what lies under it, and no other whose name begins so");
+  EXPECT_EQ(message_of([&] { check_layer_entries("train: freeze", {"feature"}, {"features.1"}, "layer"); }),
+            "train: freeze 'feature' names no layer; 'feature*' means those whose names begin with it");
   EXPECT_EQ(message(""),
             "prune: include '' names no convolution or linear layer, known: classifier, features");
 }
