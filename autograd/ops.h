@@ -43,8 +43,9 @@ struct BatchNorm {
 /// them.
 Variable batch_norm(const Variable& x, const BatchNorm& norm, Activation f = Activation::none,
                     const Variable& residual = {}, const BatchStatistics* statistics = nullptr);
-/// y = f(batch_norm(conv2d(x, w, b)) + residual), and in inference, where nothing is recorded, as one pass:
-/// the norm by its running statistics is folded into the convolution's output.
+/// y = f(batch_norm(conv2d(x, w, b)) + residual), and in inference, where nothing is recorded, also in frozen
+/// layers that no gradient comes to, as one pass: the norm by its running statistics is folded into the
+/// convolution's output.
 Variable conv2d_batch_norm(const Variable& x, const Variable& w, const Variable& b,
                            const Conv2dOptions& options, const BatchNorm& norm,
                            Activation f = Activation::none, const Variable& residual = {});

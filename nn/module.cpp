@@ -26,8 +26,17 @@ Parameter* Module::find(const std::string& name) {
 }
 
 void Module::set_training(bool on) {
-  training_ = on;
+  training_ = on && !frozen_;
   for (auto& [name, child] : children_) child->set_training(on);
+}
+
+void Module::set_frozen(bool on) {
+  frozen_ = on;
+  for (auto& parameter : own_) {
+    if (!parameter->learned()) continue;
+    parameter->variable.set_requires_gradient(!on);
+    parameter->variable.clear_gradient();  // of a step before
+  }
 }
 
 Parameter& Module::add_parameter(const std::string& name, Role role, Tensor value, FileLayout layout) {
@@ -51,6 +60,16 @@ void Module::rename(const std::string& prefix) {
     parameter->variable.set_name(parameter->name);
   }
   for (auto& [name, child] : children_) child->rename(prefix);
+}
+
+Frozen::Frozen(Module& model, std::vector<Module*> layers) : model_(model), layers_(std::move(layers)) {
+  for (Module* layer : layers_) layer->set_frozen(true);
+  model_.set_training(model_.training());
+}
+
+Frozen::~Frozen() {
+  for (Module* layer : layers_) layer->set_frozen(false);
+  model_.set_training(model_.training());
 }
 
 }  // namespace espalier

@@ -54,9 +54,11 @@ class Module {
   /// its shapes. Kept in checkpoints.
   std::vector<AxisCut> history;
 
-  /// Training or inference: dropout and batch norm differ.
+  /// Training or inference: dropout and batch norm differ. A frozen layer stays in inference mode.
   void set_training(bool on);
   bool training() const { return training_; }
+  /// While a Frozen says so.
+  bool frozen() const { return frozen_; }
 
  protected:
   Parameter& add_parameter(const std::string& name, Role role, Tensor value, FileLayout layout = {});
@@ -70,12 +72,14 @@ class Module {
   void adopt(const std::string& name, std::unique_ptr<Module> child);
 
  private:
+  friend class Frozen;
+  void set_frozen(bool on);
   void rename(const std::string& prefix);
 
   std::string name_;  // full, "" for the root
   std::vector<std::unique_ptr<Parameter>> own_;
   std::vector<std::pair<std::string, std::unique_ptr<Module>>> children_;
-  bool training_ = true;
+  bool training_ = true, frozen_ = false;
 };
 
 /// While one is alive a module is in this mode, and afterwards in that it had, whatever is thrown.
@@ -91,6 +95,21 @@ class InMode {
  private:
   Module& module_;
   bool before_;
+};
+
+/// While one is alive these layers of a model learn nothing: their own parameters need no gradient, so that
+/// optimizers made meanwhile leave them alone and backward() ends at the lowest layer that does learn; they
+/// are in inference mode, so that a norm keeps its running statistics and normalises by them.
+class Frozen {
+ public:
+  Frozen(Module& model, std::vector<Module*> layers);
+  ~Frozen();
+  Frozen(const Frozen&) = delete;
+  Frozen& operator=(const Frozen&) = delete;
+
+ private:
+  Module& model_;
+  std::vector<Module*> layers_;
 };
 
 }  // namespace espalier

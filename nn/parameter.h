@@ -47,6 +47,8 @@ struct Parameter {
   const Tensor& gradient() const { return variable.gradient(); }
   const Shape& shape() const { return variable.shape(); }
   bool learned() const { return role != Role::buffer; }
+  /// Would be learned, but needs no gradient: no optimizer moves it (Frozen in module.h).
+  bool frozen() const { return learned() && !variable.requires_gradient(); }
 
   /// Sets the mask and zeroes what it drops, in the value, the slots and the average.
   void set_mask(Tensor kept);

@@ -8,7 +8,7 @@ namespace espalier {
 
 void start_average(const std::vector<Parameter*>& parameters) {
   for (Parameter* parameter : parameters)
-    if (parameter->learned()) parameter->average = parameter->value().clone();
+    if (parameter->learned() && !parameter->frozen()) parameter->average = parameter->value().clone();
 }
 
 void update_average(const std::vector<Parameter*>& parameters, double decay) {

@@ -8,7 +8,7 @@
 
 namespace espalier {
 
-/// The averages start as copies of the values.
+/// The averages start as copies of the values; what is frozen has none.
 void start_average(const std::vector<Parameter*>& parameters);
 void update_average(const std::vector<Parameter*>& parameters, double decay);
 void drop_average(const std::vector<Parameter*>& parameters);

@@ -1,5 +1,7 @@
 #include "espalier/optim/optimizer.h"
 
+#include <algorithm>
+
 #include "espalier/core/spelling.h"
 #include "espalier/optim/adam.h"
 #include "espalier/optim/sgd.h"
@@ -8,12 +10,22 @@ namespace espalier {
 
 Optimizer::Optimizer(std::vector<Parameter*> parameters, size_t slots) {
   for (Parameter* parameter : parameters) {
-    if (!parameter->learned()) continue;
-    parameters_.push_back(parameter);
     parameter->slots.clear();
+    if (!parameter->learned() || parameter->frozen()) continue;
+    parameters_.push_back(parameter);
     for (size_t i = 0; i < slots; ++i)
       parameter->slots.push_back(Tensor::zeros(parameter->shape(), DType::f32, parameter->value().device()));
   }
+  groups_.push_back({1.0, parameters_});
+}
+
+void Optimizer::scale_rate(const std::vector<Parameter*>& some, double factor) {
+  for (Group& group : groups_)
+    std::erase_if(group.parameters, [&](Parameter* p) { return std::ranges::count(some, p) > 0; });
+  Group& group = groups_.emplace_back(Group{factor, {}});
+  for (Parameter* parameter : parameters_)
+    if (std::ranges::count(some, parameter) > 0) group.parameters.push_back(parameter);
+  std::erase_if(groups_, [](const Group& g) { return g.parameters.empty(); });
 }
 
 UpdateSpan span_of(Parameter& parameter) {
@@ -28,10 +40,13 @@ UpdateSpan span_of(Parameter& parameter) {
 
 void Optimizer::step(double lr, double gradient_scale) {
   ++steps_;
-  spans_.clear();
-  for (Parameter* parameter : parameters_)
-    if (parameter->gradient().defined()) spans_.push_back(span_of(*parameter));
-  update(device_of(parameters_), spans_, static_cast<float>(lr), static_cast<float>(gradient_scale));
+  const Device device = device_of(parameters_);
+  for (const Group& group : groups_) {
+    spans_.clear();
+    for (Parameter* parameter : group.parameters)
+      if (parameter->gradient().defined()) spans_.push_back(span_of(*parameter));
+    update(device, spans_, static_cast<float>(lr * group.factor), static_cast<float>(gradient_scale));
+  }
 }
 
 void Optimizer::clear_gradients() {

@@ -24,15 +24,19 @@ struct OptimizerOptions {
 
 class Optimizer {
  public:
-  /// Drops whatever slots `parameters` hold and gives them this optimizer's, zeroed.
+  /// Drops whatever slots `parameters` hold and gives those that are learned and not frozen this optimizer's,
+  /// zeroed.
   Optimizer(std::vector<Parameter*> parameters, size_t slots);
   virtual ~Optimizer() = default;
 
-  /// One step at the rate `lr`, in one fused pass; each gradient is multiplied by `gradient_scale` as it is
-  /// read. Parameters without a gradient stay as they are. Masked weights stay 0. Error where parameters are
-  /// on several devices.
+  /// One step at the rate `lr`, in one fused pass for each rate (scale_rate); each gradient is multiplied by
+  /// `gradient_scale` as it is read. Parameters without a gradient stay as they are. Masked weights stay 0.
+  /// Error where parameters are on several devices.
   void step(double lr, double gradient_scale = 1.0);
   void clear_gradients();
+  /// From the next step on, `some` of its parameters go at `factor` times the rate that step() is given:
+  /// PyTorch's parameter groups, at rates that a schedule scales alike.
+  void scale_rate(const std::vector<Parameter*>& some, double factor);
   /// From the next step on: sgd's momentum (that of one without stays 0), adam's and adamw's beta1.
   virtual void set_momentum(double momentum) = 0;
 
@@ -45,14 +49,19 @@ class Optimizer {
   virtual void update(Device device, const std::vector<UpdateSpan>& spans, float lr,
                       float gradient_scale) = 0;
 
-  std::vector<Parameter*> parameters_;  // the learned ones
+  std::vector<Parameter*> parameters_;  // the learned ones that are not frozen
   int64_t steps_ = 0;                   // counted before update() is called: 1 in the first
 
  private:
+  struct Group {
+    double factor;  // of the rate
+    std::vector<Parameter*> parameters;
+  };
+  std::vector<Group> groups_;  // of which each parameter is in one
   std::vector<UpdateSpan> spans_;
 };
 
-/// The optimizer of `options.type` over the learned ones among `parameters`.
+/// The optimizer of `options.type` over those of `parameters` that are learned and not frozen.
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options,
                                           const std::vector<Parameter*>& parameters);
 

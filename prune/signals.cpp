@@ -15,6 +15,24 @@ void add(Tensor& sum, const Tensor& x, float share, bool squared) {
   });
 }
 
+/// While it lives, frozen parameters have gradients, too: they are scored as all others are.
+class Thawed {
+ public:
+  explicit Thawed(const std::vector<Parameter*>& parameters) {
+    for (Parameter* parameter : parameters)
+      if (parameter->frozen()) thawed_.push_back(parameter);
+    for (Parameter* parameter : thawed_) parameter->variable.set_requires_gradient(true);
+  }
+  ~Thawed() {
+    for (Parameter* parameter : thawed_) parameter->variable.set_requires_gradient(false);
+  }
+  Thawed(const Thawed&) = delete;
+  Thawed& operator=(const Thawed&) = delete;
+
+ private:
+  std::vector<Parameter*> thawed_;
+};
+
 }  // namespace
 
 Signals gather_signals(Module& model, Looks looks, int64_t batches,
@@ -23,6 +41,7 @@ Signals gather_signals(Module& model, Looks looks, int64_t batches,
   if (looks == Looks::at_weights) return signals;
   const InMode inference(model, false);
   const auto parameters = model.parameters();
+  const Thawed thawed(parameters);
   for (Parameter* parameter : parameters) parameter->variable.clear_gradient();
   for (int64_t batch = 0; batch < batches; ++batch) {
     loss(batch).backward();

@@ -55,7 +55,8 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& b, const C
        .inputs = b.defined() ? std::vector{x, w, b} : std::vector{x, w},
        .output = y,
        .channels = {Channels::mixed, {s.groups}},
-       .backward = [s, f, saved = f == Activation::none ? Tensor() : z, x = x.value(), w = w.value(),
+       .backward = [s, f, saved = f == Activation::none ? Tensor() : z, w = w.value(),
+                    x = w.requires_gradient() ? x.value() : Tensor(),  // for dw alone
                     bias = b.defined()](const Tensor& dy, const Gradients& to) {
          const Device device = dy.device();
          const Tensor dz = backward_activation_bias(dy, saved, f, to, 2, bias);

@@ -116,7 +116,8 @@ Variable conv2d_batch_norm(const Variable& x, const Variable& w, const Variable&
     const Variable z = conv2d(x, w, b, options, Activation::none, &statistics);
     return batch_norm(z, norm, f, residual, &statistics);
   }
-  if (gradients_enabled() || Tape::active()) return batch_norm(conv2d(x, w, b, options), norm, f, residual);
+  if (Tape::active() || needs_history({&x, &w, &b, &norm.gamma, &norm.beta, &residual}))
+    return batch_norm(conv2d(x, w, b, options), norm, f, residual);
   const ConvShape s = conv_shape(x, w, b, options);
   check_arguments({s.n, s.out_h(), s.out_w(), s.o}, norm, f, residual);
   ScaleShift line(norm, norm.running_mean.value(), norm.running_variance.value());

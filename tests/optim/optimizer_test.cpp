@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "espalier/optim/clip.h"
+#include "espalier/optim/ema.h"
 #include "optim/support.h"
 #include "support/bad_input.h"
 
@@ -116,6 +117,43 @@ TEST(Optimizer, UnknownType) {
   EXPECT_EQ(message_of([] { make_optimizer({.type = "adm"}, {}); }),
             "optimizer: no type 'adm', did you mean 'adam'?");
   EXPECT_THROW(make_optimizer({.type = "lion"}, {}), UsageError);
+}
+
+TEST(Optimizer, RatesOfSomeAreAFactorOfTheRate) {
+  for (const char* type : {"sgd", "adam", "adamw"}) {
+    const OptimizerOptions options{.type = type, .momentum = type[0] == 's' ? 0.9 : 0.0, .weight_decay = 0.1};
+    std::vector<std::unique_ptr<Parameter>> ours, theirs;
+    for (int i = 0; i < 3; ++i) {
+      ours.push_back(make_parameter({1, -2, 3}));
+      theirs.push_back(make_parameter({1, -2, 3}));
+    }
+    const auto one = make_optimizer(options, {ours[0].get(), ours[1].get(), ours[2].get()});
+    one->scale_rate({ours[0].get(), ours[1].get()}, 100);
+    one->scale_rate({ours[1].get()}, 4);  // the last counts
+    const double rates[] = {100, 4, 1};
+    std::vector<std::unique_ptr<Optimizer>> each;
+    for (const auto& parameter : theirs) each.push_back(make_optimizer(options, {parameter.get()}));
+    for (const double lr : {0.125, 0.25})
+      for (size_t i = 0; i < 3; ++i) {
+        set_gradient(*ours[i], {0.5, 0.25, -1});
+        set_gradient(*theirs[i], {0.5, 0.25, -1});
+        each[i]->step(lr * rates[i]);
+        if (i == 2) one->step(lr);
+      }
+    for (size_t i = 0; i < 3; ++i) EXPECT_EQ(value_of(*ours[i]), value_of(*theirs[i])) << type << " " << i;
+  }
+}
+
+TEST(Optimizer, LeavesAloneWhatIsFrozen) {
+  const auto learned = make_parameter({1}), frozen = make_parameter({2});
+  frozen->slots = {Tensor::full({1}, 5)};  // another optimizer's
+  frozen->variable.set_requires_gradient(false);
+  const auto optimizer =
+      make_optimizer({.type = "sgd", .momentum = 0.9, .weight_decay = 0.1}, {learned.get(), frozen.get()});
+  EXPECT_EQ(optimizer->parameters(), (std::vector<Parameter*>{learned.get()}));
+  EXPECT_TRUE(frozen->slots.empty());
+  start_average({learned.get(), frozen.get()});
+  EXPECT_TRUE(learned->average.defined() && !frozen->average.defined());
 }
 
 }  // namespace

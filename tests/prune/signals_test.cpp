@@ -36,5 +36,16 @@ TEST(Signals, AreMeansOverBatches) {
   EXPECT_TRUE(gather_signals(line.net, Looks::at_weights, 2, loss).tensors.empty());
 }
 
+TEST(Signals, AreOfFrozenLayersToo) {
+  Line line;
+  const Frozen frozen(line.net, {&line.fc});
+  const Parameter* w = line.net.find("fc.weight");
+  const Signals signals = gather_signals(line.net, Looks::at_gradients, 1, [&](int64_t) {
+    return line.loss({1, 2});
+  });
+  EXPECT_EQ(numbers(signals.tensors.at(w)), (Floats{1, 2}));
+  EXPECT_TRUE(w->frozen() && !w->gradient().defined());
+}
+
 }  // namespace
 }  // namespace espalier
