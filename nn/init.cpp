@@ -7,7 +7,7 @@
 
 namespace espalier {
 
-void initialize(Module& model, uint64_t seed) {
+void initialize(Module& model, uint64_t seed, const std::function<bool(const Parameter&)>& which) {
   uint64_t place = 0;
   double bound = 0;  // a bias follows its weight and shares its bound
   for (Parameter* parameter : model.parameters()) {
@@ -16,6 +16,7 @@ void initialize(Module& model, uint64_t seed) {
       bound = 1.0 / std::sqrt(static_cast<double>(parameter->shape().row_elements()));
     else if (parameter->role != Role::bias)
       continue;  // norms and buffers keep what their layer gave them
+    if (which && !which(*parameter)) continue;
     Tensor values = Tensor::empty(file_shape(*parameter));
     float* to = values.f32();
     for (int64_t i = 0; i < values.elements(); ++i)

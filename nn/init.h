@@ -3,6 +3,8 @@
 // network in PyTorch.
 #pragma once
 
+#include <functional>
+
 #include "espalier/nn/module.h"
 
 namespace espalier {
@@ -10,6 +12,7 @@ namespace espalier {
 /// Fills weights and biases of every layer with U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in = inputs of one
 /// output: what torch.nn.Linear and Conv2d do (kaiming_uniform with a = sqrt 5; He et al. 2015). Parameter k
 /// of `model`, in order, gets (2 random_uniform(random_key(seed, k), i) - 1) / sqrt(fan_in) at place i.
-void initialize(Module& model, uint64_t seed);
+/// `which`: those parameters alone; absent: all.
+void initialize(Module& model, uint64_t seed, const std::function<bool(const Parameter&)>& which = {});
 
 }  // namespace espalier

@@ -1,6 +1,9 @@
 #include "espalier/nn/network.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <ranges>
+#include <set>
 
 #include "espalier/nn/state_dict.h"
 
@@ -56,14 +59,42 @@ std::unordered_map<std::string, int64_t> macs_by_weight(const Tape& tape) {
 double activation_bytes(Module& model, const Shape& input) {
   Tape tape;
   record_pass(model, input, tape);
-  double bytes = 0;
-  for (int i = 0; i < static_cast<int>(tape.values.size()); ++i)
-    if (tape.values[static_cast<size_t>(i)].parameter.empty()) bytes += bytes_of(tape.tensor(i));
+  std::set<std::string> frozen;
+  for (const Parameter* parameter : model.parameters())
+    if (parameter->frozen() || !parameter->learned()) frozen.insert(parameter->name);
+
+  const size_t count = tape.values.size();
+  std::vector<char> learns(count);  // values that have a gradient,
+  std::vector<char> kept(count);    // and those that it needs
+  for (size_t i = 0; i < count; ++i)
+    learns[i] = !tape.values[i].parameter.empty() && !frozen.contains(tape.values[i].parameter);
   for (const TapeEntry& entry : tape.entries) {
-    const Tensor& output = tape.tensor(entry.output);
-    if (tape.tensor(entry.inputs.front()).shares(output)) bytes -= bytes_of(output);
+    char& output = learns[static_cast<size_t>(entry.output)];
+    for (const int in : entry.inputs) output |= learns[static_cast<size_t>(in)];
+    if (!output) continue;
+    kept[static_cast<size_t>(entry.output)] = 1;
+    for (const int in : entry.inputs) kept[static_cast<size_t>(in)] = 1;
   }
-  return bytes;
+  const auto reshapes = [&](const TapeEntry& entry) {
+    return tape.tensor(entry.inputs.front()).shares(tape.tensor(entry.output));
+  };
+  for (const TapeEntry& entry : std::views::reverse(tape.entries))
+    if (reshapes(entry))
+      kept[static_cast<size_t>(entry.inputs.front())] |= kept[static_cast<size_t>(entry.output)];
+
+  const auto bytes = [&](int value, bool of_kept) {
+    const auto i = static_cast<size_t>(value);
+    return tape.values[i].parameter.empty() && kept[i] == of_kept ? bytes_of(tape.tensor(value)) : 0.0;
+  };
+  double total = bytes(0, true), passing = bytes(0, false);
+  for (const TapeEntry& entry : tape.entries) {
+    if (reshapes(entry)) continue;
+    total += bytes(entry.output, true);
+    double here = bytes(entry.output, false);
+    for (const int in : entry.inputs) here += bytes(in, false);
+    passing = std::max(passing, here);
+  }
+  return total + passing;
 }
 
 Network::Network(Module& model, const Shape& input) {

@@ -51,8 +51,9 @@ struct Network {
 };
 
 /// Bytes that one image of `input` ([H,W,C]) takes on its way through `model`: its own and those of what the
-/// ops put out; a reshape shares memory and counts once. It runs the model in inference mode, which on
-/// Device::meta (core/tensor.h) takes no memory itself.
+/// ops put out; a reshape shares memory and counts once. Below the lowest layer that learns, where others are
+/// frozen, nothing is kept, and what the largest op reads and writes counts alone. It runs the model in
+/// inference mode, which on Device::meta (core/tensor.h) takes no memory itself.
 double activation_bytes(Module& model, const Shape& input);
 
 /// The layer that an op of a tape is, by its first parameter: "conv1"; empty for an op without one.

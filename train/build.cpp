@@ -198,11 +198,33 @@ std::unique_ptr<Module> build_model(const Config& config, bool read_weights, Wei
   }
   auto model = in_file(config, [&] { return make_model(config.model, static_cast<uint64_t>(config.seed)); });
   if (!read_weights) return model;
-  WeightsNotes said = load_weights(*config.model.weights, *model, config.model.hold_zeros);
+  WeightsNotes said = load_weights(*config.model.weights, *model,
+                                   {.hold_zeros = config.model.hold_zeros,
+                                    .skip = config.model.skip.value_or(std::vector<std::string>{}),
+                                    .seed = static_cast<uint64_t>(config.seed),
+                                    .skip_name = place_of(config) + "/model/skip:"});
   if (std::ranges::none_of(config.stages, [](const StageConfig& stage) { return stage.train.has_value(); }))
     said.warnings.clear();
   if (notes) *notes = std::move(said);
   return model;
+}
+
+std::vector<Module*> frozen_layers(const TrainConfig& config, Module& model) {
+  std::vector<Module*> frozen;
+  for (const auto& [name, layer] : model.layers())
+    if (any_means_layer(config.freeze, name)) frozen.push_back(layer);
+  return frozen;
+}
+
+std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module& model) {
+  const auto parameters = model.parameters();
+  auto optimizer = make_optimizer(config, parameters);
+  for (const auto& [entry, rate] : config.lr_of) {
+    std::vector<Parameter*> some = parameters;
+    std::erase_if(some, [&](const Parameter* p) { return !means_layer(entry, layer_name(p->name)); });
+    optimizer->scale_rate(some, rate / config.lr);
+  }
+  return optimizer;
 }
 
 double latency_after(const Config& config, const Module& model, const std::vector<AxisCut>& cuts) {
@@ -309,12 +331,14 @@ int64_t reestimated(const StageConfig& stage) {
                        : stage.evaluate->reestimate_norm;
 }
 
-/// The first norm that has one value a channel of each image; nothing if there is none.
-std::optional<std::string> norm_of_one_value(Module& model, const Shape& input) {
+/// The first norm that has one value a channel of each image and is not frozen; nothing if there is none.
+std::optional<std::string> norm_of_one_value(Module& model, const Shape& input,
+                                             const std::vector<std::string>& frozen) {
   const Network network(model, input);
   for (const TapeEntry& entry : network.tape.entries) {
     const Shape& x = network.tape.values[static_cast<size_t>(entry.inputs[0])].shape;
-    if (entry.op == "batch_norm" && x.elements() == x[-1]) return layer_of(entry, network.tape);
+    if (entry.op != "batch_norm" || x.elements() != x[-1]) continue;
+    if (std::string norm = layer_of(entry, network.tape); !any_means_layer(frozen, norm)) return norm;
   }
   return std::nullopt;
 }
@@ -325,6 +349,23 @@ bool uses_last_batch(const StageConfig& stage, int64_t batches) {
          (stage.train && stage_steps(*stage.train, batches) >= epoch_steps(*stage.train, batches));
 }
 
+/// Error where `freeze` or `lr_of` name no layer of the model's, leave nothing to learn or contradict each
+/// other.
+void check_learning(const TrainConfig& config, Module& model) {
+  std::vector<std::string> layers, learning;
+  for (const auto& [name, layer] : model.layers()) {
+    layers.push_back(name);
+    if (!any_means_layer(config.freeze, name)) learning.push_back(name);
+  }
+  check_layer_entries("train: freeze", config.freeze, layers, "layer");
+  if (learning.empty()) fail_usage("train: freeze leaves no layer that learns");
+  for (const auto& [entry, rate] : config.optimizer.lr_of) {
+    check_layer_entries("optimizer: lr_of", {entry}, layers, "layer");
+    if (std::ranges::none_of(learning, [&](const std::string& layer) { return means_layer(entry, layer); }))
+      fail_usage("optimizer: lr_of '", entry, "' is frozen, and has no rate");
+  }
+}
+
 }  // namespace
 
 void check_batches(const Config& config, Module& model, const Loader& loader) {
@@ -333,8 +374,9 @@ void check_batches(const Config& config, Module& model, const Loader& loader) {
     const StageConfig& stage = config.stages[i];
     const bool all = loader.batch() == 1 && (stage.train || reestimated(stage) > 0);
     if (!all && !uses_last_batch(stage, loader.batches())) continue;
-    const auto norm = norm_of_one_value(model, config.model.input);
-    if (!norm) return;
+    const auto norm = norm_of_one_value(model, config.model.input,
+                                        stage.train ? stage.train->freeze : std::vector<std::string>{});
+    if (!norm) continue;
     fail_usage(place_of(config), "/stages/", i, " (", stage.name, "): ", *norm,
                " (batch_norm) has one value a channel of an image, and so no variance in a batch of one, as ",
                all ? "all are" : "an epoch's last is", ": set another data.batch",
@@ -361,8 +403,15 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
         mistakes.attempt(pointer, act, join(place_of(config), pointer, " (", stage.name, "): "));
       };
       if (prune) check([&] { check_pruning(config, *prune, model, whole); });
-      if (const int64_t asked = reestimated(stage); asked > 0 && batch_norms(model).empty())
-        check([&] { fail_usage("reestimate_norm: found ", asked, ", but the model has no batch norm"); });
+      if (stage.train) check([&] { check_learning(*stage.train, model); });
+      if (const int64_t asked = reestimated(stage); asked > 0)
+        check([&] {
+          const Frozen frozen(model, stage.train ? frozen_layers(*stage.train, model) : std::vector<Module*>{});
+          const auto norms = batch_norms(model);
+          if (std::ranges::all_of(norms, [](auto* norm) { return norm->frozen(); }))
+            fail_usage("reestimate_norm: found ", asked, ", but the model has no batch norm",
+                       norms.empty() ? "" : " that is not frozen");
+        });
       if (stage.train && stage.train->regularize)
         check([&] { Regularizer(model, config.model.input, regularize_options(*stage.train->regularize)); });
       if (stage.train && prune && batches)

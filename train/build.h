@@ -64,6 +64,11 @@ int64_t stage_steps(const TrainConfig& config, int64_t batches);
 std::unique_ptr<Module> build_model(const Config& config, bool read_weights = true,
                                     WeightsNotes* notes = nullptr);
 
+/// The layers that a train stage freezes (Frozen in nn/module.h).
+std::vector<Module*> frozen_layers(const TrainConfig& config, Module& model);
+/// A train stage's optimizer, of what is not frozen in `model`, at the rates of its layers.
+std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module& model);
+
 /// Of unit weight and row, for a model whose images are `input` [H,W,C].
 PruneOptions prune_options(const PruneConfig& config, uint64_t seed, Module& model, const Shape& input);
 /// Of unit channel; without what only a run has: data and time.

@@ -1,12 +1,15 @@
 #include "espalier/train/checkpoint.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 
 #include "espalier/core/utf8.h"
 #include "espalier/formats/json.h"
+#include "espalier/nn/init.h"
 #include "espalier/nn/network.h"
+#include "espalier/prune/names.h"
 #include "espalier/prune/surgery.h"
 #include "espalier/train/described_network.h"
 #include "espalier/train/foreign_weights.h"
@@ -173,12 +176,16 @@ Tensor nonzero_mask(const Parameter& parameter) {
   return mask;
 }
 
+std::vector<std::string> masked_names(const std::string& json, const std::string& source) {
+  const std::string place = source + ": which of its parameters are masked cannot be read";
+  return json_value<std::vector<std::string>>(parse_json(json, place), place);
+}
+
 /// Of weights alone: masks the zeros of the parameters that were masked.
 void mask_zeros(const TensorFile& file, Module& model, const std::string& source) {
   const auto found = file.metadata.find("espalier.masked");
   if (found == file.metadata.end()) return;
-  const std::string place = source + ": which of its parameters are masked cannot be read";
-  for (const auto& name : json_value<std::vector<std::string>>(parse_json(found->second, place), place)) {
+  for (const auto& name : masked_names(found->second, source)) {
     Parameter* parameter = model.find(name);
     ESP_CHECK(parameter && parameter->value().dtype() == DType::f32, source, ": '", printable(name),
               "' is masked, and is not the model's");
@@ -299,6 +306,56 @@ TensorFile read_weights(const std::filesystem::path& path, Module& model, std::s
   return file;
 }
 
+/// "fc" of "fc.weight" and of "mask/fc.weight".
+std::string layer_of_tensor(const std::string& name) {
+  return std::string(layer_name(std::string_view(name).substr(is_extra(name) ? name.find('/') + 1 : 0)));
+}
+
+/// Takes what `skip` means out of the file.
+void leave_out(TensorFile& file, const std::vector<std::string>& skip, const std::string& source) {
+  const auto skipped = [&](const std::string& name) { return any_means_layer(skip, layer_of_tensor(name)); };
+  std::erase_if(file.tensors, [&](const auto& named) { return skipped(named.first); });
+  const auto masked = file.metadata.find("espalier.masked");
+  if (masked == file.metadata.end()) return;
+  auto names = masked_names(masked->second, source);
+  std::erase_if(names, skipped);
+  masked->second = Json(names).dump();
+}
+
+void check_skip(const TensorFile& file, Module& model, const WeightsOptions& options) {
+  std::vector<std::string> layers;
+  for (const Parameter* parameter : model.parameters()) layers.emplace_back(layer_name(parameter->name));
+  for (const auto& [name, tensor] : file.tensors) layers.push_back(layer_of_tensor(name));
+  check_layer_entries(options.skip_name, options.skip, layers, "layer");
+}
+
+/// What there is to be said behind a message that weights do not fit: which layers to skip, if those are but
+/// a few, besides those that are skipped already, that have other shapes or that the file lacks altogether.
+std::string skip_hint(const NamedTensors& weights, Module& model, const std::vector<std::string>& skip) {
+  struct Layer {
+    int64_t fit = 0, misfit = 0, missing = 0;  // parameters
+  };
+  std::map<std::string_view, Layer> layers;
+  for (const Parameter* parameter : model.parameters()) {
+    const auto found = std::ranges::find(weights, parameter->name, &NamedTensors::value_type::first);
+    Layer& layer = layers[layer_name(parameter->name)];
+    ++(found == weights.end()                            ? layer.missing
+       : found->second.shape() == file_shape(*parameter) ? layer.fit
+                                                         : layer.misfit);
+  }
+  constexpr size_t most = 4;
+  std::vector<std::string> others;
+  for (const auto& [name, layer] : layers) {
+    if (layer.missing > 0 && layer.fit + layer.misfit > 0)
+      return "";  // names differ, which skipping mends not
+    if (layer.fit == 0 || layer.misfit > 0) others.push_back(Json(name).dump());
+  }
+  if (others.empty() || others.size() > most || 2 * others.size() > layers.size()) return "";
+  for (const std::string& entry : skip) others.push_back(Json(entry).dump());
+  return fmt::format("\"skip\": [{}] in the config's model starts {} afresh", fmt::join(others, ", "),
+                     others.size() == 1 ? "that layer" : "those layers");
+}
+
 /// Weights of convolutions and linear layers, which are what sparsity counts.
 struct Zeros {
   explicit Zeros(Module& model) {
@@ -390,16 +447,34 @@ void load_checkpoint(const std::filesystem::path& path, Module& model) {
   transaction.commit();
 }
 
-WeightsNotes load_weights(const std::filesystem::path& path, Module& model, std::optional<bool> hold_zeros) {
+WeightsNotes load_weights(const std::filesystem::path& path, Module& model, const WeightsOptions& options) {
+  const std::optional<bool> hold_zeros = options.hold_zeros;
+  const std::vector<std::string>& skip = options.skip;
   const std::string source = path.string();
   WeightsNotes notes;
   std::string taken;
-  const TensorFile file = read_weights(path, model, taken);
+  TensorFile file = read_weights(path, model, taken);
+  check_skip(file, model, options);
+  leave_out(file, skip, source);
   if (!taken.empty()) notes.lines.push_back(source + ": '" + taken + "' is taken off all its names");
 
   Transaction transaction(model);
   replay(file, model, source);
-  load_state_dict(model, weights_alone(file), source);
+  const auto starts_afresh = [&](const Parameter& p) { return any_means_layer(skip, layer_name(p.name)); };
+  if (!skip.empty() && !MetaDevice::active())  // a layer whose inputs were cut has fewer of them
+    initialize(model, options.seed, starts_afresh);
+  NamedTensors weights = weights_alone(file);
+  for (const Parameter* parameter : model.parameters())
+    if (starts_afresh(*parameter))
+      weights.emplace_back(parameter->name, to_file_layout(*parameter, parameter->value()));
+  try {
+    load_state_dict(model, weights, source);
+  } catch (const Error& error) {
+    const std::string found = error.what(), hint = skip_hint(weights, model, skip);
+    fail(found, hint.empty() ? "" : found.ends_with("?") ? " " : "; ", hint);
+  }
+  if (!skip.empty())
+    notes.lines.push_back(fmt::format("{}: not read, but started afresh: {}", source, fmt::join(skip, ", ")));
   if (hold_zeros.value_or(true)) take_masks(file, model, source);
   const bool masked = std::ranges::any_of(model.parameters(), [](auto* p) { return p->mask.defined(); });
   if (hold_zeros.value_or(false)) hold_all_zeros(model);

@@ -92,11 +92,19 @@ void load_checkpoint(const std::filesystem::path& file, Module& model);
 struct WeightsNotes {
   std::vector<std::string> lines, warnings;
 };
-/// The same for what a new run starts from: weights, and the masks that the file has. `hold_zeros`: exact
-/// zeros among the weights of convolutions and linear layers are masked, too; false: nothing is masked;
-/// without it, zeros that no mask holds are warned of.
+struct WeightsOptions {
+  /// Exact zeros among the weights of convolutions and linear layers are masked, too; false: nothing is
+  /// masked; absent: zeros that no mask holds are warned of.
+  std::optional<bool> hold_zeros = {};
+  std::vector<std::string> skip = {};  ///< layers that are not read (prune/names.h), but start afresh,
+  uint64_t seed = 0;                   ///< from this
+  std::string skip_name = "skip";      ///< what messages call the list
+};
+/// The same for what a new run starts from: weights, and the masks that the file has. Error with the nearest
+/// name for an entry of `skip` that means no layer, neither the model's nor the file's; one of shapes that do
+/// not fit says which layers to skip, where the others fit.
 WeightsNotes load_weights(const std::filesystem::path& file, Module& model,
-                          std::optional<bool> hold_zeros = {});
+                          const WeightsOptions& options = {});
 
 /// A model and what its file says of itself.
 struct OpenedCheckpoint {

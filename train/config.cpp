@@ -46,6 +46,10 @@ Type<OptimizerConfig> optimizer_type() {
              "PyTorch's optimizer of that name")
            .required(),
        field("lr", &OptimizerConfig::lr, number(positive), "learning rate").required(),
+       field(
+           "lr_of", &OptimizerConfig::lr_of, map_of("layer", number(positive)),
+           "rates of layers, by their names or that of what they lie under, as in prune's include: {\"fc\": "
+           "0.01}; of several that mean a layer, the last counts. The schedule scales all rates alike"),
        field("momentum", &OptimizerConfig::momentum, number(share_below_1),
              "share of the last step that is kept")
            .only_for({"sgd"}),
@@ -117,6 +121,9 @@ Type<TrainConfig> train_type() {
        field("optimizer", &TrainConfig::optimizer, optimizer_type(), "what makes a step of a gradient")
            .required(),
        field("schedule", &TrainConfig::schedule, schedule_type(), "the learning rate over time"),
+       field("freeze", &TrainConfig::freeze, list_of(text()),
+             "names of layers that learn nothing, or of what they lie under, as in prune's include; norms "
+             "among them normalise by their running statistics and keep them"),
        field("loss", &TrainConfig::loss, one_of({"cross_entropy"}), "what is made small"),
        field("label_smoothing", &TrainConfig::label_smoothing, number(share_below_1),
              "share of the target spread over all classes"),
@@ -272,7 +279,8 @@ void take_network_of_weights(Json& json, const Place& at, const NetworkOfRun& be
           .fail("missing, and the weights do not say it: ", printable(reason_of(error), 1000));
     described = model_type().write(*known);
   }
-  described.erase("hold_zeros");  // it was of the file that this one began with
+  for (const char* name : {"hold_zeros", "skip"})  // they were of the file that this one began with
+    described.erase(name);
   described.update(model);
   model = std::move(described);
 }

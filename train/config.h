@@ -22,6 +22,8 @@ class Mistakes;  // core/mistakes.h
 struct ModelConfig : ModelOptions {
   std::optional<std::string> weights;  ///< a safetensors file to start from
   std::optional<bool> hold_zeros;      ///< absent: where the file's masks do; see load_weights
+  std::optional<std::vector<std::string>>
+      skip;  ///< layers that are not read (prune/names.h), but start afresh
 };
 
 struct NormalizeConfig {
@@ -45,6 +47,8 @@ struct DataConfig {
 };
 
 struct OptimizerConfig : OptimizerOptions {
+  /// Layers with a rate of their own (prune/names.h); of several entries that mean a layer, the last counts.
+  std::vector<std::pair<std::string, double>> lr_of;
   double clip_norm = 0.0;  ///< 0: no clipping of the gradient's norm
 };
 
@@ -107,6 +111,7 @@ struct TrainConfig {
   std::optional<int64_t> epochs, steps;  ///< exactly one
   OptimizerConfig optimizer;
   ScheduleOptions schedule;
+  std::vector<std::string> freeze = {};  ///< layers that learn nothing (prune/names.h)
   std::string loss = "cross_entropy";
   double label_smoothing = 0.0;
   double ema = 0.0;        ///< decay of the moving average of weights; 0: none

@@ -121,10 +121,15 @@ Type<ModelConfig> model_type() {
        field("hold_zeros", &ModelConfig::hold_zeros, boolean(),
              "mask all zeros among the weights that are read, so that training keeps them at 0; false: none, "
              "not even those that the file's masks hold; where it is not said, the file's masks are kept and "
-             "other zeros warned of")},
+             "other zeros warned of"),
+       field(
+           "skip", &ModelConfig::skip, list_of(text()),
+           "names of layers that are not read from 'weights' but start afresh, or of what they lie under, as "
+           "in prune's include: the last one, say, for data of other classes")},
       {.defaults = catalogue_defaults, .check = [](const ModelConfig& m, const Place& at) {
          if (m.hold_zeros && !m.weights)
            (at / "hold_zeros").fail("is for weights that are read, which 'weights' names");
+         if (m.skip && !m.weights) (at / "skip").fail("is for weights that are read, which 'weights' names");
        }});
 }
 

@@ -56,12 +56,22 @@ void MemoryPlan::include(const TrainConfig& config, const std::vector<Parameter*
     const bool masked = pruned || p->mask.defined();
     stage.parameters += bytes_of(p->value()) + bytes_of(p->average) +
                         (masked ? static_cast<double>(p->value().elements()) : 0);
-    if (p->learned()) stage.gradients += bytes_of(p->value());
+    if (p->learned() && !p->frozen()) stage.gradients += bytes_of(p->value());
     for (const Tensor& slot : p->slots) stage.slots += bytes_of(slot);
   }
   parameters = std::max(parameters, stage.parameters);
   gradients = std::max(gradients, stage.gradients);
   slots = std::max(slots, stage.slots);
+}
+
+double most_activations(const Config& config, Module& model, size_t first) {
+  double most = 0;
+  for (size_t i = first; i < config.stages.size(); ++i) {
+    if (!config.stages[i].train) continue;
+    const Frozen frozen(model, frozen_layers(*config.stages[i].train, model));
+    most = std::max(most, activation_bytes(model, config.model.input));
+  }
+  return most > 0 ? most : activation_bytes(model, config.model.input);
 }
 
 MemoryPlan plan_memory(const Config& config, const DataSplits* data,
@@ -76,12 +86,13 @@ MemoryPlan plan_memory(const Config& config, const DataSplits* data,
   const int64_t first = checkpoint ? take_checkpoint(*checkpoint, *model) : 0;
   const auto parameters = model->parameters();
   for (const Parameter* p : parameters) plan.parameters += bytes_of(p->value());
-  plan.activations =
-      activation_bytes(*model, config.model.input) * static_cast<double>(batch_of(config, data));
+  plan.activations = most_activations(config, *model, static_cast<size_t>(first)) *
+                     static_cast<double>(batch_of(config, data));
   for (auto i = static_cast<size_t>(first); i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
     if (stage.train) {
-      const auto optimizer = make_optimizer(stage.train->optimizer, parameters);
+      const Frozen frozen(*model, frozen_layers(*stage.train, *model));
+      const auto optimizer = build_optimizer(stage.train->optimizer, *model);
       if (stage.train->ema > 0) start_average(parameters);
       plan.include(*stage.train, parameters);
       drop_average(parameters);

@@ -18,7 +18,8 @@ struct MemoryPlan {
   double parameters = 0;  ///< weights, with masks and moving averages where the config asks for them
   double gradients = 0;
   double slots = 0;        ///< the optimizer's
-  double activations = 0;  ///< what the ops of a forward pass of one batch put out, the batch included
+  double activations = 0;  ///< what the ops of a forward pass of one batch put out, the batch included; of
+                           ///< frozen layers what is kept of it (activation_bytes in nn/network.h)
   double total() const { return data + parameters + gradients + slots + activations; }
   /// "12 GB: data 1 MB, parameters 3 GB, ..."
   std::string text() const;
@@ -27,6 +28,10 @@ struct MemoryPlan {
   /// A stage that trains these, which have the slots and averages it gives them.
   void include(const TrainConfig& config, const std::vector<Parameter*>& parameters);
 };
+
+/// Bytes of a batch of one image's activations in the stage, from `first` on, that keeps most of them for its
+/// gradients; of `model` as it is before stages cut it.
+double most_activations(const Config& config, Module& model, size_t first = 0);
 
 /// From shapes alone (Device::meta), in no time and no memory. Without `data` the least that it can be: a
 /// batch is an image then, unless the data are drawn, whose number the config says. Of weights and of a

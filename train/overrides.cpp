@@ -2,6 +2,7 @@
 #include "espalier/train/overrides.h"
 
 #include <charconv>
+#include <utility>
 #include <vector>
 
 #include "espalier/core/utf8.h"
@@ -90,11 +91,12 @@ std::string apply_override(Json& root, const Description& description, const std
       if (!type->is_object()) at.fail("is ", type->expected, ", which has no field '", printable(path), "'");
       if (value->is_null()) *value = Json::object();
       if (!value->is_object()) at.fail("there is no object here in the config");
-      const FieldDescription& field = take_field(*type, path, at);
-      name = field.name;
+      const auto inner = type->values;  // of a map, whose names may hold dots
+      const FieldDescription* field = inner ? nullptr : &take_field(*type, path, at);
+      name = field ? field->name : std::exchange(path, {});
       object = value;
       value = &(*value)[name];
-      type = field.type.get();
+      type = field ? field->type.get() : inner.get();
       at = at / name;
     }
   }

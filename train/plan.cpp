@@ -24,7 +24,8 @@ class Trial {
   Trial(const Config& config, const StageConfig& stage, const std::vector<AxisCut>& cuts, Loader& loader)
       : config_(*stage.train),
         model_(build_model(config)),
-        optimizer_(make_optimizer(config_.optimizer, model_->parameters())),
+        frozen_(*model_, frozen_layers(config_, *model_)),
+        optimizer_(build_optimizer(config_.optimizer, *model_)),
         state_{.stage = stage.name,
                .config = config_,
                .model = *model_,
@@ -63,6 +64,7 @@ class Trial {
  private:
   const TrainConfig& config_;
   std::unique_ptr<Module> model_;
+  Frozen frozen_;
   std::unique_ptr<Optimizer> optimizer_;
   Position position_;
   TrainState state_;
@@ -114,7 +116,7 @@ Plan make_plan(const Config& config, const DataSplits& data) {
   MemoryPlan& memory = plan.memory;
   memory.include(data);
   memory.parameters = static_cast<double>(network.totals.bytes);
-  memory.activations = activation_bytes(*model, config.model.input) * static_cast<double>(loader.batch());
+  memory.activations = most_activations(config, *model) * static_cast<double>(loader.batch());
 
   double an_image = evaluation_seconds(config, *model, data.test);
   int64_t macs = network.totals.macs;

@@ -7,7 +7,8 @@ namespace espalier {
 
 void reestimate_norm(Module& model, Loader& loader, int64_t batches) {
   const InMode training(model, true);
-  const auto norms = batch_norms(model);
+  auto norms = batch_norms(model);
+  std::erase_if(norms, [](const BatchNorm2d* norm) { return norm->frozen(); });
   const NoGradient off;
   for (BatchNorm2d* norm : norms) norm->begin_cumulative_statistics();
   int64_t epoch = 0;

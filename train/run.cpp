@@ -215,6 +215,8 @@ class Run {
 
   void train(const StageConfig& stage, const TrainConfig& config, StageResult& result) {
     const auto parameters = model_->parameters();
+    const Frozen frozen(*model_, frozen_layers(config, *model_));
+    if (!config.freeze.empty()) report_learning(stage);
     const auto optimizer = open_optimizer(config, parameters);
     TrainState state{.stage = stage.name,
                      .config = config,
@@ -270,12 +272,12 @@ class Run {
     const bool goes_on = position_.step > 0;
     std::vector<std::vector<Tensor>> slots;
     for (Parameter* parameter : parameters) slots.push_back(parameter->slots);
-    auto optimizer = make_optimizer(config.optimizer, parameters);
+    auto optimizer = build_optimizer(config.optimizer, *model_);
     if (goes_on) {
       optimizer->set_steps(position_.optimizer_steps);
       for (size_t i = 0; i < parameters.size(); ++i) {
         Parameter& p = *parameters[i];
-        const bool averaged = config.ema > 0 && p.learned();
+        const bool averaged = config.ema > 0 && p.learned() && !p.frozen();
         ESP_CHECK(slots[i].size() == p.slots.size() && p.average.defined() == averaged,
                   folder_.checkpoint().string(), ": holds ", slots[i].size(), " slots and ",
                   p.average.defined() ? "an" : "no", " average of ", p.name, ", expected ", p.slots.size(),
@@ -329,6 +331,16 @@ class Run {
     if (batches == 0) return;
     reestimate_norm(*model_, train_, batches);
     console_.line(fmt::format("{}  batch norm statistics of {} batches", stage.name, grouped(batches)));
+  }
+
+  void report_learning(const StageConfig& stage) {
+    int64_t all = 0, frozen = 0;
+    for (const Parameter* parameter : model_->parameters()) {
+      if (parameter->learned()) all += parameter->value().elements();
+      if (parameter->frozen()) frozen += parameter->value().elements();
+    }
+    console_.line(fmt::format("{}  {} of {} parameters learn, the others are frozen", stage.name,
+                              grouped(all - frozen), grouped(all)));
   }
 
   void report_pruning() {

@@ -210,6 +210,14 @@ void check_list(const Json& json, const Description& list, const Length& length,
     at.unexpected(json, list.expected);
 }
 
+Description map_description(const std::string& name, const Description& value) {
+  Description map;
+  map.expected = "an object that gives each " + name + " " + value.expected;
+  map.json_schema = {{"type", "object"}, {"additionalProperties", value.json_schema}};
+  map.values = std::make_shared<const Description>(value);
+  return map;
+}
+
 // --- Objects ---
 
 namespace {

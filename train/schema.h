@@ -95,6 +95,7 @@ struct Description {
   std::vector<Names> exactly_one;              ///< of an object: groups of fields of which one is given
   Names later;                                 ///< of an object: fields that are designed, but not built yet
   std::string variant = "type";                ///< of an object: its first field, if that has variants
+  std::shared_ptr<const Description> values = {};  ///< of a map: of each name's value
 
   bool is_object() const { return json_schema.value("type", "") == "object"; }
   const FieldDescription* find(const std::string& name) const;  ///< null: no such field
@@ -161,6 +162,26 @@ Type<std::vector<T>> list_of(const Type<T>& element, const Length& length = {}) 
           [write = element.write](const std::vector<T>& values) {
             Json json = Json::array();
             for (const T& value : values) json.push_back(write(value));
+            return json;
+          }};
+}
+
+/// An object whose names are free, each with a value; read in the order in which they stand.
+Description map_description(const std::string& name, const Description& value);
+
+template <class T>
+Type<std::vector<std::pair<std::string, T>>> map_of(const std::string& name, const Type<T>& value) {
+  const auto map = std::make_shared<const Description>(map_description(name, value));
+  return {*map,
+          [map, read = value.read](const Json& json, const Place& at) {
+            if (!json.is_object()) at.unexpected(json, map->expected);
+            std::vector<std::pair<std::string, T>> values;
+            for (const auto& [key, one] : json.items()) values.emplace_back(key, read(one, at / key));
+            return values;
+          },
+          [write = value.write](const std::vector<std::pair<std::string, T>>& values) {
+            Json json;  // an empty one is absent
+            for (const auto& [key, one] : values) json[key] = write(one);
             return json;
           }};
 }

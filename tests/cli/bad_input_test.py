@@ -386,7 +386,8 @@ class BadWeights(CliTest):
         self.write("shape", safetensors_bytes({**self.tensors, "fc1.bias": ([13], [0.0] * 13)}))
         for file, message in (("others", "no tensor 'fc1.weight', which the model needs"),
                               ("more", "tensor 'momentum' is not the model's"),
-                              ("shape", "'fc1.bias' has shape [13], the model's is [12]")):
+                              ("shape", "'fc1.bias' has shape [13], the model's is [12]; \"skip\": [\"fc1\"] in the "
+                                        "config's model starts that layer afresh")):
             for command in ("train", "check"):
                 with self.subTest(command=command, file=file):
                     self.fails_unwritten(1, f"{file}: {message}", command, "small.json", "--set",

@@ -14,7 +14,8 @@ from support import SIGNALS, CliTest, config, safetensors, sgd, without
 
 TIMES = {"seconds", "train_seconds", "images_per_second", "latency_ms", "data_seconds", "metrics_bytes"}
 
-# Everything that has a state of its own: momentum, moments, averages, masks, schedules, the best epoch, patience.
+# Everything that has a state of its own: momentum, moments, averages, masks, schedules, the best epoch, patience;
+# and frozen layers, which have none.
 STAGES = [
     {"name": "dense", "train": {"epochs": 300, "optimizer": {"type": "adam", "lr": 0.003}, "ema": 0.95, "log_every": 3,
                                 "schedule": {"type": "cosine", "warmup_steps": 20}, "label_smoothing": 0.05,
@@ -24,8 +25,8 @@ STAGES = [
                                   "prune": {"sparsity": 0.8, "schedule": {"type": "cubic", "begin": 5, "every": 101}}}},
     {"name": "rows", "prune": {"unit": "row", "scope": "layer", "criterion": "random", "sparsity": 0.2,
                                "exclude": ["fc3"], "remove": True}},
-    {"name": "narrow", "train": {"steps": 3001, "log_every": 7, "eval_every": 2, "ema": 0.9,
-                                 "optimizer": {"type": "sgd", "lr": 0.02, "momentum": 0.9},
+    {"name": "narrow", "train": {"steps": 3001, "log_every": 7, "eval_every": 2, "ema": 0.9, "freeze": ["fc1"],
+                                 "optimizer": {"type": "sgd", "lr": 0.02, "momentum": 0.9, "lr_of": {"fc3": 0.03}},
                                  "regularize": {"type": "greg2", "growth": 0.001, "most": 0.1, "ratio": 0.4},
                                  "prune": {"unit": "channel", "criterion": "taylor", "batches": 2, "ratio": 0.4,
                                            "min_channels": 2,

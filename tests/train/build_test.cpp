@@ -162,5 +162,48 @@ TEST(ChannelPruneOptions, TheNormalizerIsTheCriterionsUnlessTheConfigNamesOne) {
   EXPECT_EQ(normalizer(R"(, "normalizer": "mean")"), Normalizer::mean);
 }
 
+/// What check_stages says of a stage that trains a small VGG so.
+std::string learning(const std::string& train, const std::string& optimizer = "") {
+  const Config config =
+      parse_config(R"({"model": {"type": "vgg11", "width": 0.05}, "data": {"type": "synthetic"}, "stages": [
+          {"name": "a", "train": {"steps": 1, )" +
+                       train + R"("optimizer": {"type": "sgd", "lr": 0.1)" + optimizer + "}}}]}",
+                   "small.json");
+  const auto model = build_model(config);
+  return message_of([&] { check_stages(config, *model, 10); });
+}
+
+TEST(CheckStages, WhatIsFrozenAndWhatHasARateMustBeThere) {
+  const std::string at = "small.json: /stages/0 (a): ";
+  EXPECT_EQ(learning(R"("freeze": ["features", "clasifier"], )"),
+            at + "train: freeze 'clasifier' names no layer, known: classifier, features, did you mean "
+                 "'classifier'?");
+  EXPECT_EQ(learning(R"("freeze": ["*"], )"), at + "train: freeze leaves no layer that learns");
+  EXPECT_EQ(learning("", R"(, "lr_of": {"features.0": 1, "features.99": 1})"),
+            at + "optimizer: lr_of 'features.99' names no layer, known: classifier, features, did you mean "
+                 "'features.0'?");
+  EXPECT_EQ(learning(R"("freeze": ["features"], )", R"(, "lr_of": {"features.0": 1})"),
+            at + "optimizer: lr_of 'features.0' is frozen, and has no rate");
+  EXPECT_EQ(learning(R"("freeze": ["features"], "reestimate_norm": 3, )"),
+            at + "reestimate_norm: found 3, but the model has no batch norm that is not frozen");
+  EXPECT_EQ(learning(R"("freeze": ["features.?"], "reestimate_norm": 3, )",
+                     R"(, "lr_of": {"features": 1, "c*": 2})"),
+            "");
+}
+
+TEST(BuildOptimizer, GivesLayersTheirRates) {
+  Config config = small_config(R"({"name": "a", "train": {"steps": 1, "optimizer":
+      {"type": "sgd", "lr": 0.5, "lr_of": {"*": 0.25, "fc2": 0.125}}}})");
+  const auto model = build_model(config);
+  const auto optimizer = build_optimizer(config.stages[0].train->optimizer, *model);
+  for (Parameter* parameter : model->parameters()) {
+    parameter->value().fill(1);
+    parameter->gradient() = Tensor::full(parameter->shape(), 1);
+  }
+  optimizer->step(1.0);  // twice the rate of the config, and so twice that of each layer
+  EXPECT_EQ(model->find("fc1.bias")->value().f32()[0], 0.5f);
+  EXPECT_EQ(model->find("fc2.weight")->value().f32()[0], 0.75f);
+}
+
 }  // namespace
 }  // namespace espalier

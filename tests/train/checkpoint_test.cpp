@@ -2,8 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "espalier/formats/safetensors.h"
+#include "espalier/nn/state_dict.h"
 #include "espalier/optim/optimizer.h"
+#include "espalier/prune/surgery.h"
+#include "espalier/train/build.h"
 #include "support/bad_input.h"
 #include "support/numbers.h"
 #include "support/temporary_folder.h"
@@ -141,10 +147,10 @@ TEST(Checkpoint, WeightsAloneSayWhichZerosAreHeld) {
   EXPECT_TRUE(contains(notes.warnings[0], "of its weights are exactly 0 without a mask, and training may"));
 
   const auto holding = make_model(config.model, 8);
-  load_weights(file, *holding, true);
+  load_weights(file, *holding, {.hold_zeros = true});
   EXPECT_TRUE(holding->find("fc2.weight")->mask.defined());
   const auto letting_go = make_model(config.model, 8);
-  notes = load_weights(file, *letting_go, false);
+  notes = load_weights(file, *letting_go, {.hold_zeros = false});
   for (const Parameter* parameter : letting_go->parameters()) EXPECT_FALSE(parameter->mask.defined());
   EXPECT_TRUE(notes.lines.empty() && notes.warnings.empty());
 
@@ -252,6 +258,83 @@ TEST(Checkpoint, KeepsTheNamesOfClassesWhereThereAreSome) {
   content.metadata["espalier.classes"] = "[1]";
   write_safetensors(file, content);
   EXPECT_TRUE(contains(message_of([&] { read_checkpoint_info(file); }), "its classes cannot be read: "));
+}
+
+/// A network of 3 classes that starts from `file`, one of 10, but for `skip`.
+std::unique_ptr<Module> three_classes(const std::filesystem::path& file, const std::vector<std::string>& skip,
+                                      WeightsNotes* notes = nullptr) {
+  Config config = lenet_config();
+  config.seed = 5;
+  config.model.classes = 3;
+  config.model.weights = file.string();
+  config.model.skip = skip;
+  return build_model(config, true, notes);
+}
+
+TEST(LoadWeights, LayersThatAreSkippedStartAfresh) {
+  const TemporaryFolder folder;
+  Config config = lenet_config();
+  const auto saved = full_model(config);
+  const auto file = folder.path() / "w.safetensors";
+  save_weights(file, *saved, config, {});
+  EXPECT_EQ(message_of([&] { three_classes(file, {}); }),
+            file.string() +
+                ": 'fc2.weight' has shape [10, 500], the model's is [3, 500]; \"skip\": [\"fc2\"] "
+                "in the config's model starts that layer afresh");
+  WeightsNotes notes;
+  const auto model = three_classes(file, {"fc2"}, &notes);
+  ASSERT_GE(notes.lines.size(), 1u);
+  EXPECT_EQ(notes.lines[0], file.string() + ": not read, but started afresh: fc2");
+  config.seed = 5;
+  config.model.classes = 3;
+  const auto fresh = build_model(config);
+  for (const Parameter* parameter : model->parameters()) {
+    const bool skipped = parameter->name.starts_with("fc2");
+    const Parameter* same = (skipped ? *fresh : *saved).find(parameter->name);
+    EXPECT_TRUE(same_bits(parameter->value().span<float>(), same->value().span<float>())) << parameter->name;
+    EXPECT_EQ(parameter->mask.defined(), !skipped && same->mask.defined()) << parameter->name;
+  }
+  EXPECT_TRUE(
+      contains(message_of([&] {
+                 three_classes(file, {"fc2", "fc3"});
+               }),
+               "/model/skip: 'fc3' names no layer, known: conv1, conv2, fc1, fc2, did you mean 'fc1'?"));
+}
+
+TEST(LoadWeights, ASkippedLayerMayBeTheFilesAlone) {
+  const TemporaryFolder folder;
+  const Config config = lenet_config();
+  const auto file = folder.path() / "w.safetensors";
+  TensorFile content{.tensors = state_dict(*build_model(config)), .metadata = {}};
+  std::erase_if(content.tensors, [](const auto& named) { return named.first.starts_with("fc2"); });
+  write_safetensors(file, content);
+  EXPECT_TRUE(
+      contains(message_of([&] { three_classes(file, {}); }),
+               ": no tensor 'fc2.weight', which the model needs; \"skip\": [\"fc2\"] in the config's"));
+  content.tensors.emplace_back("head.last.weight", Tensor::zeros({1}));
+  write_safetensors(file, content);
+  EXPECT_TRUE(
+      contains(message_of([&] { three_classes(file, {"fc2"}); }), "'head.last.weight' is not the model's"));
+  EXPECT_EQ(three_classes(file, {"fc2", "head"})->find("fc2.weight")->shape(), (Shape{3, 500}));
+}
+
+TEST(LoadWeights, ASkippedLayerOfACutNetworkStartsAtItsNewWidth) {
+  const TemporaryFolder folder;
+  Config config = lenet_config();
+  config.seed = 7;
+  const auto saved = build_model(config);
+  std::vector<int64_t> kept(125);
+  for (size_t i = 0; i < kept.size(); ++i) kept[i] = static_cast<int64_t>(4 * i);
+  cut(*saved, {{"fc1.weight", 0, 500, kept}, {"fc1.bias", 0, 500, kept}, {"fc2.weight", 1, 500, kept}});
+  const auto file = folder.path() / "w.safetensors";
+  save_weights(file, *saved, config, {});
+  const auto model = three_classes(file, {"fc2"});
+  const Parameter& fc2 = *model->find("fc2.weight");
+  ASSERT_EQ(fc2.shape(), (Shape{3, 125}));
+  const auto numbers = fc2.value().span<float>();
+  const float largest = std::ranges::max(numbers, {}, [](float w) { return std::abs(w); });
+  EXPECT_LE(std::abs(largest), 1 / std::sqrt(125.0f));
+  EXPECT_GT(std::abs(largest), 1 / std::sqrt(500.0f)) << "PyTorch's bound for 125 inputs, not for 500";
 }
 
 }  // namespace

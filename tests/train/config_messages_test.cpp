@@ -43,7 +43,8 @@ TEST(Config, MistakesAreNamed) {
       {"/model/hiden", "[3]", "/model/hiden: no such field, did you mean 'hidden'?"},
       {"/zebra", "1", "/zebra: no such field, known: name, seed, model, data, stages"},
       {"/stages/0/train/lr", "1",
-       "/stages/0/train/lr: no such field, known: epochs, steps, optimizer, schedule, loss, label_smoothing, "
+       "/stages/0/train/lr: no such field, known: epochs, steps, optimizer, schedule, freeze, loss, "
+       "label_smoothing, "
        "ema, accumulate, prune, regularize, log_every, eval_every, early_stop, checkpoint_every, "
        "reestimate_norm"},
       {"/a~1b", "1", "/a~1b: no such field, known: name, seed, model, data, stages"},

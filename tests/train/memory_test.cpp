@@ -126,5 +126,32 @@ TEST(CheckMemory, RefusesWhatNoMachineHas) {
   EXPECT_TRUE(contains(message, "; ")) << message;
 }
 
+TEST(PlanMemory, WhatIsFrozenHasNoGradientsSlotsAndAverages) {
+  std::string stage = adam;
+  const MemoryPlan all = plan_memory(small_config(stage));
+  stage.insert(stage.find("\"ema\""), R"("freeze": ["fc1"], )");
+  Config config = small_config(stage, R"(, "train_images": 200, "test_images": 10)");
+  const DataSplits data = build_data(config, {});
+  const MemoryPlan frozen = plan_memory(config, &data);
+  const double fc1 = 4 * (784 * 16 + 16);
+  EXPECT_EQ(frozen.parameters, all.parameters - fc1);
+  EXPECT_EQ(frozen.gradients, all.gradients - fc1);
+  EXPECT_EQ(frozen.slots, all.slots - 2 * fc1);
+  EXPECT_EQ(make_plan(config, data).memory.total(), frozen.total());
+}
+
+TEST(PlanMemory, BelowTheLowestLayerThatLearnsNoActivationsAreKept) {
+  const auto activations = [](const std::string& freeze) {
+    Config config = small_config(adam);
+    config.model.type = "lenet5";
+    config.stages[0].train->freeze = {freeze};
+    return plan_memory(config).activations / 400;  // numbers of an image
+  };
+  const double conv1 = 24 * 24 * 20, pool1 = 12 * 12 * 20, conv2 = 8 * 8 * 50, pool2 = 4 * 4 * 50;
+  EXPECT_EQ(activations("fc2"), 784 + conv1 + pool1 + conv2 + pool2 + 500 + 10) << "they pass it on";
+  EXPECT_EQ(activations("conv1"), pool1 + conv2 + pool2 + 500 + 10 + std::max(784 + conv1, conv1));
+  EXPECT_EQ(activations("conv?"), pool2 + 500 + 10 + std::max(784 + conv1, conv1 + pool1));
+}
+
 }  // namespace
 }  // namespace espalier

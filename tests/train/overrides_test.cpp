@@ -17,6 +17,7 @@ struct Leaf {
 struct Root {
   std::optional<Leaf> inner;
   std::vector<Leaf> list;
+  std::vector<std::pair<std::string, int64_t>> of;
 };
 
 Description description() {
@@ -24,7 +25,8 @@ Description description() {
                                         field("count", &Leaf::count, whole(1), "how many"),
                                         field("note", &Leaf::note, text(), "anything")});
   return object<Root>(
-      {field("inner", &Root::inner, leaf, "one"), field("list", &Root::list, list_of(leaf), "many")},
+      {field("inner", &Root::inner, leaf, "one"), field("list", &Root::list, list_of(leaf), "many"),
+       field("of", &Root::of, map_of("thing", whole(1)), "by name")},
       {.later = {"shadow"}});
 }
 
@@ -45,6 +47,9 @@ TEST(Overrides, SetFields) {
   EXPECT_EQ(apply("inner={\"count\": 3}", "{}").json, R"({"inner":{"count":3}})");
   EXPECT_EQ(apply("inner.count=many", "{}").json, R"({"inner":{"count":"many"}})");
   EXPECT_EQ(apply("inner.note=a=b", "{}").json, R"({"inner":{"note":"a=b"}})");
+  EXPECT_EQ(apply("of.a.b=3", "{}").json, R"({"of":{"a.b":3}})") << "a name of a map may hold dots";
+  EXPECT_EQ(apply("of.a.b=3", "{}").pointer, "/of/a.b");
+  EXPECT_EQ(apply("of.a=null", R"({"of":{"a":1,"b":2}})").json, R"({"of":{"b":2}})");
   EXPECT_EQ(apply("inner.note=", "{}").json, R"({"inner":{"note":""}})");
 }
 
@@ -74,7 +79,7 @@ TEST(Overrides, PathsThatLeadNowhereAreNamed) {
   EXPECT_EQ(refusal("inner"), "--set inner: expected path.to.field=value");
   EXPECT_EQ(refusal("=3"), "--set =3: expected path.to.field=value");
   EXPECT_EQ(refusal("iner.count=3"), "--set iner.count=3: /iner: no such field, did you mean 'inner'?");
-  EXPECT_EQ(refusal("zebra=3"), "--set zebra=3: /zebra: no such field, known: inner, list");
+  EXPECT_EQ(refusal("zebra=3"), "--set zebra=3: /zebra: no such field, known: inner, list, of");
   EXPECT_EQ(refusal("inner.count.x=3"),
             "--set inner.count.x=3: /inner/count: is a whole number of at least 1, which has no field 'x'");
   EXPECT_EQ(refusal("list.77.count=3"),
@@ -91,7 +96,7 @@ TEST(Overrides, PathsThatLeadNowhereAreNamed) {
   EXPECT_EQ(refusal("inner.count=3", "[]"), "--set inner.count=3: there is no object here in the config");
   EXPECT_EQ(refusal("list.x\ny=3", R"({"list":[{"name":"z\nz"}]})"),
             "--set list.x\\ny=3: /list: no element 'x\\ny' in a list of 1, known: z\\nz");
-  EXPECT_EQ(refusal("x\n=3"), "--set x\\n=3: /x\\n: no such field, known: inner, list");
+  EXPECT_EQ(refusal("x\n=3"), "--set x\\n=3: /x\\n: no such field, known: inner, list, of");
   EXPECT_EQ(
       refusal("inner.count.x\n=3"),
       "--set inner.count.x\\n=3: /inner/count: is a whole number of at least 1, which has no field 'x\\n'");
