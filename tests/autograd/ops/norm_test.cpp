@@ -129,13 +129,17 @@ TEST(NormOps, InferenceFoldsTheNormIntoTheConvolution) {
       for (const bool bias : {false, true}) {
         SCOPED_TRACE(testing::Message() << c.x << " " << c.w << " bias " << bias);
         const int64_t o = c.w[0];
-        const Variable x(random_tensor(c.x, 1)), w(random_tensor(c.w, 2));
+        const Variable x(random_tensor(c.x, 1));
+        Variable w(random_tensor(c.w, 2), true);
         const Variable b = bias ? Variable(random_tensor({o}, 3)) : Variable();
         const auto norm = norm_of(Variable(random_tensor({o}, 6)), Variable(random_tensor({o}, 7)), false);
         const Variable unfolded = ops::conv2d_batch_norm(x, w, b, c.options, norm, f);
         const Variable residual(random_tensor(unfolded.shape(), 8));
         const Variable with_residual = ops::conv2d_batch_norm(x, w, b, c.options, norm, f, residual);
+        w.set_requires_gradient(false);  // where nothing learns it is folded, too
+        const Tensor frozen = ops::conv2d_batch_norm(x, w, b, c.options, norm, f).value();
         const NoGradient off;
+        EXPECT_TRUE(same_bits(ops::conv2d_batch_norm(x, w, b, c.options, norm, f).value(), frozen));
         EXPECT_TRUE(near(ops::conv2d_batch_norm(x, w, b, c.options, norm, f).value(),
                          doubles(unfolded.value().span<float>()), 1e-5));
         EXPECT_TRUE(near(ops::conv2d_batch_norm(x, w, b, c.options, norm, f, residual).value(),
