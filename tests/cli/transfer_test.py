@@ -10,10 +10,9 @@ import struct
 import subprocess
 import sys
 import unittest
-import zlib
 
 sys.path.insert(0, os.path.dirname(__file__))
-from support import CliTest, safetensors, safetensors_bytes
+from support import CliTest, png, safetensors, safetensors_bytes
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLOWERS = ("daisy", "dandelion", "rose", "sunflower", "tulip")
@@ -58,15 +57,6 @@ def as_trained(shapes):
     return tensors
 
 
-def png(side, pixels):
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    rows = b"".join(b"\0" + pixels[3 * side * y:3 * side * (y + 1)] for y in range(side))
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">2I5B", side, side, 8, 2, 0, 0, 0))
-            + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
-
-
 def write_flowers(folder):
     """Pictures that differ in colour by their class."""
     dice = random.Random(1)
@@ -76,7 +66,7 @@ def write_flowers(folder):
             for i in range(count):
                 colour = [40 + 40 * (label * k % 5) for k in (1, 2, 3)]
                 pixels = bytes(colour[j % 3] + dice.randrange(40) for j in range(3 * 36 * 36))
-                (folder / split / name / f"{i}.png").write_bytes(png(36, pixels))
+                (folder / split / name / f"{i}.png").write_bytes(png(36, 36, 3, pixels))
 
 
 def blocks(language):
