@@ -34,6 +34,14 @@ std::string data_lines(const Config& config, const DataSplits& data) {
   return lines;
 }
 
+/// When a pruner acts, in steps that count from 0, as the config's do.
+std::string pruning_text(const Schedule& schedule) {
+  const int64_t times = schedule.times();
+  if (times == 1) return fmt::format("prunes once, at step {} (from 0)", grouped(schedule.begin));
+  return fmt::format("prunes {} times, at steps {} to {} (from 0), every {}", grouped(times),
+                     grouped(schedule.begin), grouped(schedule.end), grouped(schedule.every));
+}
+
 /// `macs`: of the model that the first stage begins with.
 std::string time_lines(const std::vector<StagePlan>& stages, int64_t macs) {
   double total = 0;
@@ -48,6 +56,10 @@ std::string time_lines(const std::vector<StagePlan>& stages, int64_t macs) {
       lines += fmt::format(", cuts MACs from {} to {}", grouped(macs), grouped(stage.macs));
     macs = stage.macs;
     lines += "\n";
+    if (stage.climb_steps > 0)
+      lines += fmt::format("        {}: the learning rate climbs over {} steps\n", stage.name,
+                           grouped(stage.climb_steps));
+    if (stage.pruning) lines += fmt::format("        {}: {}\n", stage.name, pruning_text(*stage.pruning));
     if (!stage.warning.empty())
       lines += fmt::format("        {}: warning: may fail, as it does with fresh weights: {}\n", stage.name,
                            stage.warning);

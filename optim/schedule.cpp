@@ -52,8 +52,12 @@ const std::vector<std::string>& learning_rate_schedules() {
 
 double learning_rate(const ScheduleOptions& o, double lr, int64_t step, int64_t total, int64_t epoch_steps) {
   const double rate = shape(o, lr, step, total, epoch_steps);
-  return step < o.warmup_steps ? rate * static_cast<double>(step + 1) / static_cast<double>(o.warmup_steps)
-                               : rate;
+  const int64_t climb = climb_steps(o, epoch_steps);
+  return step < climb ? rate * static_cast<double>(step + 1) / static_cast<double>(climb) : rate;
+}
+
+int64_t climb_steps(const ScheduleOptions& o, int64_t epoch_steps) {
+  return o.warmup_steps + std::llround(std::min(1e15, o.warmup_epochs * static_cast<double>(epoch_steps)));
 }
 
 std::optional<double> scheduled_momentum(const ScheduleOptions& o, int64_t step, int64_t total) {

@@ -17,8 +17,9 @@ struct ScheduleOptions {
   double max_lr = 0.0;                   ///< onecycle: the peak; 0: the optimizer's rate
   double pct_start = 0.3;                ///< onecycle: share of the steps that climb
   bool cycle_momentum = true;            ///< onecycle: momentum falls as the rate climbs
-  int64_t warmup_steps = 0;  ///< the rate climbs linearly over so many steps first, under any type
-  double min_lr = 0.0;       ///< cosine: where it ends
+  int64_t warmup_steps = 0;    ///< the rate climbs linearly over so many steps first, under any type
+  double warmup_epochs = 0.0;  ///< the same in epochs, instead
+  double min_lr = 0.0;         ///< cosine: where it ends
 };
 
 /// The rate of step `step` (from 0) of `total` steps, `epoch_steps` of them an epoch, from the optimizer's
@@ -29,9 +30,12 @@ struct ScheduleOptions {
 ///   onecycle:  cosine from max/25 to max over pct_start of the steps, then to max/25e4
 ///              (Smith and Topin 2019; as PyTorch's)
 ///   warmup:    constant behind the climb
-/// A climb of warmup_steps multiplies any of them by (step + 1) / warmup_steps while that is under 1.
+/// A climb of w = climb_steps() steps multiplies any of them by (step + 1) / w while that is under 1.
 double learning_rate(const ScheduleOptions& options, double lr, int64_t step, int64_t total,
                      int64_t epoch_steps);
+
+/// Steps of the climb: warmup_steps, or as many as are nearest to warmup_epochs.
+int64_t climb_steps(const ScheduleOptions& options, int64_t epoch_steps);
 
 /// The momentum (sgd) or beta1 (adam, adamw) of step `step` (from 0) of `total` where the schedule moves it:
 /// under onecycle with cycle_momentum a cosine from 0.95 to 0.85 over the steps that climb, then back

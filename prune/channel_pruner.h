@@ -61,7 +61,8 @@ struct ChannelPruneResult {
   std::vector<ChannelRanking::Held> held;
   NetworkCost before, after;           ///< before: the whole network's
   std::vector<AxisCut> cuts;           ///< to be added to the model's history
-  double latency_ms = 0.0;             ///< after, if that is the target
+  double latency_ms = 0.0;             ///< after, if that is the target; else the caller may measure it,
+  double latency_before_ms = 0.0;      ///< and what it was; 0: is not known
   std::optional<CutProof> proof = {};  ///< of several cuts, the one that differs most
 
   double speedup() const { return static_cast<double>(before.macs) / static_cast<double>(after.macs); }

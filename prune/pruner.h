@@ -61,6 +61,7 @@ class GradualPruner {
   /// To be called after each optimizer step, `step` counting from 0: prunes if the schedule acts then, and
   /// says what it did.
   std::optional<PruneResult> step(Module& model, int64_t step) const;
+  const Schedule& schedule() const { return schedule_; }
 
  private:
   PruneOptions options_;

@@ -78,10 +78,8 @@ std::string channel_table(const ChannelPruneResult& result) {
   for (const auto& held : result.held)
     text += fmt::format("{} is held at {} of {} channels; the selection would have left {}\n", held.layer,
                         held.kept, held.channels, held.wanted);
-  text += fewer("MACs", result.before.macs, result.after.macs) + "\n" +
-          fewer("parameters", result.before.parameters, result.after.parameters) + "\n" +
-          fewer("bytes", result.before.bytes, result.after.bytes) + "\n";
-  if (result.latency_ms > 0) text += fmt::format("latency {:.3g} ms an image\n", result.latency_ms);
+  text += speed_line(result) + "\n" + fewer("parameters", result.before.parameters, result.after.parameters) +
+          "\n" + fewer("bytes", result.before.bytes, result.after.bytes) + "\n";
   if (const auto& proof = result.proof) {
     text += fmt::format(
         "verified: cut and masked network differ by {:.2g} at most, the largest output is {:.3g}{}\n",
@@ -93,6 +91,14 @@ std::string channel_table(const ChannelPruneResult& result) {
           proof->spread);
   }
   return text;
+}
+
+std::string speed_line(const ChannelPruneResult& result) {
+  const std::string macs = fewer("MACs", result.before.macs, result.after.macs);
+  const double before = result.latency_before_ms, after = result.latency_ms;
+  if (after == 0) return macs;
+  if (before == 0) return fmt::format("{}, latency {:.3g} ms", macs, after);
+  return fmt::format("{}, latency {:.3g} -> {:.3g} ms ({:.2f}x)", macs, before, after, before / after);
 }
 
 std::string channel_line(const ChannelPruneResult& result) {

@@ -1,5 +1,8 @@
 #include "espalier/prune/schedule.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "espalier/core/error.h"
 #include "espalier/prune/names.h"
 
@@ -8,6 +11,12 @@ namespace espalier {
 bool Schedule::acts_at(int64_t step) const {
   if (kind == one_shot) return step == begin;
   return step >= begin && step <= end && ((step - begin) % every == 0 || step == end);
+}
+
+int64_t Schedule::times() const {
+  if (kind == one_shot) return 1;
+  const int64_t length = end - begin;
+  return 1 + length / every + (length % every != 0);
 }
 
 double Schedule::sparsity_at(int64_t step, double target) const {
@@ -24,6 +33,29 @@ const std::vector<std::string>& schedule_names() {
 
 Schedule::Kind schedule_named(const std::string& name) {
   return static_cast<Schedule::Kind>(position_of_name("schedule", name, schedule_names()));
+}
+
+const std::vector<std::string>& time_unit_names() {
+  static const std::vector<std::string> names = {"steps", "epochs", "share"};
+  return names;
+}
+
+TimeUnit time_unit_named(const std::string& name) {
+  return static_cast<TimeUnit>(position_of_name("unit of time", name, time_unit_names()));
+}
+
+int64_t StageLength::in_steps(double amount, TimeUnit unit) const {
+  const int64_t one = unit == TimeUnit::epochs ? epoch_steps : unit == TimeUnit::share ? steps : 1;
+  return std::llround(std::min(1e15, amount * static_cast<double>(one)));
+}
+
+int64_t StageLength::step_at(double place, TimeUnit unit) const {
+  const int64_t step = in_steps(place, unit), end = unit == TimeUnit::steps ? steps - 1 : steps;
+  if (step > end)
+    fail_usage("prune.schedule: acts at step ", step,
+               unit == TimeUnit::epochs ? join(" (epoch ", place, ")") : "",
+               ", but the stage has steps 0 to ", steps - 1);
+  return std::min(step, steps - 1);
 }
 
 void check(const Schedule& schedule) {

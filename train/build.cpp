@@ -190,6 +190,10 @@ int64_t stage_steps(const TrainConfig& config, int64_t batches) {
   return config.steps ? *config.steps : *config.epochs * epoch_steps(config, batches);
 }
 
+StageLength stage_length(const TrainConfig& config, int64_t batches) {
+  return {.epoch_steps = epoch_steps(config, batches), .steps = stage_steps(config, batches)};
+}
+
 std::unique_ptr<Module> build_model(const Config& config, bool read_weights, WeightsNotes* notes) {
   read_weights = read_weights && config.model.weights;
   if (read_weights && !MetaDevice::active()) {  // weights that do not fit are refused before they take memory
@@ -290,27 +294,18 @@ ChannelPruneOptions channel_prune_options(const PruneConfig& c, uint64_t seed) {
   return options;
 }
 
-int64_t last_pruning_step(const PruneConfig& config, int64_t steps) {
-  const PruneScheduleConfig when = config.schedule.value_or(PruneScheduleConfig{});
-  return schedule_named(when.type) == Schedule::one_shot ? when.begin : when.end.value_or(steps - 1);
-}
-
-Schedule prune_schedule(const TrainConfig& config, int64_t steps) {
+Schedule prune_schedule(const TrainConfig& config, const StageLength& stage) {
   const PruneScheduleConfig when = config.prune->schedule.value_or(PruneScheduleConfig{});
-  const int64_t end = last_pruning_step(*config.prune, steps);
-  if (std::max(when.begin, end) >= steps)
-    fail_usage("prune.schedule: acts at step ", std::max(when.begin, end), ", but the stage has steps 0 to ",
-               steps - 1);
-  if (config.early_stop && end == steps - 1)
+  const TimeUnit unit = time_unit_named(when.in);
+  Schedule schedule{.kind = schedule_named(when.type), .begin = stage.step_at(when.begin, unit)};
+  schedule.every = std::max<int64_t>(1, stage.in_steps(when.every, unit));
+  schedule.end = schedule.kind == Schedule::one_shot ? schedule.begin
+                 : when.end                          ? stage.step_at(*when.end, unit)
+                                                     : stage.steps - 1;
+  if (config.early_stop && schedule.last() == stage.steps - 1)
     fail_usage(
         "early_stop: can never act, for prune.schedule goes on to the stage's last step; give it an 'end'");
-  return {.kind = schedule_named(when.type), .begin = when.begin, .end = end, .every = when.every};
-}
-
-std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t seed, int64_t steps,
-                                          Module& model, const Shape& input) {
-  if (!config.prune || cuts_channels(*config.prune)) return std::nullopt;
-  return GradualPruner(prune_options(*config.prune, seed, model, input), prune_schedule(config, steps));
+  return schedule;
 }
 
 namespace {
@@ -415,7 +410,7 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
       if (stage.train && stage.train->regularize)
         check([&] { Regularizer(model, config.model.input, regularize_options(*stage.train->regularize)); });
       if (stage.train && prune && batches)
-        check([&] { prune_schedule(*stage.train, stage_steps(*stage.train, *batches)); });
+        check([&] { prune_schedule(*stage.train, stage_length(*stage.train, *batches)); });
     }
     whole = whole && !changes_shapes;
   }

@@ -57,6 +57,7 @@ Loader signal_loader(const Config& config, const Dataset& data, Looks looks);
 /// Steps in an epoch of `batches` batches, and in the whole stage.
 int64_t epoch_steps(const TrainConfig& config, int64_t batches);
 int64_t stage_steps(const TrainConfig& config, int64_t batches);
+StageLength stage_length(const TrainConfig& config, int64_t batches);
 
 /// The config's model, initialised from its seed; `read_weights`: or from its weights file where it names
 /// one, which may be a checkpoint. `notes`: what is to be said of that; warnings of what training would do,
@@ -75,14 +76,9 @@ PruneOptions prune_options(const PruneConfig& config, uint64_t seed, Module& mod
 ChannelPruneOptions channel_prune_options(const PruneConfig& config, uint64_t seed);
 RegularizeOptions regularize_options(const RegularizeConfig& config);
 bool cuts_channels(const PruneConfig& config);
-/// When a train stage of `steps` steps prunes. UsageError for a schedule that goes beyond them.
-Schedule prune_schedule(const TrainConfig& config, int64_t steps);
-/// The last step, from 0, on which a pruner acts in a train stage of `steps` steps.
-int64_t last_pruning_step(const PruneConfig& config, int64_t steps);
-/// The pruner of a train stage of `steps` steps, or nothing, also where channels are cut instead. The rest is
-/// as for prune_options.
-std::optional<GradualPruner> build_pruner(const TrainConfig& config, uint64_t seed, int64_t steps,
-                                          Module& model, const Shape& input);
+/// When a train stage that prunes does. UsageError for a schedule that goes beyond its steps, or leaves
+/// early_stop nothing to judge.
+Schedule prune_schedule(const TrainConfig& config, const StageLength& stage);
 /// Milliseconds of an image through a fresh network of the model's shapes after more cuts: what its weights
 /// are does not matter.
 double latency_after(const Config& config, const Module& model, const std::vector<AxisCut>& cuts);

@@ -7,9 +7,11 @@
 #include <string>
 
 #include "espalier/optim/optimizer.h"
+#include "espalier/prune/schedule.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/config.h"
 #include "espalier/train/evaluate.h"
+#include "espalier/train/prune_event.h"
 
 namespace espalier {
 
@@ -26,6 +28,10 @@ struct TrainState {
   double loss = 0;           ///< of this step's images
   double epoch_seconds = 0;  ///< of this epoch, spent on steps and on waiting for data; not on callbacks
   double wait_seconds = 0;   ///< of those, on waiting for data
+  int64_t macs = 0;          ///< of one image
+  double sparsity = 0;       ///< as last counted (MetricsCallback): where masks change, and at an epoch's end
+  std::optional<Schedule> pruning = {};                  ///< when its pruner acts, if it has one
+  std::optional<PruneEvent> pruned = {};                 ///< what that did behind this step
   std::optional<Evaluation> test = {}, validation = {};  ///< of the epoch that ends
   std::string stop = {};   ///< set by a callback: why the stage ends with this epoch
   std::string saved = {};  ///< where the last good checkpoint is, in words

@@ -9,18 +9,22 @@
 #include "espalier/core/kernels.h"
 #include "espalier/core/table.h"
 #include "espalier/optim/ema.h"
-#include "espalier/train/build.h"
 
 namespace espalier {
 
 void PruneCallback::after_step(TrainState& s) {
+  s.pruned.reset();
+  const int64_t step = s.position.step - 1;
+  if (!pruner_.schedule().acts_at(step)) return;
+  PruneEvent event(*s.config.prune, s.model, s.macs);
   std::optional<PruneResult> result;
   try {
-    result = pruner_.step(s.model, s.position.step - 1);
+    result = pruner_.step(s.model, step);
   } catch (const Error& error) {
     fail("stage ", s.stage, ", step ", s.position.step, ": ", error.what());
   }
-  if (!result) return;
+  event.end(s.model, s.macs);
+  s.pruned = std::move(event);
   const auto total = result->total();
   console_.live(fmt::format("{}  step {}  pruned {} of {}", s.stage, s.position.step, grouped(total.pruned),
                             grouped(total.units)));
@@ -44,7 +48,7 @@ void EvaluateCallback::on_epoch_end(TrainState& s) {
 
 void EvaluateCallback::judge(TrainState& s) {
   // While a schedule still prunes, an epoch is better only for being less sparse.
-  if (s.config.prune && s.position.step <= last_pruning_step(*s.config.prune, s.total_steps)) return;
+  if (s.pruning && s.position.step <= s.pruning->last()) return;
   Position& at = s.position;
   const double accuracy = s.validation->accuracy;
   if (accuracy > at.best_accuracy) {

@@ -6,9 +6,11 @@
 
 #include "espalier/autograd/ops.h"
 #include "espalier/core/interrupt.h"
+#include "espalier/core/isa.h"
 #include "espalier/prune/report.h"
 #include "espalier/prune/signals.h"
 #include "espalier/train/build.h"
+#include "espalier/train/evaluate.h"
 
 namespace espalier {
 
@@ -63,17 +65,45 @@ double ChannelPruning::latency(const std::vector<AxisCut>& cuts) const {
   return latency_after(config_, model_, cuts);
 }
 
+double ChannelPruning::latency_now() const { return latency_ms(model_, config_.model.input); }
+
+std::string width_hint(const PruneConfig& prune, Module& model) {
+  const int64_t floats = isa() == Isa::avx512 ? 16 : isa() == Isa::avx2 ? 8 : 1;  // of a vector
+  const auto ragged = [&](const LayerWidth& width) {
+    const bool convolves = model.find(width.layer + ".weight")->shape().axes() == 4;
+    return convolves && width.after % floats != 0;
+  };
+  if (prune.round_to > 1 || std::ranges::none_of(cut_widths(model), ragged)) return "";
+  return fmt::format("widths that are multiples of {0} run faster: \"round_to\": {0}", floats);
+}
+
 void ChannelPruneCallback::on_stage_begin(TrainState& s) {
-  if (!s.position.whole) s.position.whole = pruning_.whole();
+  if (s.position.whole) return;
+  s.position.whole = pruning_.whole();
+  if (s.position.whole->latency_ms == 0) s.position.whole->latency_ms = pruning_.latency_now();
 }
 
 void ChannelPruneCallback::after_step(TrainState& s) {
+  s.pruned.reset();
   const int64_t step = s.position.step - 1;
   if (!schedule_.acts_at(step)) return;
-  const auto result = pruning_.act(*s.position.whole, schedule_.sparsity_at(step, 1.0));
-  if (result.cuts.empty()) return;
-  s.position.chosen.clear();  // the regularizer's channels have other numbers now
-  console_.line(fmt::format("{}  step {}  {}", s.stage, s.position.step, channel_line(result)));
+  PruneEvent event(pruning_.config(), s.model, s.macs);
+  auto result = pruning_.act(*s.position.whole, schedule_.sparsity_at(step, 1.0));
+  s.macs = result.after.macs;
+  event.end(s.model, s.macs);
+  s.pruned = std::move(event);
+  if (!result.cuts.empty()) {
+    s.position.chosen.clear();  // the regularizer's channels have other numbers now
+    console_.line(fmt::format("{}  step {}  {}", s.stage, s.position.step, channel_line(result)));
+  }
+  if (step == schedule_.last()) say_what_is_saved(s, std::move(result));
+}
+
+void ChannelPruneCallback::say_what_is_saved(const TrainState& s, ChannelPruneResult last) {
+  last.latency_before_ms = s.position.whole->latency_ms;
+  if (last.latency_ms == 0) last.latency_ms = pruning_.latency_now();
+  console_.line(fmt::format("{}  {}", s.stage, speed_line(last)));
+  if (const std::string hint = width_hint(pruning_.config(), s.model); !hint.empty()) console_.line(hint);
 }
 
 }  // namespace espalier

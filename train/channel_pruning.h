@@ -20,6 +20,9 @@ class ChannelPruning {
   WholeNetwork whole() const;
   /// See prune_channels.
   ChannelPruneResult act(const WholeNetwork& whole, double progress = 1.0);
+  /// Milliseconds of one image through the model as it is now (evaluate.h).
+  double latency_now() const;
+  const PruneConfig& config() const { return prune_; }
 
  private:
   void stop_here() const;
@@ -34,7 +37,12 @@ class ChannelPruning {
   ChannelPruneOptions options_;
 };
 
-/// Cuts channels after each step on which the schedule acts: a part of the way to the target each time.
+/// What would make `model`, which `prune` has cut, faster: a round_to, where it has left convolutions with
+/// widths that are no multiple of the vector's. Empty: nothing would.
+std::string width_hint(const PruneConfig& prune, Module& model);
+
+/// Cuts channels after each step on which the schedule acts: a part of the way to the target each time. After
+/// the last it says what all of them have saved.
 class ChannelPruneCallback : public Callback {
  public:
   ChannelPruneCallback(ChannelPruning pruning, const Schedule& schedule, Console& console)
@@ -43,6 +51,8 @@ class ChannelPruneCallback : public Callback {
   void after_step(TrainState& state) override;
 
  private:
+  void say_what_is_saved(const TrainState& state, ChannelPruneResult last);
+
   ChannelPruning pruning_;
   Schedule schedule_;
   Console& console_;

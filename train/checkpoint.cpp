@@ -46,6 +46,7 @@ void for_fields(Position& at, const Visit& visit) {
 Json position_json(const Position& position) {
   Json json;
   for_fields(position, [&](const char* name, const auto& field) { json[name] = field; });
+  json["run_seconds"] = position.run_seconds;
   json["results"] = Json::array();
   for (const StageResult& result : position.results) json["results"].push_back(to_json(result));
   if (!position.chosen.empty()) json["chosen"] = position.chosen;
@@ -68,6 +69,12 @@ Position position_from(const Json& json, const std::string& place) {
   for (size_t i = 0; i < results.size(); ++i)
     position.results.push_back(
         stage_from_json(results[i], json_place(json_place(place, "results"), std::to_string(i))));
+  if (json.contains("run_seconds")) {
+    position.run_seconds = json_field<double>(json, "run_seconds", place);
+  } else {  // of a version whose rows of metrics had no time
+    position.run_seconds = position.seconds;
+    for (const StageResult& result : position.results) position.run_seconds += result.seconds;
+  }
   if (json.contains("chosen")) position.chosen = json_field<ChosenChannels>(json, "chosen", place);
   if (json.contains("whole")) {
     const auto whole = json_field<Json>(json, "whole", place);

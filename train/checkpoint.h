@@ -32,7 +32,8 @@ struct Position {
   int64_t batch = 0;  ///< of the epoch: steps done, of TrainConfig::accumulate batches each
   int64_t step = 0;   ///< of the stage: steps done
   int64_t optimizer_steps = 0;
-  double seconds = 0;          ///< spent in the stage
+  double run_seconds = 0;      ///< spent since the run began, over all its processes
+  double seconds = 0;          ///< of those, in the stage
   double train_seconds = 0;    ///< of those, on steps and on waiting for their data
   int64_t trained_images = 0;  ///< in that time
 

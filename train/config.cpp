@@ -96,14 +96,19 @@ Type<ScheduleOptions> schedule_type() {
              "momentum (adam: beta1) falls from 0.95 to 0.85 as the rate climbs, and returns")
            .only_for({"onecycle"}),
        field("warmup_steps", &ScheduleOptions::warmup_steps, whole(0),
-             "steps over which the rate climbs first")},
+             "steps over which the rate climbs first"),
+       field("warmup_epochs", &ScheduleOptions::warmup_epochs, number(not_negative),
+             "the same in epochs; 0.5 is half of one")},
       {.check = [](const ScheduleOptions& s, const Place& at) {
         const auto& m = s.milestones;
         if (std::adjacent_find(m.begin(), m.end(), std::greater_equal<>()) != m.end()) {
           (at / "milestones").mistake("found ", Json(m).dump(), ", expected each to be above the one before");
         }
-        if (s.type == "warmup" && s.warmup_steps == 0)
-          (at / "warmup_steps").fail("found 0, type warmup needs at least 1");
+        if (s.type == "warmup" && s.warmup_steps == 0 && s.warmup_epochs == 0)
+          (at / "warmup_steps").fail("found 0, type warmup needs at least 1, or warmup_epochs above 0");
+        if (s.warmup_steps > 0 && s.warmup_epochs > 0)
+          (at / "warmup_epochs")
+              .fail("found ", s.warmup_epochs, ", and warmup_steps says it already: ", s.warmup_steps);
       }});
 }
 
@@ -150,11 +155,14 @@ Type<TrainConfig> train_type() {
          if (!t.prune) return;
          const Place schedule = at / "prune" / "schedule";
          if (!t.prune->schedule) schedule.fail("missing, a pruner inside 'train' needs one");
-         const int64_t last = t.prune->schedule->end.value_or(t.prune->schedule->begin);
-         if (t.steps && last >= *t.steps) {
-           (schedule / (t.prune->schedule->end ? "end" : "begin"))
-               .fail("found ", last, ", but the last of ", *t.steps, " steps is ", *t.steps - 1);
-         }
+         const PruneScheduleConfig& when = *t.prune->schedule;
+         const double last = when.end.value_or(when.begin);
+         const Place last_at = schedule / (when.end ? "end" : "begin");
+         if (when.in == "steps" && t.steps && last >= static_cast<double>(*t.steps))
+           last_at.fail("found ", last, ", but the last of ", *t.steps, " steps is ", *t.steps - 1);
+         if (when.in == "epochs" && t.epochs && last > static_cast<double>(*t.epochs))
+           last_at.fail("found ", last, ", but the stage has ", *t.epochs,
+                        *t.epochs == 1 ? " epoch" : " epochs");
        }});
 }
 

@@ -52,12 +52,13 @@ struct OptimizerConfig : OptimizerOptions {
   double clip_norm = 0.0;  ///< 0: no clipping of the gradient's norm
 };
 
-/// When a pruner that acts while training acts, in steps of the stage (from 0).
+/// When a pruner that acts while training acts.
 struct PruneScheduleConfig {
   std::string type = "one_shot";  ///< one_shot, linear, cubic
-  int64_t begin = 0;
-  std::optional<int64_t> end;  ///< absent: the stage's last step
-  int64_t every = 100;
+  std::string in = "steps";       ///< steps (from 0), epochs or share of the stage: what the others count
+  double begin = 0;
+  std::optional<double> end;  ///< absent: the stage's last step
+  double every = 100;
 };
 
 /// Limits for groups of channels that one of these layers makes.

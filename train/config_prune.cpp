@@ -1,4 +1,6 @@
 // The declarations of what prunes, and of what prepares for it.
+#include <cmath>
+
 #include "espalier/prune/channel_score.h"
 #include "espalier/prune/criterion.h"
 #include "espalier/prune/regularize.h"
@@ -13,21 +15,61 @@ using namespace schema;
 
 namespace {
 
+/// What the fields behind it count. `every` is by default what suits that, until it is read itself.
+Field<PruneScheduleConfig> schedule_unit() {
+  const auto type = one_of(time_unit_names());
+  return {
+      "in",
+      "what begin, end and every count: steps, epochs (1.5 is one and a half), or share of the stage, 0..1",
+      type,
+      [=](const Json& json, const Place& at, PruneScheduleConfig& s) {
+        s.in = type.read(json, at);
+        s.every = s.in == "epochs" ? 1 : s.in == "share" ? 0.01 : PruneScheduleConfig{}.every;
+      },
+      [](const PruneScheduleConfig& s) { return Json(s.in); }};
+}
+
+/// A number of steps, epochs or stages; a whole one is written without a point.
+Type<double> amount(const Range& range) {
+  Type<double> type = number(range);
+  type.write = [](double value) {
+    return value == std::floor(value) ? Json(static_cast<int64_t>(value)) : Json(value);
+  };
+  return type;
+}
+
+void check_schedule(const PruneScheduleConfig& s, const Place& at) {
+  const auto check_amount = [&](const char* name, double value) {
+    if (s.in == "steps" && value != std::floor(value))
+      (at / name).fail("found ", value,
+                       ", expected a whole number of steps; \"in\": \"epochs\" or \"share\" counts "
+                       "otherwise");
+    if (s.in == "share" && value > 1)
+      (at / name).fail("found ", value, ", expected at most 1, the whole stage");
+  };
+  check_amount("begin", s.begin);
+  check_amount("every", s.every);
+  if (!s.end) return;
+  check_amount("end", *s.end);
+  if (*s.end <= s.begin) (at / "end").fail("found ", *s.end, ", expected more than begin: ", s.begin);
+}
+
 Type<PruneScheduleConfig> prune_schedule_type() {
   const Names gradual = {"linear", "cubic"};
   return object<PruneScheduleConfig>(
       {field("type", &PruneScheduleConfig::type, one_of(schedule_names(), {"exponential"}),
              "how sparsity grows")
            .required(),
-       field("begin", &PruneScheduleConfig::begin, whole(0), "the step it first acts behind, from 0"),
-       field("end", &PruneScheduleConfig::end, whole(1),
-             "the step it last acts behind; without it, the stage's last")
+       schedule_unit(),
+       field("begin", &PruneScheduleConfig::begin, amount(not_negative),
+             "the step it first acts behind, from 0; of epochs or a share, how much has passed then"),
+       field("end", &PruneScheduleConfig::end, amount(positive),
+             "the same of the step it last acts behind; without it, the stage's last")
            .only_for(gradual),
-       field("every", &PruneScheduleConfig::every, whole(1), "steps between").only_for(gradual)},
-      {.check = [](const PruneScheduleConfig& s, const Place& at) {
-        if (s.end && *s.end <= s.begin)
-          (at / "end").fail("found ", *s.end, ", expected more than begin: ", s.begin);
-      }});
+       field("every", &PruneScheduleConfig::every, amount(positive),
+             "how much lies between; without it, 100 steps, an epoch or a hundredth of the stage")
+           .only_for(gradual)},
+      {.check = check_schedule});
 }
 
 void check_ratios(double least, double most, const Place& at) {
@@ -130,8 +172,7 @@ Type<PruneConfig> prune_type() {
              "compare the cut network with the masked one on a batch, and count MACs and parameters again")
            .only_for(channel),
        field("reestimate_norm", &PruneConfig::reestimate_norm, whole(0), reestimate_help).only_for(channel),
-       field("schedule", &PruneConfig::schedule, prune_schedule_type(),
-             "when it acts, in steps; inside `train` alone"),
+       field("schedule", &PruneConfig::schedule, prune_schedule_type(), "when it acts; inside `train` alone"),
        field("allow_empty", &PruneConfig::allow_empty, boolean(),
              "whether nothing may be left of a layer, which else is an error")
            .only_for(masked),

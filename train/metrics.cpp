@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <string_view>
 
 #include "espalier/formats/input_file.h"
@@ -26,7 +27,8 @@ int64_t rows_left(const std::filesystem::path& path, int64_t bytes) {
   return 0;
 }
 
-MetricsFile::MetricsFile(std::filesystem::path file, int64_t keep) : path_(std::move(file)), bytes_(keep) {
+MetricsFile::MetricsFile(std::filesystem::path file, int64_t keep, std::function<double()> seconds)
+    : path_(std::move(file)), bytes_(keep), seconds_(std::move(seconds)) {
   check_regular(path_);
   file_.reset(std::fopen(path_.c_str(), keep ? "r+" : "w"));
   if (!file_) fail_errno(path_, "cannot be written");
@@ -37,7 +39,8 @@ MetricsFile::MetricsFile(std::filesystem::path file, int64_t keep) : path_(std::
   std::fseek(file_.get(), keep, SEEK_SET);
 }
 
-void MetricsFile::write(const nlohmann::ordered_json& row) {
+void MetricsFile::write(nlohmann::ordered_json row) {
+  row["seconds"] = std::round(1e3 * seconds_()) / 1e3;
   const std::string line = row.dump() + "\n";
   if (std::fwrite(line.data(), 1, line.size(), file_.get()) != line.size() || std::fflush(file_.get()) != 0)
     fail_errno(path_, "cannot be written");
@@ -49,14 +52,43 @@ int64_t MetricsFile::sync() {
   return bytes_;
 }
 
+nlohmann::ordered_json prune_row(const std::string& stage, int64_t epoch, int64_t step,
+                                 const PruneEvent& event) {
+  return {{"stage", stage},
+          {"epoch", epoch},
+          {"step", step},
+          {"prune", to_json(event)},
+          {"sparsity", sparsity_of(event.layers_after)},
+          {"macs", event.macs_after}};
+}
+
+void MetricsCallback::count(TrainState& s) {
+  s.sparsity = sparsity_of(layer_sizes(s.model));
+  counted_ = true;
+}
+
+void MetricsCallback::on_stage_begin(TrainState&) { counted_ = false; }
+
 void MetricsCallback::after_step(TrainState& s) {
-  if (s.position.step % s.config.log_every != 0) return;
   const int64_t epoch = (s.position.step - 1) / s.epoch_steps + 1;
-  file_.write(
-      {{"stage", s.stage}, {"epoch", epoch}, {"step", s.position.step}, {"loss", s.loss}, {"lr", s.lr}});
+  if (s.pruned) {
+    s.sparsity = sparsity_of(s.pruned->layers_after);
+    counted_ = true;
+    file_.write(prune_row(s.stage, epoch, s.position.step, *s.pruned));
+  }
+  if (s.position.step % s.config.log_every != 0) return;
+  if (!counted_) count(s);
+  file_.write({{"stage", s.stage},
+               {"epoch", epoch},
+               {"step", s.position.step},
+               {"loss", s.loss},
+               {"lr", s.lr},
+               {"sparsity", s.sparsity},
+               {"macs", s.macs}});
 }
 
 void MetricsCallback::on_epoch_end(TrainState& s) {
+  count(s);
   if (!s.test) return;
   const Position& at = s.position;
   const double images = static_cast<double>(at.images);
@@ -73,7 +105,9 @@ void MetricsCallback::on_epoch_end(TrainState& s) {
     row["validation_accuracy"] = s.validation->accuracy;
     row["validation_loss"] = s.validation->loss;
   }
-  file_.write(row);
+  row["sparsity"] = s.sparsity;
+  row["macs"] = s.macs;
+  file_.write(std::move(row));
 }
 
 }  // namespace espalier

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -18,9 +19,10 @@ int64_t rows_left(const std::filesystem::path& file, int64_t bytes);
 class MetricsFile {
  public:
   /// Opens or makes `file` and cuts it to its first `keep` bytes: rows after the checkpoint that a run goes
-  /// on from. An Error if it is shorter.
-  MetricsFile(std::filesystem::path file, int64_t keep);
-  void write(const nlohmann::ordered_json& row);
+  /// on from. An Error if it is shorter. `seconds` says how long the run has run, over all its processes.
+  MetricsFile(std::filesystem::path file, int64_t keep, std::function<double()> seconds);
+  /// Adds `seconds` to the row, in thousandths.
+  void write(nlohmann::ordered_json row);
   /// Bytes so far, all of them on disk.
   int64_t sync();
 
@@ -31,20 +33,32 @@ class MetricsFile {
   std::filesystem::path path_;
   std::unique_ptr<std::FILE, Close> file_;
   int64_t bytes_;
+  std::function<double()> seconds_;
 };
 
-/// Step rows: stage, epoch, step (both from 1), loss (of the batch, without penalties), lr. Epoch rows:
-/// stage, epoch, step, accuracy and top5 (test, per cent), test_loss, train_loss, train_accuracy,
-/// data_seconds (what this process waited for data in this epoch), and with a held-out share
-/// validation_accuracy and validation_loss.
+/// The row of what a pruner did: stage, epoch, step (both 0 in a stage that prunes at once), prune, which no
+/// other row has (to_json in prune_event.h), and sparsity and macs as it left them.
+nlohmann::ordered_json prune_row(const std::string& stage, int64_t epoch, int64_t step,
+                                 const PruneEvent& event);
+
+/// Rows of a train stage. All have stage, epoch, step (both from 1), sparsity, macs. Step rows: loss (of the
+/// batch, without penalties), lr. Epoch rows: accuracy and top5 (test, per cent), test_loss, train_loss,
+/// train_accuracy, data_seconds (what this process waited for data in this epoch), and with a held-out share
+/// validation_accuracy and validation_loss. And a prune_row behind each step on which the pruner acted,
+/// before that step's own.
 class MetricsCallback : public Callback {
  public:
   explicit MetricsCallback(MetricsFile& file) : file_(file) {}
+  void on_stage_begin(TrainState& state) override;
   void after_step(TrainState& state) override;
   void on_epoch_end(TrainState& state) override;
 
  private:
+  /// A pass over the weights: where zeros that no mask holds may have moved, and not for each step.
+  void count(TrainState& state);
+
   MetricsFile& file_;
+  bool counted_ = false;
 };
 
 }  // namespace espalier

@@ -147,7 +147,10 @@ Plan make_plan(const Config& config, const DataSplits& data) {
       Trial trial(config, stage, cuts, loader);
       const double image = trial.image_seconds(timed);
       trial.add_to(memory);
-      row.steps = stage_steps(*stage.train, loader.batches());
+      const StageLength length = stage_length(*stage.train, loader.batches());
+      row.steps = length.steps;
+      row.climb_steps = climb_steps(stage.train->schedule, length.epoch_steps);
+      if (stage.train->prune) row.pruning = prune_schedule(*stage.train, length);
       row.images_per_second = 1 / image;
       row.seconds +=
           static_cast<double>(row.steps) * images_a_step(*stage.train, loader, data.train) * image +

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "espalier/data/dataset.h"
+#include "espalier/prune/schedule.h"
 #include "espalier/train/config.h"
 #include "espalier/train/memory.h"
 
@@ -13,11 +15,13 @@ namespace espalier {
 
 struct StagePlan {
   std::string name;
-  int64_t steps = 0;             ///< 0 unless it trains
-  double images_per_second = 0;  ///< of training
-  double seconds = 0;            ///< with the evaluations
-  int64_t macs = 0;              ///< of an image, as the stage leaves the model
-  std::string warning = {};      ///< why its cut could not be planned; empty: it could, or it has none
+  int64_t steps = 0;                     ///< 0 unless it trains
+  double images_per_second = 0;          ///< of training
+  double seconds = 0;                    ///< with the evaluations
+  int64_t macs = 0;                      ///< of an image, as the stage leaves the model
+  std::optional<Schedule> pruning = {};  ///< of a train stage that prunes
+  int64_t climb_steps = 0;               ///< of the learning rate, first
+  std::string warning = {};  ///< why its cut could not be planned; empty: it could, or it has none
 };
 
 struct Plan {

@@ -4,6 +4,7 @@
 
 #include "espalier/core/starvation.h"
 #include "espalier/core/table.h"
+#include "espalier/train/build.h"
 
 namespace espalier {
 namespace {
@@ -12,6 +13,15 @@ std::string bar(double share) {
   constexpr int width = 10;
   const int full = static_cast<int>(share * width);
   return std::string(static_cast<size_t>(full), '#') + std::string(static_cast<size_t>(width - full), '.');
+}
+
+/// What the stage's pruner changes, from the epoch of its first act to that of its last.
+std::string pruning_text(const TrainState& s) {
+  if (!s.pruning) return "";
+  const int64_t epoch = (s.position.step - 1) / s.epoch_steps;
+  if (epoch < s.pruning->begin / s.epoch_steps || epoch > s.pruning->last() / s.epoch_steps) return "";
+  return cuts_channels(*s.config.prune) ? "  MACs " + grouped(s.macs)
+                                        : fmt::format("  sparsity {:.2f} %", 100 * s.sparsity);
 }
 
 }  // namespace
@@ -41,9 +51,9 @@ void ProgressCallback::after_step(TrainState& s) {
   const double left =
       static_cast<double>(s.total_steps - at.step) * images / static_cast<double>(at.batch) / rate;
   console_.live(fmt::format(
-      "{}  epoch {}/{}  [{}]  {} left  loss {:.4f}  train {:.2f} %  {} images/s", s.stage, at.epoch + 1,
+      "{}  epoch {}/{}  [{}]  {} left  loss {:.4f}  train {:.2f} %{}  {} images/s", s.stage, at.epoch + 1,
       s.epochs(), bar(static_cast<double>(at.batch) / static_cast<double>(steps_here)), duration_text(left),
-      at.loss_sum / images, 100.0 * static_cast<double>(at.correct) / images,
+      at.loss_sum / images, 100.0 * static_cast<double>(at.correct) / images, pruning_text(s),
       grouped(static_cast<int64_t>(rate))));
 }
 
@@ -55,6 +65,7 @@ void ProgressCallback::on_epoch_end(TrainState& s) {
                   at.loss_sum / images, 100.0 * static_cast<double>(at.correct) / images);
   if (s.validation) line += fmt::format("  validation {:.2f} %", s.validation->accuracy);
   if (s.test) line += fmt::format("  test {:.2f} %", s.test->accuracy);
+  line += pruning_text(s);
   if (s.epoch_seconds > 0)
     line += fmt::format(
         "  {} images/s  data wait {:.1f} %",

@@ -159,9 +159,14 @@ class Run {
           fmt::format("{}: has {} of the {} bytes that the checkpoint counts, and goes on behind its "
                       "last whole row, at byte {}",
                       file, std::filesystem::file_size(folder_.metrics()), counted, position_.metrics_bytes));
-    metrics_.emplace(folder_.metrics(), position_.metrics_bytes);
+    seconds_before_ = position_.run_seconds;
+    start_ = Clock::now();
+    metrics_.emplace(folder_.metrics(), position_.metrics_bytes, [this] { return run_seconds(); });
     if (lost) save_position();
   }
+
+  /// Since the first stage began, over all processes of the run.
+  double run_seconds() const { return seconds_before_ + since(start_); }
 
   void restore() {
     const CheckpointInfo saved = saved_run();
@@ -180,6 +185,7 @@ class Run {
   }
 
   void save() {
+    position_.run_seconds = run_seconds();
     position_.seconds = stage_seconds_ + since(stage_start_);
     position_.metrics_bytes = metrics_->sync();
     position_.threads = threads();
@@ -218,13 +224,16 @@ class Run {
     const Frozen frozen(*model_, frozen_layers(config, *model_));
     if (!config.freeze.empty()) report_learning(stage);
     const auto optimizer = open_optimizer(config, parameters);
+    const StageLength length = stage_length(config, train_.batches());
     TrainState state{.stage = stage.name,
                      .config = config,
                      .model = *model_,
                      .optimizer = *optimizer,
                      .position = position_,
-                     .epoch_steps = epoch_steps(config, train_.batches()),
-                     .total_steps = stage_steps(config, train_.batches())};
+                     .epoch_steps = length.epoch_steps,
+                     .total_steps = length.steps,
+                     .macs = Network(*model_, config_.model.input).totals.macs};
+    if (config.prune) state.pruning = prune_schedule(config, length);
     if (folder_.has_checkpoint())
       state.saved = fmt::format("{} (step {})", folder_.checkpoint().string(), position_.step);
     ProgressCallback progress(console_);
@@ -236,11 +245,10 @@ class Run {
     std::unique_ptr<Callback> pruning;
     if (config.prune && cuts_channels(*config.prune))
       pruning = std::make_unique<ChannelPruneCallback>(
-          ChannelPruning(config_, *config.prune, *model_, data_.train, false),
-          prune_schedule(config, state.total_steps), console_);
-    else if (auto pruner = build_pruner(config, static_cast<uint64_t>(config_.seed), state.total_steps,
-                                        *model_, config_.model.input))
-      pruning = std::make_unique<PruneCallback>(std::move(*pruner), console_);
+          ChannelPruning(config_, *config.prune, *model_, data_.train, false), *state.pruning, console_);
+    else if (config.prune)
+      pruning = std::make_unique<PruneCallback>(GradualPruner(mask_options(*config.prune), *state.pruning),
+                                                console_);
 
     std::optional<RegularizeCallback> regularizing;
     if (config.regularize)
@@ -307,24 +315,39 @@ class Run {
   }
 
   void prune_now(const StageConfig& stage, const PruneConfig& config) {
-    if (cuts_channels(config)) return cut_now(stage, config);
-    const auto pruned = prune(*model_, prune_options(config, static_cast<uint64_t>(config_.seed), *model_,
-                                                     config_.model.input))
-                            .total();
+    PruneEvent event(config, *model_, Network(*model_, config_.model.input).totals.macs);
+    if (cuts_channels(config))
+      cut_now(stage, config);
+    else
+      mask_now(stage, config);
+    event.end(*model_, Network(*model_, config_.model.input).totals.macs);
+    metrics_->write(prune_row(stage.name, 0, 0, event));
+    if (config.remove) remove_masks(*model_);
+    reestimate(stage, config.reestimate_norm);
+  }
+
+  PruneOptions mask_options(const PruneConfig& config) {
+    return prune_options(config, static_cast<uint64_t>(config_.seed), *model_, config_.model.input);
+  }
+
+  void mask_now(const StageConfig& stage, const PruneConfig& config) {
+    const auto pruned = prune(*model_, mask_options(config)).total();
     console_.line(fmt::format("{}  {} of {} {}s pruned by {}", stage.name, grouped(pruned.pruned),
                               grouped(pruned.units), config.unit, config.criterion));
     report_pruning();
-    if (config.remove) remove_masks(*model_);
   }
 
   void cut_now(const StageConfig& stage, const PruneConfig& config) {
     ChannelPruning pruning(config_, config, *model_, data_.train, true);
+    const double latency_before = pruning.latency_now();
     const auto start = Clock::now();
-    const ChannelPruneResult result = pruning.act(pruning.whole());
+    ChannelPruneResult result = pruning.act(pruning.whole());
     console_.line(
         fmt::format("{}  channels cut by {} in {:.2f} s", stage.name, config.criterion, since(start)));
+    result.latency_before_ms = latency_before;
+    if (result.latency_ms == 0) result.latency_ms = pruning.latency_now();
     console_.line(channel_table(result));
-    reestimate(stage, config.reestimate_norm);
+    if (const std::string hint = width_hint(config, *model_); !hint.empty()) console_.line(hint);
   }
 
   void reestimate(const StageConfig& stage, int64_t batches) {
@@ -385,8 +408,8 @@ class Run {
   std::optional<MetricsFile> metrics_;
   Position position_;
   bool resumed_ = false, done_before_ = false;
-  Clock::time_point stage_start_;
-  double stage_seconds_ = 0;  // of earlier processes
+  Clock::time_point start_, stage_start_;
+  double seconds_before_ = 0, stage_seconds_ = 0;  // of earlier processes
 };
 
 }  // namespace

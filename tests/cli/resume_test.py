@@ -12,7 +12,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(__file__))
 from support import SIGNALS, CliTest, config, safetensors, sgd, without
 
-TIMES = {"seconds", "train_seconds", "images_per_second", "latency_ms", "data_seconds", "metrics_bytes"}
+TIMES = {"seconds", "run_seconds", "train_seconds", "images_per_second", "latency_ms", "data_seconds", "metrics_bytes"}
 
 # Everything that has a state of its own: momentum, moments, averages, masks, schedules, the best epoch, patience;
 # and frozen layers, which have none.

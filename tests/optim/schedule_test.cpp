@@ -94,6 +94,8 @@ TEST(Schedule, WarmupClimbsUnderAnyType) {
   expect_rates(rates({.type = "warmup", .warmup_steps = 4}, 1.0, 6), {0.25, 0.5, 0.75, 1, 1, 1});
   expect_rates(rates({.type = "step", .step_size = 1, .gamma = 0.5, .warmup_steps = 2}, 1.0, 4),
                {0.5, 0.5, 0.25, 0.125});
+  expect_rates(rates({.type = "warmup", .warmup_epochs = 1.5}, 1.0, 6, 2), {1.0 / 3, 2.0 / 3, 1, 1, 1, 1});
+  EXPECT_EQ(climb_steps({.warmup_epochs = 1.5}, 391), 587) << "586.5";
   const auto plain = rates({.type = "cosine"}, 1.0, 8),
              climbed = rates({.type = "cosine", .warmup_steps = 3}, 1.0, 8);
   EXPECT_DOUBLE_EQ(climbed[1], plain[1] * 2 / 3);

@@ -95,6 +95,14 @@ TEST(Report, OfChannelsThatWentAndAreHeld) {
       "bytes 16,000 -> 4,000 (4.00x fewer)\n"
       "verified: cut and masked network differ by 1.2e-06 at most, the largest output is 4.5\n";
   EXPECT_EQ(channel_table(result), table);
+  result.latency_ms = 1.49;
+  EXPECT_EQ(speed_line(result), "MACs 9,000 -> 3,000 (3.00x fewer), latency 1.49 ms");
+  result.latency_before_ms = 1.833;
+  const std::string faster =
+      "\nMACs 9,000 -> 3,000 (3.00x fewer), latency 1.83 -> 1.49 ms (1.23x)\nparameters";
+  EXPECT_NE(channel_table(result).find(faster), std::string::npos);
+  result.latency_ms = 0;
+  EXPECT_EQ(speed_line(result), "MACs 9,000 -> 3,000 (3.00x fewer)");
   result.proof->by_the_batch = true;
   const std::string by_the_batch = table.substr(0, table.size() - 1) + " (by the batch's own statistics)\n";
   EXPECT_EQ(channel_table(result), by_the_batch);

@@ -71,6 +71,40 @@ TEST(Schedule, OfASingleStepReachesTheTargetThere) {
   EXPECT_EQ(schedule.sparsity_at(4, 0.8), 0.8);
 }
 
+TEST(Schedule, SaysHowOftenItActs) {
+  for (const int64_t every : {1, 3, 7, 20, 100}) {
+    const Schedule schedule{.kind = Schedule::linear, .begin = 4, .end = 24, .every = every};
+    EXPECT_EQ(schedule.times(), static_cast<int64_t>(steps(schedule, 60).size())) << every;
+    EXPECT_EQ(schedule.last(), 24);
+  }
+  EXPECT_EQ((Schedule{.kind = Schedule::cubic, .begin = 4, .end = 4}).times(), 1);
+  const Schedule once{.kind = Schedule::one_shot, .begin = 4, .end = 9};
+  EXPECT_EQ(once.times(), 1);
+  EXPECT_EQ(once.last(), 4);
+}
+
+TEST(StageLength, StepsByHand) {
+  const StageLength stage{.epoch_steps = 391, .steps = 1000};
+  EXPECT_EQ(stage.in_steps(7, TimeUnit::steps), 7);
+  EXPECT_EQ(stage.in_steps(1.5, TimeUnit::epochs), 587) << "586.5";
+  EXPECT_EQ(stage.in_steps(0.25, TimeUnit::share), 250);
+  EXPECT_EQ(stage.step_at(0, TimeUnit::epochs), 0);
+  EXPECT_EQ(stage.step_at(2, TimeUnit::epochs), 782);
+  EXPECT_EQ(stage.step_at(999, TimeUnit::steps), 999);
+  EXPECT_EQ(stage.step_at(1, TimeUnit::share), 999) << "the last step";
+  EXPECT_EQ(message_of<UsageError>([&] { stage.step_at(1000, TimeUnit::steps); }),
+            "prune.schedule: acts at step 1000, but the stage has steps 0 to 999");
+  EXPECT_EQ(message_of<UsageError>([&] { stage.step_at(3, TimeUnit::epochs); }),
+            "prune.schedule: acts at step 1173 (epoch 3), but the stage has steps 0 to 999");
+  EXPECT_EQ((StageLength{.epoch_steps = 500, .steps = 1000}).step_at(2, TimeUnit::epochs), 999);
+}
+
+TEST(TimeUnit, NamesReadBack) {
+  EXPECT_EQ(time_unit_names(), (std::vector<std::string>{"steps", "epochs", "share"}));
+  EXPECT_EQ(time_unit_named("epochs"), TimeUnit::epochs);
+  EXPECT_THROW(time_unit_named("epoch"), UsageError);
+}
+
 TEST(Schedule, NamesReadBack) {
   EXPECT_EQ(schedule_names(), (std::vector<std::string>{"one_shot", "linear", "cubic"}));
   EXPECT_EQ(schedule_named("one_shot"), Schedule::one_shot);

@@ -121,10 +121,9 @@ TEST(BuildModel, StartsFromTheWeightsThatTheConfigNames) {
             other->find("fc1.weight")->value().f32()[5]);
 }
 
-TEST(BuildPruner, EndsWithTheStageUnlessToldOtherwise) {
+TEST(PruneSchedule, EndsWithTheStageUnlessToldOtherwise) {
   TrainConfig config;
   const auto model = make_model({.type = "mlp", .hidden = {4}}, 0);
-  EXPECT_FALSE(build_pruner(config, 0, 10, *model, {28, 28, 1}));
   config.prune =
       PruneConfig{.sparsity = 0.5,
                   .threshold = {},
@@ -132,9 +131,26 @@ TEST(BuildPruner, EndsWithTheStageUnlessToldOtherwise) {
                   .include = {},
                   .exclude = {},
                   .schedule = PruneScheduleConfig{.type = "linear", .begin = 0, .end = {}, .every = 4}};
-  const auto pruner = build_pruner(config, 0, 10, *model, {28, 28, 1});
-  EXPECT_TRUE(pruner->step(*model, 0) && !pruner->step(*model, 1) && pruner->step(*model, 8));
-  EXPECT_EQ(pruner->step(*model, 9)->total().pruned, (784 * 4 + 40) / 2);
+  const Schedule schedule = prune_schedule(config, {.epoch_steps = 5, .steps = 10});
+  const GradualPruner pruner(prune_options(*config.prune, 0, *model, {28, 28, 1}), schedule);
+  EXPECT_TRUE(pruner.step(*model, 0) && !pruner.step(*model, 1) && pruner.step(*model, 8));
+  EXPECT_EQ(pruner.step(*model, 9)->total().pruned, (784 * 4 + 40) / 2);
+}
+
+TEST(PruneSchedule, InEpochsAndSharesOfTheStage) {
+  TrainConfig config;
+  config.prune.emplace();
+  const auto expect = [&](const PruneScheduleConfig& given, int64_t begin, int64_t end, int64_t every) {
+    config.prune->schedule = given;
+    const Schedule found = prune_schedule(config, {.epoch_steps = 12, .steps = 50});
+    EXPECT_EQ(found.begin, begin);
+    EXPECT_EQ(found.end, end);
+    EXPECT_EQ(found.every, every);
+  };
+  expect({.type = "cubic", .in = "epochs", .begin = 1, .end = 3, .every = 0.5}, 12, 36, 6);
+  expect({.type = "cubic", .in = "epochs", .begin = 1.5, .end = {}, .every = 1}, 18, 49, 12);
+  expect({.type = "linear", .in = "share", .begin = 0.1, .end = 1, .every = 0.001}, 5, 49, 1);
+  expect({.type = "one_shot", .in = "share", .begin = 0.5, .end = {}}, 25, 25, 5000);
 }
 
 TEST(ChannelPruneOptions, OverridesReplaceTheLimitsTheyName) {

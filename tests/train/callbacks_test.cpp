@@ -6,6 +6,7 @@
 
 #include "espalier/core/interrupt.h"
 #include "espalier/optim/ema.h"
+#include "espalier/train/build.h"
 #include "support/bad_input.h"
 #include "train/small.h"
 
@@ -91,6 +92,7 @@ TEST(EvaluateCallback, JudgesFromTheEpochAfterTheLastPruning) {
                                  .include = {},
                                  .exclude = {},
                                  .schedule = std::move(schedule)};
+    f.state.pruning = prune_schedule(f.config, {f.state.epoch_steps, f.state.total_steps});
     EvaluateCallback callback(f.loader, &f.loader, [] {});
     for (f.position.epoch = 0; f.position.epoch < 10; ++f.position.epoch) {
       f.position.step = 4 * (f.position.epoch + 1);
@@ -156,6 +158,7 @@ TEST(SaveCallback, SavesAndThrowsWhenASignalHasCome) {
 
 TEST(PruneCallback, PrunesAfterTheStepsThatTheScheduleNames) {
   Fixture f;
+  f.config.prune.emplace();
   PruneOptions options;
   options.cut.value = 0.5;
   PruneCallback callback(GradualPruner(options, {.kind = Schedule::one_shot, .begin = 1, .end = 1}),
@@ -163,9 +166,15 @@ TEST(PruneCallback, PrunesAfterTheStepsThatTheScheduleNames) {
   f.position.step = 1;  // step 0 is done
   callback.after_step(f.state);
   EXPECT_FALSE(f.model->find("fc1.weight")->mask.defined());
+  EXPECT_FALSE(f.state.pruned);
   f.position.step = 2;
   callback.after_step(f.state);
   EXPECT_TRUE(f.model->find("fc1.weight")->mask.defined());
+  EXPECT_EQ(f.state.pruned->layers_before[0].nonzeros, 16 * 8);
+  EXPECT_EQ(sparsity_of(f.state.pruned->layers_after), 0.5);
+  f.position.step = 3;
+  callback.after_step(f.state);
+  EXPECT_FALSE(f.state.pruned) << "it is of that step alone";
 }
 
 }  // namespace

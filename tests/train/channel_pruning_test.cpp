@@ -119,6 +119,26 @@ TEST(ChannelPruning, WhatARegularizerChoseIsForgottenWhereChannelsGo) {
   callback.after_step(state);
   EXPECT_EQ(one.model->find("fc1.weight")->shape()[0], 8);
   EXPECT_TRUE(position.chosen.empty()) << "channel 15 is no more; a checkpoint must not say it is";
+  EXPECT_EQ(state.macs, one.pruning.whole().cost.macs);
+  EXPECT_EQ(state.pruned->layers_before[0].channels, 16);
+  EXPECT_EQ(state.pruned->layers_after[0].channels, 8);
+}
+
+TEST(ChannelPruning, ALatencyIsMeasuredWithoutATrace) {
+  Case one(R"("criterion": "l1", "ratio": 0.5)");
+  const auto numbers = [&] {
+    std::vector<std::vector<float>> all;
+    for (const Parameter* parameter : one.model->parameters()) {
+      const auto values = parameter->value().span<float>();
+      all.emplace_back(values.begin(), values.end());
+    }
+    return all;
+  };
+  one.model->set_training(true);
+  const auto before = numbers();
+  EXPECT_GT(one.pruning.latency_now(), 0);
+  EXPECT_EQ(numbers(), before);
+  EXPECT_TRUE(one.model->training());
 }
 
 }  // namespace

@@ -70,6 +70,7 @@ TEST(Checkpoint, BringsBackEverythingBitForBit) {
                     .batch = 3,
                     .step = 4,
                     .optimizer_steps = 5,
+                    .run_seconds = 12.5,
                     .seconds = 0.1,
                     .train_seconds = 1.0 / 3.0,
                     .trained_images = 6,
@@ -100,6 +101,7 @@ TEST(Checkpoint, BringsBackEverythingBitForBit) {
   EXPECT_EQ(config_json(info.config), config_json(config));
   ASSERT_TRUE(info.position);
   EXPECT_EQ(info.position->train_seconds, position.train_seconds);
+  EXPECT_EQ(info.position->run_seconds, 12.5);
   EXPECT_EQ(info.position->loss_sum, position.loss_sum);
   EXPECT_EQ(info.position->best_accuracy, position.best_accuracy);
   EXPECT_EQ(info.position->metrics_bytes, 11);
@@ -215,6 +217,21 @@ TEST(Checkpoint, APositionThatIsNoneIsRefused) {
   content.metadata["espalier.position"] = R"({"stage": "one"})";
   write_safetensors(file, content);
   EXPECT_TRUE(contains(message_of([&] { read_checkpoint_info(file); }), "its position cannot be read"));
+}
+
+TEST(Checkpoint, AnOldersRunIsAsOldAsItsStages) {
+  const TemporaryFolder folder;
+  const Config config = small_config(one_stage);
+  const auto file = folder.path() / "c.safetensors";
+  const Position position{.seconds = 2,
+                          .results = {StageResult{.name = "a", .kind = "train", .seconds = 5, .best = {}}}};
+  save_checkpoint(file, *make_model(config.model, 7), config, position, {});
+  TensorFile content = read_safetensors(file);
+  auto json = nlohmann::ordered_json::parse(content.metadata["espalier.position"]);
+  json.erase("run_seconds");
+  content.metadata["espalier.position"] = json.dump();
+  write_safetensors(file, content);
+  EXPECT_EQ(read_checkpoint_info(file).position->run_seconds, 7);
 }
 
 TEST(Checkpoint, APositionsCountsAreWholeNumbersThatCannotOverflow) {

@@ -6,8 +6,8 @@
 
 #include "espalier/train/config.h"
 #include "support/bad_input.h"
-#include "train/minimal_config.h"
 #include "support/places.h"
+#include "train/minimal_config.h"
 
 namespace espalier {
 namespace {
@@ -39,6 +39,8 @@ TEST(Config, ResolvedHoldsWhatAppliesInDeclaredOrder) {
   const Json resolved = config_json(parse(minimal()));
   EXPECT_EQ(resolved["stages"][0]["train"]["optimizer"].dump(),
             R"({"type":"sgd","lr":0.1,"momentum":0.0,"nesterov":false,"weight_decay":0.0,"clip_norm":0.0})");
+  EXPECT_EQ(resolved["stages"][3]["train"]["prune"]["schedule"].dump(),
+            R"({"type":"cubic","in":"steps","begin":10,"end":40,"every":5})");
   EXPECT_EQ(resolved["stages"][2].dump(),
             R"({"name":"measured","evaluate":{"flip":false,"reestimate_norm":0}})");
   EXPECT_EQ(

@@ -89,6 +89,18 @@ TEST(Config, EveryValueArrives) {
   EXPECT_EQ(train.prune->schedule->begin, 4);
 }
 
+TEST(Config, WhatASchedulesEveryIsDependsOnWhatItCounts) {
+  const auto schedule = [](const std::string& fields) {
+    return *parse(with("/stages/3/train/prune/schedule", R"({"type": "cubic")" + fields + "}"))
+                .stages[3]
+                .train->prune->schedule;
+  };
+  EXPECT_EQ(schedule("").every, 100);
+  EXPECT_EQ(schedule(R"(, "in": "epochs")").every, 1);
+  EXPECT_EQ(schedule(R"(, "in": "share")").every, 0.01);
+  EXPECT_EQ(schedule(R"(, "every": 0.5, "in": "share")").every, 0.5);
+}
+
 TEST(Config, WeightDecayDefaultsAsInPyTorch) {
   const auto weight_decay = [](const std::string& optimizer) {
     return parse(with("/stages/0/train/optimizer", optimizer)).stages[0].train->optimizer.weight_decay;

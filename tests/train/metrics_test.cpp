@@ -10,21 +10,23 @@
 namespace espalier {
 namespace {
 
+double half() { return 0.5; }
+
 TEST(MetricsFile, GrowsByRowsAndIsCutOnResume) {
   const TemporaryFolder folder;
   const auto path = folder.path() / "metrics.jsonl";
   int64_t kept = 0;
   {
-    MetricsFile file(path, 0);
+    MetricsFile file(path, 0, half);
     file.write({{"step", 1}});
     kept = file.sync();
     file.write({{"step", 2}});
   }
-  EXPECT_EQ(read_file(path), "{\"step\":1}\n{\"step\":2}\n");
-  MetricsFile file(path, kept);
+  EXPECT_EQ(read_file(path), "{\"step\":1,\"seconds\":0.5}\n{\"step\":2,\"seconds\":0.5}\n");
+  MetricsFile file(path, kept, [] { return 1234.56789; });
   file.write({{"step", 3}});
-  EXPECT_EQ(file.sync(), 2 * kept);
-  EXPECT_EQ(read_file(path), "{\"step\":1}\n{\"step\":3}\n");
+  EXPECT_EQ(file.sync(), 2 * kept + 5);
+  EXPECT_EQ(read_file(path), "{\"step\":1,\"seconds\":0.5}\n{\"step\":3,\"seconds\":1234.568}\n");
 }
 
 TEST(MetricsFile, KnowsTheRowsThatAreLeft) {
@@ -46,11 +48,12 @@ TEST(MetricsFile, KnowsTheRowsThatAreLeft) {
 
 TEST(MetricsFile, SaysWhatIsWrongWithItsFile) {
   const TemporaryFolder folder;
-  EXPECT_TRUE(contains(message_of([&] { MetricsFile(folder.path() / "no" / "m", 0); }),
+  EXPECT_TRUE(contains(message_of([&] { MetricsFile(folder.path() / "no" / "m", 0, half); }),
                        "cannot be written: No such file"));
-  MetricsFile(folder.path() / "m", 0);
-  EXPECT_TRUE(contains(message_of([&] { MetricsFile(folder.path() / "m", 5); }), "shorter than the 5 bytes"));
-  MetricsFile full(folder.path() / "full", 0);
+  MetricsFile(folder.path() / "m", 0, half);
+  EXPECT_TRUE(
+      contains(message_of([&] { MetricsFile(folder.path() / "m", 5, half); }), "shorter than the 5 bytes"));
+  MetricsFile full(folder.path() / "full", 0, half);
   const FileSizeLimit limit(0);
   EXPECT_TRUE(contains(message_of([&] {
                          full.write({{"step", 1}});

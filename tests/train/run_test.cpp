@@ -54,7 +54,8 @@ TEST(Run, TrainsPrunesAndFineTunesWithMasksHeld) {
   EXPECT_EQ(result.stages[1].bytes,
             static_cast<int64_t>(std::filesystem::file_size(run / "models" / "pruned.safetensors")));
   const std::string metrics = read_file(run / "metrics.jsonl");
-  EXPECT_EQ(lines(metrics), 2 + 2 + 1) << metrics;  // steps 50 and 100, two epochs of dense, one of tuned
+  // Steps 50 and 100, two epochs of dense, the prune, one of tuned.
+  EXPECT_EQ(lines(metrics), 2 + 2 + 1 + 1) << metrics;
   EXPECT_TRUE(contains(metrics, R"({"stage":"dense","epoch":2,"step":100,"loss":)"));
   EXPECT_TRUE(contains(read_file(run / "log.txt"), "6,352 of 12,704 weights pruned by l1"));
 }
@@ -319,6 +320,23 @@ TEST(Run, GoesOnWithAveragesOfAModelWithNormsWhichAverageNoStatistics) {
   start_average(f.model->parameters());
   f.save({.batch = 1, .step = 1, .optimizer_steps = 1});
   EXPECT_EQ(f.resume().stages.size(), 1u);
+}
+
+TEST(Run, TheTimeInItsMetricsGoesOn) {
+  const std::string stage =
+      R"({"name": "dense", "train": {"steps": 9, "log_every": 1, "optimizer": {"type": "sgd", "lr": 0.01}}})";
+  Finished f(small_config(stage));
+  const auto last_row = [&] {
+    const std::string rows = read_file(f.folder.path() / "run" / "metrics.jsonl");
+    return nlohmann::json::parse(rows.substr(rows.rfind('\n', rows.size() - 2) + 1));
+  };
+  EXPECT_LT(last_row()["seconds"], 1000);
+  f.save({.batch = 7, .step = 7, .optimizer_steps = 7, .run_seconds = 1000});
+  f.resume();
+  EXPECT_EQ(last_row()["step"], 9);
+  EXPECT_GT(last_row()["seconds"], 1000);
+  const auto position = read_checkpoint_info(f.folder.path() / "run" / "checkpoint.safetensors").position;
+  EXPECT_GT(position->run_seconds, 1000);
 }
 
 TEST(Run, GoesOnWithoutTheWeightsItBeganWith) {

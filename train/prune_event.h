@@ -1,0 +1,39 @@
+// What one act of a pruner did to a network, layer by layer: a row of metrics.jsonl.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "espalier/nn/module.h"
+#include "espalier/train/config.h"
+
+namespace espalier {
+
+/// A convolution or linear layer as pruning counts it: by its weight alone, without a bias.
+struct LayerSize {
+  std::string name;
+  int64_t channels;  ///< that it makes
+  int64_t weights, nonzeros;
+};
+std::vector<LayerSize> layer_sizes(Module& model);
+/// Share of zeros among their weights.
+double sparsity_of(const std::vector<LayerSize>& layers);
+
+struct PruneEvent {
+  /// What is before it; `macs` of one image.
+  PruneEvent(const PruneConfig& by, Module& model, int64_t macs);
+  /// What is after it.
+  void end(Module& model, int64_t macs);
+
+  std::string unit, criterion, scope;
+  bool cuts;  ///< channels; or it masks
+  std::vector<LayerSize> layers_before, layers_after;
+  int64_t macs_before, macs_after;
+};
+
+/// {"unit", "criterion", "scope", "layers": [{"name", ...}]}; with, of masks, each layer's "weights" and
+/// "nonzeros": {"before", "after"}; of cuts, "macs" and each layer's "channels", the same way.
+nlohmann::ordered_json to_json(const PruneEvent& event);
+
+}  // namespace espalier
