@@ -52,12 +52,13 @@ void write_logits(const std::string& file, Module& model, Loader& loader) {
 void eval(const Given& given) {
   std::string file;
   std::vector<std::string> overrides;
-  std::optional<std::string> root, logits;
+  std::optional<std::string> root, images, logits;
   bool json = false, flip = false;
   Arguments arguments("eval");
   arguments.positional("CHECKPOINT", file, "A run's checkpoint.safetensors or models/STAGE.safetensors")
       .overrides(overrides)
       .data_root(root)
+      .text("--images", "FOLDER", images, "Images in folders of the classes' names, instead of the test set")
       .threads()
       .flag("--flip", flip, "Mean logits of each image and its mirror image")
       .path("--logits", "FILE", logits, "Write the first batch's images and logits there, as safetensors")
@@ -67,19 +68,26 @@ void eval(const Given& given) {
   if (logits) check_output("eval: --logits", *logits, {file});
   const auto [model, saved] = open_checkpoint(file, overrides);
   const Config& config = saved.config;
-  if (logits) check_output("eval: --logits", *logits, {data_place(config, root)});
-  const DataSplits data = build_data(config, root);
+  const Say say = [&](const std::string& line) {
+    if (json)
+      cli::note(line);  // stdout is the object alone
+    else
+      print(line + "\n");
+  };
+  if (images && root)
+    fail_usage("eval: --data and --images: the one is for the test set, the other instead of it");
+  if (images)
+    ESP_CHECK(!saved.classes.empty(), file, ": holds no names of classes, by which --images finds folders");
+  const std::string place = images.value_or(data_place(config, root));
+  if (logits) check_output("eval: --logits", *logits, {place});
+  const DataSplits data =
+      images ? labelled_images(config, saved.classes, *images, say) : build_data(config, root, say);
   Loader test = evaluation_loader(config, data.test);
-  check_classes(file, saved.classes, config, data.test, data_place(config, root));
+  check_classes(file, saved.classes, config, data.test, place);
   const AverageInPlace average(model->parameters());
   if (logits) write_logits(*logits, *model, test);
   const Evaluation e = evaluate(*model, test, flip);
-  for (const std::string& note : data.notes) {
-    if (json)
-      cli::note(note);  // stdout is the object alone
-    else
-      print(note + "\n");
-  }
+  for (const std::string& note : data.notes) say(note);
   if (json) return print_json(to_json(e, data.test));
   print(fmt::format("accuracy {:.2f} %  top-5 {:.2f} %  loss {:.4f}  ({}, {} images)\n", e.accuracy, e.top5,
                     e.loss, data.test.name, grouped(data.test.size())));

@@ -36,5 +36,10 @@ set(old "   while (cur + n > limit) {\n")
 mend_stb("the size of a PNG's data" "${old}"
          "   if (!STBI_MAY_INFLATE_TO(cur + n)) return stbi__err(\"too much data\", \"Corrupt PNG\");\n${old}")
 
+# A pixel of a BMP may name a colour that its palette lacks: memory that nothing has set. In the copy it is black.
+set(old "unsigned int mr=0,mg=0,mb=0,ma=0, all_a;\n   stbi_uc pal[256][4];")
+string(REPLACE "[256][4]" "[256][4] = { { 0 } }" new "${old}")
+mend_stb("the palette of a BMP" "${old}" "${new}")
+
 file(WRITE ${STB_PATCHED_DIR}/stb_image.h.new "${stb_image}")
 file(COPY_FILE ${STB_PATCHED_DIR}/stb_image.h.new ${STB_PATCHED_DIR}/stb_image.h ONLY_IF_DIFFERENT)

@@ -28,7 +28,7 @@ Dataset subset(const Dataset& from, std::span<const int64_t> rows, const std::st
 
 struct DataSplits {
   Dataset train;
-  Dataset validation;  ///< empty until hold_out
+  Dataset validation;  ///< empty until hold_out, but of a folder that has its own
   Dataset test;
   std::vector<std::string> notes = {};  ///< what a person should know of the files, a line each
 };

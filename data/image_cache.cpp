@@ -48,10 +48,11 @@ std::optional<DataSplits> read_image_cache(const std::filesystem::path& path, co
             ": is of files that have changed since, or of another version");
   try {
     const Json about = parse_json(metadata(about_key), path.string());
-    return DataSplits{.train = split_of(file, "train", about),
-                      .validation = {},
-                      .test = split_of(file, "test", about),
-                      .notes = about.at("notes").get<std::vector<std::string>>()};
+    return DataSplits{
+        .train = split_of(file, "train", about),
+        .validation = about.contains("validation") ? split_of(file, "validation", about) : Dataset{},
+        .test = split_of(file, "test", about),
+        .notes = about.at("notes").get<std::vector<std::string>>()};
   } catch (const std::exception&) {
     fail(path.string(), ": does not hold the images that it names");
   }
@@ -63,16 +64,17 @@ void write_image_cache(const std::filesystem::path& path, const std::string& ide
   std::filesystem::create_directories(path.parent_path(), error);
   ESP_CHECK(!error, path.parent_path().string(), ": cannot be made: ", error.message());
   remove_abandoned(path);
-  const Json about = {{"classes", data.train.class_names},
-                      {"train", data.train.name},
-                      {"test", data.test.name},
-                      {"notes", data.notes}};
-  const auto labels = [](const Dataset& split) { return Tensor::from({split.size()}, split.labels); };
-  const TensorFile file{.tensors = {{"train.images", data.train.images},
-                                    {"train.labels", labels(data.train)},
-                                    {"test.images", data.test.images},
-                                    {"test.labels", labels(data.test)}},
-                        .metadata = {{identity_key, identity}, {about_key, about.dump()}}};
+  Json about = {{"classes", data.train.class_names}, {"notes", data.notes}};
+  TensorFile file;
+  const auto add = [&](const std::string& name, const Dataset& split) {
+    about[name] = split.name;
+    file.tensors.emplace_back(name + ".images", split.images);
+    file.tensors.emplace_back(name + ".labels", Tensor::from({split.size()}, split.labels));
+  };
+  add("train", data.train);
+  if (data.validation.size() > 0) add("validation", data.validation);
+  add("test", data.test);
+  file.metadata = {{identity_key, identity}, {about_key, about.dump()}};
   write_safetensors(path, file, Checksums::kept);
 }
 

@@ -13,7 +13,7 @@ namespace espalier {
 /// if write_image_cache has not written it under this `identity`, or not as it is now.
 std::optional<DataSplits> read_image_cache(const std::filesystem::path& file, const std::string& identity);
 
-/// Writes train, test and notes, and the folders to hold the file; what a killed process left of the same
+/// Writes the splits and notes, and the folders to hold the file; what a killed process left of the same
 /// file goes. An Error if the disk refuses.
 void write_image_cache(const std::filesystem::path& file, const std::string& identity,
                        const DataSplits& data);

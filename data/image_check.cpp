@@ -1,4 +1,5 @@
-// PNG: chunks (W3C PNG, 5.3). JPEG: segments and their tables (ITU-T T.81, annex B).
+// PNG: chunks (W3C PNG, 5.3). JPEG: segments and their tables (ITU-T T.81, annex B). BMP: its header. WebP is
+// left to libwebp, which checks what it reads.
 #include "espalier/data/image_check.h"
 
 #include <zlib.h>
@@ -6,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <bitset>
+#include <cstdlib>
 #include <numeric>
 #include <vector>
 
@@ -19,6 +21,12 @@ using Bytes = std::span<const uint8_t>;
 constexpr uint8_t png_signature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
 constexpr uint32_t png_first = 0x49484452;  // IHDR,
 constexpr size_t png_header = 13;           // and how many bytes it has
+
+uint32_t little_endian(Bytes bytes, size_t at, size_t count) {
+  uint32_t number = 0;
+  for (size_t i = count; i-- > 0;) number = number << 8 | bytes[at + i];
+  return number;
+}
 
 uint32_t big_endian(Bytes bytes, size_t at, int count) {
   uint32_t number = 0;
@@ -35,7 +43,7 @@ class Jpeg {
  public:
   Jpeg(Bytes bytes, const std::string& file) : bytes_(bytes), file_(file) {}
 
-  void check() {
+  JpegInks check() {
     constexpr uint8_t end_of_image = 0xD9;
     for (size_t at = 2;;) {
       at = marker(at);
@@ -51,6 +59,8 @@ class Jpeg {
     for (const Component& component : components_)
       require(component.has_scan, "a component without a scan", bytes_.size());
     require(least_bits() <= 8 * bytes_.size(), "claims more pixels than so few bytes can be", frame_at_);
+    if (components_.size() != 4) return JpegInks::none;
+    return adobe_ ? JpegInks::adobe : JpegInks::unmarked;
   }
 
  private:
@@ -79,6 +89,8 @@ class Jpeg {
     if (kind == 0xDB) quantization(content, at);
     if (kind == 0xDA) scan(content, at);
     if (kind == 0xC0 || kind == 0xC1 || kind == 0xC2) frame(kind, content, at);
+    constexpr uint8_t name[] = {'A', 'd', 'o', 'b', 'e'};
+    if (kind == 0xEE && content.size() >= 12 && starts_with(content, name)) adobe_ = true;
   }
 
   /// Tables of a byte (class and number), 16 counts of codes by length, and a value a code.
@@ -168,7 +180,7 @@ class Jpeg {
   const std::string& file_;
   std::array<std::bitset<4>, 2> huffman_;  ///< defined so far: DC, AC
   std::bitset<4> quantization_;
-  bool progressive_ = false;
+  bool progressive_ = false, adobe_ = false;
   size_t frame_at_ = 0, height_ = 0, width_ = 0;
   std::vector<Component> components_;
 };
@@ -196,11 +208,23 @@ size_t png_data(Bytes header) {
 
 }  // namespace
 
+std::optional<ImageFormat> image_format(Bytes beginning) {
+  constexpr uint8_t start_of_image[] = {0xFF, 0xD8}, bm[] = {'B', 'M'}, riff[] = {'R', 'I', 'F', 'F'},
+                    webp[] = {'W', 'E', 'B', 'P'};
+  if (starts_with(beginning, start_of_image)) return ImageFormat::jpeg;
+  if (starts_with(beginning, png_signature)) return ImageFormat::png;
+  if (starts_with(beginning, riff) && beginning.size() >= 12 && starts_with(beginning.subspan(8), webp))
+    return ImageFormat::webp;
+  if (starts_with(beginning, bm)) return ImageFormat::bmp;
+  return std::nullopt;
+}
+
 std::optional<size_t> most_image_bytes(Bytes beginning) {
-  constexpr size_t most_others = size_t{16} << 20, most_jpeg = size_t{1} << 28;
-  constexpr uint8_t start_of_image[] = {0xFF, 0xD8};
-  if (starts_with(beginning, start_of_image)) return most_jpeg;
-  if (!starts_with(beginning, png_signature)) return std::nullopt;
+  constexpr size_t most_others = size_t{16} << 20, most_packed = size_t{1} << 28;
+  const auto format = image_format(beginning);
+  if (!format) return std::nullopt;
+  if (format == ImageFormat::bmp) return 2 * most_packed + most_others;  // 2^27 pixels of four bytes
+  if (format != ImageFormat::png) return most_packed;
   // Of Apple's there is a small chunk before the header. What cannot be packed becomes longer by a hundredth
   // at most.
   for (size_t at = sizeof png_signature; at <= 32 && beginning.size() >= at + 8 + png_header; at += 16) {
@@ -231,6 +255,32 @@ std::optional<size_t> check_png(Bytes bytes, const std::string& file) {
   }
 }
 
-void check_jpeg(Bytes bytes, const std::string& file) { Jpeg(bytes, file).check(); }
+JpegInks check_jpeg(Bytes bytes, const std::string& file) { return Jpeg(bytes, file).check(); }
+
+void check_bmp(Bytes bytes, const std::string& file) {
+  const auto require = [&](bool holds, const char* otherwise) {
+    ESP_CHECK(holds, file, ": corrupt BMP: ", otherwise);
+  };
+  constexpr size_t before = 14;  // bytes of the file's header, before that of the image
+  require(bytes.size() >= before + 12, "is cut short");
+  const size_t offset = little_endian(bytes, 10, 4), header = little_endian(bytes, before, 4);
+  const bool old = header == 12;  // of OS/2
+  require(old || header >= 40, "a header of no such length");
+  require(header <= bytes.size() - before && offset >= before + header && offset <= bytes.size(),
+          "is cut short, or its pixels lie in its header");
+  const size_t side = old ? 2 : 4;
+  const size_t width = little_endian(bytes, before + 4, side);
+  const auto height = static_cast<int32_t>(little_endian(bytes, before + 4 + side, side));
+  const size_t bits = little_endian(bytes, before + 6 + 2 * side, 2);
+  const size_t compression = old ? 0 : little_endian(bytes, before + 16, 4);
+  ESP_CHECK(compression == 0 || compression == 3, file,
+            ": is a BMP with compression, which is not supported");
+  require(bits == 1 || bits == 4 || bits == 8 || bits == 16 || bits == 24 || bits == 32,
+          "a pixel of no such number of bits");
+  constexpr size_t most = 1 << 24;  // a side, as of stb_image
+  const auto rows = static_cast<size_t>(std::abs(int64_t{height}));
+  require(width >= 1 && width <= most && rows >= 1 && rows <= most, "a side of no such length");
+  require((width * bits + 31) / 32 * 4 * rows <= bytes.size() - offset, "is cut short");
+}
 
 }  // namespace espalier

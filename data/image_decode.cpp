@@ -1,10 +1,16 @@
-// stb_image, compiled here and nowhere else, for JPEG and PNG alone.
+// libwebp, and stb_image, which is compiled here and nowhere else, for JPEG, PNG and BMP alone.
+#include <webp/decode.h>
+
 #include <climits>
+#include <cstdlib>
 #include <memory>
+#include <optional>
+#include <utility>
 
 #include "espalier/core/error.h"
 #include "espalier/data/image.h"
 #include "espalier/data/image_check.h"
+#include "espalier/data/image_orientation.h"
 
 namespace {
 // What cmake/stb_image.cmake makes stb_image say and ask.
@@ -21,6 +27,7 @@ bool may_inflate_to(size_t bytes) {
 
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC  // Debian's libstb has the same names
+#define STBI_ONLY_BMP
 #define STBI_ONLY_JPEG
 #define STBI_ONLY_PNG
 #define STBI_NO_STDIO
@@ -38,25 +45,20 @@ bool may_inflate_to(size_t bytes) {
 namespace espalier {
 namespace {
 
-constexpr const char* reason = "it is damaged, or of a kind of JPEG or PNG that is not supported";
+/// The Error of a file that has more pixels than it may.
+void check_pixels(int64_t height, int64_t width, int64_t most, const std::string& file) {
+  ESP_CHECK(height * width <= most, file, ": is ", height, " x ", width, " pixels large, more than the ",
+            most, " that an image may have");
+}
 
-}  // namespace
-
-Image decode_image(std::span<const uint8_t> bytes, const std::string& file, int64_t most_pixels) {
-  ESP_CHECK(!bytes.empty(), file, ": is empty, expected a JPEG or PNG image");
-  ESP_CHECK(bytes.size() <= INT_MAX, file, ": is ", bytes.size(), " bytes long, too much for an image");
-  const std::optional<size_t> most_bytes = most_image_bytes(bytes);
-  ESP_CHECK(most_bytes, file, ": is neither JPEG nor PNG");
-  ESP_CHECK(bytes.size() <= *most_bytes, file, ": is longer than the ", *most_bytes,
-            " bytes that an image with such a header may have");
-  const std::optional<size_t> png_data = check_png(bytes, file);
-  if (!png_data) check_jpeg(bytes, file);
+Image decode_by_stb(std::span<const uint8_t> bytes, const std::string& file, int64_t most_pixels,
+                    std::optional<size_t> png_data) {
+  constexpr const char* reason = "it is damaged, or of a kind of JPEG, PNG or BMP that is not supported";
   const auto size = static_cast<int>(bytes.size());
   int width = 0, height = 0, channels = 0;
   ESP_CHECK(stbi_info_from_memory(bytes.data(), size, &width, &height, &channels), file,
             ": cannot be decoded: ", reason);
-  ESP_CHECK(int64_t{width} * height <= most_pixels, file, ": is ", height, " x ", width,
-            " pixels large, more than the ", most_pixels, " that an image may have");
+  check_pixels(std::abs(int64_t{height}), width, most_pixels, file);  // a BMP's is negative from the top down
   out_of_bits = inflates_to_more = false;
   most_inflated = png_data.value_or(0);
   const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
@@ -66,7 +68,51 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& file, int6
   ESP_CHECK(pixels, file, ": cannot be decoded: ", reason);
   ESP_CHECK(!out_of_bits, file, ": cannot be decoded: its data end before its last pixel");
   const auto count = static_cast<size_t>(height) * static_cast<size_t>(width) * static_cast<size_t>(channels);
-  return {height, width, channels, {pixels.get(), pixels.get() + count}};
+  return {.height = height,
+          .width = width,
+          .channels = channels,
+          .pixels = {pixels.get(), pixels.get() + count},
+          .had_16_bits = png_data && stbi_is_16_bit_from_memory(bytes.data(), size)};
+}
+
+Image decode_webp(std::span<const uint8_t> bytes, const std::string& file, int64_t most_pixels) {
+  WebPBitstreamFeatures features;
+  ESP_CHECK(WebPGetFeatures(bytes.data(), bytes.size(), &features) == VP8_STATUS_OK, file,
+            ": corrupt WebP: its header is cut short or damaged");
+  ESP_CHECK(!features.has_animation, file, ": is an animation, expected one image");
+  check_pixels(features.height, features.width, most_pixels, file);
+  Image image{features.height, features.width, features.has_alpha ? 4 : 3, {}};
+  image.pixels.resize(static_cast<size_t>(image.height * image.width * image.channels));
+  const auto decode = features.has_alpha ? WebPDecodeRGBAInto : WebPDecodeRGBInto;
+  ESP_CHECK(decode(bytes.data(), bytes.size(), image.pixels.data(), image.pixels.size(),
+                   static_cast<int>(image.width * image.channels)),
+            file, ": cannot be decoded: this WebP is cut short or damaged");
+  return image;
+}
+
+}  // namespace
+
+Image decode_image(std::span<const uint8_t> bytes, const std::string& file, int64_t most_pixels) {
+  ESP_CHECK(!bytes.empty(), file, ": is empty, expected a JPEG, PNG, WebP or BMP image");
+  ESP_CHECK(bytes.size() <= INT_MAX, file, ": is ", bytes.size(), " bytes long, too much for an image");
+  const std::optional<ImageFormat> format = image_format(bytes);
+  ESP_CHECK(format, file, ": is no JPEG, PNG, WebP or BMP");
+  const size_t most_bytes = most_image_bytes(bytes).value();
+  ESP_CHECK(bytes.size() <= most_bytes, file, ": is longer than the ", most_bytes,
+            " bytes that an image with such a header may have");
+  Image image;
+  if (*format == ImageFormat::webp) {
+    image = decode_webp(bytes, file, most_pixels);
+  } else {
+    const std::optional<size_t> png_data = check_png(bytes, file);
+    const JpegInks inks = *format == ImageFormat::jpeg ? check_jpeg(bytes, file) : JpegInks::none;
+    if (*format == ImageFormat::bmp) check_bmp(bytes, file);
+    image = decode_by_stb(bytes, file, most_pixels, png_data);
+    ESP_CHECK(inks != JpegInks::unmarked, file, ": is a JPEG of four colours without Adobe's marker, ",
+              "which would say how they are meant: save it as RGB");
+    image.was_cmyk = inks == JpegInks::adobe;
+  }
+  return upright(std::move(image), exif_orientation(bytes));
 }
 
 }  // namespace espalier

@@ -52,7 +52,8 @@ Alpha alpha_named(const std::string& name) {
 
 void to_pixels(const Image& image, const PixelOptions& options, uint8_t* to) {
   if (options.channels != 1 && options.channels != 3)
-    fail_usage("/model/input: found ", options.channels, " channels, expected 1 (grey) or 3 (RGB) for images");
+    fail_usage("/model/input: found ", options.channels,
+               " channels, expected 1 (grey) or 3 (RGB) for images");
   const bool grey = options.channels == 1;
   if (image.channels == options.channels || image.channels == 1)
     resize(image, options.height, options.width, to);

@@ -61,7 +61,7 @@ std::string folder_of(const DataConfig& data) {
                                   : "cifar-100-binary";
 }
 
-DataSplits read_data(const Config& config, const std::filesystem::path& root) {
+DataSplits read_data(const Config& config, const std::filesystem::path& root, const Say& say) {
   const DataConfig& data = config.data;
   if (data.type.empty())
     fail_usage(
@@ -83,7 +83,9 @@ DataSplits read_data(const Config& config, const std::filesystem::path& root) {
     const Cifar kind = data.labels == "coarse" ? Cifar::hundred_coarse : Cifar::hundred_fine;
     return load_cifar(path, kind, data.remap);
   }
-  return load_image_folder(path, image_options(config));
+  ImageFolderOptions options = image_options(config);
+  options.say = say;
+  return load_image_folder(path, options);
 }
 
 LoaderOptions evaluation_options(const Config& config) {
@@ -113,7 +115,9 @@ ImageFolderOptions image_options(const Config& config) {
   return {.height = config.model.input[0],
           .width = config.model.input[1],
           .channels = config.model.input[2],
+          .alpha = alpha_named(config.data.alpha),
           .skip_corrupt = config.data.skip_corrupt,
+          .val_validates = config.data.validation == 0,
           .cache = config.data.cache ? user_cache_folder() : std::nullopt};
 }
 
@@ -134,15 +138,24 @@ void check_classes(const std::string& checkpoint, const std::vector<std::string>
               name(found, i), ", expected ", name(saved, i), ", with which ", checkpoint, " was trained");
 }
 
-DataSplits build_data(const Config& config, const std::optional<std::string>& given_root) {
+DataSplits build_data(const Config& config, const std::optional<std::string>& given_root, const Say& say) {
   return in_file(config, [&] {
-    DataSplits data = read_data(config, data_root(config.data, given_root));
+    DataSplits data = read_data(config, data_root(config.data, given_root), say);
     check_fit(config, data.train, data_place(config, given_root));
     hold_out(data, config.data.validation, stream(config, holding_out));
     if (config.data.batch > data.train.size())
       data.notes.push_back(join("data.batch is ", config.data.batch, ", but ", data.train.name, " has ",
                                 data.train.size(), " images: each batch is all of them"));
     return data;
+  });
+}
+
+DataSplits labelled_images(const Config& config, const std::vector<std::string>& classes,
+                           const std::string& folder, const Say& say) {
+  return in_file(config, [&] {
+    ImageFolderOptions options = image_options(config);
+    options.say = say;
+    return load_labelled_images(folder, classes, options);
   });
 }
 

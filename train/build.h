@@ -2,6 +2,7 @@
 // Error that begins with the config's file.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +18,9 @@ namespace espalier {
 
 struct WeightsNotes;  // train/checkpoint.h
 
+/// Hears a line while something takes its time.
+using Say = std::function<void(const std::string&)>;
+
 /// The folder that data sets are in: `given` (--data), else data.root, else ESPALIER_DATA, else data/: the
 /// first that is set.
 std::string data_root(const DataConfig& config, const std::optional<std::string>& given);
@@ -27,11 +31,18 @@ std::string data_place(const Config& config, const std::optional<std::string>& g
 /// What images are made into for the config's model.
 ImageFolderOptions image_options(const Config& config);
 
-/// Reads the config's data set and holds out its validation share; a note where what is left is less than a
+/// Reads the config's data set, and says before it decodes how many images there are and what memory they
+/// take, and holds out its validation share; a note where what is left is less than a
 /// batch. Error if it is missing or broken;
 /// UsageError unless the model takes images of its shape, Error unless it has as many classes. Images of a
 /// folder become what the model takes.
-DataSplits build_data(const Config& config, const std::optional<std::string>& given_root);
+DataSplits build_data(const Config& config, const std::optional<std::string>& given_root,
+                      const Say& say = {});
+
+/// Images in folders that are called as `classes`, decoded as the config's model takes them, as the `test` of
+/// what is returned: of a data set of any type, for a network sees pixels alone.
+DataSplits labelled_images(const Config& config, const std::vector<std::string>& classes,
+                           const std::string& folder, const Say& say = {});
 
 /// The names that say what a model's outputs mean, to be kept with it; none of data whose classes are digits,
 /// be they drawn or those of any set in MNIST's files.

@@ -36,6 +36,7 @@ struct DataConfig {
   std::string labels = "fine";                      ///< fine, coarse
   bool remap = false;                               ///< labels that are present become 0..k-1
   bool skip_corrupt = false;                        ///< leaves out images that cannot be decoded
+  std::string alpha = "drop";                       ///< drop, white: what becomes of transparency
   bool cache = true;                                ///< keeps decoded images for the next run
   int64_t train_images = 8000, test_images = 2000;  ///< of synthetic
   int64_t batch = 64;

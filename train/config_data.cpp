@@ -154,6 +154,10 @@ Type<DataConfig> data_type() {
        field("skip_corrupt", &DataConfig::skip_corrupt, boolean(),
              "leave out images that cannot be decoded, and say how many and which")
            .only_for({"image_folder"}),
+       field(
+           "alpha", &DataConfig::alpha, one_of({"drop", "white"}),
+           "what becomes of images' transparency: their colours are taken as they are, or blended over white")
+           .only_for({"image_folder"}),
        field("cache", &DataConfig::cache, boolean(),
              "keep the decoded images for the next run, in $XDG_CACHE_HOME/espalier or ~/.cache/espalier")
            .only_for({"image_folder"}),
@@ -170,7 +174,9 @@ Type<DataConfig> data_type() {
        field("normalize", &DataConfig::normalize, normalize_type(),
              "on pixels in 0..1; without it, pixels stay in 0..1"),
        field("validation", &DataConfig::validation, number(share_below_1),
-             "share of the training images that is held out")},
+             "share of the training images that is held out; of an image_folder with val/ beside test/, val/ "
+             "is "
+             "the validation split unless this is said")},
       {.check = [](const DataConfig& d, const Place& at) {
         if (d.type == "image_folder" && !d.path)
           (at / "path").fail("missing, expected the folder or archive that image_folder reads");

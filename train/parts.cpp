@@ -5,7 +5,8 @@
 
 namespace espalier {
 
-Parts check_parts(const Config& config, const std::optional<std::string>& root, Mistakes& mistakes) {
+Parts check_parts(const Config& config, const std::optional<std::string>& root, Mistakes& mistakes,
+                  const Say& say) {
   Parts parts;
   const bool reads = mistakes.spare(""), reads_model = mistakes.spare("/model"),
              reads_data = reads_model && mistakes.spare("/data");
@@ -17,7 +18,7 @@ Parts check_parts(const Config& config, const std::optional<std::string>& root, 
   std::optional<int64_t> batches;
   if (reads_data)
     mistakes.attempt("/data", [&] {
-      parts.data = build_data(config, root);
+      parts.data = build_data(config, root, say);
       if (mistakes.spare("")) check_memory(config, &*parts.data);
       batches = training_loader(config, parts.data->train).batches();
     });

@@ -8,6 +8,7 @@
 #include "espalier/core/mistakes.h"
 #include "espalier/data/dataset.h"
 #include "espalier/nn/module.h"
+#include "espalier/train/build.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/config.h"
 
@@ -21,7 +22,8 @@ struct Parts {
 
 /// Adds to `mistakes`, which has those of the config's text, all that a fresh run would refuse to begin with.
 /// Model, data and each stage are looked at where their own part of the config is sound, whatever is wrong
-/// with the others. `root`: of data sets, as for build_data.
-Parts check_parts(const Config& config, const std::optional<std::string>& root, Mistakes& mistakes);
+/// with the others. `root` and `say`: as for build_data.
+Parts check_parts(const Config& config, const std::optional<std::string>& root, Mistakes& mistakes,
+                  const Say& say = {});
 
 }  // namespace espalier

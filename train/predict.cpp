@@ -35,7 +35,7 @@ Tensor decode(std::span<const std::string> files, const ImageFolderOptions& opti
     const std::string& file = files[static_cast<size_t>(i)];
     uint8_t* to = images.data<uint8_t>() + i * image;
     try {
-      fit_image(decode_image(read_image(file), file), options, file, to);
+      to_pixels(decode_image(read_image(file), file), options.pixels(), to);
     } catch (const std::exception& error) {
       problems[static_cast<size_t>(i)] = reason_of(error);
       std::fill_n(to, image, uint8_t{0});
@@ -78,8 +78,8 @@ std::vector<std::string> image_files(const std::vector<std::string>& paths) {
     const size_t before = files.size();
     const FileTree tree(path);
     for (const std::string& inner : tree.paths())
-      if (!inner.ends_with('/') && is_image_name(inner)) files.push_back(tree.place(inner));
-    ESP_CHECK(files.size() > before, path, ": is a folder without an image: no .jpg, .jpeg or .png in it");
+      if (!inner.ends_with('/') && has_image_extension(inner)) files.push_back(tree.place(inner));
+    ESP_CHECK(files.size() > before, path, ": is a folder without an image: no ", image_extensions, " in it");
   }
   return files;
 }

@@ -27,7 +27,7 @@ struct Prediction {
   std::string problem = {};  ///< why there are none: what is wrong with the file, which it names
 };
 
-/// The files that `paths` name: a folder's are the images (is_image_name) that lie below it at any depth,
+/// The files that `paths` name: a folder's are the images (has_image_extension) that lie below it at any depth,
 /// sorted; anything else is a file. Error for a folder that holds no image.
 std::vector<std::string> image_files(const std::vector<std::string>& paths);
 

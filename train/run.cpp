@@ -48,7 +48,7 @@ class Run {
         folder_(folder_of(options, config.name)),
         goes_on_(options.resume && folder_.has_checkpoint()),
         model_(fresh_model()),
-        data_(build_data(config, options.data)),
+        data_(build_data(config, options.data, [&](const std::string& line) { console_.line(line); })),
         data_place_(data_place(config, options.data)),
         classes_(kept_class_names(config, data_.train)),
         train_(training_loader(config, data_.train)),

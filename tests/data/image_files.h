@@ -10,6 +10,8 @@
 #include <stb/stb_image_write.h>
 #pragma GCC diagnostic pop
 
+#include <webp/encode.h>
+
 #include "data/packed_files.h"
 #include "espalier/data/image.h"
 
@@ -31,6 +33,27 @@ inline Bytes jpeg(const espalier::Image& image) {
   EXPECT_TRUE(stbi_write_jpg_to_func(append_bytes, &bytes, static_cast<int>(image.width),
                                      static_cast<int>(image.height), static_cast<int>(image.channels),
                                      image.pixels.data(), 95));
+  return bytes;
+}
+
+inline Bytes bmp(const espalier::Image& image) {
+  Bytes bytes;
+  EXPECT_TRUE(stbi_write_bmp_to_func(append_bytes, &bytes, static_cast<int>(image.width),
+                                     static_cast<int>(image.height), static_cast<int>(image.channels),
+                                     image.pixels.data()));
+  return bytes;
+}
+
+/// A lossless WebP of 3 or 4 channels.
+inline Bytes webp(const espalier::Image& image) {
+  uint8_t* packed = nullptr;
+  const auto encode = image.channels == 4 ? WebPEncodeLosslessRGBA : WebPEncodeLosslessRGB;
+  const size_t size =
+      encode(image.pixels.data(), static_cast<int>(image.width), static_cast<int>(image.height),
+             static_cast<int>(image.width * image.channels), &packed);
+  EXPECT_GT(size, 0u);
+  Bytes bytes(packed, packed + size);
+  WebPFree(packed);
   return bytes;
 }
 

@@ -89,11 +89,22 @@ TEST_F(ImageFolder, ValStandsForTest) {
   EXPECT_EQ(message(), root.string() + ": has a folder train/, but neither test/ nor val/ beside it");
 }
 
-TEST_F(ImageFolder, ValBesideTestIsLeftOutWithANote) {
+TEST_F(ImageFolder, ValBesideTestIsTheValidationSplit) {
   put("val/dog/x.png", 90);
-  const DataSplits data = load();
-  EXPECT_EQ(firsts(data.test), (std::vector<int>{30, 40}));
-  EXPECT_EQ(data.notes, (std::vector<std::string>{"pets: val/ left out: train/ and test/ are what is read"}));
+  options.val_validates = true;
+  for (const bool cached : {false, true}) {
+    if (cached) options.cache = folder / "cache";
+    load();
+    const DataSplits data = load();
+    EXPECT_EQ(firsts(data.validation), (std::vector<int>{90}));
+    EXPECT_EQ(data.validation.labels, (std::vector<int32_t>{1}));
+    EXPECT_EQ(firsts(data.test), (std::vector<int>{30, 40}));
+    EXPECT_EQ(data.notes, (std::vector<std::string>{"pets: val/ has no images of: cat"}));
+  }
+  options.val_validates = false;
+  EXPECT_EQ(load().validation.size(), 0);
+  EXPECT_EQ(load().notes, (std::vector<std::string>{"pets: val/ left out: train/ and test/ are what is read, "
+                                                    "and what is held out by data.validation"}));
 }
 
 TEST_F(ImageFolder, AnyFolderMayHoldTheSplits) {
@@ -145,20 +156,57 @@ TEST_F(ImageFolder, GreyBecomesRgb) {
   for (size_t i = 0; i < pixels.size(); ++i) EXPECT_EQ(pixels[i], i / 3);
 }
 
-TEST_F(ImageFolder, OtherChannelsAreRefused) {
+TEST_F(ImageFolder, WhatIsDoneToImagesIsSaidOnce) {
   put("train/cat/2.png", png(plain(4, 6, {1, 2, 3, 4})));
-  EXPECT_EQ(message(), at("train/cat/2.png") + ": has 4 channels, expected the model's 3");
-  options.skip_corrupt = true;
-  EXPECT_TRUE(contains(message(), "has 4 channels"));
-  put("train/cat/2.png", png(plain(4, 6, {1})));
+  put("test/cat/x.png", png(plain(4, 6, {1, 0})));
+  put("test/cat/\xC3\xA4 b.bmp", bmp(plain(4, 6, {1, 2, 3})));
+  put("test/cat/y.WEBP", webp(plain(4, 6, {1, 2, 3})));
+  const std::string of = "pets: of 9 images ";
+  EXPECT_EQ(load().notes,
+            (std::vector<std::string>{of + "2 without their alpha (\"alpha\": \"white\" would blend "
+                                           "them over white), 1 from grey to RGB"}));
+  options.alpha = Alpha::white;
+  EXPECT_EQ(load().notes,
+            (std::vector<std::string>{of + "2 with alpha blended over white, 1 from grey to RGB"}));
+  EXPECT_EQ(firsts(load().test)[0], 255);
   options.channels = 1;
-  EXPECT_EQ(message(), at("train/cat/10.png") + ": has 3 channels, expected the model's 1");
+  EXPECT_EQ(load().notes,
+            (std::vector<std::string>{of + "2 with alpha blended over white, 8 from RGB to grey"}));
+  EXPECT_EQ(load().train.images.shape(), Shape({5, 4, 6, 1}));
+  options.channels = 2;
+  EXPECT_TRUE(contains(message(), "/model/input: found 2 channels, expected 1 (grey) or 3 (RGB)"));
+}
+
+TEST_F(ImageFolder, SaysHowMuchBeforeItDecodes) {
+  std::vector<std::string> said;
+  options.say = [&](const std::string& line) { said.push_back(line); };
+  put("test/cat/x.png", Bytes{1});
+  EXPECT_FALSE(message().empty());
+  EXPECT_EQ(said, (std::vector<std::string>{root.string() + ": 7 images of 4 x 6 x 3, 0.5 kB of memory"}));
+}
+
+TEST_F(ImageFolder, LabelledImagesAreOfTheClassesThatAreKnown) {
+  const auto test_only = [&](const std::vector<std::string>& classes) {
+    return load_labelled_images(root / "train", classes, options);
+  };
+  put("train/readme.txt", Bytes{1});
+  fs::create_directories(root / "train/empty");
+  const DataSplits data = test_only({"ant", "cat", "dog"});
+  EXPECT_EQ(data.test.labels, (std::vector<int32_t>{1, 1, 1, 2, 2}));
+  EXPECT_EQ(data.test.classes(), 3);
+  EXPECT_EQ(data.test.name, "train");
+  EXPECT_EQ(message_of([&] { test_only({"dog"}); }),
+            at("train") + ": holds folders of classes that the model does not know: cat (it knows dog)");
 }
 
 TEST_F(ImageFolder, CorruptImagesAreNamedAndMayBeSkipped) {
   put("train/cat/2.png", without_end(png(plain(4, 6, {1, 2, 3})), 20));
   put("train/dog/a.png", Bytes{});
-  EXPECT_TRUE(contains(message(), at("train/cat/2.png") + ": PNG cut short at byte "));
+  EXPECT_TRUE(message().starts_with(root.string() +
+                                    ": 2 of 7 images cannot be read (data.skip_corrupt leaves them out): " +
+                                    at("train/cat/2.png") + ": PNG cut short at byte "));
+  EXPECT_TRUE(message().ends_with("; " + at("train/dog/a.png") +
+                                  ": is empty, expected a JPEG, PNG, WebP or BMP image"));
   options.skip_corrupt = true;
   const DataSplits data = load();
   EXPECT_EQ(firsts(data.train), (std::vector<int>{10, 12, 21}));
@@ -171,6 +219,8 @@ TEST_F(ImageFolder, CorruptImagesAreNamedAndMayBeSkipped) {
 
 TEST_F(ImageFolder, ManyNamesAreCutShort) {
   for (int i = 100; i < 113; ++i) put("train/cat/" + std::to_string(i) + ".jpg", Bytes{1});
+  EXPECT_TRUE(contains(message(), ": 13 of 20 images cannot be read"));
+  EXPECT_TRUE(message().ends_with("109.jpg: is no JPEG, PNG, WebP or BMP; and 3 more")) << message();
   options.skip_corrupt = true;
   EXPECT_TRUE(contains(load().notes.at(0), "13 of 18 images"));
   EXPECT_TRUE(load().notes.at(0).ends_with("train/cat/109.jpg and 3 more")) << load().notes.at(0);
@@ -185,26 +235,31 @@ TEST_F(ImageFolder, OtherFilesAreLeftOutWithANote) {
   const DataSplits data = load();
   EXPECT_EQ(data.train.size(), 5);
   EXPECT_EQ(data.train.classes(), 2);
-  EXPECT_EQ(data.notes, (std::vector<std::string>{"pets: 2 files that are no .jpg, .jpeg or .png are left "
-                                                  "out: test/cat/notes.txt, train/readme"}));
+  EXPECT_EQ(data.notes,
+            (std::vector<std::string>{"pets: 2 files that are no .jpg, .jpeg, .png, .webp or .bmp: "
+                                      "left out: test/cat/notes.txt, train/readme"}));
   put("train/stray.png", 1);
   EXPECT_EQ(message(), at("train/stray.png") + ": lies in no class folder, expected train/CLASS/stray.png");
 }
 
 TEST_F(ImageFolder, ClassesWithoutImages) {
+  fs::create_directories(root / "train/cow");
+  EXPECT_EQ(load().train.class_names, (std::vector<std::string>{"cat", "dog"}));
+  EXPECT_EQ(load().notes, (std::vector<std::string>{"pets: class folders without images are left out: cow"}));
+  fs::remove(root / "train/cow");
   fs::remove(root / "test/dog/x.png");
-  EXPECT_EQ(message(), at("test/dog") + ": is the folder of a class, but holds no .jpg, .jpeg or .png");
-  write(folder / "pets.tar", archive());
-  EXPECT_EQ(message_of([&] { load_image_folder(folder / "pets.tar", options); }),
-            (folder / "pets.tar").string() +
-                ": test/dog: is the folder of a class, but holds no .jpg, .jpeg or .png");
+  EXPECT_EQ(load().notes, (std::vector<std::string>{"pets: test/ has no images of: dog"}));
+  fs::remove(root / "test/cat/x.png");
+  EXPECT_EQ(message(), at("test/") + ": holds no .jpg, .jpeg, .png, .webp or .bmp");
 }
 
 TEST_F(ImageFolder, ClassesThatDisagree) {
-  put("train/cow/x.png", 1);
-  EXPECT_EQ(message(), at("test/") + ": has no class 'cow', but train/ has (3 classes, and 2 here)");
-  fs::rename(root / "train/cow", root / "test/cow");
+  put("test/cow/x.png", 1);
   EXPECT_EQ(message(), at("train/") + ": has no class 'cow', but test/ has (3 classes, and 2 here)");
+  fs::create_directories(root / "train/cow");
+  EXPECT_EQ(message(), at("train/cow") +
+                           ": is the folder of a class, but holds no .jpg, .jpeg, .png, .webp or "
+                           ".bmp, and test/cow does");
 }
 
 TEST_F(ImageFolder, NothingThere) {
@@ -218,8 +273,9 @@ TEST_F(ImageFolder, NothingThere) {
   EXPECT_EQ(
       message(),
       root.string() +
-          ": there is no such folder or archive, expected train/CLASS/*.jpg, *.jpeg or *.png and test/ (or "
-          "val/) alike: put your own images or a published set (Imagenette, ImageNet) there, or say where "
+          ": there is no such folder or archive, expected train/CLASS/*.jpg (or .png, .webp, .bmp) and test/ "
+          "(or val/) alike: put your own images or a published set (Imagenette, ImageNet) there, or say "
+          "where "
           "they are by data.path and --data or ESPALIER_DATA; `espalier help data` says more");
   fs::create_directory(root);
   EXPECT_EQ(message(), root.string() + ": has no folder train/ with a folder for each class, it is empty");
@@ -271,7 +327,7 @@ TEST_F(ImageFolder, WhatFillsUpAnArchiveIsNotHeld) {
   padded = without_end(padded, 12) + number(much) + content + number(crc) + end;
   const Bytes entries = without_end(archive(), tar_end().size());
   for (const auto& [bytes, problem] :
-       {std::pair(Bytes(much), ": is neither JPEG nor PNG"),
+       {std::pair(Bytes(much), ": is no JPEG, PNG, WebP or BMP"),
         {padded, ": is longer than the 16777292 bytes that an image with such a header may have"}}) {
     write(folder / "pets.tar",
           entries + tar_entry("train/cat/9.png", bytes) + tar_entry("x.bin", Bytes(much)) + tar_end());
@@ -285,7 +341,7 @@ TEST_F(ImageFolder, WhatFillsUpAnArchiveIsNotHeld) {
 
 TEST_F(ImageFolder, MoreThanMemoryHolds) {
   options.height = options.width = 100'000'000;
-  EXPECT_TRUE(contains(message(), at("train/") + ": 5 images of [100000000, 100000000, 3] are "));
+  EXPECT_TRUE(contains(message(), root.string() + ": 7 images of 100000000 x 100000000 x 3 are "));
   EXPECT_TRUE(contains(message(), " (a smaller model.input takes less); "));
 }
 

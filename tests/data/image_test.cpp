@@ -89,10 +89,10 @@ TEST(DecodeImage, CutShortAnywhere) {
 }
 
 TEST(DecodeImage, IsNoImage) {
-  EXPECT_EQ(message({}), "x.jpg: is empty, expected a JPEG or PNG image");
+  EXPECT_EQ(message({}), "x.jpg: is empty, expected a JPEG, PNG, WebP or BMP image");
   const Bytes gif = {'G', 'I', 'F', '8', '9', 'a', 1, 0, 1, 0, 0, 0, 0};
-  EXPECT_EQ(message(gif), "x.jpg: is neither JPEG nor PNG");
-  EXPECT_EQ(message(Bytes{0xFF} + jpeg(noise(9, 9, 3))), "x.jpg: is neither JPEG nor PNG");
+  EXPECT_EQ(message(gif), "x.jpg: is no JPEG, PNG, WebP or BMP");
+  EXPECT_EQ(message(Bytes{0xFF} + jpeg(noise(9, 9, 3))), "x.jpg: is no JPEG, PNG, WebP or BMP");
   Bytes corrupt = png(noise(9, 9, 3));
   corrupt[50] ^= 0xFF;
   EXPECT_TRUE(
