@@ -182,7 +182,7 @@ TEST_F(ImageFolder, SaysHowMuchBeforeItDecodes) {
   options.say = [&](const std::string& line) { said.push_back(line); };
   put("test/cat/x.png", Bytes{1});
   EXPECT_FALSE(message().empty());
-  EXPECT_EQ(said, (std::vector<std::string>{root.string() + ": 7 images of 4 x 6 x 3, 0.5 kB of memory"}));
+  EXPECT_EQ(said, (std::vector<std::string>{root.string() + ": 7 images of 4 x 6 x 3, 504 B of memory"}));
 }
 
 TEST_F(ImageFolder, LabelledImagesAreOfTheClassesThatAreKnown) {
