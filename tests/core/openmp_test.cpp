@@ -24,13 +24,13 @@ int omp_in_parallel();
 namespace espalier {
 namespace {
 
+// ThreadSanitizer allows no new threads in a fork, and cannot see how libgomp's wait for each other.
+#if !defined(__SANITIZE_THREAD__)
 int64_t threads_of_this_process() {
   const std::filesystem::directory_iterator tasks("/proc/self/task");
   return std::distance(begin(tasks), end(tasks));
 }
 
-// ThreadSanitizer allows no new threads in a fork, and cannot see how libgomp's wait for each other.
-#if !defined(__SANITIZE_THREAD__)
 TEST(OpenMp, OneDnnRunsOnOurThreads) {
   EXPECT_EXIT(  // in a process of its own, which has no threads yet
       {
