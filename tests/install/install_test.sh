@@ -18,6 +18,7 @@ PATH=$work/prefix/bin:$PATH
 espalier --version
 diff -r "$root/configs" "$work/prefix/share/espalier/configs"
 espalier inspect mnist_mlp 2>&1 | grep -F "mnist_mlp is $work/prefix/share/espalier/configs/mnist_mlp.json"
+cmp "$root/LICENSE" "$work/prefix/share/doc/espalier/LICENSE"
 scripts=$work/prefix/share/espalier/scripts
 for script in from-torch load_in_torch.py; do
   cmp "$root/scripts/$script" "$scripts/$script"
@@ -28,7 +29,7 @@ readelf -d "$work/prefix/bin/espalier" | grep -q "$ESPALIER_BUILD_DIR" && fail "
 
 # What scripts/setup installs and a consumer needs: all but what only the program, the build of data/ and the tests use.
 for package in $(sed -n '/^libraries=(/,/^)/p' "$root/scripts/setup" | grep -oE '[a-z0-9]+[a-z0-9-]*-dev'); do
-  [[ $package =~ ^lib(cli11|stb|gtest|benchmark)-dev$ ]] || grep -qw -- "$package" "$manual" || fail "docs/library.md lacks $package"
+  [[ $package =~ ^lib(cli11|stb|gtest)-dev$ ]] || grep -qw -- "$package" "$manual" || fail "docs/library.md lacks $package"
 done
 
 mkdir "$work/app"

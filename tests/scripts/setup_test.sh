@@ -23,7 +23,7 @@ fresh() {
   fake python3 'echo "Python 3.11.2"'
   for tool in ninja pkg-config git; do fake "$tool" ''; done
   for package in libdnnl-dev libhwy-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev zlib1g-dev \
-    liblzma-dev libarchive-dev libwebp-dev libstb-dev libgtest-dev libbenchmark-dev; do
+    liblzma-dev libarchive-dev libwebp-dev libstb-dev libgtest-dev; do
     echo "$package installed" >>"$world/installed"
   done
   fake dpkg-query "cat '$world/installed'; exit 1"
