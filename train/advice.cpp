@@ -14,6 +14,7 @@ using Say = std::function<void(const std::string& pointer, const std::string& te
 // --- Of a pruner ---
 
 void all_is_pruned(const PruneConfig& prune, const Say& say) {
+  if (prune.allow_empty) return;  // it is meant
   if (prune.sparsity == 1.0)
     say("/sparsity", "1 leaves nothing: the network will say the same of every image");
   if (prune.quantile == 1.0) say("/quantile", "1 leaves what scores highest, and nothing else");

@@ -145,7 +145,9 @@ class Train(CliTest):
         self.assertEqual(result["stages"][1]["sparsity"], 0.5)
         self.assertEqual(result["stages"][0]["nonzeros"] - result["stages"][1]["nonzeros"], weights // 2)
         self.assertEqual(result["stages"][0]["bytes"], (run / "models" / "dense.safetensors").stat().st_size)
-        self.assertEqual(json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"], 20)
+        rows = [json.loads(row) for row in (run / "metrics.jsonl").read_text().splitlines()]
+        self.assertEqual([row["step"] for row in rows if row["stage"] == "dense"][-1], 20)
+        self.assertEqual([row["prune"]["unit"] for row in rows if row["stage"] == "pruned"], ["weight"])
 
     def test_quiet_and_set_and_output_and_data(self):
         (self.folder / "data").rename(self.folder / "elsewhere")

@@ -33,6 +33,8 @@ TEST(Interrupt, TheFirstSignalIsNoted) {
         testing::ExitedWithCode(128 + signal), "");
 }
 
+// ThreadSanitizer delivers signals late, several at once in the order of their numbers.
+#if !defined(__SANITIZE_THREAD__)
 TEST(Interrupt, SeveralAtOnceAreOneWish) {
   for (const int first : signals)
     EXPECT_EXIT(
@@ -57,6 +59,7 @@ TEST(Interrupt, ALaterOneOfAnyKindEndsTheProgram) {
         },
         testing::KilledBySignal(second), "");
 }
+#endif
 
 TEST(Interrupt, WhatWasIgnoredAtTheStartStaysIgnored) {
   for (const int signal : signals)

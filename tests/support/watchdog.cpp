@@ -106,13 +106,19 @@ void handle(int signal, void (*handler)(int), unsigned flags) {
 
 }  // namespace
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)  // which make tests ten times slower
+constexpr double test_seconds = 1200;
+#else
+constexpr double test_seconds = 240;
+#endif
+
 void watch_tests() {
   testing::UnitTest::GetInstance()->listeners().Append(new Listener);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which report crashes better
   for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) handle(signal, crashed, SA_RESETHAND);
 #endif
   const char* wish = std::getenv("ESPALIER_TEST_SECONDS");
-  const Seconds limit(wish ? std::atof(wish) : 240);
+  const Seconds limit(wish ? std::atof(wish) : test_seconds);
   if (!(limit > Seconds(0))) return;
   handle(SIGUSR2, print_backtrace, SA_RESTART);
   void* frame;
