@@ -74,6 +74,7 @@ void eval(const Given& given) {
     else
       print(line + "\n");
   };
+  const Say announce = json ? Say() : say;  // a script need not be told how long it takes
   if (images && root)
     fail_usage("eval: --data and --images: the one is for the test set, the other instead of it");
   if (images)
@@ -81,7 +82,7 @@ void eval(const Given& given) {
   const std::string place = images.value_or(data_place(config, root));
   if (logits) check_output("eval: --logits", *logits, {place});
   const DataSplits data =
-      images ? labelled_images(config, saved.classes, *images, say) : build_data(config, root, say);
+      images ? labelled_images(config, saved.classes, *images, announce) : build_data(config, root, announce);
   Loader test = evaluation_loader(config, data.test);
   check_classes(file, saved.classes, config, data.test, place);
   const AverageInPlace average(model->parameters());

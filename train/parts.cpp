@@ -10,11 +10,11 @@ Parts check_parts(const Config& config, const std::optional<std::string>& root, 
   Parts parts;
   const bool reads = mistakes.spare(""), reads_model = mistakes.spare("/model"),
              reads_data = reads_model && mistakes.spare("/data");
+  // What does not fit this machine is not tried.
+  const bool fits = !reads || mistakes.attempt("/model", [&] { check_memory(config); });
+  if (!fits) return parts;
   if (reads_model)
-    mistakes.attempt("/model", [&] {
-      if (reads) check_memory(config);
-      parts.model = build_model(config, true, &parts.notes);
-    });
+    mistakes.attempt("/model", [&] { parts.model = build_model(config, true, &parts.notes); });
   std::optional<int64_t> batches;
   if (reads_data)
     mistakes.attempt("/data", [&] {
