@@ -15,20 +15,6 @@ using namespace schema;
 
 namespace {
 
-/// What the fields behind it count. `every` is by default what suits that, until it is read itself.
-Field<PruneScheduleConfig> schedule_unit() {
-  const auto type = one_of(time_unit_names());
-  return {
-      "in",
-      "what begin, end and every count: steps, epochs (1.5 is one and a half), or share of the stage, 0..1",
-      type,
-      [=](const Json& json, const Place& at, PruneScheduleConfig& s) {
-        s.in = type.read(json, at);
-        s.every = s.in == "epochs" ? 1 : s.in == "share" ? 0.01 : PruneScheduleConfig{}.every;
-      },
-      [](const PruneScheduleConfig& s) { return Json(s.in); }};
-}
-
 /// A number of steps, epochs or stages; a whole one is written without a point.
 Type<double> amount(const Range& range) {
   Type<double> type = number(range);
@@ -48,7 +34,7 @@ void check_schedule(const PruneScheduleConfig& s, const Place& at) {
       (at / name).fail("found ", value, ", expected at most 1, the whole stage");
   };
   check_amount("begin", s.begin);
-  check_amount("every", s.every);
+  if (s.every) check_amount("every", *s.every);
   if (!s.end) return;
   check_amount("end", *s.end);
   if (*s.end <= s.begin) (at / "end").fail("found ", *s.end, ", expected more than begin: ", s.begin);
@@ -56,11 +42,12 @@ void check_schedule(const PruneScheduleConfig& s, const Place& at) {
 
 Type<PruneScheduleConfig> prune_schedule_type() {
   const Names gradual = {"linear", "cubic"};
-  return object<PruneScheduleConfig>(
+  auto type = object<PruneScheduleConfig>(
       {field("type", &PruneScheduleConfig::type, one_of(schedule_names(), {"exponential"}),
              "how sparsity grows")
            .required(),
-       schedule_unit(),
+       field("in", &PruneScheduleConfig::in, one_of(time_unit_names()),
+             "what begin, end and every count: steps, epochs (1.5 is one and a half), or share of the stage, 0..1"),
        field("begin", &PruneScheduleConfig::begin, amount(not_negative),
              "the step it first acts behind, from 0; of epochs or a share, how much has passed then"),
        field("end", &PruneScheduleConfig::end, amount(positive),
@@ -70,6 +57,12 @@ Type<PruneScheduleConfig> prune_schedule_type() {
              "how much lies between; without it, 100 steps, an epoch or a hundredth of the stage")
            .only_for(gradual)},
       {.check = check_schedule});
+  type.read = [read = type.read](const Json& json, const Place& at) {
+    PruneScheduleConfig s = read(json, at);
+    if (!s.every) s.every = s.in == "epochs" ? 1 : s.in == "share" ? 0.01 : 100;
+    return s;
+  };
+  return type;
 }
 
 void check_ratios(double least, double most, const Place& at) {

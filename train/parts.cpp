@@ -10,13 +10,12 @@ Parts check_parts(const Config& config, const std::optional<std::string>& root, 
   Parts parts;
   const bool reads = mistakes.spare(""), reads_model = mistakes.spare("/model"),
              reads_data = reads_model && mistakes.spare("/data");
-  // What does not fit this machine is not tried.
+  // What does not fit this machine is not tried: neither the model nor data that are drawn.
   const bool fits = !reads || mistakes.attempt("/model", [&] { check_memory(config); });
-  if (!fits) return parts;
-  if (reads_model)
+  if (reads_model && fits)
     mistakes.attempt("/model", [&] { parts.model = build_model(config, true, &parts.notes); });
   std::optional<int64_t> batches;
-  if (reads_data)
+  if (reads_data && (fits || config.data.type != "synthetic"))
     mistakes.attempt("/data", [&] {
       parts.data = build_data(config, root, say);
       if (mistakes.spare("")) check_memory(config, &*parts.data);
@@ -25,6 +24,7 @@ Parts check_parts(const Config& config, const std::optional<std::string>& root, 
   if (parts.model) {
     check_stages(config, *parts.model, batches, true, mistakes);
   } else if (reads_model && config.model.weights) {  // its layers have names without them
+    const MetaDevice shapes_alone;
     Config fresh = config;
     fresh.model.weights.reset();
     std::unique_ptr<Module> model;

@@ -295,14 +295,14 @@ Type<S> object(const std::vector<Field<S>>& fields, const Rules<S>& rules = {}) 
             Json variant = variant_of(json, *object);
             const Place named = at / object->variant;
             if (!named.attempt([&] { value = object->start(variant, at); })) variant = Json();
-            for (const auto& [name, unused] : json.items()) {
+            for (const auto& [name, given] : json.items()) {
               const Place place = at / name;
-              if (place.is_sound()) place.attempt([&] { check_field(name, *object, variant, at); });
-            }
-            for (const Field<S>& field : object->bound) {  // in the declared order
-              const Place place = at / field.name;
-              if (json.contains(field.name) && place.is_sound())
-                place.attempt([&] { field.read(json[field.name], place, value); });
+              if (!place.is_sound()) continue;  // it is said already
+              place.attempt([&] {
+                check_field(name, *object, variant, at);
+                for (const Field<S>& field : object->bound)
+                  if (field.name == name) field.read(given, place, value);
+              });
             }
             check_given(json, *object, variant, at);
             if (object->rules.check && at.is_sound()) at.attempt([&] { object->rules.check(value, at); });

@@ -1,7 +1,11 @@
 """Folders of images: what a user sees of them, and images of the classes that are no data set."""
+
 import json
+import os
+import sys
 import unittest
 
+sys.path.insert(0, os.path.dirname(__file__))
 from support import CliTest, png, sgd
 
 
