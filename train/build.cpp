@@ -311,7 +311,7 @@ Schedule prune_schedule(const TrainConfig& config, const StageLength& stage) {
   const PruneScheduleConfig when = config.prune->schedule.value_or(PruneScheduleConfig{});
   const TimeUnit unit = time_unit_named(when.in);
   Schedule schedule{.kind = schedule_named(when.type), .begin = stage.step_at(when.begin, unit)};
-  schedule.every = std::max<int64_t>(1, stage.in_steps(when.every.value_or(1), unit));
+  schedule.every = std::max<int64_t>(1, stage.in_steps(when.every.value_or(100), unit));
   schedule.end = schedule.kind == Schedule::one_shot ? schedule.begin
                  : when.end                          ? stage.step_at(*when.end, unit)
                                                      : stage.steps - 1;
