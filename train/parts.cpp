@@ -4,6 +4,18 @@
 #include "espalier/train/memory.h"
 
 namespace espalier {
+namespace {
+
+bool fits_machine(const Config& config) {
+  try {
+    check_memory(config);
+    return true;
+  } catch (const Error&) {  // of the weights there is a mistake already
+    return false;
+  }
+}
+
+}  // namespace
 
 Parts check_parts(const Config& config, const std::optional<std::string>& root, Mistakes& mistakes,
                   const Say& say) {
@@ -24,11 +36,10 @@ Parts check_parts(const Config& config, const std::optional<std::string>& root, 
   if (parts.model) {
     check_stages(config, *parts.model, batches, true, mistakes);
   } else if (reads_model && config.model.weights) {  // its layers have names without them
-    const MetaDevice shapes_alone;
     Config fresh = config;
     fresh.model.weights.reset();
     std::unique_ptr<Module> model;
-    if (mistakes.attempt("/model", [&] { model = build_model(fresh); }))
+    if (fits_machine(fresh) && mistakes.attempt("/model", [&] { model = build_model(fresh); }))
       check_stages(config, *model, batches, false, mistakes);
   }
   if (mistakes.spare(""))
