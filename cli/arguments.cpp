@@ -11,6 +11,7 @@
 #include "espalier/core/parallel.h"
 #include "espalier/core/spelling.h"
 #include "espalier/core/utf8.h"
+#include "espalier/train/lost_quotes.h"
 
 namespace espalier::cli {
 namespace {
@@ -139,10 +140,17 @@ std::vector<std::string> Arguments::option_names() const {
   return names;
 }
 
-void Arguments::fail_unknown(const std::string& argument) const {
+void Arguments::fail_unknown(const std::string& argument, const Given& given) const {
   const std::string more = "; see `espalier " + command_ + " --help`";
-  if (!argument.starts_with("-"))
+  if (!argument.starts_with("-")) {
+    for (const std::string& part : given)
+      if (const auto meant = lost_quotes_in(given, part))
+        fail_usage(command_,
+                   ": one argument too many, for the shell took the value of --set apart; in single "
+                   "quotes it stays whole: ",
+                   *meant);
     fail_usage(command_, ": one argument too many: '", printable(argument), "'", more);
+  }
   const std::string name = argument.substr(0, argument.find('='));
   const std::string nearest = did_you_mean(name, option_names());
   fail_usage(command_, ": no option '", printable(name), "'", nearest.empty() ? more : nearest);
@@ -162,10 +170,10 @@ std::string Arguments::mistake(const CLI::ParseError& error) const {
 }
 
 bool Arguments::parse(const Given& given) {
-  const auto check_extras = [this] {
+  const auto check_extras = [&] {
     const auto extras = app_->remaining();
     const auto option = std::ranges::find_if(extras, [](const auto& e) { return e.starts_with("-"); });
-    if (!extras.empty()) fail_unknown(option != extras.end() ? *option : extras.front());
+    if (!extras.empty()) fail_unknown(option != extras.end() ? *option : extras.front(), given);
   };
   try {
     app_->parse(std::vector<std::string>(given.rbegin(), given.rend()));

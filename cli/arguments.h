@@ -50,7 +50,8 @@ class Arguments {
  private:
   /// What is wrong, in one line of ours.
   std::string mistake(const CLI::ParseError& error) const;
-  [[noreturn]] void fail_unknown(const std::string& argument) const;
+  /// Of all that is `given`, nobody asked for `argument`.
+  [[noreturn]] void fail_unknown(const std::string& argument, const Given& given) const;
   std::vector<std::string> option_names() const;
 
   std::string command_;

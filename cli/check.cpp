@@ -68,10 +68,11 @@ std::string time_lines(const std::vector<StagePlan>& stages, int64_t macs) {
                      espalier::threads() == 1 ? "thread" : "threads", lines);
 }
 
-/// What a run would say of its weights and its lists of layers, and warn of.
-std::string note_lines(const WeightsNotes& weights, const std::vector<std::string>& layers,
-                       const std::vector<std::string>& warnings) {
+/// What a run would say of its config, its weights and its lists of layers, and warn of.
+std::string note_lines(const std::vector<std::string>& config, const WeightsNotes& weights,
+                       const std::vector<std::string>& layers, const std::vector<std::string>& warnings) {
   std::string lines;
+  for (const std::string& note : config) lines += "note    " + note + "\n";
   for (const std::string& note : weights.lines) lines += "note    " + note + "\n";
   for (const std::string& warning : weights.warnings) lines += "warning " + warning + "\n";
   for (const std::string& note : layers) lines += "note    " + note + "\n";
@@ -95,14 +96,15 @@ void check(const Given& given) {
   file = config_named(file);
   Mistakes mistakes;
   const Config config = load_config(file, overrides, {}, mistakes);
-  const Parts parts = check_parts(config, root, mistakes, [](const std::string& line) { print(line + "\n"); });
+  const Parts parts =
+      check_parts(config, root, mistakes, [](const std::string& line) { print(line + "\n"); });
   mistakes.report(file);
   const Plan plan = make_plan(config, *parts.data);
   const Network network(*parts.model, config.model.input);
   print(printable(file) + ": is valid\n\n" + network_table(network.layers, network.totals) + "\n" +
         data_lines(config, *parts.data) + "memory  about " + plan.memory.text() + "\n" +
         time_lines(plan.stages, network.totals.macs) +
-        note_lines(parts.notes, notes_on_layers(config, *parts.model), advice(config)));
+        note_lines(config.notes, parts.notes, notes_on_layers(config, *parts.model), advice(config)));
 }
 
 }  // namespace espalier::cli

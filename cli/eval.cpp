@@ -88,7 +88,8 @@ void eval(const Given& given) {
   const AverageInPlace average(model->parameters());
   if (logits) write_logits(*logits, *model, test);
   const Evaluation e = evaluate(*model, test, flip);
-  for (const std::string& note : data.notes) say(note);
+  for (const auto* notes : {&config.notes, &data.notes})
+    for (const std::string& note : *notes) say(note);
   if (json) return print_json(to_json(e, data.test));
   print(fmt::format("accuracy {:.2f} %  top-5 {:.2f} %  loss {:.4f}  ({}, {} images)\n", e.accuracy, e.top5,
                     e.loss, data.test.name, grouped(data.test.size())));

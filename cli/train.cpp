@@ -33,7 +33,9 @@ void train(const Given& given) {
                did_you_mean(*device, {"cpu", "cuda"}));
 
   const Config loaded = load_config(config_named(config, quiet), overrides,
-                                    [&](const std::string& name) { return network_of_run(options, name); });
+                                    [&](const std::string& name, const std::string& weights) {
+                                      return network_of_run(options, name, weights);
+                                    });
   catch_interrupts();
   Console console(quiet);
   run(loaded, options, console);

@@ -212,7 +212,7 @@ void check_stage_names(const std::vector<StageConfig>& stages, const Place& at) 
     if (name.ends_with(".best"))
       named.mistake("found \"", name, "\", but .best is the ending of a stage's best model");
     for (size_t j = 0; j < i; ++j)
-      if (stages[j].name == name) named.mistake("\"", name, "\" is the name of stage ", j, ", too");
+      if (stages[j].name == name) named.mistake("\"", name, "\" is the name of /stages/", j, ", too");
   }
 }
 
@@ -281,8 +281,9 @@ void take_network_of_weights(Json& json, const Place& at, const NetworkOfRun& be
   } catch (const Interrupted&) {
     throw;
   } catch (const std::exception& error) {
-    const auto known = begun && json["name"].is_string() ? begun(json["name"]) : std::nullopt;
-    if (!known || known->weights != expand_home(model["weights"]))
+    const std::string weights = expand_home(model["weights"]);
+    const auto known = begun && json["name"].is_string() ? begun(json["name"], weights) : std::nullopt;
+    if (!known)
       (at / "model" / "type")
           .fail("missing, and the weights do not say it: ", printable(reason_of(error), 1000));
     described = model_type().write(*known);
@@ -303,11 +304,11 @@ Config read_config(const std::string& text, const std::string& file,
   } catch (const Error& error) {
     fail_usage(error.what());
   }
-  Names set;
-  for (const std::string& assignment : overrides)
-    mistakes.attempt("", [&] { set.push_back(apply_override(json, config_type(), assignment)); });
+  Overrides applied{.given = overrides};
+  for (size_t i = 0; i < overrides.size(); ++i)
+    mistakes.attempt("", [&] { apply_override(json, config_type(), i, applied); });
   mistakes.report(file);  // what they were to mend is not worth a line
-  const Place place(file, set, &mistakes);
+  const Place place(file, applied.set, &mistakes);
   if (json.is_object()) {
     json.erase("$schema");
     if (!json.contains("name")) json["name"] = std::filesystem::path(file).stem().string();
@@ -316,6 +317,7 @@ Config read_config(const std::string& text, const std::string& file,
   Config config;
   if (place.attempt([&] { config = config_type().read(json, place); })) check_config(config, place);
   config.file = file;
+  config.notes = std::move(applied.notes);
   return config;
 }
 
@@ -351,15 +353,15 @@ Config load_config(const std::string& file, const std::vector<std::string>& over
 DataConfig data_config(const Json& given, const std::string& file,
                        const std::vector<std::string>& overrides) {
   Json json = {{"data", given}};
-  Names set;
-  for (const std::string& assignment : overrides) {
-    set.push_back(apply_override(json, config_type(), assignment));
+  Overrides applied{.given = overrides};
+  for (size_t i = 0; i < overrides.size(); ++i) {
+    apply_override(json, config_type(), i, applied);
     if (json.size() > 1)
-      fail_usage("--set ", printable(assignment), ": ", file, " has no config, only data.* can be set");
+      fail_usage("--set ", printable(overrides[i]), ": ", file, " has no config, only data.* can be set");
   }
   const bool is_named = json["data"].contains("type");
   if (!is_named && overrides.empty()) json["data"]["type"] = "synthetic";  // any will do, to read the rest
-  DataConfig data = data_type().read(json["data"], Place(file, set) / "data");
+  DataConfig data = data_type().read(json["data"], Place(file, applied.set) / "data");
   if (!is_named) data.type.clear();
   return data;
 }
@@ -371,7 +373,12 @@ std::string config_help() {
          "list\n"
          "or object. `--set PATH=VALUE` sets one of its fields from the command line, a stage by its number "
          "(from 0)\n"
-         "or name: --set stages.dense.train.epochs=1; null takes a field away.\n\n" +
+         "or name: --set stages.dense.train.epochs=1; /stages/0/train/epochs=1 is the same. null takes away "
+         "a "
+         "field or\n"
+         "a list's element: --set stages.dense=null. Of fields that exclude each other a new one replaces "
+         "the old, and\n"
+         "another type leaves out what it has no use for.\n\n" +
          help_text(config_type());
 }
 

@@ -146,8 +146,9 @@ struct StageConfig {
 };
 
 struct Config {
-  std::string file;  ///< it was read from, for messages; no field
-  std::string name;  ///< absent: the file's name
+  std::string file;                ///< it was read from, for messages; no field
+  std::vector<std::string> notes;  ///< on what --set left out, to be said; no field
+  std::string name;                ///< absent: the file's name
   int64_t seed = 0;
   ModelConfig model;
   DataConfig data;
@@ -164,8 +165,9 @@ Config parse_config(const std::string& text, const std::string& file,
 /// The same for a file that a person wrote, with comments and trailing commas (formats/plain_json.h); one
 /// that cannot be read is a UsageError, too. Where its model has weights and no type, the fields that are
 /// missing are those of the run that the weights are of; or, if the file does not say them any more, those
-/// that begun(name) knows of this config's run, if that began with the same weights.
-using NetworkOfRun = std::function<std::optional<ModelConfig>(const std::string& name)>;
+/// that begun(name, weights) knows of a run of this config's that began with the same weights.
+using NetworkOfRun =
+    std::function<std::optional<ModelConfig>(const std::string& name, const std::string& weights)>;
 Config load_config(const std::string& file, const std::vector<std::string>& overrides = {},
                    const NetworkOfRun& begun = {});
 /// The same for whoever goes on with what is sound: `mistakes` has the rest, whose values are the defaults.

@@ -1,108 +1,286 @@
-// Walks a dotted path through the config and its description at once.
+// Walks a path through the config and its description at once.
 #include "espalier/train/overrides.h"
 
+#include <algorithm>
 #include <charconv>
+#include <optional>
 #include <utility>
-#include <vector>
 
 #include "espalier/core/utf8.h"
 #include "espalier/formats/json.h"
+#include "espalier/train/lost_quotes.h"
 
 namespace espalier {
 namespace {
 
 using schema::Description;
-using schema::fail_unknown;
 using schema::FieldDescription;
 using schema::Json;
 using schema::Place;
-using schema::suggest;
+using schema::SetValue;
 
-/// The part of `path` before its first dot; `path` keeps what is behind it.
-std::string take_key(std::string& path, const Place& at) {
-  const size_t dot = path.find('.');
-  if (dot == 0 || dot + 1 == path.size())
-    at.fail("the path has an empty part, expected a name on both sides of a dot");
-  const std::string key = path.substr(0, dot);
-  path.erase(0, key.size() + 1);
-  return key;
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  for (size_t at = 0; (at = text.find(from, at)) != text.npos; at += to.size())
+    text.replace(at, from.size(), to);
+  return text;
 }
 
-const FieldDescription& take_field(const Description& object, std::string& path, const Place& at) {
-  const std::string key = take_key(path, at);
-  if (const FieldDescription* field = object.find(key)) return *field;
-  fail_unknown(key, object, at);
+/// What a part of a JSON pointer stands for.
+std::string unescaped(const std::string& part) { return replaced(replaced(part, "~1", "/"), "~0", "~"); }
+
+std::optional<size_t> number_in(const std::string& text) {
+  size_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
 }
 
-/// The element that `path` begins with, by number or by name (which may hold dots); `path` keeps what is
-/// behind it.
-size_t take_index(const Json& list, std::string& path, const Place& at) {
-  std::vector<std::string> names;
-  for (size_t i = 0; i < list.size(); ++i) {
-    if (!list[i].is_object() || !list[i].contains("name") || !list[i]["name"].is_string()) continue;
-    const std::string name = list[i]["name"];
-    if (path == name || (path.starts_with(name + ".") && path.size() > name.size() + 1)) {
-      path.erase(0, name.size() + 1);
-      return i;
+/// The `name` of a list's element, if it has one.
+std::optional<std::string> name_of(const Json& element) {
+  if (!element.is_object() || !element.contains("name") || !element["name"].is_string()) return std::nullopt;
+  return element["name"].get<std::string>();
+}
+
+/// A pointer after element `index` of the list at `list` has been taken away; nothing if it was in that.
+std::optional<std::string> without_element(const std::string& pointer, const std::string& list,
+                                           size_t index) {
+  if (!pointer.starts_with(list + "/")) return pointer;
+  const std::string inside = pointer.substr(list.size() + 1);
+  const size_t end = std::min(inside.find('/'), inside.size());
+  const size_t at = number_in(inside.substr(0, end)).value_or(0);
+  if (at == index) return std::nullopt;
+  return list + "/" + std::to_string(at - (at > index)) + inside.substr(end);
+}
+
+/// "sparsity 0.9"
+std::string with_value(const std::string& name, const Json& value) {
+  return name + " " + printable(value.dump(-1, ' ', false, Json::error_handler_t::replace), 60);
+}
+
+/// One --set, applied.
+class Override {
+ public:
+  Override(size_t which, Overrides& done) : assignment_(done.given[which]), done_(done) {
+    const size_t equals = assignment_.find('=');
+    if (equals == std::string::npos || equals == 0) fail("expected path.to.field=value");
+    path_ = rest_ = assignment_.substr(0, equals);
+    text_ = assignment_.substr(equals + 1);
+    if (!path_.starts_with('/')) return;
+    separator_ = '/';
+    rest_.erase(0, 1);
+    if (rest_.empty()) fail("expected /path/to/field=value");
+  }
+
+  void apply(Json& root, const Description& description) {
+    const Json before = root;
+    Json* value = walk(root, description);
+    Json given = parse_value();
+    if (!given.is_null()) {
+      *value = std::move(given);
+      done_.set.push_back({place_.pointer(), typed_, parent_.pointer(), parent_typed_});
+      if (object_type_) replace_others();
+    } else if (added_) {
+      root = before;  // there was nothing to take away
+    } else if (object_type_) {
+      container_->erase(name_);
+      done_.set.push_back({place_.pointer(), typed_, parent_.pointer(), parent_typed_});
+    } else {
+      take_element_away();
     }
-    names.push_back(printable(name));
   }
-  const std::string key = take_key(path, at);
-  size_t index = 0;
-  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
-  if (error == std::errc() && end == key.data() + key.size() && index < list.size()) return index;
-  at.fail("no element '", printable(key), "' in a list of ", list.size(), suggest(key, names));
-}
 
-Json parse_value(const std::string& text, const Description& type, const Place& at) {
-  if (!is_utf8(text)) at.fail("the value is not UTF-8");
-  if (!Json::accept(text)) return text;
-  try {
-    const Json value = parse_json(text, "the value");
-    const bool wants_text = type.json_schema.value("type", "") == "string";
-    return wants_text && !value.is_string() && !value.is_null() ? Json(text) : value;
-  } catch (const Error& error) {
-    at.fail(error.what());
+ private:
+  template <class... Parts>
+  [[noreturn]] void fail(const Parts&... parts) const {
+    fail_usage("--set ", printable(assignment_), ": ", typed_, typed_.empty() ? "" : ": ", parts...);
   }
-}
+
+  /// To the value that the path names; objects on the way are added.
+  Json* walk(Json& root, const Description& description) {
+    Json* value = &root;
+    type_ = &description;
+    while (!rest_.empty()) {
+      container_ = value;
+      if (type_->element) {
+        if (!value->is_array()) fail("there is no list here in the config");
+        index_ = take_index(*value);
+        object_type_ = nullptr;
+        value = &(*value)[index_];
+        type_ = type_->element.get();
+      } else {
+        if (!type_->is_object())
+          fail("is ", type_->expected, ", which has no field '", printable(rest_), "'");
+        if (value->is_null()) {
+          *value = Json::object();
+          added_ = true;
+        }
+        if (!value->is_object()) fail("there is no object here in the config");
+        const bool is_map = type_->values != nullptr;  // whose names may hold dots
+        const std::string key = is_map ? std::exchange(rest_, {}) : take_key();
+        enter(key, key);
+        const FieldDescription* field = is_map ? nullptr : type_->find(key);
+        if (!field && !is_map) fail(unknown_field(key, *type_));
+        object_type_ = type_;
+        name_ = key;
+        value = &(*value)[key];
+        type_ = is_map ? type_->values.get() : field->type.get();
+      }
+    }
+    return value;
+  }
+
+  /// The part of the path before its first separator; `rest_` keeps what is behind it.
+  std::string take_key() {
+    const size_t end = rest_.find(separator_);
+    if (end == 0 || end + 1 == rest_.size())
+      fail("the path has an empty part, expected a name on both sides of a ",
+           separator_ == '.' ? "dot" : "slash");
+    const std::string key = rest_.substr(0, end);
+    rest_.erase(0, key.size() + 1);
+    return separator_ == '/' ? unescaped(key) : key;
+  }
+
+  /// The element that the path goes on with, by number or by name (which may hold dots).
+  size_t take_index(const Json& list) {
+    std::vector<std::string> names;
+    for (size_t i = 0; i < list.size(); ++i) {
+      const auto name = name_of(list[i]);
+      if (!name) continue;
+      if (rest_ == *name || (rest_.starts_with(*name + separator_) && rest_.size() > name->size() + 1)) {
+        rest_.erase(0, name->size() + 1);
+        enter(std::to_string(i), *name);
+        return i;
+      }
+      names.push_back(printable(*name));
+    }
+    const std::string key = take_key();
+    const auto index = number_in(key);
+    if (!index || *index >= list.size())
+      fail("no element '", printable(key), "' in a list of ", list.size(), schema::suggest(key, names));
+    enter(key, key);
+    return *index;
+  }
+
+  /// Goes on to `key`, which was typed so.
+  void enter(const std::string& key, const std::string& typed) {
+    parent_ = place_;
+    parent_typed_ = typed_;
+    place_ = place_ / key;
+    if (separator_ == '/')
+      typed_ += (Place("") / typed).pointer();
+    else
+      typed_ += (typed_.empty() ? "" : ".") + printable(typed, 80);
+  }
+
+  Json parse_value() const {
+    if (!is_utf8(text_)) fail("the value is not UTF-8");
+    const std::string type = type_->json_schema.value("type", "");
+    const bool is_json = Json::accept(text_);
+    if (!is_json && (type == "object" || type == "array")) check_quotes();
+    if (!is_json) return text_;
+    try {
+      Json value = parse_json(text_, "the value");
+      return type == "string" && !value.is_string() && !value.is_null() ? Json(text_) : std::move(value);
+    } catch (const Error& error) {
+      fail(error.what());
+    }
+  }
+
+  /// An object or a list is expected. What no shell has spoiled is told apart from text by its bracket.
+  void check_quotes() const {
+    std::vector<std::string> values;
+    for (const std::string& other : done_.given)
+      if (other.starts_with(path_ + "=")) values.push_back(other.substr(path_.size() + 1));
+    if (const auto meant = lost_quotes(path_, values))
+      fail("the shell took the quotes of the value; in single quotes they stay: ", *meant);
+    if (!text_.starts_with('{') && !text_.starts_with('[')) return;
+    try {
+      parse_json(text_, "the value");
+    } catch (const Error& error) {
+      fail(error.what());
+    }
+  }
+
+  bool is_set(const Place& place) const {
+    return std::ranges::any_of(done_.set, [&](const SetValue& set) {
+      return (set.pointer + "/").starts_with(place.pointer() + "/");
+    });
+  }
+
+  /// The description says which other fields the one that has been set excludes.
+  void replace_others() {
+    const auto leave_out = [&](const std::string& name, const std::string& why) {
+      if (!container_->contains(name) || is_set(parent_ / name)) return;
+      done_.notes.push_back("--set " + printable(assignment_) + ": " + why +
+                            with_value(name, (*container_)[name]));
+      container_->erase(name);
+    };
+    for (const schema::Names& group : object_type_->exactly_one) {
+      if (std::ranges::find(group, name_) == group.end()) continue;
+      for (const std::string& other : group)
+        if (other != name_) leave_out(other, "takes the place of ");
+    }
+    const auto known = variants(*object_type_);
+    const Json variant = variant_of(*container_, *object_type_);
+    if (name_ != object_type_->variant || std::ranges::find(known, variant) == known.end()) return;
+    for (const FieldDescription& field : object_type_->fields)
+      if (!field.is_for(variant)) leave_out(field.name, "has no use for, and leaves out, ");
+  }
+
+  void take_element_away() {
+    container_->erase(index_);
+    std::vector<SetValue> left;
+    for (SetValue& set : done_.set) {
+      auto pointer = without_element(set.pointer, parent_.pointer(), index_);
+      if (!pointer) continue;
+      set.pointer = std::move(*pointer);
+      set.parent_pointer = set.pointer.substr(0, set.pointer.rfind('/'));
+      left.push_back(std::move(set));
+    }
+    done_.set = std::move(left);
+  }
+
+  const std::string& assignment_;
+  Overrides& done_;
+  std::string path_, text_;  ///< what stands before and behind the =
+  char separator_ = '.';
+  std::string rest_;  ///< of the path, still to be walked
+
+  // Where the walk has come to.
+  Place place_{""}, parent_{""};
+  std::string typed_, parent_typed_;
+  const Description* type_ = nullptr;
+  Json* container_ = nullptr;                 ///< the object or list that the value is in,
+  const Description* object_type_ = nullptr;  ///< null: a list
+  std::string name_;
+  size_t index_ = 0;
+  bool added_ = false;  ///< an object was, for there was none
+};
 
 }  // namespace
 
-std::string apply_override(Json& root, const Description& description, const std::string& assignment) {
-  const Place start("--set " + printable(assignment));
-  const size_t equals = assignment.find('=');
-  if (equals == std::string::npos || equals == 0) start.fail("expected path.to.field=value");
+void apply_override(Json& root, const Description& description, size_t which, Overrides& overrides) {
+  Override(which, overrides).apply(root, description);
+}
 
-  std::string path = assignment.substr(0, equals);
-  Place at = start;
-  const Description* type = &description;
-  Json* value = &root;
-  Json* object = nullptr;  // that `value` is a field of
-  std::string name;
-  while (!path.empty()) {
-    if (type->element) {
-      if (!value->is_array()) at.fail("there is no list here in the config");
-      const size_t index = take_index(*value, path, at);
-      object = nullptr;
-      value = &(*value)[index];
-      type = type->element.get();
-      at = at / index;
+std::string path_of(const std::string& pointer, const Json& root) {
+  std::string path;
+  const Json* value = &root;
+  for (size_t at = 0; at < pointer.size();) {
+    const size_t end = std::min(pointer.find('/', at + 1), pointer.size());
+    const std::string key = unescaped(pointer.substr(at + 1, end - at - 1));
+    at = end;
+    std::string part = key;
+    if (value && value->is_array()) {
+      const auto index = number_in(key);
+      value = index && *index < value->size() ? &(*value)[*index] : nullptr;
+      if (value) part = name_of(*value).value_or(key);
     } else {
-      if (!type->is_object()) at.fail("is ", type->expected, ", which has no field '", printable(path), "'");
-      if (value->is_null()) *value = Json::object();
-      if (!value->is_object()) at.fail("there is no object here in the config");
-      const auto inner = type->values;  // of a map, whose names may hold dots
-      const FieldDescription* field = inner ? nullptr : &take_field(*type, path, at);
-      name = field ? field->name : std::exchange(path, {});
-      object = value;
-      value = &(*value)[name];
-      type = field ? field->type.get() : inner.get();
-      at = at / name;
+      value = value && value->is_object() && value->contains(key) ? &(*value)[key] : nullptr;
     }
+    path += (path.empty() ? "" : ".") + printable(part, 80);
   }
-  *value = parse_value(assignment.substr(equals + 1), *type, at);
-  if (object && value->is_null()) object->erase(name);
-  return at.pointer();
+  return path;
 }
 
 }  // namespace espalier

@@ -136,6 +136,7 @@ class Run {
     console_.line(fmt::format("{}: {} with {} images to train on and {} to test, {} {}, {}", config_.name,
                               config_.model.type, grouped(data_.train.size()), grouped(data_.test.size()),
                               threads(), threads() == 1 ? "thread" : "threads", isa_name(isa())));
+    for (const std::string& note : config_.notes) console_.line(note);
     for (const std::string& note : data_.notes) console_.line(note);
     for (const std::string& note : weights_notes_.lines) console_.line(note);
     for (const std::string& warning : weights_notes_.warnings) console_.warn(warning);
@@ -414,10 +415,13 @@ class Run {
 
 }  // namespace
 
-std::optional<ModelConfig> network_of_run(const RunOptions& options, const std::string& name) {
+std::optional<ModelConfig> network_of_run(const RunOptions& options, const std::string& name,
+                                          const std::string& weights) {
   const RunFolder folder(folder_of(options, name));
   if (!options.resume || !folder.has_checkpoint()) return std::nullopt;
-  return read_checkpoint_info(folder.checkpoint()).config.model;
+  ModelConfig network = read_checkpoint_info(folder.checkpoint()).config.model;
+  if (network.weights != weights) return std::nullopt;
+  return network;
 }
 
 RunResult run(const Config& config, const RunOptions& options, Console& console) {

@@ -34,8 +34,10 @@ std::string suggest(const std::string& word, const Names& known) {
   return meant.empty() && !known.empty() ? ", known: " + enumerate(known) : meant;
 }
 
-Place::Place(std::string file, Names set, Mistakes* mistakes)
-    : file_(std::move(file)), set_(std::make_shared<const Names>(std::move(set))), mistakes_(mistakes) {}
+Place::Place(std::string file, std::vector<SetValue> set, Mistakes* mistakes)
+    : file_(std::move(file)),
+      set_(std::make_shared<const std::vector<SetValue>>(std::move(set))),
+      mistakes_(mistakes) {}
 
 Place Place::operator/(const std::string& key) const {
   Place place = *this;
@@ -45,12 +47,33 @@ Place Place::operator/(const std::string& key) const {
   return place;
 }
 
+namespace {
+
+bool lies_in(const std::string& pointer, const std::string& outer) {
+  return (pointer + "/").starts_with(outer + "/");
+}
+
+/// `typed`, and behind it, in its style, what `pointer` goes on with behind `outer`.
+std::string in_typed_style(const std::string& pointer, const std::string& outer, const std::string& typed) {
+  std::string rest = pointer.substr(outer.size());
+  if (typed.starts_with("/")) return typed + rest;
+  std::ranges::replace(rest, '/', '.');
+  return typed + rest;
+}
+
+}  // namespace
+
 std::string Place::message(const std::string& text) const {
-  const bool set = std::any_of(set_->begin(), set_->end(), [&](const std::string& set) {
-    return (pointer_ + "/").starts_with(set + "/");
-  });
-  return file_ + ": " + (pointer_.empty() ? "" : pointer_ + ": ") + text +
-         (set ? " (set on the command line)" : "");
+  std::string shown = pointer_, end;
+  for (const SetValue& set : *set_) {
+    if (lies_in(pointer_, set.pointer)) {
+      shown = in_typed_style(pointer_, set.pointer, set.typed);
+      end = " (set on the command line)";
+    } else if (end.empty() && !set.parent_pointer.empty() && lies_in(pointer_, set.parent_pointer)) {
+      shown = in_typed_style(pointer_, set.parent_pointer, set.parent_typed);
+    }
+  }
+  return file_ + ": " + (shown.empty() ? "" : shown + ": ") + text + end;
 }
 
 const FieldDescription* Description::find(const std::string& name) const {
@@ -245,9 +268,13 @@ void add_default(FieldDescription& field, const Json& variant, const Json& value
   if (variant.is_string()) field.defaults.back().first.push_back(variant);
 }
 
+std::string unknown_field(const std::string& name, const Description& object) {
+  return contains(object.later, name) ? "not built yet"
+                                      : "no such field" + suggest(name, object.field_names());
+}
+
 void fail_unknown(const std::string& name, const Description& object, const Place& at) {
-  if (contains(object.later, name)) (at / name).fail("not built yet");
-  (at / name).fail("no such field", suggest(name, object.field_names()));
+  (at / name).fail(unknown_field(name, object));
 }
 
 void check_field(const std::string& name, const Description& object, const Json& variant, const Place& at) {

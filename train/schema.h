@@ -39,12 +39,20 @@ using Names = std::vector<std::string>;
 /// ", did you mean 'adam'?" or, where nothing is near, ", known: sgd, adam, adamw": the end of a message.
 std::string suggest(const std::string& word, const Names& known);
 
+/// A value that the command line has set: where it stands, and how that was typed ("/stages/2/train/epochs",
+/// "stages.tuned.train.epochs"), with the same of what it stands in ("/stages/2/train",
+/// "stages.tuned.train").
+struct SetValue {
+  std::string pointer, typed, parent_pointer, parent_typed;
+};
+
 /// Where a value stands: a file and a JSON pointer into it.
 class Place {
  public:
-  /// `set`: pointers to the values that the command line has set; messages about them say so. `mistakes`:
-  /// where they are gathered; without, the first is thrown.
-  explicit Place(std::string file, Names set = {}, Mistakes* mistakes = nullptr);
+  /// `set`: what the command line has set; messages about these values say so, and say the path as it was
+  /// typed, as those about what stands beside them do. `mistakes`: where they are gathered; without, the
+  /// first is thrown.
+  explicit Place(std::string file, std::vector<SetValue> set = {}, Mistakes* mistakes = nullptr);
   Place operator/(const std::string& key) const;
   Place operator/(size_t index) const { return *this / std::to_string(index); }
   const std::string& pointer() const { return pointer_; }
@@ -79,7 +87,7 @@ class Place {
   std::string message(const std::string& text) const;
 
   std::string file_, pointer_;
-  std::shared_ptr<const Names> set_;
+  std::shared_ptr<const std::vector<SetValue>> set_;
   Mistakes* mistakes_;
 };
 
@@ -240,7 +248,9 @@ struct Rules {
   std::function<void(const S&, const Place&)> check = {};
 };
 
-/// Fails for a field that the object does not declare: it is not built yet, or there is no such field.
+/// Why the object has no such field: it is not built yet, or nobody knows it.
+std::string unknown_field(const std::string& name, const Description& object);
+/// Fails for a field that the object does not declare.
 [[noreturn]] void fail_unknown(const std::string& name, const Description& object, const Place& at);
 /// Fails unless the object declares the field for this variant (null: of what variant it is is not known).
 void check_field(const std::string& name, const Description& object, const Json& variant, const Place& at);

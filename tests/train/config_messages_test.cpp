@@ -181,7 +181,7 @@ TEST(Config, MistakesAreNamed) {
        "/name: found the text \"..\", expected a name of letters, digits, '-', '_' and '.', beginning with a "
        "letter or "
        "digit"},
-      {"/stages/1/name", "\"dense\"", "/stages/1/name: \"dense\" is the name of stage 0, too"},
+      {"/stages/1/name", "\"dense\"", "/stages/1/name: \"dense\" is the name of /stages/0, too"},
       // Fields that do not go together.
       {"/model", R"({"type": "lenet5", "hidden": [3]})",
        "/model/hidden: is for type mlp, and the type is lenet5"},
@@ -335,10 +335,10 @@ TEST(Config, MessagesAreOneShortLine) {
 
 TEST(Config, MessagesSayWhatTheCommandLineHasSet) {
   EXPECT_EQ(refusal(minimal().dump(), {"stages.dense.train.epochs=-1"}),
-            "x.json: /stages/0/train/epochs: found -1, expected a whole number of at least 1 (set on the "
+            "x.json: stages.dense.train.epochs: found -1, expected a whole number of at least 1 (set on the "
             "command line)");
   EXPECT_EQ(refusal(minimal().dump(), {"data={\"type\": \"mnits\"}"}),
-            "x.json: /data/type: found the text \"mnits\", expected one of mnist, cifar10, cifar100, "
+            "x.json: data.type: found the text \"mnits\", expected one of mnist, cifar10, cifar100, "
             "image_folder, synthetic, did you mean "
             "'mnist'? (set "
             "on the command line)");

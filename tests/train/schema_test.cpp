@@ -148,11 +148,21 @@ TEST(Schema, WhatFollowsFromAMistakeIsNotTold) {
 TEST(Schema, PlacesAreJsonPointers) { EXPECT_EQ((Place("f") / "a/b" / 3 / "~").pointer(), "/a~1b/3/~0"); }
 
 TEST(Schema, OnlyWhatTheCommandLineSetIsMarked) {
-  const Place place("f", {"/a/1"});
+  const Place place("f", {{"/a/1", "/a/1", "/a", "/a"}});
   const auto message = [](const Place& at) { return message_of([&] { at.fail("wrong"); }); };
   EXPECT_EQ(message(place / "a" / 1), "f: /a/1: wrong (set on the command line)");
   EXPECT_EQ(message(place / "a" / 1 / "b"), "f: /a/1/b: wrong (set on the command line)");
   EXPECT_EQ(message(place / "a" / 10), "f: /a/10: wrong");
+  EXPECT_EQ(message(place / "a"), "f: /a: wrong");
+}
+
+TEST(Schema, APathIsSaidAsItWasTyped) {
+  const Place place("f", {{"/a/1/type", "a.first.type", "/a/1", "a.first"}});
+  const auto message = [](const Place& at) { return message_of([&] { at.fail("wrong"); }); };
+  EXPECT_EQ(message(place / "a" / 1 / "type" / 0), "f: a.first.type.0: wrong (set on the command line)");
+  EXPECT_EQ(message(place / "a" / 1 / "size"), "f: a.first.size: wrong");
+  EXPECT_EQ(message(place / "a" / 1), "f: a.first: wrong");
+  EXPECT_EQ(message(place / "a" / 10 / "type"), "f: /a/10/type: wrong");
   EXPECT_EQ(message(place / "a"), "f: /a: wrong");
 }
 
