@@ -1,13 +1,63 @@
 // espalier train
+#include <filesystem>
+
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/open_model.h"
 #include "espalier/core/error.h"
 #include "espalier/core/interrupt.h"
+#include "espalier/core/shell_word.h"
 #include "espalier/core/spelling.h"
 #include "espalier/core/utf8.h"
 #include "espalier/train/run.h"
+#include "espalier/train/run_folder.h"
 
 namespace espalier::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// --resume FOLDER, or its config.json: the run there goes on by its own config. Anything else is left alone.
+void take_run(std::string& config, RunOptions& options) {
+  fs::path place = fs::path(config).lexically_normal();
+  if (!place.has_filename() && place.has_parent_path()) place = place.parent_path();  // runs/x/
+  std::error_code none;
+  if (!fs::is_directory(place, none)) {
+    if (!options.resume) return;
+    const bool own = place.filename() == "config.json" && RunFolder(place.parent_path()).has_checkpoint();
+    if (!own || options.output) return;
+    place = place.has_parent_path() ? place.parent_path() : ".";
+  }
+  const RunFolder run(place);
+  const std::string name = place.string();
+  if (!options.resume) {
+    if (!run.holds_run()) return;
+    fail_usage(printable(name), ": is the folder of a run; `espalier train --resume ",
+               printable(shell_word(name)), "` goes on with it");
+  }
+  if (!run.holds_run()) fail_usage(printable(name), ": holds no run to go on with");
+  if (options.output && !fs::equivalent(*options.output, place, none))
+    fail_usage("train: --output: found '", printable(*options.output), "', but the run goes on in ",
+               printable(name), "; without --resume a config begins anew elsewhere");
+  if (!fs::exists(run.config(), none))
+    fail_usage(printable(name), ": has no config.json; espalier train CONFIG --resume --output ",
+               printable(shell_word(name)), " goes on with the config that it was begun with");
+  options.output = name;
+  config = run.config().string();
+}
+
+/// What a command that goes on with the run must say again for it to come to the same.
+std::string options_again(const Given& given, const RunOptions& options) {
+  std::string again;
+  if (options.data) again += " --data " + shell_word(*options.data);
+  for (size_t i = 0; i < given.size(); ++i) {
+    if (given[i].starts_with("--threads=")) again += " " + given[i];
+    if (given[i] == "--threads") again += " --threads " + given[i + 1];
+  }
+  if (options.autotune) again += " --autotune";
+  return again;
+}
+
+}  // namespace
 
 void train(const Given& given) {
   std::string config;
@@ -17,9 +67,11 @@ void train(const Given& given) {
   bool quiet = false;
   Arguments arguments("train");
   arguments
-      .positional("CONFIG", config, "What to do: a JSON file (`espalier help config`) or a recipe's name")
+      .positional("CONFIG", config,
+                  "A JSON file (`espalier help config`), a recipe's name, or a run to --resume")
       .overrides(overrides)
-      .path("--output", "DIR", options.output, "Folder to write (default: runs/NAME)")
+      .path("--output", "DIR", options.output,
+            "Folder to write (default: runs/NAME, or the next free runs/NAME-2, ...)")
       .data_root(options.data)
       .flag("--resume", options.resume, "Go on from the folder's checkpoint, to the same bits")
       .text("--device", "cpu|cuda", device, "What to compute on (default: cpu)")
@@ -32,6 +84,8 @@ void train(const Given& given) {
     fail_usage("train: --device: found '", printable(*device), "', expected cpu or cuda",
                did_you_mean(*device, {"cpu", "cuda"}));
 
+  take_run(config, options);
+  options.again = options_again(given, options);
   const Config loaded = load_config(config_named(config, quiet), overrides,
                                     [&](const std::string& name, const std::string& weights) {
                                       return network_of_run(options, name, weights);

@@ -33,12 +33,16 @@ int open_folder(const fs::path& path) {
   return fd;
 }
 
+std::string next_temporary_name(const fs::path& path) {
+  static std::atomic<int> number = 0;
+  return join(path.filename().string(), mark, ::getpid(), "-", number++);
+}
+
 /// Creates a file in `folder` whose name no other writer has, not even one that was killed, and says it in
 /// `name`.
 int create_temporary(const FileDescriptor& folder, const fs::path& path, std::string& name) {
-  static std::atomic<int> number = 0;
   while (true) {
-    name = join(path.filename().string(), mark, ::getpid(), "-", number++);
+    name = next_temporary_name(path);
     const int fd = ::openat(folder.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd >= 0) return fd;
     if (errno != EEXIST) fail_errno(path, "cannot write: create a temporary file beside it");
@@ -105,6 +109,24 @@ void write_file(const fs::path& path, std::string_view content) {
   AtomicFile file(path);
   file.write(content);
   file.commit();
+}
+
+void keep_as(const fs::path& file, const fs::path& as) {
+  const fs::path target = destination(as);
+  std::error_code error;
+  if (fs::equivalent(file, target, error)) return;
+  fs::path link;
+  do {
+    link = target.parent_path() / next_temporary_name(target);
+    fs::create_hard_link(fs::canonical(file), link, error);
+  } while (error == std::errc::file_exists);
+  if (error) return write_file(as, read_file(file));
+  if (std::rename(link.c_str(), target.c_str()) != 0) {
+    const int code = errno;
+    fs::remove(link, error);
+    errno = code;
+    fail_errno(as, "cannot write: rename the temporary file");
+  }
 }
 
 }  // namespace espalier

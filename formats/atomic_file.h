@@ -54,4 +54,8 @@ void remove_abandoned(const std::filesystem::path& file);
 /// Writes a whole file at once, atomically.
 void write_file(const std::filesystem::path& path, std::string_view content);
 
+/// Gives what is in `file` now the name `as`, too, and keeps it there when an AtomicFile takes the place of
+/// `file`: without a copy where the file system can do that.
+void keep_as(const std::filesystem::path& file, const std::filesystem::path& as);
+
 }  // namespace espalier

@@ -179,7 +179,7 @@ std::vector<std::string> batch_notes(const Config& config, const Dataset& data) 
     if (looks == Looks::at_weights || !prune->batches) continue;
     const int64_t there = signal_loader(config, data, looks).batches();
     if (*prune->batches > there)
-      notes.push_back(join("stage ", stage.name, ": prune.batches is ", grouped(*prune->batches),
+      notes.push_back(join("stage '", stage.name, "': prune.batches is ", grouped(*prune->batches),
                            ", and the training set has ", grouped(there),
                            looks == Looks::at_curvature ? " images" : " batches", ": it looks at each once"));
   }

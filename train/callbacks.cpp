@@ -21,7 +21,7 @@ void PruneCallback::after_step(TrainState& s) {
   try {
     result = pruner_.step(s.model, step);
   } catch (const Error& error) {
-    fail("stage ", s.stage, ", step ", s.position.step, ": ", error.what());
+    fail("stage '", s.stage, "', step ", s.position.step, ": ", error.what());
   }
   event.end(s.model, s.macs);
   s.pruned = std::move(event);
@@ -78,8 +78,8 @@ void SaveCallback::after_step(TrainState& s) {
   // take the place of the last good one.
   for (const Parameter* parameter : s.optimizer.parameters()) {
     const Tensor& value = parameter->value();
-    ESP_CHECK(ESP_RUN(value.device(), first_not_finite(value.f32(), value.elements())) < 0, "stage ", s.stage,
-              ": ", parameter->name, " is not finite after step ", s.position.step, " (epoch ",
+    ESP_CHECK(ESP_RUN(value.device(), first_not_finite(value.f32(), value.elements())) < 0, "stage '",
+              s.stage, "': ", parameter->name, " is not finite after step ", s.position.step, " (epoch ",
               s.position.epoch + 1, "); ", s.remedy());
   }
   s.position.optimizer_steps = s.optimizer.steps();

@@ -8,12 +8,27 @@
 #include "espalier/formats/input_file.h"
 #include "espalier/formats/json.h"
 #include "espalier/train/build.h"
+#include "espalier/train/lengths.h"
+#include "espalier/train/overrides.h"
 
 namespace espalier {
 
 namespace fs = std::filesystem;
 
 namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// A config without what decides nothing that a run has done: whether it ends in an error instead, and what
+/// is its remedy, allow_empty; with `any_length` also how long stages train.
+Json comparable(Config config, bool any_length) {
+  for (StageConfig& stage : config.stages) {
+    for (auto* prune : {&stage.prune, stage.train ? &stage.train->prune : nullptr})
+      if (prune && *prune) (*prune)->allow_empty = false;
+    if (stage.train && any_length) stage.train->epochs = stage.train->steps = std::nullopt;
+  }
+  return config_json(config);
+}
 
 /// A folder without a checkpoint is written over, so its files must be what this run left before its first.
 void check_own(const RunFolder& folder, const Config& config) {
@@ -36,6 +51,13 @@ void check_own(const RunFolder& folder, const Config& config) {
 
 }  // namespace
 
+std::string first_difference(const Config& theirs, const Config& ours, bool any_length) {
+  const Json ours_json = comparable(ours, any_length);
+  const auto change =
+      nlohmann::json::diff(nlohmann::json(comparable(theirs, any_length)), nlohmann::json(ours_json));
+  return change.empty() ? "" : path_of(change[0].at("path").get<std::string>(), ours_json);
+}
+
 void check_free(const RunFolder& folder, const Config& config, bool resume) {
   if (!folder.holds_run()) return;
   if (!resume)
@@ -44,17 +66,38 @@ void check_free(const RunFolder& folder, const Config& config, bool resume) {
   if (!folder.has_checkpoint()) check_own(folder, config);
 }
 
-void check_same(const RunFolder& folder, Config theirs, Config ours) {
-  // It decides nothing but whether a run ends in an error, and is that error's remedy.
-  for (Config* config : {&theirs, &ours})
-    for (StageConfig& stage : config->stages)
-      for (auto* prune : {&stage.prune, stage.train ? &stage.train->prune : nullptr})
-        if (prune && *prune) (*prune)->allow_empty = false;
-  const auto change =
-      nlohmann::json::diff(nlohmann::json(config_json(theirs)), nlohmann::json(config_json(ours)));
-  if (!change.empty())
-    fail_usage(folder.path().string(), ": holds a run of another config, which differs at ",
-               change[0].at("path").get<std::string>(), "; --output DIR writes elsewhere");
+void check_same(const RunFolder& folder, const Config& theirs, const Config& ours) {
+  const std::string at = first_difference(theirs, ours, true);
+  if (!at.empty())
+    fail_usage(folder.path().string(), ": holds a run of another config, which differs at ", at,
+               "; --output DIR writes elsewhere");
+}
+
+SavedRun saved_run(const RunFolder& folder, const Config& config) {
+  const auto read = [&](const fs::path& file) {
+    SavedRun saved{file, read_checkpoint_info(file)};
+    ESP_CHECK(saved.info.position, file.string(), ": has no position to go on from: it holds weights alone");
+    check_same(folder, saved.info.config, config);
+    return saved;
+  };
+  SavedRun saved = read(folder.checkpoint());
+  const auto last = last_training(config);
+  if (!last || saved.info.position->stage <= *last) return saved;
+  const StageConfig& stage = config.stages[static_cast<size_t>(*last)];
+  if (same_length(*saved.info.config.stages[static_cast<size_t>(*last)].train, *stage.train)) return saved;
+
+  if (!fs::exists(folder.last_step()))
+    fail_usage(folder.path().string(), ": stage '", stage.name, "' is done, and cannot go on to ",
+               length_of(stage),
+               " without last_step.safetensors, which is not there: a run that early_stop "
+               "ended leaves none, nor did earlier versions; --output DIR writes elsewhere");
+  SavedRun before = read(folder.last_step());
+  ESP_CHECK(before.info.position->stage == *last, before.file.string(), ": is of another stage than '",
+            stage.name, "'");
+  ESP_CHECK(before.info.position->best_epoch == 0 || fs::exists(folder.last_step_best()),
+            folder.last_step_best().string(), ": is missing, without which stage '", stage.name,
+            "' does not know its best model");
+  return before;
 }
 
 void check_position(const Position& at, const Config& config, int64_t batches, const std::string& file) {

@@ -1,6 +1,7 @@
 // What a run finds in its folder, and how it goes on from there.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,21 @@ namespace espalier {
 /// nothing that a run writes, or was left by this one.
 void check_free(const RunFolder& folder, const Config& config, bool resume);
 
-/// UsageError unless `theirs`, the config of the folder's run, is `ours`.
-void check_same(const RunFolder& folder, Config theirs, Config ours);
+/// Where the configs differ first, as --set calls it ("stages.dense.train.ema"); empty: in nothing that
+/// decides what a run does, apart, with `any_length`, from how long stages train.
+std::string first_difference(const Config& theirs, const Config& ours, bool any_length);
+
+/// UsageError unless `theirs`, the config of the folder's run, is `ours`, apart from how long stages train.
+void check_same(const RunFolder& folder, const Config& theirs, const Config& ours);
+
+/// What a run goes on from: the checkpoint, or the folder's last_step.safetensors.
+struct SavedRun {
+  std::filesystem::path file;
+  CheckpointInfo info;  ///< which has a position
+};
+/// Where the folder's run, which has a checkpoint, goes on as a run of `config`. UsageError if it is of
+/// another config, or a stage is to be longer that cannot be.
+SavedRun saved_run(const RunFolder& folder, const Config& config);
 
 /// Error unless the position in the checkpoint `file` lies within a run of `config`, whose epochs have so
 /// many `batches`.

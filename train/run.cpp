@@ -10,6 +10,7 @@
 #include "espalier/core/isa.h"
 #include "espalier/core/kernel_choice.h"
 #include "espalier/core/parallel.h"
+#include "espalier/core/shell_word.h"
 #include "espalier/core/table.h"
 #include "espalier/formats/atomic_file.h"
 #include "espalier/formats/json.h"
@@ -21,11 +22,13 @@
 #include "espalier/train/build.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/channel_pruning.h"
+#include "espalier/train/lengths.h"
 #include "espalier/train/memory.h"
 #include "espalier/train/metrics.h"
 #include "espalier/train/progress.h"
 #include "espalier/train/reestimate.h"
 #include "espalier/train/resume.h"
+#include "espalier/train/run_choice.h"
 #include "espalier/train/run_folder.h"
 #include "espalier/train/trainer.h"
 #include "espalier/train/version.h"
@@ -36,8 +39,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-std::filesystem::path folder_of(const RunOptions& options, const std::string& name) {
-  return options.output.value_or((std::filesystem::path("runs") / name).string());
+ChosenRun choose_folder(const Config& config, const RunOptions& options) {
+  if (options.output) return {*options.output};
+  return options.resume ? choose_run(config) : ChosenRun{run_path(config.name)};
 }
 
 class Run {
@@ -45,7 +49,9 @@ class Run {
   Run(const Config& config, const RunOptions& options, Console& console)
       : config_(config),
         console_(console),
-        folder_(folder_of(options, config.name)),
+        options_(options),
+        chosen_(choose_folder(config, options)),
+        folder_(chosen_.folder),
         goes_on_(options.resume && folder_.has_checkpoint()),
         model_(fresh_model()),
         data_(build_data(config, options.data, [&](const std::string& line) { console_.line(line); })),
@@ -57,7 +63,7 @@ class Run {
     check_memory(config, &data_, goes_on_from());
     check_stages(config, *model_, train_.batches(), !goes_on_);
     check_batches(config, *model_, train_);
-    open_folder(options.resume);
+    open_folder();
     kernel_choice::set_autotune(options.autotune);
   }
 
@@ -82,57 +88,66 @@ class Run {
   }
 
   std::string how_to_go_on() const {
+    const std::string command =
+        "`espalier train --resume " + shell_word(folder_.path().string()) + options_.again + "`";
     if (!folder_.has_checkpoint())
-      return "interrupted before the first checkpoint: the same command with --resume starts afresh";
-    return "interrupted; " + folder_.checkpoint().string() +
-           " is saved: the same command with --resume goes on from there";
+      return "interrupted before the first checkpoint: " + command + " starts afresh";
+    return "interrupted; " + folder_.checkpoint().string() + " is saved: " + command + " goes on from there";
   }
 
  private:
   std::unique_ptr<Module> fresh_model() {
-    if (goes_on_) saved_run();  // another config's shapes would say less
+    if (goes_on_) saved_ = saved_run(folder_, config_);  // another config's shapes would say less
     check_memory(config_, nullptr, goes_on_from());
     return build_model(config_, !goes_on_, &weights_notes_);
   }
 
   std::optional<std::filesystem::path> goes_on_from() const {
     if (!goes_on_) return std::nullopt;
-    return folder_.checkpoint();
+    return saved_->file;
   }
 
-  /// What the checkpoint says of itself, which has a position and is of this config.
-  CheckpointInfo saved_run() const {
-    CheckpointInfo saved = read_checkpoint_info(folder_.checkpoint());
-    ESP_CHECK(saved.position, folder_.checkpoint().string(),
-              ": has no position to go on from: it holds weights alone");
-    check_same(folder_, saved.config, config_);
-    return saved;
-  }
-
-  void open_folder(bool resume) {
-    const std::string place = folder_.path().string();
-    check_free(folder_, config_, resume);
+  /// A folder that is this process's alone.
+  void take_folder() {
+    check_free(folder_, config_, options_.resume);
     folder_.create();
     folder_.lock();
-    if (resume && folder_.has_checkpoint() != goes_on_)
-      fail_usage(place, ": another process has run in this folder meanwhile; the same command again");
-    check_free(folder_, config_, resume);  // that process may have come and gone before the lock
+    if (options_.resume && folder_.has_checkpoint() != goes_on_)
+      fail_usage(folder_.path().string(),
+                 ": another process has run in this folder meanwhile; the same command again");
+    check_free(folder_, config_, options_.resume);  // that process may have come and gone before the lock
+  }
+
+  void open_folder() {
+    if (options_.output || options_.resume) {
+      take_folder();
+    } else {
+      TakenFolder taken = take_next_folder(config_.name);
+      folder_ = std::move(taken.folder);
+      chosen_.why = taken.why;
+    }
+    const std::string place = folder_.path().string();
     folder_.remove_halves();
+    std::vector<std::string> lengths;
     if (goes_on_) {
-      restore();
+      lengths = restore();
     } else {
       folder_.clear();
-      write_file(folder_.for_writing(folder_.config()), config_json(config_).dump(2) + "\n");
+      write_config();
     }
     console_.log_to(folder_.log());
-    done_before_ = resumed_ && position_.stage == static_cast<int64_t>(config_.stages.size()) &&
-                   std::filesystem::exists(folder_.result());
+    if (!chosen_.why.empty()) console_.line(chosen_.why);
+    const bool at_end = position_.stage == static_cast<int64_t>(config_.stages.size());
+    done_before_ = resumed_ && at_end && std::filesystem::exists(folder_.result());
     if (done_before_)
       console_.line(place + ": the run is done already");
-    else if (resume)
-      console_.line(resumed_ ? fmt::format("{}: goes on with stage {}, step {}", place, position_.stage + 1,
-                                           position_.step + 1)
-                             : place + ": has no checkpoint to go on from, so the run starts afresh");
+    else if (resumed_)
+      console_.line(at_end ? place + ": goes on behind its last stage"
+                           : fmt::format("{}: goes on with stage '{}', step {}", place, stage_now().name,
+                                         position_.step + 1));
+    else if (options_.resume)
+      console_.line(place + ": has no checkpoint to go on from, so the run starts afresh");
+    for (const std::string& line : lengths) console_.line(line);
     console_.line(fmt::format("{}: {} with {} images to train on and {} to test, {} {}, {}", config_.name,
                               config_.model.type, grouped(data_.train.size()), grouped(data_.test.size()),
                               threads(), threads() == 1 ? "thread" : "threads", isa_name(isa())));
@@ -169,12 +184,23 @@ class Run {
   /// Since the first stage began, over all processes of the run.
   double run_seconds() const { return seconds_before_ + since(start_); }
 
-  void restore() {
-    const CheckpointInfo saved = saved_run();
-    const std::string file = folder_.checkpoint().string();
-    check_classes(file, saved.classes, config_, data_.train, data_place_);
-    load_checkpoint(folder_.checkpoint(), *model_);
-    position_ = *saved.position;
+  const StageConfig& stage_now() const { return config_.stages[static_cast<size_t>(position_.stage)]; }
+
+  void write_config() {
+    const std::string text = config_json(config_).dump(2) + "\n";
+    if (std::filesystem::exists(folder_.config()) && read_file(folder_.config()) == text) return;
+    write_file(folder_.for_writing(folder_.config()), text);
+  }
+
+  /// What the folder holds becomes this run's state; returns lines on stages whose lengths are other than
+  /// they were.
+  std::vector<std::string> restore() {
+    saved_ = saved_run(folder_, config_);
+    const auto lengths = check_lengths(folder_, *saved_, config_, train_.batches());
+    const std::string file = saved_->file.string();
+    check_classes(file, saved_->info.classes, config_, data_.train, data_place_);
+    load_checkpoint(saved_->file, *model_);
+    position_ = *saved_->info.position;
     check_position(position_, config_, train_.batches(), file);
     resumed_ = true;
     if (position_.threads != threads() || position_.isa != isa_name(isa()))
@@ -183,6 +209,19 @@ class Run {
                       "their last bits",
                       file, position_.threads, position_.isa, threads(), isa_name(isa())));
     restore_kernels(folder_, console_);
+    write_config();
+    if (!lengths.empty()) make_longer();
+    return lengths;
+  }
+
+  /// Takes the folder to the new lengths of stages. Where that is broken off, --resume FOLDER does it again.
+  void make_longer() {
+    std::filesystem::remove(folder_.result());
+    const bool from_last_step = saved_->file == folder_.last_step();
+    if (from_last_step && position_.best_epoch > 0)
+      keep_as(folder_.last_step_best(), folder_.for_writing(folder_.best_model(stage_now().name)));
+    save_position();
+    if (from_last_step) folder_.remove_last_step();
   }
 
   void save() {
@@ -239,7 +278,17 @@ class Run {
       state.saved = fmt::format("{} (step {})", folder_.checkpoint().string(), position_.step);
     ProgressCallback progress(console_);
     MetricsCallback metrics(*metrics_);
-    SaveCallback saver([this] { save(); }, folder_.checkpoint().string());
+    const auto keep_last_step = [&] {
+      if (last_training(config_) == position_.stage && position_.step == state.total_steps)
+        folder_.keep_last_step(stage.name);
+    };
+    if (!std::filesystem::exists(folder_.last_step())) keep_last_step();  // where it goes on from there
+    SaveCallback saver(
+        [&] {
+          save();
+          keep_last_step();
+        },
+        folder_.checkpoint().string());
     EvaluateCallback evaluator(test_, validation_ ? &*validation_ : nullptr, [&] {
       save_weights(folder_.for_writing(folder_.best_model(stage.name)), *model_, config_, classes_);
     });
@@ -376,7 +425,7 @@ class Run {
     const Evaluation evaluation = evaluate(*model_, test_, stage.evaluate && stage.evaluate->flip);
     warn_of_starvation(console_);
     if (!std::isfinite(evaluation.loss))
-      fail("stage ", stage.name, ": the loss on the test set is not finite after it; ",
+      fail("stage '", stage.name, "': the loss on the test set is not finite after it; ",
            folder_.has_checkpoint() ? "the last good checkpoint is " + folder_.checkpoint().string()
                                     : "no checkpoint has been written yet");
     const NetworkTotals totals = Network(*model_, config_.model.input).totals;
@@ -397,8 +446,11 @@ class Run {
 
   const Config& config_;
   Console& console_;
+  const RunOptions& options_;
+  ChosenRun chosen_;
   RunFolder folder_;
-  bool goes_on_;  ///< from a checkpoint
+  bool goes_on_;                   ///< from a checkpoint
+  std::optional<SavedRun> saved_;  ///< what that says of itself
   WeightsNotes weights_notes_;
   std::unique_ptr<Module> model_;
   DataSplits data_;
@@ -417,11 +469,18 @@ class Run {
 
 std::optional<ModelConfig> network_of_run(const RunOptions& options, const std::string& name,
                                           const std::string& weights) {
-  const RunFolder folder(folder_of(options, name));
-  if (!options.resume || !folder.has_checkpoint()) return std::nullopt;
-  ModelConfig network = read_checkpoint_info(folder.checkpoint()).config.model;
-  if (network.weights != weights) return std::nullopt;
-  return network;
+  if (!options.resume) return std::nullopt;
+  std::vector<RunFolder> runs;
+  if (options.output)
+    runs.emplace_back(*options.output);
+  else
+    runs = runs_called(name);
+  for (const RunFolder& run : runs) {
+    if (!run.has_checkpoint()) continue;
+    ModelConfig network = read_checkpoint_info(run.checkpoint()).config.model;
+    if (network.weights == weights) return network;
+  }
+  return std::nullopt;
 }
 
 RunResult run(const Config& config, const RunOptions& options, Console& console) {

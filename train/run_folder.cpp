@@ -5,6 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <charconv>
+
 #include "espalier/formats/atomic_file.h"
 
 namespace espalier {
@@ -14,7 +17,8 @@ namespace fs = std::filesystem;
 std::vector<fs::path> RunFolder::files() const {
   std::vector<fs::path> found;
   std::error_code none;
-  for (const fs::path& file : {config(), log(), metrics(), checkpoint(), kernels(), result()})
+  for (const fs::path& file :
+       {config(), log(), metrics(), checkpoint(), kernels(), result(), last_step(), last_step_best()})
     if (fs::exists(file, none)) found.push_back(file);
   if (fs::exists(path_ / "models", none))
     for (const auto& entry : fs::directory_iterator(path_ / "models"))
@@ -39,13 +43,16 @@ void RunFolder::create() const {
 }
 
 void RunFolder::lock() {
-  const std::string place = path_.string();
-  lock_.emplace(::open(place.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!try_lock()) fail_usage(path_.string(), ": another process is running in this folder");
+}
+
+bool RunFolder::try_lock() {
+  lock_.emplace(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (lock_->get() < 0) fail_errno(path_, "cannot be opened");
-  if (::flock(lock_->get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-    fail_usage(place, ": another process is running in this folder");
+  if (::flock(lock_->get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return false;
   if (!is_in_place())
-    fail_usage(place, ": was removed or replaced as this run began; the same command again");
+    fail_usage(path_.string(), ": was removed or replaced as this run began; the same command again");
+  return true;
 }
 
 bool RunFolder::is_in_place() const {
@@ -62,6 +69,15 @@ const fs::path& RunFolder::for_writing(const fs::path& file) const {
   return file;
 }
 
+void RunFolder::keep_last_step(const std::string& stage) const {
+  keep_as(checkpoint(), for_writing(last_step()));
+  if (fs::exists(best_model(stage))) keep_as(best_model(stage), for_writing(last_step_best()));
+}
+
+void RunFolder::remove_last_step() const {
+  for (const fs::path& file : {last_step(), last_step_best()}) fs::remove(file);
+}
+
 void RunFolder::remove_halves() const {
   for (const fs::path& folder : {path_, path_ / "models"})
     for (const auto& entry : fs::directory_iterator(folder)) {
@@ -76,6 +92,27 @@ void RunFolder::remove_halves() const {
 void RunFolder::clear() const {
   for (const fs::path& file : files())
     if (file != config()) fs::remove(file);
+}
+
+fs::path run_path(const std::string& name, int64_t number) {
+  return fs::path("runs") / (number == 1 ? name : join(name, "-", number));
+}
+
+std::vector<RunFolder> runs_called(const std::string& name) {
+  std::vector<int64_t> numbers{1};
+  std::error_code error;
+  for (fs::directory_iterator at("runs", error), end; !error && at != end; at.increment(error)) {
+    const std::string found = at->path().filename().string();
+    if (!found.starts_with(name + "-")) continue;
+    int64_t number = 0;
+    std::from_chars(found.data() + name.size() + 1, found.data() + found.size(), number);
+    if (number > 1 && run_path(name, number).filename() == found) numbers.push_back(number);
+  }
+  std::ranges::sort(numbers);
+  std::vector<RunFolder> runs;
+  for (const int64_t number : numbers)
+    if (RunFolder run(run_path(name, number)); run.holds_run()) runs.push_back(std::move(run));
+  return runs;
 }
 
 }  // namespace espalier

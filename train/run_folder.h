@@ -1,5 +1,7 @@
 // The folder a run writes: config.json, log.txt, metrics.jsonl, checkpoint.safetensors,
-// models/STAGE.safetensors and models/STAGE.best.safetensors, kernels.json (with --autotune), result.json.
+// models/STAGE.safetensors and models/STAGE.best.safetensors, kernels.json (with --autotune), result.json;
+// last_step.safetensors and last_step.best.safetensors, from which the last stage that trains can be made
+// longer.
 #pragma once
 
 #include <filesystem>
@@ -25,6 +27,9 @@ class RunFolder {
   std::filesystem::path model(const std::string& stage) const {
     return path_ / "models" / (stage + ".safetensors");
   }
+  /// The checkpoint as it was behind the last step of the run's last training, and the best model until then.
+  std::filesystem::path last_step() const { return path_ / "last_step.safetensors"; }
+  std::filesystem::path last_step_best() const { return path_ / "last_step.best.safetensors"; }
   std::filesystem::path best_model(const std::string& stage) const { return model(stage + ".best"); }
 
   /// Whatever here has the name of a file that a run writes.
@@ -38,9 +43,14 @@ class RunFolder {
   /// Keeps all other processes out, as long as this one lives. UsageError if one is in already, or has
   /// removed or replaced the folder since it was made.
   void lock();
+  /// The same; false if another process is in already.
+  bool try_lock();
   /// `file`, one of this folder's, to be written now. Error if another folder, or none, has taken the place
   /// of the one that was locked: what is in it now is not this run's.
   const std::filesystem::path& for_writing(const std::filesystem::path& file) const;
+  /// Keeps the checkpoint, which holds the last step of `stage`, and the best model, if there is one.
+  void keep_last_step(const std::string& stage) const;
+  void remove_last_step() const;
   /// Removes the halves of files that a killed run left; a live one's are among them, so lock the folder
   /// first.
   void remove_halves() const;
@@ -54,5 +64,11 @@ class RunFolder {
   std::filesystem::path path_;
   std::optional<FileDescriptor> lock_;
 };
+
+/// The folder of the run called `name`, or, with a `number` of 2 or more, of one that would have taken the
+/// place of another: runs/NAME, runs/NAME-2, runs/NAME-3, ...
+std::filesystem::path run_path(const std::string& name, int64_t number = 1);
+/// Those of them that hold a run, in the order of their numbers.
+std::vector<RunFolder> runs_called(const std::string& name);
 
 }  // namespace espalier

@@ -138,7 +138,7 @@ void Trainer::update() {
 
 void Trainer::fail_not_finite(const Batch& batch) const {
   const Position& at = state_.position;
-  fail("stage ", state_.stage, ": the loss is ", std::isnan(state_.loss) ? "nan" : "infinite", " at step ",
+  fail("stage '", state_.stage, "': the loss is ", std::isnan(state_.loss) ? "nan" : "infinite", " at step ",
        at.step + 1, " (epoch ", at.epoch + 1, "), first seen in ",
        first_not_finite(state_.model, batch.images), "; ", state_.remedy());
 }

@@ -4,7 +4,9 @@ import io
 import json
 import lzma
 import os
+import shlex
 import struct
+import subprocess
 import sys
 import tarfile
 import unittest
@@ -67,9 +69,32 @@ class BadConfig(CliTest):
     def test_set(self):
         self.write("small.json", config())
         for assignment, message in (
-                ("stages.dnese.train.steps=1", "/stages: no element 'dnese' in a list of 2, did you mean 'dense'?"),
+                ("stages.dnese.train.steps=1", "stages: no element 'dnese' in a list of 2, did you mean 'dense'?"),
+                ("/stages/2/train/steps=1", "/stages: no element '2' in a list of 2, known: dense, pruned"),
+                ("model.hidden=[12,a]", "model.hidden: the shell took the quotes of the value; in single quotes they stay: "
+                                        "--set 'model.hidden=[12,\"a\"]'"),
                 ("seed", "expected path.to.field=value")):
             self.fails_unwritten(2, f"--set {assignment}: {message}", "train", "small.json", "--set", assignment)
+        for assignment, message in (
+                ("stages.dense.train.steps=0", "stages.dense.train.steps: found 0, expected a whole number of at least 1"),
+                ("/stages/0/train/steps=0", "/stages/0/train/steps: found 0, expected a whole number of at least 1"),
+                ("stages.pruned.prune.sparsity=null", "stages.pruned.prune: found none, expected exactly one of sparsity, "
+                                                      "threshold, quantile"),
+                ("stages.dense.train.optimizer={}",
+                 "stages.dense.train.optimizer.type: missing, expected one of sgd, adam, adamw")):
+            marked = " (set on the command line)" if "prune" not in assignment else ""
+            self.fails_unwritten(2, f"small.json: {message}{marked}", "train", "small.json", "--set", assignment)
+
+    def test_set_in_a_shell(self):
+        """What bash makes of an object without quotes."""
+        self.write("small.json", config())
+        command = self.command("check", "small.json")
+        words = " ".join(map(shlex.quote, command["args"]))
+        command["args"] = ["bash", "-c", words + ' --set data.normalize={"mean":[0.5],"std":[0.2]}']
+        result = subprocess.run(**command, capture_output=True, timeout=60)
+        self.assertEqual((result.returncode, result.stderr),
+                         (2, "espalier: check: one argument too many, for the shell took the value of --set apart; in single "
+                             "quotes it stays whole: --set 'data.normalize={\"mean\":[0.5],\"std\":[0.2]}'\n"))
 
 
 class BadData(CliTest):
@@ -142,8 +167,8 @@ class BadData(CliTest):
         for assignment, message in (
                 ("model.input=[8, 8, 3]",
                  "small.json: /model/input: found [8, 8, 3], but images of mnist train have shape [8, 8, 1]"),
-                ("model.type=lenet5",
-                 "small.json: /model/hidden: is for type mlp, and the type is lenet5")):
+                ("data.remap=true", "small.json: data.remap: is for type cifar10 or cifar100, and the type is mnist (set on "
+                                    "the command line)")):
             for command in ("train", "check"):
                 with self.subTest(command=command, assignment=assignment):
                     self.fails_unwritten(2, message, command, "small.json", "--set", assignment)
@@ -246,7 +271,7 @@ class BadImages(CliTest):
     def test_folders(self):
         self.refused("data/pets: pets train has 2 classes, expected the model's 3 (images.json: /model/classes)", 1,
                      "--set", "model.classes=3")
-        self.refused("images.json: /data/path: missing, expected the folder or archive that image_folder reads "
+        self.refused("images.json: data.path: missing, expected the folder or archive that image_folder reads "
                      "(set on the command line)", 2, "--set", "data.path=null")
         self.refused("data/none: there is no such folder or archive, expected train/CLASS/*.jpg (or .png, .webp, .bmp) and "
                      "test/ (or val/) alike: put your own images or a published set (Imagenette, ImageNet) there, or say "
@@ -407,7 +432,7 @@ class BadOutput(CliTest):
     def test_holds_another_run(self):
         self.succeeds("train", "small.json", "--quiet")
         self.fails_unwritten(2, "runs/small: holds a run already; --resume goes on with it, --output DIR writes "
-                                "elsewhere", "train", "small.json")
+                                "elsewhere", "train", "small.json", "--output", "runs/small")
 
     def test_cannot_be_made(self):
         self.write("file", "text")
@@ -449,7 +474,7 @@ class BadOutput(CliTest):
                    file_limit=3 * rows)
         before = (self.folder / "runs/long/checkpoint.safetensors").read_bytes()
         self.succeeds("eval", "runs/long/checkpoint.safetensors")
-        self.assertIn("goes on with stage 1", self.succeeds("train", "long.json", "--resume"))
+        self.assertIn("goes on with stage 'dense'", self.succeeds("train", "long.json", "--resume"))
         self.assertNotEqual((self.folder / "runs/long/checkpoint.safetensors").read_bytes(), before)
 
 

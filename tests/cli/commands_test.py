@@ -189,12 +189,12 @@ class Train(CliTest):
                                       {"name": "hot", "train": {"steps": 9, "optimizer": {"type": "sgd", "lr": 1e30}}}))
         result = self.espalier("train", "nan.json")
         self.assertEqual((result.stderr.splitlines()[1:], result.returncode),  # the first is a warning of the rate
-                         (["espalier: stage hot: the loss is nan at step 2 (epoch 1), first seen in the output of fc2 "
+                         (["espalier: stage 'hot': the loss is nan at step 2 (epoch 1), first seen in the output of fc2 "
                            "(linear); the last good checkpoint is runs/nan/checkpoint.safetensors (step 0); a lower "
                            "learning rate or optimizer.clip_norm may help"], 1))
         self.assertIn("dense  epoch 1/1", result.stdout)
         self.assertFalse((self.folder / "runs" / "nan" / "result.json").exists())
-        self.assertIn("runs/nan: goes on with stage 2, step 1",
+        self.assertIn("runs/nan: goes on with stage 'hot', step 1",
                       self.espalier("train", "nan.json", "--resume").stdout)
 
 
@@ -241,7 +241,7 @@ class OfARun(CliTest):
         other = json.loads(self.succeeds("eval", "runs/small/checkpoint.safetensors", "--json", "--set",
                                          'data.normalize={"mean": [0.5], "std": [0.1]}'))
         self.assertNotEqual(first["loss"], other["loss"])
-        self.fails_unwritten(2, "--set data.bacth=3: /data/bacth: no such field, did you mean 'batch'?", "eval",
+        self.fails_unwritten(2, "--set data.bacth=3: data.bacth: no such field, did you mean 'batch'?", "eval",
                              "runs/small/checkpoint.safetensors", "--set", "data.bacth=3")
 
     def test_inspect(self):

@@ -361,7 +361,7 @@ class Batches(CliTest):
         cut = {"name": "cut", "prune": {"unit": "channel", "criterion": "taylor", "ratio": 0.2, "min_channels": 2,
                                         "batches": 10**6}}
         self.write("cut.json", synthetic(cut))
-        note = "stage cut: prune.batches is 1,000,000, and the training set has 4 batches: it looks at each once"
+        note = "stage 'cut': prune.batches is 1,000,000, and the training set has 4 batches: it looks at each once"
         self.assertIn(note, self.succeeds("check", "cut.json"))
         self.assertIn(note, self.succeeds("train", "cut.json"))
         self.assertNotIn("looks at each", self.succeeds("check", "cut.json", "--set", "stages.cut.prune.batches=4"))

@@ -10,9 +10,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from support import SIGNALS, CliTest, config, safetensors, sgd, without
-
-TIMES = {"seconds", "run_seconds", "train_seconds", "images_per_second", "latency_ms", "data_seconds", "metrics_bytes"}
+from support import SIGNALS, CliTest, Outcomes, config, safetensors, sgd
 
 # Everything that has a state of its own: momentum, moments, averages, masks, schedules, the best epoch, patience;
 # and frozen layers, which have none.
@@ -36,7 +34,7 @@ STAGES = [
 ]
 
 
-class Resume(CliTest):
+class Resume(Outcomes):
     def setUp(self):
         super().setUp()
         self.write_data(train=400, test=100, wrong=4)
@@ -47,21 +45,6 @@ class Resume(CliTest):
         whole["data"]["path"] = "mnist"
         whole["data"]["augment"] = [{"type": "crop", "pad": 2}, {"type": "flip"}, {"type": "mixup", "alpha": 0.2}]
         self.write("run.json", whole)
-
-    def outcome(self, folder):
-        """All that a run has come to, without times."""
-        folder = self.folder / folder
-        tensors, metadata = safetensors(folder / "checkpoint.safetensors")
-        metadata = {key: without(json.loads(value), TIMES) for key, value in metadata.items() if key != "format"}
-        return {"models": {path.name: path.read_bytes() for path in (folder / "models").iterdir()},
-                "metrics": [without(json.loads(row), TIMES) for row in (folder / "metrics.jsonl").read_text().splitlines()],
-                "checkpoint": (tensors, metadata),
-                "result": without(json.loads((folder / "result.json").read_text()), TIMES)}
-
-    def assert_same_outcome(self, folder, expected):
-        actual = self.outcome(folder)
-        for part in ("metrics", "result", "models", "checkpoint"):
-            self.assertTrue(actual[part] == expected[part], f"{part} of {folder} differs")
 
     def stop_at_random(self, output, signals, dice, longest):
         """Starts, stops by one of `signals` after a random time, and goes on until done; what each part printed."""
@@ -83,9 +66,10 @@ class Resume(CliTest):
                 self.assertEqual(process.returncode, -signal.SIGKILL, err)
             elif process.returncode != -which:  # a signal that came before the program listened
                 self.assertEqual(process.returncode, SIGNALS[which], err)
-                self.assertRegex(err, "^interrupted(; .* is saved: the same command with --resume goes on from there| "
-                                      "before the first checkpoint: the same command with --resume starts afresh| "
-                                      "before it began: the same command begins again)\n$")
+                command = f"`espalier train --resume {output} --threads 1`"
+                self.assertRegex(err, f"^interrupted(; .* is saved: {command} goes on from there| before the first "
+                                      f"checkpoint: {command} starts afresh| before it began: the same command begins "
+                                      "again)\n$")
 
     def test_same_bits_however_it_was_stopped(self):
         seed = random.randrange(10**6)
@@ -122,8 +106,8 @@ class Resume(CliTest):
                     process.kill()
                     raise
             self.assertEqual((process.returncode, err),
-                             (code, f"interrupted; {output}/checkpoint.safetensors is saved: the same command with "
-                                    "--resume goes on from there\n"))
+                             (code, f"interrupted; {output}/checkpoint.safetensors is saved: `espalier train --resume "
+                                    f"{output}` goes on from there\n"))
             position = json.loads(safetensors(self.folder / output / "checkpoint.safetensors")[1]["espalier.position"])
             self.assertGreater(position["step"], 40)
 
@@ -156,7 +140,7 @@ class NothingToDo(CliTest):
     def test_another_config_is_refused(self):
         self.succeeds("train", "small.json", "--quiet")
         self.fails_unwritten(2, "runs/small: holds a run of another config, which differs at "
-                                "/stages/0/train/optimizer/lr; --output DIR writes elsewhere", "train", "small.json",
+                                "stages.dense.train.optimizer.lr; --output DIR writes elsewhere", "train", "small.json",
                              "--resume", "--set", "stages.dense.train.optimizer.lr=1")
 
     def test_without_a_run_it_starts_afresh(self):

@@ -174,3 +174,44 @@ def png(height, width, channels, pixels):
 
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+# Of which no two runs have the same.
+TIMES = {"seconds", "run_seconds", "train_seconds", "images_per_second", "latency_ms", "data_seconds", "metrics_bytes"}
+
+
+class Outcomes(CliTest):
+    def outcome(self, folder):
+        """All that a run has come to, without times."""
+        folder = self.folder / folder
+        tensors, metadata = safetensors(folder / "checkpoint.safetensors")
+        metadata = {key: without(json.loads(value), TIMES) for key, value in metadata.items() if key != "format"}
+        return {"models": {path.name: path.read_bytes() for path in (folder / "models").iterdir()},
+                "metrics": [without(json.loads(row), TIMES) for row in (folder / "metrics.jsonl").read_text().splitlines()],
+                "checkpoint": (tensors, metadata),
+                "result": without(json.loads((folder / "result.json").read_text()), TIMES)}
+
+    def assert_same_outcome(self, folder, expected, longer=False):
+        """`longer`: it has been made so, and the models that it left before say the config of then."""
+        actual = self.outcome(folder)
+        if longer:
+            for outcome in (actual, expected):
+                outcome["models"] = {name: self.weights(model) for name, model in outcome["models"].items()}
+        for part in ("metrics", "result", "models", "checkpoint"):
+            self.assertTrue(actual[part] == expected[part], f"{part} of {folder} differs")
+
+    def weights(self, model):
+        (self.folder / "model").write_bytes(model)
+        tensors, metadata = safetensors(self.folder / "model")
+        return tensors, {key: value for key, value in metadata.items() if key != "espalier.config"}
+
+    def interrupt(self, *arguments):
+        """Ends `espalier ARGUMENTS` by SIGINT once it has trained an epoch; what it says of that."""
+        with subprocess.Popen(**self.command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            for line in process.stdout:
+                if "epoch 1/" in line:
+                    break
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 130, err)
+        return err

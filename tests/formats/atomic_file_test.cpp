@@ -126,6 +126,21 @@ TEST(AtomicFile, AFolderThatAppearsMeanwhileIsNotReplaced) {
   EXPECT_EQ(folder.files(), 1u);
 }
 
+TEST(KeepAs, OutlivesTheFile) {
+  const TemporaryFolder folder;
+  const fs::path file = folder / "file", kept = folder / "kept", link = folder / "link";
+  write_file(file, "one");
+  keep_as(file, kept);
+  keep_as(file, kept);  // they are one file
+  write_file(file, "two");
+  EXPECT_EQ(read_file(kept), "one");
+  fs::create_symlink(file, link);
+  keep_as(link, kept);
+  write_file(file, "three");
+  EXPECT_EQ(read_file(kept), "two");
+  EXPECT_EQ(folder.files(), 3u);
+}
+
 TEST(TemporaryName, SaysWhatItIsOfAndWhoWritesIt) {
   const auto found = temporary_name("a.tmp-1-0.b.tmp-12-3");
   ASSERT_TRUE(found);

@@ -53,6 +53,31 @@ TEST(RunFolder, ARunThatAnotherProcessHasFinishedMeanwhileIsLeftAlone) {
   }
 }
 
+TEST(RunFolder, TwoRunsThatBeginAtOnceTakeFoldersOfTheirOwn) {
+  const TemporaryFolder folder;
+  run_in(folder / "done", false);
+  const fs::path place = fs::current_path();
+  fs::current_path(folder.path());
+  Console console(true);
+  const Config config = small_config(tuned);
+  before_lock = [] {  // one that is faster, and has come to its end before this one could lock the folder
+    fs::copy("done", "runs/small", fs::copy_options::recursive);
+  };
+  run(config, {.output = {}, .data = {}}, console);
+  EXPECT_EQ(read_file("runs/small/result.json"), read_file("done/result.json"));
+  EXPECT_TRUE(fs::exists("runs/small-2/result.json"));
+  {
+    RunFolder running("runs/small-3");  // one that has written nothing yet
+    running.create();
+    running.lock();
+    run(config, {.output = {}, .data = {}}, console);
+    EXPECT_TRUE(fs::exists("runs/small-4/result.json"));
+    EXPECT_FALSE(running.holds_run());
+  }
+  EXPECT_EQ(runs_called("small").size(), 3u);
+  fs::current_path(place);
+}
+
 TEST(RunFolder, AFolderThatIsReplacedAsItIsLockedIsLeftAlone) {
   const TemporaryFolder folder;
   const fs::path place = folder / "run";
@@ -107,6 +132,21 @@ TEST(RunFolder, KnowsWhatARunLeavesAndClearsNothingElse) {
   run.remove_halves();
   EXPECT_FALSE(std::filesystem::exists(half));
   EXPECT_TRUE(std::filesystem::exists(other));
+}
+
+TEST(RunFolder, RunsOfANameStandInTheOrderOfTheirNumbers) {
+  const TemporaryFolder folder;
+  const fs::path place = fs::current_path();
+  fs::current_path(folder.path());
+  EXPECT_TRUE(runs_called("a").empty());
+  for (const char* name : {"a-10", "a-2", "a", "a-02", "a-x", "a-1", "ab-2", "a-2-2"})
+    fs::create_directories(fs::path("runs") / name / "models");
+  EXPECT_TRUE(runs_called("a").empty());
+  for (const auto& entry : fs::directory_iterator("runs")) write_file(entry.path() / "config.json", "{}");
+  std::vector<std::string> found;
+  for (const RunFolder& run : runs_called("a")) found.push_back(run.path().string());
+  EXPECT_EQ(found, (std::vector<std::string>{"runs/a", "runs/a-2", "runs/a-10"}));
+  fs::current_path(place);
 }
 
 }  // namespace

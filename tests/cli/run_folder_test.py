@@ -1,0 +1,225 @@
+"""The folder of a run: which one it takes, going on from it alone, and making the run longer."""
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from support import Outcomes, config, sgd, snapshot
+
+
+class FromTheFolder(Outcomes):
+    """--resume FOLDER: the run's own config, and no other, is what it goes on by."""
+
+    def setUp(self):
+        super().setUp()
+        self.write_data()
+        # Steps that take time, and few checkpoints, whose syncs take more on a slow disk.
+        long = config({"name": "dense", "train": sgd(epochs=60)})
+        long["data"]["batch"] = 1
+        self.write("long.json", long)
+
+    def test_no_config_is_needed(self):
+        self.succeeds("train", "long.json", "--quiet", "--output", "whole")
+        self.interrupt("train", "long.json", "--output", "runs/long")
+        (self.folder / "long.json").unlink()
+        self.succeeds("train", "--resume", "runs/long")
+        self.assert_same_outcome("runs/long", self.outcome("whole"))
+        for arguments in (["runs/long/", "--resume"], ["runs/long/config.json", "--resume"],
+                          ["--resume", "runs/long", "--output", "./runs/long"]):
+            with self.subTest(arguments):
+                self.assertIn("runs/long: the run is done already\n", self.succeeds("train", *arguments))
+
+    def test_an_interrupt_says_the_command(self):
+        (self.folder / "data").rename(self.folder / "my data")
+        err = self.interrupt("train", "long.json", "--output", "my run", "--data", "my data", "--threads", "1")
+        command = "espalier train --resume 'my run' --data 'my data' --threads 1"
+        self.assertEqual(err, "interrupted; my run/checkpoint.safetensors is saved: `" + command +
+                         "` goes on from there\n")
+        self.succeeds(*shlex.split(command)[1:])
+
+    def test_refused(self):
+        self.write("small.json", config())
+        self.succeeds("train", "small.json", "--quiet")
+        (self.folder / "empty").mkdir()
+        self.fails_unwritten(2, "runs/small: is the folder of a run; `espalier train --resume runs/small` goes on with it",
+                             "train", "runs/small")
+        self.fails_unwritten(2, "empty: is a folder, a file is expected", "train", "empty")
+        self.fails_unwritten(2, "empty: holds no run to go on with", "train", "empty", "--resume")
+        self.fails_unwritten(2, "train: --output: found 'empty', but the run goes on in runs/small; without --resume a "
+                                "config begins anew elsewhere", "train", "--resume", "runs/small", "--output", "empty")
+        (self.folder / "runs/small/config.json").unlink()
+        self.fails_unwritten(2, "runs/small: has no config.json; espalier train CONFIG --resume --output runs/small goes "
+                                "on with the config that it was begun with", "train", "--resume", "runs/small")
+        self.succeeds("train", "small.json", "--resume", "--output", "runs/small")
+        self.assertTrue((self.folder / "runs/small/config.json").exists())
+
+
+class Longer(Outcomes):
+    """More epochs and steps for a run that is there come to the bits that all at once do."""
+
+    GONE = "stage 'tuned' is done, and cannot go on to {} without last_step.safetensors, which is not there: a run that " \
+           "early_stop ended leaves none, nor did earlier versions"
+
+    def setUp(self):
+        super().setUp()
+        self.write_data(wrong=4)
+        self.base = config(
+            {"name": "dense", "train": sgd(epochs=2)},
+            {"name": "tuned", "train": sgd(epochs=2, ema=0.9, eval_every=2, log_every=3,
+                                           schedule={"type": "multistep", "milestones": [1, 3]},
+                                           prune={"sparsity": 0.5, "remove": True, "schedule": {
+                                               "type": "cubic", "begin": 1, "end": 8, "every": 3}})},
+            {"name": "final", "evaluate": {"flip": True}})
+        self.base["data"]["validation"] = 0.3
+        self.write("run.json", self.base)
+
+    def longer(self, *path_and_values, output="run"):
+        """Runs with the first value, goes on to each that follows, and holds the outcome to that of the last alone."""
+        path, first, *values = path_and_values
+        self.succeeds("train", "run.json", "--quiet", "--set", f"{path}={first}", "--output", output)
+        for value in values:
+            text = self.succeeds("train", "--resume", output, "--set", f"{path}={value}")
+            unit = path.split(".")[-1]
+            self.assertRegex(text, f"{output}: goes on with stage 'tuned', step .*\n{output}: stage 'tuned' trains for "
+                                   f"{value} {unit} now, not {first} {unit}\n")
+            first = value
+        shutil.rmtree(self.folder / "whole", ignore_errors=True)
+        self.succeeds("train", "run.json", "--quiet", "--set", f"{path}={first}", "--output", "whole")
+        self.assert_same_outcome(output, self.outcome("whole"), longer=True)
+        self.assertEqual(self.read_json(f"{output}/config.json"), self.read_json("whole/config.json"))
+
+    def test_more_epochs(self):
+        self.longer("stages.tuned.train.epochs", 2, 5, 6, 8)
+
+    def test_more_steps(self):
+        # Both end in the middle of an epoch, where the whole run evaluates nothing.
+        self.longer("stages.tuned.train.steps", 13, 15, 31)
+
+    def test_broken_off_before_the_checkpoint_was_changed(self):
+        self.succeeds("train", "run.json", "--quiet", "--output", "whole", "--set", "stages.tuned.train.epochs=5")
+        self.succeeds("train", "run.json", "--quiet")
+        file = self.folder / "runs/run/config.json"
+        file.write_bytes((self.folder / "whole/config.json").read_bytes())
+        self.succeeds("train", "--resume", "runs/run")
+        self.assert_same_outcome("runs/run", self.outcome("whole"), longer=True)
+
+    def test_of_a_stage_that_has_not_ended(self):
+        self.base["stages"][0]["train"]["epochs"] = 60
+        self.base["data"]["batch"] = 1
+        self.write("run.json", self.base)
+        more = ("--set", "stages.dense.train.epochs=61", "--set", "stages.tuned.train.epochs=3")
+        self.succeeds("train", "run.json", "--quiet", "--output", "whole", *more)
+        self.interrupt("train", "run.json")
+        text = self.succeeds("train", "run.json", "--resume", *more)
+        self.assertIn("runs/run: stage 'tuned' trains for 3 epochs now, not 2 epochs\n", text)
+        self.assert_same_outcome("runs/run", self.outcome("whole"), longer=True)
+
+    def test_what_has_happened_stays(self):
+        self.succeeds("train", "run.json", "--quiet")
+        elsewhere = "; --output DIR writes elsewhere"
+
+        def refused(message, *set_):
+            arguments = [part for each in set_ for part in ("--set", each)]
+            self.fails_unwritten(2, f"runs/run: {message}{elsewhere}", "train", "--resume", "runs/run", *arguments)
+
+        refused("stage 'dense' is done after 2 epochs, and what follows it began from there",
+                "stages.dense.train.epochs=3")
+        refused("stage 'tuned' has made 18 steps already, which is more than 1 epoch",
+                "stages.tuned.train.epochs=1")
+        refused("holds a run of another config, which differs at stages.tuned.train.ema", "stages.tuned.train.epochs=3",
+                "stages.tuned.train.ema=0.8")
+        (self.folder / "runs/run/last_step.safetensors").unlink()
+        refused(self.GONE.format("3 epochs"), "stages.tuned.train.epochs=3")
+
+    def test_schedules_that_go_by_all_steps(self):
+        for change, message in (
+                ({"schedule": {"type": "cosine"}}, "learning rate: the schedule cosine"),
+                ({"schedule": {"type": "onecycle"}},
+                 "learning rate: the schedule onecycle"),
+                ({"prune": {"sparsity": 0.5, "schedule": {"type": "linear", "every": 1}}},
+                 "sparsity: the schedule linear")):
+            with self.subTest(change):
+                self.write("run.json", config({"name": "tuned", "train": sgd(epochs=2, **change)}))
+                self.succeeds("train", "run.json", "--quiet")
+                self.fails_unwritten(2, "runs/run: stage 'tuned' has made 24 of 24 steps, and if it had 3 epochs, step 2 "
+                                        f"would have had another {message} goes by the number of all steps; --output "
+                                        "DIR writes elsewhere", "train", "--resume", "runs/run", "--set",
+                                     "stages.tuned.train.epochs=3")
+                shutil.rmtree(self.folder / "runs")
+
+    def test_early_stopping_is_an_end(self):
+        stage = {"name": "tuned", "train": sgd(epochs=50, early_stop={"patience": 1, "min_delta": 50})}
+        self.base["stages"] = [stage]
+        self.write("run.json", self.base)
+        self.succeeds("train", "run.json", "--quiet")
+        self.fails_unwritten(2, f"runs/run: {self.GONE.format('60 epochs')}; --output DIR writes elsewhere", "train",
+                             "--resume", "runs/run", "--set", "stages.tuned.train.epochs=60")
+
+
+class Numbered(Outcomes):
+    """Without --output, a run takes a folder of its own."""
+
+    def setUp(self):
+        super().setUp()
+        self.write_data()
+        self.write("small.json", config())
+
+    def test_each_run_has_its_own(self):
+        self.succeeds("train", "small.json", "--quiet")
+        before = snapshot(self.folder / "runs/small")
+        text = self.succeeds("train", "small.json", "--set", "seed=1")
+        self.assertEqual(text.splitlines()[0], "runs/small-2: this run's folder, for runs/small holds a run already")
+        self.assertIn("\nruns/small-2 holds the models", text)
+        text = self.succeeds("train", "small.json", "--set", "seed=1")
+        self.assertEqual(text.splitlines()[0],
+                         "runs/small-3: this run's folder, for runs/small and runs/small-2 hold runs already")
+        self.assertEqual(snapshot(self.folder / "runs/small"), before)
+        self.assertEqual(self.read_json("runs/small-2/result.json")["seed"], 1)
+
+    def test_one_that_runs_or_is_not_done_counts(self):
+        self.write("endless.json", config({"name": "dense", "train": sgd(epochs=10**7, eval_every=10**7)}, name="small"))
+        with subprocess.Popen(**self.command("train", "endless.json"), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as process:
+            process.stdout.readline()  # the header: the folder is taken
+            second = self.espalier("train", "small.json", "--quiet")
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=20)
+        self.assertEqual((second.returncode, second.stderr), (0, ""))
+        self.assertTrue((self.folder / "runs/small-2/result.json").exists())
+        (self.folder / "runs/small-2").rename(self.folder / "runs/other")
+        text = self.succeeds("train", "small.json")
+        self.assertEqual(text.splitlines()[0], "runs/small-2: this run's folder, for runs/small holds a run already; "
+                         "`espalier train --resume runs/small` goes on with what is not done there")
+
+    def test_resume_chooses(self):
+        """The last of this config that is not done; else the last; one of the very config before one that differs in
+        the length of its stages."""
+        for number in range(1, 5):
+            self.succeeds("train", "small.json", "--quiet", "--set", f"seed={number // 4}")
+            if number < 4:
+                os.utime(self.folder / "runs" / ("small" if number == 1 else f"small-{number}") /
+                         "checkpoint.safetensors", (10**9 + number,) * 2)
+
+        def first_lines(*arguments):
+            return self.succeeds("train", "small.json", "--resume", *arguments).splitlines()[:2]
+
+        among = "of 4 runs from runs/small to runs/small-4"
+        chooses = "; `espalier train --resume FOLDER` chooses another"
+        self.assertEqual(first_lines(), [f"runs/small-3: {among} the last of this config, and all are done{chooses}",
+                                         "runs/small-3: the run is done already"])
+        self.assertEqual(first_lines("--set", "seed=1")[0],
+                         f"runs/small-4: {among} the one that this config fits{chooses}")
+        (self.folder / "runs/small-2/result.json").unlink()
+        self.assertEqual(first_lines(), [f"runs/small-2: {among} the last of this config that is not done{chooses}",
+                                         "runs/small-2: goes on behind its last stage"])
+        self.fails_unwritten(2, "runs/small: holds a run of another config, which differs at seed; --output DIR writes "
+                                "elsewhere", "train", "small.json", "--resume", "--set", "seed=9")
+
+
+if __name__ == "__main__":
+    unittest.main()
