@@ -68,7 +68,7 @@ void train(const Given& given) {
   Arguments arguments("train");
   arguments
       .positional("CONFIG", config,
-                  "A JSON file (`espalier help config`), a recipe's name, or a run to --resume")
+                  "A config (`espalier help config`), a recipe, or a run to --resume")
       .overrides(overrides)
       .path("--output", "DIR", options.output,
             "Folder to write (default: runs/NAME, or the next free runs/NAME-2, ...)")

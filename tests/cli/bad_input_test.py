@@ -81,8 +81,10 @@ class BadConfig(CliTest):
                 ("stages.pruned.prune.sparsity=null", "stages.pruned.prune: found none, expected exactly one of sparsity, "
                                                       "threshold, quantile"),
                 ("stages.dense.train.optimizer={}",
-                 "stages.dense.train.optimizer.type: missing, expected one of sgd, adam, adamw")):
-            marked = " (set on the command line)" if "prune" not in assignment else ""
+                 "stages.dense.train.optimizer.type: missing, expected one of sgd, adam, adamw (set on the command line)\n"
+                 "espalier: small.json: stages.dense.train.optimizer.lr: missing, expected a number above 0 (set on the "
+                 "command line)\nespalier: small.json: 2 mistakes")):
+            marked = " (set on the command line)" if "prune" not in assignment and "{}" not in assignment else ""
             self.fails_unwritten(2, f"small.json: {message}{marked}", "train", "small.json", "--set", assignment)
 
     def test_set_in_a_shell(self):

@@ -30,7 +30,7 @@ class Mistakes(CliTest):
                  "bad.json: /stages/0/train/optimizer/type: found the text \"adma\", expected one of sgd, adam, adamw, "
                  "did you mean 'adam'?",
                  "bad.json: /stages/0/train/optimizer/lr: found -1, expected a number above 0",
-                 "bad.json: /stages/2/name: \"dense\" is the name of stage 0, too"]
+                 "bad.json: /stages/2/name: \"dense\" is the name of /stages/0, too"]
         self.write("bad.json", bad)
         for command in ("check", "train", "inspect"):
             with self.subTest(command=command):

@@ -93,7 +93,7 @@ class Empty(PruneTest):
         self.write_run({"unit": "row", "normalizer": "none", "sparsity": 0.5, "schedule": {"type": "linear", "every": 5}},
                        hidden=[16, 12], steps=30)
         message = self.espalier("train", "prune.json", "--quiet", "--output", "run").stderr
-        self.assertRegex(message, r"\Aespalier: stage pruned, step \d+: prune: nothing would be left of fc2, ")
+        self.assertRegex(message, r"\Aespalier: stage 'pruned', step \d+: prune: nothing would be left of fc2, ")
         self.succeeds("train", "prune.json", "--quiet", "--output", "run", "--resume", "--set",
                       "stages.pruned.train.prune.allow_empty=true")
 

@@ -300,13 +300,13 @@ TEST(Config, AllMistakesAreTold) {
       "x.json: /stages/1/prune/sparsity: found 1.5, expected a number from 0 to 1",
       "x.json: /stages/3/train/schedule/min_lr: found 1, expected at most the optimizer's lr: 0.1",
       "x.json: /stages/3/train/prune/schedule: missing, a pruner inside 'train' needs one",
-      "x.json: /seed: found -1, expected a whole number from 0 to 9007199254740991 (set on the command line)",
-      "x.json: /stages/2/name: \"dense\" is the name of stage 0, too",
+      "x.json: seed: found -1, expected a whole number from 0 to 9007199254740991 (set on the command line)",
+      "x.json: /stages/2/name: \"dense\" is the name of /stages/0, too",
       "x.json: 8 mistakes"};
   EXPECT_EQ(told({"seed=-1"}), lines);
   const std::vector<std::string> of_overrides{
-      "--set sed=1: /sed: no such field, did you mean 'seed'?",
-      "--set stages.dnese.name=a: /stages: no element 'dnese' in a list of 4, did you mean 'dense'?",
+      "--set sed=1: sed: no such field, did you mean 'seed'?",
+      "--set stages.dnese.name=a: stages: no element 'dnese' in a list of 4, did you mean 'dense'?",
       "x.json: 2 mistakes"};
   EXPECT_EQ(told({"sed=1", "stages.dnese.name=a"}), of_overrides);
 }
@@ -343,7 +343,7 @@ TEST(Config, MessagesSayWhatTheCommandLineHasSet) {
             "'mnist'? (set "
             "on the command line)");
   EXPECT_EQ(refusal(with("/seed", "-1").dump(), {"stages.dense.train.epochs=1"}),
-            "x.json: /seed: found -1, expected a whole number from 0 to 9007199254740991");
+            "x.json: seed: found -1, expected a whole number from 0 to 9007199254740991");
 }
 
 TEST(Config, AFileThatCannotBeReadIsRefused) {

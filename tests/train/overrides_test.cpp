@@ -152,7 +152,7 @@ TEST(Overrides, AJsonPointerWillDo) {
   EXPECT_EQ(
       refusal("/list//count=3"),
       "--set /list//count=3: /list: the path has an empty part, expected a name on both sides of a slash");
-  EXPECT_EQ(refusal("/a~1b=3"), "--set /a~1b=3: /a~1b: no such field, known: inner, list");
+  EXPECT_EQ(refusal("/a~1b=3"), "--set /a~1b=3: /a~1b: no such field, known: inner, list, of");
 }
 
 TEST(Overrides, NullTakesAnElementAway) {
