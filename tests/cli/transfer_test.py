@@ -164,7 +164,7 @@ class Transfer(CliTest):
                        "bn1, conv1, fc, layer1, layer2, layer3, layer4, did you mean 'layer4'?",
                        command, "flowers.json", *NARROW, *QUICK, "--set",
                        "stages.whole.train.optimizer.lr_of.layer4.2=0.1")
-        self.fails(2, "flowers.json: /stages/1/train/optimizer/lr_of/fc: found 0, expected a number above 0 "
+        self.fails(2, "flowers.json: stages.whole.train.optimizer.lr_of.fc: found 0, expected a number above 0 "
                    "(set on the command line)", "check", "flowers.json", *NARROW, *QUICK, "--set",
                    "stages.whole.train.optimizer.lr_of.fc=0")
         self.fails(2, "flowers.json: /model/skip: is for weights that are read, which 'weights' names",

@@ -343,7 +343,7 @@ TEST(Config, MessagesSayWhatTheCommandLineHasSet) {
             "'mnist'? (set "
             "on the command line)");
   EXPECT_EQ(refusal(with("/seed", "-1").dump(), {"stages.dense.train.epochs=1"}),
-            "x.json: seed: found -1, expected a whole number from 0 to 9007199254740991");
+            "x.json: /seed: found -1, expected a whole number from 0 to 9007199254740991");
 }
 
 TEST(Config, AFileThatCannotBeReadIsRefused) {
