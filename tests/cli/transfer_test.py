@@ -167,7 +167,7 @@ class Transfer(CliTest):
         self.fails(2, "flowers.json: stages.whole.train.optimizer.lr_of.fc: found 0, expected a number above 0 "
                    "(set on the command line)", "check", "flowers.json", *NARROW, *QUICK, "--set",
                    "stages.whole.train.optimizer.lr_of.fc=0")
-        self.fails(2, "flowers.json: /model/skip: is for weights that are read, which 'weights' names",
+        self.fails(2, "flowers.json: model.skip: is for weights that are read, which 'weights' names",
                    "check", "flowers.json", "--set", "model.weights=null")
 
 
