@@ -1,0 +1,27 @@
+// Names, and beside each what is said of it: what every help text is made of.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace espalier {
+
+struct Definition {
+  std::string name;
+  std::string text;  ///< its lines are broken further where they do not fit
+};
+
+/// `text` (ASCII) in lines of at most `width` columns, each ended. Each of its lines is broken at spaces by
+/// itself, and keeps its indentation; what has no space to break at stays whole.
+std::string wrapped_lines(std::string_view text, size_t width);
+
+/// Two columns, the names two to the right of `indent`. A name that is much longer than the others stands on
+/// a line of its own.
+std::string definition_list(const std::vector<Definition>& entries, size_t width, size_t indent = 2);
+
+/// How wide a help text may be: the terminal's width, but not beyond what is easily read; 80 in a pipe or
+/// file.
+size_t help_width();
+
+}  // namespace espalier
