@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "espalier/cli/output_file.h"
+#include "espalier/cli/usage.h"
+#include "espalier/core/definition_list.h"
 #include "espalier/core/error.h"
 #include "espalier/core/home.h"
 #include "espalier/core/parallel.h"
@@ -25,15 +27,22 @@ std::optional<Number> number_in(const std::string& text) {
   return value;
 }
 
+/// Where it is set, parse() leaves there what has been declared, and reads nothing.
+std::vector<Argument>* asked = nullptr;
+
 }  // namespace
 
-Arguments::Arguments(const std::string& command)
-    : command_(command),
-      app_(std::make_unique<CLI::App>(command_named(command).help, "espalier " + command)) {
+std::vector<Argument> arguments_of(const Command& command) {
+  std::vector<Argument> declared;
+  asked = &declared;
+  command.run({});
+  asked = nullptr;
+  return declared;
+}
+
+Arguments::Arguments(const std::string& command) : command_(command), app_(std::make_unique<CLI::App>()) {
   app_->allow_extras();  // so that it is fail_unknown that speaks
   app_->set_help_flag("-h,--help", "Print this and stop");
-  app_->get_formatter()->label("REQUIRED", "");
-  app_->get_formatter()->column_width(28);
 }
 
 Arguments::~Arguments() = default;
@@ -133,6 +142,23 @@ Arguments& Arguments::threads() {
   return *this;
 }
 
+std::vector<Argument> Arguments::declared() const {
+  std::vector<Argument> all;
+  for (const CLI::Option* option : app_->get_options()) {
+    const bool is_option = !option->get_positional();
+    const bool several = option->get_items_expected_max() > 1 ||
+                         option->get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
+    all.push_back({.name = option->get_name(!is_option),
+                   .letter = option->get_snames().empty() ? "" : "-" + option->get_snames().front(),
+                   .value = is_option && option->get_items_expected_max() > 0 ? option->get_type_name() : "",
+                   .help = option->get_description(),
+                   .is_option = is_option,
+                   .is_required = option->get_required(),
+                   .is_repeatable = several});
+  }
+  return all;
+}
+
 std::vector<std::string> Arguments::option_names() const {
   std::vector<std::string> names;
   for (const CLI::Option* option : app_->get_options())
@@ -170,6 +196,10 @@ std::string Arguments::mistake(const CLI::ParseError& error) const {
 }
 
 bool Arguments::parse(const Given& given) {
+  if (asked) {
+    *asked = declared();
+    return false;
+  }
   const auto check_extras = [&] {
     const auto extras = app_->remaining();
     const auto option = std::ranges::find_if(extras, [](const auto& e) { return e.starts_with("-"); });
@@ -178,9 +208,7 @@ bool Arguments::parse(const Given& given) {
   try {
     app_->parse(std::vector<std::string>(given.rbegin(), given.rend()));
   } catch (const CLI::CallForHelp&) {
-    std::string text = app_->help();
-    text.erase(text.find_last_not_of('\n') + 1);
-    print(text + "\n");
+    print(usage(command_named(command_), declared(), help_width()));
     return false;
   } catch (const CLI::ParseError& error) {
     check_extras();  // a mistyped option is why something else is missing

@@ -17,6 +17,17 @@ class ParseError;
 
 namespace espalier::cli {
 
+/// An argument as a command declares it.
+struct Argument {
+  std::string name;    ///< "--output", or "CONFIG" of one that stands by itself
+  std::string letter;  ///< "-h" of "--help"; empty: none
+  std::string value;   ///< what stands for its value in the help: "DIR"; empty: a flag
+  std::string help;
+  bool is_option = false, is_required = false, is_repeatable = false;
+};
+/// The arguments of a command, in the order of their declaration; the command does nothing else.
+std::vector<Argument> arguments_of(const Command& command);
+
 class Arguments {
  public:
   /// For the command of that name.
@@ -53,6 +64,7 @@ class Arguments {
   /// Of all that is `given`, nobody asked for `argument`.
   [[noreturn]] void fail_unknown(const std::string& argument, const Given& given) const;
   std::vector<std::string> option_names() const;
+  std::vector<Argument> declared() const;
 
   std::string command_;
   std::unique_ptr<CLI::App> app_;

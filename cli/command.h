@@ -15,11 +15,12 @@ struct Command {
   std::string name;
   std::string help;  ///< one line
   /// Throws UsageError for wrong arguments; "--help" among them prints the command's help and does nothing
-  /// else.
+  /// else. It declares its arguments (arguments.h) and has them parsed before it does anything.
   void (*run)(const Given& given);
 };
 
 const std::vector<Command>& commands();
+std::vector<std::string> command_names();
 /// UsageError with the nearest name if there is none of this name.
 const Command& command_named(const std::string& name);
 
@@ -34,6 +35,11 @@ void bench(const Given& given);
 void help(const Given& given);
 void version(const Given& given);
 
+/// `espalier --version`
+void version_line();
+
+/// Every word that `help` has an answer to.
+std::vector<std::string> help_words();
 /// The commands and what `help` has more to say about.
 std::string overview();
 

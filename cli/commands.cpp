@@ -18,21 +18,24 @@ const std::vector<Command>& commands() {
       {"graph", "Which channels of a config's or a checkpoint's model must be cut together", graph},
       {"compare", "The final tables of runs side by side", compare},
       {"bench", "How fast a model trains or infers here, on random data", bench},
-      {"help", "Help on a command, or on config, models, data, criteria, recipes, schema", help},
+      {"help", "Help on a command, a topic, or a name in configs: a field, a criterion, a model", help},
       {"version", "Version, instruction sets, threads, compiler", version},
   };
   return all;
 }
 
-const Command& command_named(const std::string& name) {
+std::vector<std::string> command_names() {
   std::vector<std::string> names;
-  for (const Command& command : commands()) {
+  for (const Command& command : commands()) names.push_back(command.name);
+  return names;
+}
+
+const Command& command_named(const std::string& name) {
+  for (const Command& command : commands())
     if (command.name == name) return command;
-    names.push_back(command.name);
-  }
   if (name.ends_with(".json"))
     fail_usage("no command '", printable(name), "', did you mean 'espalier train ", printable(name), "'?");
-  const std::string nearest = did_you_mean(name, names);
+  const std::string nearest = did_you_mean(name, command_names());
   fail_usage("no command '", printable(name), "'",
              nearest.empty() ? "; `espalier help` lists them" : nearest);
 }

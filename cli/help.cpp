@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "espalier/cli/arguments.h"
+#include "espalier/cli/environment.h"
+#include "espalier/cli/usage.h"
+#include "espalier/core/definition_list.h"
 #include "espalier/core/error.h"
 #include "espalier/core/spelling.h"
 #include "espalier/core/utf8.h"
@@ -10,74 +12,75 @@
 #include "espalier/prune/criterion.h"
 #include "espalier/train/config.h"
 #include "espalier/train/recipes.h"
+#include "espalier/train/schema_help.h"
 
 namespace espalier::cli {
 namespace {
 
-/// `name` and then `text`, broken into lines of at most 80 columns, all but the first of them indented.
-std::string entry(std::string_view name, std::string_view text) {
-  constexpr size_t indent = 11, width = 80 - indent;
-  std::string lines = fmt::format("{:<{}}", name, indent);
-  while (text.size() > width) {
-    const size_t end = text.rfind(' ', width);
-    if (end == text.npos) break;
-    lines += fmt::format("{}\n{:<{}}", text.substr(0, end), "", indent);
-    text.remove_prefix(end + 1);
-  }
-  return lines + std::string(text) + "\n";
+/// Lines of prose as the terminal has room for them.
+std::string prose(const std::string& text) { return wrapped_lines(text, help_width()); }
+std::string list(const std::vector<Definition>& entries, size_t indent = 2) {
+  return definition_list(entries, help_width(), indent);
+}
+
+Definition model_entry(const ModelInfo& info) {
+  return {info.name, fmt::format("{}; input {}, {} classes", info.help, fmt::join(info.input.sizes(), "x"),
+                                 info.classes)};
 }
 
 std::string models_help() {
-  std::string text =
-      "A config names a model as \"model\": {\"type\": NAME, ...}. Input and classes are these unless told "
-      "otherwise.\n\n";
-  for (const ModelInfo& info : model_catalogue())
-    text += entry(info.name, fmt::format("{}; input {}, {} classes", info.help,
-                                         fmt::join(info.input.sizes(), "x"), info.classes));
-  return text + "\nOptions of each: `espalier help config`. Layers and sizes: `espalier inspect CONFIG`.\n";
+  std::vector<Definition> models;
+  for (const ModelInfo& info : model_catalogue()) models.push_back(model_entry(info));
+  return prose(
+             "A config names a model as \"model\": {\"type\": NAME, ...}. Input and classes are these unless "
+             "told otherwise.\n\n") +
+         list(models) +
+         prose("\nOptions of each: `espalier help NAME`. Layers and sizes: `espalier inspect CONFIG`.\n");
 }
 
 std::string data_help() {
-  return "A config names a data set as \"data\": {\"type\": NAME, ...}.\n"
-         "\n"
-         "mnist      70,000 handwritten digits, 28x28x1, 10 classes. Folder `mnist` with these files, each\n"
-         "           plain, .gz or .xz:\n"
-         "             train-images-idx3-ubyte  train-labels-idx1-ubyte\n"
-         "             t10k-images-idx3-ubyte   t10k-labels-idx1-ubyte\n"
-         "           Any data set in such files will do (Fashion-MNIST, KMNIST): \"path\" names its folder.\n"
-         "cifar10    60,000 photographs, 32x32x3, 10 classes. Folder `cifar-10-batches-bin` with\n"
-         "           data_batch_1.bin .. data_batch_5.bin and test_batch.bin, each plain, .gz or .xz.\n"
-         "cifar100   The same in 100 classes, or in 20 by \"labels\": \"coarse\". Folder `cifar-100-binary` "
-         "with\n"
-         "           train.bin and test.bin. Files of either set may hold a part of the images;\n"
-         "           \"remap\": true numbers the classes that are left 0..k-1.\n"
-         "image_folder\n"
-         "           Your own: train/CLASS/*.jpg, .jpeg, .png, .webp or .bmp, and test/ alike, in the "
-         "folder\n"
-         "           that \"path\" names. val/ stands for test/, or beside it is the validation split, "
-         "unless\n"
-         "           \"validation\" holds out images of train/. Images are turned as their EXIF orientation\n"
-         "           says, become grey or RGB as the model's input is, are scaled to its size, their aspect\n"
-         "           kept, and cut to their middle. Transparency is dropped; \"alpha\": \"white\" blends it "
-         "over\n"
-         "           white. `espalier eval CHECKPOINT --images FOLDER` reads FOLDER/CLASS/*.jpg, test set or "
-         "not.\n"
-         "           What is decoded is kept for the next start, in $XDG_CACHE_HOME/espalier or "
-         "~/.cache/espalier; \"cache\": false keeps "
-         "none.\n"
-         "           \"skip_corrupt\": true leaves out images that cannot be decoded, and names them.\n"
-         "           A published set in this form: Imagenette, ten classes of ImageNet (340 MB),\n"
-         "           https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz, unpacked or as it is;\n"
-         "           ImageNet itself is at https://image-net.org, for those who register there.\n"
-         "synthetic  10,000 numbers drawn by the program, of the model's classes and in its shape; needs no "
-         "files.\n"
-         "\n"
-         "The root is the folder that data sets are in: --data ROOT, else \"data\".\"root\" in the config,\n"
-         "else the environment variable ESPALIER_DATA, else data. \"data\".\"path\" names a set's own "
-         "folder,\n"
-         "relative to the root; or, but for mnist, an archive of it: .tar, .tar.gz or .tar.xz.\n"
-         "\n"
-         "To get them: scripts/get-data mnist (11 MB, into data), cifar10 or cifar100 (170 MB each).\n";
+  return prose("A config names a data set as \"data\": {\"type\": NAME, ...}.\n\n") +
+         list(
+             {{"mnist",
+               "70,000 handwritten digits, 28x28x1, 10 classes. Folder `mnist` with these files, each plain, "
+               ".gz or .xz:\n"
+               "  train-images-idx3-ubyte  train-labels-idx1-ubyte\n"
+               "  t10k-images-idx3-ubyte   t10k-labels-idx1-ubyte\n"
+               "Any data set in such files will do (Fashion-MNIST, KMNIST): \"path\" names its folder."},
+              {"cifar10",
+               "60,000 photographs, 32x32x3, 10 classes. Folder `cifar-10-batches-bin` with data_batch_1.bin "
+               ".. data_batch_5.bin and test_batch.bin, each plain, .gz or .xz."},
+              {"cifar100",
+               "The same in 100 classes, or in 20 by \"labels\": \"coarse\". Folder `cifar-100-binary` with "
+               "train.bin and test.bin. Files of either set may hold a part of the images; \"remap\": true "
+               "numbers the classes that are left 0..k-1."},
+              {"image_folder",
+               "Your own: train/CLASS/*.jpg, .jpeg, .png, .webp or .bmp, and test/ alike, in the folder that "
+               "\"path\" names. val/ stands for test/, or beside it is the validation split, unless "
+               "\"validation\" holds out images of train/. Images are turned as their EXIF orientation says, "
+               "become grey or RGB as the model's input is, are scaled to its size, their aspect kept, and "
+               "cut to their middle. Transparency is dropped; \"alpha\": \"white\" blends it over white. "
+               "`espalier eval CHECKPOINT --images FOLDER` reads FOLDER/CLASS/*.jpg, test set or not. What "
+               "is decoded is kept for the next start, in $XDG_CACHE_HOME/espalier or ~/.cache/espalier; "
+               "\"cache\": false keeps none. \"skip_corrupt\": true leaves out images that cannot be "
+               "decoded, and names them.\n"
+               "A published set in this form: Imagenette, ten classes of ImageNet (340 MB),\n"
+               "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz\n"
+               "unpacked or as it is; ImageNet itself is at https://image-net.org, for those who register "
+               "there."},
+              {"synthetic",
+               "10,000 numbers drawn by the program, of the model's classes and in its shape; needs no "
+               "files."}}) +
+         prose(
+             "\nThe root is the folder that data sets are in: --data ROOT, else \"data\".\"root\" in the "
+             "config, else the environment variable ESPALIER_DATA, else data. \"data\".\"path\" names a "
+             "set's "
+             "own folder, relative to the root; or, but for mnist, an archive of it: .tar, .tar.gz or "
+             ".tar.xz.\n"
+             "\n"
+             "To get them: scripts/get-data mnist (11 MB, into data), cifar10 or cifar100 (170 MB each). "
+             "Fields "
+             "in a config: `espalier help config.data`.\n");
 }
 
 /// Of a coupled channel.
@@ -104,31 +107,63 @@ std::string looks_help(const Criterion& criterion) {
   return text + "; normalizer " + normalizer_names()[static_cast<size_t>(criterion.normalizer)];
 }
 
+Definition criterion_entry(const Criterion& criterion) {
+  std::string text = std::string(criterion.help) + "\n" + looks_help(criterion) + "\n";
+  if (criterion.batches > 0)
+    text += fmt::format("needs {} training {}, unless \"batches\" says another number\n", criterion.batches,
+                        criterion.looks == Looks::at_curvature ? "images" : "batches");
+  return {std::string(criterion.name), text + std::string(criterion.paper)};
+}
+
 std::string criteria_help() {
-  std::string text =
-      "A config names a criterion as \"prune\": {\"criterion\": NAME, ...}. Of a coupled channel, the scores "
-      "of\n"
-      "all that goes with it become one by \"reduction\"; and those of a group of channels, as those of a\n"
-      "layer's rows, are divided by \"normalizer\" before groups or layers are ranked together. Unless a\n"
-      "config says another, they are these.\n\n";
-  for (const Criterion& criterion : criteria()) {
-    text += entry(criterion.name, criterion.help);
-    text += entry("", looks_help(criterion));
-    if (criterion.batches > 0)
-      text += entry(
-          "", fmt::format("needs {} training {}, unless \"batches\" says another number", criterion.batches,
-                          criterion.looks == Looks::at_curvature ? "images" : "batches"));
-    text += entry("", criterion.paper);
-  }
+  std::vector<Definition> entries;
+  for (const Criterion& criterion : criteria()) entries.push_back(criterion_entry(criterion));
+  return prose(
+             "A config names a criterion as \"prune\": {\"criterion\": NAME, ...}. Of a coupled channel, the "
+             "scores of all that goes with it become one by \"reduction\"; and those of a group of channels, "
+             "as those of a layer's rows, are divided by \"normalizer\" before groups or layers are ranked "
+             "together. Unless a config says another, they are these.\n\n") +
+         list(entries, 0);
+}
+
+const char* const set_help =
+    "A config is a JSON file, which may have comments (// and /* */) and a comma behind the last of a list "
+    "or "
+    "object. `--set PATH=VALUE` sets one of its fields from the command line, a stage by its number (from 0) "
+    "or name: --set stages.dense.train.epochs=1; /stages/0/train/epochs=1 is the same. null takes away a "
+    "field "
+    "or a list's element: --set stages.dense=null. Of fields that exclude each other a new one replaces the "
+    "old, and another type leaves out what it has no use for.\n\n";
+
+std::string config_overview() {
+  const schema::Description& config = config_description();
+  const std::vector<schema::Section> all = schema::sections(config);
+  std::vector<Definition> inner;
+  for (const schema::Section& section : all)
+    if (!section.path.empty() && section.same_as.empty()) inner.push_back({section.path, section.help});
+  return prose(set_help) + schema::section_text(all.front(), help_width()) +
+         prose("\nSections (N counts a list's elements):\n") + list(inner) + "\n" +
+         definition_list({{"espalier help config.model", "one section; also: espalier help optimizer"},
+                          {"espalier help sparsity", "one field, wherever it stands; or a value: adamw"},
+                          {"espalier help config --all", "every field"}},
+                         help_width(), 0);
+}
+
+std::string whole_config() {
+  std::string text = prose(set_help);
+  for (const schema::Section& section : schema::sections(config_description()))
+    text += (section.path.empty() ? "" : "\n") + schema::section_text(section, help_width());
   return text;
 }
 
 std::string recipes_help() {
-  std::string text =
-      "Published configs. `espalier train NAME` and other commands find them by these names.\n\n";
-  for (const Recipe& recipe : recipes()) text += recipe.name + "\n" + entry("", summary(recipe));
-  return text;
+  std::vector<Definition> entries;
+  for (const Recipe& recipe : recipes()) entries.push_back({recipe.name, summary(recipe)});
+  return prose("Published configs. `espalier train NAME` and other commands find them by these names.\n\n") +
+         list(entries);
 }
+
+std::string environment_help() { return list(environment_variables()); }
 
 std::string schema() { return config_schema().dump(2) + "\n"; }
 
@@ -138,52 +173,96 @@ struct Topic {
 };
 const std::vector<Topic>& topics() {
   static const std::vector<Topic> all{
-      {"config", "Every field of a config: type, range, default", config_help},
+      {"config", "What a config holds; config.SECTION: its fields; config --all: every field",
+       config_overview},
       {"models", "The models a config may name", models_help},
       {"data", "Data sets, their files, and where they are looked for", data_help},
       {"criteria", "What pruning can rank weights by", criteria_help},
       {"recipes", "Published configs that go by their names", recipes_help},
+      {"environment", "Environment variables", environment_help},
       {"schema", "The config as JSON Schema, for editors", schema},
   };
   return all;
 }
 
+/// Sections, fields and values of a config that go by this name.
+std::string declared_in_config(const std::string& word) {
+  std::string text;
+  for (const schema::Section& section : schema::sections_named(word, config_description()))
+    text += (text.empty() ? "" : "\n") + schema::section_text(section, help_width());
+  const std::string rest = schema::help_on(word, config_description(), help_width());
+  return text + (text.empty() || rest.empty() ? "" : "\n") + rest;
+}
+
+/// All that is declared about a word: criteria, models, what it is in a config, options.
+std::string declared_about(const std::string& word) {
+  std::vector<std::string> parts;
+  for (const Criterion& criterion : criteria())
+    if (criterion.name == word) parts.push_back("A criterion:\n" + list({criterion_entry(criterion)}));
+  if (const ModelInfo* model = find_model(word)) parts.push_back("A model:\n" + list({model_entry(*model)}));
+  if (std::string text = declared_in_config(word); !text.empty()) parts.push_back(std::move(text));
+  std::vector<Definition> options;
+  for (const Command& command : commands())
+    for (const Argument& argument : arguments_of(command))
+      if (argument.name == "--" + word)
+        options.push_back({"espalier " + command.name + " " + spelled(argument), argument.help});
+  if (!options.empty()) parts.push_back(list(options, 0));
+  return fmt::format("{}", fmt::join(parts, "\n"));
+}
+
 }  // namespace
 
+std::vector<std::string> help_words() {
+  std::vector<std::string> words = command_names();
+  for (const Topic& topic : topics()) words.push_back(topic.name);
+  for (const std::string& word : schema::words(config_description())) words.push_back(word);
+  return words;
+}
+
 std::string overview() {
-  std::string text =
-      "Espalier trains neural networks and prunes them.\n"
-      "\n"
-      "Usage: espalier COMMAND ...\n"
-      "\n"
-      "Commands:\n";
-  for (const Command& command : commands()) text += fmt::format("  {:<10}{}\n", command.name, command.help);
-  text += "\nMore: espalier help COMMAND, or one of\n";
-  for (const Topic& topic : topics()) text += fmt::format("  {:<10}{}\n", topic.name, topic.help);
-  return text +
-         "\nA first run: espalier train quickstart\n"
-         "Exit codes: 0 done, 1 the run failed, 2 wrong usage or input, 129, 130 or 143 interrupted\n";
+  std::vector<Definition> all, more;
+  for (const Command& command : commands()) all.push_back({command.name, command.help});
+  for (const Topic& topic : topics()) more.push_back({topic.name, topic.help});
+  return prose(
+             "Espalier trains neural networks and prunes them.\n\nUsage: espalier COMMAND "
+             "...\n\nCommands:\n") +
+         list(all) +
+         prose(
+             "\nMore: espalier help COMMAND, espalier help NAME (of a field, criterion, model), or one "
+             "of\n") +
+         list(more) + prose("\nA first run: espalier train quickstart\n\nExit codes:\n") + list(exit_codes());
 }
 
 void help(const Given& given) {
   std::string about;
+  bool all = false;
   Arguments arguments("help");
-  arguments.optional_positional("TOPIC", about,
-                                "A command, or config, models, data, criteria, recipes, schema");
+  arguments
+      .optional_positional("TOPIC", about,
+                           "A command, a topic, or a name in configs; `espalier help` lists them")
+      .flag("--all", all, "With config: every field of every section");
   if (!arguments.parse(given)) return;
+  if (all && about != "config") fail_usage("help: --all: is for `espalier help config --all`");
+  if (all) return print(whole_config());
   if (about.empty()) return print(overview());
-  std::vector<std::string> names;
-  for (const Topic& topic : topics()) {
+  for (const Topic& topic : topics())
     if (topic.name == about) return print(topic.text());
-    names.push_back(topic.name);
-  }
+
+  constexpr std::string_view config = "config";
+  const bool in_config = about.starts_with("config.") || about.starts_with("config/");
+  const std::string word = in_config ? about.substr(config.size() + 1) : about;
   for (const Command& command : commands()) {
-    if (command.name == about) return command.run({"--help"});
-    names.push_back(command.name);
+    if (command.name != about) continue;
+    print(usage(command, arguments_of(command), help_width()));
+    if (!declared_in_config(word).empty())
+      print(prose("\nIn a config: `espalier help config." + about + "`\n"));
+    return;
   }
-  const std::string nearest = did_you_mean(about, names);
-  fail_usage("help: no topic '", printable(about), "'",
-             nearest.empty() ? "; `espalier help` lists them" : nearest);
+  const std::string text = in_config ? declared_in_config(word) : declared_about(word);
+  if (!text.empty()) return print(text);
+  const std::string nearest = did_you_mean(word, help_words());
+  fail_usage("help: nothing is called '", printable(word), "'",
+             nearest.empty() ? "; `espalier help` lists what there is" : nearest);
 }
 
 }  // namespace espalier::cli

@@ -1,6 +1,8 @@
 // espalier: the command line. Exit codes: 0 done, 1 the run failed, 2 wrong usage or input, 128 + signal when
 // interrupted.
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cerrno>
 #include <csignal>
@@ -21,13 +23,12 @@ namespace {
 
 void run(const Given& given) {
   if (given.empty())
-    fail_usage(
-        "no command given; usage: espalier train|check|eval|predict|inspect|graph|compare|bench|help|version ...; "
-        "`espalier help` says more");
+    fail_usage("no command given; usage: espalier ", fmt::format("{}", fmt::join(command_names(), "|")),
+               " ...; `espalier help` says more");
   const std::string& name = given.front();
   const Given rest(given.begin() + 1, given.end());
   if (name == "--help" || name == "-h") return help(rest);
-  if (name == "--version") return version(rest);
+  if (name == "--version" || name == "-V") return version_line();
   if (name.starts_with("-"))
     fail_usage("'", printable(name), "' stands before the command; options come behind it");
   const Command& command = command_named(name);

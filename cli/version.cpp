@@ -21,6 +21,8 @@ std::string compiler() {
 
 }  // namespace
 
+void version_line() { print(fmt::format("espalier {} ({})\n", espalier::version(), commit())); }
+
 void version(const Given& given) {
   if (!Arguments("version").parse(given)) return;
   std::vector<std::string> sets;

@@ -368,19 +368,7 @@ DataConfig data_config(const Json& given, const std::string& file,
 
 Json config_json(const Config& config) { return config_type().write(config); }
 
-std::string config_help() {
-  return "A config is a JSON file, which may have comments (// and /* */) and a comma behind the last of a "
-         "list\n"
-         "or object. `--set PATH=VALUE` sets one of its fields from the command line, a stage by its number "
-         "(from 0)\n"
-         "or name: --set stages.dense.train.epochs=1; /stages/0/train/epochs=1 is the same. null takes away "
-         "a "
-         "field or\n"
-         "a list's element: --set stages.dense=null. Of fields that exclude each other a new one replaces "
-         "the old, and\n"
-         "another type leaves out what it has no use for.\n\n" +
-         help_text(config_type());
-}
+const schema::Description& config_description() { return config_type(); }
 
 Json config_schema() {
   Json schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"}, {"title", "Espalier config"}};

@@ -17,6 +17,10 @@
 
 namespace espalier {
 
+namespace schema {
+struct Description;  // train/schema.h
+}
+
 class Mistakes;  // core/mistakes.h
 
 struct ModelConfig : ModelOptions {
@@ -183,8 +187,8 @@ DataConfig data_config(const nlohmann::ordered_json& given, const std::string& f
 /// it back to the same.
 nlohmann::ordered_json config_json(const Config& config);
 
-/// `espalier help config`: every field with type, range, default and help.
-std::string config_help();
+/// Every field with type, range, default and help, for `espalier help config` (schema_help.h).
+const schema::Description& config_description();
 /// configs/schema.json: JSON Schema (draft 2020-12) for editors.
 nlohmann::ordered_json config_schema();
 

@@ -1,6 +1,6 @@
 // Fields that are declared once. A Type<T> says what a value may be and turns JSON into a T and back;
 // object<S>() makes the Type of a struct from a list of its fields. From that one declaration come the reader
-// with its messages, the writer, the help text and the JSON Schema:
+// with its messages, the writer, the help (schema_help.h) and the JSON Schema:
 //
 //   struct Point { double x = 0, y = 0; };
 //   const Type<Point> point =
@@ -118,10 +118,9 @@ struct FieldDescription {
   std::vector<std::pair<Names, Json>> defaults = {};  ///< each with the variants that have it
 
   bool is_for(const Json& variant) const;
+  /// What its value is made of: its type, or of a list its elements'.
+  const Description& inner() const { return type->element ? *type->element : *type; }
 };
-
-/// Every field of an object and of the objects in it, as text: "epochs  a whole number of at least 1; ...".
-std::string help_text(const Description& object);
 
 template <class T>
 struct Type : Description {

@@ -1,11 +1,15 @@
 """Each command as it should go, and as it goes when it is mistyped."""
 
+import fcntl
 import json
 import os
-import re
 import pathlib
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
@@ -16,8 +20,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 class Usage(CliTest):
     def test_without_arguments_usage(self):
-        self.fails_unwritten(2, "no command given; usage: espalier train|check|eval|predict|inspect|graph|compare|bench|help|version "
-                                "...; `espalier help` says more")
+        self.fails_unwritten(2, "no command given; usage: espalier train|check|eval|predict|inspect|graph|compare|bench|"
+                                "help|version ...; `espalier help` says more")
 
     def test_mistyped(self):
         for arguments, message in (
@@ -60,8 +64,12 @@ class Usage(CliTest):
                 ("bench train --model mlp --seconds 0",
                  "bench: --seconds: found '0', expected seconds: above 0, at most 86400"),
                 ("bench infer --checkpoint x --classes 3", "bench: --classes: the checkpoint has its own"),
-                ("help confg", "help: no topic 'confg', did you mean 'config'?"),
-                ("help frobnicate", "help: no topic 'frobnicate'; `espalier help` lists them")):
+                ("help confg", "help: nothing is called 'confg', did you mean 'config'?"),
+                ("help sparsty", "help: nothing is called 'sparsty', did you mean 'sparsity'?"),
+                ("help lmap", "help: nothing is called 'lmap', did you mean 'lamp'?"),
+                ("help frobnicate", "help: nothing is called 'frobnicate'; `espalier help` lists what there is"),
+                ("help train --all", "help: --all: is for `espalier help config --all`"),
+                ("completion fisch", "completion: found 'fisch', expected bash, zsh or fish, did you mean 'fish'?")):
             with self.subTest(arguments):
                 self.fails_unwritten(2, message, *arguments.split())
 
@@ -92,16 +100,71 @@ class Help(CliTest):
         overview = self.succeeds("help")
         self.assertEqual(self.succeeds("--help"), overview)
         self.assertEqual(self.succeeds("-h"), overview)
-        for command in ("train", "check", "eval", "predict", "inspect", "graph", "compare", "bench", "help", "version"):
-            text = self.succeeds("help", command)
+        commands = re.search(r"\nCommands:\n(.*?)\n\n", overview, re.DOTALL)[1]
+        names = re.findall(r"^  (\w+) ", commands, re.MULTILINE)
+        self.assertLessEqual({"train", "check", "eval", "predict", "inspect", "graph", "compare", "bench", "help",
+                              "version"}, set(names))
+        for command in names:
+            text = self.succeeds(command, "--help")
             self.assertIn(f"Usage: espalier {command}", text)
-            self.assertEqual(self.succeeds(command, "--help"), text)
-            self.assertIn(f"\n  {command} ", overview)
-            self.assertLessEqual(max(map(len, text.splitlines())), 100, text)
+            self.assertTrue(self.succeeds("help", command).startswith(text))
 
     def test_topics(self):
-        for topic, part in (("config", "seed"), ("models", "lenet300"), ("data", "ESPALIER_DATA"), ("criteria", "l2")):
+        for topic, part in (("config", "seed"), ("models", "lenet300"), ("data", "ESPALIER_DATA"), ("criteria", "l2"),
+                            ("environment", "NO_COLOR")):
             self.assertIn(part, self.succeeds("help", topic))
+
+    def test_config_in_sections(self):
+        overview = self.succeeds("help", "config")
+        self.assertLess(len(overview.splitlines()), 50)
+        model = self.succeeds("help", "config.model")
+        self.assertTrue(model.startswith("model: the network\n"), model)
+        self.assertIn("\n              default 100 for type vgg11, vgg13, vgg16, vgg19\n", model)
+        self.assertNotIn("optimizer", model)
+        self.assertNotIn("bench", model)
+        self.assertIn("\n  momentum ", self.succeeds("help", "optimizer"))
+        for path in ("stages.train.optimizer", "config.stages.N.train.optimizer", "/stages/0/train/optimizer"):
+            self.assertEqual(self.succeeds("help", path), self.succeeds("help", "optimizer"))
+        whole = self.succeeds("help", "config", "--all")
+        for section in re.findall(r"^  ([a-z_.N]+\.[a-z_.N]+) ", overview, re.MULTILINE):
+            self.assertIn(f"\n{section}: ", whole)
+
+    def test_words(self):
+        for word, parts in (
+                ("sparsity", ["stages.N.train.prune.sparsity, stages.N.prune.sparsity\n"]),
+                ("lamp", ["A criterion:\n  lamp ", "stages.N.train.prune.criterion, stages.N.prune.criterion\n"]),
+                ("vgg19", ["A model:\n  vgg19 ", "model.type\n", "    batch_norm  a norm"]),
+                ("adamw", ["stages.N.train.optimizer.type\n", "    weight_decay  ", "default 0.01"]),
+                ("threads", ["espalier train --threads N"]),
+                ("train", ["Usage: espalier train [OPTIONS] CONFIG\n", "`espalier help config.train`"])):
+            text = self.succeeds("help", word)
+            for part in parts:
+                self.assertIn(part, text)
+
+        self.assertIn("\n    for unit weight, row\n", self.succeeds("help", "sparsity"))
+
+    def test_help_fits_the_screen(self):
+        for about in ((), ("config",), ("config", "--all"), ("models",), ("data",), ("criteria",), ("model",), ("vgg19",),
+                      ("train",), ("bench",)):
+            for width, text in ((80, self.succeeds("help", *about)), (60, self.on_terminal(60, "help", *about))):
+                longest = max(re.sub(r"https://\S+", "", text).splitlines(), key=len)  # an address stays whole
+                self.assertLessEqual(len(longest), width, longest)
+
+    def on_terminal(self, columns, *arguments):
+        """What the program shows on a terminal of so many columns."""
+        main, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        process = subprocess.Popen(**self.command(*arguments), stdout=terminal)
+        os.close(terminal)
+        shown = b""
+        try:
+            while part := os.read(main, 65536):
+                shown += part
+        except OSError:  # the end, as Linux says it
+            pass
+        os.close(main)
+        self.assertEqual(process.wait(), 0)
+        return shown.decode().replace("\r\n", "\n")
 
     def test_criteria_say_what_they_look_at_and_how_scores_become_one(self):
         entries = re.split(r"\n(?=\S)", self.succeeds("help", "criteria"))
@@ -117,11 +180,12 @@ class Help(CliTest):
         self.assertEqual(self.succeeds("help", "schema"), (ROOT / "configs" / "schema.json").read_text())
 
     def test_version(self):
-        text = self.succeeds("--version")
-        self.assertRegex(text, r"^espalier \d+\.\d+\.\d+ \(([0-9a-f]{12}|unknown)\)\n"
-                               r"instruction set  \w+ \(this machine has: .*\)\n"
-                               r"threads          \d+\ncompiler         \w+ .*\n$")
-        self.assertEqual(self.succeeds("version"), text)
+        line = self.succeeds("--version")
+        self.assertRegex(line, r"^espalier \d+\.\d+\.\d+ \(([0-9a-f]{12}|unknown)\)\n$")
+        self.assertEqual(self.succeeds("-V"), line)
+        self.assertRegex(self.succeeds("version").removeprefix(line),
+                         r"^instruction set  \w+ \(this machine has: .*\)\n"
+                         r"threads          \d+\ncompiler         \w+ .*\n$")
 
 
 class Train(CliTest):

@@ -178,31 +178,6 @@ TEST(Schema, FileNames) {
   EXPECT_THROW(type.read(Json(std::string(101, 'a')), Place("f")), UsageError);
 }
 
-TEST(Schema, HelpText) {
-  EXPECT_EQ(help_text(figure()),
-            "  type    one of circle, box, line; required\n"
-            "            its kind\n"
-            "  height  a number above 0; default 1.0 for circle; default 2.0 for box; default 1.0 for line\n"
-            "            metres\n"
-            "  radius  a number from 0 to below 9; for circle; required\n"
-            "            metres\n"
-            "  copies  a whole number from 1 to 5\n"
-            "            how many\n"
-            "  tags    a list of 0 to 2, each text; for circle and box; default [\"new\"]\n"
-            "            words\n"
-            "  colour  an object; default {\"red\":0.5}\n"
-            "            its colour\n"
-            "  filled  true or false\n"
-            "            inside\n"
-            "  hollow  true or false\n"
-            "            outside\n"
-            "  exactly one of filled, hollow\n"
-            "\n"
-            "colour: its colour\n"
-            "  red  a number from 0 to 1; default 0.5\n"
-            "         share of red\n");
-}
-
 TEST(Schema, JsonSchema) {
   const Json schema = figure().json_schema;
   EXPECT_EQ(schema["required"], Json({"type"}));

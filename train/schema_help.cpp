@@ -1,0 +1,205 @@
+#include "espalier/train/schema_help.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "espalier/core/definition_list.h"
+
+namespace espalier::schema {
+namespace {
+
+bool contains(const Names& names, const std::string& name) {
+  return std::ranges::find(names, name) != names.end();
+}
+
+Names names_of(const Json& list) { return list.is_array() ? list.get<Names>() : Names(); }
+
+/// What a field of a name may be, or each element of a list of them.
+Names values_of(const FieldDescription& field) {
+  return names_of(field.inner().json_schema.value("enum", Json::array()));
+}
+
+/// "type mlp, lenet5", or "every type but mlp" where that is shorter.
+std::string which(const Names& chosen, const Names& all, const std::string& variant) {
+  Names others;
+  for (const std::string& name : all)
+    if (!contains(chosen, name)) others.push_back(name);
+  if (!others.empty() && others.size() * 2 < chosen.size())
+    return fmt::format("every {} but {}", variant, fmt::join(others, ", "));
+  return fmt::format("{} {}", variant, fmt::join(chosen, ", "));
+}
+
+/// In one line with a space behind each comma and colon, so that it can be read, and broken.
+std::string spaced(const Json& value) {
+  std::string text;
+  bool indentation = false;
+  for (const char c : value.dump(1)) {  // no line's end stands within a text, where it is \\n
+    if (c == '\n' && text.ends_with(',')) text += ' ';
+    indentation = c == '\n' || (indentation && c == ' ');
+    if (!indentation) text += c;
+  }
+  return text;
+}
+
+/// The defaults, each once with all variants that have it.
+std::vector<std::pair<Names, Json>> grouped_defaults(const FieldDescription& field) {
+  std::vector<std::pair<Names, Json>> groups;
+  for (const auto& [variants, value] : field.defaults) {
+    const auto same = std::ranges::find_if(groups, [&](const auto& group) { return group.second == value; });
+    if (same == groups.end())
+      groups.emplace_back(variants, value);
+    else
+      same->first.insert(same->first.end(), variants.begin(), variants.end());
+  }
+  return groups;
+}
+
+/// Help, then what it may be and its default, then for which variants. `variant`: of this one alone.
+std::string field_text(const FieldDescription& field, const Description& object, const Json& variant = {}) {
+  const Names all = object.fields.empty() ? Names() : values_of(object.fields.front());
+  std::string text = field.help + "\n" + field.type->expected;
+  if (field.is_required) text += "; required";
+  const auto defaults = grouped_defaults(field);
+  if (variant.is_string()) {
+    for (const auto& [variants, value] : defaults)
+      if (variants.empty() || contains(variants, variant)) text += "; default " + spaced(value);
+    return text;
+  }
+  if (defaults.size() == 1) text += "; default " + spaced(defaults[0].second);
+  if (!field.variants.empty()) text += "\nfor " + which(field.variants, all, object.variant);
+  if (defaults.size() > 1) {
+    for (const auto& [variants, value] : defaults)
+      text += "\ndefault " + spaced(value) + " for " + which(variants, all, object.variant);
+  }
+  return text;
+}
+
+void collect(const Description& object, const std::string& path, const std::string& help,
+             std::vector<Section>& found) {
+  const auto same = std::ranges::find_if(
+      found, [&](const Section& s) { return s.object->json_schema == object.json_schema; });
+  found.push_back({path, help, &object, same == found.end() ? "" : same->path});
+  for (const FieldDescription& field : object.fields) {
+    if (!field.inner().is_object() || field.inner().fields.empty()) continue;
+    collect(field.inner(), (path.empty() ? "" : path + ".") + field.name + (field.type->element ? ".N" : ""),
+            field.help, found);
+  }
+}
+
+/// "stages.N.train.epochs"
+std::string path_of(const Section& section, const FieldDescription& field) {
+  return (section.path.empty() ? "" : section.path + ".") + field.name;
+}
+
+bool is_called(const std::string& path, const std::string& word) {
+  const std::string plain = "." + plain_path(path);
+  return !word.empty() && plain.ends_with("." + word);
+}
+
+/// The fields that are for this variant and not for all.
+std::string variant_text(const Section& section, const std::string& variant, size_t width) {
+  std::vector<Definition> fields;
+  for (const FieldDescription& field : section.object->fields) {
+    const bool its_own = !field.variants.empty() || field.defaults.size() > 1;
+    if (field.name != section.object->variant && its_own && field.is_for(variant))
+      fields.push_back({field.name, field_text(field, *section.object, variant)});
+  }
+  return definition_list(fields, width, 4);
+}
+
+}  // namespace
+
+std::vector<Section> sections(const Description& object) {
+  std::vector<Section> found;
+  collect(object, "", object.expected, found);
+  return found;
+}
+
+std::string plain_path(const std::string& path) {
+  std::string plain, part;
+  const auto add = [&] {
+    const bool index =
+        part == "N" || std::ranges::all_of(part, [](unsigned char c) { return std::isdigit(c); });
+    if (!index) plain += (plain.empty() ? "" : ".") + part;
+    part.clear();
+  };
+  for (const char c : path) {
+    if (c == '.' || c == '/')
+      add();
+    else
+      part += c;
+  }
+  add();
+  return plain;
+}
+
+std::string section_text(const Section& section, size_t width) {
+  std::string text;
+  if (!section.path.empty()) text = wrapped_lines(section.path + ": " + section.help, width);
+  if (!section.same_as.empty()) return text + wrapped_lines("  the same fields as " + section.same_as, width);
+  std::vector<Definition> fields;
+  for (const FieldDescription& field : section.object->fields)
+    fields.push_back({field.name, field_text(field, *section.object)});
+  text += definition_list(fields, width);
+  for (const Names& group : section.object->exactly_one)
+    text += wrapped_lines(fmt::format("  exactly one of {}", fmt::join(group, ", ")), width);
+  return text;
+}
+
+std::vector<Section> sections_named(const std::string& word, const Description& object) {
+  const std::string wanted = plain_path(word);
+  std::vector<Section> found;
+  for (const Section& section : sections(object))
+    if (is_called(section.path, wanted)) found.push_back(section);
+  return found;
+}
+
+std::string help_on(const std::string& word, const Description& object, size_t width) {
+  const std::string wanted = plain_path(word);
+  std::vector<std::pair<std::string, Names>> entries;  // what is said, and of which places
+  const auto add = [&](const std::string& text, const std::string& place) {
+    const auto same = std::ranges::find_if(entries, [&](const auto& entry) { return entry.first == text; });
+    if (same == entries.end())
+      entries.push_back({text, {place}});
+    else
+      same->second.push_back(place);
+  };
+  for (const Section& section : sections(object)) {
+    for (const FieldDescription& field : section.object->fields) {
+      const std::string path = path_of(section, field);
+      const bool is_section = field.inner().is_object() && !field.inner().fields.empty();
+      if (is_called(path, wanted) && !is_section)
+        add(definition_list({{"", field_text(field, *section.object)}}, width), path);
+      if (!contains(values_of(field), wanted)) continue;
+      const bool is_variant = field.name == section.object->variant;
+      add(definition_list({{"", "may be \"" + wanted + "\": " + field.help}}, width) +
+              (is_variant ? variant_text(section, wanted, width) : ""),
+          path);
+    }
+  }
+  std::string text;
+  for (const auto& [what, places] : entries)
+    text +=
+        (text.empty() ? "" : "\n") + wrapped_lines(fmt::format("{}", fmt::join(places, ", ")), width) + what;
+  return text;
+}
+
+Names words(const Description& object) {
+  Names all;
+  const auto add = [&](const std::string& word) {
+    if (!word.empty() && !contains(all, word)) all.push_back(word);
+  };
+  for (const Section& section : sections(object)) {
+    add(plain_path(section.path));
+    for (const FieldDescription& field : section.object->fields) {
+      add(field.name);
+      for (const std::string& value : values_of(field)) add(value);
+    }
+  }
+  return all;
+}
+
+}  // namespace espalier::schema
