@@ -34,7 +34,12 @@ void compare(const Given& given);
 void bench(const Given& given);
 void help(const Given& given);
 void version(const Given& given);
+void completion(const Given& given);
 
+/// `espalier __complete WORD...`, which the shells' scripts call: what the last of the words behind
+/// "espalier" may become, a line each, "WORD<tab>HELP"; a last line ":files" or ":folders" where a path may
+/// stand.
+void complete(const Given& words);
 /// `espalier --version`
 void version_line();
 

@@ -19,6 +19,7 @@ const std::vector<Command>& commands() {
       {"compare", "The final tables of runs side by side", compare},
       {"bench", "How fast a model trains or infers here, on random data", bench},
       {"help", "Help on a command, a topic, or a name in configs: a field, a criterion, a model", help},
+      {"completion", "A script that completes espalier's arguments in bash, zsh or fish", completion},
       {"version", "Version, instruction sets, threads, compiler", version},
   };
   return all;

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "espalier/cli/environment.h"
+#include "espalier/cli/man.h"
 #include "espalier/cli/usage.h"
 #include "espalier/core/definition_list.h"
 #include "espalier/core/error.h"
@@ -181,6 +182,7 @@ const std::vector<Topic>& topics() {
       {"recipes", "Published configs that go by their names", recipes_help},
       {"environment", "Environment variables", environment_help},
       {"schema", "The config as JSON Schema, for editors", schema},
+      {"man", "The manual page, for man -l", man_page},
   };
   return all;
 }

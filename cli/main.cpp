@@ -29,6 +29,7 @@ void run(const Given& given) {
   const Given rest(given.begin() + 1, given.end());
   if (name == "--help" || name == "-h") return help(rest);
   if (name == "--version" || name == "-V") return version_line();
+  if (name == "__complete") return complete(rest);
   if (name.starts_with("-"))
     fail_usage("'", printable(name), "' stands before the command; options come behind it");
   const Command& command = command_named(name);

@@ -5,6 +5,11 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/espalier)
 
 install(TARGETS espalier RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES ${generated}/espalier.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES ${generated}/espalier.bash RENAME espalier
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+install(FILES ${generated}/_espalier DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+install(FILES ${generated}/espalier.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 install(DIRECTORY configs/ DESTINATION ${CMAKE_INSTALL_DATADIR}/espalier/configs)
 install(PROGRAMS scripts/from-torch scripts/load_in_torch.py DESTINATION ${CMAKE_INSTALL_DATADIR}/espalier/scripts)
 

@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 class Usage(CliTest):
     def test_without_arguments_usage(self):
         self.fails_unwritten(2, "no command given; usage: espalier train|check|eval|predict|inspect|graph|compare|bench|"
-                                "help|version ...; `espalier help` says more")
+                                "help|completion|version ...; `espalier help` says more")
 
     def test_mistyped(self):
         for arguments, message in (
@@ -102,7 +102,7 @@ class Help(CliTest):
         self.assertEqual(self.succeeds("-h"), overview)
         commands = re.search(r"\nCommands:\n(.*?)\n\n", overview, re.DOTALL)[1]
         names = re.findall(r"^  (\w+) ", commands, re.MULTILINE)
-        self.assertLessEqual({"train", "check", "eval", "predict", "inspect", "graph", "compare", "bench", "help",
+        self.assertLessEqual({"train", "check", "eval", "predict", "inspect", "graph", "compare", "bench", "help", "completion",
                               "version"}, set(names))
         for command in names:
             text = self.succeeds(command, "--help")
@@ -111,7 +111,7 @@ class Help(CliTest):
 
     def test_topics(self):
         for topic, part in (("config", "seed"), ("models", "lenet300"), ("data", "ESPALIER_DATA"), ("criteria", "l2"),
-                            ("environment", "NO_COLOR")):
+                            ("environment", "NO_COLOR"), ("man", ".TH ESPALIER 1")):
             self.assertIn(part, self.succeeds("help", topic))
 
     def test_config_in_sections(self):

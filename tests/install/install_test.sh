@@ -19,6 +19,11 @@ espalier --version
 diff -r "$root/configs" "$work/prefix/share/espalier/configs"
 espalier inspect mnist_mlp 2>&1 | grep -F "mnist_mlp is $work/prefix/share/espalier/configs/mnist_mlp.json"
 cmp "$root/LICENSE" "$work/prefix/share/doc/espalier/LICENSE"
+espalier help man | cmp - "$work/prefix/share/man/man1/espalier.1"
+for script in bash:bash-completion/completions/espalier zsh:zsh/site-functions/_espalier \
+  fish:fish/vendor_completions.d/espalier.fish; do
+  espalier completion "${script%%:*}" | cmp - "$work/prefix/share/${script#*:}"
+done
 scripts=$work/prefix/share/espalier/scripts
 for script in from-torch load_in_torch.py; do
   cmp "$root/scripts/$script" "$scripts/$script"
