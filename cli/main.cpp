@@ -22,7 +22,8 @@ namespace {
 void run(const Given& given) {
   if (given.empty())
     fail_usage(
-        "no command given; usage: espalier train|check|eval|predict|inspect|graph|compare|bench|help|version ...; "
+        "no command given; usage: espalier train|check|eval|predict|inspect|graph|compare|bench|help|version "
+        "...; "
         "`espalier help` says more");
   const std::string& name = given.front();
   const Given rest(given.begin() + 1, given.end());
@@ -57,7 +58,7 @@ int failed(int code, const std::exception& error) {
   std::vector<std::string> lines{reason_of(error)};
   if (const auto* several = dynamic_cast<const SeveralLines*>(&error)) lines = several->lines;
   for (const std::string& line : lines)
-    if (!note("espalier: " + line) && errno == EPIPE) {
+    if (!cli::error(line) && errno == EPIPE) {
       std::signal(SIGPIPE, SIG_DFL);
       std::raise(SIGPIPE);
     }
