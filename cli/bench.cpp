@@ -112,14 +112,13 @@ void bench(const Given& given) {
     print_json(to_json(result));
   else
     print(text_of(result));
-  if (const std::string warning = new_starvation_warning(); !warning.empty()) note(warning);
+  if (const std::string warning = new_starvation_warning(); !warning.empty()) warn(warning);
   if (!verbose) return;
-  const std::string table =
-      profile_table(profile(*made, options.model.input, batch, mode == "train"), result.median_ms());
+  const Profile kernels = profile(*made, options.model.input, batch, mode == "train");
   if (json)
-    std::fputs(table.c_str(), stderr);
+    std::fputs(profile_table(kernels, result.median_ms()).c_str(), stderr);
   else
-    print("\n" + table);
+    print("\n" + profile_table(kernels, result.median_ms(), terminal_width()));
 }
 
 }  // namespace espalier::cli

@@ -101,8 +101,8 @@ void check(const Given& given) {
   mistakes.report(file);
   const Plan plan = make_plan(config, *parts.data);
   const Network network(*parts.model, config.model.input);
-  print(printable(file) + ": is valid\n\n" + network_table(network.layers, network.totals) + "\n" +
-        data_lines(config, *parts.data) + "memory  about " + plan.memory.text() + "\n" +
+  print(printable(file) + ": is valid\n\n" + network_table(network.layers, network.totals, terminal_width()) +
+        "\n" + data_lines(config, *parts.data) + "memory  about " + plan.memory.text() + "\n" +
         time_lines(plan.stages, network.totals.macs) +
         note_lines(config.notes, parts.notes, notes_on_layers(config, *parts.model), advice(config)));
 }

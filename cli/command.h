@@ -55,5 +55,8 @@ void print(const std::string& text);
 void print_json(const nlohmann::ordered_json& json, int indent = -1);
 /// A line to standard error. False, with errno, where it cannot be written: there is nobody left to tell.
 bool note(const std::string& line);
+/// The same in the colour of warnings, and "espalier: REASON" in that of errors.
+bool warn(const std::string& line);
+bool error(const std::string& reason);
 
 }  // namespace espalier::cli

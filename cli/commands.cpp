@@ -1,9 +1,12 @@
+#include <unistd.h>
+
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "espalier/cli/command.h"
 #include "espalier/core/error.h"
 #include "espalier/core/spelling.h"
+#include "espalier/core/terminal.h"
 #include "espalier/core/utf8.h"
 
 namespace espalier::cli {
@@ -16,7 +19,7 @@ const std::vector<Command>& commands() {
       {"predict", "The likeliest classes of images, by a checkpoint", predict},
       {"inspect", "Layers, parameters, non-zeros and MACs of a config's or a checkpoint's model", inspect},
       {"graph", "Which channels of a config's or a checkpoint's model must be cut together", graph},
-      {"compare", "The final tables of runs side by side", compare},
+      {"compare", "Runs side by side: what differs in their configs, and what they came to", compare},
       {"bench", "How fast a model trains or infers here, on random data", bench},
       {"help", "Help on a command, a topic, or a name in configs: a field, a criterion, a model", help},
       {"completion", "A script that completes espalier's arguments in bash, zsh or fish", completion},
@@ -55,5 +58,14 @@ void print_json(const nlohmann::ordered_json& json, int indent) {
 }
 
 bool note(const std::string& line) { return write(printable(line, longest_message) + "\n", stderr); }
+
+bool warn(const std::string& line) {
+  return write(coloured(printable(line, longest_message), Colour::yellow, STDERR_FILENO) + "\n", stderr);
+}
+
+bool error(const std::string& reason) {
+  const std::string who = "espalier:", line = printable(who + " " + reason, longest_message);
+  return write(coloured(who, Colour::red, STDERR_FILENO) + line.substr(who.size()) + "\n", stderr);
+}
 
 }  // namespace espalier::cli

@@ -1,37 +1,55 @@
 // espalier compare
+#include <nlohmann/json.hpp>
+
 #include "espalier/cli/arguments.h"
 #include "espalier/core/error.h"
-#include "espalier/formats/input_file.h"
-#include "espalier/formats/json.h"
-#include "espalier/train/result.h"
-#include "espalier/train/run_folder.h"
+#include "espalier/core/terminal.h"
+#include "espalier/train/comparison.h"
 
 namespace espalier::cli {
 namespace {
 
-RunResult result_of(const std::string& path) {
-  const RunFolder folder(path);
-  if (!std::filesystem::exists(folder.path())) fail_usage(path, ": there is no such folder");
-  const std::string file = folder.result().string();
-  if (!std::filesystem::exists(folder.result()))
-    fail_usage(path, ": has no result.json: ",
-               folder.holds_run() ? "its run has not come to its end; --resume goes on with it"
-                                  : "it is not the folder of a run");
-  RunResult result = run_from_json(parse_json(read_file(folder.result()), file), file);
-  result.name = path;  // two runs of one config have the same name
-  return result;
+/// "criterion,scope" as two.
+std::vector<std::string> names_in(const std::string& text) {
+  std::vector<std::string> names;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    names.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return names;
 }
 
 }  // namespace
 
 void compare(const Given& given) {
-  std::vector<std::string> runs;
+  std::vector<std::string> folders;
+  std::optional<std::string> group_by, sort, columns;
+  bool stages = false, csv = false, json = false;
   Arguments arguments("compare");
-  arguments.positional("RUN", runs, "Folders of runs, e.g. runs/mnist_mlp runs/sparser");
+  arguments.positional("RUN", folders, "Folders of runs, finished or not, e.g. runs/*")
+      .text("--group-by", "FIELD,...", group_by,
+            "A row for each value of these fields of the config, e.g. criterion,sparsity: mean and deviation")
+      .text("--sort", "COLUMN", sort, "Sort by a column; descending: -COLUMN")
+      .text("--columns", "NAME,...", columns, "Show these columns or fields of the config; all: every one")
+      .flag("--stages", stages, "A row for each stage, not for the last alone")
+      .flag("--csv", csv, "Print CSV, numbers with all digits")
+      .flag("--json", json, "Print the same as JSON, a list of objects");
   if (!arguments.parse(given)) return;
-  std::vector<RunResult> results;
-  for (const std::string& run : runs) results.push_back(result_of(run));
-  print(result_table(results));
+  if (csv && json) fail_usage("compare: --csv and --json: one of them");
+
+  std::vector<RunSummary> runs;
+  for (const std::string& folder : folders) runs.push_back(summary_of(folder));
+  Comparison comparison(runs, stages);
+  if (group_by) comparison.group_by(names_in(*group_by));
+  if (sort) comparison.sort(*sort);
+  if (columns) comparison.choose(names_in(*columns));
+  if (!csv && !json) return print(comparison.table(terminal_width()));
+  if (csv)
+    print(comparison.csv());
+  else
+    print_json(comparison.json(), 2);
+  if (!comparison.left_out().empty()) note(comparison.left_out());
 }
 
 }  // namespace espalier::cli

@@ -91,8 +91,9 @@ void eval(const Given& given) {
   for (const auto* notes : {&config.notes, &data.notes})
     for (const std::string& note : *notes) say(note);
   if (json) return print_json(to_json(e, data.test));
-  print(fmt::format("accuracy {:.2f} %  top-5 {:.2f} %  loss {:.4f}  ({}, {} images)\n", e.accuracy, e.top5,
-                    e.loss, data.test.name, grouped(data.test.size())));
+  const std::string top5 = tells_top5(config.model.classes) ? fmt::format("top-5 {:.2f} %  ", e.top5) : "";
+  print(fmt::format("accuracy {:.2f} %  {}loss {:.4f}  ({}, {} images)\n", e.accuracy, top5, e.loss,
+                    data.test.name, grouped(data.test.size())));
 }
 
 }  // namespace espalier::cli

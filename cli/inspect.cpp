@@ -41,8 +41,8 @@ void inspect(const Given& given) {
   const Network network(*model, config.model.input);
   const std::vector<LayerWidth> cut = cut_widths(*model);
   if (json) return print_json(to_json(network, cut), 2);
-  print(network_table(network.layers, network.totals));
-  if (!cut.empty()) print("\n" + width_table(cut));
+  print(network_table(network.layers, network.totals, terminal_width()));
+  if (!cut.empty()) print("\n" + width_table(cut, terminal_width()));
 }
 
 }  // namespace espalier::cli

@@ -59,7 +59,7 @@ int failed(int code, const std::exception& error) {
   std::vector<std::string> lines{reason_of(error)};
   if (const auto* several = dynamic_cast<const SeveralLines*>(&error)) lines = several->lines;
   for (const std::string& line : lines)
-    if (!note("espalier: " + line) && errno == EPIPE) {
+    if (!cli::error(line) && errno == EPIPE) {
       std::signal(SIGPIPE, SIG_DFL);
       std::raise(SIGPIPE);
     }

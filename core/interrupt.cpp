@@ -1,8 +1,11 @@
 #include "espalier/core/interrupt.h"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <csignal>
 #include <cstdint>
+#include <cstring>
 #include <ctime>
 #include <initializer_list>
 
@@ -14,6 +17,9 @@ static_assert(std::atomic<int>::is_always_lock_free, "what a signal handler may 
 
 std::atomic<int64_t> first_came = 0;  // nanoseconds
 static_assert(std::atomic<int64_t>::is_always_lock_free, "the same");
+
+std::atomic<const char*> words = nullptr;
+static_assert(std::atomic<const char*>::is_always_lock_free, "the same");
 
 int64_t now() {
   timespec time;
@@ -29,6 +35,9 @@ void note(int signal) {
   }
   // Whoever stops programs may send several kinds at once: that is one wish.
   if (first_came == 0 || now() - first_came < 1'000'000'000) return;
+  if (const char* text = words; text && write(STDOUT_FILENO, text, std::strlen(text)) < 0) {
+    // there is nobody left to tell
+  }
   std::signal(signal, SIG_DFL);
   std::raise(signal);  // comes when this returns
 }
@@ -46,6 +55,8 @@ void catch_interrupts() {
     sigaction(signal, &action, nullptr);
   }
 }
+
+void last_words(const char* text) { words = text; }
 
 int interrupt_signal() { return pending; }
 

@@ -22,6 +22,9 @@ class Interrupted : public std::exception {
 /// From now on the three signals are noted instead of ending the program. One that the program was started to
 /// ignore (by nohup, or by a shell in its background) is ignored on.
 void catch_interrupts();
+/// What is written to standard output if a signal ends the program at once, e.g. to clear a half-drawn line;
+/// it must live as long as the program. Null: nothing.
+void last_words(const char* text);
 /// The signal that has come, or 0. For bodies of parallel_for, which must not throw.
 int interrupt_signal();
 /// Throws Interrupted if one has come.

@@ -1,6 +1,7 @@
 #include "espalier/core/table.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -11,6 +12,7 @@ Table::Table(std::vector<std::string> titles) : titles_(std::move(titles)) {
   for (std::string& title : titles_) {
     left_.push_back(title.starts_with('<'));
     if (left_.back()) title.erase(0, 1);
+    kept_.push_back(false);
   }
 }
 
@@ -19,28 +21,53 @@ void Table::add(std::vector<std::string> cells) {
   rows_.push_back(std::move(cells));
 }
 
-std::string Table::str() const {
-  std::vector<size_t> widths(titles_.size(), 0);  // 0: nothing in it
+void Table::keep(const std::vector<size_t>& columns) {
+  for (const size_t column : columns) kept_[column] = true;
+}
+
+std::string Table::line(const std::vector<std::string>& cells, const std::vector<size_t>& widths,
+                        size_t gap) const {
+  std::string row;
+  for (size_t c = 0; c < cells.size(); ++c) {
+    if (!widths[c]) continue;
+    if (!row.empty()) row.append(gap, ' ');
+    const std::string cell = left_[c] ? shortened(cells[c], widths[c]) : cells[c];
+    const std::string blank(widths[c] - columns_of(cell), ' ');
+    row += left_[c] ? cell + blank : blank + cell;
+  }
+  row.erase(row.find_last_not_of(' ') + 1);
+  return row + "\n";
+}
+
+std::string Table::str(size_t width) const {
+  std::vector<size_t> widths(titles_.size(), 0);  // 0: nothing in it, or not shown
   for (const auto& row : rows_)
     for (size_t c = 0; c < row.size(); ++c)
-      if (!row[c].empty()) widths[c] = std::max({widths[c], row[c].size(), titles_[c].size()});
-  size_t total = 0, columns = 0;
-  for (size_t width : widths) total += width, columns += width > 0;
-  const std::string gap(total + 2 * columns > 82 ? 1 : 2, ' ');
-  std::string text;
-  const auto line = [&](const std::vector<std::string>& cells) {
-    std::string row;
-    for (size_t c = 0; c < cells.size(); ++c) {
-      if (!widths[c]) continue;
-      if (!row.empty()) row += gap;
-      row +=
-          left_[c] ? fmt::format("{:<{}}", cells[c], widths[c]) : fmt::format("{:>{}}", cells[c], widths[c]);
-    }
-    row.erase(row.find_last_not_of(' ') + 1);
-    text += row + "\n";
+      if (!row[c].empty()) widths[c] = std::max({widths[c], columns_of(row[c]), columns_of(titles_[c])});
+  const auto total = [&](size_t gap) {
+    size_t sum = 0;
+    for (const size_t each : widths) sum += each ? each + (sum ? gap : 0) : 0;
+    return sum;
   };
-  line(titles_);
-  for (const auto& row : rows_) line(row);
+  const size_t gap = total(2) <= width ? 2 : 1;
+  if (total(gap) > width) {
+    const size_t most = std::max<size_t>(24, width / 3);  // of a column of text
+    for (size_t c = 0; c < widths.size(); ++c)
+      if (left_[c]) widths[c] = std::min(widths[c], most);
+  }
+  std::vector<std::string> dropped;
+  for (const bool kept : {false, true})
+    for (size_t c = titles_.size(); c-- > 1 && total(gap) > width;) {
+      if (!widths[c] || kept_[c] != kept) continue;
+      widths[c] = 0;
+      if (!titles_[c].empty()) dropped.insert(dropped.begin(), titles_[c]);
+    }
+  if (total(gap) > width && left_[0]) widths[0] = width;
+
+  std::string text = line(titles_, widths, gap);
+  for (const auto& row : rows_) text += line(row, widths, gap);
+  if (!dropped.empty())
+    text += wrapped(fmt::format("no room for: {}", fmt::join(dropped, ", ")), width) + "\n";
   return text;
 }
 

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "espalier/core/terminal.h"
+
 namespace espalier {
 
 class Table {
@@ -12,13 +14,19 @@ class Table {
   /// A title that starts with '<' makes a column of text, to the left; the sign is not shown.
   explicit Table(std::vector<std::string> titles);
   void add(std::vector<std::string> cells);
-  /// Lines, each ended; columns that are empty throughout are left out. Two spaces stand between columns, one
-  /// where that would not fit 80.
-  std::string str() const;
+  /// These columns, from 0, go after all others where there is no room; the first one never goes.
+  void keep(const std::vector<size_t>& columns);
+  /// Lines of at most `width` columns, each ended; what is empty throughout is left out. Two spaces stand
+  /// between columns; where that does not fit, one, then long texts are shortened, then columns are dropped
+  /// from the right, and a last line says which.
+  std::string str(size_t width = any_width) const;
 
  private:
+  std::string line(const std::vector<std::string>& cells, const std::vector<size_t>& widths,
+                   size_t gap) const;
+
   std::vector<std::string> titles_;
-  std::vector<bool> left_;
+  std::vector<bool> left_, kept_;
   std::vector<std::vector<std::string>> rows_;
 };
 
@@ -26,7 +34,7 @@ class Table {
 std::string grouped(int64_t number);
 /// 1253376 as "1.25 MB"
 std::string bytes_text(double bytes);
-/// 0.25 as "0.25 s", 75 as "1:15", 3675 as "1:01:15"
+/// 0.25 as "0.25 s", 75 as "1:15", 4280 as "1:11:20"
 std::string duration_text(double seconds);
 
 }  // namespace espalier

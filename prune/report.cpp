@@ -28,17 +28,17 @@ std::string bar(double share, int64_t width = 10) {
 
 }  // namespace
 
-std::string network_table(const std::vector<LayerRow>& layers, const NetworkTotals& totals) {
+std::string network_table(const std::vector<LayerRow>& layers, const NetworkTotals& totals, size_t width) {
   Table table({"<layer", "<shape", "parameters", "non-zeros", "sparsity", "MACs"});
   for (const LayerRow& layer : layers)
     table.add({layer.name, dimensions(layer.shape), grouped(layer.parameters), grouped(layer.nonzeros),
                percent(layer.weight_zeros, layer.weights), grouped(layer.macs)});
   table.add({"total", "", grouped(totals.parameters), grouped(totals.nonzeros),
              percent(totals.weight_zeros, totals.weights), grouped(totals.macs)});
-  return table.str() + fmt::format("{} bytes as dense f32\n", grouped(totals.bytes));
+  return table.str(width) + fmt::format("{} bytes as dense f32\n", grouped(totals.bytes));
 }
 
-std::string sparsity_table(const std::vector<LayerRow>& layers, const NetworkTotals& totals) {
+std::string sparsity_table(const std::vector<LayerRow>& layers, const NetworkTotals& totals, size_t width) {
   Table table({"<layer", "<shape", "weights", "zeros", "sparsity", "<"});
   for (const LayerRow& layer : layers)
     if (layer.weights > 0)
@@ -46,7 +46,7 @@ std::string sparsity_table(const std::vector<LayerRow>& layers, const NetworkTot
                  percent(layer.weight_zeros, layer.weights), bar(layer.sparsity())});
   table.add({"total", "", grouped(totals.weights), grouped(totals.weight_zeros),
              percent(totals.weight_zeros, totals.weights), bar(totals.sparsity())});
-  return table.str();
+  return table.str(width);
 }
 
 namespace {
@@ -65,7 +65,7 @@ std::string fewer(const std::string& what, int64_t before, int64_t after) {
 
 }  // namespace
 
-std::string channel_table(const ChannelPruneResult& result) {
+std::string channel_table(const ChannelPruneResult& result, size_t width) {
   Table table({"<channels of", "before", "after", "<"});
   int64_t before = 0, after = 0;
   for (const auto& group : result.groups) {
@@ -74,7 +74,7 @@ std::string channel_table(const ChannelPruneResult& result) {
     after += group.after;
   }
   add_width(table, "total", before, after);
-  std::string text = table.str();
+  std::string text = table.str(width);
   for (const auto& held : result.held)
     text += fmt::format("{} is held at {} of {} channels; the selection would have left {}\n", held.layer,
                         held.kept, held.channels, held.wanted);
@@ -123,11 +123,11 @@ std::vector<LayerWidth> cut_widths(Module& model) {
   return widths;
 }
 
-std::string width_table(const std::vector<LayerWidth>& widths) {
+std::string width_table(const std::vector<LayerWidth>& widths, size_t width) {
   if (widths.empty()) return "";
   Table table({"<channels of", "before", "after", "<"});
-  for (const LayerWidth& width : widths) add_width(table, width.layer, width.before, width.after);
-  return table.str();
+  for (const LayerWidth& one : widths) add_width(table, one.layer, one.before, one.after);
+  return table.str(width);
 }
 
 }  // namespace espalier

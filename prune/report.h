@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "espalier/core/terminal.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/channel_pruner.h"
 
@@ -13,15 +14,17 @@ namespace espalier {
 
 /// Every layer with shape, parameters, non-zeros, sparsity and MACs, then the totals, and the bytes of all as
 /// dense f32: `espalier inspect`.
-std::string network_table(const std::vector<LayerRow>& layers, const NetworkTotals& totals);
+std::string network_table(const std::vector<LayerRow>& layers, const NetworkTotals& totals,
+                          size_t width = any_width);
 
 /// How sparse each convolution and linear layer is, with a bar, then the whole: what a run prints after
 /// pruning.
-std::string sparsity_table(const std::vector<LayerRow>& layers, const NetworkTotals& totals);
+std::string sparsity_table(const std::vector<LayerRow>& layers, const NetworkTotals& totals,
+                           size_t width = any_width);
 
 /// What a prune of channels did: how many each group keeps, with a bar, what is held at its least width, and
 /// what became of MACs, latency, parameters and bytes.
-std::string channel_table(const ChannelPruneResult& result);
+std::string channel_table(const ChannelPruneResult& result, size_t width = any_width);
 
 /// What it did to MACs and, as far as they are known, to the milliseconds of an image:
 /// "MACs 9,000 -> 3,000 (3.00x fewer), latency 1.83 -> 1.49 ms (1.23x)".
@@ -39,6 +42,6 @@ struct LayerWidth {
 std::vector<LayerWidth> cut_widths(Module& model);
 
 /// The same with a bar for each; empty for a model that was never cut.
-std::string width_table(const std::vector<LayerWidth>& widths);
+std::string width_table(const std::vector<LayerWidth>& widths, size_t width = any_width);
 
 }  // namespace espalier

@@ -26,8 +26,8 @@ void PruneCallback::after_step(TrainState& s) {
   event.end(s.model, s.macs);
   s.pruned = std::move(event);
   const auto total = result->total();
-  console_.live(fmt::format("{}  step {}  pruned {} of {}", s.stage, s.position.step, grouped(total.pruned),
-                            grouped(total.units)));
+  console_.live({s.stage, fmt::format("step {}", s.position.step),
+                 fmt::format("pruned {} of {}", grouped(total.pruned), grouped(total.units))});
 }
 
 void RegularizeCallback::after_backward(TrainState& s) {

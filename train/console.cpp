@@ -2,7 +2,6 @@
 
 #include <spdlog/logger.h>
 #include <spdlog/sinks/basic_file_sink.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -10,17 +9,17 @@
 #include <sstream>
 
 #include "espalier/core/error.h"
+#include "espalier/core/interrupt.h"
+#include "espalier/core/terminal.h"
 #include "espalier/core/utf8.h"
 #include "espalier/formats/input_file.h"
 
 namespace espalier {
 namespace {
 
-/// A live line that wraps could not be replaced.
-size_t terminal_width() {
-  winsize size{};
-  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
-}
+/// From the cursor on; it stands at the live line's beginning, so that it is there, too, when the terminal
+/// has been made narrower and has wrapped what stood there.
+constexpr const char* erase = "\r\x1b[J";
 
 }  // namespace
 
@@ -45,20 +44,33 @@ void Console::log_to(const std::filesystem::path& file) {
   }
 }
 
-void Console::line(const std::string& text) {
+void Console::write(const std::string& shown, const std::string& kept) {
   clear_live();
-  std::istringstream lines(printable_lines(text, longest_message));
-  for (std::string each; std::getline(lines, each);) {
-    if (!quiet_) std::fputs((each + "\n").c_str(), stdout);  // a reader that has gone does not end a run
-    if (log_) log_->info("{}", each);
+  if (!quiet_ && !shown.empty()) {
+    const std::string text = printable_lines(shown, longest_message);
+    std::fputs((text + (text.ends_with('\n') ? "" : "\n")).c_str(), stdout);  // a reader that has gone does
+    std::fflush(stdout);                                                      // not end a run
   }
-  if (!quiet_) std::fflush(stdout);
+  if (!log_) return;
+  std::istringstream lines(printable_lines(kept, longest_message));
+  for (std::string each; std::getline(lines, each);) log_->info("{}", each);
+}
+
+void Console::line(const std::string& text) { write(text, text); }
+
+void Console::line(const std::vector<std::string>& fields) {
+  write(fitted(fields, terminal_width()), fitted(fields, any_width));
+}
+
+void Console::lines(const std::function<std::string(size_t width)>& text) {
+  write(text(terminal_width()), text(any_width));
 }
 
 void Console::warn(const std::string& text) {
   clear_live();
   std::fflush(stdout);
-  std::fputs((printable(text, longest_message) + "\n").c_str(), stderr);
+  std::fputs((coloured(printable(text, longest_message), Colour::yellow, STDERR_FILENO) + "\n").c_str(),
+             stderr);
   note(text);
 }
 
@@ -69,18 +81,21 @@ void Console::note(const std::string& text) {
   }
 }
 
-void Console::live(const std::string& text) {
+void Console::live(const std::vector<std::string>& fields) {
   if (!live_) return;
-  std::fputs(("\r\x1b[K" + printable(text).substr(0, terminal_width() - 1)).c_str(), stdout);
+  const std::string text = printable(fitted(fields, terminal_width() - 1));  // a full line would wrap
+  std::fputs((text + "\x1b[J\r").c_str(), stdout);
   std::fflush(stdout);
   shown_ = true;
+  last_words(erase);
 }
 
 void Console::clear_live() {
   if (!shown_) return;
-  std::fputs("\r\x1b[K", stdout);
+  std::fputs(erase, stdout);
   std::fflush(stdout);
   shown_ = false;
+  last_words(nullptr);
 }
 
 }  // namespace espalier

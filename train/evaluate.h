@@ -18,6 +18,9 @@ struct Evaluation {
   std::vector<int64_t> confusion = {};
 };
 
+/// Whether a top-5 says something of a model of so many classes: it is 100 % for five.
+inline bool tells_top5(int64_t classes) { return classes > 5; }
+
 /// Over all of `loader`'s data set. `flip`: logits are the mean of those of an image and of its mirror image.
 /// Stops with Interrupted if a signal comes.
 Evaluation evaluate(Module& model, Loader& loader, bool flip = false);

@@ -39,7 +39,7 @@ Profile profile(Module& model, const Shape& input, int64_t batch, bool training,
   return result;
 }
 
-std::string profile_table(const Profile& profile, double batch_ms) {
+std::string profile_table(const Profile& profile, double batch_ms, size_t width) {
   Table table({"<layer", "<kernel", "<by", "ms", "speed", "<", "of peak"});
   double sum = 0;
   for (const KernelTime& k : profile.kernels) {
@@ -51,7 +51,7 @@ std::string profile_table(const Profile& profile, double batch_ms) {
                fmt::format("{:.0f} %", 100 * speed / peak)});
     sum += k.milliseconds;
   }
-  return table.str() +
+  return table.str(width) +
          fmt::format(
              "these kernels: {:.4g} ms by themselves, a whole batch: {:.4g} ms\n"
              "peak: {:.0f} GFLOP/s in a large matrix product, {:.1f} GB/s in a copy of what no cache holds "

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "espalier/core/terminal.h"
 #include "espalier/nn/module.h"
 
 namespace espalier {
@@ -36,6 +37,6 @@ struct Profile {
 Profile profile(Module& model, const Shape& input, int64_t batch, bool training, double kernel_ms = 60);
 
 /// A row a kernel, then how much of `batch_ms`, the time of a whole batch, they make up.
-std::string profile_table(const Profile& profile, double batch_ms);
+std::string profile_table(const Profile& profile, double batch_ms, size_t width = any_width);
 
 }  // namespace espalier

@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "espalier/core/starvation.h"
 #include "espalier/core/table.h"
+#include "espalier/core/utf8.h"
 #include "espalier/train/build.h"
 
 namespace espalier {
@@ -15,13 +18,22 @@ std::string bar(double share) {
   return std::string(static_cast<size_t>(full), '#') + std::string(static_cast<size_t>(width - full), '.');
 }
 
-/// What the stage's pruner changes, from the epoch of its first act to that of its last.
-std::string pruning_text(const TrainState& s) {
-  if (!s.pruning) return "";
+/// What the stage's pruner changes, from the epoch of its first act to that of its last; nothing elsewhere.
+std::vector<std::string> pruning_field(const TrainState& s) {
+  if (!s.pruning) return {};
   const int64_t epoch = (s.position.step - 1) / s.epoch_steps;
-  if (epoch < s.pruning->begin / s.epoch_steps || epoch > s.pruning->last() / s.epoch_steps) return "";
-  return cuts_channels(*s.config.prune) ? "  MACs " + grouped(s.macs)
-                                        : fmt::format("  sparsity {:.2f} %", 100 * s.sparsity);
+  if (epoch < s.pruning->begin / s.epoch_steps || epoch > s.pruning->last() / s.epoch_steps) return {};
+  return {cuts_channels(*s.config.prune) ? "MACs " + grouped(s.macs)
+                                         : fmt::format("sparsity {:.2f} %", 100 * s.sparsity)};
+}
+
+/// What both lines begin with; the most telling first, as a narrow terminal drops the last.
+std::vector<std::string> epoch_fields(const TrainState& s) {
+  const Position& at = s.position;
+  const double images = static_cast<double>(at.images);
+  return {printable(s.stage), fmt::format("epoch {}/{}", at.epoch + 1, s.epochs()),
+          fmt::format("loss {:.4f}", at.loss_sum / images),
+          fmt::format("train {:.2f} %", 100.0 * static_cast<double>(at.correct) / images)};
 }
 
 }  // namespace
@@ -50,28 +62,27 @@ void ProgressCallback::after_step(TrainState& s) {
   const int64_t steps_here = std::min(s.epoch_steps, s.total_steps - at.epoch * s.epoch_steps);
   const double left =
       static_cast<double>(s.total_steps - at.step) * images / static_cast<double>(at.batch) / rate;
-  console_.live(fmt::format(
-      "{}  epoch {}/{}  [{}]  {} left  loss {:.4f}  train {:.2f} %{}  {} images/s", s.stage, at.epoch + 1,
-      s.epochs(), bar(static_cast<double>(at.batch) / static_cast<double>(steps_here)), duration_text(left),
-      at.loss_sum / images, 100.0 * static_cast<double>(at.correct) / images, pruning_text(s),
-      grouped(static_cast<int64_t>(rate))));
+  auto fields = epoch_fields(s);
+  fields.insert(fields.begin() + 2,
+                {"[" + bar(static_cast<double>(at.batch) / static_cast<double>(steps_here)) + "]",
+                 duration_text(left) + " left"});
+  std::ranges::move(pruning_field(s), std::back_inserter(fields));
+  fields.push_back(grouped(static_cast<int64_t>(rate)) + " images/s");
+  console_.live(fields);
 }
 
 void ProgressCallback::on_epoch_end(TrainState& s) {
-  const Position& at = s.position;
-  const double images = static_cast<double>(at.images);
-  std::string line =
-      fmt::format("{}  epoch {}/{}  loss {:.4f}  train {:.2f} %", s.stage, at.epoch + 1, s.epochs(),
-                  at.loss_sum / images, 100.0 * static_cast<double>(at.correct) / images);
-  if (s.validation) line += fmt::format("  validation {:.2f} %", s.validation->accuracy);
-  if (s.test) line += fmt::format("  test {:.2f} %", s.test->accuracy);
-  line += pruning_text(s);
-  if (s.epoch_seconds > 0)
-    line += fmt::format(
-        "  {} images/s  data wait {:.1f} %",
-        grouped(static_cast<int64_t>((images - static_cast<double>(first_image_)) / s.epoch_seconds)),
-        100.0 * s.wait_seconds / s.epoch_seconds);
-  console_.line(line);
+  const double images = static_cast<double>(s.position.images);
+  auto fields = epoch_fields(s);
+  if (s.validation) fields.push_back(fmt::format("validation {:.2f} %", s.validation->accuracy));
+  if (s.test) fields.push_back(fmt::format("test {:.2f} %", s.test->accuracy));
+  std::ranges::move(pruning_field(s), std::back_inserter(fields));
+  if (s.epoch_seconds > 0) {
+    const double trained = images - static_cast<double>(first_image_);
+    fields.push_back(grouped(static_cast<int64_t>(trained / s.epoch_seconds)) + " images/s");
+    fields.push_back(fmt::format("data wait {:.1f} %", 100.0 * s.wait_seconds / s.epoch_seconds));
+  }
+  console_.line(fields);
   warn_of_starvation(console_);
   if (!s.stop.empty()) console_.line(fmt::format("{}  stops early: {}", s.stage, s.stop));
   first_image_ = 0;

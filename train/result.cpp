@@ -7,6 +7,7 @@
 #include "espalier/core/table.h"
 #include "espalier/core/utf8.h"
 #include "espalier/formats/json.h"
+#include "espalier/train/evaluate.h"
 
 namespace espalier {
 
@@ -93,28 +94,26 @@ RunResult run_from_json(const Json& json, const std::string& source) {
   return run;
 }
 
-std::string result_table(const std::vector<RunResult>& runs) {
-  Table table({"<run", "<stage", "accuracy", "top-5", "loss", "parameters", "non-zeros", "sparsity", "MACs",
-               "size", "latency", "images/s", "time"});
+std::string result_table(const RunResult& run, int64_t classes, size_t width) {
+  Table table({"<stage", "accuracy", "top-5", "loss", "parameters", "non-zeros", "sparsity", "MACs", "size",
+               "latency", "images/s", "time"});
   constexpr size_t most_name = 100;
-  for (const RunResult& run : runs)
-    for (const StageResult& s : run.stages) {
-      const std::string name = runs.size() > 1 ? printable(run.name) : "";
-      const std::string stage = printable(s.name, most_name);
-      table.add(
-          {name, stage, fmt::format("{:.2f} %", s.accuracy), fmt::format("{:.2f} %", s.top5),
-           fmt::format("{:.4f}", s.loss), grouped(s.parameters), grouped(s.nonzeros),
-           fmt::format("{:.2f} %", 100 * s.sparsity), grouped(s.macs), bytes_text(s.bytes),
-           fmt::format("{:.3g} ms", s.latency_ms),
-           s.images_per_second > 0 ? grouped(static_cast<int64_t>(std::min(s.images_per_second, 1e15))) : "",
-           fmt::format("{:.1f} s", s.seconds)});
-      if (s.best)
-        table.add({name, fmt::format("{}, best (epoch {})", stage, s.best->epoch),
-                   fmt::format("{:.2f} %", s.best->accuracy), fmt::format("{:.2f} %", s.best->top5),
-                   fmt::format("{:.4f}", s.best->loss), "", grouped(s.best->nonzeros),
-                   fmt::format("{:.2f} %", 100 * s.best->sparsity)});
-    }
-  return table.str();
+  const auto top5 = [&](double share) { return tells_top5(classes) ? fmt::format("{:.2f} %", share) : ""; };
+  for (const StageResult& s : run.stages) {
+    const std::string stage = printable(s.name, most_name);
+    table.add(
+        {stage, fmt::format("{:.2f} %", s.accuracy), top5(s.top5), fmt::format("{:.4f}", s.loss),
+         grouped(s.parameters), grouped(s.nonzeros), fmt::format("{:.2f} %", 100 * s.sparsity),
+         grouped(s.macs), bytes_text(s.bytes), fmt::format("{:.3g} ms", s.latency_ms),
+         s.images_per_second > 0 ? grouped(static_cast<int64_t>(std::min(s.images_per_second, 1e15))) : "",
+         duration_text(s.seconds)});
+    if (s.best)
+      table.add({fmt::format("{}, best (epoch {})", stage, s.best->epoch),
+                 fmt::format("{:.2f} %", s.best->accuracy), top5(s.best->top5),
+                 fmt::format("{:.4f}", s.best->loss), "", grouped(s.best->nonzeros),
+                 fmt::format("{:.2f} %", 100 * s.best->sparsity)});
+  }
+  return table.str(width);
 }
 
 }  // namespace espalier

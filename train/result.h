@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "espalier/core/terminal.h"
+
 namespace espalier {
 
 /// The epoch of a train stage that did best on the validation set, and what its weights do on the test set.
@@ -47,8 +49,8 @@ nlohmann::ordered_json to_json(const RunResult& run);
 StageResult stage_from_json(const nlohmann::ordered_json& json, const std::string& source);
 RunResult run_from_json(const nlohmann::ordered_json& json, const std::string& source);
 
-/// The stages as rows: accuracy, parameters, non-zeros, sparsity, MACs, bytes, latency. With several runs,
-/// each row begins with its run's name.
-std::string result_table(const std::vector<RunResult>& runs);
+/// The stages as rows: accuracy, top-5 where `classes` let it say something, loss, parameters, non-zeros,
+/// sparsity, MACs, bytes, latency.
+std::string result_table(const RunResult& run, int64_t classes, size_t width = any_width);
 
 }  // namespace espalier

@@ -81,9 +81,11 @@ class Run {
                      .commit = commit(),
                      .stages = position_.results};
     if (!done_before_) write_file(folder_.for_writing(folder_.result()), to_json(result).dump(2) + "\n");
-    if (const auto widths = cut_widths(*model_); !widths.empty()) console_.line("\n" + width_table(widths));
-    console_.line("\n" + result_table({result}) + "\n" + folder_.path().string() +
-                  " holds the models, metrics and result.json");
+    if (const auto widths = cut_widths(*model_); !widths.empty())
+      console_.lines([&](size_t width) { return "\n" + width_table(widths, width); });
+    console_.lines(
+        [&](size_t width) { return "\n" + result_table(result, config_.model.classes, width) + "\n"; });
+    console_.line(folder_.path().string() + " holds the models, metrics and result.json");
     return result;
   }
 
@@ -392,11 +394,11 @@ class Run {
     const double latency_before = pruning.latency_now();
     const auto start = Clock::now();
     ChannelPruneResult result = pruning.act(pruning.whole());
-    console_.line(
-        fmt::format("{}  channels cut by {} in {:.2f} s", stage.name, config.criterion, since(start)));
+    console_.line(fmt::format("{}  channels cut by {} in {}", stage.name, config.criterion,
+                              duration_text(since(start))));
     result.latency_before_ms = latency_before;
     if (result.latency_ms == 0) result.latency_ms = pruning.latency_now();
-    console_.line(channel_table(result));
+    console_.lines([&](size_t width) { return channel_table(result, width); });
     if (const std::string hint = width_hint(config, *model_); !hint.empty()) console_.line(hint);
   }
 
@@ -418,7 +420,7 @@ class Run {
 
   void report_pruning() {
     const Network network(*model_, config_.model.input);
-    console_.line(sparsity_table(network.layers, network.totals));
+    console_.lines([&](size_t width) { return sparsity_table(network.layers, network.totals, width); });
   }
 
   void measure(const StageConfig& stage, StageResult& result) {

@@ -344,18 +344,15 @@ group 2: 10 channels, the network's output: they stay
 
     def test_compare(self):
         self.succeeds("train", "small.json", "--quiet", "--output", "runs/other", "--set", "seed=1")
-        lines = self.succeeds("compare", "runs/small", "runs/other").splitlines()
-        self.assertEqual([line.split()[:2] for line in lines[1:]],
-                         [["runs/small", "dense"], ["runs/small", "pruned"],
-                          ["runs/other", "dense"], ["runs/other", "pruned"]])
-        (self.folder / "runs/other/result.json").unlink()
+        lines = self.succeeds("compare", "runs/small", "runs/other", "--stages").splitlines()
+        self.assertEqual([line.split()[:3] for line in lines[1:5]],
+                         [["runs/small", "0", "dense"], ["runs/small", "0", "pruned"],
+                          ["runs/other", "1", "dense"], ["runs/other", "1", "pruned"]])
         self.write("runs/broken/result.json", '{"name": "x", "seed": 0}')
         self.write("runs/text/result.json", "{")
         for run, code, message in (
                 ("nowhere", 2, "nowhere: there is no such folder"),
-                ("runs", 2, "runs: has no result.json: it is not the folder of a run"),
-                ("runs/other", 2, "runs/other: has no result.json: its run has not come to its end; --resume goes on "
-                                  "with it"),
+                ("runs", 2, "runs: is not the folder of a run"),
                 ("runs/broken", 1, "runs/broken/result.json: not a run's result: /device: missing"),
                 ("runs/text", 1, "runs/text/result.json:1:2: not JSON: the text ends before the JSON does: a bracket, "
                                  "brace or quote is not closed")):

@@ -19,7 +19,7 @@ TEST(Console, KeepsEveryLineInTheLogEvenWhenQuiet) {
     console.line("before the log");
     console.log_to(folder / "log.txt");
     console.line("one\ntwo");
-    console.live("not kept");
+    console.live({"not kept"});
   }
   EXPECT_EQ(testing::internal::GetCapturedStdout(), "");
   const std::string log = read_file(folder / "log.txt");
@@ -33,7 +33,7 @@ TEST(Console, PrintsNoLiveLineWhereThereIsNoTerminal) {
   testing::internal::CaptureStdout();
   {
     Console console(false);
-    console.live("live");
+    console.live({"live"});
     console.line("line");
   }
   EXPECT_EQ(testing::internal::GetCapturedStdout(), "line\n");

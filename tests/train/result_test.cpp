@@ -63,15 +63,25 @@ TEST(Result, AMissingOrMistypedFieldNamesTheFile) {
 }
 
 TEST(Result, TheTableShowsEachStageAndTheBestEpoch) {
-  const std::string table = result_table({two_stages()});
+  const std::string table = result_table(two_stages(), 10);
   EXPECT_TRUE(contains(table, "dense"));
   EXPECT_TRUE(contains(table, "dense, best (epoch 2)"));
   EXPECT_TRUE(contains(table, " 700  25.00 %"));
   EXPECT_TRUE(contains(table, "97.50 %"));
   EXPECT_TRUE(contains(table, "33.33 %"));
   EXPECT_TRUE(contains(table, "235,146"));
-  EXPECT_FALSE(contains(table, "run "));
-  EXPECT_TRUE(contains(result_table({two_stages(), two_stages()}), "run"));
+  EXPECT_TRUE(contains(table, "  1.5 s\n"));
+}
+
+TEST(Result, TheTableShowsATop5FromSixClassesOn) {
+  EXPECT_FALSE(contains(result_table(two_stages(), 5), "top-5"));
+  EXPECT_TRUE(contains(result_table(two_stages(), 6), "top-5"));
+}
+
+TEST(Result, TheTableFitsATerminal) {
+  const std::string table = result_table(two_stages(), 10, 60);
+  EXPECT_TRUE(contains(table, "no room for: "));
+  EXPECT_FALSE(contains(table, "images/s  time"));
 }
 
 }  // namespace

@@ -1,0 +1,148 @@
+"""`espalier compare`: many runs by a loop and a table of means; unfinished ones; what differs comes first."""
+
+import csv
+import io
+import json
+import os
+import statistics
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from support import BINARY, CliTest, config, sgd
+
+# docs/compare.md has it for MNIST.
+LOOP = """\
+for c in l1 random; do for s in layer global; do for p in 0.5 0.9; do for seed in 0 1; do
+  "$0" train sweep.json --quiet --output runs/$c-$s-$p-$seed --set seed=$seed --set stages.pruned.prune.criterion=$c \\
+    --set stages.pruned.prune.scope=$s --set stages.pruned.prune.sparsity=$p
+done; done; done; done"""
+
+
+def finished(accuracy, **others):
+    stage = {"name": "tuned", "kind": "train", "seconds": 4280, "images_per_second": 1000.5, "accuracy": accuracy,
+             "top5": 99.0, "loss": 0.25, "parameters": 235146, "nonzeros": 23515, "sparsity": 0.9, "macs": 234752,
+             "bytes": 943176, "latency_ms": 0.5, **others}
+    return {"name": "x", "seed": 0, "device": "cpu", "threads": 1, "version": "0", "commit": "c", "stages": [stage]}
+
+
+class Sweep(CliTest):
+    def test_a_loop_of_runs_and_their_means(self):
+        self.write_data(train=40, test=20)
+        self.write("sweep.json", config({"name": "dense", "train": sgd(steps=4)}, {"name": "pruned", "prune": {"sparsity": 0.5}}))
+        command = self.command()
+        command["args"] = ["bash", "-ec", LOOP, BINARY]
+        self.assertEqual(subprocess.run(**command, capture_output=True, timeout=200).stderr, "")
+        runs = sorted(str(path.relative_to(self.folder)) for path in (self.folder / "runs").iterdir())
+        self.assertEqual(len(runs), 16)
+        text = self.succeeds("compare", *runs, "--group-by", "criterion,scope,sparsity")
+        self.assertEqual(text.splitlines()[0].split()[:5], ["criterion", "scope", "pruned.sparsity", "n", "accuracy"])
+        self.assertEqual([line.split()[:4] for line in text.splitlines()[1:9]],
+                         [[c, s, p, "2"] for c in ("l1", "random") for s in ("global", "layer") for p in ("0.5", "0.9")])
+        self.assertIn("\nmean +- sample standard deviation of n runs over seed\n", text)
+        rows = list(csv.DictReader(io.StringIO(self.succeeds("compare", *runs, "--csv"))))
+        self.assertEqual((len(rows), list(rows[0])[:5]), (16, ["run", "seed", "criterion", "scope", "pruned.sparsity"]))
+        means = {(row["criterion"], row["scope"], row["pruned.sparsity"]): row for row in
+                 json.loads(self.succeeds("compare", *runs, "--json", "--group-by", "criterion,scope,sparsity"))}
+        for (criterion, scope, sparsity), mean in means.items():
+            found = [float(row["accuracy"]) for row in rows if (row["criterion"], row["scope"], row["pruned.sparsity"]) ==
+                     (criterion, scope, str(sparsity))]
+            self.assertAlmostEqual(mean["accuracy_mean"], statistics.mean(found))
+            self.assertAlmostEqual(mean["accuracy_deviation"], statistics.stdev(found))
+
+
+class ByHand(CliTest):
+    def run_folder(self, name, result, lr=0.05, seed=0, criterion="l1", **others):
+        made = config({"name": "tuned", "train": sgd(steps=20)}, name="x", seed=seed, **others)
+        made["stages"][0]["train"]["optimizer"]["lr"] = lr
+        made["stages"].insert(0, {"name": "pruned", "prune": {"sparsity": 0.9, "criterion": criterion}})
+        self.write(f"runs/{name}/config.json", made)
+        if result:
+            self.write(f"runs/{name}/result.json", result)
+        return f"runs/{name}"
+
+    def setUp(self):
+        super().setUp()
+        self.runs = [self.run_folder("a", finished(97.0)), self.run_folder("b", finished(98.0), seed=1),
+                     self.run_folder("c", finished(90.0), criterion="random"),
+                     self.run_folder("d", finished(91.5), criterion="random", seed=1)]
+
+    def test_what_differs_comes_first_and_what_does_not_is_said_once(self):
+        self.assertEqual(self.succeeds("compare", *self.runs), """\
+run     seed  criterion  accuracy
+runs/a     0  l1          97.00 %
+runs/b     1  l1          98.00 %
+runs/c     0  random      90.00 %
+runs/d     1  random      91.50 %
+the same in all: stage tuned, sparsity 90.00 %, MACs 234,752, latency 0.5 ms, loss 0.2500, top-5 99.00 %, \
+parameters 235,146, non-zeros 23,515, size 943 kB, images/s 1,001, time 1:11:20
+`--columns all` or NAME,NAME,... shows others, `--csv` and `--json` have all
+""")
+
+    def test_mean_and_sample_deviation(self):
+        text = self.succeeds("compare", *self.runs, "--group-by", "criterion")
+        self.assertTrue(text.startswith("criterion  n         accuracy\n"
+                                        "l1         2  97.50 +- 0.71 %\n"
+                                        "random     2  90.75 +- 1.06 %\n"), text)
+        [first, second] = csv.DictReader(io.StringIO(self.succeeds("compare", *self.runs, "--group-by", "criterion", "--csv",
+                                                                   "--columns", "criterion,n,accuracy")))
+        self.assertEqual((first["criterion"], first["n"], first["accuracy_mean"]), ("l1", "2", "97.5"))
+        self.assertAlmostEqual(float(second["accuracy_deviation"]), 1.0606601717798212)
+
+    def test_sort(self):
+        for column, order in (("accuracy", "cdab"), ("-accuracy", "badc"), ("-seed", "bdac"), ("criterion", "abcd")):
+            rows = json.loads(self.succeeds("compare", *self.runs, "--json", "--sort", column))
+            self.assertEqual([row["run"][-1] for row in rows], list(order), column)
+
+    def test_mistyped(self):
+        lr = self.run_folder("e", finished(91.5), lr=0.1)
+        for arguments, message in (
+                (("--sort", "-acuracy"), "--sort: there is no column 'acuracy', did you mean 'accuracy'?"),
+                (("--group-by", "criterio"), "--group-by: the configs of these runs have no field 'criterio', did you mean "
+                                             "'criterion'?"),
+                (("--columns", "run,sed"), "--columns: there is no column 'sed', did you mean 'seed'?"),
+                (("--csv", "--json"), "--csv and --json: one of them")):
+            self.fails_unwritten(2, "compare: " + message, "compare", *self.runs, lr, *arguments)
+
+    def test_short_names_stay_unique(self):
+        made = config({"name": "dense", "train": sgd(steps=20)}, {"name": "tuned", "train": sgd(steps=20)}, name="x")
+        for run, lr, width in (("f", 0.1, 12), ("g", 0.2, 13)):
+            for stage in made["stages"]:
+                stage["train"]["optimizer"]["lr"] = lr
+            made["model"]["hidden"] = [width]
+            self.write(f"runs/{run}/config.json", made)
+            self.write(f"runs/{run}/result.json", finished(90))
+        rows = json.loads(self.succeeds("compare", "runs/f", "runs/g", "--json"))
+        self.assertEqual(list(rows[1].items())[:5], [("run", "runs/g"), ("hidden", [13]), ("dense.lr", 0.2), ("tuned.lr", 0.2),
+                                                     ("state", "done")])
+        self.fails_unwritten(2, "compare: --group-by: 'lr' may mean stages.dense.train.optimizer.lr or "
+                                "stages.tuned.train.optimizer.lr", "compare", "runs/f", "runs/g", "--group-by", "lr")
+
+    def test_unfinished(self):
+        run = self.run_folder("e", None, seed=2)
+        self.assertIn("\nruns/e     2  l1         unfinished\n", self.succeeds("compare", *self.runs, run))
+        self.write("runs/e/metrics.jsonl", "\n".join(map(json.dumps, (
+            {"stage": "tuned", "epoch": 1, "step": 12, "accuracy": 71.0, "top5": 90.0, "test_loss": 0.5},
+            {"stage": "tuned", "epoch": 2, "step": 24, "accuracy": 72.5, "top5": 91.0, "test_loss": 0.4},
+            {"stage": "tuned", "epoch": 3, "step": 30, "loss": 0.1}))) + '\n{"stage": "tuned", "epo')
+        rows = json.loads(self.succeeds("compare", *self.runs, run, "--json", "--sort", "accuracy"))
+        self.assertEqual({key: rows[0][key] for key in ("run", "state", "stage", "epoch", "accuracy", "loss", "macs")},
+                         {"run": "runs/e", "state": "unfinished", "stage": "tuned", "epoch": 2, "accuracy": 72.5, "loss": 0.4,
+                          "macs": None})
+        text = self.succeeds("compare", *self.runs, run, "--group-by", "criterion")
+        self.assertIn("\nl1         2 ", text)
+        self.assertIn("\nunfinished, in no group: runs/e\n", text)
+        self.fails_unwritten(2, "compare: --group-by: none of these runs is done", "compare", run, "--group-by", "seed")
+
+    def test_an_interrupted_run_has_the_numbers_of_its_stages(self):
+        self.write_data(train=40, test=20)
+        self.write("small.json", config({"name": "dense", "train": sgd(steps=4)}, {"name": "pruned", "prune": {"sparsity": 0.5}}))
+        self.succeeds("train", "small.json", "--quiet")
+        (self.folder / "runs/small/result.json").unlink()
+        [row] = json.loads(self.succeeds("compare", "runs/small", "--json"))
+        self.assertEqual((row["state"], row["stage"], row["epoch"], row["macs"]), ("unfinished", "pruned", None, 888))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,75 @@
+// Runs side by side: a row for each run, or for each group of runs that have fields of the config in common;
+// first the fields that differ, then what was measured. As a table for a person, as CSV and JSON for
+// programs.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "espalier/core/terminal.h"
+#include "espalier/train/config_fields.h"
+#include "espalier/train/run_summary.h"
+
+namespace espalier {
+
+class Comparison {
+ public:
+  /// A row of each run as it is by now, or with `all_stages` as it was after each stage.
+  Comparison(const std::vector<RunSummary>& runs, bool all_stages);
+
+  // Each of them throws UsageError where a name means no column, or several. A field is called by any end of
+  // its path that means one: "criterion", "pruned.sparsity"; if several are meant, but one of them differs
+  // among the runs, it is that.
+
+  /// From now on a row is a group of finished runs that have these fields in common: how many, and of what
+  /// was measured the mean and the sample standard deviation.
+  void group_by(const std::vector<std::string>& fields);
+  /// By a column, descending if it begins with '-'; what has no value comes last.
+  void sort(const std::string& column);
+  /// Shows these alone, or all there are for "all"; else those that tell runs apart and what was measured.
+  void choose(const std::vector<std::string>& columns);
+
+  /// Fits `width`: what is the same in all rows is said once, below.
+  std::string table(size_t width = any_width) const;
+  /// RFC 4180: a line of names, a line a row; numbers with all digits.
+  std::string csv() const;
+  /// A list of objects with the same names and numbers.
+  nlohmann::ordered_json json() const;
+  /// Which runs are in no group, in a line; the table has it. Empty: none.
+  const std::string& left_out() const { return left_out_; }
+
+ private:
+  struct Cell {
+    nlohmann::ordered_json value;
+    std::optional<double> deviation;
+  };
+  using Row = std::vector<Cell>;
+  struct Column {
+    enum class Kind { identity, config, measured } kind;
+    std::string name, title;
+    FieldPath path;       ///< of a config's field
+    bool differs = true;  ///< of a config's field: among the runs
+    const struct Measure* measure = nullptr;
+  };
+
+  void add_config_columns(const std::vector<std::vector<ConfigField>>& configs);
+  size_t find(const std::string& what, const std::string& name, bool groupable) const;
+  std::vector<size_t> shown() const;
+  /// What CSV and JSON have of a row, by name.
+  std::vector<std::pair<std::string, nlohmann::ordered_json>> entries(const Row& row) const;
+  std::string text(const Cell& cell, const Column& column, bool with_deviation) const;
+  /// Within a group, by as much as is shown.
+  bool varies(size_t column) const;
+  /// What all rows have in a column that there is no need to show; empty if it tells rows apart.
+  std::string common(size_t column) const;
+
+  std::vector<Column> columns_;
+  std::vector<Row> rows_;
+  std::optional<std::vector<size_t>> chosen_;
+  bool all_stages_, tells_top5_ = true, grouped_ = false;
+  std::string averaged_, left_out_;
+};
+
+}  // namespace espalier
