@@ -172,7 +172,7 @@ class Cuts(MetricsTest):
             self.assertRegex((self.folder / f"quiet-{name}" / "log.txt").read_text(), self.LINE)
 
     def test_hint_at_round_to_where_convolutions_have_ragged_widths(self):
-        width = {"avx2": 8, "avx512": 16}[re.search(r"avx\w+", self.succeeds("--version"))[0]]
+        width = {"avx2": 8, "avx512": 16}[re.search(r"avx\w+", self.succeeds("version"))[0]]
         hint = f'widths that are multiples of {width} run faster: "round_to": {width}\n'
         for prune, hinted in (({"ratio": 0.4}, True), ({"ratio": 0.4, "round_to": width}, False), ({"ratio": 0}, False)):
             stage = {"name": "cut", "prune": {"unit": "channel", "min_channels": 1, **prune}}

@@ -151,7 +151,7 @@ TEST(Report, OfTheLargestNetworkFitsEightyColumns) {  // ResNet-50's names, shap
   whole.weights = 25502912;
   whole.weight_zeros = 12751456;
   whole.macs = 4089184256;
-  for (const std::string& text : {network_table(layers, whole), sparsity_table(layers, whole)}) {
+  for (const std::string& text : {network_table(layers, whole, 80), sparsity_table(layers, whole, 80)}) {
     std::istringstream lines(text);
     for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
   }

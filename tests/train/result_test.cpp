@@ -66,7 +66,7 @@ TEST(Result, TheTableShowsEachStageAndTheBestEpoch) {
   const std::string table = result_table(two_stages(), 10);
   EXPECT_TRUE(contains(table, "dense"));
   EXPECT_TRUE(contains(table, "dense, best (epoch 2)"));
-  EXPECT_TRUE(contains(table, " 700  25.00 %"));
+  EXPECT_TRUE(contains(table, " 700   25.00 %"));
   EXPECT_TRUE(contains(table, "97.50 %"));
   EXPECT_TRUE(contains(table, "33.33 %"));
   EXPECT_TRUE(contains(table, "235,146"));
