@@ -60,9 +60,10 @@ struct PoolShape {
 };
 
 /// Where the mean and the variance (of the population: divided by the count) of each channel go, both [C].
-/// `center` [C] is any guess at the means (null: x's first row where x is at hand, else zeros): the variance's
-/// relative error is 1e-7 (1 + (mean - center)^2 / variance). Where a mean is over 10 deviations away from it,
-/// a second pass goes about the means found; what x itself rounded, up to 3e-6 |mean| by Winograd, is left.
+/// `center` [C] is any guess at the means (null: x's first row where x is at hand, else zeros): the
+/// variance's relative error is at most 5e-6 (1 + (mean - center)^2 / variance). Where a mean is over 4
+/// deviations away, a second pass goes about the means found; what x itself rounded, up to 3e-6 |mean| by
+/// Winograd, is left.
 struct ChannelStatistics {
   float* mean = nullptr;
   float* variance = nullptr;

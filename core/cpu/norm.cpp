@@ -1,7 +1,7 @@
 // Batch norm: statistics, the normalisation with what follows it, and its gradient, each at the speed of
-// memory. Rows of few channels are taken eight at a time, so that what belongs to a channel is loaded once for
-// eight numbers; wider ones one by one, so that memory is read in its order. Sums are single precision over a
-// stretch of rows, double between stretches and threads.
+// memory. Rows of few channels are taken eight at a time, so that what belongs to a channel is loaded once
+// for eight numbers; wider ones one by one, so that memory is read in its order. Sums are single precision
+// over a stretch of rows, double between stretches and threads.
 #include <cmath>
 
 #include "espalier/core/cpu/pieces.h"
@@ -24,7 +24,7 @@ namespace {
 
 constexpr int group = 8;          // rows taken together
 constexpr int64_t narrow = 64;    // channels that rows so taken have at most
-constexpr int64_t stretch = 512;  // rows summed in single precision
+constexpr int64_t stretch = 128;  // rows summed in single precision: equal numbers all round the same way
 
 /// Calls body(tail, k, count, first): channels from k on of `count` rows, a compile-time constant, from
 /// `first` on.

@@ -6,7 +6,7 @@
 namespace espalier::cpu {
 
 /// True if some channel's mean is more than 4 deviations away from the center that its sums were taken about:
-/// its variance, the difference of two large numbers, may have lost more than 3e-5 of itself (squares of equal
+/// its variance, the difference of two large numbers, may have lost up to 1e-4 of itself (squares of equal
 /// numbers, as relu leaves them, all round the same way), and is worth a second pass about the mean that was
 /// found. Never for differences below the mean's own rounding, nor below 1e-3 (a variance of 1e-6 is nothing
 /// beside what a norm adds to it). A null center of `s` stands for zeros.
