@@ -55,7 +55,7 @@ class Resume(Outcomes):
                 which = dice.choice(signals)
                 try:
                     # After a number of stops it may come to its end.
-                    out, err = process.communicate(timeout=dice.uniform(0.02, longest) if len(parts) < 8 else 100)
+                    out, err = process.communicate(timeout=dice.uniform(0.02, longest) if len(parts) < 5 else 100)
                 except subprocess.TimeoutExpired:
                     process.send_signal(which)
                     out, err = process.communicate()

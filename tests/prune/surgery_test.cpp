@@ -168,9 +168,10 @@ std::unique_ptr<Module> zoo(const char* type, const Shape& input) {
 }
 
 TEST(Surgery, CuttingEqualsMasking) {
-  const Shape input{16, 16, 3};
   for (const char* type : {"vgg19", "resnet20", "resnet50"}) {
     SCOPED_TRACE(type);
+    const int64_t side = type[0] == 'v' ? 16 : 8;  // VGG's four pools leave a pixel of it
+    const Shape input{side, side, 3};
     check_cuts([&] { return zoo(type, input); }, input, 50, 1e-3);
   }
 }
