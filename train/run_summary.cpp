@@ -78,8 +78,7 @@ RunSummary summary_of(const std::string& path) {
   if (!folder.holds_run()) fail_usage(path, ": is not the folder of a run");
   RunSummary run{.folder = path, .config = {}, .stages = {}};
   if (std::filesystem::exists(folder.config())) {
-    const std::string file = folder.config().string();
-    run.config = config_json(parse_config(read_file(file), file));
+    run.config = config_json(load_config(folder.config().string()));
   }
   run.done = std::filesystem::exists(folder.result());
   if (!run.done) {
