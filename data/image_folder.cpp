@@ -14,6 +14,7 @@
 #include "espalier/core/parallel.h"
 #include "espalier/core/physical_memory.h"
 #include "espalier/core/reason.h"
+#include "espalier/core/shell_word.h"
 #include "espalier/core/table.h"
 #include "espalier/core/utf8.h"
 #include "espalier/data/file_tree.h"
@@ -60,8 +61,23 @@ struct Layout {
   }
 };
 
+bool is_folder(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::is_directory(path, error);
+}
+
 bool has(const FileTree& tree, const std::string& path) {
   return std::ranges::binary_search(tree.paths(), path);
+}
+
+/// For whoever has images to test alone; empty where there are none.
+std::string test_hint(const FileTree& tree, const std::string& place) {
+  for (const char* split : {"test", "val"})
+    if (has(tree, split + std::string("/")) && is_folder(place))
+      return join("; `espalier eval CHECKPOINT --images ",
+                  shell_word((std::filesystem::path(place) / split).string()),
+                  "` reads images to test alone");
+  return "";
 }
 
 /// Folders may stand in one folder of their own, as archives often have it, whatever lies beside that.
@@ -70,8 +86,10 @@ std::string prefix_of(const FileTree& tree, const std::string& place, Names& unu
   Names prefixes;
   for (const std::string& path : tree.paths())
     if (path.find('/') + 1 == path.size() && has(tree, path + "train/")) prefixes.push_back(path);
-  ESP_CHECK(!prefixes.empty(), place, ": has no folder train/ with a folder for each class",
-            tree.paths().empty() ? ", it is empty" : ", its first entry is " + tree.paths().front());
+  ESP_CHECK(
+      !prefixes.empty(), place, ": has no folder train/ with a folder for each class",
+      tree.paths().empty() ? ", it is empty" : ", its first entry is " + printable(tree.paths().front()),
+      test_hint(tree, place));
   for (size_t i = 1; i < prefixes.size(); ++i) unused.push_back(prefixes[i] + "train/");
   return prefixes.front();
 }
@@ -195,14 +213,18 @@ void check_outcomes(const Reading& reading, const ImageFolderOptions& options, c
       corrupt = corrupt && outcome.corrupt;
     }
   if (problems.empty()) return;
-  if (problems.size() == 1) fail(problems.front());
-  std::string text = fmt::format("{}: {} of {} images cannot be read{}:", name,
-                                 grouped(static_cast<int64_t>(problems.size())), grouped(reading.images),
-                                 corrupt ? " (data.skip_corrupt leaves them out)" : "");
+  const std::string remedy =
+      corrupt ? fmt::format(" (data.skip_corrupt leaves {} out)", problems.size() == 1 ? "it" : "them") : "";
+  if (problems.size() == 1) fail(problems.front(), remedy);
+  std::string text =
+      fmt::format("{}: {} of {} images cannot be read{}:", name,
+                  grouped(static_cast<int64_t>(problems.size())), grouped(reading.images), remedy);
   for (size_t i = 0; i < std::min(problems.size(), most_named); ++i) text += (i ? "; " : " ") + problems[i];
   if (problems.size() > most_named) text += fmt::format("; and {} more", problems.size() - most_named);
   fail(text);
 }
+
+const char* plural(int64_t images) { return images == 1 ? "image" : "images"; }
 
 /// What had to be done to images so that the model takes them, in one line, once.
 void note_conversions(Reading& reading, const ImageFolderOptions& options, const std::string& name) {
@@ -214,23 +236,23 @@ void note_conversions(Reading& reading, const ImageFolderOptions& options, const
   };
   say(count(&Outcome::deep), "of 16 bits cut to 8");
   say(count(&Outcome::inks), "from CMYK to RGB");
-  say(count(&Outcome::turned), "turned upright by their EXIF orientation");
+  say(count(&Outcome::turned), "turned upright by EXIF orientation");
   if (options.alpha == Alpha::drop)
-    say(count(&Outcome::alpha), "without their alpha (\"alpha\": \"white\" would blend them over white)");
+    say(count(&Outcome::alpha), "rid of alpha (\"alpha\": \"white\" would blend it over white)");
   else
     say(count(&Outcome::alpha), "with alpha blended over white");
   say(colour ? count(&Outcome::grey) : count(&Outcome::rgb),
       colour ? "from grey to RGB" : "from RGB to grey");
   if (made.empty()) return;
-  reading.notes.push_back(
-      fmt::format("{}: of {} images {}", name, grouped(reading.images), fmt::join(made, ", ")));
+  reading.notes.push_back(fmt::format("{}: of {} {}, {}", name, grouped(reading.images),
+                                      plural(reading.images), fmt::join(made, ", ")));
 }
 
 /// Says what is about to be read, or refuses it.
 void check_memory(int64_t images, const ImageFolderOptions& options, const std::string& place) {
   const double bytes = static_cast<double>(images) * static_cast<double>(options.height) *
                        static_cast<double>(options.width) * static_cast<double>(options.channels);
-  const std::string what = fmt::format("{}: {} images of {} x {} x {}", place, grouped(images),
+  const std::string what = fmt::format("{}: {} {} of {} x {} x {}", place, grouped(images), plural(images),
                                        options.height, options.width, options.channels);
   require_memory(bytes, fmt::format("{} are {} (a smaller model.input takes less)", what, bytes_text(bytes)));
   if (options.say) options.say(fmt::format("{}, {} of memory", what, bytes_text(bytes)));
@@ -298,9 +320,8 @@ void check_there(const std::filesystem::path& root) {
   if (std::filesystem::status(root, error).type() != std::filesystem::file_type::not_found) return;
   fail(root.string(),
        ": there is no such folder or archive, expected train/CLASS/*.jpg (or .png, .webp, .bmp) and test/ "
-       "(or val/) "
-       "alike: put your own images or a published set (Imagenette, ImageNet) there, or say where they are by "
-       "data.path and --data or ESPALIER_DATA; `espalier help data` says more");
+       "(or val/) alike: put your own images or a published set (Imagenette, ImageNet) there, or say where "
+       "they are by data.path and --data or ESPALIER_DATA; `espalier help data` says more");
 }
 
 void note_others(const Names& others, const std::string& name, Names& notes) {
@@ -339,10 +360,19 @@ DataSplits read_all(const std::filesystem::path& root, const ImageFolderOptions&
   return data;
 }
 
+/// For whoever names a whole data set where one split is meant.
+std::string split_hint(const Names& unknown, const std::filesystem::path& root) {
+  for (const char* split : {"test", "val", "train"})
+    if (std::ranges::find(unknown, split) != unknown.end() && is_folder(root))
+      return join("; to evaluate one split, name ", printable((root / split).string()));
+  return "";
+}
+
 }  // namespace
 
 DataSplits load_image_folder(const std::filesystem::path& root, const ImageFolderOptions& options) {
   check_there(root);
+  check_channels(options.pixels());
   if (!options.cache) return read_all(root, options);
   const std::string form = fmt::format(
       "{}x{}x{}{}{}{}", options.height, options.width, options.channels, options.skip_corrupt ? "-skip" : "",
@@ -377,6 +407,7 @@ DataSplits load_labelled_images(const std::filesystem::path& root, const Names& 
   std::error_code error;
   ESP_CHECK(std::filesystem::status(root, error).type() != std::filesystem::file_type::not_found,
             root.string(), ": there is no such folder or archive, expected CLASS/*.jpg in it");
+  check_channels(options.pixels());
   const FileTree tree(root, keep_images);
   const std::string name = name_of(root);
   Split split;
@@ -386,7 +417,7 @@ DataSplits load_labelled_images(const std::filesystem::path& root, const Names& 
     if (!files.empty() && std::ranges::find(classes, label) == classes.end()) unknown.push_back(label);
   ESP_CHECK(unknown.empty(), root.string(),
             ": holds folders of classes that the model does not know: ", listed(unknown), " (it knows ",
-            listed(classes), ")");
+            listed(classes), ")", split_hint(unknown, root));
   Reading reading{.images = images_of(split)};
   ESP_CHECK(reading.images > 0, root.string(), ": holds no ", image_extensions,
             " in folders of the model's classes: ", listed(classes));

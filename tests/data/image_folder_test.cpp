@@ -161,10 +161,10 @@ TEST_F(ImageFolder, WhatIsDoneToImagesIsSaidOnce) {
   put("test/cat/x.png", png(plain(4, 6, {1, 0})));
   put("test/cat/\xC3\xA4 b.bmp", bmp(plain(4, 6, {1, 2, 3})));
   put("test/cat/y.WEBP", webp(plain(4, 6, {1, 2, 3})));
-  const std::string of = "pets: of 9 images ";
+  const std::string of = "pets: of 9 images, ";
   EXPECT_EQ(load().notes,
-            (std::vector<std::string>{of + "2 without their alpha (\"alpha\": \"white\" would blend "
-                                           "them over white), 1 from grey to RGB"}));
+            (std::vector<std::string>{of + "2 rid of alpha (\"alpha\": \"white\" would blend it over white), "
+                                           "1 from grey to RGB"}));
   options.alpha = Alpha::white;
   EXPECT_EQ(load().notes,
             (std::vector<std::string>{of + "2 with alpha blended over white, 1 from grey to RGB"}));
@@ -174,7 +174,12 @@ TEST_F(ImageFolder, WhatIsDoneToImagesIsSaidOnce) {
             (std::vector<std::string>{of + "2 with alpha blended over white, 8 from RGB to grey"}));
   EXPECT_EQ(load().train.images.shape(), Shape({5, 4, 6, 1}));
   options.channels = 2;
-  EXPECT_TRUE(contains(message(), "/model/input: found 2 channels, expected 1 (grey) or 3 (RGB)"));
+}
+
+TEST_F(ImageFolder, WhatNoImageCanBecomeIsSaidOnce) {
+  const std::string expected = "/model/input: found 2 channels, expected 1 (grey) or 3 (RGB) for images";
+  EXPECT_EQ(message(), expected);
+  EXPECT_EQ(message_of([&] { load_labelled_images(root / "test", {"cat", "dog"}, options); }), expected);
 }
 
 TEST_F(ImageFolder, SaysHowMuchBeforeItDecodes) {
@@ -216,6 +221,19 @@ TEST_F(ImageFolder, CorruptImagesAreNamedAndMayBeSkipped) {
   put("test/dog/x.png", Bytes{1});
   EXPECT_EQ(message(), at("test/dog") + ": none of the images of this class can be decoded");
 }
+  EXPECT_EQ(message_of([&] { load_labelled_images(root, {"cat"}, options); }),
+            root.string() +
+                ": holds folders of classes that the model does not know: test, train (it knows "
+                "cat); to evaluate one split, name " +
+                at("test"));
+}
+
+TEST_F(ImageFolder, ImagesToTestAloneAreNoDataSet) {
+  fs::remove_all(root / "train");
+  EXPECT_EQ(message(), root.string() +
+                           ": has no folder train/ with a folder for each class, its first entry is "
+                           "test/; `espalier eval CHECKPOINT --images " +
+                           at("test") + "` reads images to test alone");
 
 TEST_F(ImageFolder, ManyNamesAreCutShort) {
   for (int i = 100; i < 113; ++i) put("train/cat/" + std::to_string(i) + ".jpg", Bytes{1});
@@ -226,6 +244,9 @@ TEST_F(ImageFolder, ManyNamesAreCutShort) {
   EXPECT_TRUE(load().notes.at(0).ends_with("train/cat/109.jpg and 3 more")) << load().notes.at(0);
 }
 
+  put("train/cat/2.png", 11);
+  EXPECT_TRUE(message().ends_with("BMP image (data.skip_corrupt leaves it out)"));
+  put("train/cat/2.png", Bytes{1});
 TEST_F(ImageFolder, OtherFilesAreLeftOutWithANote) {
   put("train/cat/.hidden.png", Bytes{1});
   put("train/.git/config", Bytes{1});
@@ -266,9 +287,10 @@ TEST_F(ImageFolder, NothingThere) {
   fs::remove_all(root / "train/cat");
   fs::remove_all(root / "train/dog");
   EXPECT_EQ(message(), at("train/") + ": holds no class folder");
-  fs::remove_all(root / "train");
+  fs::rename(root / "train", root / "Train");
+  fs::remove_all(root / "test");
   EXPECT_EQ(message(),
-            root.string() + ": has no folder train/ with a folder for each class, its first entry is test/");
+            root.string() + ": has no folder train/ with a folder for each class, its first entry is Train/");
   fs::remove_all(root);
   EXPECT_EQ(
       message(),
@@ -332,7 +354,8 @@ TEST_F(ImageFolder, WhatFillsUpAnArchiveIsNotHeld) {
     write(folder / "pets.tar",
           entries + tar_entry("train/cat/9.png", bytes) + tar_entry("x.bin", Bytes(much)) + tar_end());
     root = folder / "pets.tar";
-    EXPECT_EQ(message(), root.string() + ": train/cat/9.png" + problem);
+    EXPECT_EQ(message(),
+              root.string() + ": train/cat/9.png" + problem + " (data.skip_corrupt leaves it out)");
     options.skip_corrupt = true;
     EXPECT_EQ(firsts(load().train), (std::vector<int>{10, 11, 12, 20, 21}));
     options.skip_corrupt = false;
