@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdlib>
 #include <map>
+#include <ranges>
 
 #include "espalier/core/interrupt.h"
 #include "espalier/core/parallel.h"
@@ -52,6 +53,12 @@ struct Layout {
   Split train, validation, test;  ///< no folder: not there
   Names others;                   ///< files below them that are no images
   Names unused;                   ///< folders that would do for a split if another did not
+
+  /// The names of train's folders, once those without images are taken out.
+  Names classes() const {
+    const auto names = std::views::keys(train.files);
+    return {names.begin(), names.end()};
+  }
 
   std::vector<Split*> splits() {
     std::vector<Split*> there;
@@ -249,7 +256,7 @@ void note_conversions(Reading& reading, const ImageFolderOptions& options, const
 }
 
 /// Says what is about to be read, or refuses it.
-void check_memory(int64_t images, const ImageFolderOptions& options, const std::string& place) {
+void announce(int64_t images, const ImageFolderOptions& options, const std::string& place) {
   const double bytes = static_cast<double>(images) * static_cast<double>(options.height) *
                        static_cast<double>(options.width) * static_cast<double>(options.channels);
   const std::string what = fmt::format("{}: {} {} of {} x {} x {}", place, grouped(images), plural(images),
@@ -331,22 +338,32 @@ void note_others(const Names& others, const std::string& name, Names& notes) {
         others.size() == 1 ? "file that is" : "files that are", image_extensions, listed(others)));
 }
 
-DataSplits read_all(const std::filesystem::path& root, const ImageFolderOptions& options) {
-  const FileTree tree(root, keep_images);
+/// What of the tree is read, and notes on what is not.
+Layout checked_layout(const FileTree& tree, const std::filesystem::path& root,
+                      const ImageFolderOptions& options, Names& notes) {
   Layout layout = layout_of(tree, root.string(), options.val_validates);
   const std::string name = name_of(root);
-  Reading reading;
   if (!layout.unused.empty())
-    reading.notes.push_back(fmt::format(
+    notes.push_back(fmt::format(
         "{}: {} left out: {} and {} are what is read{}", name, listed(layout.unused), layout.train.folder,
         layout.test.folder,
         layout.unused.back().ends_with("val/") ? ", and what is held out by data.validation" : ""));
-  check_classes(layout, tree, name, reading.notes);
-  note_others(layout.others, name, reading.notes);
-  Names classes;
-  for (const auto& [label, files] : layout.train.files) classes.push_back(label);
+  check_classes(layout, tree, name, notes);
+  note_others(layout.others, name, notes);
+  if (const Names classes = layout.classes(); classes.size() == 1)
+    notes.push_back(fmt::format("{}: '{}' is its only class: there is nothing to tell apart", name,
+                                printable(classes.front())));
+  return layout;
+}
+
+DataSplits read_all(const std::filesystem::path& root, const ImageFolderOptions& options) {
+  const FileTree tree(root, keep_images);
+  const std::string name = name_of(root);
+  Reading reading;
+  Layout layout = checked_layout(tree, root, options, reading.notes);
+  const Names classes = layout.classes();
   for (const Split* split : layout.splits()) reading.images += images_of(*split);
-  check_memory(reading.images, options, root.string());
+  announce(reading.images, options, root.string());
   const auto read = [&](const Split& split, const std::string& which) {
     return read_split(split, tree, classes, options, name + " " + which, reading);
   };
@@ -368,27 +385,63 @@ std::string split_hint(const Names& unknown, const std::filesystem::path& root) 
   return "";
 }
 
+/// Where the decoded images are kept, and what says that they are these.
+struct CachePlace {
+  std::filesystem::path file;
+  std::string identity;
+};
+
+CachePlace cache_place(const std::filesystem::path& root, const ImageFolderOptions& options) {
+  const std::string form = fmt::format(
+      "{}x{}x{}{}{}{}", options.height, options.width, options.channels, options.skip_corrupt ? "-skip" : "",
+      options.alpha == Alpha::white ? "-white" : "", options.val_validates ? "-val" : "");
+  return {.file = options.cache.value() / fmt::format("{}-{}-{:016x}.safetensors", name_of(root), form,
+                                                      hash(std::filesystem::absolute(root).string())),
+          .identity = fmt::format("{} v{} {}", form, image_version, fingerprint(root))};
+}
+
+/// What read() finds in a cache; nothing where that is of no use, and then `why`.
+template <class Read>
+auto attempt_cache(const Read& read, std::string& why) -> decltype(read()) {
+  try {
+    return read();
+  } catch (const Interrupted&) {
+    throw;
+  } catch (const std::exception& error) {
+    why = reason_of(error);
+    return std::nullopt;
+  }
+}
+
 }  // namespace
+
+Names image_folder_classes(const std::filesystem::path& root, const ImageFolderOptions& options) {
+  check_there(root);
+  if (options.cache && !is_folder(root)) {  // an archive is slow to list
+    const auto [file, identity] = cache_place(root, options);
+    std::string unused;
+    if (auto info = attempt_cache([&] { return read_image_cache_info(file, identity); }, unused))
+      return std::move(info->classes);
+  }
+  const FileTree tree(root, [](const std::string&, std::span<const uint8_t>) { return size_t{0}; });
+  Names notes;  // load_image_folder's are the same
+  return checked_layout(tree, root, options, notes).classes();
+}
 
 DataSplits load_image_folder(const std::filesystem::path& root, const ImageFolderOptions& options) {
   check_there(root);
   check_channels(options.pixels());
   if (!options.cache) return read_all(root, options);
-  const std::string form = fmt::format(
-      "{}x{}x{}{}{}{}", options.height, options.width, options.channels, options.skip_corrupt ? "-skip" : "",
-      options.alpha == Alpha::white ? "-white" : "", options.val_validates ? "-val" : "");
-  const std::string identity = fmt::format("{} v{} {}", form, image_version, fingerprint(root));
-  const auto file = *options.cache / fmt::format("{}-{}-{:016x}.safetensors", name_of(root), form,
-                                                 hash(std::filesystem::absolute(root).string()));
+  const auto [file, identity] = cache_place(root, options);
+  ImageFolderOptions rest = options;
   std::string unused;  // why there is a file, but not what it holds
-  try {
-    if (auto data = read_image_cache(file, identity)) return *std::move(data);
-  } catch (const Interrupted&) {
-    throw;
-  } catch (const std::exception& error) {
-    unused = reason_of(error);
+  if (const auto info = attempt_cache([&] { return read_image_cache_info(file, identity); }, unused)) {
+    announce(info->images, options, root.string());
+    rest.say = {};  // it is said
+    if (auto data = attempt_cache([&] { return read_image_cache(file, identity); }, unused))
+      return *std::move(data);
   }
-  DataSplits data = read_all(root, options);
+  DataSplits data = read_all(root, rest);
   std::string unkept;
   try {
     write_image_cache(file, identity, data);
@@ -422,7 +475,7 @@ DataSplits load_labelled_images(const std::filesystem::path& root, const Names& 
   ESP_CHECK(reading.images > 0, root.string(), ": holds no ", image_extensions,
             " in folders of the model's classes: ", listed(classes));
   note_others(others, name, reading.notes);
-  check_memory(reading.images, options, root.string());
+  announce(reading.images, options, root.string());
   std::erase_if(split.files, [](const auto& of_class) { return of_class.second.empty(); });
   DataSplits data;
   data.test = read_split(split, tree, classes, options, name, reading);

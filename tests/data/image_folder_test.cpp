@@ -10,6 +10,7 @@
 
 #include "data/image_files.h"
 #include "data/tar_files.h"
+#include "espalier/data/file.h"
 #include "espalier/data/image_cache.h"
 #include "espalier/formats/safetensors.h"
 #include "support/bad_input.h"
@@ -173,10 +174,10 @@ TEST_F(ImageFolder, WhatIsDoneToImagesIsSaidOnce) {
   EXPECT_EQ(load().notes,
             (std::vector<std::string>{of + "2 with alpha blended over white, 8 from RGB to grey"}));
   EXPECT_EQ(load().train.images.shape(), Shape({5, 4, 6, 1}));
-  options.channels = 2;
 }
 
 TEST_F(ImageFolder, WhatNoImageCanBecomeIsSaidOnce) {
+  options.channels = 2;
   const std::string expected = "/model/input: found 2 channels, expected 1 (grey) or 3 (RGB) for images";
   EXPECT_EQ(message(), expected);
   EXPECT_EQ(message_of([&] { load_labelled_images(root / "test", {"cat", "dog"}, options); }), expected);
@@ -188,6 +189,24 @@ TEST_F(ImageFolder, SaysHowMuchBeforeItDecodes) {
   put("test/cat/x.png", Bytes{1});
   EXPECT_FALSE(message().empty());
   EXPECT_EQ(said, (std::vector<std::string>{root.string() + ": 7 images of 4 x 6 x 3, 504 B of memory"}));
+}
+
+TEST_F(ImageFolder, ClassesAreKnownByNamesAlone) {
+  put("train/dog/b.PNG", Bytes{1});  // nobody decodes it
+  fs::create_directories(root / "train/none");
+  const std::vector<std::string> classes{"cat", "dog"};
+  EXPECT_EQ(image_folder_classes(root, options), classes);
+  write(folder / "pets.tar", archive());
+  EXPECT_EQ(image_folder_classes(folder / "pets.tar", options), classes);
+  put("test/cow/x.png", 1);
+  EXPECT_EQ(message_of([&] { image_folder_classes(root, options); }), message());
+}
+
+TEST_F(ImageFolder, OneClassIsNoted) {
+  fs::remove_all(root / "train/dog");
+  fs::remove_all(root / "test/dog");
+  EXPECT_EQ(load().notes,
+            (std::vector<std::string>{"pets: 'cat' is its only class: there is nothing to tell apart"}));
 }
 
 TEST_F(ImageFolder, LabelledImagesAreOfTheClassesThatAreKnown) {
@@ -202,25 +221,6 @@ TEST_F(ImageFolder, LabelledImagesAreOfTheClassesThatAreKnown) {
   EXPECT_EQ(data.test.name, "train");
   EXPECT_EQ(message_of([&] { test_only({"dog"}); }),
             at("train") + ": holds folders of classes that the model does not know: cat (it knows dog)");
-}
-
-TEST_F(ImageFolder, CorruptImagesAreNamedAndMayBeSkipped) {
-  put("train/cat/2.png", without_end(png(plain(4, 6, {1, 2, 3})), 20));
-  put("train/dog/a.png", Bytes{});
-  EXPECT_TRUE(message().starts_with(root.string() +
-                                    ": 2 of 7 images cannot be read (data.skip_corrupt leaves them out): " +
-                                    at("train/cat/2.png") + ": PNG cut short at byte "));
-  EXPECT_TRUE(message().ends_with("; " + at("train/dog/a.png") +
-                                  ": is empty, expected a JPEG, PNG, WebP or BMP image"));
-  options.skip_corrupt = true;
-  const DataSplits data = load();
-  EXPECT_EQ(firsts(data.train), (std::vector<int>{10, 12, 21}));
-  EXPECT_EQ(data.train.labels, (std::vector<int32_t>{0, 0, 1}));
-  EXPECT_EQ(data.notes, (std::vector<std::string>{"pets train: 2 of 5 images cannot be decoded and are left "
-                                                  "out: train/cat/2.png, train/dog/a.png"}));
-  put("test/dog/x.png", Bytes{1});
-  EXPECT_EQ(message(), at("test/dog") + ": none of the images of this class can be decoded");
-}
   EXPECT_EQ(message_of([&] { load_labelled_images(root, {"cat"}, options); }),
             root.string() +
                 ": holds folders of classes that the model does not know: test, train (it knows "
@@ -234,6 +234,28 @@ TEST_F(ImageFolder, ImagesToTestAloneAreNoDataSet) {
                            ": has no folder train/ with a folder for each class, its first entry is "
                            "test/; `espalier eval CHECKPOINT --images " +
                            at("test") + "` reads images to test alone");
+}
+
+TEST_F(ImageFolder, CorruptImagesAreNamedAndMayBeSkipped) {
+  put("train/cat/2.png", without_end(png(plain(4, 6, {1, 2, 3})), 20));
+  put("train/dog/a.png", Bytes{});
+  EXPECT_TRUE(message().starts_with(root.string() +
+                                    ": 2 of 7 images cannot be read (data.skip_corrupt leaves them out): " +
+                                    at("train/cat/2.png") + ": PNG cut short at byte "));
+  EXPECT_TRUE(message().ends_with("; " + at("train/dog/a.png") +
+                                  ": is empty, expected a JPEG, PNG, WebP or BMP image"));
+  put("train/cat/2.png", 11);
+  EXPECT_TRUE(message().ends_with("BMP image (data.skip_corrupt leaves it out)"));
+  put("train/cat/2.png", Bytes{1});
+  options.skip_corrupt = true;
+  const DataSplits data = load();
+  EXPECT_EQ(firsts(data.train), (std::vector<int>{10, 12, 21}));
+  EXPECT_EQ(data.train.labels, (std::vector<int32_t>{0, 0, 1}));
+  EXPECT_EQ(data.notes, (std::vector<std::string>{"pets train: 2 of 5 images cannot be decoded and are left "
+                                                  "out: train/cat/2.png, train/dog/a.png"}));
+  put("test/dog/x.png", Bytes{1});
+  EXPECT_EQ(message(), at("test/dog") + ": none of the images of this class can be decoded");
+}
 
 TEST_F(ImageFolder, ManyNamesAreCutShort) {
   for (int i = 100; i < 113; ++i) put("train/cat/" + std::to_string(i) + ".jpg", Bytes{1});
@@ -244,9 +266,6 @@ TEST_F(ImageFolder, ManyNamesAreCutShort) {
   EXPECT_TRUE(load().notes.at(0).ends_with("train/cat/109.jpg and 3 more")) << load().notes.at(0);
 }
 
-  put("train/cat/2.png", 11);
-  EXPECT_TRUE(message().ends_with("BMP image (data.skip_corrupt leaves it out)"));
-  put("train/cat/2.png", Bytes{1});
 TEST_F(ImageFolder, OtherFilesAreLeftOutWithANote) {
   put("train/cat/.hidden.png", Bytes{1});
   put("train/.git/config", Bytes{1});
@@ -404,6 +423,33 @@ TEST_F(ImageCache, SecondStartReadsIt) {
   EXPECT_EQ(firsts(second.test), firsts(first.test));
   mark();
   EXPECT_TRUE(reads_cache());
+}
+
+TEST_F(ImageCache, HowMuchItIsIsSaidFirst) {
+  std::vector<std::string> said;
+  options.say = [&](const std::string& line) { said.push_back(line); };
+  const std::string expected = root.string() + ": 7 images of 4 x 6 x 3, 504 B of memory";
+  load();
+  EXPECT_EQ(said, (std::vector<std::string>{expected}));
+  load();
+  EXPECT_EQ(said, (std::vector<std::string>{expected, expected}));
+  Bytes bytes = read_bytes(file(), 1 << 20);
+  bytes.back() ^= 1;  // noticed behind the header alone, and then it is said already
+  write(file(), bytes);
+  EXPECT_TRUE(contains(note(), "the images are decoded anew: "));
+  EXPECT_EQ(said, (std::vector<std::string>{expected, expected, expected}));
+}
+
+TEST_F(ImageCache, KnowsTheClassesOfAnArchive) {
+  write(folder / "pets.tar", archive());
+  root = folder / "pets.tar";
+  load();
+  DataSplits data = read_image_cache(file(), identity()).value();
+  data.train.class_names = {"kept", "there"};
+  write_image_cache(file(), identity(), data);
+  EXPECT_EQ(image_folder_classes(root, options), data.train.class_names);
+  fs::resize_file(file(), 100);
+  EXPECT_EQ(image_folder_classes(root, options), (std::vector<std::string>{"cat", "dog"}));
 }
 
 TEST_F(ImageCache, IsRebuiltWhenAFileChanges) {
