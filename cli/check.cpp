@@ -95,7 +95,7 @@ void check(const Given& given) {
 
   file = config_named(file);
   Mistakes mistakes;
-  const Config config = load_config(file, overrides, {}, mistakes);
+  Config config = load_config(file, overrides, {}, mistakes);
   const Parts parts =
       check_parts(config, root, mistakes, [](const std::string& line) { print(line + "\n"); });
   mistakes.report(file);

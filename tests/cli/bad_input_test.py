@@ -219,6 +219,8 @@ class BadCifar(CliTest):
         self.fails_unwritten(1, "data/cifar-100-binary: cifar100 train has 1 class, expected the model's 100 (cifar.json: "
                                 "/model/classes)", "check", "cifar.json", "--set", "data.remap=true")
         self.succeeds("check", "cifar.json", "--set", "data.remap=true", "--set", "model.classes=1")
+        self.assertIn(" 1 class: ", self.succeeds("check", "cifar.json", "--set", "data.remap=true", "--set",
+                                                  "model.classes=null"))
 
     def test_another_number_of_images_is_noted(self):
         note = "cifar100 train: 3 images, the published set has 50,000\n"
