@@ -1,175 +1,33 @@
-// First the names, so that what is wrong with the folders is said before an image is decoded; then the
-// images.
+// First the names (image_layout.h), so that what is wrong with the folders is said before an image is
+// decoded; then the images.
 #include "espalier/data/image_folder.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
-#include <map>
-#include <ranges>
 
 #include "espalier/core/interrupt.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/physical_memory.h"
 #include "espalier/core/reason.h"
-#include "espalier/core/shell_word.h"
 #include "espalier/core/table.h"
-#include "espalier/core/utf8.h"
 #include "espalier/data/file_tree.h"
 #include "espalier/data/image_cache.h"
 #include "espalier/data/image_check.h"
+#include "espalier/data/image_layout.h"
 
 namespace espalier {
 namespace {
 
 using Names = std::vector<std::string>;
 
-constexpr size_t most_named = 10;
-
-/// "a, b, c and 7 more"
-std::string listed(const Names& names) {
-  const size_t count = std::min(names.size(), most_named);
-  std::string list;
-  for (size_t i = 0; i < count; ++i) list += (i ? ", " : "") + printable(names[i]);
-  return names.size() == count ? list : fmt::format("{} and {} more", list, names.size() - count);
-}
-
 /// Of an archive's files images alone are held, and of those no more than their headers promise.
 size_t keep_images(const std::string& path, std::span<const uint8_t> beginning) {
   if (!has_image_extension(path)) return 0;
   const std::optional<size_t> most = most_image_bytes(beginning);
   return most ? *most + 1 : beginning.size();  // enough for decode_image to say what is wrong
-}
-
-struct Split {
-  std::string folder;                  ///< "train/" or "a/train/"
-  std::map<std::string, Names> files;  ///< by class: paths of its images
-};
-
-struct Layout {
-  Split train, validation, test;  ///< no folder: not there
-  Names others;                   ///< files below them that are no images
-  Names unused;                   ///< folders that would do for a split if another did not
-
-  /// The names of train's folders, once those without images are taken out.
-  Names classes() const {
-    const auto names = std::views::keys(train.files);
-    return {names.begin(), names.end()};
-  }
-
-  std::vector<Split*> splits() {
-    std::vector<Split*> there;
-    for (Split* split : {&train, &validation, &test})
-      if (!split->folder.empty()) there.push_back(split);
-    return there;
-  }
-};
-
-bool is_folder(const std::filesystem::path& path) {
-  std::error_code error;
-  return std::filesystem::is_directory(path, error);
-}
-
-bool has(const FileTree& tree, const std::string& path) {
-  return std::ranges::binary_search(tree.paths(), path);
-}
-
-/// For whoever has images to test alone; empty where there are none.
-std::string test_hint(const FileTree& tree, const std::string& place) {
-  for (const char* split : {"test", "val"})
-    if (has(tree, split + std::string("/")) && is_folder(place))
-      return join("; `espalier eval CHECKPOINT --images ",
-                  shell_word((std::filesystem::path(place) / split).string()),
-                  "` reads images to test alone");
-  return "";
-}
-
-/// Folders may stand in one folder of their own, as archives often have it, whatever lies beside that.
-std::string prefix_of(const FileTree& tree, const std::string& place, Names& unused) {
-  if (has(tree, "train/")) return "";
-  Names prefixes;
-  for (const std::string& path : tree.paths())
-    if (path.find('/') + 1 == path.size() && has(tree, path + "train/")) prefixes.push_back(path);
-  ESP_CHECK(
-      !prefixes.empty(), place, ": has no folder train/ with a folder for each class",
-      tree.paths().empty() ? ", it is empty" : ", its first entry is " + printable(tree.paths().front()),
-      test_hint(tree, place));
-  for (size_t i = 1; i < prefixes.size(); ++i) unused.push_back(prefixes[i] + "train/");
-  return prefixes.front();
-}
-
-void add(Split& split, const std::string& path, const FileTree& tree, Names& others) {
-  const std::string inner = path.substr(split.folder.size());
-  const size_t slash = inner.find('/');
-  if (inner.empty()) return;
-  if (slash != inner.npos && inner.ends_with('/')) {
-    split.files[inner.substr(0, slash)];
-  } else if (!has_image_extension(inner)) {
-    others.push_back(path);
-  } else {
-    ESP_CHECK(slash != inner.npos, tree.place(path), ": lies in no class folder, expected ", split.folder,
-              "CLASS/", inner);
-    split.files[inner.substr(0, slash)].push_back(path);
-  }
-}
-
-/// Takes out classes without an image in any split, and notes them as it does those without in one.
-void check_classes(Layout& layout, const FileTree& tree, const std::string& name, Names& notes) {
-  for (const Split* split : layout.splits()) {
-    ESP_CHECK(!split->files.empty(), tree.place(split->folder), ": holds no class folder");
-    for (const auto& [label, files] : split->files) {
-      ESP_CHECK(is_utf8(label), tree.place(split->folder + label),
-                ": is the folder of a class, but its name is not UTF-8: rename it");
-      if (files.empty()) continue;
-      const auto known = layout.train.files.find(label);
-      ESP_CHECK(known != layout.train.files.end(), tree.place(layout.train.folder), ": has no class '",
-                printable(label), "', but ", split->folder, " has (", split->files.size(), " classes, and ",
-                layout.train.files.size(), " here)");
-      ESP_CHECK(!known->second.empty(), tree.place(layout.train.folder + label),
-                ": is the folder of a class, but holds no ", image_extensions, ", and ", split->folder, label,
-                " does");
-    }
-  }
-  Names empty;
-  for (const auto& [label, files] : layout.train.files)
-    if (files.empty()) empty.push_back(label);
-  for (const std::string& label : empty) layout.train.files.erase(label);
-  if (!empty.empty())
-    notes.push_back(fmt::format("{}: class folders without images are left out: {}", name, listed(empty)));
-  ESP_CHECK(!layout.train.files.empty(), tree.place(layout.train.folder),
-            ": none of its class folders holds a ", image_extensions);
-  for (Split* split : layout.splits()) {
-    for (const std::string& label : empty) split->files.erase(label);
-    Names lacking;
-    for (const auto& [label, files] : layout.train.files)
-      if (split->files[label].empty()) lacking.push_back(label);
-    ESP_CHECK(lacking.size() < layout.train.files.size(), tree.place(split->folder), ": holds no ",
-              image_extensions);
-    if (!lacking.empty())
-      notes.push_back(fmt::format("{}: {} has no images of: {}", name, split->folder, listed(lacking)));
-  }
-}
-
-Layout layout_of(const FileTree& tree, const std::string& place, bool val_validates) {
-  Layout layout;
-  const std::string prefix = prefix_of(tree, place, layout.unused), val = prefix + "val/";
-  layout.train.folder = prefix + "train/";
-  layout.test.folder = has(tree, prefix + "test/") ? prefix + "test/" : val;
-  ESP_CHECK(has(tree, layout.test.folder), place, ": has a folder ", prefix, "train/, but neither ", prefix,
-            "test/ nor ", prefix, "val/ beside it");
-  if (layout.test.folder != val && has(tree, val)) {
-    if (val_validates)
-      layout.validation.folder = val;
-    else
-      layout.unused.push_back(val);
-  }
-  for (const std::string& path : tree.paths())
-    for (Split* split : layout.splits())
-      if (path.starts_with(split->folder)) add(*split, path, tree, layout.others);
-  return layout;
 }
 
 /// What became of one image: "" or what is wrong, and what had to be done to it.
@@ -281,14 +139,8 @@ Dataset without(Dataset data, std::span<const Outcome> outcomes, const Names& pa
   return subset(data, good, data.name);
 }
 
-int64_t images_of(const Split& split) {
-  int64_t images = 0;
-  for (const auto& [label, files] : split.files) images += static_cast<int64_t>(files.size());
-  return images;
-}
-
 /// Labels are places in `classes`. Images that cannot be decoded are left out, and in `reading`.
-Dataset read_split(const Split& split, const FileTree& tree, const Names& classes,
+Dataset read_split(const ImageSplit& split, const FileTree& tree, const Names& classes,
                    const ImageFolderOptions& options, const std::string& name, Reading& reading) {
   Dataset data{name, {}, {}, classes};
   Names paths;
@@ -316,11 +168,6 @@ Dataset read_split(const Split& split, const FileTree& tree, const Names& classe
   return data;
 }
 
-/// "pets" of "data/pets/", too.
-std::string name_of(const std::filesystem::path& root) {
-  return printable((root.has_filename() ? root : root.parent_path()).filename().string());
-}
-
 /// What to do where there is nothing; whatever else keeps it from being read is said by who reads it.
 void check_there(const std::filesystem::path& root) {
   std::error_code error;
@@ -331,40 +178,15 @@ void check_there(const std::filesystem::path& root) {
        "they are by data.path and --data or ESPALIER_DATA; `espalier help data` says more");
 }
 
-void note_others(const Names& others, const std::string& name, Names& notes) {
-  if (!others.empty())
-    notes.push_back(fmt::format(
-        "{}: {} {} no {}: left out: {}", name, grouped(static_cast<int64_t>(others.size())),
-        others.size() == 1 ? "file that is" : "files that are", image_extensions, listed(others)));
-}
-
-/// What of the tree is read, and notes on what is not.
-Layout checked_layout(const FileTree& tree, const std::filesystem::path& root,
-                      const ImageFolderOptions& options, Names& notes) {
-  Layout layout = layout_of(tree, root.string(), options.val_validates);
-  const std::string name = name_of(root);
-  if (!layout.unused.empty())
-    notes.push_back(fmt::format(
-        "{}: {} left out: {} and {} are what is read{}", name, listed(layout.unused), layout.train.folder,
-        layout.test.folder,
-        layout.unused.back().ends_with("val/") ? ", and what is held out by data.validation" : ""));
-  check_classes(layout, tree, name, notes);
-  note_others(layout.others, name, notes);
-  if (const Names classes = layout.classes(); classes.size() == 1)
-    notes.push_back(fmt::format("{}: '{}' is its only class: there is nothing to tell apart", name,
-                                printable(classes.front())));
-  return layout;
-}
-
 DataSplits read_all(const std::filesystem::path& root, const ImageFolderOptions& options) {
   const FileTree tree(root, keep_images);
-  const std::string name = name_of(root);
+  const std::string name = image_folder_name(root);
   Reading reading;
-  Layout layout = checked_layout(tree, root, options, reading.notes);
+  ImageLayout layout = image_layout(tree, root, options.val_validates, reading.notes);
   const Names classes = layout.classes();
-  for (const Split* split : layout.splits()) reading.images += images_of(*split);
+  for (const ImageSplit* split : layout.splits()) reading.images += split->images();
   announce(reading.images, options, root.string());
-  const auto read = [&](const Split& split, const std::string& which) {
+  const auto read = [&](const ImageSplit& split, const std::string& which) {
     return read_split(split, tree, classes, options, name + " " + which, reading);
   };
   DataSplits data;
@@ -377,14 +199,6 @@ DataSplits read_all(const std::filesystem::path& root, const ImageFolderOptions&
   return data;
 }
 
-/// For whoever names a whole data set where one split is meant.
-std::string split_hint(const Names& unknown, const std::filesystem::path& root) {
-  for (const char* split : {"test", "val", "train"})
-    if (std::ranges::find(unknown, split) != unknown.end() && is_folder(root))
-      return join("; to evaluate one split, name ", printable((root / split).string()));
-  return "";
-}
-
 /// Where the decoded images are kept, and what says that they are these.
 struct CachePlace {
   std::filesystem::path file;
@@ -395,8 +209,8 @@ CachePlace cache_place(const std::filesystem::path& root, const ImageFolderOptio
   const std::string form = fmt::format(
       "{}x{}x{}{}{}{}", options.height, options.width, options.channels, options.skip_corrupt ? "-skip" : "",
       options.alpha == Alpha::white ? "-white" : "", options.val_validates ? "-val" : "");
-  return {.file = options.cache.value() / fmt::format("{}-{}-{:016x}.safetensors", name_of(root), form,
-                                                      hash(std::filesystem::absolute(root).string())),
+  return {.file = options.cache.value() / fmt::format("{}-{}-{:016x}.safetensors", image_folder_name(root),
+                                                      form, hash(std::filesystem::absolute(root).string())),
           .identity = fmt::format("{} v{} {}", form, image_version, fingerprint(root))};
 }
 
@@ -417,7 +231,8 @@ auto attempt_cache(const Read& read, std::string& why) -> decltype(read()) {
 
 Names image_folder_classes(const std::filesystem::path& root, const ImageFolderOptions& options) {
   check_there(root);
-  if (options.cache && !is_folder(root)) {  // an archive is slow to list
+  std::error_code error;
+  if (options.cache && !std::filesystem::is_directory(root, error)) {  // an archive is slow to list
     const auto [file, identity] = cache_place(root, options);
     std::string unused;
     if (auto info = attempt_cache([&] { return read_image_cache_info(file, identity); }, unused))
@@ -425,7 +240,7 @@ Names image_folder_classes(const std::filesystem::path& root, const ImageFolderO
   }
   const FileTree tree(root, [](const std::string&, std::span<const uint8_t>) { return size_t{0}; });
   Names notes;  // load_image_folder's are the same
-  return checked_layout(tree, root, options, notes).classes();
+  return image_layout(tree, root, options.val_validates, notes).classes();
 }
 
 DataSplits load_image_folder(const std::filesystem::path& root, const ImageFolderOptions& options) {
@@ -462,21 +277,11 @@ DataSplits load_labelled_images(const std::filesystem::path& root, const Names& 
             root.string(), ": there is no such folder or archive, expected CLASS/*.jpg in it");
   check_channels(options.pixels());
   const FileTree tree(root, keep_images);
-  const std::string name = name_of(root);
-  Split split;
-  Names others, unknown;
-  for (const std::string& path : tree.paths()) add(split, path, tree, others);
-  for (const auto& [label, files] : split.files)
-    if (!files.empty() && std::ranges::find(classes, label) == classes.end()) unknown.push_back(label);
-  ESP_CHECK(unknown.empty(), root.string(),
-            ": holds folders of classes that the model does not know: ", listed(unknown), " (it knows ",
-            listed(classes), ")", split_hint(unknown, root));
-  Reading reading{.images = images_of(split)};
-  ESP_CHECK(reading.images > 0, root.string(), ": holds no ", image_extensions,
-            " in folders of the model's classes: ", listed(classes));
-  note_others(others, name, reading.notes);
+  const std::string name = image_folder_name(root);
+  Names notes;
+  const ImageSplit split = image_split_of(tree, root, classes, notes);
+  Reading reading{.images = split.images(), .notes = std::move(notes)};
   announce(reading.images, options, root.string());
-  std::erase_if(split.files, [](const auto& of_class) { return of_class.second.empty(); });
   DataSplits data;
   data.test = read_split(split, tree, classes, options, name, reading);
   check_outcomes(reading, options, root.string());
