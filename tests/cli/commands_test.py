@@ -119,7 +119,7 @@ class Help(CliTest):
         self.assertLess(len(overview.splitlines()), 50)
         model = self.succeeds("help", "config.model")
         self.assertTrue(model.startswith("model: the network\n"), model)
-        self.assertIn("\n              default 100 for type vgg11, vgg13, vgg16, vgg19\n", model)
+        self.assertIn("\n              default [28, 28, 1] for type mlp, lenet300, lenet5\n", model)
         self.assertNotIn("optimizer", model)
         self.assertNotIn("bench", model)
         self.assertIn("\n  momentum ", self.succeeds("help", "optimizer"))
