@@ -125,11 +125,17 @@ void Comparison::add_config_columns(const std::vector<std::vector<ConfigField>>&
       if (seen.insert(field.path).second) all.push_back(field.path);
   // Of a run whose folder lacks its config no more is known than it says.
   const auto is_whole = [](const auto& fields) { return !value_at(fields, {"model", "type"}).is_null(); };
+  // Nor does a run differ in each field of a stage that it has not.
+  const auto lacks_stage = [](const auto& fields, const FieldPath& path) {
+    return path[0] == "stages" && std::ranges::none_of(fields, [&](const ConfigField& field) {
+             return field.path[0] == "stages" && field.path[1] == path[1];
+           });
+  };
   const auto differs = [&](const FieldPath& path) {
     std::optional<Json> first;
     return std::ranges::any_of(configs, [&](const auto& fields) {
       const Json& value = value_at(fields, path);
-      if (value.is_null() && !is_whole(fields)) return false;
+      if (value.is_null() && (!is_whole(fields) || lacks_stage(fields, path))) return false;
       if (!first) first = value;
       return value != *first;
     });
@@ -345,8 +351,14 @@ std::string Comparison::table(size_t width) const {
   }
   std::string lines = table.str(width);
   const bool narrow = lines.find("\nno room for: ") != lines.npos;
+  const size_t state = grouped_ ? 0 : find("", "state", false);
+  const bool unfinished =
+      std::ranges::any_of(rows_, [&](const Row& row) { return !grouped_ && row[state].value != "done"; });
   if (!same.empty())
-    lines += wrapped(fmt::format("the same in all: {}", fmt::join(same, ", ")), width) + "\n";
+    lines += wrapped(fmt::format("the same in all{}: {}", unfinished ? " that are done" : "",
+                                 fmt::join(same, ", ")),
+                     width) +
+             "\n";
   if (narrow || !same.empty())
     lines += wrapped("`--columns all` or NAME,NAME,... shows others, with `--csv` and `--json`, too", width) +
              "\n";

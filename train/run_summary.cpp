@@ -50,7 +50,10 @@ std::optional<StageSummary> last_epoch(const std::filesystem::path& metrics) {
                                                                     {"test_loss", "loss"},
                                                                     {"sparsity", "sparsity"},
                                                                     {"macs", "macs"}})
-      if (row.contains(field)) found.measured[name] = json_field<double>(row, field, place);
+      if (row.contains(field)) {
+        json_field<double>(row, field, place);  // is a number
+        found.measured[name] = row[field];
+      }
     return found;
   }
   return std::nullopt;

@@ -356,7 +356,7 @@ group 2: 10 channels, the network's output: they stay
                 ("runs/broken", 1, "runs/broken/result.json: not a run's result: /device: missing"),
                 ("runs/text", 1, "runs/text/result.json:1:2: not JSON: the text ends before the JSON does: a bracket, "
                                  "brace or quote is not closed")):
-            self.fails_unwritten(code, message, "compare", "runs/small", run)
+            self.fails_unwritten(code, message, "compare", run)
 
     def test_bench_of_a_checkpoint_and_of_plain_weights(self):
         for mode in ("train", "infer"):

@@ -167,6 +167,22 @@ parameters 235,146, non-zeros 23,515, size 943 kB, images/s 1,001, time 1:11:20
         self.assertIn("\nunfinished, in no group: runs/e\n", text)
         self.fails_unwritten(2, "compare: --group-by: none of these runs is done", "compare", run, "--group-by", "seed")
 
+    def test_what_an_unfinished_run_does_not_know_is_not_the_same(self):
+        run = self.run_folder("e", None, criterion="random")
+        self.write("runs/e/metrics.jsonl", '{"stage": "tuned", "epoch": 1, "step": 9, "accuracy": 70.5, "top5": 90.0, '
+                                           '"test_loss": 0.5, "macs": 234752}\n')
+        self.assertIn("\nthe same in all that are done: ",
+                      self.succeeds("compare", *self.runs, run))
+        [row] = json.loads(self.succeeds("compare", run, "--json"))
+        self.assertEqual(str(row["macs"]), "234752")  # not 234752.0
+
+    def test_a_stage_that_others_lack_is_no_difference_in_each_of_its_fields(self):
+        made = config({"name": "other", "train": sgd(steps=20)}, name="x")
+        self.write("runs/e/config.json", made)
+        self.write("runs/e/result.json", finished(80.0))
+        [first, *_] = self.succeeds("compare", self.runs[0], "runs/e").splitlines()
+        self.assertEqual(first.split(), ["run", "accuracy"])
+
     def test_an_interrupted_run_has_the_numbers_of_its_stages(self):
         self.write_data(train=40, test=20)
         self.write("small.json", config({"name": "dense", "train": sgd(steps=4)}, {"name": "pruned", "prune": {"sparsity": 0.5}}))
