@@ -161,6 +161,7 @@ std::string whole_config() {
 std::string recipes_help() {
   std::vector<Definition> entries;
   for (const Recipe& recipe : recipes()) entries.push_back({recipe.name, summary(recipe)});
+  if (entries.empty()) return prose("There are no published configs in " + recipes_folder().string() + ".\n");
   return prose("Published configs. `espalier train NAME` and other commands find them by these names.\n\n") +
          list(entries);
 }
