@@ -19,7 +19,7 @@ TURNED = base64.b64decode(
     "AxEAPwCslzFeyXwS5ivZL4ZmAu2oydYFzYjJ1g//2Q==")
 
 COLOURS = {"birne grün": (60, 200, 60), "zwetschge": (70, 40, 190), "äpfel": (210, 50, 40)}
-SIDE = 24
+SIDE = 16
 
 
 def picture(name, noise, channels=3, bits=8):

@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
@@ -18,7 +19,7 @@ NORMALIZE = {"mean": [0.5, 0.4, 0.6], "std": [0.25, 0.2, 0.3]}
 
 OBST = {
     "name": "obst", "seed": 1,
-    "model": {"type": "resnet20", "width": 0.5, "input": [SIDE, SIDE, 3], "classes": len(CLASSES)},
+    "model": {"type": "resnet20", "width": 0.5, "input": [SIDE, SIDE, 3]},
     "data": {"type": "image_folder", "root": ".", "path": "bilder", "batch": 32, "validation": 0.1, "cache": False,
              "normalize": NORMALIZE, "augment": [{"type": "flip"}]},
     "stages": [{"name": "dense", "train": {"epochs": 2, "optimizer": {"type": "adam", "lr": 0.003}}},
@@ -28,8 +29,8 @@ OBST = {
 # What `check` and `train` say of the folder.
 ODD = ("bilder: class folders without images are left out: leer",
        "bilder: 1 file that is no .jpg, .jpeg, .png, .webp or .bmp: left out: train/birne grün/notizen.txt")
-CONVERTED = ("1 of 16 bits cut to 8", "1 from CMYK to RGB", "1 turned upright by their EXIF orientation",
-             "1 without their alpha", "1 from grey to RGB")
+CONVERTED = ("1 of 16 bits cut to 8", "1 from CMYK to RGB", "1 turned upright by EXIF orientation",
+             "1 rid of alpha", "1 from grey to RGB")
 
 
 def installed(*modules):
@@ -37,9 +38,16 @@ def installed(*modules):
 
 
 class FromPicturesToAProduct(Outcomes):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.drawn = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.drawn.cleanup)
+        write_pictures(pathlib.Path(cls.drawn.name))
+
     def setUp(self):
         super().setUp()
-        write_pictures(self.folder / "bilder")
+        (self.folder / "bilder").symlink_to(self.drawn.name)
         self.write("obst.json", OBST)
 
     def stages(self, run):
@@ -61,7 +69,7 @@ class FromPicturesToAProduct(Outcomes):
     def test_the_whole_way(self):
         # Is it good, and what does it say of the odd ones?
         checked = self.succeeds("check", "obst.json")
-        self.assertIn("bilder: 600 images of 24 x 24 x 3, ", checked.splitlines()[0])
+        self.assertIn(f"bilder: 600 images of {SIDE} x {SIDE} x 3, ", checked.splitlines()[0])
         self.assertIn("405 images to train on, 45 held out, 150 to test\n", checked)
         self.assertIn("3 classes: birne grün, zwetschge, äpfel\n", checked)
         self.assert_says_what_is_odd(checked)
