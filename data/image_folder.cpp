@@ -3,7 +3,6 @@
 #include "espalier/data/image_folder.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -19,6 +18,7 @@
 #include "espalier/data/file_tree.h"
 #include "espalier/data/image_cache.h"
 #include "espalier/data/image_check.h"
+#include "espalier/data/image_conversions.h"
 
 namespace espalier {
 namespace {
@@ -151,7 +151,7 @@ Layout layout_of(const FileTree& tree, const std::string& place, bool val_valida
 struct Outcome {
   std::string problem;
   bool corrupt = false;
-  bool grey = false, rgb = false, alpha = false, deep = false, inks = false, turned = false;
+  Conversion done = {};
 };
 
 Outcome decode(const FileTree& tree, const std::string& path, const ImageFolderOptions& options,
@@ -166,13 +166,7 @@ Outcome decode(const FileTree& tree, const std::string& path, const ImageFolderO
       return {.problem = error.what(), .corrupt = true};
     }
     to_pixels(image, options.pixels(), to);
-    return {.problem = {},
-            .grey = image.channels <= 2,
-            .rgb = image.channels >= 3,
-            .alpha = image.channels % 2 == 0,
-            .deep = image.had_16_bits,
-            .inks = image.was_cmyk,
-            .turned = image.was_turned};
+    return {.problem = {}, .done = conversion_of(image)};
   } catch (const std::exception& error) {
     return {.problem = reason_of(error)};
   }
@@ -206,24 +200,10 @@ void check_outcomes(const Reading& reading, const ImageFolderOptions& options, c
 
 /// What had to be done to images so that the model takes them, in one line, once.
 void note_conversions(Reading& reading, const ImageFolderOptions& options, const std::string& name) {
-  const auto count = [&](bool Outcome::*what) { return std::ranges::count(reading.outcomes, true, what); };
-  const bool colour = options.channels == 3;
-  Names made;
-  const auto say = [&](int64_t images, const std::string& what) {
-    if (images > 0) made.push_back(fmt::format("{} {}", grouped(images), what));
-  };
-  say(count(&Outcome::deep), "of 16 bits cut to 8");
-  say(count(&Outcome::inks), "from CMYK to RGB");
-  say(count(&Outcome::turned), "turned upright by their EXIF orientation");
-  if (options.alpha == Alpha::drop)
-    say(count(&Outcome::alpha), "without their alpha (\"alpha\": \"white\" would blend them over white)");
-  else
-    say(count(&Outcome::alpha), "with alpha blended over white");
-  say(colour ? count(&Outcome::grey) : count(&Outcome::rgb),
-      colour ? "from grey to RGB" : "from RGB to grey");
-  if (made.empty()) return;
-  reading.notes.push_back(
-      fmt::format("{}: of {} images {}", name, grouped(reading.images), fmt::join(made, ", ")));
+  std::vector<Conversion> done;
+  for (const Outcome& outcome : reading.outcomes) done.push_back(outcome.done);
+  if (const std::string line = conversions_line(done, options.pixels(), true); !line.empty())
+    reading.notes.push_back(name + ": " + line);
 }
 
 /// Says what is about to be read, or refuses it.

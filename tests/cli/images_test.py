@@ -27,7 +27,7 @@ class Images(CliTest):
         self.assertTrue(output.startswith("data/pets: 5 images of 4 x 4 x 3, 240 B of memory\n"), output)
         for line in ("2 images to train on, 1 held out, 2 to test", "2 classes: grün ä, the other",
                      "pets: class folders without images are left out: none",
-                     "pets: val/ has no images of: the other", "pets: of 5 images 1 from grey to RGB",
+                     "pets: val/ has no images of: the other", "pets: of 5 images, 1 from grey to RGB",
                      "pets: 1 file that is no .jpg, .jpeg, .png, .webp or .bmp: left out: train/readme.txt"):
             self.assertIn(line + "\n", output)
 

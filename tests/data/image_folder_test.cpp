@@ -161,10 +161,10 @@ TEST_F(ImageFolder, WhatIsDoneToImagesIsSaidOnce) {
   put("test/cat/x.png", png(plain(4, 6, {1, 0})));
   put("test/cat/\xC3\xA4 b.bmp", bmp(plain(4, 6, {1, 2, 3})));
   put("test/cat/y.WEBP", webp(plain(4, 6, {1, 2, 3})));
-  const std::string of = "pets: of 9 images ";
+  const std::string of = "pets: of 9 images, ";
   EXPECT_EQ(load().notes,
-            (std::vector<std::string>{of + "2 without their alpha (\"alpha\": \"white\" would blend "
-                                           "them over white), 1 from grey to RGB"}));
+            (std::vector<std::string>{of + "2 rid of alpha (\"alpha\": \"white\" would blend it over white), "
+                                           "1 from grey to RGB"}));
   options.alpha = Alpha::white;
   EXPECT_EQ(load().notes,
             (std::vector<std::string>{of + "2 with alpha blended over white, 1 from grey to RGB"}));
