@@ -319,6 +319,20 @@ DataSplits read_all(const std::filesystem::path& root, const ImageFolderOptions&
   return data;
 }
 
+/// What a cache holds, an Error as well if it holds images of another size.
+std::optional<DataSplits> read_kept(const std::filesystem::path& file, const std::string& identity,
+                                    const ImageFolderOptions& options) {
+  auto data = read_image_cache(file, identity);
+  if (!data) return data;
+  const Shape expected{options.height, options.width, options.channels};
+  for (const Dataset* split : {&data->train, &data->validation, &data->test}) {
+    if (split->size() == 0) continue;
+    const Shape found{split->height(), split->width(), split->channels()};
+    ESP_CHECK(found == expected, file.string(), ": holds images of ", found, ", expected ", expected);
+  }
+  return data;
+}
+
 }  // namespace
 
 DataSplits load_image_folder(const std::filesystem::path& root, const ImageFolderOptions& options) {
@@ -332,7 +346,7 @@ DataSplits load_image_folder(const std::filesystem::path& root, const ImageFolde
                                                  hash(std::filesystem::absolute(root).string()));
   std::string unused;  // why there is a file, but not what it holds
   try {
-    if (auto data = read_image_cache(file, identity)) return *std::move(data);
+    if (auto data = read_kept(file, identity, options)) return *std::move(data);
   } catch (const Interrupted&) {
     throw;
   } catch (const std::exception& error) {

@@ -433,6 +433,19 @@ TEST_F(ImageCache, BrokenOnesAreRebuiltWithANote) {
   EXPECT_TRUE(load().notes.empty());
 }
 
+TEST_F(ImageCache, OneOfImagesOfAnotherSizeIsRebuiltWithANote) {
+  load();
+  for (Dataset DataSplits::*split : {&DataSplits::train, &DataSplits::test}) {
+    DataSplits data = read_image_cache(file(), identity()).value();
+    Tensor& images = (data.*split).images;
+    images = Tensor::zeros({images.shape()[0], 4, 16, 3}, DType::u8);
+    write_image_cache(file(), identity(), data);
+    EXPECT_EQ(note(), "the images are decoded anew: " + file().string() +
+                          ": holds images of [4, 16, 3], expected [4, 6, 3]");
+    EXPECT_EQ(load().test.width(), 6);
+  }
+}
+
 TEST_F(ImageCache, EveryFlippedByteIsNoticed) {
   load();
   Bytes good;
