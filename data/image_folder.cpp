@@ -91,6 +91,19 @@ void add(Split& split, const std::string& path, const FileTree& tree, Names& oth
   }
 }
 
+/// "test/" or "val/" where that is the one folder there is, and no class is called so: the rest of a data set
+/// was left behind. Else nothing: the folders are those of the classes.
+std::string lone_split(const FileTree& tree, const Names& classes) {
+  Names folders;
+  for (const std::string& path : tree.paths()) {
+    if (path.find('/') + 1 == path.size()) folders.push_back(path);
+    if (path.find('/') == path.npos && has_image_extension(path)) return "";  // of no class
+  }
+  if (folders.size() != 1 || (folders[0] != "test/" && folders[0] != "val/")) return "";
+  const std::string name = folders[0].substr(0, folders[0].size() - 1);
+  return std::ranges::find(classes, name) == classes.end() ? folders[0] : "";
+}
+
 /// Takes out classes without an image in any split, and notes them as it does those without in one.
 void check_classes(Layout& layout, const FileTree& tree, const std::string& name, Names& notes) {
   for (const Split* split : layout.splits()) {
@@ -373,9 +386,10 @@ DataSplits load_labelled_images(const std::filesystem::path& root, const Names& 
             root.string(), ": there is no such folder or archive, expected CLASS/*.jpg in it");
   const FileTree tree(root, keep_images);
   const std::string name = name_of(root);
-  Split split;
+  Split split{.folder = lone_split(tree, classes), .files = {}};
   Names others, unknown;
-  for (const std::string& path : tree.paths()) add(split, path, tree, others);
+  for (const std::string& path : tree.paths())
+    if (path.starts_with(split.folder)) add(split, path, tree, others);
   for (const auto& [label, files] : split.files)
     if (!files.empty() && std::ranges::find(classes, label) == classes.end()) unknown.push_back(label);
   ESP_CHECK(unknown.empty(), root.string(),
@@ -385,7 +399,7 @@ DataSplits load_labelled_images(const std::filesystem::path& root, const Names& 
   ESP_CHECK(reading.images > 0, root.string(), ": holds no ", image_extensions,
             " in folders of the model's classes: ", listed(classes));
   note_others(others, name, reading.notes);
-  check_memory(reading.images, options, root.string());
+  check_memory(reading.images, options, split.folder.empty() ? root.string() : tree.place(split.folder));
   std::erase_if(split.files, [](const auto& of_class) { return of_class.second.empty(); });
   DataSplits data;
   data.test = read_split(split, tree, classes, options, name, reading);
