@@ -25,8 +25,8 @@ std::string data_lines(const Config& config, const DataSplits& data) {
   lines += fmt::format("{} to test\n", grouped(data.test.size()));
   const auto& names = data.train.class_names;
   const size_t shown = std::min<size_t>(names.size(), 10);
-  lines += fmt::format("        {} x {} x {}, {} classes: ", data.train.height(), data.train.width(),
-                       data.train.channels(), names.size());
+  lines += fmt::format("        {} x {} x {}, {} {}: ", data.train.height(), data.train.width(),
+                       data.train.channels(), names.size(), names.size() == 1 ? "class" : "classes");
   for (size_t i = 0; i < shown; ++i) lines += (i ? ", " : "") + printable(names[i], 60);
   lines += shown < names.size() ? ", ...\n" : "\n";
   for (const std::string& note : data.notes) lines += "        " + note + "\n";
@@ -95,7 +95,7 @@ void check(const Given& given) {
 
   file = config_named(file);
   Mistakes mistakes;
-  const Config config = load_config(file, overrides, {}, mistakes);
+  Config config = load_config(file, overrides, {}, mistakes);
   const Parts parts =
       check_parts(config, root, mistakes, [](const std::string& line) { print(line + "\n"); });
   mistakes.report(file);

@@ -1,4 +1,5 @@
 // espalier compare
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "espalier/cli/arguments.h"
@@ -20,6 +21,24 @@ std::vector<std::string> names_in(const std::string& text) {
   return names;
 }
 
+/// Of runs/* the tables that others wrote there, and a damaged run, are no reason to show none of the rest: a
+/// warning each. What is not there at all was mistyped.
+std::vector<RunSummary> summaries_of(const std::vector<std::string>& paths) {
+  std::vector<RunSummary> runs;
+  std::vector<std::string> left_out;
+  for (const std::string& path : paths) {
+    const bool is_last_hope = runs.empty() && left_out.size() + 1 == paths.size();
+    try {
+      runs.push_back(summary_of(path));
+    } catch (const Error& error) {
+      if (is_last_hope || !std::filesystem::exists(path)) throw;
+      left_out.push_back(error.what());
+    }
+  }
+  for (const std::string& reason : left_out) warn(reason + "; left out");
+  return runs;
+}
+
 }  // namespace
 
 void compare(const Given& given) {
@@ -38,8 +57,7 @@ void compare(const Given& given) {
   if (!arguments.parse(given)) return;
   if (csv && json) fail_usage("compare: --csv and --json: one of them");
 
-  std::vector<RunSummary> runs;
-  for (const std::string& folder : folders) runs.push_back(summary_of(folder));
+  const std::vector<RunSummary> runs = summaries_of(folders);
   Comparison comparison(runs, stages);
   if (group_by) comparison.group_by(names_in(*group_by));
   if (sort) comparison.sort(*sort);

@@ -32,17 +32,18 @@ nlohmann::ordered_json to_json(const ChannelGraph& graph) {
 
 void graph(const Given& given) {
   std::string file;
-  std::optional<std::string> dot;
+  std::optional<std::string> root, dot;
   bool json = false;
   Arguments arguments("graph");
   arguments.positional("CONFIG|CHECKPOINT", file, config_or_checkpoint)
+      .data_root(root)
       .path("--dot", "FILE", dot, "Write the network with its groups there, for Graphviz (dot -Tsvg)")
       .flag("--json", json, "Print JSON, with the index of every channel in every parameter");
   if (!arguments.parse(given)) return;
 
   if (dot) check_output("graph: --dot", *dot, {file});
   Config config;
-  const std::unique_ptr<Module> model = open_model(file, config);
+  const std::unique_ptr<Module> model = open_model(file, config, root);
   if (dot && config.model.weights) check_output("graph: --dot", *dot, {*config.model.weights});
   const Network network(*model, config.model.input);
   const ChannelGraph groups = channel_graph(*model, network.tape);

@@ -33,8 +33,8 @@ std::string models_help() {
   std::vector<Definition> models;
   for (const ModelInfo& info : model_catalogue()) models.push_back(model_entry(info));
   return prose(
-             "A config names a model as \"model\": {\"type\": NAME, ...}. Input and classes are these unless "
-             "told otherwise.\n\n") +
+             "A config names a model as \"model\": {\"type\": NAME, ...}. Its input is this unless told "
+             "otherwise; its classes are the data set's, and these where data are synthetic.\n\n") +
          list(models) +
          prose("\nOptions of each: `espalier help NAME`. Layers and sizes: `espalier inspect CONFIG`.\n");
 }
@@ -57,7 +57,8 @@ std::string data_help() {
                "numbers the classes that are left 0..k-1."},
               {"image_folder",
                "Your own: train/CLASS/*.jpg, .jpeg, .png, .webp or .bmp, and test/ alike, in the folder that "
-               "\"path\" names. val/ stands for test/, or beside it is the validation split, unless "
+               "\"path\" names. The model has as many classes as train/ has folders with images, unless it "
+               "says a number itself. val/ stands for test/, or beside it is the validation split, unless "
                "\"validation\" holds out images of train/. Images are turned as their EXIF orientation says, "
                "become grey or RGB as the model's input is, are scaled to its size, their aspect kept, and "
                "cut to their middle. Transparency is dropped; \"alpha\": \"white\" blends it over white. "
@@ -160,6 +161,7 @@ std::string whole_config() {
 std::string recipes_help() {
   std::vector<Definition> entries;
   for (const Recipe& recipe : recipes()) entries.push_back({recipe.name, summary(recipe)});
+  if (entries.empty()) return prose("There are no published configs in " + recipes_folder().string() + ".\n");
   return prose("Published configs. `espalier train NAME` and other commands find them by these names.\n\n") +
          list(entries);
 }

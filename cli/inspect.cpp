@@ -31,13 +31,16 @@ nlohmann::ordered_json to_json(const Network& network, const std::vector<LayerWi
 
 void inspect(const Given& given) {
   std::string file;
+  std::optional<std::string> root;
   bool json = false;
   Arguments arguments("inspect");
-  arguments.positional("CONFIG|CHECKPOINT", file, config_or_checkpoint).flag("--json", json, "Print JSON");
+  arguments.positional("CONFIG|CHECKPOINT", file, config_or_checkpoint)
+      .data_root(root)
+      .flag("--json", json, "Print JSON");
   if (!arguments.parse(given)) return;
 
   Config config;
-  const std::unique_ptr<Module> model = open_model(file, config);
+  const std::unique_ptr<Module> model = open_model(file, config, root);
   const Network network(*model, config.model.input);
   const std::vector<LayerWidth> cut = cut_widths(*model);
   if (json) return print_json(to_json(network, cut), 2);

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "espalier/cli/command.h"
+#include "espalier/core/utf8.h"
 #include "espalier/train/build.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/recipes.h"
@@ -15,16 +16,24 @@ std::string config_named(const std::string& given, bool quiet) {
   return file;
 }
 
-std::unique_ptr<Module> open_model(const std::string& given, Config& config) {
+std::unique_ptr<Module> open_model(const std::string& given, Config& config,
+                                   const std::optional<std::string>& root) {
   const std::filesystem::path path(given);
   const bool is_checkpoint = path.extension() != ".json" && (path.has_parent_path() || path.has_extension());
   const std::string file = is_checkpoint ? given : config_named(given);
   if (std::filesystem::path(file).extension() != ".json") {
+    if (root)
+      fail_usage(printable(file), ": is no config, and has its own classes: --data is for a config's");
     OpenedCheckpoint opened = open_checkpoint(file);
     config = std::move(opened.info.config);
     return std::move(opened.model);
   }
   config = load_config(file);
+  try {
+    take_classes(config, root);
+  } catch (const Error& error) {
+    fail(printable(file), ": model.classes is left to the data set, which cannot be read: ", error.what());
+  }
   return build_model(config);
 }
 

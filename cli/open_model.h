@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "espalier/nn/module.h"
@@ -17,7 +18,9 @@ inline constexpr const char* config_or_checkpoint =
 /// is another, unless `quiet`.
 std::string config_named(const std::string& given, bool quiet = false);
 
-/// The model of a config, initialised, or of a checkpoint; `config` becomes the one it is of.
-std::unique_ptr<Module> open_model(const std::string& file, Config& config);
+/// The model of a config, initialised, or of a checkpoint; `config` becomes the one it is of. `root`: --data,
+/// where the data set is that the config may leave the number of classes to.
+std::unique_ptr<Module> open_model(const std::string& file, Config& config,
+                                   const std::optional<std::string>& root);
 
 }  // namespace espalier::cli

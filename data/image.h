@@ -48,8 +48,11 @@ struct PixelOptions {
   Alpha alpha = Alpha::drop;
 };
 
+/// UsageError unless the model takes 1 or 3 channels.
+void check_channels(const PixelOptions& options);
+
 /// `image` as a model takes it: without alpha, grey or RGB (grey is 0.299 R + 0.587 G + 0.114 B), resized.
-/// `to` [height,width,channels]. UsageError unless the model takes 1 or 3 channels.
+/// `to` [height,width,channels]. UsageError as check_channels.
 void to_pixels(const Image& image, const PixelOptions& options, uint8_t* to);
 
 }  // namespace espalier

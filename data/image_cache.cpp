@@ -32,9 +32,10 @@ Dataset split_of(const TensorFile& file, const std::string& split, const Json& a
   return data;
 }
 
-}  // namespace
-
-std::optional<DataSplits> read_image_cache(const std::filesystem::path& path, const std::string& identity) {
+/// What take(file, about) makes of the file.
+template <class Take>
+auto take_from(const std::filesystem::path& path, const std::string& identity, const Take& take)
+    -> std::optional<decltype(take(TensorFile(), Json()))> {
   std::error_code error;
   if (std::filesystem::status(path, error).type() == std::filesystem::file_type::not_found)
     return std::nullopt;
@@ -47,15 +48,33 @@ std::optional<DataSplits> read_image_cache(const std::filesystem::path& path, co
   ESP_CHECK(metadata(identity_key) == identity, path.string(),
             ": is of files that have changed since, or of another version");
   try {
-    const Json about = parse_json(metadata(about_key), path.string());
+    return take(file, parse_json(metadata(about_key), path.string()));
+  } catch (const std::exception&) {
+    fail(path.string(), ": does not hold the images that it names");
+  }
+}
+
+}  // namespace
+
+std::optional<ImageCacheInfo> read_image_cache_info(const std::filesystem::path& path,
+                                                    const std::string& identity) {
+  const MetaDevice header_alone;
+  return take_from(path, identity, [](const TensorFile& file, const Json& about) {
+    ImageCacheInfo info{.images = 0, .classes = about.at("classes").get<std::vector<std::string>>()};
+    for (const auto& [name, tensor] : file.tensors)
+      if (name.ends_with(".images")) info.images += tensor.shape()[0];
+    return info;
+  });
+}
+
+std::optional<DataSplits> read_image_cache(const std::filesystem::path& path, const std::string& identity) {
+  return take_from(path, identity, [](const TensorFile& file, const Json& about) {
     return DataSplits{
         .train = split_of(file, "train", about),
         .validation = about.contains("validation") ? split_of(file, "validation", about) : Dataset{},
         .test = split_of(file, "test", about),
         .notes = about.at("notes").get<std::vector<std::string>>()};
-  } catch (const std::exception&) {
-    fail(path.string(), ": does not hold the images that it names");
-  }
+  });
 }
 
 void write_image_cache(const std::filesystem::path& path, const std::string& identity,

@@ -1,163 +1,33 @@
-// First the names, so that what is wrong with the folders is said before an image is decoded; then the
-// images.
+// First the names (image_layout.h), so that what is wrong with the folders is said before an image is
+// decoded; then the images.
 #include "espalier/data/image_folder.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
-#include <map>
 
 #include "espalier/core/interrupt.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/physical_memory.h"
 #include "espalier/core/reason.h"
 #include "espalier/core/table.h"
-#include "espalier/core/utf8.h"
 #include "espalier/data/file_tree.h"
 #include "espalier/data/image_cache.h"
 #include "espalier/data/image_check.h"
 #include "espalier/data/image_conversions.h"
+#include "espalier/data/image_layout.h"
 
 namespace espalier {
 namespace {
 
 using Names = std::vector<std::string>;
 
-constexpr size_t most_named = 10;
-
-/// "a, b, c and 7 more"
-std::string listed(const Names& names) {
-  const size_t count = std::min(names.size(), most_named);
-  std::string list;
-  for (size_t i = 0; i < count; ++i) list += (i ? ", " : "") + printable(names[i]);
-  return names.size() == count ? list : fmt::format("{} and {} more", list, names.size() - count);
-}
-
 /// Of an archive's files images alone are held, and of those no more than their headers promise.
 size_t keep_images(const std::string& path, std::span<const uint8_t> beginning) {
   if (!has_image_extension(path)) return 0;
   const std::optional<size_t> most = most_image_bytes(beginning);
   return most ? *most + 1 : beginning.size();  // enough for decode_image to say what is wrong
-}
-
-struct Split {
-  std::string folder;                  ///< "train/" or "a/train/"
-  std::map<std::string, Names> files;  ///< by class: paths of its images
-};
-
-struct Layout {
-  Split train, validation, test;  ///< no folder: not there
-  Names others;                   ///< files below them that are no images
-  Names unused;                   ///< folders that would do for a split if another did not
-
-  std::vector<Split*> splits() {
-    std::vector<Split*> there;
-    for (Split* split : {&train, &validation, &test})
-      if (!split->folder.empty()) there.push_back(split);
-    return there;
-  }
-};
-
-bool has(const FileTree& tree, const std::string& path) {
-  return std::ranges::binary_search(tree.paths(), path);
-}
-
-/// Folders may stand in one folder of their own, as archives often have it, whatever lies beside that.
-std::string prefix_of(const FileTree& tree, const std::string& place, Names& unused) {
-  if (has(tree, "train/")) return "";
-  Names prefixes;
-  for (const std::string& path : tree.paths())
-    if (path.find('/') + 1 == path.size() && has(tree, path + "train/")) prefixes.push_back(path);
-  ESP_CHECK(!prefixes.empty(), place, ": has no folder train/ with a folder for each class",
-            tree.paths().empty() ? ", it is empty" : ", its first entry is " + tree.paths().front());
-  for (size_t i = 1; i < prefixes.size(); ++i) unused.push_back(prefixes[i] + "train/");
-  return prefixes.front();
-}
-
-void add(Split& split, const std::string& path, const FileTree& tree, Names& others) {
-  const std::string inner = path.substr(split.folder.size());
-  const size_t slash = inner.find('/');
-  if (inner.empty()) return;
-  if (slash != inner.npos && inner.ends_with('/')) {
-    split.files[inner.substr(0, slash)];
-  } else if (!has_image_extension(inner)) {
-    others.push_back(path);
-  } else {
-    ESP_CHECK(slash != inner.npos, tree.place(path), ": lies in no class folder, expected ", split.folder,
-              "CLASS/", inner);
-    split.files[inner.substr(0, slash)].push_back(path);
-  }
-}
-
-/// "test/" or "val/" where that is the one folder there is, and no class is called so: the rest of a data set
-/// was left behind. Else nothing: the folders are those of the classes.
-std::string lone_split(const FileTree& tree, const Names& classes) {
-  Names folders;
-  for (const std::string& path : tree.paths()) {
-    if (path.find('/') + 1 == path.size()) folders.push_back(path);
-    if (path.find('/') == path.npos && has_image_extension(path)) return "";  // of no class
-  }
-  if (folders.size() != 1 || (folders[0] != "test/" && folders[0] != "val/")) return "";
-  const std::string name = folders[0].substr(0, folders[0].size() - 1);
-  return std::ranges::find(classes, name) == classes.end() ? folders[0] : "";
-}
-
-/// Takes out classes without an image in any split, and notes them as it does those without in one.
-void check_classes(Layout& layout, const FileTree& tree, const std::string& name, Names& notes) {
-  for (const Split* split : layout.splits()) {
-    ESP_CHECK(!split->files.empty(), tree.place(split->folder), ": holds no class folder");
-    for (const auto& [label, files] : split->files) {
-      ESP_CHECK(is_utf8(label), tree.place(split->folder + label),
-                ": is the folder of a class, but its name is not UTF-8: rename it");
-      if (files.empty()) continue;
-      const auto known = layout.train.files.find(label);
-      ESP_CHECK(known != layout.train.files.end(), tree.place(layout.train.folder), ": has no class '",
-                printable(label), "', but ", split->folder, " has (", split->files.size(), " classes, and ",
-                layout.train.files.size(), " here)");
-      ESP_CHECK(!known->second.empty(), tree.place(layout.train.folder + label),
-                ": is the folder of a class, but holds no ", image_extensions, ", and ", split->folder, label,
-                " does");
-    }
-  }
-  Names empty;
-  for (const auto& [label, files] : layout.train.files)
-    if (files.empty()) empty.push_back(label);
-  for (const std::string& label : empty) layout.train.files.erase(label);
-  if (!empty.empty())
-    notes.push_back(fmt::format("{}: class folders without images are left out: {}", name, listed(empty)));
-  ESP_CHECK(!layout.train.files.empty(), tree.place(layout.train.folder),
-            ": none of its class folders holds a ", image_extensions);
-  for (Split* split : layout.splits()) {
-    for (const std::string& label : empty) split->files.erase(label);
-    Names lacking;
-    for (const auto& [label, files] : layout.train.files)
-      if (split->files[label].empty()) lacking.push_back(label);
-    ESP_CHECK(lacking.size() < layout.train.files.size(), tree.place(split->folder), ": holds no ",
-              image_extensions);
-    if (!lacking.empty())
-      notes.push_back(fmt::format("{}: {} has no images of: {}", name, split->folder, listed(lacking)));
-  }
-}
-
-Layout layout_of(const FileTree& tree, const std::string& place, bool val_validates) {
-  Layout layout;
-  const std::string prefix = prefix_of(tree, place, layout.unused), val = prefix + "val/";
-  layout.train.folder = prefix + "train/";
-  layout.test.folder = has(tree, prefix + "test/") ? prefix + "test/" : val;
-  ESP_CHECK(has(tree, layout.test.folder), place, ": has a folder ", prefix, "train/, but neither ", prefix,
-            "test/ nor ", prefix, "val/ beside it");
-  if (layout.test.folder != val && has(tree, val)) {
-    if (val_validates)
-      layout.validation.folder = val;
-    else
-      layout.unused.push_back(val);
-  }
-  for (const std::string& path : tree.paths())
-    for (Split* split : layout.splits())
-      if (path.starts_with(split->folder)) add(*split, path, tree, layout.others);
-  return layout;
 }
 
 /// What became of one image: "" or what is wrong, and what had to be done to it.
@@ -202,10 +72,12 @@ void check_outcomes(const Reading& reading, const ImageFolderOptions& options, c
       corrupt = corrupt && outcome.corrupt;
     }
   if (problems.empty()) return;
-  if (problems.size() == 1) fail(problems.front());
-  std::string text = fmt::format("{}: {} of {} images cannot be read{}:", name,
-                                 grouped(static_cast<int64_t>(problems.size())), grouped(reading.images),
-                                 corrupt ? " (data.skip_corrupt leaves them out)" : "");
+  const std::string remedy =
+      corrupt ? fmt::format(" (data.skip_corrupt leaves {} out)", problems.size() == 1 ? "it" : "them") : "";
+  if (problems.size() == 1) fail(problems.front(), remedy);
+  std::string text =
+      fmt::format("{}: {} of {} images cannot be read{}:", name,
+                  grouped(static_cast<int64_t>(problems.size())), grouped(reading.images), remedy);
   for (size_t i = 0; i < std::min(problems.size(), most_named); ++i) text += (i ? "; " : " ") + problems[i];
   if (problems.size() > most_named) text += fmt::format("; and {} more", problems.size() - most_named);
   fail(text);
@@ -220,11 +92,12 @@ void note_conversions(Reading& reading, const ImageFolderOptions& options, const
 }
 
 /// Says what is about to be read, or refuses it.
-void check_memory(int64_t images, const ImageFolderOptions& options, const std::string& place) {
+void announce(int64_t images, const ImageFolderOptions& options, const std::string& place) {
   const double bytes = static_cast<double>(images) * static_cast<double>(options.height) *
                        static_cast<double>(options.width) * static_cast<double>(options.channels);
-  const std::string what = fmt::format("{}: {} images of {} x {} x {}", place, grouped(images),
-                                       options.height, options.width, options.channels);
+  const std::string what =
+      fmt::format("{}: {} {} of {} x {} x {}", place, grouped(images), images == 1 ? "image" : "images",
+                  options.height, options.width, options.channels);
   require_memory(bytes, fmt::format("{} are {} (a smaller model.input takes less)", what, bytes_text(bytes)));
   if (options.say) options.say(fmt::format("{}, {} of memory", what, bytes_text(bytes)));
 }
@@ -245,14 +118,8 @@ Dataset without(Dataset data, std::span<const Outcome> outcomes, const Names& pa
   return subset(data, good, data.name);
 }
 
-int64_t images_of(const Split& split) {
-  int64_t images = 0;
-  for (const auto& [label, files] : split.files) images += static_cast<int64_t>(files.size());
-  return images;
-}
-
 /// Labels are places in `classes`. Images that cannot be decoded are left out, and in `reading`.
-Dataset read_split(const Split& split, const FileTree& tree, const Names& classes,
+Dataset read_split(const ImageSplit& split, const FileTree& tree, const Names& classes,
                    const ImageFolderOptions& options, const std::string& name, Reading& reading) {
   Dataset data{name, {}, {}, classes};
   Names paths;
@@ -280,46 +147,25 @@ Dataset read_split(const Split& split, const FileTree& tree, const Names& classe
   return data;
 }
 
-/// "pets" of "data/pets/", too.
-std::string name_of(const std::filesystem::path& root) {
-  return printable((root.has_filename() ? root : root.parent_path()).filename().string());
-}
-
 /// What to do where there is nothing; whatever else keeps it from being read is said by who reads it.
 void check_there(const std::filesystem::path& root) {
   std::error_code error;
   if (std::filesystem::status(root, error).type() != std::filesystem::file_type::not_found) return;
   fail(root.string(),
        ": there is no such folder or archive, expected train/CLASS/*.jpg (or .png, .webp, .bmp) and test/ "
-       "(or val/) "
-       "alike: put your own images or a published set (Imagenette, ImageNet) there, or say where they are by "
-       "data.path and --data or ESPALIER_DATA; `espalier help data` says more");
-}
-
-void note_others(const Names& others, const std::string& name, Names& notes) {
-  if (!others.empty())
-    notes.push_back(fmt::format(
-        "{}: {} {} no {}: left out: {}", name, grouped(static_cast<int64_t>(others.size())),
-        others.size() == 1 ? "file that is" : "files that are", image_extensions, listed(others)));
+       "(or val/) alike: put your own images or a published set (Imagenette, ImageNet) there, or say where "
+       "they are by data.path and --data or ESPALIER_DATA; `espalier help data` says more");
 }
 
 DataSplits read_all(const std::filesystem::path& root, const ImageFolderOptions& options) {
   const FileTree tree(root, keep_images);
-  Layout layout = layout_of(tree, root.string(), options.val_validates);
-  const std::string name = name_of(root);
+  const std::string name = image_folder_name(root);
   Reading reading;
-  if (!layout.unused.empty())
-    reading.notes.push_back(fmt::format(
-        "{}: {} left out: {} and {} are what is read{}", name, listed(layout.unused), layout.train.folder,
-        layout.test.folder,
-        layout.unused.back().ends_with("val/") ? ", and what is held out by data.validation" : ""));
-  check_classes(layout, tree, name, reading.notes);
-  note_others(layout.others, name, reading.notes);
-  Names classes;
-  for (const auto& [label, files] : layout.train.files) classes.push_back(label);
-  for (const Split* split : layout.splits()) reading.images += images_of(*split);
-  check_memory(reading.images, options, root.string());
-  const auto read = [&](const Split& split, const std::string& which) {
+  ImageLayout layout = image_layout(tree, root, options.val_validates, reading.notes);
+  const Names classes = layout.classes();
+  for (const ImageSplit* split : layout.splits()) reading.images += split->images();
+  announce(reading.images, options, root.string());
+  const auto read = [&](const ImageSplit& split, const std::string& which) {
     return read_split(split, tree, classes, options, name + " " + which, reading);
   };
   DataSplits data;
@@ -332,40 +178,77 @@ DataSplits read_all(const std::filesystem::path& root, const ImageFolderOptions&
   return data;
 }
 
+/// Where the decoded images are kept, and what says that they are these.
+struct CachePlace {
+  std::filesystem::path file;
+  std::string identity;
+};
+
+CachePlace cache_place(const std::filesystem::path& root, const ImageFolderOptions& options) {
+  const std::string form = fmt::format(
+      "{}x{}x{}{}{}{}", options.height, options.width, options.channels, options.skip_corrupt ? "-skip" : "",
+      options.alpha == Alpha::white ? "-white" : "", options.val_validates ? "-val" : "");
+  return {.file = options.cache.value() / fmt::format("{}-{}-{:016x}.safetensors", image_folder_name(root),
+                                                      form, hash(std::filesystem::absolute(root).string())),
+          .identity = fmt::format("{} v{} {}", form, image_version, fingerprint(root))};
+}
+
 /// What a cache holds, an Error as well if it holds images of another size.
-std::optional<DataSplits> read_kept(const std::filesystem::path& file, const std::string& identity,
-                                    const ImageFolderOptions& options) {
-  auto data = read_image_cache(file, identity);
+std::optional<DataSplits> read_kept(const CachePlace& place, const ImageFolderOptions& options) {
+  auto data = read_image_cache(place.file, place.identity);
   if (!data) return data;
   const Shape expected{options.height, options.width, options.channels};
   for (const Dataset* split : {&data->train, &data->validation, &data->test}) {
     if (split->size() == 0) continue;
     const Shape found{split->height(), split->width(), split->channels()};
-    ESP_CHECK(found == expected, file.string(), ": holds images of ", found, ", expected ", expected);
+    ESP_CHECK(found == expected, place.file.string(), ": holds images of ", found, ", expected ", expected);
   }
   return data;
 }
 
-}  // namespace
-
-DataSplits load_image_folder(const std::filesystem::path& root, const ImageFolderOptions& options) {
-  check_there(root);
-  if (!options.cache) return read_all(root, options);
-  const std::string form = fmt::format(
-      "{}x{}x{}{}{}{}", options.height, options.width, options.channels, options.skip_corrupt ? "-skip" : "",
-      options.alpha == Alpha::white ? "-white" : "", options.val_validates ? "-val" : "");
-  const std::string identity = fmt::format("{} v{} {}", form, image_version, fingerprint(root));
-  const auto file = *options.cache / fmt::format("{}-{}-{:016x}.safetensors", name_of(root), form,
-                                                 hash(std::filesystem::absolute(root).string()));
-  std::string unused;  // why there is a file, but not what it holds
+/// What read() finds in a cache; nothing where that is of no use, and then `why`.
+template <class Read>
+auto attempt_cache(const Read& read, std::string& why) -> decltype(read()) {
   try {
-    if (auto data = read_kept(file, identity, options)) return *std::move(data);
+    return read();
   } catch (const Interrupted&) {
     throw;
   } catch (const std::exception& error) {
-    unused = reason_of(error);
+    why = reason_of(error);
+    return std::nullopt;
   }
-  DataSplits data = read_all(root, options);
+}
+
+}  // namespace
+
+Names image_folder_classes(const std::filesystem::path& root, const ImageFolderOptions& options) {
+  check_there(root);
+  std::error_code error;
+  if (options.cache && !std::filesystem::is_directory(root, error)) {  // an archive is slow to list
+    const auto [file, identity] = cache_place(root, options);
+    std::string unused;
+    if (auto info = attempt_cache([&] { return read_image_cache_info(file, identity); }, unused))
+      return std::move(info->classes);
+  }
+  const FileTree tree(root, [](const std::string&, std::span<const uint8_t>) { return size_t{0}; });
+  Names notes;  // load_image_folder's are the same
+  return image_layout(tree, root, options.val_validates, notes).classes();
+}
+
+DataSplits load_image_folder(const std::filesystem::path& root, const ImageFolderOptions& options) {
+  check_there(root);
+  check_channels(options.pixels());
+  if (!options.cache) return read_all(root, options);
+  const auto [file, identity] = cache_place(root, options);
+  ImageFolderOptions rest = options;
+  std::string unused;  // why there is a file, but not what it holds
+  if (const auto info = attempt_cache([&] { return read_image_cache_info(file, identity); }, unused)) {
+    announce(info->images, options, root.string());
+    rest.say = {};  // it is said
+    if (auto data = attempt_cache([&] { return read_kept({file, identity}, options); }, unused))
+      return *std::move(data);
+  }
+  DataSplits data = read_all(root, rest);
   std::string unkept;
   try {
     write_image_cache(file, identity, data);
@@ -384,23 +267,13 @@ DataSplits load_labelled_images(const std::filesystem::path& root, const Names& 
   std::error_code error;
   ESP_CHECK(std::filesystem::status(root, error).type() != std::filesystem::file_type::not_found,
             root.string(), ": there is no such folder or archive, expected CLASS/*.jpg in it");
+  check_channels(options.pixels());
   const FileTree tree(root, keep_images);
-  const std::string name = name_of(root);
-  Split split{.folder = lone_split(tree, classes), .files = {}};
-  Names others, unknown;
-  for (const std::string& path : tree.paths())
-    if (path.starts_with(split.folder)) add(split, path, tree, others);
-  for (const auto& [label, files] : split.files)
-    if (!files.empty() && std::ranges::find(classes, label) == classes.end()) unknown.push_back(label);
-  ESP_CHECK(unknown.empty(), root.string(),
-            ": holds folders of classes that the model does not know: ", listed(unknown), " (it knows ",
-            listed(classes), ")");
-  Reading reading{.images = images_of(split)};
-  ESP_CHECK(reading.images > 0, root.string(), ": holds no ", image_extensions,
-            " in folders of the model's classes: ", listed(classes));
-  note_others(others, name, reading.notes);
-  check_memory(reading.images, options, split.folder.empty() ? root.string() : tree.place(split.folder));
-  std::erase_if(split.files, [](const auto& of_class) { return of_class.second.empty(); });
+  const std::string name = image_folder_name(root);
+  Names notes;
+  const ImageSplit split = image_split_of(tree, root, classes, notes);
+  Reading reading{.images = split.images(), .notes = std::move(notes)};
+  announce(reading.images, options, split.folder.empty() ? root.string() : tree.place(split.folder));
   DataSplits data;
   data.test = read_split(split, tree, classes, options, name, reading);
   check_outcomes(reading, options, root.string());

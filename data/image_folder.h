@@ -18,10 +18,10 @@ struct ImageFolderOptions {
   int64_t channels;           ///< 1 or 3: what images have beside becomes that, with a note
   Alpha alpha = Alpha::drop;  ///< what becomes of transparency
   bool skip_corrupt = false;  ///< leaves out images that cannot be decoded, and notes how many and which
-  bool val_validates =
-      false;  ///< val/ beside test/ is the validation split; false: it is left out with a note
+  /// val/ beside test/ is the validation split; false: it is left out with a note.
+  bool val_validates = false;
   std::optional<std::filesystem::path> cache = {};  ///< folder that keeps the decoded images; none: no cache
-  /// Hears, before an image is decoded, how many there are and what memory they take.
+  /// Hears, before an image is read, how many there are and what memory they take.
   std::function<void(const std::string&)> say = {};
 
   PixelOptions pixels() const { return {height, width, channels, alpha}; }
@@ -40,6 +40,11 @@ struct ImageFolderOptions {
 /// be read or written is a note.
 DataSplits load_image_folder(const std::filesystem::path& folder_or_archive,
                              const ImageFolderOptions& options);
+
+/// The names of its classes, by the names of folders and files alone: an Error as above for what is wrong
+/// with these.
+std::vector<std::string> image_folder_classes(const std::filesystem::path& folder_or_archive,
+                                              const ImageFolderOptions& options);
 
 /// The images of one split, CLASS/*.jpg, labelled as `classes` are numbered, and as the `test` of what is
 /// returned; there need not be images of each class. They may lie in a test/ or val/ that is all there is. An

@@ -50,10 +50,14 @@ Alpha alpha_named(const std::string& name) {
   return Alpha::white;
 }
 
-void to_pixels(const Image& image, const PixelOptions& options, uint8_t* to) {
+void check_channels(const PixelOptions& options) {
   if (options.channels != 1 && options.channels != 3)
     fail_usage("/model/input: found ", options.channels,
                " channels, expected 1 (grey) or 3 (RGB) for images");
+}
+
+void to_pixels(const Image& image, const PixelOptions& options, uint8_t* to) {
+  check_channels(options);
   const bool grey = options.channels == 1;
   if (image.channels == options.channels || image.channels == 1)
     resize(image, options.height, options.width, to);

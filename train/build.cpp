@@ -150,6 +150,17 @@ DataSplits build_data(const Config& config, const std::optional<std::string>& gi
   });
 }
 
+void take_classes(Config& config, const std::optional<std::string>& given_root) {
+  if (config.model.classes > 0) return;
+  const std::string root = data_root(config.data, given_root);
+  config.model.classes = in_file(config, [&] {
+    if (config.data.type != "image_folder") return read_data(config, root, {}).train.classes();
+    return static_cast<int64_t>(
+        image_folder_classes(std::filesystem::path(root) / folder_of(config.data), image_options(config))
+            .size());
+  });
+}
+
 DataSplits labelled_images(const Config& config, const std::vector<std::string>& classes,
                            const std::string& folder, const Say& say) {
   return in_file(config, [&] {
@@ -414,7 +425,8 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
       if (stage.train) check([&] { check_learning(*stage.train, model); });
       if (const int64_t asked = reestimated(stage); asked > 0)
         check([&] {
-          const Frozen frozen(model, stage.train ? frozen_layers(*stage.train, model) : std::vector<Module*>{});
+          const Frozen frozen(model,
+                              stage.train ? frozen_layers(*stage.train, model) : std::vector<Module*>{});
           const auto norms = batch_norms(model);
           if (std::ranges::all_of(norms, [](auto* norm) { return norm->frozen(); }))
             fail_usage("reestimate_norm: found ", asked, ", but the model has no batch norm",

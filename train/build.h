@@ -39,6 +39,10 @@ ImageFolderOptions image_options(const Config& config);
 DataSplits build_data(const Config& config, const std::optional<std::string>& given_root,
                       const Say& say = {});
 
+/// Where the config leaves model.classes to the files of its data set, counts them there; of an image folder
+/// by the names in it, without an image. Whoever builds a config's model does this first.
+void take_classes(Config& config, const std::optional<std::string>& given_root);
+
 /// Images in folders that are called as `classes`, decoded as the config's model takes them, as the `test` of
 /// what is returned: of a data set of any type, for a network sees pixels alone.
 DataSplits labelled_images(const Config& config, const std::vector<std::string>& classes,

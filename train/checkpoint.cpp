@@ -451,6 +451,8 @@ CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source
     info.config = config_of_a_program(file, described(file, source), source, {});
   } else {
     info.config = parse_config(metadata(file, "espalier.config", source), source);
+    ESP_CHECK(info.config.model.classes > 0, source,
+              ": its config does not say how many classes the model has");
   }
   if (const auto found = file.metadata.find("espalier.position"); found != file.metadata.end()) {
     const std::string place = source + ": its position cannot be read";
@@ -544,7 +546,11 @@ OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
       network.model->history = history_from(found->second, source);
     return {std::move(network.model), std::move(info)};
   }
-  if (!overrides.empty()) info.config = parse_config(config_json(info.config).dump(), source, overrides);
+  if (!overrides.empty()) {
+    const int64_t classes = info.config.model.classes;
+    info.config = parse_config(config_json(info.config).dump(), source, overrides);
+    if (info.config.model.classes == 0) info.config.model.classes = classes;  // whatever data it is to see
+  }
   auto model = make_model(info.config.model, static_cast<uint64_t>(info.config.seed));
   replay(file, *model, source);
   load(file, *model, source);

@@ -26,9 +26,13 @@ struct Measure {
 namespace {
 
 std::string whole_text(double value) { return grouped(std::llround(std::min(value, 1e15))); }
-std::string percent_text(double value) { return fmt::format("{:.2f}", value); }
-std::string share_text(double value) { return fmt::format("{:.2f}", 100 * value); }
-std::string loss_text(double value) { return fmt::format("{:.4f}", value); }
+/// What no measurement comes to, as a file edited by hand may hold it, stays short.
+std::string decimals(double value, int digits) {
+  return std::abs(value) < 1e9 ? fmt::format("{:.{}f}", value, digits) : fmt::format("{:.3g}", value);
+}
+std::string percent_text(double value) { return decimals(value, 2); }
+std::string share_text(double value) { return decimals(100 * value, 2); }
+std::string loss_text(double value) { return decimals(value, 4); }
 std::string latency_text(double value) { return fmt::format("{:.3g}", value); }
 /// 0 is of a stage that does not train.
 std::string rate_text(double value) { return value > 0 ? whole_text(value) : ""; }
@@ -119,9 +123,22 @@ void Comparison::add_config_columns(const std::vector<std::vector<ConfigField>>&
   for (const auto& fields : configs)
     for (const ConfigField& field : fields)
       if (seen.insert(field.path).second) all.push_back(field.path);
+  // Of a run whose folder lacks its config no more is known than it says.
+  const auto is_whole = [](const auto& fields) { return !value_at(fields, {"model", "type"}).is_null(); };
+  // Nor does a run differ in each field of a stage that it has not.
+  const auto lacks_stage = [](const auto& fields, const FieldPath& path) {
+    return path[0] == "stages" && std::ranges::none_of(fields, [&](const ConfigField& field) {
+             return field.path[0] == "stages" && field.path[1] == path[1];
+           });
+  };
   const auto differs = [&](const FieldPath& path) {
-    return std::ranges::any_of(
-        configs, [&](const auto& fields) { return value_at(fields, path) != value_at(configs[0], path); });
+    std::optional<Json> first;
+    return std::ranges::any_of(configs, [&](const auto& fields) {
+      const Json& value = value_at(fields, path);
+      if (value.is_null() && (!is_whole(fields) || lacks_stage(fields, path))) return false;
+      if (!first) first = value;
+      return value != *first;
+    });
   };
   std::ranges::copy_if(all, std::back_inserter(differing), differs);
   std::vector<std::string> taken{"run", "state", "stage", "epoch", "n"};
@@ -167,9 +184,12 @@ size_t Comparison::find(const std::string& what, const std::string& name, bool g
 
 void Comparison::group_by(const std::vector<std::string>& fields) {
   std::vector<size_t> keys;
-  for (const std::string& field : fields)
-    if (const size_t c = find("--group-by", field, true); std::ranges::find(keys, c) == keys.end())
-      keys.push_back(c);
+  for (const std::string& field : fields) {
+    const size_t c = find("--group-by", field, true);
+    if (std::ranges::find(keys, c) != keys.end()) continue;
+    keys.push_back(c);
+    if (Column& column = columns_[c]; !column.differs) column.name = column.title = field;  // else its path
+  }
   const size_t state = find("", "state", false), stage = find("", "stage", false);
   if (all_stages_ && std::ranges::find(keys, stage) == keys.end()) keys.push_back(stage);
 
@@ -331,11 +351,17 @@ std::string Comparison::table(size_t width) const {
   }
   std::string lines = table.str(width);
   const bool narrow = lines.find("\nno room for: ") != lines.npos;
+  const size_t state = grouped_ ? 0 : find("", "state", false);
+  const bool unfinished =
+      std::ranges::any_of(rows_, [&](const Row& row) { return !grouped_ && row[state].value != "done"; });
   if (!same.empty())
-    lines += wrapped(fmt::format("the same in all: {}", fmt::join(same, ", ")), width) + "\n";
+    lines += wrapped(fmt::format("the same in all{}: {}", unfinished ? " that are done" : "",
+                                 fmt::join(same, ", ")),
+                     width) +
+             "\n";
   if (narrow || !same.empty())
-    lines +=
-        wrapped("`--columns all` or NAME,NAME,... shows others, `--csv` and `--json` have all", width) + "\n";
+    lines += wrapped("`--columns all` or NAME,NAME,... shows others, with `--csv` and `--json`, too", width) +
+             "\n";
   for (const std::string& note : {averaged_, left_out_})
     if (!note.empty()) lines += wrapped(note, width) + "\n";
   return lines;

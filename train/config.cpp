@@ -290,6 +290,10 @@ void take_network_of_weights(Json& json, const Place& at, const NetworkOfRun& be
   }
   for (const char* name : {"hold_zeros", "skip"})  // they were of the file that this one began with
     described.erase(name);
+  const bool has_new_layers = model.contains("skip") && !model["skip"].empty();
+  const Json data = json.value("data", Json::object());
+  if (has_new_layers && data.is_object() && data.value("type", Json()) != "synthetic")
+    described.erase("classes");  // of a new head: the data set's
   described.update(model);
   model = std::move(described);
 }
@@ -316,6 +320,7 @@ Config read_config(const std::string& text, const std::string& file,
   }
   Config config;
   if (place.attempt([&] { config = config_type().read(json, place); })) check_config(config, place);
+  if (config.model.classes == 0) config.model.classes = declared_classes(config.model, config.data);
   config.file = file;
   config.notes = std::move(applied.notes);
   return config;

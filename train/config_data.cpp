@@ -1,4 +1,5 @@
 // The declarations of the network and the data.
+#include "espalier/data/cifar.h"
 #include "espalier/train/config_parts.h"
 
 namespace espalier {
@@ -23,7 +24,19 @@ void catalogue_defaults(ModelConfig& model) {
   const ModelInfo* info = find_model(model.type);
   if (!info) return;
   model.input = info->input;
-  model.classes = info->classes;
+  model.classes = 0;
+}
+
+/// Absent, it is what the data set has.
+Field<ModelConfig> classes_field() {
+  return {"classes",
+          "outputs of the last layer; without it, as many as the data set has classes; where data are "
+          "synthetic, as many as `espalier help models` says",
+          whole(1, 1'000'000),
+          [read = whole(1, 1'000'000).read](const Json& json, const Place& at, ModelConfig& model) {
+            model.classes = read(json, at);
+          },
+          [](const ModelConfig& model) { return model.classes > 0 ? Json(model.classes) : Json(); }};
 }
 
 Type<NormalizeConfig> normalize_type() {
@@ -94,13 +107,26 @@ Type<Augmentation> augmentation_type() {
 
 }  // namespace
 
+int64_t declared_classes(const ModelConfig& model, const DataConfig& data) {
+  const auto count = [&](Cifar kind) {
+    return data.remap ? 0 : static_cast<int64_t>(cifar_class_names(kind).size());
+  };
+  if (data.type == "mnist") return 10;
+  if (data.type == "cifar10") return count(Cifar::ten);
+  if (data.type == "cifar100")
+    return count(data.labels == "coarse" ? Cifar::hundred_coarse : Cifar::hundred_fine);
+  if (data.type != "synthetic") return 0;
+  const ModelInfo* info = find_model(model.type);
+  return info ? info->classes : 0;
+}
+
 Type<ModelConfig> model_type() {
   return object<ModelConfig>(
       {field("type", &ModelConfig::type, one_of(model_names()),
              "see `espalier help models`; 'weights' of a run's file say it, too")
            .required(),
        field("input", &ModelConfig::input, image_shape(), "height, width and channels of an image"),
-       field("classes", &ModelConfig::classes, whole(1, 1'000'000), "outputs of the last layer"),
+       classes_field(),
        field("hidden", &ModelConfig::hidden, list_of(whole(1, 1'000'000), {0, 100}),
              "widths of the hidden layers")
            .only_for(model_names("hidden")),

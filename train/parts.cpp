@@ -15,16 +15,26 @@ bool fits_machine(const Config& config) {
   }
 }
 
+/// The config with a model of the same layers for which no file is read, neither weights nor, for its
+/// classes, the data.
+Config without_files(Config config) {
+  config.model.weights.reset();
+  if (config.model.classes == 0) config.model.classes = find_model(config.model.type)->classes;
+  return config;
+}
+
 }  // namespace
 
-Parts check_parts(const Config& config, const std::optional<std::string>& root, Mistakes& mistakes,
+Parts check_parts(Config& config, const std::optional<std::string>& root, Mistakes& mistakes,
                   const Say& say) {
   Parts parts;
+  if (mistakes.spare("/model") && mistakes.spare("/data"))
+    mistakes.attempt("/data", [&] { take_classes(config, root); });
   const bool reads = mistakes.spare(""), reads_model = mistakes.spare("/model"),
-             reads_data = reads_model && mistakes.spare("/data");
+             knows_classes = config.model.classes > 0, reads_data = reads_model && mistakes.spare("/data");
   // What does not fit this machine is not tried: neither the model nor data that are drawn.
   const bool fits = !reads || mistakes.attempt("/model", [&] { check_memory(config); });
-  if (reads_model && fits)
+  if (reads_model && knows_classes && fits)
     mistakes.attempt("/model", [&] { parts.model = build_model(config, true, &parts.notes); });
   std::optional<int64_t> batches;
   if (reads_data && (fits || config.data.type != "synthetic"))
@@ -35,9 +45,8 @@ Parts check_parts(const Config& config, const std::optional<std::string>& root, 
     });
   if (parts.model) {
     check_stages(config, *parts.model, batches, true, mistakes);
-  } else if (reads_model && config.model.weights) {  // its layers have names without them
-    Config fresh = config;
-    fresh.model.weights.reset();
+  } else if (reads_model && (config.model.weights || !knows_classes)) {  // its layers have names all the same
+    const Config fresh = without_files(config);
     std::unique_ptr<Module> model;
     if (fits_machine(fresh) && mistakes.attempt("/model", [&] { model = build_model(fresh); }))
       check_stages(config, *model, batches, false, mistakes);

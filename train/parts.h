@@ -20,10 +20,11 @@ struct Parts {
   std::optional<DataSplits> data;  ///< the same
 };
 
-/// Adds to `mistakes`, which has those of the config's text, all that a fresh run would refuse to begin with.
-/// Model, data and each stage are looked at where their own part of the config is sound, whatever is wrong
-/// with the others. `root` and `say`: as for build_data.
-Parts check_parts(const Config& config, const std::optional<std::string>& root, Mistakes& mistakes,
+/// Takes the classes of `config` from its data where it leaves them to these. Adds to `mistakes`, which has
+/// those of the config's text, all that a fresh run would refuse to begin with. Model, data and each stage
+/// are looked at where their own part of the config is sound, whatever is wrong with the others. `root` and
+/// `say`: as for build_data.
+Parts check_parts(Config& config, const std::optional<std::string>& root, Mistakes& mistakes,
                   const Say& say = {});
 
 }  // namespace espalier

@@ -33,10 +33,14 @@ std::string length_of(const StageConfig& stage) {
 
 }  // namespace
 
-std::vector<Recipe> recipes() {
+fs::path recipes_folder() {
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
-  const fs::path folder = program.parent_path().parent_path() / "share/espalier/configs";
+  return program.parent_path().parent_path() / "share/espalier/configs";
+}
+
+std::vector<Recipe> recipes() {
+  const fs::path folder = recipes_folder();
   std::vector<Recipe> found;
   for (const std::string& name : configs_in(folder))
     if (name != "schema") found.push_back({name, folder / (name + ".json")});
@@ -84,14 +88,17 @@ std::string find_config(const std::string& given) {
   }
   if (fs::exists(given + ".json", error)) return given + ".json";
   std::vector<std::string> names = configs_in(".");
-  for (const Recipe& recipe : recipes()) {
+  const std::vector<Recipe> known = recipes();
+  for (const Recipe& recipe : known) {
     if (recipe.name == given) return recipe.file.string();
     names.push_back(recipe.name);
   }
   if (fs::exists(status)) return given;  // a folder, which is no config
   const std::string nearest = did_you_mean(given, names);
   fail_usage(printable(given), ": there is no such file, and no recipe of that name",
-             nearest.empty() ? "; `espalier help recipes` lists them" : nearest);
+             known.empty()     ? "; there are none in " + printable(recipes_folder().string())
+             : nearest.empty() ? "; `espalier help recipes` lists them"
+                               : nearest);
 }
 
 }  // namespace espalier

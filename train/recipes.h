@@ -12,8 +12,9 @@ struct Recipe {
   std::filesystem::path file;
 };
 
-/// All of them, by name: the files NAME.json in ../share/espalier/configs, seen from the program, which is
-/// the source tree's configs/ in a build folder.
+/// ../share/espalier/configs, seen from the program, which is the source tree's configs/ in a build folder.
+std::filesystem::path recipes_folder();
+/// All of them, by name: the files NAME.json there.
 std::vector<Recipe> recipes();
 
 /// "resnet20 on cifar10: dense (18 epochs), pruned (prune)", or why the file is none.

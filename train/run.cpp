@@ -39,6 +39,11 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+Config with_classes(Config config, const std::optional<std::string>& root) {
+  take_classes(config, root);
+  return config;
+}
+
 ChosenRun choose_folder(const Config& config, const RunOptions& options) {
   if (options.output) return {*options.output};
   return options.resume ? choose_run(config) : ChosenRun{run_path(config.name)};
@@ -47,22 +52,22 @@ ChosenRun choose_folder(const Config& config, const RunOptions& options) {
 class Run {
  public:
   Run(const Config& config, const RunOptions& options, Console& console)
-      : config_(config),
+      : config_(with_classes(config, options.data)),
         console_(console),
         options_(options),
-        chosen_(choose_folder(config, options)),
+        chosen_(choose_folder(config_, options)),
         folder_(chosen_.folder),
         goes_on_(options.resume && folder_.has_checkpoint()),
         model_(fresh_model()),
-        data_(build_data(config, options.data, [&](const std::string& line) { console_.line(line); })),
-        data_place_(data_place(config, options.data)),
-        classes_(kept_class_names(config, data_.train)),
-        train_(training_loader(config, data_.train)),
-        test_(evaluation_loader(config, data_.test)) {
-    if (data_.validation.size() > 0) validation_.emplace(evaluation_loader(config, data_.validation));
-    check_memory(config, &data_, goes_on_from());
-    check_stages(config, *model_, train_.batches(), !goes_on_);
-    check_batches(config, *model_, train_);
+        data_(build_data(config_, options.data, [&](const std::string& line) { console_.line(line); })),
+        data_place_(data_place(config_, options.data)),
+        classes_(kept_class_names(config_, data_.train)),
+        train_(training_loader(config_, data_.train)),
+        test_(evaluation_loader(config_, data_.test)) {
+    if (data_.validation.size() > 0) validation_.emplace(evaluation_loader(config_, data_.validation));
+    check_memory(config_, &data_, goes_on_from());
+    check_stages(config_, *model_, train_.batches(), !goes_on_);
+    check_batches(config_, *model_, train_);
     open_folder();
     kernel_choice::set_autotune(options.autotune);
   }
@@ -446,7 +451,7 @@ class Run {
       console_.line(fmt::format("{}  test {:.2f} %  loss {:.4f}", stage.name, result.accuracy, result.loss));
   }
 
-  const Config& config_;
+  const Config config_;
   Console& console_;
   const RunOptions& options_;
   ChosenRun chosen_;

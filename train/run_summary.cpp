@@ -50,7 +50,10 @@ std::optional<StageSummary> last_epoch(const std::filesystem::path& metrics) {
                                                                     {"test_loss", "loss"},
                                                                     {"sparsity", "sparsity"},
                                                                     {"macs", "macs"}})
-      if (row.contains(field)) found.measured[name] = json_field<double>(row, field, place);
+      if (row.contains(field)) {
+        json_field<double>(row, field, place);  // is a number
+        found.measured[name] = row[field];
+      }
     return found;
   }
   return std::nullopt;
@@ -78,8 +81,7 @@ RunSummary summary_of(const std::string& path) {
   if (!folder.holds_run()) fail_usage(path, ": is not the folder of a run");
   RunSummary run{.folder = path, .config = {}, .stages = {}};
   if (std::filesystem::exists(folder.config())) {
-    const std::string file = folder.config().string();
-    run.config = config_json(parse_config(read_file(file), file));
+    run.config = config_json(load_config(folder.config().string()));
   }
   run.done = std::filesystem::exists(folder.result());
   if (!run.done) {

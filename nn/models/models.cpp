@@ -120,6 +120,7 @@ std::unique_ptr<Module> make_model(const ModelOptions& o, uint64_t seed) {
   check_choice("pooling", o.pool, "max", "average");
   const ModelInfo* info = find_model(o.type);
   if (!info) fail_usage("model: no type '", o.type, "'", did_you_mean(o.type, model_names()));
+  if (o.classes < 1) fail_usage("model: found ", o.classes, " classes, expected at least 1");
   if (o.stem) {
     check_choice("stem", *o.stem, "small", "imagenet");
     if (!std::count(info->options.begin(), info->options.end(), "stem"))

@@ -219,6 +219,8 @@ class BadCifar(CliTest):
         self.fails_unwritten(1, "data/cifar-100-binary: cifar100 train has 1 class, expected the model's 100 (cifar.json: "
                                 "/model/classes)", "check", "cifar.json", "--set", "data.remap=true")
         self.succeeds("check", "cifar.json", "--set", "data.remap=true", "--set", "model.classes=1")
+        self.assertIn(" 1 class: ", self.succeeds("check", "cifar.json", "--set", "data.remap=true", "--set",
+                                                  "model.classes=null"))
 
     def test_another_number_of_images_is_noted(self):
         note = "cifar100 train: 3 images, the published set has 50,000\n"
@@ -260,13 +262,14 @@ class BadImages(CliTest):
 
     def test_images(self):
         name = self.write("data/pets/train/cat/1.png", png(4, 4, 3, 7)[:-15])
-        self.refused(f"{name}: PNG cut short at byte {len(png(4, 4, 3, 7)) - 15}")
+        self.refused(f"{name}: PNG cut short at byte {len(png(4, 4, 3, 7)) - 15} (data.skip_corrupt leaves it out)")
         output = self.succeeds("train", "images.json", "--output", "out", "--set", "data.skip_corrupt=true")
         self.assertIn("pets train: 1 of 6 images cannot be decoded and are left out: train/cat/1.png\n", output)
         self.write(name, b"")
-        self.refused(f"{name}: is empty, expected a JPEG, PNG, WebP or BMP image")
+        self.refused(f"{name}: is empty, expected a JPEG, PNG, WebP or BMP image (data.skip_corrupt leaves "
+                     "it out)")
         self.write(name, png(4, 4, 4, 7))
-        self.assertIn("pets: of 12 images 1 without their alpha", self.succeeds("check", "images.json"))
+        self.assertIn("pets: of 12 images, 1 rid of alpha", self.succeeds("check", "images.json"))
         self.write(name, png(9, 7, 1, 7))
         self.succeeds("check", "images.json")
 

@@ -119,7 +119,7 @@ class Help(CliTest):
         self.assertLess(len(overview.splitlines()), 50)
         model = self.succeeds("help", "config.model")
         self.assertTrue(model.startswith("model: the network\n"), model)
-        self.assertIn("\n              default 100 for type vgg11, vgg13, vgg16, vgg19\n", model)
+        self.assertIn("\n              default [28, 28, 1] for type mlp, lenet300, lenet5\n", model)
         self.assertNotIn("optimizer", model)
         self.assertNotIn("bench", model)
         self.assertIn("\n  momentum ", self.succeeds("help", "optimizer"))
@@ -356,7 +356,7 @@ group 2: 10 channels, the network's output: they stay
                 ("runs/broken", 1, "runs/broken/result.json: not a run's result: /device: missing"),
                 ("runs/text", 1, "runs/text/result.json:1:2: not JSON: the text ends before the JSON does: a bracket, "
                                  "brace or quote is not closed")):
-            self.fails_unwritten(code, message, "compare", "runs/small", run)
+            self.fails_unwritten(code, message, "compare", run)
 
     def test_bench_of_a_checkpoint_and_of_plain_weights(self):
         for mode in ("train", "infer"):

@@ -77,7 +77,7 @@ runs/c     0  random      90.00 %
 runs/d     1  random      91.50 %
 the same in all: stage tuned, sparsity 90.00 %, MACs 234,752, latency 0.5 ms, loss 0.2500, top-5 99.00 %, \
 parameters 235,146, non-zeros 23,515, size 943 kB, images/s 1,001, time 1:11:20
-`--columns all` or NAME,NAME,... shows others, `--csv` and `--json` have all
+`--columns all` or NAME,NAME,... shows others, with `--csv` and `--json`, too
 """)
 
     def test_mean_and_sample_deviation(self):
@@ -85,6 +85,8 @@ parameters 235,146, non-zeros 23,515, size 943 kB, images/s 1,001, time 1:11:20
         self.assertTrue(text.startswith("criterion  n         accuracy\n"
                                         "l1         2  97.50 +- 0.71 %\n"
                                         "random     2  90.75 +- 1.06 %\n"), text)
+        [row] = csv.DictReader(io.StringIO(self.succeeds("compare", *self.runs, "--group-by", "scope", "--csv")))
+        self.assertEqual((row["scope"], row["n"]), ("global", "4"))  # by the name that was typed
         [first, second] = csv.DictReader(io.StringIO(self.succeeds("compare", *self.runs, "--group-by", "criterion", "--csv",
                                                                    "--columns", "criterion,n,accuracy")))
         self.assertEqual((first["criterion"], first["n"], first["accuracy_mean"]), ("l1", "2", "97.5"))
@@ -104,6 +106,36 @@ parameters 235,146, non-zeros 23,515, size 943 kB, images/s 1,001, time 1:11:20
                 (("--columns", "run,sed"), "--columns: there is no column 'sed', did you mean 'seed'?"),
                 (("--csv", "--json"), "--csv and --json: one of them")):
             self.fails_unwritten(2, "compare: " + message, "compare", *self.runs, lr, *arguments)
+
+    def test_what_is_no_run_or_damaged_is_left_out(self):
+        self.write("runs/means.csv", "accuracy")
+        (self.folder / "runs/empty").mkdir()
+        broken = self.run_folder("z", finished(91.5))
+        (self.folder / broken / "result.json").write_text("{")
+        result = self.espalier("compare", *self.runs, "runs/means.csv", "runs/empty", broken)
+        self.assertEqual((result.returncode, result.stdout), (0, self.succeeds("compare", *self.runs)))
+        self.assertEqual([line.split(": ")[0] for line in result.stderr.splitlines()],
+                         ["runs/means.csv", "runs/empty", "runs/z/result.json:1:2"])
+        self.assertEqual({line.rsplit("; ")[-1] for line in result.stderr.splitlines()}, {"left out"})
+        self.fails_unwritten(2, "runs/empty: is not the folder of a run", "compare", "runs/means.csv", "runs/empty")
+        self.fails_unwritten(2, "runs/typo: there is no such folder", "compare", *self.runs, "runs/typo")
+
+    def test_a_config_that_a_person_has_commented(self):
+        file = self.folder / self.runs[0] / "config.json"
+        file.write_text("// the first\n" + file.read_text())
+        self.assertEqual(self.succeeds("compare", *self.runs).splitlines()[1].split()[:3], ["runs/a", "0", "l1"])
+
+    def test_a_run_without_its_config_differs_by_what_it_says(self):
+        for run in self.runs[1:]:
+            (self.folder / run / "config.json").unlink()  # their results say seed 0
+        self.assertEqual(self.succeeds("compare", *self.runs[:2]).splitlines()[:3],
+                         ["run     accuracy", "runs/a   97.00 %", "runs/b   98.00 %"])
+
+    def test_numbers_beyond_reason_stay_short(self):
+        run = self.run_folder("z", finished(1e300, seconds=1e300))
+        line = self.succeeds("compare", run, self.runs[0], "--columns", "run,accuracy,seconds").splitlines()[1]
+        self.assertEqual(line.split()[:3], ["runs/z", "1e+300", "%"])
+        self.assertLess(len(line), 60)
 
     def test_short_names_stay_unique(self):
         made = config({"name": "dense", "train": sgd(steps=20)}, {"name": "tuned", "train": sgd(steps=20)}, name="x")
@@ -134,6 +166,22 @@ parameters 235,146, non-zeros 23,515, size 943 kB, images/s 1,001, time 1:11:20
         self.assertIn("\nl1         2 ", text)
         self.assertIn("\nunfinished, in no group: runs/e\n", text)
         self.fails_unwritten(2, "compare: --group-by: none of these runs is done", "compare", run, "--group-by", "seed")
+
+    def test_what_an_unfinished_run_does_not_know_is_not_the_same(self):
+        run = self.run_folder("e", None, criterion="random")
+        self.write("runs/e/metrics.jsonl", '{"stage": "tuned", "epoch": 1, "step": 9, "accuracy": 70.5, "top5": 90.0, '
+                                           '"test_loss": 0.5, "macs": 234752}\n')
+        self.assertIn("\nthe same in all that are done: ",
+                      self.succeeds("compare", *self.runs, run))
+        [row] = json.loads(self.succeeds("compare", run, "--json"))
+        self.assertEqual(str(row["macs"]), "234752")  # not 234752.0
+
+    def test_a_stage_that_others_lack_is_no_difference_in_each_of_its_fields(self):
+        made = config({"name": "other", "train": sgd(steps=20)}, name="x")
+        self.write("runs/e/config.json", made)
+        self.write("runs/e/result.json", finished(80.0))
+        [first, *_] = self.succeeds("compare", self.runs[0], "runs/e").splitlines()
+        self.assertEqual(first.split(), ["run", "accuracy"])
 
     def test_an_interrupted_run_has_the_numbers_of_its_stages(self):
         self.write_data(train=40, test=20)

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
+import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from support import CliTest, config, sgd
+from support import BINARY, CliTest, config, sgd
 
 COMMENTED = """// The first try.
 {
@@ -80,6 +82,16 @@ class Recipes(CliTest):
         self.assertIn(" mnist_mlp mlp on mnist: dense (3 epochs), pruned (prune), tuned (2 epochs) ", " ".join(text.split()))
         self.assertNotIn("schema\n", text)
         self.assertLessEqual(max(map(len, text.splitlines())), 80)
+
+    def test_none_beside_the_program(self):
+        alone = self.folder / "bin/espalier"
+        alone.parent.mkdir()
+        shutil.copy(BINARY, alone)
+        for arguments, stream in ((["help", "recipes"], "stdout"), (["train", "quickstart"], "stderr")):
+            command = self.command()
+            command["args"] = [alone, *arguments]
+            result = subprocess.run(**command, capture_output=True)
+            self.assertIn(f"in {self.folder}/share/espalier/configs", " ".join(getattr(result, stream).split()))
 
     def test_what_is_here_comes_first(self):
         self.write("mnist_mlp.json", config())

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,11 @@ class Resume(Outcomes):
         for name, signals in (("terminated", list(SIGNALS)), ("killed", [signal.SIGKILL])):
             with self.subTest(name, seed=seed):
                 parts = self.stop_at_random(name, signals, dice, longest)
+                for share in (0.5, 0.7):  # the machine was slower before: it was hardly ever stopped
+                    if len(parts) > 2 and any("goes on with stage" in part for part in parts):
+                        break
+                    shutil.rmtree(self.folder / name)
+                    parts = self.stop_at_random(name, signals, dice, share * longest)
                 self.assertGreater(len(parts), 2, "was hardly ever stopped")
                 self.assertTrue(any("goes on with stage" in part for part in parts))
                 self.assert_same_outcome(name, expected)

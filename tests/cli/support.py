@@ -160,14 +160,14 @@ def safetensors_bytes(tensors, metadata=None, lie=lambda header: None):
     return struct.pack("<Q", len(text)) + text + data
 
 
-def png(height, width, channels, pixels):
-    """A PNG of these bytes, or of one value."""
+def png(height, width, channels, pixels, bits=8):
+    """A PNG of these bytes, or of one value; a sample is two bytes where `bits` is 16."""
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    row = width * channels
+    row = width * channels * bits // 8
     pixels = bytes([pixels] * row * height) if isinstance(pixels, int) else pixels
-    header = struct.pack(">2I5B", width, height, 8, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    header = struct.pack(">2I5B", width, height, bits, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     rows = b"".join(b"\0" + pixels[y * row:(y + 1) * row] for y in range(height))
     return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
             + chunk(b"IEND", b""))
@@ -206,10 +206,10 @@ class Outcomes(CliTest):
         return tensors, {key: value for key, value in metadata.items() if key != "espalier.config"}
 
     def interrupt(self, *arguments):
-        """Ends `espalier ARGUMENTS` by SIGINT once it has trained an epoch; what it says of that."""
+        """Ends `espalier ARGUMENTS` by SIGINT once it has trained an epoch, the first of a new run; what it says of that."""
         with subprocess.Popen(**self.command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             for line in process.stdout:
-                if "epoch 1/" in line:
+                if "  epoch " in line:
                     break
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=20)

@@ -109,6 +109,14 @@ class Transfer(CliTest):
         stages = self.read_json("runs/flowers/result.json")["stages"]
         self.assertGreater(stages[1]["macs"] / stages[2]["macs"], 1.29)
 
+        # The product names the new classes.
+        said = self.succeeds("predict", "runs/flowers/models/tuned.safetensors", "data/flowers/test", "--json")
+        images = [json.loads(line) for line in said.splitlines()]
+        self.assertEqual([image["path"] for image in images],
+                         [f"data/flowers/test/{name}/{i}.png" for name in FLOWERS for i in range(2)])
+        for image in images:
+            self.assertEqual({one["name"] for one in image["predictions"]}, set(FLOWERS))
+
         # The file of that run says what network it is; its cut is kept, its head is not.
         cut_width = self.tensors("runs/flowers", "tuned")["fc.weight"][1][1]
         self.write("next.json", {"model": {"weights": "runs/flowers/models/tuned.safetensors", "classes": 3,

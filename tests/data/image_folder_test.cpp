@@ -10,6 +10,7 @@
 
 #include "data/image_files.h"
 #include "data/tar_files.h"
+#include "espalier/data/file.h"
 #include "espalier/data/image_cache.h"
 #include "espalier/formats/safetensors.h"
 #include "support/bad_input.h"
@@ -173,8 +174,13 @@ TEST_F(ImageFolder, WhatIsDoneToImagesIsSaidOnce) {
   EXPECT_EQ(load().notes,
             (std::vector<std::string>{of + "2 with alpha blended over white, 8 from RGB to grey"}));
   EXPECT_EQ(load().train.images.shape(), Shape({5, 4, 6, 1}));
+}
+
+TEST_F(ImageFolder, WhatNoImageCanBecomeIsSaidOnce) {
   options.channels = 2;
-  EXPECT_TRUE(contains(message(), "/model/input: found 2 channels, expected 1 (grey) or 3 (RGB)"));
+  const std::string expected = "/model/input: found 2 channels, expected 1 (grey) or 3 (RGB) for images";
+  EXPECT_EQ(message(), expected);
+  EXPECT_EQ(message_of([&] { load_labelled_images(root / "test", {"cat", "dog"}, options); }), expected);
 }
 
 TEST_F(ImageFolder, SaysHowMuchBeforeItDecodes) {
@@ -183,6 +189,24 @@ TEST_F(ImageFolder, SaysHowMuchBeforeItDecodes) {
   put("test/cat/x.png", Bytes{1});
   EXPECT_FALSE(message().empty());
   EXPECT_EQ(said, (std::vector<std::string>{root.string() + ": 7 images of 4 x 6 x 3, 504 B of memory"}));
+}
+
+TEST_F(ImageFolder, ClassesAreKnownByNamesAlone) {
+  put("train/dog/b.PNG", Bytes{1});  // nobody decodes it
+  fs::create_directories(root / "train/none");
+  const std::vector<std::string> classes{"cat", "dog"};
+  EXPECT_EQ(image_folder_classes(root, options), classes);
+  write(folder / "pets.tar", archive());
+  EXPECT_EQ(image_folder_classes(folder / "pets.tar", options), classes);
+  put("test/cow/x.png", 1);
+  EXPECT_EQ(message_of([&] { image_folder_classes(root, options); }), message());
+}
+
+TEST_F(ImageFolder, OneClassIsNoted) {
+  fs::remove_all(root / "train/dog");
+  fs::remove_all(root / "test/dog");
+  EXPECT_EQ(load().notes,
+            (std::vector<std::string>{"pets: 'cat' is its only class: there is nothing to tell apart"}));
 }
 
 TEST_F(ImageFolder, LabelledImagesAreOfTheClassesThatAreKnown) {
@@ -197,6 +221,19 @@ TEST_F(ImageFolder, LabelledImagesAreOfTheClassesThatAreKnown) {
   EXPECT_EQ(data.test.name, "train");
   EXPECT_EQ(message_of([&] { test_only({"dog"}); }),
             at("train") + ": holds folders of classes that the model does not know: cat (it knows dog)");
+  EXPECT_EQ(message_of([&] { load_labelled_images(root, {"cat"}, options); }),
+            root.string() +
+                ": holds folders of classes that the model does not know: test, train (it knows "
+                "cat); to evaluate one split, name " +
+                at("test"));
+}
+
+TEST_F(ImageFolder, ImagesToTestAloneAreNoDataSet) {
+  fs::remove_all(root / "train");
+  EXPECT_EQ(message(), root.string() +
+                           ": has no folder train/ with a folder for each class, its first entry is "
+                           "test/; `espalier eval CHECKPOINT --images " +
+                           at("test") + "` reads images to test alone");
 }
 
 TEST_F(ImageFolder, LabelledImagesMayLieInALoneTestOrVal) {
@@ -236,6 +273,9 @@ TEST_F(ImageFolder, CorruptImagesAreNamedAndMayBeSkipped) {
                                     at("train/cat/2.png") + ": PNG cut short at byte "));
   EXPECT_TRUE(message().ends_with("; " + at("train/dog/a.png") +
                                   ": is empty, expected a JPEG, PNG, WebP or BMP image"));
+  put("train/cat/2.png", 11);
+  EXPECT_TRUE(message().ends_with("BMP image (data.skip_corrupt leaves it out)"));
+  put("train/cat/2.png", Bytes{1});
   options.skip_corrupt = true;
   const DataSplits data = load();
   EXPECT_EQ(firsts(data.train), (std::vector<int>{10, 12, 21}));
@@ -295,9 +335,10 @@ TEST_F(ImageFolder, NothingThere) {
   fs::remove_all(root / "train/cat");
   fs::remove_all(root / "train/dog");
   EXPECT_EQ(message(), at("train/") + ": holds no class folder");
-  fs::remove_all(root / "train");
+  fs::rename(root / "train", root / "Train");
+  fs::remove_all(root / "test");
   EXPECT_EQ(message(),
-            root.string() + ": has no folder train/ with a folder for each class, its first entry is test/");
+            root.string() + ": has no folder train/ with a folder for each class, its first entry is Train/");
   fs::remove_all(root);
   EXPECT_EQ(
       message(),
@@ -361,7 +402,8 @@ TEST_F(ImageFolder, WhatFillsUpAnArchiveIsNotHeld) {
     write(folder / "pets.tar",
           entries + tar_entry("train/cat/9.png", bytes) + tar_entry("x.bin", Bytes(much)) + tar_end());
     root = folder / "pets.tar";
-    EXPECT_EQ(message(), root.string() + ": train/cat/9.png" + problem);
+    EXPECT_EQ(message(),
+              root.string() + ": train/cat/9.png" + problem + " (data.skip_corrupt leaves it out)");
     options.skip_corrupt = true;
     EXPECT_EQ(firsts(load().train), (std::vector<int>{10, 11, 12, 20, 21}));
     options.skip_corrupt = false;
@@ -410,6 +452,33 @@ TEST_F(ImageCache, SecondStartReadsIt) {
   EXPECT_EQ(firsts(second.test), firsts(first.test));
   mark();
   EXPECT_TRUE(reads_cache());
+}
+
+TEST_F(ImageCache, HowMuchItIsIsSaidFirst) {
+  std::vector<std::string> said;
+  options.say = [&](const std::string& line) { said.push_back(line); };
+  const std::string expected = root.string() + ": 7 images of 4 x 6 x 3, 504 B of memory";
+  load();
+  EXPECT_EQ(said, (std::vector<std::string>{expected}));
+  load();
+  EXPECT_EQ(said, (std::vector<std::string>{expected, expected}));
+  Bytes bytes = read_bytes(file(), 1 << 20);
+  bytes.back() ^= 1;  // noticed behind the header alone, and then it is said already
+  write(file(), bytes);
+  EXPECT_TRUE(contains(note(), "the images are decoded anew: "));
+  EXPECT_EQ(said, (std::vector<std::string>{expected, expected, expected}));
+}
+
+TEST_F(ImageCache, KnowsTheClassesOfAnArchive) {
+  write(folder / "pets.tar", archive());
+  root = folder / "pets.tar";
+  load();
+  DataSplits data = read_image_cache(file(), identity()).value();
+  data.train.class_names = {"kept", "there"};
+  write_image_cache(file(), identity(), data);
+  EXPECT_EQ(image_folder_classes(root, options), data.train.class_names);
+  fs::resize_file(file(), 100);
+  EXPECT_EQ(image_folder_classes(root, options), (std::vector<std::string>{"cat", "dog"}));
 }
 
 TEST_F(ImageCache, IsRebuiltWhenAFileChanges) {

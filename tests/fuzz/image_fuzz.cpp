@@ -1,6 +1,6 @@
-// Fuzzes the decoding of JPEG and PNG, and resizing: whatever the bytes, there are as many pixels as the size
-// says, or an Error is thrown. Each input is read as it is, and again with a PNG's checksums set right, so
-// that mutations get past them.
+// Fuzzes the decoding of JPEG, PNG, WebP and BMP, and resizing: whatever the bytes, there are as many pixels
+// as the size says, or an Error is thrown. Each input is read as it is, and again with a PNG's checksums set
+// right, so that mutations get past them.
 #include <zlib.h>
 
 #include <cstdint>

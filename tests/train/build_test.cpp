@@ -81,6 +81,18 @@ TEST(BuildData, SixClassesOfCifar100) {
       "small.json: /model/input: found [28, 28, 3], but images of cifar100 train have shape [32, 32, 3]");
 }
 
+TEST(TakeClasses, CountsThoseInFiles) {
+  const std::string root = source_folder() + "/../shared/data";
+  if (!std::filesystem::exists(root + "/cifar100-6class"))
+    GTEST_SKIP() << "no ../shared/data/cifar100-6class beside the project";
+  Config config = six_classes({{"remap", true}}, 0);
+  take_classes(config, root);
+  EXPECT_EQ(config.model.classes, 6);
+  config.model.classes = 7;
+  take_classes(config, "none");
+  EXPECT_EQ(config.model.classes, 7) << "it says them itself";
+}
+
 TEST(CheckClasses, NamesTheFirstThatDiffers) {
   Config config = small_config(stage);
   Dataset data{"pets", {}, {}, {"cat", "dog"}};

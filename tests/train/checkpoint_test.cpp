@@ -187,6 +187,23 @@ TEST(Checkpoint, IsOpenedWithWhatItSaysOfItself) {
   EXPECT_EQ(info.classes, ten_names);
 }
 
+TEST(Checkpoint, HasItsOwnNumberOfClasses) {
+  const TemporaryFolder folder;
+  const Config config = lenet_config();
+  const auto file = folder.path() / "c.safetensors";
+  save_checkpoint(file, *make_model(config.model, 7), config, {}, {});
+  const std::vector<std::string> other_data{"data.type=image_folder", "data.path=pets", "model.classes=null"};
+  EXPECT_EQ(open_checkpoint(file, other_data).info.config.model.classes, config.model.classes);
+  TensorFile content = read_safetensors(file);
+  nlohmann::json json = nlohmann::json::parse(content.metadata.at("espalier.config"));
+  json["model"].erase("classes");
+  json["data"] = {{"type", "image_folder"}, {"path", "pets"}};
+  content.metadata["espalier.config"] = json.dump();
+  write_safetensors(file, content);
+  EXPECT_EQ(message_of([&] { read_checkpoint_info(file); }),
+            file.string() + ": its config does not say how many classes the model has");
+}
+
 TEST(Checkpoint, ADamagedOrForeignOneIsRefusedAndTheModelStaysAsItWas) {
   const TemporaryFolder folder;
   const Config config = lenet_config();

@@ -137,6 +137,32 @@ TEST(Config, AModelTakesTheOptionsThatConcernIt) {
   EXPECT_TRUE(model(R"({"type": "vgg19"})").batch_norm);
 }
 
+TEST(Config, ClassesAreTheDataSets) {
+  const auto classes = [](const char* data, const char* model = R"({"type": "vgg19"})") {
+    Json json = minimal();
+    json["model"] = Json::parse(model);
+    json["data"] = Json::parse(data);
+    return parse(json).model.classes;
+  };
+  EXPECT_EQ(classes(R"({"type": "mnist"})"), 10);
+  EXPECT_EQ(classes(R"({"type": "cifar10"})"), 10);
+  EXPECT_EQ(classes(R"({"type": "cifar100"})", R"({"type": "resnet20"})"), 100);
+  EXPECT_EQ(classes(R"({"type": "cifar100", "labels": "coarse"})"), 20);
+  EXPECT_EQ(classes(R"({"type": "synthetic"})"), 100) << "drawn as the model's";
+  EXPECT_EQ(classes(R"({"type": "cifar10", "remap": true})"), 0) << "the files decide";
+  EXPECT_EQ(classes(R"({"type": "image_folder", "path": "pets"})"), 0);
+  EXPECT_EQ(classes(R"({"type": "mnist"})", R"({"type": "vgg19", "classes": 7})"), 7);
+}
+
+TEST(Config, ClassesThatFilesDecideAreNotWritten) {
+  Json json = minimal();
+  json["data"] = {{"type", "image_folder"}, {"path", "pets"}};
+  Config config = parse(json);
+  EXPECT_FALSE(config_json(config)["model"].contains("classes"));
+  config.model.classes = 3;
+  EXPECT_EQ(config_json(config)["model"]["classes"], 3);
+}
+
 TEST(Config, BothEndsOfSparsityAreAllowed) {
   EXPECT_EQ(parse(with("/stages/1/prune/sparsity", "0")).stages[1].prune->sparsity, 0.0);
   EXPECT_EQ(parse(with("/stages/1/prune/sparsity", "1")).stages[1].prune->sparsity, 1.0);
