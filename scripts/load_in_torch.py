@@ -100,8 +100,8 @@ def check_description(description, tensors):
 
 
 class Node(torch.nn.Module):
-    """Part of the tree of a file's names. These may be any, also such as a module itself has (type, train, half), so they are
-    put where torch keeps them without passing by its attributes."""
+    """Part of the tree of a file's names. These may be any, also such as a module itself has (type, train, half), so they
+    are put where torch keeps them without passing by its attributes."""
 
     def __setattr__(self, name, value):
         if name == "training":  # which a child may be called, too
@@ -141,7 +141,8 @@ class Network(Node):
             numbers = part(normalize, key, list)
             if len(numbers) != channels or not all(isinstance(number, (int, float)) for number in numbers):
                 raise ValueError(f"'{key}' is not one number for each of {channels} channels")
-        self.mean, self.std = (torch.tensor(normalize[key], dtype=torch.float32).reshape(-1, 1, 1) for key in ("mean", "std"))
+        self.mean, self.std = (torch.tensor(normalize[key], dtype=torch.float32).reshape(-1, 1, 1)
+                               for key in ("mean", "std"))
         for name, tensor in tensors.items():
             self.add(name.split("."), tensor)
 
@@ -314,7 +315,8 @@ def main():
         print(f"load_in_torch: {error}", file=sys.stderr)
         return 1
     except RuntimeError as error:  # torch's, of shapes that do not fit each other
-        print(f"load_in_torch: {arguments.file}: its network cannot be run: {str(error).splitlines()[0]}", file=sys.stderr)
+        print(f"load_in_torch: {arguments.file}: its network cannot be run: {str(error).splitlines()[0]}",
+              file=sys.stderr)
         return 1
 
 

@@ -161,8 +161,9 @@ class Program(unittest.TestCase):
         self.succeeds(BINARY, "train", "cut.json", "--output", "run", "--quiet")
         file = self.folder / "run/models/pruned.safetensors"
         self.succeeds(BINARY, "eval", file, "--logits", "pass.safetensors")
-        clashes = {"conv1": "input", "bn1": "training", "layer1": "mean", "layer2": "names", "layer3": "ops", "fc": "classes",
-                   "0": "type", "1": "train", "2": "half", "conv2": "forward", "bn2": "run", "bias": "_modules"}
+        clashes = {"conv1": "input", "bn1": "training", "layer1": "mean", "layer2": "names", "layer3": "ops",
+                   "fc": "classes", "0": "type", "1": "train", "2": "half", "conv2": "forward", "bn2": "run",
+                   "bias": "_modules"}
 
         def renamed(name):
             return ".".join(clashes.get(part, part) for part in name.split("."))
