@@ -8,6 +8,7 @@
 #include "espalier/core/definition_list.h"
 #include "espalier/core/error.h"
 #include "espalier/core/spelling.h"
+#include "espalier/core/terminal.h"
 #include "espalier/core/utf8.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/prune/criterion.h"
@@ -19,7 +20,7 @@ namespace espalier::cli {
 namespace {
 
 /// Lines of prose as the terminal has room for them.
-std::string prose(const std::string& text) { return wrapped_lines(text, help_width()); }
+std::string prose(const std::string& text) { return wrapped(text, help_width()); }
 std::string list(const std::vector<Definition>& entries, size_t indent = 2) {
   return definition_list(entries, help_width(), indent);
 }

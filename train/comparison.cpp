@@ -331,13 +331,11 @@ std::string Comparison::table(size_t width) const {
   }
   std::string lines = table.str(width);
   const bool narrow = lines.find("\nno room for: ") != lines.npos;
-  if (!same.empty())
-    lines += wrapped(fmt::format("the same in all: {}", fmt::join(same, ", ")), width) + "\n";
+  if (!same.empty()) lines += wrapped(fmt::format("the same in all: {}", fmt::join(same, ", ")), width);
   if (narrow || !same.empty())
-    lines +=
-        wrapped("`--columns all` or NAME,NAME,... shows others, `--csv` and `--json` have all", width) + "\n";
+    lines += wrapped("`--columns all` or NAME,NAME,... shows others, `--csv` and `--json` have all", width);
   for (const std::string& note : {averaged_, left_out_})
-    if (!note.empty()) lines += wrapped(note, width) + "\n";
+    if (!note.empty()) lines += wrapped(note, width);
   return lines;
 }
 

@@ -7,6 +7,7 @@
 #include <cctype>
 
 #include "espalier/core/definition_list.h"
+#include "espalier/core/terminal.h"
 
 namespace espalier::schema {
 namespace {
@@ -138,14 +139,14 @@ std::string plain_path(const std::string& path) {
 
 std::string section_text(const Section& section, size_t width) {
   std::string text;
-  if (!section.path.empty()) text = wrapped_lines(section.path + ": " + section.help, width);
-  if (!section.same_as.empty()) return text + wrapped_lines("  the same fields as " + section.same_as, width);
+  if (!section.path.empty()) text = wrapped(section.path + ": " + section.help, width);
+  if (!section.same_as.empty()) return text + wrapped("  the same fields as " + section.same_as, width);
   std::vector<Definition> fields;
   for (const FieldDescription& field : section.object->fields)
     fields.push_back({field.name, field_text(field, *section.object)});
   text += definition_list(fields, width);
   for (const Names& group : section.object->exactly_one)
-    text += wrapped_lines(fmt::format("  exactly one of {}", fmt::join(group, ", ")), width);
+    text += wrapped(fmt::format("  exactly one of {}", fmt::join(group, ", ")), width);
   return text;
 }
 
@@ -183,7 +184,7 @@ std::string help_on(const std::string& word, const Description& object, size_t w
   std::string text;
   for (const auto& [what, places] : entries)
     text +=
-        (text.empty() ? "" : "\n") + wrapped_lines(fmt::format("{}", fmt::join(places, ", ")), width) + what;
+        (text.empty() ? "" : "\n") + wrapped(fmt::format("{}", fmt::join(places, ", ")), width) + what;
   return text;
 }
 

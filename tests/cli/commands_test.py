@@ -327,10 +327,10 @@ class OfARun(CliTest):
     def test_graph(self):
         text = """\
 group 1: 12 channels, 75 weights each
-  made by fc1
-  read by fc2
+  made by  fc1
+  read by  fc2
 group 2: 10 channels, the network's output: they stay
-  made by fc2
+  made by  fc2
 """
         self.assertEqual(self.succeeds("graph", "small.json", "--dot", "net.dot"), text)
         self.assertEqual(self.succeeds("graph", "runs/small/checkpoint.safetensors"), text)
