@@ -9,6 +9,7 @@
 #include "espalier/core/interrupt.h"
 #include "espalier/core/isa.h"
 #include "espalier/core/kernel_choice.h"
+#include "espalier/core/mistakes.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/shell_word.h"
 #include "espalier/core/table.h"
@@ -61,7 +62,9 @@ class Run {
         test_(evaluation_loader(config, data_.test)) {
     if (data_.validation.size() > 0) validation_.emplace(evaluation_loader(config, data_.validation));
     check_memory(config, &data_, goes_on_from());
-    check_stages(config, *model_, train_.batches(), !goes_on_);
+    Mistakes mistakes;
+    check_stages(config, *model_, train_.batches(), !goes_on_, mistakes);
+    mistakes.report(config.file);
     check_batches(config, *model_, train_);
     open_folder();
     kernel_choice::set_autotune(options.autotune);
