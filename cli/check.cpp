@@ -104,7 +104,7 @@ void check(const Given& given) {
   print(printable(file) + ": is valid\n\n" + network_table(network.layers, network.totals, terminal_width()) +
         "\n" + data_lines(config, *parts.data) + "memory  about " + plan.memory.text() + "\n" +
         time_lines(plan.stages, network.totals.macs) +
-        note_lines(config.notes, parts.notes, notes_on_layers(config, *parts.model), advice(config)));
+        note_lines(config.notes, parts.notes, notes_on_layers(config, *parts.model), advice(config, training_loader(config, parts.data->train).batches())));
 }
 
 }  // namespace espalier::cli
