@@ -318,8 +318,7 @@ DataSplits read_all(const std::filesystem::path& root, const ImageFolderOptions&
   if (!layout.unused.empty())
     reading.notes.push_back(fmt::format(
         "{}: {} left out: {} and {} are what is read{}", name, listed(layout.unused), layout.train.folder,
-        layout.test.folder,
-        layout.unused.back().ends_with("val/") ? ", and what is held out by data.validation" : ""));
+        layout.test.folder, layout.unused.back().ends_with("val/") ? ", for data.validation is set" : ""));
   check_classes(layout, tree, name, reading.notes);
   note_others(layout.others, name, reading.notes);
   Names classes;

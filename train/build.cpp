@@ -117,7 +117,7 @@ ImageFolderOptions image_options(const Config& config) {
           .channels = config.model.input[2],
           .alpha = alpha_named(config.data.alpha),
           .skip_corrupt = config.data.skip_corrupt,
-          .val_validates = config.data.validation == 0,
+          .val_validates = !config.data.validation,
           .cache = config.data.cache ? user_cache_folder() : std::nullopt};
 }
 
@@ -142,7 +142,7 @@ DataSplits build_data(const Config& config, const std::optional<std::string>& gi
   return in_file(config, [&] {
     DataSplits data = read_data(config, data_root(config.data, given_root), say);
     check_fit(config, data.train, data_place(config, given_root));
-    hold_out(data, config.data.validation, stream(config, holding_out));
+    hold_out(data, config.data.validation.value_or(0), stream(config, holding_out));
     if (config.data.batch > data.train.size())
       data.notes.push_back(join("data.batch is ", config.data.batch, ", but ", data.train.name, " has ",
                                 data.train.size(), " images: each batch is all of them"));
@@ -429,6 +429,19 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
         check([&] { prune_schedule(*stage.train, stage_length(*stage.train, *batches)); });
     }
     whole = whole && !changes_shapes;
+  }
+}
+
+void check_early_stop(const Config& config, const DataSplits& data, Mistakes& mistakes) {
+  if (data.validation.size() > 0) return;
+  for (size_t i = 0; i < config.stages.size(); ++i) {
+    const auto& train = config.stages[i].train;
+    const std::string pointer = join("/stages/", i, "/train/early_stop");
+    if (train && train->early_stop && mistakes.spare(pointer))
+      mistakes.attempt(pointer, [&] {
+        fail_usage(place_of(config), pointer, ": needs images to judge by: a folder val/ beside test/, or ",
+                   "/data/validation above 0");
+      });
   }
 }
 

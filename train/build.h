@@ -98,6 +98,8 @@ double latency_after(const Config& config, const Module& model, const std::vecto
 /// to the first stage that changes them, for what comes after is not known yet.
 void check_stages(const Config& config, Module& model, std::optional<int64_t> batches, bool whole,
                   Mistakes& mistakes);
+/// A mistake for each sound stage whose early_stop has no images to judge by, in `data` as they were found.
+void check_early_stop(const Config& config, const DataSplits& data, Mistakes& mistakes);
 /// A line on each entry of a stage's lists of layers that once meant more of them (names.h).
 std::vector<std::string> notes_on_layers(const Config& config, Module& model);
 /// UsageError if a stage would train a batch norm that has one value a channel of an image on a batch of one,

@@ -41,6 +41,7 @@ Parts check_parts(const Config& config, const std::optional<std::string>& root, 
       if (fits) check_memory(sound, &*parts.data);
       batches = training_loader(config, parts.data->train).batches();
     });
+  if (parts.data) check_early_stop(config, *parts.data, mistakes);
   if (parts.model) {
     check_stages(config, *parts.model, batches, true, mistakes);
   } else if (reads_model && config.model.weights) {  // its layers have names without them

@@ -63,6 +63,7 @@ class Run {
     if (data_.validation.size() > 0) validation_.emplace(evaluation_loader(config, data_.validation));
     check_memory(config, &data_, goes_on_from());
     Mistakes mistakes;
+    check_early_stop(config, data_, mistakes);
     check_stages(config, *model_, train_.batches(), !goes_on_, mistakes);
     mistakes.report(config.file);
     check_batches(config, *model_, train_);
