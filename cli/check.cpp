@@ -5,6 +5,7 @@
 
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/open_model.h"
+#include "espalier/core/definition_list.h"
 #include "espalier/core/mistakes.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/table.h"
@@ -19,19 +20,19 @@
 namespace espalier::cli {
 namespace {
 
-std::string data_lines(const Config& config, const DataSplits& data) {
-  std::string lines = fmt::format("data    {} images to train on, ", grouped(data.train.size()));
-  if (data.validation.size() > 0) lines += fmt::format("{} held out, ", grouped(data.validation.size()));
-  lines += fmt::format("{} to test\n", grouped(data.test.size()));
+std::string data_text(const Config& config, const DataSplits& data) {
+  std::string text = fmt::format("{} images to train on, ", grouped(data.train.size()));
+  if (data.validation.size() > 0) text += fmt::format("{} held out, ", grouped(data.validation.size()));
+  text += fmt::format("{} to test\n", grouped(data.test.size()));
   const auto& names = data.train.class_names;
   const size_t shown = std::min<size_t>(names.size(), 10);
-  lines += fmt::format("        {} x {} x {}, {} {}: ", data.train.height(), data.train.width(),
-                       data.train.channels(), names.size(), names.size() == 1 ? "class" : "classes");
-  for (size_t i = 0; i < shown; ++i) lines += (i ? ", " : "") + printable(names[i], 60);
-  lines += shown < names.size() ? ", ...\n" : "\n";
-  for (const std::string& note : data.notes) lines += "        " + note + "\n";
-  for (const std::string& note : batch_notes(config, data.train)) lines += "        " + note + "\n";
-  return lines;
+  text += fmt::format("{} x {} x {}, {} {}: ", data.train.height(), data.train.width(), data.train.channels(),
+                      names.size(), names.size() == 1 ? "class" : "classes");
+  for (size_t i = 0; i < shown; ++i) text += (i ? ", " : "") + printable(names[i], 60);
+  text += shown < names.size() ? ", ...\n" : "\n";
+  for (const std::string& note : data.notes) text += note + "\n";
+  for (const std::string& note : batch_notes(config, data.train)) text += note + "\n";
+  return text;
 }
 
 /// When a pruner acts, in steps that count from 0, as the config's do.
@@ -43,41 +44,29 @@ std::string pruning_text(const Schedule& schedule) {
 }
 
 /// `macs`: of the model that the first stage begins with.
-std::string time_lines(const std::vector<StagePlan>& stages, int64_t macs) {
+std::string time_text(const std::vector<StagePlan>& stages, int64_t macs) {
   double total = 0;
   std::string lines;
   for (const StagePlan& stage : stages) {
     total += stage.seconds;
-    lines += fmt::format("        {}: {}", stage.name, duration_text(stage.seconds));
+    lines += fmt::format("\n{}: {}", stage.name, duration_text(stage.seconds));
     if (stage.steps > 0)
       lines += fmt::format(", {} steps at {} images/s", grouped(stage.steps),
                            grouped(static_cast<int64_t>(stage.images_per_second)));
     if (stage.macs != macs)
       lines += fmt::format(", cuts MACs from {} to {}", grouped(macs), grouped(stage.macs));
     macs = stage.macs;
-    lines += "\n";
     if (stage.climb_steps > 0)
-      lines += fmt::format("        {}: the learning rate climbs over {} steps\n", stage.name,
-                           grouped(stage.climb_steps));
-    if (stage.pruning) lines += fmt::format("        {}: {}\n", stage.name, pruning_text(*stage.pruning));
-    if (!stage.warning.empty())
-      lines += fmt::format("        {}: warning: may fail, as it does with fresh weights: {}\n", stage.name,
-                           stage.warning);
+      lines +=
+          fmt::format("\n{}: the learning rate climbs over {} steps", stage.name, grouped(stage.climb_steps));
+    if (stage.pruning) lines += fmt::format("\n{}: {}", stage.name, pruning_text(*stage.pruning));
   }
-  return fmt::format("time    about {} on {} {}\n{}", duration_text(total), espalier::threads(),
+  return fmt::format("about {} on {} {}{}", duration_text(total), espalier::threads(),
                      espalier::threads() == 1 ? "thread" : "threads", lines);
 }
 
-/// What a run would say of its config, its weights and its lists of layers, and warn of.
-std::string note_lines(const std::vector<std::string>& config, const WeightsNotes& weights,
-                       const std::vector<std::string>& layers, const std::vector<std::string>& warnings) {
-  std::string lines;
-  for (const std::string& note : config) lines += "note    " + note + "\n";
-  for (const std::string& note : weights.lines) lines += "note    " + note + "\n";
-  for (const std::string& warning : weights.warnings) lines += "warning " + warning + "\n";
-  for (const std::string& note : layers) lines += "note    " + note + "\n";
-  for (const std::string& warning : warnings) lines += "warning " + warning + "\n";
-  return lines;
+void append(std::vector<std::string>& all, const std::vector<std::string>& more) {
+  all.insert(all.end(), more.begin(), more.end());
 }
 
 }  // namespace
@@ -101,10 +90,25 @@ void check(const Given& given) {
   mistakes.report(file);
   const Plan plan = make_plan(config, *parts.data);
   const Network network(*parts.model, config.model.input);
-  print(printable(file) + ": is valid\n\n" + network_table(network.layers, network.totals, terminal_width()) +
-        "\n" + data_lines(config, *parts.data) + "memory  about " + plan.memory.text() + "\n" +
-        time_lines(plan.stages, network.totals.macs) +
-        note_lines(config.notes, parts.notes, notes_on_layers(config, *parts.model), advice(config)));
+  // What a run would say of its config, its weights and its lists of layers, and warn of.
+  std::vector<std::string> notes = config.notes, warnings = parts.notes.warnings;
+  append(notes, parts.notes.lines);
+  append(notes, notes_on_layers(config, *parts.model));
+  for (const StagePlan& stage : plan.stages)
+    if (!stage.warning.empty())
+      warnings.push_back(
+          fmt::format("stage '{}' may fail, as it does with fresh weights: {}", stage.name, stage.warning));
+  append(warnings, advice(config, training_loader(config, parts.data->train).batches()));
+
+  std::vector<Definition> report{{"data", data_text(config, *parts.data)},
+                                 {"memory", "about " + plan.memory.text()},
+                                 {"time", time_text(plan.stages, network.totals.macs)}};
+  for (const std::string& note : notes) report.push_back({"note", note});
+  const size_t width = terminal_width();
+  print(printable(file) + ": is valid\n\n" + network_table(network.layers, network.totals, width) + "\n" +
+        definition_list(report, width, 0));
+  for (const std::string& warning : warnings)
+    print(definition_list({{"warning", warning}}, width, 0), Colour::yellow);
 }
 
 }  // namespace espalier::cli

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "espalier/core/terminal.h"
+
 namespace espalier::cli {
 
 /// What stands behind the command's name.
@@ -51,6 +53,8 @@ std::string overview();
 /// To standard output, lines that a terminal may show whatever is in them. Whether all of it could be written
 /// is asked once, at the end (main.cpp).
 void print(const std::string& text);
+/// The same in colour, where it is a terminal that shows it.
+void print(const std::string& text, Colour colour);
 /// JSON in ASCII, which is the same JSON; `indent` as nlohmann has it.
 void print_json(const nlohmann::ordered_json& json, int indent = -1);
 /// A line to standard error. False, with errno, where it cannot be written: there is nobody left to tell.

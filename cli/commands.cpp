@@ -52,6 +52,11 @@ bool write(const std::string& text, std::FILE* to) {
 
 void print(const std::string& text) { write(printable_lines(text), stdout); }
 
+void print(const std::string& text, Colour colour) {
+  for (const std::string_view line : lines_of(text))
+    write(coloured(printable(line, longest_message), colour, STDOUT_FILENO) + "\n", stdout);
+}
+
 void print_json(const nlohmann::ordered_json& json, int indent) {
   constexpr bool ascii = true;
   write(json.dump(indent, ' ', ascii, nlohmann::ordered_json::error_handler_t::replace) + "\n", stdout);

@@ -6,11 +6,13 @@
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/completion_scripts.h"
 #include "espalier/core/error.h"
+#include "espalier/core/home.h"
 #include "espalier/core/spelling.h"
 #include "espalier/core/utf8.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/train/config.h"
 #include "espalier/train/recipes.h"
+#include "espalier/train/run_folder.h"
 #include "espalier/train/schema.h"
 
 namespace espalier::cli {
@@ -30,11 +32,14 @@ Candidates all_of(const std::vector<std::string>& words) {
   return candidates;
 }
 
-/// Names of the config's stages; none while it cannot be read.
-std::vector<std::string> stages_of(const std::string& config) {
+/// Names of the stages of a config, or of the one of a run's folder; none while it cannot be read.
+std::vector<std::string> stages_of(const std::string& given) {
   std::vector<std::string> names;
   try {
-    for (const StageConfig& stage : load_config(find_config(config)).stages) names.push_back(stage.name);
+    const std::string folder = expand_home(given);  // the shell has left ~ as it was typed
+    const RunFolder run(folder);
+    const std::string file = run.holds_run() ? run.config().string() : find_config(folder);
+    for (const StageConfig& stage : load_config(file).stages) names.push_back(stage.name);
   } catch (const std::exception&) {  // NOLINT: whoever presses Tab wants no message
   }
   return names;
@@ -100,7 +105,7 @@ Candidates values(const Argument& argument, const std::string& typed, const std:
   if (kind == "PATH=VALUE") return assignments(typed, first);
   if (kind == "TOPIC") return all_of(help_words());
   if (argument.name == "--model") return all_of(model_names());
-  if (kind == "DIR" || kind == "ROOT" || kind == "RUN") return {.paths = ":folders"};
+  if (kind == "DIR" || kind == "ROOT" || kind == "RUN" || kind == "FOLDER") return {.paths = ":folders"};
   const bool is_path = !argument.is_option || kind.find("FILE") != kind.npos;
   Candidates paths = {.paths = is_path ? ":files" : ""};
   if (kind.starts_with("CONFIG"))

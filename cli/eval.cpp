@@ -59,7 +59,7 @@ void eval(const Given& given) {
   arguments.positional("CHECKPOINT", file, "A run's checkpoint.safetensors or models/STAGE.safetensors")
       .overrides(overrides)
       .data_root(root)
-      .text("--images", "FOLDER", images, "Images in folders of the classes' names, instead of the test set")
+      .path("--images", "FOLDER", images, "Images in folders of the classes' names, instead of the test set")
       .threads()
       .flag("--flip", flip, "Mean logits of each image and its mirror image")
       .path("--logits", "FILE", logits, "Write the first batch's images and logits there, as safetensors")

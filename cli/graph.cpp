@@ -49,7 +49,7 @@ void graph(const Given& given) {
   const ChannelGraph groups = channel_graph(*model, network.tape);
   if (dot) write_file(*dot, graph_dot(groups, network.tape));
   if (json) return print_json(to_json(groups), 2);
-  print(graph_text(groups));
+  print(graph_text(groups, terminal_width()));
 }
 
 }  // namespace espalier::cli

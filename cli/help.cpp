@@ -8,6 +8,7 @@
 #include "espalier/core/definition_list.h"
 #include "espalier/core/error.h"
 #include "espalier/core/spelling.h"
+#include "espalier/core/terminal.h"
 #include "espalier/core/utf8.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/prune/criterion.h"
@@ -19,7 +20,7 @@ namespace espalier::cli {
 namespace {
 
 /// Lines of prose as the terminal has room for them.
-std::string prose(const std::string& text) { return wrapped_lines(text, help_width()); }
+std::string prose(const std::string& text) { return wrapped(text, help_width()); }
 std::string list(const std::vector<Definition>& entries, size_t indent = 2) {
   return definition_list(entries, help_width(), indent);
 }
@@ -59,7 +60,8 @@ std::string data_help() {
                "Your own: train/CLASS/*.jpg, .jpeg, .png, .webp or .bmp, and test/ alike, in the folder that "
                "\"path\" names. The model has as many classes as train/ has folders with images, unless it "
                "says a number itself. val/ stands for test/, or beside it is the validation split, unless "
-               "\"validation\" holds out images of train/. Images are turned as their EXIF orientation says, "
+               "\"validation\" says which share of train/ is held out, or 0. Images are turned as their EXIF "
+               "orientation says, "
                "become grey or RGB as the model's input is, are scaled to its size, their aspect kept, and "
                "cut to their middle. Transparency is dropped; \"alpha\": \"white\" blends it over white. "
                "`espalier eval CHECKPOINT --images FOLDER` reads FOLDER/CLASS/*.jpg, test set or not. What "
@@ -76,13 +78,11 @@ std::string data_help() {
          prose(
              "\nThe root is the folder that data sets are in: --data ROOT, else \"data\".\"root\" in the "
              "config, else the environment variable ESPALIER_DATA, else data. \"data\".\"path\" names a "
-             "set's "
-             "own folder, relative to the root; or, but for mnist, an archive of it: .tar, .tar.gz or "
+             "set's own folder, relative to the root; or, but for mnist, an archive of it: .tar, .tar.gz or "
              ".tar.xz.\n"
              "\n"
              "To get them: scripts/get-data mnist (11 MB, into data), cifar10 or cifar100 (170 MB each). "
-             "Fields "
-             "in a config: `espalier help config.data`.\n");
+             "Fields in a config: `espalier help config.data`.\n");
 }
 
 /// Of a coupled channel.
@@ -130,12 +130,10 @@ std::string criteria_help() {
 
 const char* const set_help =
     "A config is a JSON file, which may have comments (// and /* */) and a comma behind the last of a list "
-    "or "
-    "object. `--set PATH=VALUE` sets one of its fields from the command line, a stage by its number (from 0) "
-    "or name: --set stages.dense.train.epochs=1; /stages/0/train/epochs=1 is the same. null takes away a "
-    "field "
-    "or a list's element: --set stages.dense=null. Of fields that exclude each other a new one replaces the "
-    "old, and another type leaves out what it has no use for.\n\n";
+    "or object. `--set PATH=VALUE` sets one of its fields from the command line, a stage by its number (from "
+    "0) or name: --set stages.dense.train.epochs=1; /stages/0/train/epochs=1 is the same. null takes away a "
+    "field or a list's element: --set stages.dense=null. Of fields that exclude each other a new one "
+    "replaces the old, and another type leaves out what it has no use for.\n\n";
 
 std::string config_overview() {
   const schema::Description& config = config_description();
@@ -264,7 +262,8 @@ void help(const Given& given) {
   }
   const std::string text = in_config ? declared_in_config(word) : declared_about(word);
   if (!text.empty()) return print(text);
-  const std::string nearest = did_you_mean(word, help_words());
+  const std::string last_part = word.substr(word.find_last_of("./") + 1);  // of a path
+  const std::string nearest = did_you_mean(last_part, help_words());
   fail_usage("help: nothing is called '", printable(word), "'",
              nearest.empty() ? "; `espalier help` lists what there is" : nearest);
 }

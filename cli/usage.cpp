@@ -1,6 +1,7 @@
 #include "espalier/cli/usage.h"
 
 #include "espalier/core/definition_list.h"
+#include "espalier/core/terminal.h"
 
 namespace espalier::cli {
 
@@ -23,8 +24,7 @@ std::string usage(const Command& command, const std::vector<Argument>& arguments
   std::vector<Definition> positionals, options;
   for (const Argument& argument : arguments)
     (argument.is_option ? options : positionals).push_back({spelled(argument), argument.help});
-  std::string text =
-      wrapped_lines(command.help, width) + wrapped_lines("Usage: " + synopsis(command, arguments), width);
+  std::string text = wrapped(command.help, width) + wrapped("Usage: " + synopsis(command, arguments), width);
   if (!positionals.empty()) text += "\nArguments:\n" + definition_list(positionals, width);
   return text + "\nOptions:\n" + definition_list(options, width);
 }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace espalier {
@@ -11,10 +10,6 @@ struct Definition {
   std::string name;
   std::string text;  ///< its lines are broken further where they do not fit
 };
-
-/// `text` (ASCII) in lines of at most `width` columns, each ended. Each of its lines is broken at spaces by
-/// itself, and keeps its indentation; what has no space to break at stays whole.
-std::string wrapped_lines(std::string_view text, size_t width);
 
 /// Two columns, the names two to the right of `indent`. A name that is much longer than the others stands on
 /// a line of its own.

@@ -16,12 +16,11 @@ struct Several : Kind, SeveralLines {
   }
 };
 
-/// "/a/b" lies in "/a", not in "/a2", and in "", as all does.
+}  // namespace
+
 bool lies_in(std::string_view inner, std::string_view outer) {
   return inner.starts_with(outer) && (inner.size() == outer.size() || inner[outer.size()] == '/');
 }
-
-}  // namespace
 
 void Mistakes::add(const std::string& place, const Error& error, const std::string& prefix) {
   usage_ = usage_ || dynamic_cast<const UsageError*>(&error);

@@ -14,6 +14,9 @@ struct SeveralLines {
   std::vector<std::string> lines;
 };
 
+/// Of JSON pointers: "/a/b" lies in "/a", not in "/a2", and in "", as all does; and each in itself.
+bool lies_in(std::string_view inner, std::string_view outer);
+
 class Mistakes {
  public:
   /// Does `act`. An Error that it fails with is kept as a mistake at `place`, a JSON pointer ("" is the

@@ -66,8 +66,7 @@ std::string Table::str(size_t width) const {
 
   std::string text = line(titles_, widths, gap);
   for (const auto& row : rows_) text += line(row, widths, gap);
-  if (!dropped.empty())
-    text += wrapped(fmt::format("no room for: {}", fmt::join(dropped, ", ")), width) + "\n";
+  if (!dropped.empty()) text += wrapped(fmt::format("no room for: {}", fmt::join(dropped, ", ")), width);
   return text;
 }
 

@@ -102,19 +102,39 @@ std::string fitted(const std::vector<std::string>& fields, size_t columns) {
   return line;
 }
 
-std::string wrapped(std::string_view text, size_t columns) {
-  std::string lines, line;
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
   while (!text.empty()) {
-    const size_t end = std::min(text.find(' '), text.size());
-    const std::string_view word = text.substr(0, end);
+    const size_t end = std::min(text.find('\n'), text.size());
+    lines.push_back(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
-    if (!line.empty() && columns_of(line) + 1 + columns_of(word) > columns) {
-      lines += line + "\n";
-      line.clear();
-    }
-    line += (line.empty() ? "" : " ") + std::string(word);
   }
-  return lines + line;
+  return lines;
+}
+
+std::string wrapped(std::string_view text, size_t columns) {
+  std::string result;
+  for (std::string_view line : lines_of(text)) {
+    if (columns_of(line) <= columns) {
+      result += std::string(line) + "\n";
+      continue;
+    }
+    const std::string indent(std::min(line.find_first_not_of(' '), line.size()), ' ');
+    std::string current;
+    while (!line.empty()) {
+      const size_t end = std::min(line.find(' '), line.size());
+      const std::string_view word = line.substr(0, end);
+      line.remove_prefix(std::min(end + 1, line.size()));
+      if (word.empty()) continue;
+      if (!current.empty() && columns_of(current) + 1 + columns_of(word) > columns) {
+        result += current + "\n";
+        current.clear();
+      }
+      current += (current.empty() ? indent : " ") + std::string(word);
+    }
+    result += current + "\n";
+  }
+  return result;
 }
 
 }  // namespace espalier

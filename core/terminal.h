@@ -29,7 +29,10 @@ std::string cut_to(std::string_view text, size_t columns);
 std::string shortened(const std::string& text, size_t columns);
 /// `fields` with two spaces between them, as many from the left as fit; the first is cut if need be.
 std::string fitted(const std::vector<std::string>& fields, size_t columns);
-/// `text` as lines of at most `columns` columns, broken at spaces; no line's end behind the last.
+/// The lines of `text`, without their ends.
+std::vector<std::string_view> lines_of(std::string_view text);
+/// `text` in lines of at most `columns` columns, each ended. Each of its lines is broken at spaces by itself,
+/// and keeps its indentation; what fits, and what has no space to break at, stays as it is.
 std::string wrapped(std::string_view text, size_t columns);
 
 }  // namespace espalier

@@ -8,15 +8,6 @@
 namespace espalier {
 namespace {
 
-/// Behind the text in quotes that begins at `start`.
-size_t end_of_text(std::string_view json, size_t start) {
-  for (size_t at = start + 1; at < json.size(); ++at) {
-    if (json[at] == '"') return at + 1;
-    if (json[at] == '\\') ++at;  // what it escapes
-  }
-  return json.size();
-}
-
 /// Behind the comment that begins at `start`; npos where it is not closed.
 size_t end_of_comment(std::string_view json, size_t start) {
   if (json[start + 1] == '/') return std::min(json.find('\n', start), json.size());
@@ -31,6 +22,14 @@ bool begins_comment(std::string_view json, size_t at) {
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
 }  // namespace
+
+size_t end_of_text(std::string_view json, size_t start) {
+  for (size_t at = start + 1; at < json.size(); ++at) {
+    if (json[at] == '"') return at + 1;
+    if (json[at] == '\\') ++at;  // what it escapes
+  }
+  return json.size();
+}
 
 std::string plain_json(std::string_view text, const std::string& file) {
   constexpr size_t none = std::string_view::npos;

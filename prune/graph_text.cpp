@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "espalier/core/definition_list.h"
 #include "espalier/core/table.h"
 #include "espalier/nn/network.h"
 
@@ -32,20 +33,6 @@ int64_t weights_of_a_channel(const ChannelGroup& group) {
   return sum;
 }
 
-/// "  makes  a b c", broken between names.
-std::string wrapped(const std::string& label, const std::vector<std::string>& words) {
-  constexpr size_t columns = 100;
-  std::string text, line = "  " + label;
-  for (const std::string& word : words) {
-    if (line.size() + 1 + word.size() > columns) {
-      text += line + "\n";
-      line = std::string(2 + label.size(), ' ');
-    }
-    line += " " + word;
-  }
-  return text + line + "\n";
-}
-
 /// A color that is unlike those of the numbers beside it: the golden ratio's multiples around the circle.
 std::string color(int group) {
   const double turn = 0.618033988749895 * group;
@@ -54,20 +41,23 @@ std::string color(int group) {
 
 }  // namespace
 
-std::string graph_text(const ChannelGraph& graph) {
+std::string graph_text(const ChannelGraph& graph, size_t width) {
   std::string text;
   for (size_t g = 0; g < graph.groups.size(); ++g) {
     const ChannelGroup& group = graph.groups[g];
     const std::string weights = grouped(weights_of_a_channel(group));
-    text += fmt::format("group {}: {} channels", g + 1, grouped(group.channels * group.multiplicity));
+    std::string head =
+        fmt::format("group {}: {} channels", g + 1, grouped(group.channels * group.multiplicity));
     if (!group.fixed.empty())
-      text += fmt::format(", {}: they stay\n", group.fixed);
+      head += fmt::format(", {}: they stay", group.fixed);
     else if (group.multiplicity == 1)
-      text += fmt::format(", {} weights each\n", weights);
+      head += fmt::format(", {} weights each", weights);
     else
-      text += fmt::format(" that go {} at a time, {} weights\n", group.multiplicity, weights);
-    text += wrapped("made by", layers_of(group, true));
-    if (const auto readers = layers_of(group, false); !readers.empty()) text += wrapped("read by", readers);
+      head += fmt::format(" that go {} at a time, {} weights", group.multiplicity, weights);
+    std::vector<Definition> layers{{"made by", fmt::format("{}", fmt::join(layers_of(group, true), " "))}};
+    if (const auto readers = layers_of(group, false); !readers.empty())
+      layers.push_back({"read by", fmt::format("{}", fmt::join(readers, " "))});
+    text += wrapped(head, width) + definition_list(layers, width);
   }
   return text;
 }

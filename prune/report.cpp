@@ -51,11 +51,10 @@ std::string sparsity_table(const std::vector<LayerRow>& layers, const NetworkTot
 
 namespace {
 
-constexpr int64_t wide = 32;
-
-void add_width(Table& table, const std::string& layer, int64_t before, int64_t after) {
+/// `width`: of the terminal; where that is narrow, so is the bar, of which a table would cut the middle out.
+void add_width(Table& table, const std::string& layer, int64_t before, int64_t after, size_t width) {
   const double share = static_cast<double>(after) / static_cast<double>(before);
-  table.add({layer, grouped(before), grouped(after), bar(share, wide)});
+  table.add({layer, grouped(before), grouped(after), bar(share, width < 80 ? 16 : 32)});
 }
 
 std::string fewer(const std::string& what, int64_t before, int64_t after) {
@@ -69,12 +68,12 @@ std::string channel_table(const ChannelPruneResult& result, size_t width) {
   Table table({"<channels of", "before", "after", "<"});
   int64_t before = 0, after = 0;
   for (const auto& group : result.groups) {
-    add_width(table, group.layer, group.before, group.after);
+    add_width(table, group.layer, group.before, group.after, width);
     before += group.before;
     after += group.after;
   }
-  add_width(table, "total", before, after);
-  std::string text = table.str(width);
+  add_width(table, "total", before, after, width);
+  std::string text;
   for (const auto& held : result.held)
     text += fmt::format("{} is held at {} of {} channels; the selection would have left {}\n", held.layer,
                         held.kept, held.channels, held.wanted);
@@ -90,7 +89,7 @@ std::string channel_table(const ChannelPruneResult& result, size_t width) {
           "but outputs of two images differ by {:.2g} at most: so dead a network proves nothing\n",
           proof->spread);
   }
-  return text;
+  return table.str(width) + wrapped(text, width);
 }
 
 std::string speed_line(const ChannelPruneResult& result) {
@@ -126,7 +125,7 @@ std::vector<LayerWidth> cut_widths(Module& model) {
 std::string width_table(const std::vector<LayerWidth>& widths, size_t width) {
   if (widths.empty()) return "";
   Table table({"<channels of", "before", "after", "<"});
-  for (const LayerWidth& one : widths) add_width(table, one.layer, one.before, one.after);
+  for (const LayerWidth& one : widths) add_width(table, one.layer, one.before, one.after, width);
   return table.str(width);
 }
 

@@ -1,6 +1,5 @@
 // Pruning as a book, the report: what a network is made of, layer by layer, as text a person reads. The
-// numbers are nn/network.h's; here they become tables of at most 80 columns (longer only where a layer's name
-// is).
+// numbers are nn/network.h's; here they become lines of at most `width` columns.
 #pragma once
 
 #include <string>

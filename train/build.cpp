@@ -117,7 +117,7 @@ ImageFolderOptions image_options(const Config& config) {
           .channels = config.model.input[2],
           .alpha = alpha_named(config.data.alpha),
           .skip_corrupt = config.data.skip_corrupt,
-          .val_validates = config.data.validation == 0,
+          .val_validates = !config.data.validation,
           .cache = config.data.cache ? user_cache_folder() : std::nullopt};
 }
 
@@ -142,7 +142,7 @@ DataSplits build_data(const Config& config, const std::optional<std::string>& gi
   return in_file(config, [&] {
     DataSplits data = read_data(config, data_root(config.data, given_root), say);
     check_fit(config, data.train, data_place(config, given_root));
-    hold_out(data, config.data.validation, stream(config, holding_out));
+    hold_out(data, config.data.validation.value_or(0), stream(config, holding_out));
     if (config.data.batch > data.train.size())
       data.notes.push_back(join("data.batch is ", config.data.batch, ", but ", data.train.name, " has ",
                                 data.train.size(), " images: each batch is all of them"));
@@ -343,11 +343,19 @@ void check_pruning(const Config& config, const PruneConfig& prune, Module& model
   check_prune_channels(model, config.model.input, options, whole);
 }
 
-/// How many batches a stage takes batch norms' statistics from anew.
-int64_t reestimated(const StageConfig& stage) {
-  return stage.train   ? stage.train->reestimate_norm
-         : stage.prune ? stage.prune->reestimate_norm
-                       : stage.evaluate->reestimate_norm;
+/// How many batches a stage takes batch norms' statistics from anew, and who asks for them: a train stage
+/// does so for its pruner, too, and the most that it takes are these.
+struct Reestimated {
+  const char* field;
+  int64_t batches;
+};
+Reestimated reestimated(const StageConfig& stage) {
+  const char* own = "reestimate_norm";
+  if (stage.evaluate) return {own, stage.evaluate->reestimate_norm};
+  if (stage.prune) return {own, stage.prune->reestimate_norm};
+  const int64_t pruned = stage.train->prune ? stage.train->prune->reestimate_norm : 0;
+  if (pruned > stage.train->reestimate_norm) return {"prune: reestimate_norm", pruned};
+  return {own, stage.train->reestimate_norm};
 }
 
 /// The first norm that has one value a channel of each image and is not frozen; nothing if there is none.
@@ -364,7 +372,7 @@ std::optional<std::string> norm_of_one_value(Module& model, const Shape& input,
 
 /// Whether a stage comes to the last batch of an epoch of `batches`, in training mode.
 bool uses_last_batch(const StageConfig& stage, int64_t batches) {
-  return reestimated(stage) >= batches ||
+  return reestimated(stage).batches >= batches ||
          (stage.train && stage_steps(*stage.train, batches) >= epoch_steps(*stage.train, batches));
 }
 
@@ -391,7 +399,7 @@ void check_batches(const Config& config, Module& model, const Loader& loader) {
   if (loader.least_batch() > 1) return;
   for (size_t i = 0; i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
-    const bool all = loader.batch() == 1 && (stage.train || reestimated(stage) > 0);
+    const bool all = loader.batch() == 1 && (stage.train || reestimated(stage).batches > 0);
     if (!all && !uses_last_batch(stage, loader.batches())) continue;
     const auto norm = norm_of_one_value(model, config.model.input,
                                         stage.train ? stage.train->freeze : std::vector<std::string>{});
@@ -401,12 +409,6 @@ void check_batches(const Config& config, Module& model, const Loader& loader) {
                all ? "all are" : "an epoch's last is", ": set another data.batch",
                all ? "" : ", or data.drop_last to true");
   }
-}
-
-void check_stages(const Config& config, Module& model, int64_t batches, bool whole) {
-  Mistakes mistakes;
-  check_stages(config, model, batches, whole, mistakes);
-  mistakes.report(config.file);
 }
 
 void check_stages(const Config& config, Module& model, std::optional<int64_t> batches, bool whole,
@@ -423,13 +425,13 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
       };
       if (prune) check([&] { check_pruning(config, *prune, model, whole); });
       if (stage.train) check([&] { check_learning(*stage.train, model); });
-      if (const int64_t asked = reestimated(stage); asked > 0)
+      if (const Reestimated asked = reestimated(stage); asked.batches > 0)
         check([&] {
           const Frozen frozen(model,
                               stage.train ? frozen_layers(*stage.train, model) : std::vector<Module*>{});
           const auto norms = batch_norms(model);
           if (std::ranges::all_of(norms, [](auto* norm) { return norm->frozen(); }))
-            fail_usage("reestimate_norm: found ", asked, ", but the model has no batch norm",
+            fail_usage(asked.field, ": found ", asked.batches, ", but the model has no batch norm",
                        norms.empty() ? "" : " that is not frozen");
         });
       if (stage.train && stage.train->regularize)
@@ -438,6 +440,19 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
         check([&] { prune_schedule(*stage.train, stage_length(*stage.train, *batches)); });
     }
     whole = whole && !changes_shapes;
+  }
+}
+
+void check_early_stop(const Config& config, const DataSplits& data, Mistakes& mistakes) {
+  if (data.validation.size() > 0) return;
+  for (size_t i = 0; i < config.stages.size(); ++i) {
+    const auto& train = config.stages[i].train;
+    const std::string pointer = join("/stages/", i, "/train/early_stop");
+    if (train && train->early_stop && mistakes.spare(pointer))
+      mistakes.attempt(pointer, [&] {
+        fail_usage(place_of(config), pointer, ": needs images to judge by: a folder val/ beside test/, or ",
+                   "/data/validation above 0");
+      });
   }
 }
 

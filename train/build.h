@@ -31,11 +31,10 @@ std::string data_place(const Config& config, const std::optional<std::string>& g
 /// What images are made into for the config's model.
 ImageFolderOptions image_options(const Config& config);
 
-/// Reads the config's data set, and says before it decodes how many images there are and what memory they
-/// take, and holds out its validation share; a note where what is left is less than a
-/// batch. Error if it is missing or broken;
-/// UsageError unless the model takes images of its shape, Error unless it has as many classes. Images of a
-/// folder become what the model takes.
+/// Reads the config's data set and holds out its validation share; says how many images there are and what
+/// memory they take before it decodes them. Images of a folder become what the model takes. A note where the
+/// training set is less than a batch. Error if the data set is missing or broken, or has not as many classes
+/// as the model; UsageError unless the model takes images of its shape.
 DataSplits build_data(const Config& config, const std::optional<std::string>& given_root,
                       const Say& say = {});
 
@@ -97,14 +96,14 @@ Schedule prune_schedule(const TrainConfig& config, const StageLength& stage);
 /// Milliseconds of an image through a fresh network of the model's shapes after more cuts: what its weights
 /// are does not matter.
 double latency_after(const Config& config, const Module& model, const std::vector<AxisCut>& cuts);
-/// Error for whatever stages would stumble on, all of it: layers that `model` lacks, a target that cannot be
-/// reached, a schedule beyond its end (a UsageError). `whole`: the model has the shapes that the first stage
-/// begins with; targets are checked up to the first stage that changes them, for what comes after is not
-/// known yet.
-void check_stages(const Config& config, Module& model, int64_t batches, bool whole = true);
-/// The same for the stages in which there is no mistake yet; without `batches`, but for what these decide.
+/// A mistake for whatever stages would stumble on in which there is none yet: layers that `model` lacks, a
+/// target that cannot be reached, a schedule beyond its end (a UsageError); without `batches`, but for what
+/// these decide. `whole`: the model has the shapes that the first stage begins with; targets are checked up
+/// to the first stage that changes them, for what comes after is not known yet.
 void check_stages(const Config& config, Module& model, std::optional<int64_t> batches, bool whole,
                   Mistakes& mistakes);
+/// A mistake for each sound stage whose early_stop has no images to judge by, in `data` as they were found.
+void check_early_stop(const Config& config, const DataSplits& data, Mistakes& mistakes);
 /// A line on each entry of a stage's lists of layers that once meant more of them (names.h).
 std::vector<std::string> notes_on_layers(const Config& config, Module& model);
 /// UsageError if a stage would train a batch norm that has one value a channel of an image on a batch of one,

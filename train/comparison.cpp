@@ -357,13 +357,11 @@ std::string Comparison::table(size_t width) const {
   if (!same.empty())
     lines += wrapped(fmt::format("the same in all{}: {}", unfinished ? " that are done" : "",
                                  fmt::join(same, ", ")),
-                     width) +
-             "\n";
+                     width);
   if (narrow || !same.empty())
-    lines += wrapped("`--columns all` or NAME,NAME,... shows others, with `--csv` and `--json`, too", width) +
-             "\n";
+    lines += wrapped("`--columns all` or NAME,NAME,... shows others, with `--csv` and `--json`, too", width);
   for (const std::string& note : {averaged_, left_out_})
-    if (!note.empty()) lines += wrapped(note, width) + "\n";
+    if (!note.empty()) lines += wrapped(note, width);
   return lines;
 }
 

@@ -222,6 +222,7 @@ void check_config(const Config& config, const Place& at) {
   if ((at / "model").is_sound() && (at / "data").is_sound()) check_images(config, at);
   check_stage_names(config.stages, stages);
   if (!(at / "data").is_sound() || config.data.validation > 0) return;
+  if (!config.data.validation) return;  // the folder decides: check_early_stop in build.h
   for (size_t i = 0; i < config.stages.size(); ++i) {
     const Place early_stop = stages / i / "train" / "early_stop";
     if (config.stages[i].train && config.stages[i].train->early_stop && early_stop.is_sound())

@@ -50,7 +50,9 @@ struct DataConfig {
   bool drop_last = false;                    ///< an epoch ends where fewer than a batch are left
   std::vector<Augmentation> augment;         ///< of training batches alone
   std::optional<NormalizeConfig> normalize;  ///< absent: pixels in 0..1
-  double validation = 0.0;                   ///< share of the training set held out
+  /// Share of the training set held out. Absent: none, or val/ of an image_folder validates; what is read has
+  /// it for all other types.
+  std::optional<double> validation = {};
 };
 
 struct OptimizerConfig : OptimizerOptions {

@@ -161,7 +161,7 @@ Type<ModelConfig> model_type() {
 
 Type<DataConfig> data_type() {
   const Names in_files = {"mnist", "cifar10", "cifar100", "image_folder"};
-  return object<DataConfig>(
+  Type<DataConfig> type = object<DataConfig>(
       {field("type", &DataConfig::type, one_of({"mnist", "cifar10", "cifar100", "image_folder", "synthetic"}),
              "the data set; `espalier help data` says how to get it")
            .required(),
@@ -200,13 +200,18 @@ Type<DataConfig> data_type() {
        field("normalize", &DataConfig::normalize, normalize_type(),
              "on pixels in 0..1; without it, pixels stay in 0..1"),
        field("validation", &DataConfig::validation, number(share_below_1),
-             "share of the training images that is held out; of an image_folder with val/ beside test/, val/ "
-             "is "
-             "the validation split unless this is said")},
+             "share of the training images that is held out; without it, none, and val/ beside test/ of an "
+             "image_folder is the validation split, which 0 leaves out")},
       {.check = [](const DataConfig& d, const Place& at) {
         if (d.type == "image_folder" && !d.path)
           (at / "path").fail("missing, expected the folder or archive that image_folder reads");
       }});
+  type.read = [read = type.read](const Json& json, const Place& at) {
+    DataConfig data = read(json, at);
+    if (!data.validation && data.type != "image_folder") data.validation = 0;
+    return data;
+  };
+  return type;
 }
 
 }  // namespace espalier

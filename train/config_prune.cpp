@@ -47,7 +47,8 @@ Type<PruneScheduleConfig> prune_schedule_type() {
              "how sparsity grows")
            .required(),
        field("in", &PruneScheduleConfig::in, one_of(time_unit_names()),
-             "what begin, end and every count: steps, epochs (1.5 is one and a half), or share of the stage, 0..1"),
+             "what begin, end and every count: steps, epochs (1.5 is one and a half), or share of the stage, "
+             "0..1"),
        field("begin", &PruneScheduleConfig::begin, amount(not_negative),
              "the step it first acts behind, from 0; of epochs or a share, how much has passed then"),
        field("end", &PruneScheduleConfig::end, amount(positive),
@@ -132,8 +133,7 @@ Type<PruneConfig> prune_type() {
              "the same, of layers to leave out; of channels, those that make them"),
        field("batches", &PruneConfig::batches, whole(1),
              "training batches that a criterion looks at which looks at data (obd: single images), each once "
-             "at "
-             "most; without it, what the criterion needs")
+             "at most; without it, what the criterion needs")
            .only_for(channel),
        field("reduction", &PruneConfig::reduction, one_of(reduction_names()),
              "how the scores of what goes with a channel become one")

@@ -56,7 +56,9 @@ void Console::write(const std::string& shown, const std::string& kept) {
   for (std::string each; std::getline(lines, each);) log_->info("{}", each);
 }
 
-void Console::line(const std::string& text) { write(text, text); }
+void Console::line(const std::string& text) {
+  write(wrapped(printable_lines(text, longest_message), terminal_width()), text);
+}
 
 void Console::line(const std::vector<std::string>& fields) {
   write(fitted(fields, terminal_width()), fitted(fields, any_width));

@@ -23,7 +23,7 @@ class Console {
 
   /// From now on lines are also appended to this file, with the time.
   void log_to(const std::filesystem::path& file);
-  /// One or more lines.
+  /// One or more lines; a terminal that is too narrow has them broken at spaces.
   void line(const std::string& text);
   /// One line of fields; a terminal that is too narrow drops them from the right.
   void line(const std::vector<std::string>& fields);

@@ -5,6 +5,7 @@
 
 #include "espalier/core/shell_word.h"
 #include "espalier/core/utf8.h"
+#include "espalier/formats/plain_json.h"
 
 namespace espalier {
 namespace {
@@ -14,17 +15,6 @@ using Json = nlohmann::ordered_json;
 constexpr std::string_view blank = " \t\n\r", structure = "{}[],:";
 
 bool is_one_of(char c, std::string_view characters) { return characters.find(c) != characters.npos; }
-
-/// Where the text that opens at `begin` ends: behind its second quote.
-size_t end_of_text(std::string_view json, size_t begin) {
-  for (size_t at = begin + 1; at < json.size(); ++at) {
-    if (json[at] == '\\')
-      ++at;
-    else if (json[at] == '"')
-      return at + 1;
-  }
-  return json.size();
-}
 
 /// Where the word at `begin` ends, without the blanks behind it.
 size_t end_of_word(std::string_view json, size_t begin) {

@@ -6,6 +6,15 @@
 namespace espalier {
 namespace {
 
+/// The config without the stages in which there is a mistake. The others have other numbers then.
+Config sound_part(const Config& config, const Mistakes& mistakes) {
+  Config sound = config;
+  sound.stages.clear();
+  for (size_t i = 0; i < config.stages.size(); ++i)
+    if (mistakes.spare(join("/stages/", i))) sound.stages.push_back(config.stages[i]);
+  return sound;
+}
+
 bool fits_machine(const Config& config) {
   try {
     check_memory(config);
@@ -30,23 +39,26 @@ Parts check_parts(Config& config, const std::optional<std::string>& root, Mistak
   Parts parts;
   if (mistakes.spare("/model") && mistakes.spare("/data"))
     mistakes.attempt("/data", [&] { take_classes(config, root); });
-  const bool reads = mistakes.spare(""), reads_model = mistakes.spare("/model"),
-             knows_classes = config.model.classes > 0, reads_data = reads_model && mistakes.spare("/data");
+  const bool reads_model = mistakes.spare("/model"), knows_classes = config.model.classes > 0,
+             reads_data = reads_model && mistakes.spare("/data");
+  const Config sound = sound_part(config, mistakes);
   // What does not fit this machine is not tried: neither the model nor data that are drawn.
-  const bool fits = !reads || mistakes.attempt("/model", [&] { check_memory(config); });
-  if (reads_model && knows_classes && fits)
+  const bool fits =
+      reads_model && (!knows_classes || mistakes.attempt("/model", [&] { check_memory(sound); }));
+  if (fits && knows_classes)
     mistakes.attempt("/model", [&] { parts.model = build_model(config, true, &parts.notes); });
   std::optional<int64_t> batches;
   if (reads_data && (fits || config.data.type != "synthetic"))
     mistakes.attempt("/data", [&] {
       parts.data = build_data(config, root, say);
-      if (mistakes.spare("")) check_memory(config, &*parts.data);
+      if (fits) check_memory(sound, &*parts.data);
       batches = training_loader(config, parts.data->train).batches();
     });
+  if (parts.data) check_early_stop(config, *parts.data, mistakes);
   if (parts.model) {
     check_stages(config, *parts.model, batches, true, mistakes);
   } else if (reads_model && (config.model.weights || !knows_classes)) {  // its layers have names all the same
-    const Config fresh = without_files(config);
+    const Config fresh = without_files(sound);
     std::unique_ptr<Module> model;
     if (fits_machine(fresh) && mistakes.attempt("/model", [&] { model = build_model(fresh); }))
       check_stages(config, *model, batches, false, mistakes);

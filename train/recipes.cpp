@@ -8,6 +8,7 @@
 #include "espalier/core/spelling.h"
 #include "espalier/core/utf8.h"
 #include "espalier/train/config.h"
+#include "espalier/train/lengths.h"
 
 namespace espalier {
 
@@ -23,12 +24,6 @@ std::vector<std::string> configs_in(const fs::path& folder) {
     if (entry->path().extension() == ".json") names.push_back(entry->path().stem().string());
   std::ranges::sort(names);
   return names;
-}
-
-std::string length_of(const StageConfig& stage) {
-  if (!stage.train) return stage_kind_name(stage.kind());
-  const int64_t many = stage.train->epochs.value_or(stage.train->steps.value_or(0));
-  return fmt::format("{} {}{}", many, stage.train->epochs ? "epoch" : "step", many == 1 ? "" : "s");
 }
 
 }  // namespace
@@ -51,8 +46,9 @@ std::string summary(const Recipe& recipe) {
   try {
     const Config config = load_config(recipe.file);
     std::string text = fmt::format("{} on {}: ", config.model.type, config.data.type);
-    for (size_t i = 0; i < config.stages.size(); ++i)
-      text += fmt::format("{}{} ({})", i ? ", " : "", config.stages[i].name, length_of(config.stages[i]));
+    for (const StageConfig& stage : config.stages)
+      text += fmt::format("{}{} ({})", &stage == &config.stages.front() ? "" : ", ", stage.name,
+                          stage.train ? length_of(stage) : stage_kind_name(stage.kind()));
     return text;
   } catch (const Error& error) {
     return error.what();

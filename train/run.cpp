@@ -9,6 +9,7 @@
 #include "espalier/core/interrupt.h"
 #include "espalier/core/isa.h"
 #include "espalier/core/kernel_choice.h"
+#include "espalier/core/mistakes.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/shell_word.h"
 #include "espalier/core/table.h"
@@ -66,7 +67,10 @@ class Run {
         test_(evaluation_loader(config_, data_.test)) {
     if (data_.validation.size() > 0) validation_.emplace(evaluation_loader(config_, data_.validation));
     check_memory(config_, &data_, goes_on_from());
-    check_stages(config_, *model_, train_.batches(), !goes_on_);
+    Mistakes mistakes;
+    check_early_stop(config_, data_, mistakes);
+    check_stages(config_, *model_, train_.batches(), !goes_on_, mistakes);
+    mistakes.report(config_.file);
     check_batches(config_, *model_, train_);
     open_folder();
     kernel_choice::set_autotune(options.autotune);
@@ -162,7 +166,7 @@ class Run {
     for (const std::string& note : data_.notes) console_.line(note);
     for (const std::string& note : weights_notes_.lines) console_.line(note);
     for (const std::string& warning : weights_notes_.warnings) console_.warn(warning);
-    for (const std::string& warning : advice(config_)) console_.warn(warning);
+    for (const std::string& warning : advice(config_, train_.batches())) console_.warn(warning);
     for (const std::string& note : notes_on_layers(config_, *model_)) console_.line(note);
     for (const std::string& note : batch_notes(config_, data_.train)) console_.line(note);
     restore_models(folder_, config_, position_, classes_, *model_, console_);

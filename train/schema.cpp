@@ -23,11 +23,11 @@ std::string enumerate(const Names& names, const std::string& last = ", ") {
   return text;
 }
 
-bool contains(const Names& names, const std::string& name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
-
 }  // namespace
+
+bool holds(const Names& names, const std::string& name) {
+  return std::ranges::find(names, name) != names.end();
+}
 
 std::string suggest(const std::string& word, const Names& known) {
   const std::string meant = did_you_mean(word, known);
@@ -48,10 +48,6 @@ Place Place::operator/(const std::string& key) const {
 }
 
 namespace {
-
-bool lies_in(const std::string& pointer, const std::string& outer) {
-  return (pointer + "/").starts_with(outer + "/");
-}
 
 /// `typed`, and behind it, in its style, what `pointer` goes on with behind `outer`.
 std::string in_typed_style(const std::string& pointer, const std::string& outer, const std::string& typed) {
@@ -89,7 +85,7 @@ Names Description::field_names() const {
 }
 
 bool FieldDescription::is_for(const Json& variant) const {
-  return variants.empty() || (variant.is_string() && contains(variants, variant));
+  return variants.empty() || (variant.is_string() && holds(variants, variant));
 }
 
 // --- Values ---
@@ -205,8 +201,8 @@ Type<std::string> one_of(Names names, Names later) {
           [=](const Json& json, const Place& at) {
             if (!json.is_string()) at.unexpected(json, expected);
             const std::string name = json;
-            if (contains(names, name)) return name;
-            if (contains(later, name))
+            if (holds(names, name)) return name;
+            if (holds(later, name))
               at.fail("'", name, "' is not built yet, this version has ", enumerate(names));
             at.unexpected(json, expected, did_you_mean(name, names));
           },
@@ -269,8 +265,7 @@ void add_default(FieldDescription& field, const Json& variant, const Json& value
 }
 
 std::string unknown_field(const std::string& name, const Description& object) {
-  return contains(object.later, name) ? "not built yet"
-                                      : "no such field" + suggest(name, object.field_names());
+  return holds(object.later, name) ? "not built yet" : "no such field" + suggest(name, object.field_names());
 }
 
 void fail_unknown(const std::string& name, const Description& object, const Place& at) {
@@ -290,7 +285,7 @@ void check_given(const Json& json, const Description& object, const Json& varian
   for (const auto& [name, value] : json.items())
     given.push_back(object.find(name) ? name : nearest_spelling(name, object.field_names()));
   for (const FieldDescription& field : object.fields)
-    if (field.is_required && field.is_for(variant) && !contains(given, field.name))
+    if (field.is_required && field.is_for(variant) && !holds(given, field.name))
       (at / field.name).mistake("missing, expected ", field.type->expected);
   const bool is_known = !has_variants(object) || !variant.is_null();
   for (const Names& group : object.exactly_one) {
@@ -301,7 +296,7 @@ void check_given(const Json& json, const Description& object, const Json& varian
       if (is_possible && json.contains(name)) found.push_back(name);
     }
     const bool meant =
-        std::any_of(group.begin(), group.end(), [&](auto& name) { return contains(given, name); });
+        std::any_of(group.begin(), group.end(), [&](auto& name) { return holds(given, name); });
     if (found.size() > 1 || (found.empty() && !meant))
       at.mistake("found ", found.empty() ? "none" : enumerate(found, " and "), ", expected exactly one of ",
                  enumerate(possible));

@@ -36,6 +36,7 @@ namespace espalier::schema {
 using Json = nlohmann::ordered_json;
 using Names = std::vector<std::string>;
 
+bool holds(const Names& names, const std::string& name);
 /// ", did you mean 'adam'?" or, where nothing is near, ", known: sgd, adam, adamw": the end of a message.
 std::string suggest(const std::string& word, const Names& known);
 
@@ -183,7 +184,8 @@ Type<std::vector<std::pair<std::string, T>>> map_of(const std::string& name, con
           [map, read = value.read](const Json& json, const Place& at) {
             if (!json.is_object()) at.unexpected(json, map->expected);
             std::vector<std::pair<std::string, T>> values;
-            for (const auto& [key, one] : json.items()) values.emplace_back(key, read(one, at / key));
+            for (const auto& [key, one] : json.items())
+              (at / key).attempt([&] { values.emplace_back(key, read(one, at / key)); });
             return values;
           },
           [write = value.write](const std::vector<std::pair<std::string, T>>& values) {
@@ -304,7 +306,7 @@ Type<S> object(const std::vector<Field<S>>& fields, const Rules<S>& rules = {}) 
             Json variant = variant_of(json, *object);
             const Place named = at / object->variant;
             if (!named.attempt([&] { value = object->start(variant, at); })) variant = Json();
-            for (const auto& [name, given] : json.items()) {
+            for (const auto& [name, given] : json.items()) {  // mistakes come in the file's order
               const Place place = at / name;
               if (!place.is_sound()) continue;  // it is said already
               place.attempt([&] {

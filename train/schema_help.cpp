@@ -5,28 +5,22 @@
 
 #include <algorithm>
 #include <cctype>
+#include <span>
 
 #include "espalier/core/definition_list.h"
+#include "espalier/core/terminal.h"
 
 namespace espalier::schema {
 namespace {
 
-bool contains(const Names& names, const std::string& name) {
-  return std::ranges::find(names, name) != names.end();
-}
-
-Names names_of(const Json& list) { return list.is_array() ? list.get<Names>() : Names(); }
-
 /// What a field of a name may be, or each element of a list of them.
-Names values_of(const FieldDescription& field) {
-  return names_of(field.inner().json_schema.value("enum", Json::array()));
-}
+Names values_of(const FieldDescription& field) { return field.inner().json_schema.value("enum", Names()); }
 
 /// "type mlp, lenet5", or "every type but mlp" where that is shorter.
 std::string which(const Names& chosen, const Names& all, const std::string& variant) {
   Names others;
   for (const std::string& name : all)
-    if (!contains(chosen, name)) others.push_back(name);
+    if (!holds(chosen, name)) others.push_back(name);
   if (!others.empty() && others.size() * 2 < chosen.size())
     return fmt::format("every {} but {}", variant, fmt::join(others, ", "));
   return fmt::format("{} {}", variant, fmt::join(chosen, ", "));
@@ -65,7 +59,7 @@ std::string field_text(const FieldDescription& field, const Description& object,
   const auto defaults = grouped_defaults(field);
   if (variant.is_string()) {
     for (const auto& [variants, value] : defaults)
-      if (variants.empty() || contains(variants, variant)) text += "; default " + spaced(value);
+      if (variants.empty() || holds(variants, variant)) text += "; default " + spaced(value);
     return text;
   }
   if (defaults.size() == 1) text += "; default " + spaced(defaults[0].second);
@@ -94,9 +88,48 @@ std::string path_of(const Section& section, const FieldDescription& field) {
   return (section.path.empty() ? "" : section.path + ".") + field.name;
 }
 
-bool is_called(const std::string& path, const std::string& word) {
-  const std::string plain = "." + plain_path(path);
-  return !word.empty() && plain.ends_with("." + word);
+/// Of "stages.N.train" or "/stages/N/train".
+Names parts_of(const std::string& path) {
+  Names parts{""};
+  for (const char c : path) {
+    if (c == '.' || c == '/')
+      parts.emplace_back();
+    else
+      parts.back() += c;
+  }
+  return parts;
+}
+
+using Parts = std::span<const std::string>;
+
+/// Whether the last parts of a path are these words. N, a list's element, is left out of them, or stands
+/// behind its list by its name, which is several words if it has dots: at most `name`.
+bool ends_with(Parts path, Parts words, size_t name) {
+  if (words.empty()) return true;
+  if (path.empty()) return false;
+  const Parts before = path.first(path.size() - 1);
+  if (path.back() != "N")
+    return path.back() == words.back() && ends_with(before, words.first(words.size() - 1), name);
+  for (size_t rest = words.size(); rest > 0 && words.size() - rest <= name; --rest)
+    if ((rest == words.size() || words[rest - 1] == before.back()) &&
+        ends_with(before, words.first(rest), name))
+      return true;
+  return false;
+}
+
+/// Of a path that is meant; what has more is none.
+constexpr size_t most_words = 100;
+
+/// A whole element's name is one word: what is more may be a field of it that is misspelt.
+bool is_called(const std::string& path, Parts words, size_t name) {
+  if (path.ends_with(".N")) name = std::min<size_t>(name, 1);
+  return !path.empty() && words.size() <= most_words && ends_with(parts_of(path), words, name);
+}
+
+/// `word` up to the map of this name, without the key behind it.
+std::string without_key(const std::string& word, const std::string& map) {
+  const size_t at = ("." + word).find("." + map + ".");
+  return at == word.npos ? word : word.substr(0, at + map.size());
 }
 
 /// The fields that are for this variant and not for all.
@@ -119,41 +152,33 @@ std::vector<Section> sections(const Description& object) {
 }
 
 std::string plain_path(const std::string& path) {
-  std::string plain, part;
-  const auto add = [&] {
-    const bool index =
-        part == "N" || std::ranges::all_of(part, [](unsigned char c) { return std::isdigit(c); });
-    if (!index) plain += (plain.empty() ? "" : ".") + part;
-    part.clear();
-  };
-  for (const char c : path) {
-    if (c == '.' || c == '/')
-      add();
-    else
-      part += c;
-  }
-  add();
-  return plain;
+  Names parts = parts_of(path);
+  std::erase_if(parts, [](const std::string& part) {
+    return part == "N" || std::ranges::all_of(part, [](unsigned char c) { return std::isdigit(c); });
+  });
+  return fmt::format("{}", fmt::join(parts, "."));
 }
 
 std::string section_text(const Section& section, size_t width) {
   std::string text;
-  if (!section.path.empty()) text = wrapped_lines(section.path + ": " + section.help, width);
-  if (!section.same_as.empty()) return text + wrapped_lines("  the same fields as " + section.same_as, width);
+  if (!section.path.empty()) text = wrapped(section.path + ": " + section.help, width);
+  if (!section.same_as.empty()) return text + wrapped("  the same fields as " + section.same_as, width);
   std::vector<Definition> fields;
   for (const FieldDescription& field : section.object->fields)
     fields.push_back({field.name, field_text(field, *section.object)});
   text += definition_list(fields, width);
   for (const Names& group : section.object->exactly_one)
-    text += wrapped_lines(fmt::format("  exactly one of {}", fmt::join(group, ", ")), width);
+    text += wrapped(fmt::format("  exactly one of {}", fmt::join(group, ", ")), width);
   return text;
 }
 
 std::vector<Section> sections_named(const std::string& word, const Description& object) {
-  const std::string wanted = plain_path(word);
+  const Names words = parts_of(plain_path(word));
   std::vector<Section> found;
-  for (const Section& section : sections(object))
-    if (is_called(section.path, wanted)) found.push_back(section);
+  for (size_t name = 0; found.empty() && name < std::min(words.size(), most_words);
+       ++name)  // the shortest that will do
+    for (const Section& section : sections(object))
+      if (is_called(section.path, words, name)) found.push_back(section);
   return found;
 }
 
@@ -171,9 +196,10 @@ std::string help_on(const std::string& word, const Description& object, size_t w
     for (const FieldDescription& field : section.object->fields) {
       const std::string path = path_of(section, field);
       const bool is_section = field.inner().is_object() && !field.inner().fields.empty();
-      if (is_called(path, wanted) && !is_section)
+      const Names words = parts_of(field.type->values ? without_key(wanted, field.name) : wanted);
+      if (!is_section && is_called(path, words, words.size()))
         add(definition_list({{"", field_text(field, *section.object)}}, width), path);
-      if (!contains(values_of(field), wanted)) continue;
+      if (!holds(values_of(field), wanted)) continue;
       const bool is_variant = field.name == section.object->variant;
       add(definition_list({{"", "may be \"" + wanted + "\": " + field.help}}, width) +
               (is_variant ? variant_text(section, wanted, width) : ""),
@@ -182,15 +208,14 @@ std::string help_on(const std::string& word, const Description& object, size_t w
   }
   std::string text;
   for (const auto& [what, places] : entries)
-    text +=
-        (text.empty() ? "" : "\n") + wrapped_lines(fmt::format("{}", fmt::join(places, ", ")), width) + what;
+    text += (text.empty() ? "" : "\n") + wrapped(fmt::format("{}", fmt::join(places, ", ")), width) + what;
   return text;
 }
 
 Names words(const Description& object) {
   Names all;
   const auto add = [&](const std::string& word) {
-    if (!word.empty() && !contains(all, word)) all.push_back(word);
+    if (!word.empty() && !holds(all, word)) all.push_back(word);
   };
   for (const Section& section : sections(object)) {
     add(plain_path(section.path));

@@ -25,7 +25,8 @@ std::string plain_path(const std::string& path);
 /// A section's fields, each with help, type and defaults, in lines of at most `width` columns.
 std::string section_text(const Section& section, size_t width);
 
-/// The sections whose plain path is `word` or ends with it.
+/// The sections whose path is `word` or ends with it; a list's element may be left out, or called by its
+/// name: "stages.dense.train".
 std::vector<Section> sections_named(const std::string& word, const Description& object);
 /// What is declared about a name: fields that have it in each place, and what may have it as a value with the
 /// fields that are for this value alone. Empty: nothing.

@@ -6,6 +6,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from support import CliTest, config, sgd
+from screens_test import Terminal
 
 
 class Mistakes(CliTest):
@@ -60,6 +61,15 @@ class Mistakes(CliTest):
         self.write("bad.json", bad)
         self.assertNotIn("fc9", self.espalier("check", "bad.json").stderr)
 
+    def test_what_does_not_fit_is_not_built_though_a_stage_is_wrong(self):
+        self.write("big.json", config({"name": "dense", "train": sgd(steps=0)}, {"name": "pruned", "prune": {"sparsity": 0.5}}))
+        result = self.espalier("check", "big.json", "--set", "model.hidden=[1000000,1000000]", "--set", "data.type=synthetic")
+        lines = result.stderr.splitlines()
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertEqual(lines[0], "espalier: big.json: /stages/0/train/steps: found 0, expected a whole number of at least 1")
+        self.assertRegex(lines[1], r"big.json: a run needs about 4\.0 TB: .*; this machine has ")
+        self.assertEqual(lines[2:], ["espalier: big.json: 2 mistakes"])
+
     def test_train_tells_all_that_its_stages_would_stumble_on(self):
         self.write_data()
         self.write("bad.json", config({"name": "a", "prune": {"sparsity": 0.5, "include": ["fc9"]}},
@@ -69,6 +79,37 @@ class Mistakes(CliTest):
                  "bad.json: /stages/1 (b): reestimate_norm: found 3, but the model has no batch norm"]
         for command in ("check", "train"):
             self.all_told(2, lines, command, "bad.json")
+
+
+class OnATerminal(CliTest):
+    def seen(self, columns, *arguments, **environment):
+        terminal = Terminal({**self.command(*arguments), "more": environment}, columns)
+        self.assertEqual(terminal.finish(), 0)
+        return terminal.output.decode().replace("\r\n", "\n")
+
+    def test_lines_fit_and_warnings_have_colour(self):
+        self.write_data()
+        self.write("odd.json", config({"name": "dense", "train": {"steps": 5, "optimizer": {"type": "adam", "lr": 0.5}}}))
+        warning = ("warning  odd.json: /stages/0/train/optimizer/lr: 0.5 is a\n"
+                   "         rate that hardly anybody uses with adam: from 1e-07\n"
+                   "         to 0.1 are in use\n")
+        text = self.seen(60, "check", "odd.json")
+        self.assertTrue(text.endswith("".join(f"\x1b[33m{line}\x1b[0m\n" for line in warning.splitlines())), text)
+        text = self.seen(60, "check", "odd.json", NO_COLOR="1")
+        self.assertTrue(text.endswith(warning), text)
+        self.assertLessEqual(max(map(len, text.splitlines())), 60, text)
+        self.assertIn("\n        ", text[text.index("memory  about"):text.index("time    ")])
+
+    def test_lines_of_a_cut_fit(self):
+        self.write_data()
+        self.write("cut.json", config({"name": "dense", "train": sgd(steps=5)},
+                                      {"name": "cut", "prune": {"unit": "channel", "ratio": 0.2, "verify": True}},
+                                      model={"type": "resnet20", "input": [8, 8, 1], "width": 0.5}))
+        for command in ("train", "graph"):
+            text = self.seen(60, command, "cut.json")
+            self.assertIn("layer2.0.conv1", text)
+            self.assertNotIn("#..#", text)
+            self.assertLessEqual(max(map(len, text.replace("\x1b[J", "").splitlines())), 60, text)
 
 
 class Warnings(CliTest):
@@ -84,7 +125,7 @@ class Warnings(CliTest):
         output = self.succeeds("check", "odd.json")
         self.assertIn("odd.json: is valid\n", output)
         for line in lines:
-            self.assertIn(f"warning {line}\n", output)
+            self.assertIn(f"warning  {line}\n", output)
         result = self.espalier("train", "odd.json", "--quiet")
         self.assertEqual(result.returncode, 0)
         for line in lines:

@@ -67,6 +67,7 @@ class Usage(CliTest):
                 ("help confg", "help: nothing is called 'confg', did you mean 'config'?"),
                 ("help sparsty", "help: nothing is called 'sparsty', did you mean 'sparsity'?"),
                 ("help lmap", "help: nothing is called 'lmap', did you mean 'lamp'?"),
+                ("help stages.dense.train.epocs", "help: nothing is called 'stages.dense.train.epocs', did you mean 'epochs'?"),
                 ("help frobnicate", "help: nothing is called 'frobnicate'; `espalier help` lists what there is"),
                 ("help train --all", "help: --all: is for `espalier help config --all`"),
                 ("completion fisch", "completion: found 'fisch', expected bash, zsh or fish, did you mean 'fish'?")):
@@ -125,6 +126,8 @@ class Help(CliTest):
         self.assertIn("\n  momentum ", self.succeeds("help", "optimizer"))
         for path in ("stages.train.optimizer", "config.stages.N.train.optimizer", "/stages/0/train/optimizer"):
             self.assertEqual(self.succeeds("help", path), self.succeeds("help", "optimizer"))
+        for path in ("stages.dense.train.epochs", "/stages/dense/train/epochs", "/stages/0/train/epochs"):
+            self.assertEqual(self.succeeds("help", path), self.succeeds("help", "stages.train.epochs"))
         whole = self.succeeds("help", "config", "--all")
         for section in re.findall(r"^  ([a-z_.N]+\.[a-z_.N]+) ", overview, re.MULTILINE):
             self.assertIn(f"\n{section}: ", whole)
@@ -327,10 +330,10 @@ class OfARun(CliTest):
     def test_graph(self):
         text = """\
 group 1: 12 channels, 75 weights each
-  made by fc1
-  read by fc2
+  made by  fc1
+  read by  fc2
 group 2: 10 channels, the network's output: they stay
-  made by fc2
+  made by  fc2
 """
         self.assertEqual(self.succeeds("graph", "small.json", "--dot", "net.dot"), text)
         self.assertEqual(self.succeeds("graph", "runs/small/checkpoint.safetensors"), text)

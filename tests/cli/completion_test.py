@@ -34,6 +34,7 @@ class Completion(CliTest):
         self.assertEqual(self.words("check", "quickst"), ["quickstart", ":files"])  # a recipe, or a file
         self.assertEqual(self.words("train", "--output", ""), [":folders"])
         self.assertEqual(self.words("compare", "runs/a", ""), [":folders"])
+        self.assertEqual(self.words("eval", "x.safetensors", "--images", ""), [":folders"])
         self.assertEqual(self.words("train", "--threads", ""), [])
 
     def test_paths_of_a_config(self):
@@ -45,6 +46,9 @@ class Completion(CliTest):
         self.assertEqual(self.words("train", "a.json", "--set", "stages."), ["stages.dense.", "stages.pruned."])
         self.assertEqual(self.words("train", "a.json", "--set", "stages.dense.train.optimizer.mo"),
                          ["stages.dense.train.optimizer.momentum="])
+        self.write("runs/A/config.json", config({"name": "other", "evaluate": {}}, name="A"))
+        self.assertEqual(self.words("train", "--resume", "runs/A", "--set", "stages."), ["stages.other."])
+        self.assertEqual(self.words("train", "--resume", "runs/A/", "--set=stages."), ["--set=stages.other."])
         self.assertEqual(self.words("train", "gone.json", "--set", "stages."), [])
         self.assertEqual(self.words("train", "a.json", "--set", "nothing.of"), [])
 

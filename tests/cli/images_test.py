@@ -31,6 +31,26 @@ class Images(CliTest):
                      "pets: 1 file that is no .jpg, .jpeg, .png, .webp or .bmp: left out: train/readme.txt"):
             self.assertIn(line + "\n", output)
 
+    def test_val_is_the_validation_split_unless_the_config_says_another(self):
+        self.write("data/pets/val/grün ä/1.png", png(4, 4, 3, 3))
+        stops = ["--set", 'stages.dense.train={"epochs": 1, "optimizer": {"type": "sgd", "lr": 0.1}, "early_stop": {}}']
+        self.assertIn("2 images to train on, 1 held out, 2 to test\n", self.succeeds("check", "pets.json", *stops))
+        for command in ("check", "train"):
+            self.assertIn("data/pets: 4 images", self.succeeds(command, "pets.json", "--set", "data.validation=0"))
+        self.assertIn("data    2 images to train on, 2 to test\n",
+                      self.succeeds("check", "pets.json", "--set", "data.validation=0"))
+        self.fails(2, "pets.json: stages.dense.train.early_stop: needs images to judge by: /data/validation above 0 "
+                      "(set on the command line)", "check", "pets.json", *stops, "--set", "data.validation=0")
+        (self.folder / "data/pets/val/grün ä/1.png").rename(self.folder / "data/pets/test/grün ä/1.png")
+        (self.folder / "data/pets/val/grün ä").rmdir()
+        (self.folder / "data/pets/val").rmdir()
+        for command in ("check", "train"):
+            result = self.espalier(command, "pets.json", *stops)
+            self.assertEqual((result.returncode, result.stderr),
+                             (2, "espalier: pets.json: /stages/0/train/early_stop: needs images to judge by: a folder val/ "
+                                 "beside test/, or /data/validation above 0\n"))
+        self.assertFalse((self.folder / "runs/pets-2").exists())
+
     def test_eval_of_other_images(self):
         self.succeeds("train", "pets.json")
         model = "runs/pets/models/dense.safetensors"
@@ -40,6 +60,8 @@ class Images(CliTest):
         self.write("given/val/the other/x.png", png(4, 4, 3, 9))
         self.assertEqual(self.succeeds("eval", model, "--images", "given").splitlines()[1].replace("given", "new"),
                          output.splitlines()[1])
+        home = self.succeeds("eval", model, "--images=~/new", environment={"HOME": str(self.folder)})
+        self.assertEqual(home.splitlines()[1:], output.splitlines()[1:])
         self.write("new/cow/x.png", png(4, 4, 3, 9))
         self.fails_unwritten(1, "new: holds folders of classes that the model does not know: cow "
                                 "(it knows grün ä, the other)", "eval", model, "--images", "new")

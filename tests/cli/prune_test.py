@@ -24,7 +24,9 @@ class PruneTest(CliTest):
     def sparsities(self, prune, hidden=(16, 12), **train):
         """The share of zeros of each layer."""
         self.write_run(prune, hidden, **train)
-        self.succeeds("train", "prune.json", "--quiet", "--output", "run")
+        result = self.espalier("train", "prune.json", "--quiet", "--output", "run")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual("leaves nothing" in result.stderr, prune.get("sparsity") == 1, result.stderr)
         found = json.loads(self.succeeds("inspect", "run/models/pruned.safetensors", "--json"))["layers"]
         self.forget("run")
         return {layer["name"]: layer["sparsity"] for layer in found}

@@ -115,7 +115,7 @@ class Screens(CliTest):
 
     def test_check(self):
         self.see("check", "check", "small.json", vary=lambda text: re.sub(
-            r"(?m)^(memory|time| +\w+:).*$", lambda m: settled(m[0]), text))
+            r"(?m)^(time| +\w+:).*$", lambda m: settled(m[0]), text))
 
     def test_inspect(self):
         self.write("wide.json", {"model": {"type": "resnet20", "classes": 10}, "data": {"type": "cifar10"},

@@ -88,7 +88,7 @@ class PlainZeros(FromWeights):
         self.start({"weights": file}, warns=warning)
         self.assertLess(self.sparsity("second"), 0.8)
         checked = self.succeeds("check", "second.json")
-        self.assertIn("warning " + warning, checked)
+        self.assertIn("warning  " + warning, checked)
         self.start({"weights": file}, {"name": "seen", "evaluate": {}}, run="untrained")  # nothing may change
         said = self.start({"weights": file, "hold_zeros": True}, run="held")
         self.assertIn(f"{file}: its zeros are held: 90 % of the weights stay 0\n", said)

@@ -28,11 +28,17 @@ TEST(Fitted, DropsFieldsFromTheRight) {
   EXPECT_EQ(fitted(fields, 4), "d..e");
 }
 
-TEST(Wrapped, BreaksAtSpaces) {
-  EXPECT_EQ(wrapped("one two three", 8), "one two\nthree");
-  EXPECT_EQ(wrapped("one two three", any_width), "one two three");
-  EXPECT_EQ(wrapped("unbreakable x", 5), "unbreakable\nx");
-  EXPECT_EQ(wrapped("", 5), "");
+TEST(Wrapped, BreaksLinesAtSpacesAndKeepsTheirIndentation) {
+  EXPECT_EQ(wrapped("one two three\n  four five\n\nsix", 9), "one two\nthree\n  four\n  five\n\nsix\n");
+  EXPECT_EQ(wrapped("one two three", any_width), "one two three\n");
+  EXPECT_EQ(wrapped("a  b", 4), "a  b\n");  // what fits stays as it is
+  EXPECT_EQ(wrapped("see https://example.org/long now", 8), "see\nhttps://example.org/long\nnow\n");
+  EXPECT_EQ(wrapped("", 8), "");
+}
+
+TEST(Wrapped, CountsColumnsNotBytes) {
+  EXPECT_EQ(wrapped("grün äöü ß", 8), "grün äöü\nß\n");
+  EXPECT_EQ(wrapped("大き さ x", 6), "大き\nさ x\n");
 }
 
 }  // namespace

@@ -105,7 +105,7 @@ TEST_F(ImageFolder, ValBesideTestIsTheValidationSplit) {
   options.val_validates = false;
   EXPECT_EQ(load().validation.size(), 0);
   EXPECT_EQ(load().notes, (std::vector<std::string>{"pets: val/ left out: train/ and test/ are what is read, "
-                                                    "and what is held out by data.validation"}));
+                                                    "for data.validation is set"}));
 }
 
 TEST_F(ImageFolder, AnyFolderMayHoldTheSplits) {

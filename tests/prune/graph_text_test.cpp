@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "espalier/autograd/ops.h"
 #include "espalier/nn/network.h"
 #include "prune/small_net.h"
 
@@ -17,14 +18,41 @@ TEST(GraphText, CountsRealChannels) {
   // that reads them; two filters of b, of 3 inputs, and two columns of c.
   EXPECT_EQ(graph_text(channel_graph(net, network.tape)),
             R"(group 1: 6 channels that go 2 at a time, 92 weights
-  made by a
-  read by b
+  made by  a
+  read by  b
 group 2: 4 channels that go 2 at a time, 146 weights
-  made by b
-  read by c
+  made by  b
+  read by  c
 group 3: 5 channels, the network's output: they stay
-  made by c
+  made by  c
 )");
+  EXPECT_EQ(graph_text(channel_graph(net, network.tape), 40),
+            R"(group 1: 6 channels that go 2 at a time,
+92 weights
+  made by  a
+  read by  b
+group 2: 4 channels that go 2 at a time,
+146 weights
+  made by  b
+  read by  c
+group 3: 5 channels, the network's
+output: they stay
+  made by  c
+)");
+}
+
+TEST(GraphText, BreaksItsLinesBetweenNames) {
+  SmallNet net;
+  Conv2d &first = net.conv("a_layer_of_many_letters", 3, 6), &second = net.conv("b", 3, 6);
+  Conv2d& reader = net.conv("c", 6, 5);
+  net.pass = [&](const Variable& x) { return reader.forward(ops::add(first.forward(x), second.forward(x))); };
+  const Network network(net, {5, 5, 3});
+  EXPECT_TRUE(graph_text(channel_graph(net, network.tape), 35)
+                  .starts_with("group 1: 6 channels, 101 weights\n"
+                               "each\n"
+                               "  made by  b\n"
+                               "           a_layer_of_many_letters\n"
+                               "  read by  c\n"));
 }
 
 }  // namespace

@@ -140,6 +140,9 @@ TEST(Report, OfWidths) {
   EXPECT_EQ(width_table(cut_widths(net)),
             "channels of  before  after\n"
             "a                 8      2  ########........................\n");
+  EXPECT_EQ(width_table(cut_widths(net), 60),
+            "channels of  before  after\n"
+            "a                 8      2  ####............\n");
 }
 
 TEST(Report, OfTheLargestNetworkFitsEightyColumns) {  // ResNet-50's names, shapes and totals

@@ -14,7 +14,10 @@ struct Case {
   std::vector<std::string> said;
 };
 
-std::vector<std::string> said_of(const nlohmann::ordered_json& json) { return advice(parse(json)); }
+/// Of so many batches in an epoch.
+std::vector<std::string> said_of(const nlohmann::ordered_json& json, int64_t batches = 100) {
+  return advice(parse(json), batches);
+}
 
 TEST(Advice, OfWhatPeopleWriteThereIsNone) {
   EXPECT_EQ(said_of(minimal()), std::vector<std::string>{}) << "0.3, then 0.9";
@@ -27,15 +30,16 @@ TEST(Advice, OfWhatPeopleWriteThereIsNone) {
       {"/stages/1/prune", R"({"unit": "row", "sparsity": 0.95})", {}},
       {"/stages/1/prune", R"({"sparsity": 0.95, "include": ["fc1"]})", {}},
       {"/stages/1/prune", R"({"sparsity": 0.95, "remove": true})", {}},
+      {"/stages/1/prune", R"({"sparsity": 1, "allow_empty": true, "include": ["fc1"], "remove": true})", {}},
   };
   for (const Case& one : cases) EXPECT_EQ(said_of(with(one.pointer, one.value)), one.said) << one.value;
 }
 
 TEST(Advice, OfPlausibleNonsense) {
   const Case cases[] = {
-      {"/stages/3/train/prune/sparsity",
-       "1",
-       {"/stages/3/train/prune/sparsity: 1 leaves nothing: the network will say the same of every image"}},
+      {"/stages/1/prune",
+       R"({"sparsity": 1, "allow_empty": true, "unit": "row"})",
+       {"/stages/1/prune/sparsity: 1 leaves nothing: the network will say the same of every image"}},
       {"/stages/1/prune",
        R"({"quantile": 1})",
        {"/stages/1/prune/quantile: 1 leaves what scores highest, and nothing else"}},
@@ -111,6 +115,39 @@ TEST(Advice, OfPlausibleNonsense) {
     for (const std::string& text : one.said) expected.push_back("x.json: " + text);
     EXPECT_EQ(said_of(with(one.pointer, one.value)), expected) << one.pointer << " " << one.value;
   }
+}
+
+TEST(Advice, OfRatesOfLayers) {
+  EXPECT_EQ(
+      said_of(with("/stages/0/train/optimizer/lr_of", R"({"fc1": 1000, "fc2": 0.1})")),
+      std::vector<std::string>{"x.json: /stages/0/train/optimizer/lr_of/fc1: 1000 is a rate that hardly "
+                               "anybody uses with sgd: from 1e-06 to 10 are in use"});
+}
+
+// Steps and epochs are told by the number of batches, whichever of them the stage counts.
+TEST(Advice, OfSchedulesBeyondTheirStage) {
+  const auto said = [](const char* length, const char* schedule, int64_t batches) {
+    nlohmann::ordered_json json = minimal();
+    json["stages"][0]["train"] = nlohmann::ordered_json::parse(length);
+    json["stages"][0]["train"]["optimizer"] = {{"type", "sgd"}, {"lr", 0.1}};
+    json["stages"][0]["train"]["schedule"] = nlohmann::ordered_json::parse(schedule);
+    const auto lines = said_of(json, batches);
+    return lines.empty() ? "" : lines.front().substr(std::string("x.json: /stages/0/train/schedule/").size());
+  };
+  const char *two_epochs = R"({"epochs": 2})", *twenty_steps = R"({"steps": 20})";
+  const char* five_epochs = R"({"type": "warmup", "warmup_epochs": 5})";
+  EXPECT_EQ(said(two_epochs, five_epochs, 10),
+            "warmup_epochs: 5: the rate is still climbing when the stage ends, after 20 steps");
+  EXPECT_EQ(said(twenty_steps, five_epochs, 4),
+            "warmup_epochs: 5: the rate is still climbing when the stage ends, after 20 steps");
+  EXPECT_EQ(said(twenty_steps, five_epochs, 3), "");
+  const char* many_steps = R"({"type": "cosine", "warmup_steps": 500})";
+  EXPECT_EQ(said(two_epochs, many_steps, 10),
+            "warmup_steps: 500: the rate is still climbing when the stage ends, after 20 steps");
+  EXPECT_EQ(said(two_epochs, many_steps, 251), "");
+  const char* drop = R"({"type": "step", "step_size": 1})";
+  EXPECT_EQ(said(twenty_steps, drop, 20), "step_size: 1: the rate never drops in 1 epoch");
+  EXPECT_EQ(said(twenty_steps, drop, 19), "");
 }
 
 TEST(Advice, OfPatienceThatOutlastsTheStage) {

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "espalier/core/mistakes.h"
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/state_dict.h"
 #include "support/bad_input.h"
@@ -199,7 +200,9 @@ std::string learning(const std::string& train, const std::string& optimizer = ""
                    "small.json");
   const auto model = build_model(config);
   try {
-    check_stages(config, *model, 10);
+    Mistakes mistakes;
+    check_stages(config, *model, 10, true, mistakes);
+    mistakes.report(config.file);
   } catch (const Error& error) {
     return error.what();
   }
@@ -219,6 +222,10 @@ TEST(CheckStages, WhatIsFrozenAndWhatHasARateMustBeThere) {
             at + "optimizer: lr_of 'features.0' is frozen, and has no rate");
   EXPECT_EQ(learning(R"("freeze": ["features"], "reestimate_norm": 3, )"),
             at + "reestimate_norm: found 3, but the model has no batch norm that is not frozen");
+  EXPECT_EQ(
+      learning(R"("freeze": ["features"], "prune": {"unit": "channel", "ratio": 0.1, "reestimate_norm": 2,
+                         "schedule": {"type": "one_shot"}}, )"),
+      at + "prune: reestimate_norm: found 2, but the model has no batch norm that is not frozen");
   EXPECT_EQ(learning(R"("freeze": ["features.?"], "reestimate_norm": 3, )",
                      R"(, "lr_of": {"features": 1, "c*": 2})"),
             "");

@@ -49,6 +49,17 @@ TEST(Config, ResolvedHoldsWhatAppliesInDeclaredOrder) {
       R"({"type":"mlp","input":[28,28,1],"classes":10,"hidden":[256,128],"width":1.0,"activation":"relu"})");
 }
 
+// Whether anything is held out is the folder's to say, unless the config does.
+TEST(Config, AbsentValidationStaysAbsentForImageFoldersAlone) {
+  EXPECT_EQ(config_json(parse(minimal()))["data"]["validation"], 0.0);
+  const auto resolved = [](const std::string& validation) {
+    return config_json(
+        parse(with("/data", R"({"type": "image_folder", "path": "p")" + validation + "}")))["data"];
+  };
+  EXPECT_FALSE(resolved("").contains("validation"));
+  EXPECT_EQ(resolved(R"(, "validation": 0)")["validation"], 0.0);
+}
+
 TEST(Config, HelpTellsEveryField) {
   std::string help;
   for (const schema::Section& section : schema::sections(config_description()))

@@ -16,6 +16,7 @@ struct Step {
 };
 struct Plan {
   std::vector<Step> steps;
+  std::vector<std::pair<std::string, double>> limits;
 };
 
 Type<Plan> plan() {
@@ -26,7 +27,8 @@ Type<Plan> plan() {
        field("cut", &Step::cut, cut, "at once"), field("trim", &Step::trim, cut, "later"),
        field("fast", &Step::fast, boolean(), "now"), field("slow", &Step::slow, boolean(), "then")},
       {.exactly_one = {{"fast", "slow"}}, .defaults = [](Step& s) { s.rate = s.type == "sparse" ? 2 : 1; }});
-  return object<Plan>({field("steps", &Plan::steps, list_of(step), "what is done").required()});
+  return object<Plan>({field("steps", &Plan::steps, list_of(step), "what is done").required(),
+                       field("limits", &Plan::limits, map_of("layer", number({})), "of layers")});
 }
 
 TEST(SchemaHelp, ASectionForEachObject) {
@@ -69,6 +71,15 @@ TEST(SchemaHelp, PathsAsTheyAreTyped) {
     ASSERT_EQ(found.size(), 1u) << word;
     EXPECT_EQ(found[0].path, "steps.N.cut");
   }
+  for (const char* word : {"steps.first.cut", "/steps/first/cut", "steps.v1.2.cut", "steps.a.b.cut"}) {
+    const auto found = sections_named(word, object);  // by the name of a list's element, which may have dots
+    ASSERT_EQ(found.size(), 1u) << word;
+    EXPECT_EQ(found[0].path, "steps.N.cut");
+    EXPECT_EQ(help_on(word + std::string(".share"), object, 80),
+              "steps.N.cut.share\n    what goes\n    a number from 0 to 1; default 0.5\n");
+  }
+  for (const char* word : {"first.cut", "first", "steps.first.cut.share.more", "stops.first.cut"})
+    EXPECT_TRUE(sections_named(word, object).empty()) << word;
   EXPECT_TRUE(sections_named("ut", object).empty());
   EXPECT_TRUE(sections_named("", object).empty());
 }
@@ -85,6 +96,8 @@ TEST(SchemaHelp, AWordIsAFieldInEachPlaceOrAValue) {
             "    rate  how fast\n"
             "          a number of at least 0; default 2.0\n");
   EXPECT_EQ(help_on("dash", object, 80), "");
+  EXPECT_NE(help_on("limits", object, 80), "");
+  EXPECT_EQ(help_on("limits.layer1.0.conv", object, 80), help_on("limits", object, 80)) << "a map's key";
 }
 
 }  // namespace

@@ -126,6 +126,29 @@ TEST(Schema, GathersMistakesAndReadsTheRest) {
   EXPECT_EQ(figure.tags.front(), "a");
 }
 
+// Whoever mends them goes through the file from its top.
+TEST(Schema, MistakesComeInTheOrderOfTheFile) {
+  Mistakes mistakes;
+  read_in_spite(mistakes, R"({"filled": 1, "copies": 9, "height": 0, "type": "box"})");
+  EXPECT_EQ(mistakes_of([&] { mistakes.report("f.json"); }),
+            (std::vector<std::string>{"f.json: /filled: found 1, expected true or false",
+                                      "f.json: /copies: found 9, expected a whole number from 1 to 5",
+                                      "f.json: /height: found 0, expected a number above 0",
+                                      "f.json: 3 mistakes"}));
+}
+
+TEST(Schema, AllThatIsWrongInAMapIsTold) {
+  Mistakes mistakes;
+  const auto rates = map_of("layer", number({.above = 0}));
+  const auto read =
+      rates.read(Json::parse(R"({"a": 1, "b": -1, "c": "x", "d": 2})"), Place("f.json", {}, &mistakes));
+  EXPECT_EQ(mistakes_of([&] { mistakes.report("f.json"); }),
+            (std::vector<std::string>{"f.json: /b: found -1, expected a number above 0",
+                                      "f.json: /c: found the text \"x\", expected a number above 0",
+                                      "f.json: 2 mistakes"}));
+  EXPECT_EQ(read, (std::vector<std::pair<std::string, double>>{{"a", 1}, {"d", 2}}));
+}
+
 TEST(Schema, WhatFollowsFromAMistakeIsNotTold) {
   const auto told = [](const std::string& json) {
     Mistakes mistakes;
