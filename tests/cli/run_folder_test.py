@@ -192,10 +192,12 @@ class Numbered(Outcomes):
         with subprocess.Popen(**self.command("train", "endless.json"), stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE) as process:
             process.stdout.readline()  # the header: the folder is taken
-            second = self.espalier("train", "small.json", "--quiet")
+            second = self.espalier("train", "small.json")
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=20)
         self.assertEqual((second.returncode, second.stderr), (0, ""))
+        self.assertEqual(second.stdout.splitlines()[0], "runs/small-2: this run's folder, for runs/small holds a run "
+                         "already; another process is running in runs/small")
         self.assertTrue((self.folder / "runs/small-2/result.json").exists())
         (self.folder / "runs/small-2").rename(self.folder / "runs/other")
         text = self.succeeds("train", "small.json")
