@@ -39,6 +39,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+std::string threads_text(int64_t count) { return join(count, count == 1 ? " thread" : " threads"); }
+
 ChosenRun choose_folder(const Config& config, const RunOptions& options) {
   if (options.output) return {*options.output};
   return options.resume ? choose_run(config) : ChosenRun{run_path(config.name)};
@@ -150,9 +152,9 @@ class Run {
     else if (options_.resume)
       console_.line(place + ": has no checkpoint to go on from, so the run starts afresh");
     for (const std::string& line : lengths) console_.line(line);
-    console_.line(fmt::format("{}: {} with {} images to train on and {} to test, {} {}, {}", config_.name,
+    console_.line(fmt::format("{}: {} with {} images to train on and {} to test, {}, {}", config_.name,
                               config_.model.type, grouped(data_.train.size()), grouped(data_.test.size()),
-                              threads(), threads() == 1 ? "thread" : "threads", isa_name(isa())));
+                              threads_text(threads()), isa_name(isa())));
     for (const std::string& note : config_.notes) console_.line(note);
     for (const std::string& note : data_.notes) console_.line(note);
     for (const std::string& note : weights_notes_.lines) console_.line(note);
@@ -203,13 +205,13 @@ class Run {
     check_classes(file, saved_->info.classes, config_, data_.train, data_place_);
     load_checkpoint(saved_->file, *model_);
     position_ = *saved_->info.position;
-    check_position(position_, config_, train_.batches(), file);
+    if (position_.begun.empty()) position_.begun = lengths_of(saved_->info.config);
     resumed_ = true;
     if (position_.threads != threads() || position_.isa != isa_name(isa()))
-      console_.warn(
-          fmt::format("{}: was written with {} threads and {}, goes on with {} and {}: results may differ in "
-                      "their last bits",
-                      file, position_.threads, position_.isa, threads(), isa_name(isa())));
+      console_.warn(fmt::format(
+          "{}: was written with {} and {}, goes on with {} and {}: results may differ in "
+          "their last bits",
+          file, threads_text(position_.threads), position_.isa, threads_text(threads()), isa_name(isa())));
     restore_kernels(folder_, console_);
     write_config();
     if (!lengths.empty()) make_longer();
@@ -248,8 +250,9 @@ class Run {
     if (stage.train) train(stage, *stage.train, result);
     if (stage.prune) prune_now(stage, *stage.prune);
     if (stage.evaluate) reestimate(stage, stage.evaluate->reestimate_norm);
-    result.seconds = stage_seconds_ + since(stage_start_);
+    if (!stage.evaluate) result.seconds = stage_seconds_ + since(stage_start_);
     measure(stage, result);
+    if (stage.evaluate) result.seconds = stage_seconds_ + since(stage_start_);  // measuring is all it does
 
     const int64_t next = position_.stage + 1;
     auto results = std::move(position_.results);
