@@ -17,17 +17,44 @@ namespace fs = std::filesystem;
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+using schema::Json;
+using schema::Place;
 
 /// A config without what decides nothing that a run has done: whether it ends in an error instead, and what
-/// is its remedy, allow_empty; with `any_length` also how long stages train.
+/// is its remedy, allow_empty; where its data lie and whether they are kept decoded; how often it writes down
+/// where it is. With `any_length` also without how long stages train.
 Json comparable(Config config, bool any_length) {
+  config.data.root.reset();
+  config.data.cache = DataConfig{}.cache;
   for (StageConfig& stage : config.stages) {
     for (auto* prune : {&stage.prune, stage.train ? &stage.train->prune : nullptr})
       if (prune && *prune) (*prune)->allow_empty = false;
-    if (stage.train && any_length) stage.train->epochs = stage.train->steps = std::nullopt;
+    if (!stage.train) continue;
+    stage.train->log_every = TrainConfig{}.log_every;
+    stage.train->checkpoint_every = TrainConfig{}.checkpoint_every;
+    if (any_length) stage.train->epochs = stage.train->steps = std::nullopt;
   }
   return config_json(config);
+}
+
+/// A pointer to where the two differ first, or nothing: the names of an object are in order, for of layers'
+/// rates the last counts.
+std::optional<std::string> differs_at(const Json& theirs, const Json& ours, const Place& at) {
+  if (theirs == ours) return std::nullopt;
+  if (theirs.is_object() && ours.is_object()) {
+    for (const auto& [name, value] : ours.items()) {
+      if (!theirs.contains(name)) return (at / name).pointer();
+      if (auto inside = differs_at(theirs[name], value, at / name)) return inside;
+    }
+    for (const auto& [name, value] : theirs.items())
+      if (!ours.contains(name)) return (at / name).pointer();
+  } else if (theirs.is_array() && ours.is_array()) {
+    const size_t both = std::min(theirs.size(), ours.size());
+    for (size_t i = 0; i < both; ++i)
+      if (auto inside = differs_at(theirs[i], ours[i], at / i)) return inside;
+    if (theirs.size() != ours.size()) return (at / both).pointer();
+  }
+  return at.pointer();
 }
 
 /// A folder without a checkpoint is written over, so its files must be what this run left before its first.
@@ -53,9 +80,8 @@ void check_own(const RunFolder& folder, const Config& config) {
 
 std::string first_difference(const Config& theirs, const Config& ours, bool any_length) {
   const Json ours_json = comparable(ours, any_length);
-  const auto change =
-      nlohmann::json::diff(nlohmann::json(comparable(theirs, any_length)), nlohmann::json(ours_json));
-  return change.empty() ? "" : path_of(change[0].at("path").get<std::string>(), ours_json);
+  const auto pointer = differs_at(comparable(theirs, any_length), ours_json, Place(""));
+  return pointer ? path_of(*pointer, ours_json) : "";
 }
 
 void check_free(const RunFolder& folder, const Config& config, bool resume) {
