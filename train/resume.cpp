@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "espalier/core/kernel_choice.h"
+#include "espalier/core/shell_word.h"
+#include "espalier/core/table.h"
 #include "espalier/core/utf8.h"
 #include "espalier/formats/input_file.h"
 #include "espalier/formats/json.h"
@@ -113,10 +115,13 @@ SavedRun saved_run(const RunFolder& folder, const Config& config) {
   if (same_length(*saved.info.config.stages[static_cast<size_t>(*last)].train, *stage.train)) return saved;
 
   if (!fs::exists(folder.last_step()))
-    fail_usage(folder.path().string(), ": stage '", stage.name, "' is done, and cannot go on to ",
-               length_of(stage),
-               " without last_step.safetensors, which is not there: a run that early_stop "
-               "ended leaves none, nor did earlier versions; --output DIR writes elsewhere");
+    fail_usage(folder.path().string(), ": stage '", stage.name,
+               "' is done, and left no last_step.safetensors ", "to go on from to ", length_of(stage),
+               stage.train->early_stop
+                   ? ": where early_stop ends a stage, it would have ended a longer one, too"
+                   : ", as earlier versions did not",
+               "; without --resume, --set model.weights=", shell_word(folder.model(stage.name).string()),
+               " begins another run with its weights");
   SavedRun before = read(folder.last_step());
   ESP_CHECK(before.info.position->stage == *last, before.file.string(), ": is of another stage than '",
             stage.name, "'");
