@@ -133,16 +133,31 @@ SavedRun saved_run(const RunFolder& folder, const Config& config) {
 
 void check_position(const Position& at, const Config& config, int64_t batches, const std::string& file) {
   const auto stages = static_cast<int64_t>(config.stages.size());
-  bool fits = at.stage >= 0 && at.stage <= stages && static_cast<int64_t>(at.results.size()) == at.stage;
-  for (int64_t count : {at.epoch, at.batch, at.step, at.optimizer_steps, at.trained_images, at.images,
-                        at.correct, at.best_epoch, at.stale, at.metrics_bytes})
-    fits = fits && count >= 0;
-  fits = fits && at.batch <= batches;
+  bool fits = at.stage <= stages && static_cast<int64_t>(at.results.size()) == at.stage;
   if (fits && at.stage < stages) {
-    const auto& stage = config.stages[static_cast<size_t>(at.stage)].train;
-    fits = at.step <= (stage ? stage_steps(*stage, batches) : 0);
+    const auto& train = config.stages[static_cast<size_t>(at.stage)].train;
+    const StageLength length = train ? stage_length(*train, batches) : StageLength{};
+    fits = at.batch <= length.epoch_steps && at.step <= length.steps;
   }
-  ESP_CHECK(fits, file, ": its position does not fit its config");
+  ESP_CHECK(fits, file, ": its position does not fit its config, of which an epoch has ", batches,
+            batches == 1 ? " batch" : " batches", " with the data that are there now");
+}
+
+void check_data(const Position& at, const Config& config, const ImageCounts& found, const std::string& place,
+                const std::string& file) {
+  if (!at.data || at.stage == static_cast<int64_t>(config.stages.size())) return;
+  struct Split {
+    const char* use;
+    int64_t ImageCounts::*count;
+  };
+  for (const auto& [use, count] :
+       {Split{"train on", &ImageCounts::train}, Split{"validate by", &ImageCounts::validation},
+        Split{"test", &ImageCounts::test}}) {
+    const int64_t now = found.*count, then = (*at.data).*count;
+    ESP_CHECK(now == then, place, ": found ", grouped(now), now == 1 ? " image to " : " images to ", use,
+              ", expected ", grouped(then), ", as when ", file,
+              " was written: with the data of then the run goes on, and without --resume another begins");
+  }
 }
 
 void restore_kernels(const RunFolder& folder, Console& console) {

@@ -48,11 +48,11 @@ ChosenRun choose_folder(const Config& config, const RunOptions& options) {
 
 class Run {
  public:
-  Run(const Config& config, const RunOptions& options, Console& console)
+  Run(const Config& config, ChosenRun chosen, const RunOptions& options, Console& console)
       : config_(config),
         console_(console),
         options_(options),
-        chosen_(choose_folder(config, options)),
+        chosen_(std::move(chosen)),
         folder_(chosen_.folder),
         goes_on_(options.resume && folder_.has_checkpoint()),
         model_(fresh_model()),
@@ -62,6 +62,7 @@ class Run {
         train_(training_loader(config, data_.train)),
         test_(evaluation_loader(config, data_.test)) {
     if (data_.validation.size() > 0) validation_.emplace(evaluation_loader(config, data_.validation));
+    if (goes_on_) check_saved_data();  // else what follows would find fault with the config
     check_memory(config, &data_, goes_on_from());
     check_stages(config, *model_, train_.batches(), !goes_on_);
     check_batches(config, *model_, train_);
@@ -111,6 +112,14 @@ class Run {
     return saved_->file;
   }
 
+  ImageCounts image_counts() const {
+    return {data_.train.size(), data_.validation.size(), data_.test.size()};
+  }
+
+  void check_saved_data() const {
+    check_data(*saved_->info.position, config_, image_counts(), data_place_, saved_->file.string());
+  }
+
   /// A folder that is this process's alone.
   void take_folder() {
     check_free(folder_, config_, options_.resume);
@@ -138,6 +147,7 @@ class Run {
     } else {
       folder_.clear();
       write_config();
+      position_.begun = lengths_of(config_);
     }
     console_.log_to(folder_.log());
     if (!chosen_.why.empty()) console_.line(chosen_.why);
@@ -200,7 +210,9 @@ class Run {
   /// they were.
   std::vector<std::string> restore() {
     saved_ = saved_run(folder_, config_);
-    const auto lengths = check_lengths(folder_, *saved_, config_, train_.batches());
+    check_saved_data();
+    check_position(*saved_->info.position, saved_->info.config, train_.batches(), saved_->file.string());
+    const auto lengths = check_lengths(folder_, saved_->info, config_, train_.batches());
     const std::string file = saved_->file.string();
     check_classes(file, saved_->info.classes, config_, data_.train, data_place_);
     load_checkpoint(saved_->file, *model_);
@@ -234,6 +246,7 @@ class Run {
     position_.metrics_bytes = metrics_->sync();
     position_.threads = threads();
     position_.isa = isa_name(isa());
+    position_.data = image_counts();
     if (!kernel_choice::all().empty())
       write_file(folder_.for_writing(folder_.kernels()), nlohmann::json(kernel_choice::all()).dump(2) + "\n");
     save_position();
@@ -258,7 +271,7 @@ class Run {
     auto results = std::move(position_.results);
     results.push_back(std::move(result));
     for (Parameter* parameter : model_->parameters()) parameter->slots.clear();
-    position_ = Position{.stage = next, .results = std::move(results)};
+    position_ = Position{.stage = next, .begun = std::move(position_.begun), .results = std::move(results)};
     stage_start_ = Clock::now();
     stage_seconds_ = 0;
     save();
@@ -489,9 +502,12 @@ std::optional<ModelConfig> network_of_run(const RunOptions& options, const std::
 }
 
 RunResult run(const Config& config, const RunOptions& options, Console& console) {
+  Config own = config;
   std::optional<Run> run;
   try {
-    run.emplace(config, options, console);
+    ChosenRun chosen = choose_folder(config, options);
+    if (options.resume) own = with_lengths_of_run(config, RunFolder(chosen.folder));
+    run.emplace(own, std::move(chosen), options, console);
     return run->go();
   } catch (const Interrupted&) {
     console.warn(run ? run->how_to_go_on() : "interrupted before it began: the same command begins again");
