@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,8 +85,10 @@ class Resume(Outcomes):
 
         for name, signals in (("terminated", list(SIGNALS)), ("killed", [signal.SIGKILL])):
             with self.subTest(name, seed=seed):
-                parts = self.stop_at_random(name, signals, dice, longest)
-                self.assertGreater(len(parts), 2, "was hardly ever stopped")
+                while len(parts := self.stop_at_random(name, signals, dice, longest)) < 3:  # this machine is faster now
+                    longest /= 2
+                    self.assertGreater(longest, 0.001, "was hardly ever stopped")
+                    shutil.rmtree(self.folder / name)
                 self.assertTrue(any("goes on with stage" in part for part in parts))
                 self.assert_same_outcome(name, expected)
                 left = [path.name for path in (self.folder / name).rglob("*.tmp-*")]
