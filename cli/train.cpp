@@ -66,14 +66,13 @@ void train(const Given& given) {
   RunOptions options;
   bool quiet = false;
   Arguments arguments("train");
-  arguments
-      .positional("CONFIG", config,
-                  "A config (`espalier help config`), a recipe, or a run to --resume")
+  arguments.positional("CONFIG", config, "A config (`espalier help config`), a recipe, or a run to --resume")
       .overrides(overrides)
       .path("--output", "DIR", options.output,
             "Folder to write (default: runs/NAME, or the next free runs/NAME-2, ...)")
       .data_root(options.data)
-      .flag("--resume", options.resume, "Go on from the folder's checkpoint, to the same bits")
+      .flag("--resume", options.resume,
+            "Go on from the folder's checkpoint, to the same bits; with --set of more epochs, on to those")
       .text("--device", "cpu|cuda", device, "What to compute on (default: cpu)")
       .threads()
       .flag("--autotune", options.autotune, "Time kernels of small linear layers; choices stay in the folder")

@@ -203,8 +203,8 @@ std::vector<std::string> advice(const Config& config, int64_t batches) {
   std::vector<std::string> lines;
   const auto at = [&](const std::string& place) {
     return [&, place](const std::string& pointer, const std::string& text) {
-      lines.push_back(
-          fmt::format("{}{}{}{}: {}", config.file, config.file.empty() ? "" : ": ", place, pointer, text));
+      lines.push_back(fmt::format("{}{}{}: {}", config.file, config.file.empty() ? "" : ": ",
+                                  schema::shown(place + pointer, config.set), text));
     };
   };
   for (const auto& rule : of_data) rule(config, at(""));

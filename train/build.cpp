@@ -33,6 +33,14 @@ uint64_t stream(const Config& config, Stream use) {
 /// "configs/x.json: ", where a mistake is; empty for a config that is of no file.
 std::string place_of(const Config& config) { return config.file.empty() ? "" : config.file + ": "; }
 
+/// "x.json: /stages/1 (tuned): ", or as --set called it: "x.json: stages.tuned: "
+std::string place_of(const Config& config, size_t stage) {
+  const std::string& name = config.stages[stage].name;
+  const std::string shown = schema::shown(join("/stages/", stage), config.set);
+  return place_of(config) + shown +
+         (shown.ends_with("." + name) || shown.ends_with("/" + name) ? "" : " (" + name + ")") + ": ";
+}
+
 /// What build() returns; its UsageErrors get the config's file before them.
 template <class Build>
 auto in_file(const Config& config, const Build& build) {
@@ -47,10 +55,12 @@ void check_fit(const Config& config, const Dataset& data, const std::string& pla
   const ModelOptions& model = config.model;
   const Shape image{data.height(), data.width(), data.channels()};
   if (model.input != image)
-    fail_usage("/model/input: found ", model.input, ", but images of ", data.name, " have shape ", image);
+    fail_usage(schema::shown("/model/input", config.set), ": found ", model.input, ", but images of ",
+               data.name, " have shape ", image);
   if (model.classes != data.classes())
     fail(place, ": ", data.name, " has ", data.classes(), data.classes() == 1 ? " class" : " classes",
-         ", expected the model's ", model.classes, " (", place_of(config), "/model/classes)");
+         ", expected the model's ", model.classes, " (", place_of(config),
+         schema::shown("/model/classes", config.set), ")");
 }
 
 /// Below the root.
@@ -226,11 +236,12 @@ std::unique_ptr<Module> build_model(const Config& config, bool read_weights, Wei
   }
   auto model = in_file(config, [&] { return make_model(config.model, static_cast<uint64_t>(config.seed)); });
   if (!read_weights) return model;
-  WeightsNotes said = load_weights(*config.model.weights, *model,
-                                   {.hold_zeros = config.model.hold_zeros,
-                                    .skip = config.model.skip.value_or(std::vector<std::string>{}),
-                                    .seed = static_cast<uint64_t>(config.seed),
-                                    .skip_name = place_of(config) + "/model/skip:"});
+  WeightsNotes said =
+      load_weights(*config.model.weights, *model,
+                   {.hold_zeros = config.model.hold_zeros,
+                    .skip = config.model.skip.value_or(std::vector<std::string>{}),
+                    .seed = static_cast<uint64_t>(config.seed),
+                    .skip_name = place_of(config) + schema::shown("/model/skip", config.set) + ":"});
   if (std::ranges::none_of(config.stages, [](const StageConfig& stage) { return stage.train.has_value(); }))
     said.warnings.clear();
   if (notes) *notes = std::move(said);
@@ -404,7 +415,7 @@ void check_batches(const Config& config, Module& model, const Loader& loader) {
     const auto norm = norm_of_one_value(model, config.model.input,
                                         stage.train ? stage.train->freeze : std::vector<std::string>{});
     if (!norm) continue;
-    fail_usage(place_of(config), "/stages/", i, " (", stage.name, "): ", *norm,
+    fail_usage(place_of(config, i), *norm,
                " (batch_norm) has one value a channel of an image, and so no variance in a batch of one, as ",
                all ? "all are" : "an epoch's last is", ": set another data.batch",
                all ? "" : ", or data.drop_last to true");
@@ -420,9 +431,7 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
     const bool changes_shapes = prune && cuts_channels(*prune);
     if (mistakes.spare(pointer)) {
       // An Error is none of usage: the config says what it means, and the network has no such thing.
-      const auto check = [&](const auto& act) {
-        mistakes.attempt(pointer, act, join(place_of(config), pointer, " (", stage.name, "): "));
-      };
+      const auto check = [&](const auto& act) { mistakes.attempt(pointer, act, place_of(config, i)); };
       if (prune) check([&] { check_pruning(config, *prune, model, whole); });
       if (stage.train) check([&] { check_learning(*stage.train, model); });
       if (const Reestimated asked = reestimated(stage); asked.batches > 0)
@@ -450,8 +459,8 @@ void check_early_stop(const Config& config, const DataSplits& data, Mistakes& mi
     const std::string pointer = join("/stages/", i, "/train/early_stop");
     if (train && train->early_stop && mistakes.spare(pointer))
       mistakes.attempt(pointer, [&] {
-        fail_usage(place_of(config), pointer, ": needs images to judge by: a folder val/ beside test/, or ",
-                   "/data/validation above 0");
+        fail_usage(place_of(config), schema::shown(pointer, config.set),
+                   ": needs images to judge by: a folder val/ beside test/, or ", "/data/validation above 0");
       });
   }
 }
@@ -463,7 +472,7 @@ std::vector<std::string> notes_on_layers(const Config& config, Module& model) {
     const StageConfig& stage = config.stages[i];
     const auto add = [&](const std::string& list, const std::vector<std::string>& entries) {
       for (const std::string& note : notes_on_beginnings(list, entries, layers))
-        notes.push_back(join(place_of(config), "/stages/", i, " (", stage.name, "): ", note));
+        notes.push_back(place_of(config, i) + note);
     };
     if (const PruneConfig* prune = stage.pruning()) {
       add("prune: include", prune->include);

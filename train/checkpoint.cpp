@@ -55,6 +55,11 @@ Json position_json(const Position& position) {
     json["whole"] = {{"macs", position.whole->cost.macs},   {"parameters", position.whole->cost.parameters},
                      {"bytes", position.whole->cost.bytes}, {"channels", position.whole->channels},
                      {"parts", position.whole->parts},      {"latency_ms", position.whole->latency_ms}};
+  if (position.data)
+    json["data"] = {{"train", position.data->train},
+                    {"validation", position.data->validation},
+                    {"test", position.data->test}};
+  if (!position.begun.empty()) json["begun"] = position.begun;
   return json;
 }
 
@@ -88,6 +93,13 @@ Position position_from(const Json& json, const std::string& place) {
                           : std::map<std::string, int64_t>{},
                       whole.contains("latency_ms") ? json_field<double>(whole, "latency_ms", inside) : 0};
   }
+  if (json.contains("data")) {
+    const auto data = json_field<Json>(json, "data", place);
+    const std::string inside = json_place(place, "data");
+    position.data = {json_count(data, "train", inside), json_count(data, "validation", inside),
+                     json_count(data, "test", inside)};
+  }
+  if (json.contains("begun")) position.begun = json_field<std::vector<std::string>>(json, "begun", place);
   return position;
 }
 

@@ -24,6 +24,12 @@
 
 namespace espalier {
 
+/// How many images the data have.
+struct ImageCounts {
+  int64_t train = 0, validation = 0, test = 0;
+  bool operator==(const ImageCounts&) const = default;
+};
+
 /// Where a run is. All random numbers are functions of the seed and of this (core/random.h), so it is the
 /// random state too.
 struct Position {
@@ -49,8 +55,11 @@ struct Position {
   ChosenChannels chosen = {};              ///< the regularizer's
   std::optional<WholeNetwork> whole = {};  ///< before the stage's first cut, if it cuts channels as it trains
 
-  int64_t threads = 0;        ///< of the process that wrote it,
-  std::string isa = {};       ///< and its instruction set
+  int64_t threads = 0;                   ///< of the process that wrote it,
+  std::string isa = {};                  ///< and its instruction set
+  std::optional<ImageCounts> data = {};  ///< that it has used; absent: of a version that did not say
+  /// How long each stage was to train when the run began ("3 epochs"); empty: of a version that did not say.
+  std::vector<std::string> begun = {};
   int64_t metrics_bytes = 0;  ///< of metrics.jsonl: what was written before this checkpoint
   std::vector<StageResult> results = {};
 };

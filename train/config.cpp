@@ -212,7 +212,7 @@ void check_stage_names(const std::vector<StageConfig>& stages, const Place& at) 
     if (name.ends_with(".best"))
       named.mistake("found \"", name, "\", but .best is the ending of a stage's best model");
     for (size_t j = 0; j < i; ++j)
-      if (stages[j].name == name) named.mistake("\"", name, "\" is the name of /stages/", j, ", too");
+      if (stages[j].name == name) named.mistake("\"", name, "\" is the name of ", (at / j).shown(), ", too");
   }
 }
 
@@ -324,6 +324,7 @@ Config read_config(const std::string& text, const std::string& file,
   if (config.model.classes == 0) config.model.classes = declared_classes(config.model, config.data);
   config.file = file;
   config.notes = std::move(applied.notes);
+  config.set = std::move(applied.set);
   return config;
 }
 

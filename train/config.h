@@ -14,6 +14,7 @@
 #include "espalier/nn/models/models.h"
 #include "espalier/optim/optimizer.h"
 #include "espalier/optim/schedule.h"
+#include "espalier/train/set_value.h"
 
 namespace espalier {
 
@@ -154,9 +155,10 @@ struct StageConfig {
 };
 
 struct Config {
-  std::string file;                ///< it was read from, for messages; no field
-  std::vector<std::string> notes;  ///< on what --set left out, to be said; no field
-  std::string name;                ///< absent: the file's name
+  std::string file;                        ///< it was read from, for messages; no field
+  std::vector<std::string> notes;          ///< on what --set left out, to be said; no field
+  std::vector<schema::SetValue> set = {};  ///< by --set; no field
+  std::string name;                        ///< absent: the file's name
   int64_t seed = 0;
   ModelConfig model;
   DataConfig data;

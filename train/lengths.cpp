@@ -1,5 +1,6 @@
 #include "espalier/train/lengths.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "espalier/core/table.h"
@@ -14,6 +15,37 @@ bool same_length(const TrainConfig& a, const TrainConfig& b) {
 std::string length_of(const StageConfig& stage) {
   const int64_t count = stage.train->epochs ? *stage.train->epochs : *stage.train->steps;
   return grouped(count) + (stage.train->epochs ? " epoch" : " step") + (count == 1 ? "" : "s");
+}
+
+std::vector<std::string> lengths_of(const Config& config) {
+  std::vector<std::string> lengths;
+  for (const StageConfig& stage : config.stages) lengths.push_back(stage.train ? length_of(stage) : "");
+  return lengths;
+}
+
+Config with_lengths_of_run(Config config, const RunFolder& folder) {
+  std::error_code none;
+  if (!folder.has_checkpoint() || std::filesystem::equivalent(config.file, folder.config(), none))
+    return config;
+  const CheckpointInfo saved = read_checkpoint_info(folder.checkpoint());
+  if (!saved.position) return config;
+  const std::vector<std::string>& begun = saved.position->begun;
+  const size_t stages = std::min({config.stages.size(), saved.config.stages.size(), begun.size()});
+  for (size_t i = 0; i < stages; ++i) {
+    StageConfig& ours = config.stages[i];
+    const StageConfig& theirs = saved.config.stages[i];
+    if (!ours.train || !theirs.train || same_length(*ours.train, *theirs.train)) continue;
+    if (length_of(ours) != begun[i]) continue;
+    const std::string pointer = join("/stages/", i, "/train");
+    if (schema::is_set(pointer + "/epochs", config.set) || schema::is_set(pointer + "/steps", config.set))
+      continue;
+    config.notes.push_back(join(folder.path().string(), ": stage '", ours.name, "' trains for ",
+                                length_of(theirs), ", as the run was told since it began, not ",
+                                length_of(ours)));
+    ours.train->epochs = theirs.train->epochs;
+    ours.train->steps = theirs.train->steps;
+  }
+  return config;
 }
 
 std::optional<int64_t> last_training(const Config& config) {
@@ -56,13 +88,13 @@ void check_past(const std::string& place, const StageConfig& stage, int64_t done
 
 }  // namespace
 
-std::vector<std::string> check_lengths(const RunFolder& folder, const SavedRun& saved, const Config& config,
-                                       int64_t batches) {
+std::vector<std::string> check_lengths(const RunFolder& folder, const CheckpointInfo& saved,
+                                       const Config& config, int64_t batches) {
   const std::string place = folder.path().string();
-  const Position& at = *saved.info.position;
+  const Position& at = *saved.position;
   std::vector<std::string> lines;
   for (size_t i = 0; i < config.stages.size(); ++i) {
-    const StageConfig &ours = config.stages[i], &theirs = saved.info.config.stages[i];
+    const StageConfig &ours = config.stages[i], &theirs = saved.config.stages[i];
     if (!ours.train || same_length(*ours.train, *theirs.train)) continue;
     if (static_cast<int64_t>(i) < at.stage)
       fail_usage(place, ": stage '", ours.name, "' is done after ", length_of(theirs),

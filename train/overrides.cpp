@@ -77,13 +77,13 @@ class Override {
     Json given = parse_value();
     if (!given.is_null()) {
       *value = std::move(given);
-      done_.set.push_back({place_.pointer(), typed_, parent_.pointer(), parent_typed_});
+      done_.set.push_back({steps_});
       if (object_type_) replace_others();
     } else if (added_) {
       root = before;  // there was nothing to take away
     } else if (object_type_) {
       container_->erase(name_);
-      done_.set.push_back({place_.pointer(), typed_, parent_.pointer(), parent_typed_});
+      done_.set.push_back({steps_});
     } else {
       take_element_away();
     }
@@ -164,12 +164,12 @@ class Override {
   /// Goes on to `key`, which was typed so.
   void enter(const std::string& key, const std::string& typed) {
     parent_ = place_;
-    parent_typed_ = typed_;
     place_ = place_ / key;
     if (separator_ == '/')
       typed_ += (Place("") / typed).pointer();
     else
       typed_ += (typed_.empty() ? "" : ".") + printable(typed, 80);
+    steps_.push_back({place_.pointer(), typed_});
   }
 
   Json parse_value() const {
@@ -201,11 +201,7 @@ class Override {
     }
   }
 
-  bool is_set(const Place& place) const {
-    return std::ranges::any_of(done_.set, [&](const SetValue& set) {
-      return (set.pointer + "/").starts_with(place.pointer() + "/");
-    });
-  }
+  bool is_set(const Place& place) const { return schema::holds_set(place.pointer(), done_.set); }
 
   /// The description says which other fields the one that has been set excludes.
   void replace_others() {
@@ -231,10 +227,9 @@ class Override {
     container_->erase(index_);
     std::vector<SetValue> left;
     for (SetValue& set : done_.set) {
-      auto pointer = without_element(set.pointer, parent_.pointer(), index_);
-      if (!pointer) continue;
-      set.pointer = std::move(*pointer);
-      set.parent_pointer = set.pointer.substr(0, set.pointer.rfind('/'));
+      if (!without_element(set.pointer(), parent_.pointer(), index_)) continue;
+      for (SetValue::Step& step : set.path)
+        step.pointer = *without_element(step.pointer, parent_.pointer(), index_);
       left.push_back(std::move(set));
     }
     done_.set = std::move(left);
@@ -248,7 +243,8 @@ class Override {
 
   // Where the walk has come to.
   Place place_{""}, parent_{""};
-  std::string typed_, parent_typed_;
+  std::string typed_;
+  std::vector<SetValue::Step> steps_;
   const Description* type_ = nullptr;
   Json* container_ = nullptr;                 ///< the object or list that the value is in,
   const Description* object_type_ = nullptr;  ///< null: a list

@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "espalier/core/kernel_choice.h"
+#include "espalier/core/shell_word.h"
+#include "espalier/core/table.h"
 #include "espalier/core/utf8.h"
 #include "espalier/formats/input_file.h"
 #include "espalier/formats/json.h"
@@ -17,17 +19,44 @@ namespace fs = std::filesystem;
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+using schema::Json;
+using schema::Place;
 
 /// A config without what decides nothing that a run has done: whether it ends in an error instead, and what
-/// is its remedy, allow_empty; with `any_length` also how long stages train.
+/// is its remedy, allow_empty; where its data lie and whether they are kept decoded; how often it writes down
+/// where it is. With `any_length` also without how long stages train.
 Json comparable(Config config, bool any_length) {
+  config.data.root.reset();
+  config.data.cache = DataConfig{}.cache;
   for (StageConfig& stage : config.stages) {
     for (auto* prune : {&stage.prune, stage.train ? &stage.train->prune : nullptr})
       if (prune && *prune) (*prune)->allow_empty = false;
-    if (stage.train && any_length) stage.train->epochs = stage.train->steps = std::nullopt;
+    if (!stage.train) continue;
+    stage.train->log_every = TrainConfig{}.log_every;
+    stage.train->checkpoint_every = TrainConfig{}.checkpoint_every;
+    if (any_length) stage.train->epochs = stage.train->steps = std::nullopt;
   }
   return config_json(config);
+}
+
+/// A pointer to where the two differ first, or nothing: the names of an object are in order, for of layers'
+/// rates the last counts.
+std::optional<std::string> differs_at(const Json& theirs, const Json& ours, const Place& at) {
+  if (theirs == ours) return std::nullopt;
+  if (theirs.is_object() && ours.is_object()) {
+    for (const auto& [name, value] : ours.items()) {
+      if (!theirs.contains(name)) return (at / name).pointer();
+      if (auto inside = differs_at(theirs[name], value, at / name)) return inside;
+    }
+    for (const auto& [name, value] : theirs.items())
+      if (!ours.contains(name)) return (at / name).pointer();
+  } else if (theirs.is_array() && ours.is_array()) {
+    const size_t both = std::min(theirs.size(), ours.size());
+    for (size_t i = 0; i < both; ++i)
+      if (auto inside = differs_at(theirs[i], ours[i], at / i)) return inside;
+    if (theirs.size() != ours.size()) return (at / both).pointer();
+  }
+  return at.pointer();
 }
 
 /// A folder without a checkpoint is written over, so its files must be what this run left before its first.
@@ -53,9 +82,8 @@ void check_own(const RunFolder& folder, const Config& config) {
 
 std::string first_difference(const Config& theirs, const Config& ours, bool any_length) {
   const Json ours_json = comparable(ours, any_length);
-  const auto change =
-      nlohmann::json::diff(nlohmann::json(comparable(theirs, any_length)), nlohmann::json(ours_json));
-  return change.empty() ? "" : path_of(change[0].at("path").get<std::string>(), ours_json);
+  const auto pointer = differs_at(comparable(theirs, any_length), ours_json, Place(""));
+  return pointer ? path_of(*pointer, ours_json) : "";
 }
 
 void check_free(const RunFolder& folder, const Config& config, bool resume) {
@@ -87,10 +115,13 @@ SavedRun saved_run(const RunFolder& folder, const Config& config) {
   if (same_length(*saved.info.config.stages[static_cast<size_t>(*last)].train, *stage.train)) return saved;
 
   if (!fs::exists(folder.last_step()))
-    fail_usage(folder.path().string(), ": stage '", stage.name, "' is done, and cannot go on to ",
-               length_of(stage),
-               " without last_step.safetensors, which is not there: a run that early_stop "
-               "ended leaves none, nor did earlier versions; --output DIR writes elsewhere");
+    fail_usage(folder.path().string(), ": stage '", stage.name,
+               "' is done, and left no last_step.safetensors ", "to go on from to ", length_of(stage),
+               stage.train->early_stop
+                   ? ": where early_stop ends a stage, it would have ended a longer one, too"
+                   : ", as earlier versions did not",
+               "; without --resume, --set model.weights=", shell_word(folder.model(stage.name).string()),
+               " begins another run with its weights");
   SavedRun before = read(folder.last_step());
   ESP_CHECK(before.info.position->stage == *last, before.file.string(), ": is of another stage than '",
             stage.name, "'");
@@ -102,16 +133,31 @@ SavedRun saved_run(const RunFolder& folder, const Config& config) {
 
 void check_position(const Position& at, const Config& config, int64_t batches, const std::string& file) {
   const auto stages = static_cast<int64_t>(config.stages.size());
-  bool fits = at.stage >= 0 && at.stage <= stages && static_cast<int64_t>(at.results.size()) == at.stage;
-  for (int64_t count : {at.epoch, at.batch, at.step, at.optimizer_steps, at.trained_images, at.images,
-                        at.correct, at.best_epoch, at.stale, at.metrics_bytes})
-    fits = fits && count >= 0;
-  fits = fits && at.batch <= batches;
+  bool fits = at.stage <= stages && static_cast<int64_t>(at.results.size()) == at.stage;
   if (fits && at.stage < stages) {
-    const auto& stage = config.stages[static_cast<size_t>(at.stage)].train;
-    fits = at.step <= (stage ? stage_steps(*stage, batches) : 0);
+    const auto& train = config.stages[static_cast<size_t>(at.stage)].train;
+    const StageLength length = train ? stage_length(*train, batches) : StageLength{};
+    fits = at.batch <= length.epoch_steps && at.step <= length.steps;
   }
-  ESP_CHECK(fits, file, ": its position does not fit its config");
+  ESP_CHECK(fits, file, ": its position does not fit its config, of which an epoch has ", batches,
+            batches == 1 ? " batch" : " batches", " with the data that are there now");
+}
+
+void check_data(const Position& at, const Config& config, const ImageCounts& found, const std::string& place,
+                const std::string& file) {
+  if (!at.data || at.stage == static_cast<int64_t>(config.stages.size())) return;
+  struct Split {
+    const char* use;
+    int64_t ImageCounts::*count;
+  };
+  for (const auto& [use, count] :
+       {Split{"train on", &ImageCounts::train}, Split{"validate by", &ImageCounts::validation},
+        Split{"test", &ImageCounts::test}}) {
+    const int64_t now = found.*count, then = (*at.data).*count;
+    ESP_CHECK(now == then, place, ": found ", grouped(now), now == 1 ? " image to " : " images to ", use,
+              ", expected ", grouped(then), ", as when ", file,
+              " was written: with the data of then the run goes on, and without --resume another begins");
+  }
 }
 
 void restore_kernels(const RunFolder& folder, Console& console) {

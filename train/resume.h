@@ -16,7 +16,8 @@ namespace espalier {
 void check_free(const RunFolder& folder, const Config& config, bool resume);
 
 /// Where the configs differ first, as --set calls it ("stages.dense.train.ema"); empty: in nothing that
-/// decides what a run does, apart, with `any_length`, from how long stages train.
+/// decides what comes of a run (as where its data lie and how often it saves do not), apart, with
+/// `any_length`, from how long stages train.
 std::string first_difference(const Config& theirs, const Config& ours, bool any_length);
 
 /// UsageError unless `theirs`, the config of the folder's run, is `ours`, apart from how long stages train.
@@ -30,6 +31,11 @@ struct SavedRun {
 /// Where the folder's run, which has a checkpoint, goes on as a run of `config`. UsageError if it is of
 /// another config, or a stage is to be longer that cannot be.
 SavedRun saved_run(const RunFolder& folder, const Config& config);
+
+/// Error unless the data at `place` have as many images as they had when the position in the checkpoint
+/// `file` was written, or nothing is left to do: the batches of an epoch would be others.
+void check_data(const Position& position, const Config& config, const ImageCounts& found,
+                const std::string& place, const std::string& file);
 
 /// Error unless the position in the checkpoint `file` lies within a run of `config`, whose epochs have so
 /// many `batches`.

@@ -40,10 +40,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-Config with_classes(Config config, const std::optional<std::string>& root) {
-  take_classes(config, root);
-  return config;
-}
+std::string threads_text(int64_t count) { return join(count, count == 1 ? " thread" : " threads"); }
 
 ChosenRun choose_folder(const Config& config, const RunOptions& options) {
   if (options.output) return {*options.output};
@@ -52,26 +49,27 @@ ChosenRun choose_folder(const Config& config, const RunOptions& options) {
 
 class Run {
  public:
-  Run(const Config& config, const RunOptions& options, Console& console)
-      : config_(with_classes(config, options.data)),
+  Run(const Config& config, ChosenRun chosen, const RunOptions& options, Console& console)
+      : config_(config),
         console_(console),
         options_(options),
-        chosen_(choose_folder(config_, options)),
+        chosen_(std::move(chosen)),
         folder_(chosen_.folder),
         goes_on_(options.resume && folder_.has_checkpoint()),
         model_(fresh_model()),
-        data_(build_data(config_, options.data, [&](const std::string& line) { console_.line(line); })),
-        data_place_(data_place(config_, options.data)),
-        classes_(kept_class_names(config_, data_.train)),
-        train_(training_loader(config_, data_.train)),
-        test_(evaluation_loader(config_, data_.test)) {
-    if (data_.validation.size() > 0) validation_.emplace(evaluation_loader(config_, data_.validation));
-    check_memory(config_, &data_, goes_on_from());
+        data_(build_data(config, options.data, [&](const std::string& line) { console_.line(line); })),
+        data_place_(data_place(config, options.data)),
+        classes_(kept_class_names(config, data_.train)),
+        train_(training_loader(config, data_.train)),
+        test_(evaluation_loader(config, data_.test)) {
+    if (data_.validation.size() > 0) validation_.emplace(evaluation_loader(config, data_.validation));
+    if (goes_on_) check_saved_data();  // else what follows would find fault with the config
+    check_memory(config, &data_, goes_on_from());
     Mistakes mistakes;
-    check_early_stop(config_, data_, mistakes);
-    check_stages(config_, *model_, train_.batches(), !goes_on_, mistakes);
-    mistakes.report(config_.file);
-    check_batches(config_, *model_, train_);
+    check_early_stop(config, data_, mistakes);
+    check_stages(config, *model_, train_.batches(), !goes_on_, mistakes);
+    mistakes.report(config.file);
+    check_batches(config, *model_, train_);
     open_folder();
     kernel_choice::set_autotune(options.autotune);
   }
@@ -118,6 +116,14 @@ class Run {
     return saved_->file;
   }
 
+  ImageCounts image_counts() const {
+    return {data_.train.size(), data_.validation.size(), data_.test.size()};
+  }
+
+  void check_saved_data() const {
+    check_data(*saved_->info.position, config_, image_counts(), data_place_, saved_->file.string());
+  }
+
   /// A folder that is this process's alone.
   void take_folder() {
     check_free(folder_, config_, options_.resume);
@@ -145,6 +151,7 @@ class Run {
     } else {
       folder_.clear();
       write_config();
+      position_.begun = lengths_of(config_);
     }
     console_.log_to(folder_.log());
     if (!chosen_.why.empty()) console_.line(chosen_.why);
@@ -159,9 +166,9 @@ class Run {
     else if (options_.resume)
       console_.line(place + ": has no checkpoint to go on from, so the run starts afresh");
     for (const std::string& line : lengths) console_.line(line);
-    console_.line(fmt::format("{}: {} with {} images to train on and {} to test, {} {}, {}", config_.name,
+    console_.line(fmt::format("{}: {} with {} images to train on and {} to test, {}, {}", config_.name,
                               config_.model.type, grouped(data_.train.size()), grouped(data_.test.size()),
-                              threads(), threads() == 1 ? "thread" : "threads", isa_name(isa())));
+                              threads_text(threads()), isa_name(isa())));
     for (const std::string& note : config_.notes) console_.line(note);
     for (const std::string& note : data_.notes) console_.line(note);
     for (const std::string& note : weights_notes_.lines) console_.line(note);
@@ -207,18 +214,20 @@ class Run {
   /// they were.
   std::vector<std::string> restore() {
     saved_ = saved_run(folder_, config_);
-    const auto lengths = check_lengths(folder_, *saved_, config_, train_.batches());
+    check_saved_data();
+    check_position(*saved_->info.position, saved_->info.config, train_.batches(), saved_->file.string());
+    const auto lengths = check_lengths(folder_, saved_->info, config_, train_.batches());
     const std::string file = saved_->file.string();
     check_classes(file, saved_->info.classes, config_, data_.train, data_place_);
     load_checkpoint(saved_->file, *model_);
     position_ = *saved_->info.position;
-    check_position(position_, config_, train_.batches(), file);
+    if (position_.begun.empty()) position_.begun = lengths_of(saved_->info.config);
     resumed_ = true;
     if (position_.threads != threads() || position_.isa != isa_name(isa()))
-      console_.warn(
-          fmt::format("{}: was written with {} threads and {}, goes on with {} and {}: results may differ in "
-                      "their last bits",
-                      file, position_.threads, position_.isa, threads(), isa_name(isa())));
+      console_.warn(fmt::format(
+          "{}: was written with {} and {}, goes on with {} and {}: results may differ in "
+          "their last bits",
+          file, threads_text(position_.threads), position_.isa, threads_text(threads()), isa_name(isa())));
     restore_kernels(folder_, console_);
     write_config();
     if (!lengths.empty()) make_longer();
@@ -241,6 +250,7 @@ class Run {
     position_.metrics_bytes = metrics_->sync();
     position_.threads = threads();
     position_.isa = isa_name(isa());
+    position_.data = image_counts();
     if (!kernel_choice::all().empty())
       write_file(folder_.for_writing(folder_.kernels()), nlohmann::json(kernel_choice::all()).dump(2) + "\n");
     save_position();
@@ -257,14 +267,15 @@ class Run {
     if (stage.train) train(stage, *stage.train, result);
     if (stage.prune) prune_now(stage, *stage.prune);
     if (stage.evaluate) reestimate(stage, stage.evaluate->reestimate_norm);
-    result.seconds = stage_seconds_ + since(stage_start_);
+    if (!stage.evaluate) result.seconds = stage_seconds_ + since(stage_start_);
     measure(stage, result);
+    if (stage.evaluate) result.seconds = stage_seconds_ + since(stage_start_);  // measuring is all it does
 
     const int64_t next = position_.stage + 1;
     auto results = std::move(position_.results);
     results.push_back(std::move(result));
     for (Parameter* parameter : model_->parameters()) parameter->slots.clear();
-    position_ = Position{.stage = next, .results = std::move(results)};
+    position_ = Position{.stage = next, .begun = std::move(position_.begun), .results = std::move(results)};
     stage_start_ = Clock::now();
     stage_seconds_ = 0;
     save();
@@ -495,9 +506,13 @@ std::optional<ModelConfig> network_of_run(const RunOptions& options, const std::
 }
 
 RunResult run(const Config& config, const RunOptions& options, Console& console) {
+  Config own = config;
   std::optional<Run> run;
   try {
-    run.emplace(config, options, console);
+    take_classes(own, options.data);
+    ChosenRun chosen = choose_folder(own, options);
+    if (options.resume) own = with_lengths_of_run(std::move(own), RunFolder(chosen.folder));
+    run.emplace(own, std::move(chosen), options, console);
     return run->go();
   } catch (const Interrupted&) {
     console.warn(run ? run->how_to_go_on() : "interrupted before it began: the same command begins again");

@@ -12,7 +12,7 @@ namespace espalier {
 
 struct RunOptions {
   /// The folder; absent: runs/NAME, or runs/NAME-2, ... if that holds a run; to resume, see choose_run
-  /// (resume.h).
+  /// (run_choice.h).
   std::optional<std::string> output;
   std::optional<std::string> data;  ///< the data root; absent: see data_root (build.h)
   bool autotune = false;            ///< time kernels on new shapes and keep the choices in the folder
@@ -29,8 +29,8 @@ std::optional<ModelConfig> network_of_run(const RunOptions& options, const std::
 /// Trains, prunes and evaluates as the config says; ends with the table of stages on the console and
 /// result.json in the folder. Everything that can be wrong with config, data, model and folder is found
 /// before the first step. UsageError if the folder of `output` holds a run and `resume` is off, or a run of
-/// another config and it is on; stages may be longer or shorter than they were, as far as check_lengths
-/// (lengths.h) allows it. Interrupted if a signal came: then the checkpoint is written, and the console has
+/// another config and it is on; stages may be longer or shorter than they were, as far as lengths.h
+/// allows it. Interrupted if a signal came: then the checkpoint is written, and the console has
 /// said how to go on.
 RunResult run(const Config& config, const RunOptions& options, Console& console);
 

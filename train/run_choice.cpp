@@ -76,7 +76,9 @@ TakenFolder take_next_folder(const std::string& name) {
         if (before.empty()) return {std::move(folder), ""};
         std::string why = join(folder.path().string(), ": this run's folder, for ", names_of(before),
                                before.size() == 1 ? " holds a run already" : " hold runs already");
-        if (const RunFolder& last = before.back(); !fs::exists(last.result()))
+        if (const RunFolder& last = before.back(); last.is_in_use())
+          why += "; another process is running in " + last.path().string();
+        else if (!fs::exists(last.result()))
           why += "; `espalier train --resume " + shell_word(last.path().string()) +
                  "` goes on with what is not done there";
         return {std::move(folder), why};

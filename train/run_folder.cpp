@@ -55,6 +55,11 @@ bool RunFolder::try_lock() {
   return true;
 }
 
+bool RunFolder::is_in_use() const {
+  const FileDescriptor folder(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return folder.get() >= 0 && ::flock(folder.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
 bool RunFolder::is_in_place() const {
   struct stat locked, now;
   if (::fstat(lock_->get(), &locked) != 0) fail_errno(path_, "cannot be examined");

@@ -45,6 +45,8 @@ class RunFolder {
   void lock();
   /// The same; false if another process is in already.
   bool try_lock();
+  /// Whether another process is in now.
+  bool is_in_use() const;
   /// `file`, one of this folder's, to be written now. Error if another folder, or none, has taken the place
   /// of the one that was locked: what is in it now is not this run's.
   const std::filesystem::path& for_writing(const std::filesystem::path& file) const;

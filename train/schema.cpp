@@ -47,29 +47,10 @@ Place Place::operator/(const std::string& key) const {
   return place;
 }
 
-namespace {
-
-/// `typed`, and behind it, in its style, what `pointer` goes on with behind `outer`.
-std::string in_typed_style(const std::string& pointer, const std::string& outer, const std::string& typed) {
-  std::string rest = pointer.substr(outer.size());
-  if (typed.starts_with("/")) return typed + rest;
-  std::ranges::replace(rest, '/', '.');
-  return typed + rest;
-}
-
-}  // namespace
-
 std::string Place::message(const std::string& text) const {
-  std::string shown = pointer_, end;
-  for (const SetValue& set : *set_) {
-    if (lies_in(pointer_, set.pointer)) {
-      shown = in_typed_style(pointer_, set.pointer, set.typed);
-      end = " (set on the command line)";
-    } else if (end.empty() && !set.parent_pointer.empty() && lies_in(pointer_, set.parent_pointer)) {
-      shown = in_typed_style(pointer_, set.parent_pointer, set.parent_typed);
-    }
-  }
-  return file_ + ": " + (shown.empty() ? "" : shown + ": ") + text + end;
+  const std::string place = shown();
+  return file_ + ": " + (place.empty() ? "" : place + ": ") + text +
+         (is_set(pointer_, *set_) ? " (set on the command line)" : "");
 }
 
 const FieldDescription* Description::find(const std::string& name) const {
@@ -280,6 +261,18 @@ void check_field(const std::string& name, const Description& object, const Json&
                    object.variant, " is ", variant.get<std::string>());
 }
 
+namespace {
+/// Of fields that exclude each other: what takes away those that stand in the way of what was typed.
+std::string how_to_leave_out(const Names& found, const Place& at) {
+  Names options;
+  for (const std::string& name : found)
+    if (!(at / name).is_typed()) options.push_back("--set " + (at / name).shown() + "=null");
+  if (options.empty() || options.size() == found.size()) return "";
+  return "; " + enumerate(options, " and ") + (options.size() == 1 ? " takes " : " take ") + "the other" +
+         (options.size() == 1 ? "" : "s") + " away";
+}
+}  // namespace
+
 void check_given(const Json& json, const Description& object, const Json& variant, const Place& at) {
   Names given;  // or meant to be
   for (const auto& [name, value] : json.items())
@@ -299,7 +292,7 @@ void check_given(const Json& json, const Description& object, const Json& varian
         std::any_of(group.begin(), group.end(), [&](auto& name) { return holds(given, name); });
     if (found.size() > 1 || (found.empty() && !meant))
       at.mistake("found ", found.empty() ? "none" : enumerate(found, " and "), ", expected exactly one of ",
-                 enumerate(possible));
+                 enumerate(possible), how_to_leave_out(found, at));
   }
 }
 

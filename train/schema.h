@@ -30,6 +30,7 @@
 #include "espalier/core/error.h"
 #include "espalier/core/mistakes.h"
 #include "espalier/formats/json.h"
+#include "espalier/train/set_value.h"
 
 namespace espalier::schema {
 
@@ -40,23 +41,20 @@ bool holds(const Names& names, const std::string& name);
 /// ", did you mean 'adam'?" or, where nothing is near, ", known: sgd, adam, adamw": the end of a message.
 std::string suggest(const std::string& word, const Names& known);
 
-/// A value that the command line has set: where it stands, and how that was typed ("/stages/2/train/epochs",
-/// "stages.tuned.train.epochs"), with the same of what it stands in ("/stages/2/train",
-/// "stages.tuned.train").
-struct SetValue {
-  std::string pointer, typed, parent_pointer, parent_typed;
-};
-
 /// Where a value stands: a file and a JSON pointer into it.
 class Place {
  public:
-  /// `set`: what the command line has set; messages about these values say so, and say the path as it was
-  /// typed, as those about what stands beside them do. `mistakes`: where they are gathered; without, the
-  /// first is thrown.
+  /// `set`: what the command line has set; messages about these values say so, and those about what
+  /// they stand in or beside say its path in the words that were typed. `mistakes`: where they are gathered;
+  /// without, the first is thrown.
   explicit Place(std::string file, std::vector<SetValue> set = {}, Mistakes* mistakes = nullptr);
   Place operator/(const std::string& key) const;
   Place operator/(size_t index) const { return *this / std::to_string(index); }
   const std::string& pointer() const { return pointer_; }
+  /// As messages show it: in the words that were typed, where it was.
+  std::string shown() const { return schema::shown(pointer_, *set_); }
+  /// Whether the command line has set what stands here, in it or above it.
+  bool is_typed() const { return is_set(pointer_, *set_) || holds_set(pointer_, *set_); }
 
   /// UsageError "FILE: POINTER: parts".
   template <class... Parts>

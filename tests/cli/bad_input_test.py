@@ -168,7 +168,7 @@ class BadData(CliTest):
     def test_model_that_does_not_fit_the_data(self):
         for assignment, message in (
                 ("model.input=[8, 8, 3]",
-                 "small.json: /model/input: found [8, 8, 3], but images of mnist train have shape [8, 8, 1]"),
+                 "small.json: model.input: found [8, 8, 3], but images of mnist train have shape [8, 8, 1]"),
                 ("data.remap=true", "small.json: data.remap: is for type cifar10 or cifar100, and the type is mnist (set on "
                                     "the command line)")):
             for command in ("train", "check"):
@@ -176,7 +176,7 @@ class BadData(CliTest):
                     self.fails_unwritten(2, message, command, "small.json", "--set", assignment)
         for command in ("train", "check"):
             self.fails_unwritten(1, "data/mnist: mnist train has 10 classes, expected the model's 9 (small.json: "
-                                    "/model/classes)", command, "small.json", "--set", "model.classes=9")
+                                    "model.classes)", command, "small.json", "--set", "model.classes=9")
 
 
 class BadCifar(CliTest):
@@ -215,7 +215,7 @@ class BadCifar(CliTest):
     def test_model_that_does_not_fit(self):
         for assignment, found in (("model.classes=20", 20), ("model.classes=101", 101)):
             self.fails_unwritten(1, f"data/cifar-100-binary: cifar100 train has 100 classes, expected the model's {found} "
-                                    "(cifar.json: /model/classes)", "check", "cifar.json", "--set", assignment)
+                                    "(cifar.json: model.classes)", "check", "cifar.json", "--set", assignment)
         self.fails_unwritten(1, "data/cifar-100-binary: cifar100 train has 1 class, expected the model's 100 (cifar.json: "
                                 "/model/classes)", "check", "cifar.json", "--set", "data.remap=true")
         self.succeeds("check", "cifar.json", "--set", "data.remap=true", "--set", "model.classes=1")
@@ -274,7 +274,7 @@ class BadImages(CliTest):
         self.succeeds("check", "images.json")
 
     def test_folders(self):
-        self.refused("data/pets: pets train has 2 classes, expected the model's 3 (images.json: /model/classes)", 1,
+        self.refused("data/pets: pets train has 2 classes, expected the model's 3 (images.json: model.classes)", 1,
                      "--set", "model.classes=3")
         self.refused("images.json: data.path: missing, expected the folder or archive that image_folder reads "
                      "(set on the command line)", 2, "--set", "data.path=null")

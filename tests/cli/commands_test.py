@@ -464,9 +464,9 @@ class Check(CliTest):
         self.write_data()
         for code, changes, message in (
                 (2, ["model.input=[28, 28, 1]"],
-                 "small.json: /model/input: found [28, 28, 1], but images of mnist train have shape [8, 8, 1]"),
+                 "small.json: model.input: found [28, 28, 1], but images of mnist train have shape [8, 8, 1]"),
                 (1, ['stages.pruned.prune.exclude=["fc9"]'],
-                 "small.json: /stages/1 (pruned): prune: exclude 'fc9' names no convolution or linear layer, "
+                 "small.json: stages.pruned: prune: exclude 'fc9' names no convolution or linear layer, "
                  "known: fc1, fc2, did you mean 'fc1'?")):
             self.write("small.json", config())
             arguments = [part for change in changes for part in ("--set", change)]

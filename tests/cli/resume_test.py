@@ -149,6 +149,18 @@ class NothingToDo(CliTest):
                                 "stages.dense.train.optimizer.lr; --output DIR writes elsewhere", "train", "small.json",
                              "--resume", "--set", "stages.dense.train.optimizer.lr=1")
 
+    def test_another_order_of_rates_is_another_config(self):
+        """Of several that mean a layer, the last counts."""
+        rates = {"fc2": 0.01, "*": 0.03}
+        stage = {"name": "dense", "train": {"steps": 20, "optimizer": {"type": "sgd", "lr": 0.05, "lr_of": rates}}}
+        self.write("small.json", config(stage))
+        self.succeeds("train", "small.json", "--quiet")
+        stage["train"]["optimizer"]["lr_of"] = dict(reversed(rates.items()))
+        self.write("small.json", config(stage))
+        self.fails_unwritten(2, "runs/small: holds a run of another config, which differs at "
+                                "stages.dense.train.optimizer.lr_of; --output DIR writes elsewhere", "train",
+                             "small.json", "--resume")
+
     def test_without_a_run_it_starts_afresh(self):
         text = self.succeeds("train", "small.json", "--resume")
         first = "runs/small: has no checkpoint to go on from, so the run starts afresh"

@@ -9,7 +9,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from support import Outcomes, config, sgd, snapshot
+from support import Outcomes, config, safetensors, sgd, snapshot
 
 
 class FromTheFolder(Outcomes):
@@ -62,8 +62,8 @@ class FromTheFolder(Outcomes):
 class Longer(Outcomes):
     """More epochs and steps for a run that is there come to the bits that all at once do."""
 
-    GONE = "stage 'tuned' is done, and cannot go on to {} without last_step.safetensors, which is not there: a run that " \
-           "early_stop ended leaves none, nor did earlier versions"
+    GONE = "stage 'tuned' is done, and left no last_step.safetensors to go on from to {}; without --resume, --set " \
+           "model.weights=runs/run/models/tuned.safetensors begins another run with its weights"
 
     def succeeds(self, *arguments, **options):
         """What it prints; warnings, of milestones that a short stage does not reach, are no matter here."""
@@ -127,11 +127,10 @@ class Longer(Outcomes):
 
     def test_what_has_happened_stays(self):
         self.succeeds("train", "run.json", "--quiet")
-        elsewhere = "; --output DIR writes elsewhere"
 
-        def refused(message, *set_):
+        def refused(message, *set_, end="; --output DIR writes elsewhere"):
             arguments = [part for each in set_ for part in ("--set", each)]
-            self.fails_unwritten(2, f"runs/run: {message}{elsewhere}", "train", "--resume", "runs/run", *arguments)
+            self.fails_unwritten(2, f"runs/run: {message}{end}", "train", "--resume", "runs/run", *arguments)
 
         refused("stage 'dense' is done after 2 epochs, and what follows it began from there",
                 "stages.dense.train.epochs=3")
@@ -140,7 +139,59 @@ class Longer(Outcomes):
         refused("holds a run of another config, which differs at stages.tuned.train.ema", "stages.tuned.train.epochs=3",
                 "stages.tuned.train.ema=0.8")
         (self.folder / "runs/run/last_step.safetensors").unlink()
-        refused(self.GONE.format("3 epochs"), "stages.tuned.train.epochs=3")
+        refused(self.GONE.format("3 epochs, as earlier versions did not"), "stages.tuned.train.epochs=3", end="")
+
+    def test_what_decides_nothing_may_change(self):
+        """How often it writes down where it is, and where its data lie."""
+        self.succeeds("train", "run.json", "--quiet", "--output", "whole", "--set", "stages.tuned.train.epochs=5")
+        self.succeeds("train", "run.json", "--quiet")
+        (self.folder / "data").rename(self.folder / "elsewhere")
+        text = self.succeeds("train", "--resume", "runs/run", "--set", "stages.tuned.train.epochs=5", "--set",
+                             "stages.tuned.train.log_every=1", "--set", "stages.tuned.train.checkpoint_every=1", "--set",
+                             "data.root=elsewhere")
+        self.assertIn("runs/run: goes on with stage 'tuned', step ", text)
+        for name in ("tuned", "tuned.best"):
+            model, whole = (self.folder / folder / "models" / f"{name}.safetensors" for folder in ("runs/run", "whole"))
+            self.assertEqual(safetensors(model)[0], safetensors(whole)[0])
+        stage = self.read_json("runs/run/config.json")["stages"][1]["train"]
+        self.assertEqual((stage["log_every"], stage["checkpoint_every"]), (1, 1))
+
+    def test_by_the_config_it_was_begun_with(self):
+        """train CONFIG --resume comes to what --resume FOLDER does, also when that has made the run longer."""
+        more = ("--set", "stages.tuned.train.epochs=5")
+        self.succeeds("train", "run.json", "--quiet")
+        self.succeeds("train", "--resume", "runs/run", *more)
+        told = "runs/run: stage 'tuned' trains for 5 epochs, as the run was told since it began, not 2 epochs\n"
+        text = self.succeeds("train", "run.json", "--resume")
+        self.assertIn("runs/run: the run is done already\n", text)
+        self.assertIn(told, text)
+        self.assertNotIn(told, self.succeeds("train", "run.json", "--resume", *more))
+        self.assertNotIn(told, self.succeeds("train", "--resume", "runs/run"))
+        self.fails_unwritten(2, "runs/run: stage 'tuned' has made 45 steps already, which is more than 2 epochs; --output "
+                                "DIR writes elsewhere", "train", "run.json", "--resume", "--set",
+                             "stages.tuned.train.epochs=2")
+        # Where the longer run is broken off before the old length, the config of then does not make it short again.
+        self.base["stages"] = [{"name": "tuned", "train": sgd(epochs=59)}]
+        self.base["data"]["batch"] = 1
+        self.write("run.json", self.base)
+        shutil.rmtree(self.folder / "runs")
+        self.interrupt("train", "run.json")
+        self.interrupt("train", "--resume", "runs/run", "--set", "stages.tuned.train.epochs=60")
+        self.assertIn("trains for 60 epochs, as the run was told", self.succeeds("train", "run.json", "--resume"))
+
+    def test_other_data_are_refused(self):
+        self.succeeds("train", "run.json", "--quiet")
+        for sizes, found, expected in (({"train": 150}, "105 images to train on", "84"),
+                                       ({"train": 60}, "42 images to train on", "84"),
+                                       ({"train": 120, "test": 41}, "41 images to test", "40")):
+            with self.subTest(sizes):
+                shutil.rmtree(self.folder / "data")
+                self.write_data(**sizes)
+                self.assertIn("the run is done already", self.succeeds("train", "--resume", "runs/run"))
+                self.fails_unwritten(1, f"data/mnist: found {found}, expected {expected}, as when "
+                                        "runs/run/last_step.safetensors was written: with the data of then the run goes "
+                                        "on, and without --resume another begins", "train", "--resume", "runs/run",
+                                     "--set", "stages.tuned.train.epochs=3")
 
     def test_schedules_that_go_by_all_steps(self):
         for change, message in (
@@ -163,8 +214,9 @@ class Longer(Outcomes):
         self.base["stages"] = [stage]
         self.write("run.json", self.base)
         self.succeeds("train", "run.json", "--quiet")
-        self.fails_unwritten(2, f"runs/run: {self.GONE.format('60 epochs')}; --output DIR writes elsewhere", "train",
-                             "--resume", "runs/run", "--set", "stages.tuned.train.epochs=60")
+        gone = self.GONE.format("60 epochs: where early_stop ends a stage, it would have ended a longer one, too")
+        self.fails_unwritten(2, f"runs/run: {gone}", "train", "--resume", "runs/run", "--set",
+                             "stages.tuned.train.epochs=60")
 
 
 class Numbered(Outcomes):
@@ -192,10 +244,12 @@ class Numbered(Outcomes):
         with subprocess.Popen(**self.command("train", "endless.json"), stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE) as process:
             process.stdout.readline()  # the header: the folder is taken
-            second = self.espalier("train", "small.json", "--quiet")
+            second = self.espalier("train", "small.json")
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=20)
         self.assertEqual((second.returncode, second.stderr), (0, ""))
+        self.assertEqual(second.stdout.splitlines()[0], "runs/small-2: this run's folder, for runs/small holds a run "
+                         "already; another process is running in runs/small")
         self.assertTrue((self.folder / "runs/small-2/result.json").exists())
         (self.folder / "runs/small-2").rename(self.folder / "runs/other")
         text = self.succeeds("train", "small.json")

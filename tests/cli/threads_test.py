@@ -41,6 +41,14 @@ class Threads(CliTest):
                              "small.json", "--threads", 100000)
         self.succeeds("train", "small.json", "--threads", 1, environment={"OMP_NUM_THREADS": "100000"})
 
+    def test_another_number_is_told(self):
+        self.write_data()
+        self.write("small.json", config())
+        self.succeeds("train", "small.json", "--quiet", "--threads", 1)
+        result = self.espalier("train", "--resume", "runs/small", "--threads", 2)
+        self.assertRegex(result.stderr, "^runs/small/checkpoint.safetensors: was written with 1 thread and .*, goes on "
+                                        "with 2 threads and ")
+
     def test_a_real_control_group(self):
         name = f"espalier-test-{os.getpid()}"
         version_1 = (GROUPS / "cpu" / "cpu.cfs_quota_us").exists() or (GROUPS / "cpu" / "cpu.shares").exists()

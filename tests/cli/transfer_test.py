@@ -160,15 +160,15 @@ class Transfer(CliTest):
             self.fails(1, "resnet18.safetensors: 'fc.weight' has shape [1000, 64], the model's is [5, 64]; "
                        '"skip": ["fc"] in the config\'s model starts that layer afresh',
                        command, "flowers.json", *NARROW, *QUICK, "--set", "model.skip=[]")
-            self.fails(1, "flowers.json: /model/skip: 'fcc' names no layer, known: bn1, conv1, fc, layer1, "
+            self.fails(1, "flowers.json: model.skip: 'fcc' names no layer, known: bn1, conv1, fc, layer1, "
                        "layer2, layer3, layer4, did you mean 'fc'?",
                        command, "flowers.json", *NARROW, *QUICK, "--set", 'model.skip=["fcc"]')
-            self.fails(1, "flowers.json: /stages/0 (head): train: freeze 'layer5' names no layer, known: bn1, "
+            self.fails(1, "flowers.json: stages.head: train: freeze 'layer5' names no layer, known: bn1, "
                        "conv1, fc, layer1, layer2, layer3, layer4, did you mean 'layer1'?",
                        command, "flowers.json", *NARROW, *QUICK, "--set", 'stages.head.train.freeze=["layer5"]')
-            self.fails(2, "flowers.json: /stages/0 (head): train: freeze leaves no layer that learns",
+            self.fails(2, "flowers.json: stages.head: train: freeze leaves no layer that learns",
                        command, "flowers.json", *NARROW, *QUICK, "--set", 'stages.head.train.freeze=["*"]')
-            self.fails(1, "flowers.json: /stages/1 (whole): optimizer: lr_of 'layer4.2' names no layer, known: "
+            self.fails(1, "flowers.json: stages.whole: optimizer: lr_of 'layer4.2' names no layer, known: "
                        "bn1, conv1, fc, layer1, layer2, layer3, layer4, did you mean 'layer4'?",
                        command, "flowers.json", *NARROW, *QUICK, "--set",
                        "stages.whole.train.optimizer.lr_of.layer4.2=0.1")

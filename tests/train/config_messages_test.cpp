@@ -3,6 +3,8 @@
 
 #include <fstream>
 
+#include "espalier/core/mistakes.h"
+#include "espalier/train/build.h"
 #include "espalier/train/config.h"
 #include "support/bad_input.h"
 #include "support/mistakes.h"
@@ -344,6 +346,39 @@ TEST(Config, MessagesSayWhatTheCommandLineHasSet) {
             "on the command line)");
   EXPECT_EQ(refusal(with("/seed", "-1").dump(), {"stages.dense.train.epochs=1"}),
             "x.json: /seed: found -1, expected a whole number from 0 to 9007199254740991");
+}
+
+TEST(Config, MessagesSpeakThePathThatWasTyped) {
+  // Of what stands above the value,
+  EXPECT_EQ(
+      refusal(minimal().dump(), {"stages.dense.prune.sparsity=0.5"}),
+      "x.json: stages.dense: found train and prune, expected exactly one of train, prune, evaluate; --set "
+      "stages.dense.train=null takes the other away");
+  EXPECT_EQ(
+      refusal(minimal().dump(), {"/stages/dense/prune/sparsity=0.5"}),
+      "x.json: /stages/dense: found train and prune, expected exactly one of train, prune, evaluate; --set "
+      "/stages/dense/train=null takes the other away");
+  EXPECT_NO_THROW(parse(minimal(), {"stages.dense.prune.sparsity=0.5", "stages.dense.train=null"}));
+  EXPECT_EQ(refusal(minimal().dump(), {"stages.dense.train.steps=3", "stages.dense.train.epochs=3"}),
+            "x.json: stages.dense.train: found epochs and steps, expected exactly one of epochs, steps");
+  // of what it does not go with,
+  EXPECT_EQ(
+      refusal(with("/stages/0/train/schedule", R"({"type": "cosine", "min_lr": 0.05})").dump(),
+              {"stages.dense.train.optimizer.lr=0.01"}),
+      "x.json: stages.dense.train.schedule.min_lr: found 0.05, expected at most the optimizer's lr: 0.01");
+  EXPECT_EQ(refusal(minimal().dump(), {"stages.pruned.name=dense"}),
+            "x.json: stages.pruned.name: \"dense\" is the name of stages.0, too (set on the command line)");
+  // and of what the network does not have.
+  const Config config = parse(minimal(), {R"(stages.dense.train.freeze=["fcx"])"});
+  const auto model = make_model(config.model, 0);
+  const auto refused = [&](const Config& one) {
+    Mistakes mistakes;
+    check_stages(one, *model, {}, true, mistakes);
+    return message_of([&] { mistakes.report("x.json"); });
+  };
+  EXPECT_TRUE(contains(refused(config), "x.json: stages.dense: train: freeze 'fcx' names no layer"));
+  EXPECT_TRUE(contains(refused(parse(with("/stages/0/train/freeze", R"(["fcx"])"))),
+                       "x.json: /stages/0 (dense): train: freeze 'fcx' names no layer"));
 }
 
 TEST(Config, AFileThatCannotBeReadIsRefused) {

@@ -44,7 +44,7 @@ struct Result {
 Result apply(const std::string& assignment, const std::string& json = start) {
   Json root = Json::parse(json);
   const Overrides done = apply_all(root, description(), {assignment});
-  return {done.set.empty() ? "" : done.set.back().pointer, root.dump()};
+  return {done.set.empty() ? "" : done.set.back().pointer(), root.dump()};
 }
 
 TEST(Overrides, SetFields) {
@@ -166,8 +166,8 @@ TEST(Overrides, NullTakesAnElementAway) {
                                     "list.0=null", "list.second.one=null"});
   EXPECT_EQ(root.dump(), R"({"list":[{"name":"first","count":3}]})");
   ASSERT_EQ(done.set.size(), 1u) << "those of what has gone went with it";
-  EXPECT_EQ(done.set[0].pointer, "/list/0/count");
-  EXPECT_EQ(done.set[0].typed, "list.first.count");
+  EXPECT_EQ(done.set[0].pointer(), "/list/0/count");
+  EXPECT_EQ(done.set[0].path.back().typed, "list.first.count");
 }
 
 struct Shape {

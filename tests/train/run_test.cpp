@@ -47,6 +47,7 @@ TEST(Run, TrainsPrunesAndFineTunesWithMasksHeld) {
   EXPECT_GE(result.stages[2].accuracy, result.stages[1].accuracy - 1.0);
   EXPECT_EQ(result.stages[3].accuracy, result.stages[2].accuracy);
   EXPECT_EQ(result.stages[0].macs, weights);
+  EXPECT_GT(result.stages[3].seconds, result.stages[3].latency_ms / 1000 * 4) << "5 images at least went by";
 
   const auto run = folder.path() / "run";
   EXPECT_EQ(to_json(run_from_json(nlohmann::ordered_json::parse(read_file(run / "result.json")), "")).dump(),

@@ -171,7 +171,7 @@ TEST(Schema, WhatFollowsFromAMistakeIsNotTold) {
 TEST(Schema, PlacesAreJsonPointers) { EXPECT_EQ((Place("f") / "a/b" / 3 / "~").pointer(), "/a~1b/3/~0"); }
 
 TEST(Schema, OnlyWhatTheCommandLineSetIsMarked) {
-  const Place place("f", {{"/a/1", "/a/1", "/a", "/a"}});
+  const Place place("f", {{{{"/a", "/a"}, {"/a/1", "/a/1"}}}});
   const auto message = [](const Place& at) { return message_of([&] { at.fail("wrong"); }); };
   EXPECT_EQ(message(place / "a" / 1), "f: /a/1: wrong (set on the command line)");
   EXPECT_EQ(message(place / "a" / 1 / "b"), "f: /a/1/b: wrong (set on the command line)");
@@ -180,13 +180,14 @@ TEST(Schema, OnlyWhatTheCommandLineSetIsMarked) {
 }
 
 TEST(Schema, APathIsSaidAsItWasTyped) {
-  const Place place("f", {{"/a/1/type", "a.first.type", "/a/1", "a.first"}});
+  const Place place("f", {{{{"/a", "a"}, {"/a/1", "a.first"}, {"/a/1/type", "a.first.type"}}}});
   const auto message = [](const Place& at) { return message_of([&] { at.fail("wrong"); }); };
   EXPECT_EQ(message(place / "a" / 1 / "type" / 0), "f: a.first.type.0: wrong (set on the command line)");
   EXPECT_EQ(message(place / "a" / 1 / "size"), "f: a.first.size: wrong");
   EXPECT_EQ(message(place / "a" / 1), "f: a.first: wrong");
-  EXPECT_EQ(message(place / "a" / 10 / "type"), "f: /a/10/type: wrong");
-  EXPECT_EQ(message(place / "a"), "f: /a: wrong");
+  EXPECT_EQ(message(place / "a" / 10 / "type"), "f: a.10.type: wrong");
+  EXPECT_EQ(message(place / "a"), "f: a: wrong");
+  EXPECT_EQ(message(place / "b"), "f: /b: wrong");
 }
 
 TEST(Schema, FileNames) {
