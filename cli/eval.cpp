@@ -6,6 +6,7 @@
 
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/output_file.h"
+#include "espalier/core/interrupt.h"
 #include "espalier/core/table.h"
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/state_dict.h"
@@ -75,6 +76,7 @@ void eval(const Given& given) {
       print(line + "\n");
   };
   const Say announce = json ? Say() : say;  // a script need not be told how long it takes
+  catch_interrupts();                       // nothing is left half written
   if (images && root)
     fail_usage("eval: --data and --images: the one is for the test set, the other instead of it");
   if (images)

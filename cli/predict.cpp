@@ -8,6 +8,7 @@
 
 #include "espalier/cli/arguments.h"
 #include "espalier/core/error.h"
+#include "espalier/core/interrupt.h"
 #include "espalier/core/table.h"
 #include "espalier/core/terminal.h"
 #include "espalier/core/utf8.h"
@@ -88,7 +89,7 @@ void predict(const Given& given) {
   const AverageInPlace average(model->parameters());
   const Lines lines(files, saved.classes);
   size_t unread = 0;
-  espalier::predict(*model, saved.config, files, top, [&](const Prediction& prediction) {
+  const auto show = [&](const Prediction& prediction) {
     if (!prediction.problem.empty()) {
       note(prediction.problem);
       ++unread;
@@ -97,7 +98,10 @@ void predict(const Given& given) {
     } else {
       lines(prediction);
     }
-  });
+  };
+  catch_interrupts();  // what is printed are whole lines
+  const std::string done = espalier::predict(*model, saved.config, files, top, show);
+  if (!done.empty()) note("predict: " + done);
   ESP_CHECK(unread == 0, "predict: ", grouped(static_cast<int64_t>(unread)), " of ",
             grouped(static_cast<int64_t>(files.size())), files.size() == 1 ? " image" : " images",
             " cannot be read");

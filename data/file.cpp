@@ -9,6 +9,7 @@
 
 #include "espalier/core/error.h"
 #include "espalier/core/interrupt.h"
+#include "espalier/data/bytes.h"
 #include "espalier/formats/input_file.h"
 
 namespace espalier {
@@ -22,18 +23,16 @@ namespace {
 
 using Bytes = std::span<const uint8_t>;
 
-constexpr uint8_t gzip_magic[] = {0x1F, 0x8B};
-constexpr uint8_t xz_magic[] = {0xFD, '7', 'z', 'X', 'Z', 0x00};
+constexpr std::string_view gzip_magic = "\x1F\x8B", xz_magic(
+                                                        "\xFD"
+                                                        "7zXZ\0",
+                                                        6);
 constexpr size_t most_step = size_t{16}
                              << 20;  // bytes at once: what is read or unpacked till an interrupt is seen
 
 void check_length(size_t size, const std::string& file, size_t most_bytes) {
   ESP_CHECK(size <= most_bytes, file, ": is ", size, " bytes long, more than the ", most_bytes,
             " bytes such a file may have");
-}
-
-bool starts_with(Bytes bytes, Bytes magic) {
-  return bytes.size() >= magic.size() && std::equal(magic.begin(), magic.end(), bytes.begin());
 }
 
 /// Unpacked bytes as they come, up to a limit. The room goes one byte past the limit, so that a decoder which

@@ -15,19 +15,20 @@ struct Image {
   bool had_16_bits = false;     ///< a sample, in the file, of which the upper 8 are kept
   bool was_cmyk = false;        ///< a JPEG of four inks, which has become RGB
   bool was_turned = false;      ///< by the file's EXIF orientation
+  bool was_animated = false;    ///< a PNG or WebP of several images, of which this is the first
 };
 
 /// Which pixels decode_image and to_pixels make of a file. Whoever changes them so that any pixel becomes
 /// another raises it: kept images of an older version are decoded anew (image_folder.h).
-constexpr int image_version = 3;
+constexpr int image_version = 4;
 
 /// The files that decode_image reads, for messages, and whether a path ends like one of them.
 constexpr const char* image_extensions = ".jpg, .jpeg, .png, .webp or .bmp";
 bool has_image_extension(const std::string& path);
 
 /// The pixels of a JPEG, PNG, WebP or BMP file with the channels it has, turned upright as its EXIF
-/// orientation says. An Error that names `file` if it is none of them, is corrupt or cut short, an animation,
-/// or has more than `most_pixels` (2^27: 400 MB).
+/// orientation says; of an animation the first image. An Error that names `file` if it is none of them, is
+/// corrupt or cut short, or has more than `most_pixels` (2^27: 400 MB).
 Image decode_image(std::span<const uint8_t> bytes, const std::string& file,
                    int64_t most_pixels = int64_t{1} << 27);
 

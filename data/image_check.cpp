@@ -12,31 +12,16 @@
 #include <vector>
 
 #include "espalier/core/error.h"
+#include "espalier/data/bytes.h"
 
 namespace espalier {
 namespace {
 
 using Bytes = std::span<const uint8_t>;
 
-constexpr uint8_t png_signature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+constexpr std::string_view png_signature = "\x89PNG\r\n\x1A\n";
 constexpr uint32_t png_first = 0x49484452;  // IHDR,
 constexpr size_t png_header = 13;           // and how many bytes it has
-
-uint32_t little_endian(Bytes bytes, size_t at, size_t count) {
-  uint32_t number = 0;
-  for (size_t i = count; i-- > 0;) number = number << 8 | bytes[at + i];
-  return number;
-}
-
-uint32_t big_endian(Bytes bytes, size_t at, int count) {
-  uint32_t number = 0;
-  for (int i = 0; i < count; ++i) number = number << 8 | bytes[at + static_cast<size_t>(i)];
-  return number;
-}
-
-bool starts_with(Bytes bytes, Bytes magic) {
-  return bytes.size() >= magic.size() && std::ranges::equal(bytes.first(magic.size()), magic);
-}
 
 /// What the segments so far have defined.
 class Jpeg {
@@ -89,8 +74,7 @@ class Jpeg {
     if (kind == 0xDB) quantization(content, at);
     if (kind == 0xDA) scan(content, at);
     if (kind == 0xC0 || kind == 0xC1 || kind == 0xC2) frame(kind, content, at);
-    constexpr uint8_t name[] = {'A', 'd', 'o', 'b', 'e'};
-    if (kind == 0xEE && content.size() >= 12 && starts_with(content, name)) adobe_ = true;
+    if (kind == 0xEE && content.size() >= 12 && starts_with(content, "Adobe")) adobe_ = true;
   }
 
   /// Tables of a byte (class and number), 16 counts of codes by length, and a value a code.
@@ -209,13 +193,11 @@ size_t png_data(Bytes header) {
 }  // namespace
 
 std::optional<ImageFormat> image_format(Bytes beginning) {
-  constexpr uint8_t start_of_image[] = {0xFF, 0xD8}, bm[] = {'B', 'M'}, riff[] = {'R', 'I', 'F', 'F'},
-                    webp[] = {'W', 'E', 'B', 'P'};
-  if (starts_with(beginning, start_of_image)) return ImageFormat::jpeg;
+  if (starts_with(beginning, "\xFF\xD8")) return ImageFormat::jpeg;
   if (starts_with(beginning, png_signature)) return ImageFormat::png;
-  if (starts_with(beginning, riff) && beginning.size() >= 12 && starts_with(beginning.subspan(8), webp))
+  if (starts_with(beginning, "RIFF") && beginning.size() >= 12 && starts_with(beginning.subspan(8), "WEBP"))
     return ImageFormat::webp;
-  if (starts_with(beginning, bm)) return ImageFormat::bmp;
+  if (starts_with(beginning, "BM")) return ImageFormat::bmp;
   return std::nullopt;
 }
 
@@ -227,7 +209,7 @@ std::optional<size_t> most_image_bytes(Bytes beginning) {
   if (format != ImageFormat::png) return most_packed;
   // Of Apple's there is a small chunk before the header. What cannot be packed becomes longer by a hundredth
   // at most.
-  for (size_t at = sizeof png_signature; at <= 32 && beginning.size() >= at + 8 + png_header; at += 16) {
+  for (size_t at = png_signature.size(); at <= 32 && beginning.size() >= at + 8 + png_header; at += 16) {
     if (big_endian(beginning, at + 4, 4) != png_first) continue;
     constexpr size_t most_data = size_t{9} << 27;  // of 2^27 pixels, which decode_image takes, 64 bits each
     const size_t data = std::min(png_data(beginning.subspan(at + 8, png_header)), most_data);
@@ -236,12 +218,12 @@ std::optional<size_t> most_image_bytes(Bytes beginning) {
   return most_others;
 }
 
-std::optional<size_t> check_png(Bytes bytes, const std::string& file) {
-  constexpr size_t around = 12;          // bytes of a chunk that are not its content: length, type, CRC
-  constexpr uint32_t last = 0x49454E44;  // IEND
+std::optional<PngContent> check_png(Bytes bytes, const std::string& file) {
+  constexpr size_t around = 12;  // bytes of a chunk that are not its content: length, type, CRC
+  constexpr uint32_t last = 0x49454E44, animation = 0x6163544C;  // IEND, acTL
   if (!starts_with(bytes, png_signature)) return std::nullopt;
-  size_t data = 0;
-  for (size_t at = sizeof png_signature;;) {
+  PngContent png;
+  for (size_t at = png_signature.size();;) {
     const size_t left = bytes.size() - at;
     const size_t content = left < around ? 0 : big_endian(bytes, at, 4);
     ESP_CHECK(left >= around && content <= left - around, file, ": PNG cut short at byte ", bytes.size());
@@ -249,8 +231,9 @@ std::optional<size_t> check_png(Bytes bytes, const std::string& file) {
     ESP_CHECK(crc == big_endian(bytes, at + 8 + content, 4), file, ": corrupt PNG: the chunk at byte ", at,
               " does not have its checksum");
     const uint32_t kind = big_endian(bytes, at + 4, 4);
-    if (kind == png_first && content == png_header) data = png_data(bytes.subspan(at + 8, png_header));
-    if (kind == last) return data;
+    if (kind == png_first && content == png_header) png.data = png_data(bytes.subspan(at + 8, png_header));
+    if (kind == animation) png.animated = true;
+    if (kind == last) return png;
     at += around + content;
   }
 }

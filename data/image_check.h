@@ -19,10 +19,15 @@ std::optional<ImageFormat> image_format(std::span<const uint8_t> beginning);
 /// Nothing if it is no image.
 std::optional<size_t> most_image_bytes(std::span<const uint8_t> beginning);
 
-/// Of a PNG, the bytes that its data unpack to by what its header says: those of its rows, each with one for
-/// its filter; nothing if it is no PNG. An Error that names `file` and the byte unless all its chunks are
-/// whole and have their checksums.
-std::optional<size_t> check_png(std::span<const uint8_t> bytes, const std::string& file);
+/// What the chunks of a PNG say of it.
+struct PngContent {
+  size_t data = 0;        ///< bytes that its data unpack to: those of its rows, each with one for its filter
+  bool animated = false;  ///< other images follow the one that it has for whoever shows but one
+};
+
+/// Nothing if it is no PNG. An Error that names `file` and the byte unless all its chunks are whole and have
+/// their checksums.
+std::optional<PngContent> check_png(std::span<const uint8_t> bytes, const std::string& file);
 
 /// Of a JPEG of four colours, which is CMYK; without Adobe's marker nothing says how they are meant.
 enum class JpegInks { none, adobe, unmarked };

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "espalier/core/error.h"
+#include "espalier/data/bytes.h"
 #include "espalier/data/image.h"
 #include "espalier/data/image_check.h"
 #include "espalier/data/image_orientation.h"
@@ -52,7 +53,7 @@ void check_pixels(int64_t height, int64_t width, int64_t most, const std::string
 }
 
 Image decode_by_stb(std::span<const uint8_t> bytes, const std::string& file, int64_t most_pixels,
-                    std::optional<size_t> png_data) {
+                    const std::optional<PngContent>& png) {
   constexpr const char* reason = "it is damaged, or of a kind of JPEG, PNG or BMP that is not supported";
   const auto size = static_cast<int>(bytes.size());
   int width = 0, height = 0, channels = 0;
@@ -60,7 +61,7 @@ Image decode_by_stb(std::span<const uint8_t> bytes, const std::string& file, int
             ": cannot be decoded: ", reason);
   check_pixels(std::abs(int64_t{height}), width, most_pixels, file);  // a BMP's is negative from the top down
   out_of_bits = inflates_to_more = false;
-  most_inflated = png_data.value_or(0);
+  most_inflated = png ? png->data : 0;
   const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
       stbi_load_from_memory(bytes.data(), size, &width, &height, &channels, 0), &stbi_image_free);
   ESP_CHECK(!inflates_to_more, file, ": corrupt PNG: its data unpack to more than the ", most_inflated,
@@ -72,14 +73,19 @@ Image decode_by_stb(std::span<const uint8_t> bytes, const std::string& file, int
           .width = width,
           .channels = channels,
           .pixels = {pixels.get(), pixels.get() + count},
-          .had_16_bits = png_data && stbi_is_16_bit_from_memory(bytes.data(), size)};
+          .had_16_bits = png && stbi_is_16_bit_from_memory(bytes.data(), size),
+          .was_animated = png && png->animated};
 }
 
-Image decode_webp(std::span<const uint8_t> bytes, const std::string& file, int64_t most_pixels) {
+WebPBitstreamFeatures webp_features(std::span<const uint8_t> bytes, const std::string& file) {
   WebPBitstreamFeatures features;
   ESP_CHECK(WebPGetFeatures(bytes.data(), bytes.size(), &features) == VP8_STATUS_OK, file,
             ": corrupt WebP: its header is cut short or damaged");
-  ESP_CHECK(!features.has_animation, file, ": is an animation, expected one image");
+  return features;
+}
+
+Image decode_still_webp(std::span<const uint8_t> bytes, const std::string& file, int64_t most_pixels) {
+  const WebPBitstreamFeatures features = webp_features(bytes, file);
   check_pixels(features.height, features.width, most_pixels, file);
   Image image{features.height, features.width, features.has_alpha ? 4 : 3, {}};
   image.pixels.resize(static_cast<size_t>(image.height * image.width * image.channels));
@@ -87,6 +93,26 @@ Image decode_webp(std::span<const uint8_t> bytes, const std::string& file, int64
   ESP_CHECK(decode(bytes.data(), bytes.size(), image.pixels.data(), image.pixels.size(),
                    static_cast<int>(image.width * image.channels)),
             file, ": cannot be decoded: this WebP is cut short or damaged");
+  return image;
+}
+
+/// The content of the first ANMF chunk of an animation, behind the header that says where on the canvas it
+/// lies (WebP Container Specification): a WebP as it is without RIFF around it.
+std::span<const uint8_t> first_of_webp(std::span<const uint8_t> bytes, const std::string& file) {
+  constexpr size_t riff = 12, chunk = 8, frame = 16;  // bytes of headers
+  size_t at = riff;
+  while (at < bytes.size() && !starts_with(bytes.subspan(at), "ANMF"))
+    at += chunk + (size_t{little_endian(bytes, at + 4, 4)} + 1) / 2 * 2;
+  const size_t size = little_endian(bytes, at + 4, 4), whole = chunk + little_endian(bytes, 4, 4);
+  ESP_CHECK(whole <= bytes.size() && at + chunk + size <= bytes.size() && size >= frame, file,
+            ": corrupt WebP: an animation that is cut short or has no image");
+  return bytes.subspan(at + chunk + frame, size - frame);
+}
+
+Image decode_webp(std::span<const uint8_t> bytes, const std::string& file, int64_t most_pixels) {
+  const bool animated = webp_features(bytes, file).has_animation;
+  Image image = decode_still_webp(animated ? first_of_webp(bytes, file) : bytes, file, most_pixels);
+  image.was_animated = animated;
   return image;
 }
 
@@ -104,10 +130,10 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& file, int6
   if (*format == ImageFormat::webp) {
     image = decode_webp(bytes, file, most_pixels);
   } else {
-    const std::optional<size_t> png_data = check_png(bytes, file);
+    const std::optional<PngContent> png = check_png(bytes, file);
     const JpegInks inks = *format == ImageFormat::jpeg ? check_jpeg(bytes, file) : JpegInks::none;
     if (*format == ImageFormat::bmp) check_bmp(bytes, file);
-    image = decode_by_stb(bytes, file, most_pixels, png_data);
+    image = decode_by_stb(bytes, file, most_pixels, png);
     ESP_CHECK(inks != JpegInks::unmarked, file, ": is a JPEG of four colours without Adobe's marker, ",
               "which would say how they are meant: save it as RGB");
     image.was_cmyk = inks == JpegInks::adobe;

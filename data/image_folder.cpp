@@ -3,7 +3,6 @@
 #include "espalier/data/image_folder.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -16,6 +15,7 @@
 #include "espalier/data/file_tree.h"
 #include "espalier/data/image_cache.h"
 #include "espalier/data/image_check.h"
+#include "espalier/data/image_conversions.h"
 #include "espalier/data/image_layout.h"
 
 namespace espalier {
@@ -34,7 +34,7 @@ size_t keep_images(const std::string& path, std::span<const uint8_t> beginning) 
 struct Outcome {
   std::string problem;
   bool corrupt = false;
-  bool grey = false, rgb = false, alpha = false, deep = false, inks = false, turned = false;
+  Conversion done = {};
 };
 
 Outcome decode(const FileTree& tree, const std::string& path, const ImageFolderOptions& options,
@@ -49,13 +49,7 @@ Outcome decode(const FileTree& tree, const std::string& path, const ImageFolderO
       return {.problem = error.what(), .corrupt = true};
     }
     to_pixels(image, options.pixels(), to);
-    return {.problem = {},
-            .grey = image.channels <= 2,
-            .rgb = image.channels >= 3,
-            .alpha = image.channels % 2 == 0,
-            .deep = image.had_16_bits,
-            .inks = image.was_cmyk,
-            .turned = image.was_turned};
+    return {.problem = {}, .done = conversion_of(image)};
   } catch (const std::exception& error) {
     return {.problem = reason_of(error)};
   }
@@ -89,36 +83,21 @@ void check_outcomes(const Reading& reading, const ImageFolderOptions& options, c
   fail(text);
 }
 
-const char* plural(int64_t images) { return images == 1 ? "image" : "images"; }
-
 /// What had to be done to images so that the model takes them, in one line, once.
 void note_conversions(Reading& reading, const ImageFolderOptions& options, const std::string& name) {
-  const auto count = [&](bool Outcome::*what) { return std::ranges::count(reading.outcomes, true, what); };
-  const bool colour = options.channels == 3;
-  Names made;
-  const auto say = [&](int64_t images, const std::string& what) {
-    if (images > 0) made.push_back(fmt::format("{} {}", grouped(images), what));
-  };
-  say(count(&Outcome::deep), "of 16 bits cut to 8");
-  say(count(&Outcome::inks), "from CMYK to RGB");
-  say(count(&Outcome::turned), "turned upright by EXIF orientation");
-  if (options.alpha == Alpha::drop)
-    say(count(&Outcome::alpha), "rid of alpha (\"alpha\": \"white\" would blend it over white)");
-  else
-    say(count(&Outcome::alpha), "with alpha blended over white");
-  say(colour ? count(&Outcome::grey) : count(&Outcome::rgb),
-      colour ? "from grey to RGB" : "from RGB to grey");
-  if (made.empty()) return;
-  reading.notes.push_back(fmt::format("{}: of {} {}, {}", name, grouped(reading.images),
-                                      plural(reading.images), fmt::join(made, ", ")));
+  std::vector<Conversion> done;
+  for (const Outcome& outcome : reading.outcomes) done.push_back(outcome.done);
+  if (const std::string line = conversions_line(done, options.pixels(), true); !line.empty())
+    reading.notes.push_back(name + ": " + line);
 }
 
 /// Says what is about to be read, or refuses it.
 void announce(int64_t images, const ImageFolderOptions& options, const std::string& place) {
   const double bytes = static_cast<double>(images) * static_cast<double>(options.height) *
                        static_cast<double>(options.width) * static_cast<double>(options.channels);
-  const std::string what = fmt::format("{}: {} {} of {} x {} x {}", place, grouped(images), plural(images),
-                                       options.height, options.width, options.channels);
+  const std::string what =
+      fmt::format("{}: {} {} of {} x {} x {}", place, grouped(images), images == 1 ? "image" : "images",
+                  options.height, options.width, options.channels);
   require_memory(bytes, fmt::format("{} are {} (a smaller model.input takes less)", what, bytes_text(bytes)));
   if (options.say) options.say(fmt::format("{}, {} of memory", what, bytes_text(bytes)));
 }
@@ -214,6 +193,19 @@ CachePlace cache_place(const std::filesystem::path& root, const ImageFolderOptio
           .identity = fmt::format("{} v{} {}", form, image_version, fingerprint(root))};
 }
 
+/// What a cache holds, an Error as well if it holds images of another size.
+std::optional<DataSplits> read_kept(const CachePlace& place, const ImageFolderOptions& options) {
+  auto data = read_image_cache(place.file, place.identity);
+  if (!data) return data;
+  const Shape expected{options.height, options.width, options.channels};
+  for (const Dataset* split : {&data->train, &data->validation, &data->test}) {
+    if (split->size() == 0) continue;
+    const Shape found{split->height(), split->width(), split->channels()};
+    ESP_CHECK(found == expected, place.file.string(), ": holds images of ", found, ", expected ", expected);
+  }
+  return data;
+}
+
 /// What read() finds in a cache; nothing where that is of no use, and then `why`.
 template <class Read>
 auto attempt_cache(const Read& read, std::string& why) -> decltype(read()) {
@@ -253,7 +245,7 @@ DataSplits load_image_folder(const std::filesystem::path& root, const ImageFolde
   if (const auto info = attempt_cache([&] { return read_image_cache_info(file, identity); }, unused)) {
     announce(info->images, options, root.string());
     rest.say = {};  // it is said
-    if (auto data = attempt_cache([&] { return read_image_cache(file, identity); }, unused))
+    if (auto data = attempt_cache([&] { return read_kept({file, identity}, options); }, unused))
       return *std::move(data);
   }
   DataSplits data = read_all(root, rest);
@@ -281,7 +273,7 @@ DataSplits load_labelled_images(const std::filesystem::path& root, const Names& 
   Names notes;
   const ImageSplit split = image_split_of(tree, root, classes, notes);
   Reading reading{.images = split.images(), .notes = std::move(notes)};
-  announce(reading.images, options, root.string());
+  announce(reading.images, options, split.folder.empty() ? root.string() : tree.place(split.folder));
   DataSplits data;
   data.test = read_split(split, tree, classes, options, name, reading);
   check_outcomes(reading, options, root.string());

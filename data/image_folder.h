@@ -47,7 +47,8 @@ std::vector<std::string> image_folder_classes(const std::filesystem::path& folde
                                               const ImageFolderOptions& options);
 
 /// The images of one split, CLASS/*.jpg, labelled as `classes` are numbered, and as the `test` of what is
-/// returned; there need not be images of each class. An Error for a folder that is none of the classes.
+/// returned; there need not be images of each class. They may lie in a test/ or val/ that is all there is. An
+/// Error for a folder that is none of the classes.
 /// Neither cached nor split.
 DataSplits load_labelled_images(const std::filesystem::path& folder_or_archive,
                                 const std::vector<std::string>& classes, const ImageFolderOptions& options);

@@ -127,6 +127,19 @@ void note_others(const Names& others, const std::string& name, Names& notes) {
         others.size() == 1 ? "file that is" : "files that are", image_extensions, listed(others)));
 }
 
+/// "test/" or "val/" where that is the one folder there is, and no class is called so: the rest of a data set
+/// was left behind. Else nothing: the folders are those of the classes.
+std::string lone_split(const FileTree& tree, const Names& classes) {
+  Names folders;
+  for (const std::string& path : tree.paths()) {
+    if (path.find('/') + 1 == path.size()) folders.push_back(path);
+    if (path.find('/') == path.npos && has_image_extension(path)) return "";  // of no class
+  }
+  if (folders.size() != 1 || (folders[0] != "test/" && folders[0] != "val/")) return "";
+  const std::string name = folders[0].substr(0, folders[0].size() - 1);
+  return std::ranges::find(classes, name) == classes.end() ? folders[0] : "";
+}
+
 /// For whoever names a whole data set where one split is meant.
 std::string split_hint(const Names& unknown, const std::filesystem::path& root) {
   for (const char* split : {"test", "val", "train"})
@@ -174,9 +187,10 @@ ImageLayout image_layout(const FileTree& tree, const std::filesystem::path& root
 
 ImageSplit image_split_of(const FileTree& tree, const std::filesystem::path& root, const Names& classes,
                           Names& notes) {
-  ImageSplit split;
+  ImageSplit split{.folder = lone_split(tree, classes), .files = {}};
   Names others, unknown;
-  for (const std::string& path : tree.paths()) add(split, path, tree, others);
+  for (const std::string& path : tree.paths())
+    if (path.starts_with(split.folder)) add(split, path, tree, others);
   for (const auto& [label, files] : split.files)
     if (!files.empty() && std::ranges::find(classes, label) == classes.end()) unknown.push_back(label);
   ESP_CHECK(unknown.empty(), root.string(),

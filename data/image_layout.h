@@ -37,7 +37,8 @@ struct ImageLayout {
 ImageLayout image_layout(const FileTree& tree, const std::filesystem::path& root, bool val_validates,
                          std::vector<std::string>& notes);
 
-/// The one split that the tree is, CLASS/*.jpg. An Error unless it holds images, of some of `classes` alone.
+/// The one split that the tree is, CLASS/*.jpg, or in a test/ or val/ that is all there is. An Error unless
+/// it holds images, of some of `classes` alone.
 ImageSplit image_split_of(const FileTree& tree, const std::filesystem::path& root,
                           const std::vector<std::string>& classes, std::vector<std::string>& notes);
 

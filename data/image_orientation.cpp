@@ -6,33 +6,23 @@
 #include <string_view>
 #include <utility>
 
+#include "espalier/data/bytes.h"
+
 namespace espalier {
 namespace {
 
 using Bytes = std::span<const uint8_t>;
 
-bool starts_with(Bytes bytes, std::string_view text) {
-  return bytes.size() >= text.size() &&
-         std::ranges::equal(bytes.first(text.size()), text, {}, {}, [](char c) { return uint8_t(c); });
-}
-
-/// `count` bytes as a number; 0 where they are not there.
-size_t number(Bytes bytes, size_t at, size_t count, bool big_endian) {
-  if (at > bytes.size() || bytes.size() - at < count) return 0;
-  size_t value = 0;
-  for (size_t i = 0; i < count; ++i) value = value << 8 | bytes[at + (big_endian ? i : count - 1 - i)];
-  return value;
-}
-
 int orientation_of_tiff(Bytes tiff) {
   constexpr size_t tag = 0x0112, entry = 12;
   const bool big = starts_with(tiff, "MM");
   if (!big && !starts_with(tiff, "II")) return 1;
-  const size_t directory = number(tiff, 4, 4, big), entries = number(tiff, directory, 2, big);
+  const auto number = big ? big_endian : little_endian;
+  const size_t directory = number(tiff, 4, 4), entries = number(tiff, directory, 2);
   for (size_t i = 0; i < entries; ++i) {
     const size_t at = directory + 2 + i * entry;
-    if (number(tiff, at, 2, big) != tag) continue;
-    const size_t value = number(tiff, at + 8, 2, big);
+    if (number(tiff, at, 2) != tag) continue;
+    const uint32_t value = number(tiff, at + 8, 2);
     return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
   }
   return 1;
@@ -48,7 +38,7 @@ int orientation_of_jpeg(Bytes file) {
       continue;
     }
     const uint8_t kind = file[at + 1];
-    const size_t length = number(file, at + 2, 2, true);
+    const size_t length = big_endian(file, at + 2, 2);
     if (kind == scan || length < 2 || length > file.size() - at - 2) break;
     const Bytes content = file.subspan(at + 4, length - 2);
     if (kind == app1 && starts_with(content, exif_header))
@@ -60,7 +50,7 @@ int orientation_of_jpeg(Bytes file) {
 
 int orientation_of_png(Bytes file) {
   for (size_t at = 8; at + 12 <= file.size();) {
-    const size_t length = number(file, at, 4, true);
+    const size_t length = big_endian(file, at, 4);
     if (length > file.size() - at - 12) break;
     if (starts_with(file.subspan(at + 4), "eXIf")) return orientation_of_tiff(file.subspan(at + 8, length));
     at += 12 + length;
@@ -70,7 +60,7 @@ int orientation_of_png(Bytes file) {
 
 int orientation_of_webp(Bytes file) {
   for (size_t at = 12; at + 8 <= file.size();) {
-    const size_t length = number(file, at + 4, 4, false);
+    const size_t length = little_endian(file, at + 4, 4);
     if (length > file.size() - at - 8) break;
     if (starts_with(file.subspan(at), "EXIF")) {
       const Bytes content = file.subspan(at + 8, length);  // some writers keep JPEG's header

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "espalier/data/bytes.h"
 #include "espalier/data/file.h"
 
 namespace espalier {
@@ -19,20 +20,15 @@ struct Kind {
 constexpr Kind images_kind{" (images)", 0x00000803, 3}, labels_kind{" (labels)", 0x00000801, 1};
 constexpr size_t most_bytes = size_t{512} << 20;  // ten times MNIST: EMNIST's and QMNIST's digits fit
 
-uint32_t big_endian(std::span<const uint8_t> bytes, size_t offset) {
-  return static_cast<uint32_t>(bytes[offset]) << 24 | static_cast<uint32_t>(bytes[offset + 1]) << 16 |
-         static_cast<uint32_t>(bytes[offset + 2]) << 8 | bytes[offset + 3];
-}
-
 size_t header_bytes(const Kind& kind) { return 4 + 4 * static_cast<size_t>(kind.axes); }
 
 /// Bytes of the file by its header; without a limit where the header is of another kind, as parse_idx says.
 Length length_of(const Kind& kind) {
   return {header_bytes(kind), [&kind](std::span<const uint8_t> header) {
-            if (big_endian(header, 0) != kind.magic) return most_bytes;
+            if (big_endian(header, 0, 4) != kind.magic) return most_bytes;
             size_t values = 1;
             for (size_t at = 4; at < header.size(); at += 4)
-              values = std::min<size_t>(most_bytes, values * big_endian(header, at));
+              values = std::min<size_t>(most_bytes, values * big_endian(header, at, 4));
             return header.size() + values;
           }};
 }
@@ -45,7 +41,7 @@ struct Idx {
 Idx parse_idx(std::span<const uint8_t> bytes, const std::string& file, const Kind& kind) {
   const size_t header = header_bytes(kind);
   ESP_CHECK(bytes.size() >= 4, file, ": cut short: ", bytes.size(), " bytes, the header alone is ", header);
-  const uint32_t magic = big_endian(bytes, 0);
+  const uint32_t magic = big_endian(bytes, 0, 4);
   const Kind& other = &kind == &images_kind ? labels_kind : images_kind;
   ESP_CHECK(magic == kind.magic, file, ": magic number ",
             fmt::format("{:#010x}{}, expected {:#010x}", magic, magic == other.magic ? other.meaning : "",
@@ -57,7 +53,7 @@ Idx parse_idx(std::span<const uint8_t> bytes, const std::string& file, const Kin
   Idx idx{{}, bytes.subspan(header)};
   unsigned __int128 expected = 1;  // three sizes of 32 bits each
   for (int axis = 0; axis < kind.axes; ++axis) {
-    idx.sizes[axis] = big_endian(bytes, 4 + 4 * static_cast<size_t>(axis));
+    idx.sizes[axis] = big_endian(bytes, 4 + 4 * static_cast<size_t>(axis), 4);
     ESP_CHECK(idx.sizes[axis] > 0, file, ": size 0 at byte ", 4 + 4 * axis, ", expected 1 or more");
     expected *= static_cast<uint64_t>(idx.sizes[axis]);
   }

@@ -119,7 +119,7 @@ std::vector<LayerWidth> cut_widths(Module& model) {
   for (const AxisCut& one : model.history)
     if (const Parameter* cut = model.find(one.parameter); one.axis == 0 && cut && cut->role == Role::weight)
       widths.push_back(
-          {std::string(layer_name(one.parameter)), one.before, static_cast<int64_t>(one.kept.size())});
+          {std::string(layer_name(one.parameter)), one.before, static_cast<int64_t>(one.kept.size()), cut});
   return widths;
 }
 

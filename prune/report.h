@@ -37,6 +37,7 @@ std::string channel_line(const ChannelPruneResult& result);
 struct LayerWidth {
   std::string layer;
   int64_t before, after;
+  const Parameter* weight;  ///< of which channels were cut
 };
 /// Those of each layer that lost some.
 std::vector<LayerWidth> cut_widths(Module& model);

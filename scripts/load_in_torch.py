@@ -34,36 +34,116 @@ except ImportError as error:
 ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
 
 
-class Network(torch.nn.Module):
-    """Runs the ops of a tape in order, on images [N,C,H,W]."""
+# What an op's description has to hold: inputs, at least and at most, and numbers among its attributes.
+OPS = {"conv2d": (2, 3, ("stride", "pad")), "linear": (2, 3, ()), "batch_norm": (5, 6, ("momentum", "eps")),
+       "activation": (1, 1, ()), "max_pool2d": (1, 1, ("window", "stride", "pad")),
+       "average_pool2d": (1, 1, ("window", "stride", "pad")), "global_average_pool": (1, 1, ()), "flatten": (1, 1, ()),
+       "add": (2, 2, ()), "mul": (2, 2, ()), "scale": (1, 1, ("factor",)), "dropout": (1, 1, ("p",)),
+       "concat": (1, 1 << 30, ()), "slice": (1, 1, ())}
+
+KINDS = {dict: "an object", list: "a list", str: "text", int: "a whole number", (int, float): "a number"}
+
+
+def part(of, key, kind):
+    """of[key] of a JSON object, which must be there and of this kind."""
+    if not isinstance(of, dict) or key not in of:
+        raise ValueError(f"has no '{key}'")
+    if not isinstance(of[key], kind) or isinstance(of[key], bool):
+        raise ValueError(f"'{key}' is {json.dumps(of[key])[:40]}, expected {KINDS[kind]}")
+    return of[key]
+
+
+def check_op(op, known):
+    """ValueError unless all is there that run() needs: inputs are numbers of values that are `known`."""
+    name, attributes, inputs = part(op, "op", str), part(op, "attributes", dict), part(op, "inputs", list)
+    least, most, numbers = OPS.get(name, (0, 1 << 30, ()))
+    for key in numbers:
+        part(attributes, key, (int, float))
+    for key in {"activation", "function"} & attributes.keys() if name in OPS else ():
+        if part(attributes, key, str) not in ACTIVATIONS:
+            raise ValueError(f"'{attributes[key]}' is no activation")
+    if not least <= len(inputs) <= most:
+        raise ValueError(f"has {len(inputs)} inputs, expected {least}{' or more' if most > least else ''}")
+    for value in inputs:
+        if not isinstance(value, int) or value not in known:
+            raise ValueError(f"'inputs': value {json.dumps(value)} does not exist there")
+    values = part(part(op, "channels", dict), "values", list)
+    if name == "slice" and (len(values) < 2 or not all(isinstance(value, int) for value in values)):
+        raise ValueError("'channels' do not say which it takes")
+
+
+def check_description(description, tensors):
+    """ValueError unless it is a network of these tensors."""
+    values, ops = part(description, "values", list), part(description, "ops", list)
+    known = {0}
+    for number, value in enumerate(values):
+        shape = part(value, "shape", list)
+        if not all(isinstance(size, int) for size in shape):
+            raise ValueError(f"'values': the shape of value {number} is {json.dumps(shape)[:40]}")
+        if "parameter" in value:
+            known.add(number)
+            if part(value, "parameter", str) not in tensors:
+                raise ValueError(f"the file has no tensor '{value['parameter']}'")
+    if not values or len(values[0]["shape"]) != 4:
+        raise ValueError("its first value is no image")
+    if not ops:
+        raise ValueError("has no ops")
+    for number, op in enumerate(ops):
+        try:
+            check_op(op, known)
+            known.add(part(op, "output", int))
+        except ValueError as error:
+            raise ValueError(f"op {number}: {error}") from None
+    last = ops[-1]["output"]
+    if not 0 <= last < len(values) or len(values[last]["shape"]) != 2:
+        raise ValueError("puts out no row of logits")
+
+
+class Node(torch.nn.Module):
+    """Part of the tree of a file's names. These may be any, also such as a module itself has (type, train, half), so they are
+    put where torch keeps them without passing by its attributes."""
+
+    def __setattr__(self, name, value):
+        if name == "training":  # which a child may be called, too
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def add(self, path, tensor):
+        first, *rest = path
+        if rest:
+            self._modules.setdefault(first, Node()).add(rest, tensor)
+        elif tensor.is_floating_point() and not first.startswith("running_"):
+            self._parameters[first] = torch.nn.Parameter(tensor)
+        else:
+            self._buffers[first] = tensor
+
+
+class Network(Node):
+    """Runs the ops of a tape in order, on images [N,C,H,W]. Its state_dict has the file's names."""
 
     def __init__(self, description, tensors, classes=None, normalize=None, own_ops=None):
         super().__init__()
+        check_description(description, tensors)
         self.ops, self.own_ops = description["ops"], own_ops or {}
         values = description["values"]
         self.names = [value.get("parameter", "") for value in values]
         self.input = tuple(values[0]["shape"][1:])
         outputs = values[self.ops[-1]["output"]]["shape"][-1]
         self.classes = classes or [str(number) for number in range(outputs)]
+        if not isinstance(self.classes, list) or not all(isinstance(name, str) for name in self.classes):
+            raise ValueError("its classes are no list of names")
+        if len(self.classes) != outputs:
+            raise ValueError(f"{len(self.classes)} names of classes for {outputs} outputs")
         channels = self.input[2]
         normalize = normalize or {"mean": [0.0] * channels, "std": [1.0] * channels}
-        self.mean, self.std = (torch.tensor(normalize[key]).reshape(-1, 1, 1) for key in ("mean", "std"))
+        for key in ("mean", "std"):
+            numbers = part(normalize, key, list)
+            if len(numbers) != channels or not all(isinstance(number, (int, float)) for number in numbers):
+                raise ValueError(f"'{key}' is not one number for each of {channels} channels")
+        self.mean, self.std = (torch.tensor(normalize[key], dtype=torch.float32).reshape(-1, 1, 1) for key in ("mean", "std"))
         for name, tensor in tensors.items():
-            self._register(name, tensor)
-
-    def _register(self, name, tensor):
-        """As a module tree whose state_dict has the file's names."""
-        *path, last = name.split(".")
-        at = self
-        for part in path:
-            if not hasattr(at, part):
-                at.add_module(part, torch.nn.Module())
-            at = getattr(at, part)
-        learned = tensor.is_floating_point() and not last.startswith("running_")
-        if learned:
-            at.register_parameter(last, torch.nn.Parameter(tensor))
-        else:
-            at.register_buffer(last, tensor)
+            self.add(name.split("."), tensor)
 
     def normalized(self, pixels):
         """Pixels [N,C,H,W] in 0..1 as the network was trained on them."""
@@ -134,11 +214,14 @@ def load(path, own_ops=None):
         for name in file.keys():  # while a moving average is kept, it is what Espalier evaluates
             if name.startswith("average/"):
                 tensors[name.removeprefix("average/")] = file.get_tensor(name)
-    said = {key.removeprefix("espalier."): json.loads(text) for key, text in metadata.items()
-            if key in ("espalier.network", "espalier.classes", "espalier.normalize", "espalier.config")}
-    # A run's file has its config; a program's own says the one thing of it that is needed here.
-    normalize = said.get("config", {}).get("data", {}).get("normalize") or said.get("normalize")
-    return Network(said["network"], tensors, said.get("classes"), normalize, own_ops).eval()
+    try:
+        said = {key.removeprefix("espalier."): json.loads(text) for key, text in metadata.items()
+                if key in ("espalier.network", "espalier.classes", "espalier.normalize", "espalier.config")}
+        # A run's file has its config; a program's own says the one thing of it that is needed here.
+        normalize = part(said["config"], "data", dict).get("normalize") if "config" in said else said.get("normalize")
+        return Network(said["network"], tensors, said.get("classes"), normalize, own_ops).eval()
+    except ValueError as error:
+        raise ValueError(f"{path}: its network cannot be read: {error}") from None
 
 
 def check(model, path):
@@ -229,6 +312,9 @@ def main():
             print(f"{arguments.onnx}: {export_onnx(model, arguments.onnx)}")
     except (ValueError, OSError) as error:
         print(f"load_in_torch: {error}", file=sys.stderr)
+        return 1
+    except RuntimeError as error:  # torch's, of shapes that do not fit each other
+        print(f"load_in_torch: {arguments.file}: its network cannot be run: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1
 
 

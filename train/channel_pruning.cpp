@@ -70,8 +70,7 @@ double ChannelPruning::latency_now() const { return latency_ms(model_, config_.m
 std::string width_hint(const PruneConfig& prune, Module& model) {
   const int64_t floats = isa() == Isa::avx512 ? 16 : isa() == Isa::avx2 ? 8 : 1;  // of a vector
   const auto ragged = [&](const LayerWidth& width) {
-    const bool convolves = model.find(width.layer + ".weight")->shape().axes() == 4;
-    return convolves && width.after % floats != 0;
+    return width.weight->shape().axes() == 4 && width.after % floats != 0;
   };
   if (prune.round_to > 1 || std::ranges::none_of(cut_widths(model), ragged)) return "";
   return fmt::format("widths that are multiples of {0} run faster: \"round_to\": {0}", floats);

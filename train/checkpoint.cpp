@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "espalier/core/utf8.h"
@@ -103,8 +104,15 @@ TensorFile network_file(Module& model, const Network& network, const std::vector
   return file;
 }
 
+void check_class_names(const std::vector<std::string>& names, int64_t outputs, const std::string& place) {
+  ESP_CHECK(names.empty() || static_cast<int64_t>(names.size()) == outputs, place, ": ", names.size(),
+            names.size() == 1 ? " name of a class for " : " names of classes for ", outputs,
+            outputs == 1 ? " output" : " outputs");
+}
+
 TensorFile run_file(Module& model, const Config& config, const std::vector<std::string>& classes,
                     const std::string& source) {
+  check_class_names(classes, config.model.classes, source + ": cannot write");
   TensorFile file = network_file(model, Network(model, config.model.input), classes, source);
   file.metadata["espalier.config"] = config_json(config).dump();
   return file;
@@ -116,6 +124,20 @@ void name_masked(TensorFile& file, Module& model) {
   for (const Parameter* parameter : model.parameters())
     if (parameter->mask.defined()) masked.push_back(parameter->name);
   if (!masked.empty()) file.metadata["espalier.masked"] = masked.dump();
+}
+
+/// Mean or std as a file has them; `otherwise` for all channels where none are given, as a Loader has it.
+std::vector<double> one_a_channel(const std::vector<double>& given, double otherwise, const Shape& image,
+                                  const std::string& name, const std::string& source) {
+  const int64_t channels = image[-1];
+  if (given.empty()) return std::vector<double>(static_cast<size_t>(channels), otherwise);
+  ESP_CHECK(static_cast<int64_t>(given.size()) == channels, source, ": cannot write: ", given.size(),
+            given.size() == 1 ? " number" : " numbers", " as ", name, " of ", channels,
+            channels == 1 ? " channel" : " channels");
+  for (const double value : given)
+    ESP_CHECK(std::isfinite(value) && (name == "mean" || value > 0), source, ": cannot write: ", value,
+              " as ", name, " of a channel");
+  return given;
 }
 
 /// Error unless the description says how the file lays out each parameter.
@@ -397,15 +419,16 @@ void save_weights(const std::filesystem::path& path, Module& model, const Config
 
 void save_weights(const std::filesystem::path& path, Module& model, const DataDescription& data) {
   const Network network(model, data.image);
-  const Shape& logits = network.tape.values[static_cast<size_t>(network.tape.entries.back().output)].shape;
-  ESP_CHECK(data.class_names.empty() || static_cast<int64_t>(data.class_names.size()) == logits[-1],
-            path.string(), ": cannot write: ", data.class_names.size(), " names of classes for ", logits[-1],
-            " outputs");
+  ESP_CHECK(!network.tape.entries.empty(), path.string(), ": cannot write: the model has no ops");
   check_layouts(model, network.tape, path.string());
   TensorFile file = network_file(model, network, data.class_names, path.string());
-  if (!data.mean.empty())
-    file.metadata["espalier.normalize"] = Json{{"mean", data.mean}, {"std", data.std}}.dump();
+  if (!data.mean.empty() || !data.std.empty())
+    file.metadata["espalier.normalize"] = Json{
+        {"mean", one_a_channel(data.mean, 0, data.image, "mean", path.string())},
+        {"std", one_a_channel(data.std, 1, data.image, "std",
+                              path.string())}}.dump();
   name_masked(file, model);
+  checkpoint_info(file, path.string() + ": cannot write");  // what could not be read again
   write_safetensors(path, file, Checksums::kept);
 }
 
@@ -438,6 +461,7 @@ CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source
   if (const auto found = file.metadata.find("espalier.classes"); found != file.metadata.end()) {
     const std::string place = source + ": its classes cannot be read";
     info.classes = json_value<std::vector<std::string>>(parse_json(found->second, place), place);
+    check_class_names(info.classes, info.config.model.classes, place);
   }
   return info;
 }

@@ -66,9 +66,11 @@ struct CheckpointInfo {
 /// Writes what a program has trained: weights as load_state_dict(strict=True) wants them, and in the metadata
 /// the network that `model` is, whoever made it, what was cut from it, which parameters are masked, and
 /// `data`: enough for `espalier inspect`, `eval`, `predict` and `graph`, for open_checkpoint and for
-/// load_in_torch.py, but for ops that are the program's own. Error if a name of a class is not UTF-8, if they
-/// are not as many as `model` has outputs, or for a linear layer behind a flatten whose weight would have
-/// another order of columns than PyTorch's (Linear's `positions`).
+/// load_in_torch.py, but for ops that are the program's own. Error for what could not be read again: names of
+/// classes that are not UTF-8 or not as many as `model` has outputs, mean or std that are not one finite
+/// number a channel, a pass that puts out no row of logits or reads a tensor that is neither the image nor a
+/// parameter; and for a linear layer behind a flatten whose weight would have another order of columns than
+/// PyTorch's (Linear's `positions`).
 void save_weights(const std::filesystem::path& file, Module& model, const DataDescription& data);
 /// Writes weights alone: what load_state_dict(strict=True) wants, with config, network, which parameters are
 /// masked and the names of the classes in the metadata; no `classes`: the data name none.
@@ -79,7 +81,7 @@ void save_checkpoint(const std::filesystem::path& file, Module& model, const Con
                      const Position& position, const std::vector<std::string>& classes);
 
 /// Config, position and classes, from the file's header: no tensor is read, or its checksum looked at. Error
-/// if the file is no checkpoint or weights file of Espalier's.
+/// if the file is no checkpoint or weights file of Espalier's, or has another number of classes than names.
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& file);
 /// The same of a file that has been read; `source` names it in messages.
 CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source);

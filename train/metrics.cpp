@@ -67,7 +67,10 @@ void MetricsCallback::count(TrainState& s) {
   counted_ = true;
 }
 
-void MetricsCallback::on_stage_begin(TrainState&) { counted_ = false; }
+void MetricsCallback::on_stage_begin(TrainState& s) {
+  count(s);          // for whoever shows it before the first row,
+  counted_ = false;  // for which zeros that no mask holds may have moved
+}
 
 void MetricsCallback::after_step(TrainState& s) {
   const int64_t epoch = (s.position.step - 1) / s.epoch_steps + 1;

@@ -10,6 +10,7 @@
 #include "espalier/core/reason.h"
 #include "espalier/data/file.h"
 #include "espalier/data/file_tree.h"
+#include "espalier/data/image_conversions.h"
 #include "espalier/nn/inference.h"
 #include "espalier/train/build.h"
 
@@ -23,19 +24,23 @@ std::vector<uint8_t> read_image(const std::string& path) {
   return read_bytes(path, most_bytes);
 }
 
-/// The pixels of `files` as the model takes them, u8 [N,H,W,C], and what is wrong with each: "" or why its
-/// pixels are black.
+/// The pixels of `files` as the model takes them, u8 [N,H,W,C], what is wrong with each: "" or why its pixels
+/// are black, and behind `done` what they were.
 Tensor decode(std::span<const std::string> files, const ImageFolderOptions& options,
-              std::vector<std::string>& problems) {
+              std::vector<std::string>& problems, std::vector<Conversion>& done) {
   const auto count = static_cast<int64_t>(files.size());
   Tensor images = Tensor::empty({count, options.height, options.width, options.channels}, DType::u8);
   const int64_t image = images.shape().row_elements();
   problems.assign(files.size(), "");
+  done.resize(done.size() + files.size());
+  Conversion* const was = done.data() + done.size() - files.size();
   parallel_items(count, parts_for(count, 1), [&](int, int64_t i) {
     const std::string& file = files[static_cast<size_t>(i)];
     uint8_t* to = images.data<uint8_t>() + i * image;
     try {
-      to_pixels(decode_image(read_image(file), file), options.pixels(), to);
+      const Image decoded = decode_image(read_image(file), file);
+      to_pixels(decoded, options.pixels(), to);
+      was[i] = conversion_of(decoded);
     } catch (const std::exception& error) {
       problems[static_cast<size_t>(i)] = reason_of(error);
       std::fill_n(to, image, uint8_t{0});
@@ -84,15 +89,17 @@ std::vector<std::string> image_files(const std::vector<std::string>& paths) {
   return files;
 }
 
-void predict(Module& model, const Config& config, const std::vector<std::string>& files, int64_t top,
-             const std::function<void(const Prediction&)>& each) {
+std::string predict(Module& model, const Config& config, const std::vector<std::string>& files, int64_t top,
+                    const std::function<void(const Prediction&)>& each) {
   const Inference inference(model);
   const auto at_once = static_cast<size_t>(std::min(config.data.batch, most_at_once));
+  const ImageFolderOptions options = image_options(config);
   std::vector<std::string> problems;
+  std::vector<Conversion> done;
   for (size_t first = 0; first < files.size(); first += at_once) {
     const auto some = std::span(files).subspan(first, std::min(at_once, files.size() - first));
     const Dataset images{
-        "images", decode(some, image_options(config), problems), std::vector<int32_t>(some.size(), 0), {""}};
+        "images", decode(some, options, problems, done), std::vector<int32_t>(some.size(), 0), {""}};
     Loader loader = evaluation_loader(config, images);
     Batch batch;
     loader.next(batch);
@@ -105,6 +112,7 @@ void predict(Module& model, const Config& config, const std::vector<std::string>
         each({.path = some[i], .problem = problems[i]});
     }
   }
+  return conversions_line(done, options.pixels(), false);
 }
 
 }  // namespace espalier

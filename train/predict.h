@@ -27,13 +27,14 @@ struct Prediction {
   std::string problem = {};  ///< why there are none: what is wrong with the file, which it names
 };
 
-/// The files that `paths` name: a folder's are the images (has_image_extension) that lie below it at any depth,
-/// sorted; anything else is a file. Error for a folder that holds no image.
+/// The files that `paths` name: a folder's are the images (has_image_extension) that lie below it at any
+/// depth, sorted; anything else is a file. Error for a folder that holds no image.
 std::vector<std::string> image_files(const std::vector<std::string>& paths);
 
 /// Calls `each` with what `model` makes of each of `files`, in their order; `config` says what the model
-/// takes and how its training data were normalised. Stops with Interrupted if a signal comes.
-void predict(Module& model, const Config& config, const std::vector<std::string>& files, int64_t top,
-             const std::function<void(const Prediction&)>& each);
+/// takes and how its training data were normalised. What had to be done to the images so that it takes them,
+/// in a line; empty: nothing. Stops with Interrupted if a signal comes (core/interrupt.h).
+std::string predict(Module& model, const Config& config, const std::vector<std::string>& files, int64_t top,
+                    const std::function<void(const Prediction&)>& each);
 
 }  // namespace espalier

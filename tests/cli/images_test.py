@@ -37,6 +37,9 @@ class Images(CliTest):
         self.write("new/the other/x.png", png(4, 4, 3, 9))
         output = self.succeeds("eval", model, "--images", "new")
         self.assertRegex(output, r"^new: 1 image of 4 x 4 x 3, 48 B of memory\naccuracy .* \(new, 1 image\)\n$")
+        self.write("given/val/the other/x.png", png(4, 4, 3, 9))
+        self.assertEqual(self.succeeds("eval", model, "--images", "given").splitlines()[1].replace("given", "new"),
+                         output.splitlines()[1])
         self.write("new/cow/x.png", png(4, 4, 3, 9))
         self.fails_unwritten(1, "new: holds folders of classes that the model does not know: cow "
                                 "(it knows grün ä, the other)", "eval", model, "--images", "new")

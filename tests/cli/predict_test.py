@@ -5,7 +5,9 @@ import math
 import os
 import random
 import re
+import signal
 import struct
+import subprocess
 import sys
 import unittest
 
@@ -84,6 +86,28 @@ class OfDigits(CliTest):
         said = result.stderr.splitlines()
         self.assertEqual([line.split(":")[0] for line in said], ["digits/3.png", "digits/5.png", "missing.png", "espalier"])
         self.assertEqual(said[-1], "espalier: predict: 3 of 11 images cannot be read")
+
+    def test_what_is_done_to_images_is_said_once(self):
+        self.write("digits/1.png", png(SIDE, SIDE, 4, 9))
+        self.write("digits/2.png", png(SIDE, SIDE, 3, 9))
+        for form in ("--json",), ():
+            result = self.espalier("predict", self.model, "digits", *form)
+            self.assertEqual((result.returncode, len(result.stdout.splitlines())), (0, 10))
+            self.assertEqual(result.stderr, "predict: of 10 images, 1 rid of alpha, 2 from RGB to grey\n")
+
+    def test_an_interrupt_leaves_whole_lines(self):
+        images = ["digits/0.png"] * 20_000  # more lines than a pipe holds: it waits for us
+        for code, number in ((130, signal.SIGINT), (143, signal.SIGTERM)):
+            with subprocess.Popen(**self.command("predict", self.model, *images, "--json"), stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE) as process:
+                lines = [process.stdout.readline()]
+                process.send_signal(number)
+                lines += process.stdout.readlines()
+                err = process.stderr.read()
+            self.assertEqual((process.returncode, err), (code, ""))
+            self.assertLess(len(lines), len(images))
+            for line in lines:
+                self.assertEqual(json.loads(line)["path"], "digits/0.png")
 
     def test_nothing_to_look_at_is_an_error(self):
         (self.folder / "empty").mkdir()

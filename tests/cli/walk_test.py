@@ -100,7 +100,10 @@ class FromPicturesToAProduct(Outcomes):
         self.assertEqual([image["predictions"][0]["name"] for image in found], CLASSES)
         self.write("neu/äpfel/halb gelb.jpg", CMYK)
         self.write("neu/äpfel/gedreht.jpg", TURNED)
-        shown = self.succeeds("predict", MODEL, "neu", "--top", "1").splitlines()
+        predicted = self.espalier("predict", MODEL, "neu", "--top", "1")
+        self.assertEqual((predicted.returncode, predicted.stderr),
+                         (0, "predict: of 2 images, 1 from CMYK to RGB, 1 turned upright by EXIF orientation\n"))
+        shown = predicted.stdout.splitlines()
         self.assertEqual([line.split("  ")[0] for line in shown], ["neu/äpfel/gedreht.jpg", "neu/äpfel/halb gelb.jpg"])
         for line in shown:
             self.assertRegex(line, r" (birne grün|zwetschge|äpfel) \d+\.\d %$")

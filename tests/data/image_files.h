@@ -57,6 +57,20 @@ inline Bytes webp(const espalier::Image& image) {
   return bytes;
 }
 
+/// An animation of 4 x 6 of WebPs of as many pixels.
+inline Bytes animated_webp(const std::vector<Bytes>& webps) {
+  const auto chunk = [&](const char* name, const Bytes& content) {
+    const size_t size = content.size();
+    return Bytes(name, name + 4) + Bytes{static_cast<uint8_t>(size), static_cast<uint8_t>(size >> 8), 0, 0} +
+           content;
+  };
+  const Bytes shape{5, 0, 0, 3, 0, 0};  // each less 1
+  Bytes chunks = chunk("VP8X", Bytes{0x12, 0, 0, 0} + shape) + chunk("ANIM", Bytes(6));
+  for (const Bytes& webp : webps)
+    chunks = chunks + chunk("ANMF", Bytes(6) + shape + Bytes(4) + Bytes(webp.begin() + 12, webp.end()));
+  return chunk("RIFF", Bytes{'W', 'E', 'B', 'P'} + chunks);
+}
+
 /// An image of one colour.
 inline espalier::Image plain(int64_t height, int64_t width, const Bytes& colour) {
   espalier::Image image{height, width, static_cast<int64_t>(colour.size()), {}};

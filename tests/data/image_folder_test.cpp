@@ -236,6 +236,35 @@ TEST_F(ImageFolder, ImagesToTestAloneAreNoDataSet) {
                            at("test") + "` reads images to test alone");
 }
 
+TEST_F(ImageFolder, LabelledImagesMayLieInALoneTestOrVal) {
+  fs::remove_all(root / "train");
+  put("README.md", Bytes{1});
+  std::string said;
+  options.say = [&](const std::string& line) { said = line; };
+  const std::vector<std::string> classes{"cat", "dog"};
+  const auto load_all = [&](const std::vector<std::string>& known) {
+    return load_labelled_images(root, known, options);
+  };
+  const std::string unknown = root.string() + ": holds folders of classes that the model does not know: ";
+  for (const char* split : {"test", "val"}) {
+    if (split == std::string("val")) fs::rename(root / "test", root / "val");
+    const DataSplits data = load_all(classes);
+    EXPECT_EQ(data.test.labels, (std::vector<int32_t>{0, 1}));
+    EXPECT_EQ(firsts(data.test), (std::vector<int>{30, 40}));
+    EXPECT_TRUE(said.starts_with(at(split) + "/: 2 images of 4 x 6 x 3")) << said;
+    EXPECT_EQ(load_all({"cat", "dog", split}).test.labels, (std::vector<int32_t>{2, 2})) << "it is a class";
+  }
+  write(folder / "pets.tar", archive());
+  EXPECT_EQ(firsts(load_labelled_images(folder / "pets.tar", classes, options).test),
+            (std::vector<int>{30, 40}));
+  put("stray.png", 1);
+  EXPECT_EQ(message_of([&] { load_all(classes); }),
+            at("stray.png") + ": lies in no class folder, expected CLASS/stray.png");
+  fs::remove(root / "stray.png");
+  put("test/cat/1.png", 1);
+  EXPECT_TRUE(message_of([&] { load_all(classes); }).starts_with(unknown + "test, val"));
+}
+
 TEST_F(ImageFolder, CorruptImagesAreNamedAndMayBeSkipped) {
   put("train/cat/2.png", without_end(png(plain(4, 6, {1, 2, 3})), 20));
   put("train/dog/a.png", Bytes{});
@@ -500,6 +529,19 @@ TEST_F(ImageCache, BrokenOnesAreRebuiltWithANote) {
   EXPECT_EQ(note(),
             "the images are decoded anew: " + file().string() + ": does not hold the images that it names");
   EXPECT_TRUE(load().notes.empty());
+}
+
+TEST_F(ImageCache, OneOfImagesOfAnotherSizeIsRebuiltWithANote) {
+  load();
+  for (Dataset DataSplits::*split : {&DataSplits::train, &DataSplits::test}) {
+    DataSplits data = read_image_cache(file(), identity()).value();
+    Tensor& images = (data.*split).images;
+    images = Tensor::zeros({images.shape()[0], 4, 16, 3}, DType::u8);
+    write_image_cache(file(), identity(), data);
+    EXPECT_EQ(note(), "the images are decoded anew: " + file().string() +
+                          ": holds images of [4, 16, 3], expected [4, 6, 3]");
+    EXPECT_EQ(load().test.width(), 6);
+  }
 }
 
 TEST_F(ImageCache, EveryFlippedByteIsNoticed) {

@@ -52,6 +52,24 @@ TEST(DecodeImage, WebP) {
   }
 }
 
+TEST(DecodeImage, OfAnAnimatedWebPTheFirstImage) {
+  const Image first = plain(4, 6, {1, 2, 3}), second = plain(4, 6, {7, 8, 9});
+  const Bytes bytes = animated_webp({webp(first), webp(second)});
+  const Image image = decode_image(bytes, "x.webp");
+  EXPECT_TRUE(image.was_animated);
+  EXPECT_EQ(image.pixels, first.pixels);
+  EXPECT_FALSE(decode_image(webp(first), "x.webp").was_animated);
+  for (size_t size = 0; size < bytes.size(); ++size)
+    EXPECT_TRUE(contains(message_of([&] {
+                           decode_image({bytes.data(), size}, "x.webp");
+                         }),
+                         "x.webp: "))
+        << size << " of " << bytes.size();
+
+  EXPECT_EQ(message_of([&] { decode_image(animated_webp({}), "x.webp"); }),
+            "x.webp: corrupt WebP: an animation that is cut short or has no image");
+}
+
 TEST(DecodeImage, Bmp) {
   const Image image{3, 2, 3, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18}};
   Bytes bytes = bmp(image);

@@ -199,6 +199,16 @@ Bytes png_of_zeros(uint8_t height, uint8_t width, const PngKind& kind, bool inte
          png_chunk("IDAT", packed) + png_chunk("IEND", {});
 }
 
+TEST(DecodeImage, OfAnAnimatedPngTheFirstImage) {
+  const Image still = plain(4, 6, {1, 2, 3});
+  Bytes bytes = png(still);
+  EXPECT_FALSE(decode_image(bytes, "x.png").was_animated);
+  const Bytes control = png_chunk("acTL", {0, 0, 0, 2, 0, 0, 0, 0});  // two images, for ever
+  bytes.insert(bytes.begin() + 33, control.begin(), control.end());
+  EXPECT_TRUE(decode_image(bytes, "x.png").was_animated);
+  EXPECT_EQ(decode_image(bytes, "x.png").pixels, still.pixels);
+}
+
 /// Bytes of its rows, pixel by pixel: of each of Adam7's seven passes those that hold a pixel.
 size_t png_needs(int64_t height, int64_t width, const PngKind& kind, bool interlaced) {
   static constexpr int pass_of[8][8] = {

@@ -1,5 +1,7 @@
 """scripts/load_in_torch.py: cut networks are built from their files alone and give the same logits."""
 
+import contextlib
+import io
 import json
 import os
 import pathlib
@@ -7,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 try:
     import safetensors
@@ -126,6 +129,114 @@ class Program(unittest.TestCase):
         self.assertEqual((result.returncode, result.stderr), (1, f"load_in_torch: {file}: is the input\n"))
         result = self.run_in(sys.executable, SCRIPT, file, "--onnx", "nowhere/out.onnx")
         self.assertEqual((result.returncode, len(result.stderr.splitlines())), (1, 1), result.stderr)
+
+    def altered(self, file, network=lambda network: network, name=lambda name: name, **metadata):
+        """A copy of a file with other names, another description and other metadata."""
+        from safetensors.torch import save_file
+        with safetensors.safe_open(file, "pt") as opened:
+            tensors, said = {name(key): opened.get_tensor(key) for key in opened.keys()}, opened.metadata()
+        text = network(json.loads(said["espalier.network"]))
+        said["espalier.network"] = text if isinstance(text, str) else json.dumps(text)
+        said.update({"espalier." + key: value for key, value in metadata.items()})
+        save_file(tensors, self.folder / "altered.safetensors", said)
+        return "altered.safetensors"
+
+    def in_process(self, *arguments):
+        """(code, stdout, stderr) of the script, without the seconds that torch takes to start."""
+        sys.path.insert(0, str(SCRIPT.parent))
+        import load_in_torch
+        out, err = io.StringIO(), io.StringIO()
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(self.folder)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), \
+                unittest.mock.patch.object(sys, "argv", [str(SCRIPT), *map(str, arguments)]):
+            code = load_in_torch.main()
+        return code or 0, out.getvalue(), err.getvalue()
+
+    @unittest.skipUnless(torch, "torch or safetensors is not installed")
+    def test_layers_may_have_any_names(self):
+        sys.path.insert(0, str(SCRIPT.parent))
+        from load_in_torch import load
+        (self.folder / "cut.json").write_text(json.dumps(config({"type": "resnet20", "input": [16, 16, 3]})))
+        self.succeeds(BINARY, "train", "cut.json", "--output", "run", "--quiet")
+        file = self.folder / "run/models/pruned.safetensors"
+        self.succeeds(BINARY, "eval", file, "--logits", "pass.safetensors")
+        clashes = {"conv1": "input", "bn1": "training", "layer1": "mean", "layer2": "names", "layer3": "ops", "fc": "classes",
+                   "0": "type", "1": "train", "2": "half", "conv2": "forward", "bn2": "run", "bias": "_modules"}
+
+        def renamed(name):
+            return ".".join(clashes.get(part, part) for part in name.split("."))
+
+        def rename(network):
+            for value in network["values"]:
+                if "parameter" in value:
+                    value["parameter"] = renamed(value["parameter"])
+            return network
+
+        model = load(self.folder / self.altered(file, rename, renamed))
+        self.assertEqual(set(model.state_dict()), set(map(renamed, load(file).state_dict())))
+        self.assertIn("names.type.forward.weight", model.state_dict())
+        self.assertEqual((model.input, model.classes), ((16, 16, 3), [str(number) for number in range(7)]))
+        model.train().eval().double().float().load_state_dict(model.state_dict(), strict=True)
+        code, shown, _ = self.in_process("altered.safetensors", "--check", "pass.safetensors")
+        self.assertEqual(code, 0, shown)
+        if onnxruntime:
+            _, shown, _ = self.in_process("altered.safetensors", "--onnx", "out.onnx")
+            self.assertIn("logits by ONNX Runtime differ by", shown)
+
+    @unittest.skipUnless(torch, "torch or safetensors is not installed")
+    def test_networks_that_are_none_are_one_line(self):
+        (self.folder / "cut.json").write_text(json.dumps(config({"type": "lenet5", "input": [16, 16, 1]})))
+        self.succeeds(BINARY, "train", "cut.json", "--output", "run", "--quiet")
+        file = self.folder / "run/models/dense.safetensors"
+        self.succeeds(BINARY, "eval", file, "--logits", "pass.safetensors")
+
+        def without(key):
+            return lambda network: {"values": network["values"],
+                                    "ops": [{k: v for k, v in op.items() if k != key} for op in network["ops"]]}
+
+        def changed(place, new):
+            def change(network):
+                *path, last = place
+                at = network
+                for step in path:
+                    at = at[step]
+                at[last] = new
+                return network
+            return change
+
+        for network, message in (
+                (lambda network: {"ops": [], "values": []}, "its first value is no image"),
+                (lambda network: {"ops": [], "values": network["values"]}, "has no ops"),
+                (lambda network: {"ops": network["ops"]}, "has no 'values'"),
+                (lambda network: [], "has no 'values'"), (lambda network: "{", "Expecting property name"),
+                (without("inputs"), "op 0: has no 'inputs'"), (without("channels"), "op 0: has no 'channels'"),
+                (without("output"), "op 0: has no 'output'"), (without("attributes"), "op 0: has no 'attributes'"),
+                (changed(("ops", 0, "attributes"), {}), "op 0: has no 'stride'"),
+                (changed(("ops", 0, "attributes", "stride"), "1"), "op 0: 'stride' is \"1\", expected a number"),
+                (changed(("ops", 0, "attributes", "activation"), "relu7"), "op 0: 'relu7' is no activation"),
+                (changed(("ops", 0, "inputs"), [0]), "op 0: has 1 inputs, expected 2 or more"),
+                (changed(("ops", 0, "inputs"), [99, 1]), "op 0: 'inputs': value 99 does not exist there"),
+                (changed(("ops", -1, "output"), 0), "puts out no row of logits"),
+                (changed(("values", 0, "shape"), [4]), "its first value is no image"),
+                (changed(("values", 1, "parameter"), "fc9.bias"), "the file has no tensor 'fc9.bias'")):
+            with self.subTest(message):
+                code, out, err = self.in_process(self.altered(file, network))
+                self.assertEqual((code, out, len(err.splitlines())), (1, "", 1), err)
+                self.assertTrue(err.startswith(
+                    f"load_in_torch: altered.safetensors: its network cannot be read: {message}"), err)
+        for metadata, message in (({"classes": '["a"]'}, "1 names of classes for 7 outputs"),
+                                  ({"classes": "3"}, "its classes are no list of names"),
+                                  ({"config": "{}"}, "has no 'data'"),
+                                  ({"config": '{"data": {"normalize": {"mean": [1]}}}'}, "has no 'std'"),
+                                  ({"config": '{"data": {"normalize": {"mean": [1, 2], "std": [1]}}}'},
+                                   "'mean' is not one number for each of 1 channels")):
+            self.assertEqual(self.in_process(self.altered(file, **metadata)),
+                             (1, "", f"load_in_torch: altered.safetensors: its network cannot be read: {message}\n"))
+        code, _, err = self.in_process(self.altered(file, changed(("ops", 0, "attributes", "stride"), 3)), "--check",
+                                       "pass.safetensors")
+        self.assertEqual((code, len(err.splitlines())), (1, 1), err)
+        self.assertIn("altered.safetensors: its network cannot be run: ", err)
 
     @unittest.skipUnless(torch, "torch or safetensors is not installed")
     def test_averages_stand_for_their_weights(self):

@@ -5,6 +5,7 @@
 #include <csignal>
 
 #include "espalier/core/interrupt.h"
+#include "espalier/core/isa.h"
 #include "espalier/data/loader.h"
 #include "espalier/train/build.h"
 #include "support/bad_input.h"
@@ -122,6 +123,22 @@ TEST(ChannelPruning, WhatARegularizerChoseIsForgottenWhereChannelsGo) {
   EXPECT_EQ(state.macs, one.pruning.whole().cost.macs);
   EXPECT_EQ(state.pruned->layers_before[0].channels, 16);
   EXPECT_EQ(state.pruned->layers_after[0].channels, 8);
+}
+
+TEST(WidthHint, AsksNoLayerForTheNameOfItsWeight) {
+  class Kernels : public Module {
+   public:
+    explicit Kernels(const Shape& shape) {
+      add_parameter("kernel", Role::weight, Tensor::zeros(shape), {FileLayout::oihw});
+      history.push_back({"kernel", 0, 16, {0, 1, 2}});
+    }
+    Variable forward(const Variable& x) override { return x; }
+    std::string type() const override { return "kernels"; }
+  };
+  Kernels convolution({3, 3, 3, 1}), linear({3, 9});
+  const PruneConfig prune = *Case(R"("criterion": "l1", "ratio": 0.5)").config.stages[0].prune;
+  EXPECT_EQ(width_hint(prune, convolution).empty(), isa() == Isa::baseline);
+  EXPECT_EQ(width_hint(prune, linear), "");
 }
 
 TEST(ChannelPruning, ALatencyIsMeasuredWithoutATrace) {

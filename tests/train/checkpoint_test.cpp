@@ -41,6 +41,9 @@ Config lenet_config() {
   return config;
 }
 
+const std::vector<std::string> ten_names{"cat", "dog", "cow", "pig", "hen",
+                                         "ant", "bee", "owl", "fox", "elk"};
+
 TEST(Checkpoint, KeepsWhatChannelsAreCutFromAndChosen) {
   const TemporaryFolder folder;
   const auto file = folder.path() / "checkpoint.safetensors";
@@ -176,12 +179,12 @@ TEST(Checkpoint, IsOpenedWithWhatItSaysOfItself) {
   const TemporaryFolder folder;
   const Config config = lenet_config();
   const auto file = folder.path() / "c.safetensors";
-  save_checkpoint(file, *make_model(config.model, 7), config, {.step = 3}, {"cat", "dog"});
+  save_checkpoint(file, *make_model(config.model, 7), config, {.step = 3}, ten_names);
   const CheckpointInfo info = open_checkpoint(file, {"data.batch=5"}).info;
   EXPECT_EQ(info.config.model.type, "lenet5");
   EXPECT_EQ(info.config.data.batch, 5);
   EXPECT_EQ(info.position->step, 3);
-  EXPECT_EQ(info.classes, (std::vector<std::string>{"cat", "dog"}));
+  EXPECT_EQ(info.classes, ten_names);
 }
 
 TEST(Checkpoint, HasItsOwnNumberOfClasses) {
@@ -276,14 +279,21 @@ TEST(Checkpoint, KeepsTheNamesOfClassesWhereThereAreSome) {
   const TemporaryFolder folder;
   const Config config = lenet_config();
   const auto model = full_model(config);
-  const std::vector<std::string> names = {"cat", "d\xC3\xB6g \"x\""};
+  std::vector<std::string> names = ten_names;
+  names[1] = "d\xC3\xB6g \"x\"";
   const auto file = folder.path() / "c.safetensors";
   save_checkpoint(file, *model, config, {}, names);
   EXPECT_EQ(read_checkpoint_info(file).classes, names);
   save_weights(file, *model, config, names);
   EXPECT_EQ(read_checkpoint_info(file).classes, names);
-  EXPECT_TRUE(contains(message_of([&] { save_weights(file, *model, config, {"caf\xE9"}); }),
+  std::vector<std::string> bad = names;
+  bad[9] = "caf\xE9";
+  EXPECT_TRUE(contains(message_of([&] { save_weights(file, *model, config, bad); }),
                        "cannot write: the name of a class is not UTF-8"));
+  EXPECT_EQ(message_of([&] {
+              save_weights(file, *model, config, {"cat", "dog"});
+            }),
+            file.string() + ": cannot write: 2 names of classes for 10 outputs");
   EXPECT_EQ(read_checkpoint_info(file).classes, names);
   save_weights(file, *model, config, {});
   EXPECT_TRUE(read_checkpoint_info(file).classes.empty());
@@ -292,6 +302,11 @@ TEST(Checkpoint, KeepsTheNamesOfClassesWhereThereAreSome) {
   content.metadata["espalier.classes"] = "[1]";
   write_safetensors(file, content);
   EXPECT_TRUE(contains(message_of([&] { read_checkpoint_info(file); }), "its classes cannot be read: "));
+  content.metadata["espalier.classes"] = R"(["cat", "dog", "cow"])";
+  write_safetensors(file, content);
+  for (const bool opens : {false, true})
+    EXPECT_EQ(message_of([&] { opens ? void(open_checkpoint(file)) : void(read_checkpoint_info(file)); }),
+              file.string() + ": its classes cannot be read: 3 names of classes for 10 outputs");
 }
 
 /// A network of 3 classes that starts from `file`, one of 10, but for `skip`.

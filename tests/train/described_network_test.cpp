@@ -121,6 +121,48 @@ TEST(DescribedNetwork, WhatAFileWouldSayWronglyIsNotWritten) {
       contains(message_of([&] { save_weights(file, right, four); }), "4 names of classes for 5 outputs"));
 }
 
+/// A module whose pass is `forward`.
+class Passes : public Module {
+ public:
+  explicit Passes(std::function<Variable(const Variable&)> forward) : forward_(std::move(forward)) {}
+  Variable forward(const Variable& x) override { return forward_(x); }
+  std::string type() const override { return "passes"; }
+
+ private:
+  std::function<Variable(const Variable&)> forward_;
+};
+
+TEST(DescribedNetwork, WhatCouldNotBeReadAgainIsNotWritten) {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "own.safetensors";
+  const auto refusal = [&](std::function<Variable(const Variable&)> forward) {
+    Passes model(std::move(forward));
+    return message_of([&] { save_weights(file, model, {.image = {2, 2, 1}}); });
+  };
+  const std::string refused = file.string() + ": cannot write: its network cannot be read: ";
+  EXPECT_EQ(refusal([](const Variable& x) { return x; }),
+            file.string() + ": cannot write: the model has no ops");
+  EXPECT_EQ(refusal([](const Variable& x) { return ops::scale(x, 2); }),
+            refused + "puts out [1, 2, 2, 1], expected a row of logits");
+  EXPECT_TRUE(contains(refusal([](const Variable& x) {
+                         return ops::flatten(ops::add(x, Variable(Tensor::full(x.shape(), 1))));
+                       }),
+                       refused + "/ops/0/inputs: value 1 does not exist there"));
+  Passes right([](const Variable& x) { return ops::flatten(x); });
+  const double none = std::numeric_limits<double>::quiet_NaN();
+  const auto of_numbers = [&](const std::vector<double>& mean, const std::vector<double>& std) {
+    return message_of([&] { save_weights(file, right, {.image = {2, 2, 1}, .mean = mean, .std = std}); });
+  };
+  EXPECT_EQ(of_numbers({0.5, 0.5}, {1}), file.string() + ": cannot write: 2 numbers as mean of 1 channel");
+  EXPECT_EQ(of_numbers({0.5}, {1, 1}), file.string() + ": cannot write: 2 numbers as std of 1 channel");
+  EXPECT_EQ(of_numbers({none}, {1}), file.string() + ": cannot write: nan as mean of a channel");
+  EXPECT_EQ(of_numbers({0.5}, {0}), file.string() + ": cannot write: 0 as std of a channel");
+  EXPECT_FALSE(std::filesystem::exists(file));
+  save_weights(file, right, {.image = {2, 2, 1}, .std = {0.5}});  // as a Loader takes it
+  EXPECT_EQ(open_checkpoint(file).info.config.data.normalize->mean, std::vector<double>{0});
+  EXPECT_EQ(open_checkpoint(file).info.config.data.normalize->std, std::vector<double>{0.5});
+}
+
 /// x^2, which no file can say.
 Variable square(const Variable& x) {
   const Tensor y = Tensor::empty(x.shape());

@@ -4,6 +4,7 @@
 
 #include "espalier/formats/atomic_file.h"
 #include "espalier/formats/input_file.h"
+#include "espalier/nn/models/models.h"
 #include "support/bad_input.h"
 #include "support/temporary_folder.h"
 
@@ -59,6 +60,35 @@ TEST(MetricsFile, SaysWhatIsWrongWithItsFile) {
                          full.write({{"step", 1}});
                        }),
                        "full: cannot be written: File too large"));
+}
+
+TEST(MetricsCallback, KnowsTheSparsityFromTheFirstStepOn) {
+  const TemporaryFolder folder;
+  MetricsFile file(folder.path() / "m", 0, half);
+  const auto model = make_model({.type = "mlp", .input = {4, 4, 1}, .classes = 4, .hidden = {8}}, 0);
+  for (Parameter* parameter : model->parameters()) {
+    if (parameter->role != Role::weight) continue;
+    Tensor mask = Tensor::zeros(parameter->shape(), DType::u8);
+    for (int64_t i = 0; i < mask.elements(); i += 2) mask.data<uint8_t>()[i] = 1;
+    parameter->set_mask(mask);
+  }
+  const auto optimizer = make_optimizer({.type = "sgd"}, model->parameters());
+  TrainConfig config;
+  config.log_every = 100;
+  Position position{.step = 7};  // as well where a stage goes on
+  TrainState state{.stage = "fit",
+                   .config = config,
+                   .model = *model,
+                   .optimizer = *optimizer,
+                   .position = position,
+                   .epoch_steps = 40,
+                   .total_steps = 40};
+  MetricsCallback callback(file);
+  callback.on_stage_begin(state);
+  position.step = 8;
+  callback.after_step(state);
+  EXPECT_EQ(state.sparsity, 0.5);
+  EXPECT_EQ(read_file(folder.path() / "m"), "") << "and no row for it";
 }
 
 }  // namespace
