@@ -10,6 +10,7 @@
 #include "espalier/core/error.h"
 #include "espalier/core/interrupt.h"
 #include "espalier/core/table.h"
+#include "espalier/core/terminal.h"
 #include "espalier/core/utf8.h"
 #include "espalier/optim/ema.h"
 #include "espalier/train/checkpoint.h"
@@ -17,41 +18,37 @@
 namespace espalier::cli {
 namespace {
 
-constexpr size_t most_of_path = 32, line_width = 80;  // columns
-
-bool begins_character(char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }
-size_t columns(const std::string& text) {
-  return static_cast<size_t>(std::ranges::count_if(text, begins_character));
+/// Columns that a line gives its path: the rest is for classes.
+size_t room_for_path() {
+  const size_t width = terminal_width();
+  return width == any_width ? any_width : std::max<size_t>(width * 2 / 5, 8);
 }
 
-/// A path as a line shows it: what is too long loses its beginning.
-std::string shown(const std::string& path) {
+/// A path as a line shows it: what is too long loses its beginning, as names stand at the end.
+std::string shown(const std::string& path, size_t most) {
   std::string text = printable(path, std::string::npos);
-  if (columns(text) <= most_of_path) return text;
-  for (size_t gone = columns(text) + 3 - most_of_path; gone > 0 || !begins_character(text.front());) {
-    gone -= begins_character(text.front());
-    text.erase(0, 1);
-  }
-  return "..." + text;
+  if (columns_of(text) <= most) return text;
+  constexpr std::string_view gone = "..";
+  const auto begins_character = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; };
+  while (columns_of(text) + gone.size() > most || !begins_character(text.front())) text.erase(0, 1);
+  return std::string(gone) + text;
 }
 
-/// Prints a prediction, in a line that fits: the likeliest class, and of the others as many as there is room
-/// for.
+/// Prints a prediction, in a line that fits the terminal: the likeliest class, and of the others as many as
+/// there is room for.
 class Lines {
  public:
   Lines(const std::vector<std::string>& files, const std::vector<std::string>& names) : names_(names) {
-    for (const std::string& file : files) widest_ = std::max(widest_, columns(shown(file)));
+    for (const std::string& file : files) widest_ = std::max(widest_, columns_of(shown(file, most_of_path_)));
   }
   void operator()(const Prediction& prediction) const {
-    std::string line = shown(prediction.path);
-    line.append(widest_ - columns(line), ' ');
-    for (const ClassProbability& one : prediction.classes) {
-      const std::string entry =
-          fmt::format("  {} {:.1f} %", printable(name(one.number)), 100 * one.probability);
-      if (&one != &prediction.classes.front() && columns(line + entry) > line_width) break;
-      line += entry;
-    }
-    print(line + "\n");
+    std::string path = shown(prediction.path, most_of_path_);
+    path.append(widest_ - columns_of(path), ' ');
+    std::vector<std::string> fields;
+    for (const ClassProbability& one : prediction.classes)
+      fields.push_back(fmt::format("{} {:.1f} %", printable(name(one.number)), 100 * one.probability));
+    fields.front() = path + "  " + fields.front();
+    print(fitted(fields, terminal_width()) + "\n");
   }
   std::string name(int64_t number) const {
     const auto at = static_cast<size_t>(number);
@@ -60,7 +57,7 @@ class Lines {
 
  private:
   const std::vector<std::string>& names_;
-  size_t widest_ = 0;
+  size_t most_of_path_ = room_for_path(), widest_ = 0;
 };
 
 void print_object(const Prediction& prediction, const Lines& lines) {
@@ -81,7 +78,8 @@ void predict(const Given& given) {
   Arguments arguments("predict");
   arguments.positional("CHECKPOINT", file, "A run's checkpoint.safetensors or models/STAGE.safetensors")
       .positional("IMAGE|FOLDER", paths, "Images; of a folder, all that lie below it, sorted")
-      .whole("--top", top, 1, 1'000'000, "Likeliest classes of an image (default: 5; a line shows what fits)")
+      .whole("--top", top, 1, 1'000'000,
+             "Likeliest classes of an image (default: 5; a terminal shows what fits)")
       .threads()
       .flag("--json", json, "Print a JSON object an image, with all of --top");
   if (!arguments.parse(given)) return;

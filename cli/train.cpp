@@ -76,7 +76,7 @@ void train(const Given& given) {
       .text("--device", "cpu|cuda", device, "What to compute on (default: cpu)")
       .threads()
       .flag("--autotune", options.autotune, "Time kernels of small linear layers; choices stay in the folder")
-      .flag("--quiet", quiet, "Nothing but errors on the terminal");
+      .flag("--quiet", quiet, "Nothing but warnings and errors, which go to standard error");
   if (!arguments.parse(given)) return;
   if (device == "cuda") fail_usage("train: --device cuda: this build computes on the CPU alone");
   if (device && device != "cpu")

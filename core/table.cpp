@@ -55,13 +55,19 @@ std::string Table::str(size_t width) const {
     for (size_t c = 0; c < widths.size(); ++c)
       if (left_[c]) widths[c] = std::min(widths[c], most);
   }
-  std::vector<std::string> dropped;
+  const std::vector<size_t> wanted = widths;
   for (const bool kept : {false, true})
-    for (size_t c = titles_.size(); c-- > 1 && total(gap) > width;) {
-      if (!widths[c] || kept_[c] != kept) continue;
-      widths[c] = 0;
-      if (!titles_[c].empty()) dropped.insert(dropped.begin(), titles_[c]);
+    for (size_t c = titles_.size(); c-- > 1 && total(gap) > width;)
+      if (kept_[c] == kept) widths[c] = 0;
+  for (const bool kept : {true, false})  // where a wide one has gone, narrower ones may have room
+    for (size_t c = 1; c < titles_.size(); ++c) {
+      if (widths[c] || kept_[c] != kept) continue;
+      widths[c] = wanted[c];
+      if (total(gap) > width) widths[c] = 0;
     }
+  std::vector<std::string> dropped;
+  for (size_t c = 1; c < titles_.size(); ++c)
+    if (widths[c] != wanted[c] && !titles_[c].empty()) dropped.push_back(titles_[c]);
   if (total(gap) > width && left_[0]) widths[0] = width;
 
   std::string text = line(titles_, widths, gap);

@@ -18,7 +18,7 @@ class Table {
   void keep(const std::vector<size_t>& columns);
   /// Lines of at most `width` columns, each ended; what is empty throughout is left out. Two spaces stand
   /// between columns; where that does not fit, one, then long texts are shortened, then columns are dropped
-  /// from the right, and a last line says which.
+  /// from the right, but for those that still have room beside the others, and a last line says which.
   std::string str(size_t width = any_width) const;
 
  private:

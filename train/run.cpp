@@ -173,7 +173,7 @@ class Run {
     for (const std::string& note : data_.notes) console_.line(note);
     for (const std::string& note : weights_notes_.lines) console_.line(note);
     for (const std::string& warning : weights_notes_.warnings) console_.warn(warning);
-    for (const std::string& warning : advice(config_, train_.batches())) console_.warn(warning);
+    for (const std::string& warning : advice(config_, train_.batches())) console_.warn("warning: " + warning);
     for (const std::string& note : notes_on_layers(config_, *model_)) console_.line(note);
     for (const std::string& note : batch_notes(config_, data_.train)) console_.line(note);
     restore_models(folder_, config_, position_, classes_, *model_, console_);

@@ -1,23 +1,23 @@
-"""`espalier compare`: many runs by a loop and a table of means; unfinished ones; what differs comes first."""
+"""`espalier compare`: docs/compare.md's loop and its means; unfinished runs; what differs comes first."""
 
 import csv
 import io
 import json
 import os
+import pathlib
+import re
 import statistics
 import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from support import BINARY, CliTest, config, sgd
+from support import BINARY, SIDE, CliTest, config, sgd
 
-# docs/compare.md has it for MNIST.
-LOOP = """\
-for c in l1 random; do for s in layer global; do for p in 0.5 0.9; do for seed in 0 1; do
-  "$0" train sweep.json --quiet --output runs/$c-$s-$p-$seed --set seed=$seed --set stages.pruned.prune.criterion=$c \\
-    --set stages.pruned.prune.scope=$s --set stages.pruned.prune.sparsity=$p
-done; done; done; done"""
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DOCS = (ROOT / "docs" / "compare.md").read_text()
+LOOP, TABLES = re.findall(r"^```sh\n(.*?)^```", DOCS, re.M | re.S)
+FIELDS = ["criterion", "scope", "pruned.sparsity"]
 
 
 def finished(accuracy, **others):
@@ -28,28 +28,77 @@ def finished(accuracy, **others):
 
 
 class Sweep(CliTest):
-    def test_a_loop_of_runs_and_their_means(self):
-        self.write_data(train=40, test=20)
-        self.write("sweep.json", config({"name": "dense", "train": sgd(steps=4)}, {"name": "pruned", "prune": {"sparsity": 0.5}}))
-        command = self.command()
-        command["args"] = ["bash", "-ec", LOOP, BINARY]
-        self.assertEqual(subprocess.run(**command, capture_output=True, timeout=200).stderr, "")
-        runs = sorted(str(path.relative_to(self.folder)) for path in (self.folder / "runs").iterdir())
-        self.assertEqual(len(runs), 16)
+    """What docs/compare.md shows, on a small network and small data."""
+
+    def shell(self, script):
+        """What it prints; `espalier` is the program under test."""
+        command = self.command(environment={"PATH": f"{os.path.dirname(BINARY)}:{os.environ['PATH']}"})
+        command["args"] = ["bash", "-ec", script]
+        result = subprocess.run(**command, capture_output=True, timeout=200)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result
+
+    def setUp(self):
+        super().setUp()
+        self.write_data(train=100, test=50, wrong=4)
+        recipe = json.loads((ROOT / "configs" / "mnist_mlp.json").read_text())
+        recipe["model"].update(input=[SIDE, SIDE, 1], hidden=[64, 64])
+        recipe["data"]["batch"] = 10
+        for stage in ("dense", "tuned"):
+            [trained] = (one["train"] for one in recipe["stages"] if one["name"] == stage)
+            trained["optimizer"]["lr"] = 0.01
+        self.write("mnist_mlp.json", recipe)  # is found before the recipe of that name
+
+    def test_the_loop_and_its_tables(self):
+        self.assertLessEqual(len(LOOP.splitlines()), 5)
+        warnings = self.shell(LOOP).stderr.splitlines()
+        self.assertEqual([warning[:24] for warning in warnings], ["warning: mnist_mlp.json:"] * 9)
+        self.assertEqual({"lamp in scope layer prunes what l1 does" in warning for warning in warnings}, {True})
+        names = [f"{c}-{s}-{p}-{seed}" for c in ("l1", "lamp", "random") for s in ("global", "layer")
+                 for p in ("0.9", "0.95", "0.98") for seed in (0, 1, 2)]
+        self.assertEqual(sorted(path.name for path in (self.folder / "sweep").iterdir()), names)
+
+        runs = [f"sweep/{name}" for name in names]
         text = self.succeeds("compare", *runs, "--group-by", "criterion,scope,sparsity")
-        self.assertEqual(text.splitlines()[0].split()[:5], ["criterion", "scope", "pruned.sparsity", "n", "accuracy"])
-        self.assertEqual([line.split()[:4] for line in text.splitlines()[1:9]],
-                         [[c, s, p, "2"] for c in ("l1", "random") for s in ("global", "layer") for p in ("0.5", "0.9")])
-        self.assertIn("\nmean +- sample standard deviation of n runs over seed\n", text)
-        rows = list(csv.DictReader(io.StringIO(self.succeeds("compare", *runs, "--csv"))))
-        self.assertEqual((len(rows), list(rows[0])[:5]), (16, ["run", "seed", "criterion", "scope", "pruned.sparsity"]))
-        means = {(row["criterion"], row["scope"], row["pruned.sparsity"]): row for row in
-                 json.loads(self.succeeds("compare", *runs, "--json", "--group-by", "criterion,scope,sparsity"))}
-        for (criterion, scope, sparsity), mean in means.items():
-            found = [float(row["accuracy"]) for row in rows if (row["criterion"], row["scope"], row["pruned.sparsity"]) ==
-                     (criterion, scope, str(sparsity))]
-            self.assertAlmostEqual(mean["accuracy_mean"], statistics.mean(found))
-            self.assertAlmostEqual(mean["accuracy_deviation"], statistics.stdev(found))
+        keys = [[c, s, p, "3"] for c in ("l1", "lamp", "random") for s in ("global", "layer")
+                for p in ("0.9", "0.95", "0.98")]
+        shown = re.search(r"^```text\n(.*?)^```", DOCS, re.M | re.S)[1]
+        for table in (text, shown):
+            lines = table.splitlines()
+            self.assertEqual(lines[0].split()[:5], [*FIELDS, "n", "accuracy"])
+            self.assertEqual([line.split()[:4] for line in lines[1:19]], keys)
+            self.assertIn("\nmean +- sample standard deviation of n runs over seed, weights\n", table)
+        # l1 and lamp are the same within layers.
+        rows = {tuple(line.split()[:3]): line.split()[3:8] for line in shown.splitlines()[1:19]}
+        for sparsity in ("0.9", "0.95", "0.98"):
+            self.assertEqual(rows["lamp", "layer", sparsity], rows["l1", "layer", sparsity])
+
+        printed = self.shell(TABLES).stdout
+        self.assertIn(text, printed)
+        self.check_means(list(csv.DictReader(io.StringIO(self.succeeds("compare", *runs, "--csv")))),
+                         list(csv.DictReader(io.StringIO((self.folder / "means.csv").read_text()))))
+
+    def check_means(self, rows, groups):
+        """Of CSV, all digits, against Python's."""
+        self.assertEqual((len(rows), list(rows[0])[:5]), (54, ["run", "seed", "weights", *FIELDS[:2]]))
+        self.assertEqual((len(groups), list(groups[0])[:4]), (18, [*FIELDS, "n"]))
+        measured = [name.removesuffix("_mean") for name in groups[0] if name.endswith("_mean")]
+        self.assertIn("accuracy", measured)
+        spread = 0
+        for group in groups:
+            for name in measured:
+                found = [float(row[name]) for row in rows
+                         if row[name] and all(row[field] == group[field] for field in FIELDS)]
+                self.assertEqual(len(found), int(group["n"]) if found else 0)
+                mean, deviation = group[f"{name}_mean"], group[f"{name}_deviation"]
+                if not found:
+                    self.assertEqual((mean, deviation), ("", ""))
+                    continue
+                scale = max(map(abs, found)) or 1
+                self.assertAlmostEqual(float(mean) / scale, statistics.mean(found) / scale, 12)
+                self.assertAlmostEqual(float(deviation) / scale, statistics.stdev(found) / scale, 12)
+                spread += name == "loss" and statistics.stdev(found) > 0
+        self.assertEqual(spread, len(groups))  # or the seeds would make no difference
 
 
 class ByHand(CliTest):

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pathlib
 import pty
+import random
 import re
 import select
 import struct
@@ -13,10 +14,11 @@ import subprocess
 import sys
 import termios
 import time
+import unicodedata
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from support import CliTest, config, sgd
+from support import SIDE, CliTest, config, draw, png, sgd
 from compare_test import finished
 
 SCREENS = pathlib.Path(__file__).parent / "screens"
@@ -80,6 +82,10 @@ class Terminal:
         return "\n".join(lines + ([line.rstrip()] if line else [])) + "\n"
 
 
+def columns_of(text):
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text)
+
+
 def settled(text):
     return re.sub(r"(?<=\S) +", " ", re.sub(r"(?<![\w.])\d[\d,.:]*(e-\d+)?( (s|ms|GFLOP/s|GB/s|kB|MB|GB|%)\b)?", "#", text))
 
@@ -91,19 +97,23 @@ class Screens(CliTest):
         self.write("small.json", config({"name": "dense", "train": sgd(steps=8)}, {"name": "pruned", "prune": {"sparsity": 0.5}},
                                         {"name": "tuned", "train": sgd(steps=4)}))
 
-    def see(self, name, *arguments, vary=lambda text: text):
+    def see(self, name, *arguments, vary=lambda text: text, code=0):
         for columns in (60, 80, 120, None):
             with self.subTest(name=name, columns=columns):
                 if columns:
                     terminal = Terminal(self.command(*arguments, *(["--output", f"runs/{columns}"] if name == "train" else [])),
                                         columns)
-                    self.assertEqual(terminal.finish(), 0)
+                    self.assertEqual(terminal.finish(), code)
                     text = terminal.screen()
                     for line in text.splitlines():
-                        if not re.match(r"data |memory|runs/|small: |\s+\d+ x", line):  # sentences, which may wrap
-                            self.assertLessEqual(len(line), columns)
+                        # Sentences may wrap.
+                        if not re.match(r"data |memory|runs/|small: |\s+\d+ x|espalier: ", line):
+                            self.assertLessEqual(columns_of(line), columns)
                 else:
-                    text = self.succeeds(*arguments)
+                    result = self.espalier(*arguments)
+                    self.assertEqual(result.returncode, code)
+                    text = result.stderr if code else result.stdout
+                    self.assertEqual(result.stdout if code else result.stderr, "")
                 file = SCREENS / f"{name}.{columns or 'piped'}.txt"
                 if WRITE:
                     file.write_text(vary(text))
@@ -130,6 +140,28 @@ class Screens(CliTest):
                                                             loss=0.25 + change["seed"], latency_ms=0.5 + change["seed"]))
         self.write("runs/c/config.json", config({"name": "tuned", "train": sgd(steps=20)}, name="x", seed=2))
         self.see("compare", "compare", "runs/a", "runs/b", "runs/c")
+
+    def test_predict(self):
+        self.succeeds("train", "small.json", "--quiet")
+        noise = random.Random(0)
+        names = ("a.png", "grün 花.png", "a longer way down/a name that is long for 60 columns.png")
+        for i, name in enumerate(names):
+            self.write(f"pictures/{name}", png(SIDE, SIDE, 1, draw(i, noise)))
+        # Which classes, and how likely, is the machine's; so early in training the first four have two digits anywhere.
+        self.see("predict", "predict", "runs/small/models/tuned.safetensors", "pictures", "--top", "4",
+                 vary=lambda text: re.sub(r"  \d \d\d\.\d %", "  # ##.# %", text))
+
+    def test_graph(self):
+        self.see("graph", "graph", "small.json")
+
+    def test_help(self):
+        self.see("help_config", "help", "config")
+
+    def test_errors(self):
+        broken = config({"name": "dense", "train": {"epoch": 1, "optimizer": {"type": "sdg", "lr": 0.1}}},
+                        {"name": "pruned", "prune": {"sparsity": 1.5, "criterion": "l3"}})
+        self.write("broken.json", broken)
+        self.see("errors", "check", "broken.json", code=2)
 
     def test_bench(self):
         self.see("bench", "bench", "train", "--model", "mlp", "--input", "8x8x1", "--batch", "16", "--seconds", "0.02",

@@ -59,6 +59,16 @@ TEST(Table, KeepsWhatItWasToldToKeep) {
             "no room for: weights\n");
 }
 
+TEST(Table, DropsAWideColumnRatherThanTheNarrowOnesBehindIt) {
+  Table table({"<run", "<weights", "scope", "accuracy"});
+  table.keep({3});
+  table.add({"a", std::string(24, 'w'), "layer", "97.0"});
+  EXPECT_EQ(table.str(30),
+            "run scope accuracy\n"
+            "a   layer     97.0\n"
+            "no room for: weights\n");
+}
+
 TEST(Table, ShortensTextsThatLeaveNoRoom) {
   Table table({"<name", "count"});
   table.add({std::string(20, 'a') + std::string(20, 'z'), "1"});
