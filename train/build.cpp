@@ -460,7 +460,8 @@ void check_early_stop(const Config& config, const DataSplits& data, Mistakes& mi
     if (train && train->early_stop && mistakes.spare(pointer))
       mistakes.attempt(pointer, [&] {
         fail_usage(place_of(config), schema::shown(pointer, config.set),
-                   ": needs images to judge by: a folder val/ beside test/, or ", "/data/validation above 0");
+                   ": needs images to judge by: a folder val/ beside test/, or ",
+                   schema::shown("/data/validation", config.set), " above 0");
       });
   }
 }

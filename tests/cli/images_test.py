@@ -47,7 +47,7 @@ class Images(CliTest):
         for command in ("check", "train"):
             result = self.espalier(command, "pets.json", *stops)
             self.assertEqual((result.returncode, result.stderr),
-                             (2, "espalier: pets.json: /stages/0/train/early_stop: needs images to judge by: a folder val/ "
+                             (2, "espalier: pets.json: stages.dense.train.early_stop: needs images to judge by: a folder val/ "
                                  "beside test/, or /data/validation above 0\n"))
         self.assertFalse((self.folder / "runs/pets-2").exists())
 
@@ -93,7 +93,7 @@ class Classes(CliTest):
         self.assertIn("the run is done already", self.succeeds("train", "--resume", "runs/pets"))
         self.succeeds("eval", "runs/pets/models/dense.safetensors")
         self.fails(1, "data/pets: pets train has 3 classes, expected the model's 4 (pets.json: "
-                      "/model/classes)", "train", "pets.json", "--set", "model.classes=4", "--output", "other")
+                      "model.classes)", "train", "pets.json", "--set", "model.classes=4", "--output", "other")
         self.assertIn("3 classes", self.succeeds("check", "runs/pets/config.json", "--set", "model.classes=null"))
 
     def test_a_run_keeps_its_number(self):
