@@ -28,6 +28,8 @@ using schema::Place;
 Json comparable(Config config, bool any_length) {
   config.data.root.reset();
   config.data.cache = DataConfig{}.cache;
+  // Of old image folders 0 was written where nothing was said; which it is shows in the number of images.
+  config.data.validation = config.data.validation.value_or(0);
   for (StageConfig& stage : config.stages) {
     for (auto* prune : {&stage.prune, stage.train ? &stage.train->prune : nullptr})
       if (prune && *prune) (*prune)->allow_empty = false;

@@ -51,6 +51,10 @@ class Images(CliTest):
                                  "beside test/, or /data/validation above 0\n"))
         self.assertFalse((self.folder / "runs/pets-2").exists())
 
+    def test_an_old_run_that_wrote_validation_0_goes_on(self):
+        self.succeeds("train", "pets.json", "--set", "data.validation=0")
+        self.assertIn("the run is done already", self.succeeds("train", "pets.json", "--resume"))
+
     def test_eval_of_other_images(self):
         self.succeeds("train", "pets.json")
         model = "runs/pets/models/dense.safetensors"
