@@ -1,6 +1,7 @@
 // espalier compare
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "espalier/cli/arguments.h"
 #include "espalier/core/error.h"
@@ -26,7 +27,11 @@ std::vector<std::string> names_in(const std::string& text) {
 std::vector<RunSummary> summaries_of(const std::vector<std::string>& paths) {
   std::vector<RunSummary> runs;
   std::vector<std::string> left_out;
+  std::set<std::filesystem::path> seen;  // a run that is named twice is one
   for (const std::string& path : paths) {
+    std::error_code none;
+    if (const auto place = std::filesystem::canonical(path, none); !none && !seen.insert(place).second)
+      continue;
     const bool is_last_hope = runs.empty() && left_out.size() + 1 == paths.size();
     try {
       runs.push_back(summary_of(path));

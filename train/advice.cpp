@@ -121,6 +121,16 @@ void patience_beyond_the_end(const TrainConfig& train, const StageLength& length
                                              counted(evaluations, "evaluation")));
 }
 
+/// After three times what it averages over, 5 % of it are still the weights of the beginning.
+void averages_over_the_beginning(const TrainConfig& train, const StageLength& length, const Tell& tell) {
+  if (train.ema == 0) return;
+  const double steps = 1 / (1 - train.ema);
+  if (3 * steps > static_cast<double>(length.steps))
+    tell("/ema", fmt::format("{} averages over about {:.0f} steps, which is much for {}: evaluations see "
+                             "weights of long before",
+                             train.ema, steps, counted(length.steps, "step")));
+}
+
 // --- Of the data ---
 
 /// Published means and deviations come on pixels in 0..255, too.
@@ -192,7 +202,7 @@ constexpr void (*of_a_pruner[])(const PruneConfig&, const Tell&) = {all_is_prune
 constexpr void (*of_training[])(const TrainConfig&, const Tell&) = {rate_nobody_uses, decay_nobody_uses,
                                                                     more_smoothing_than_target};
 constexpr void (*of_lengths[])(const TrainConfig&, const StageLength&, const Tell&) = {
-    drops_beyond_the_end, warms_up_to_the_end, patience_beyond_the_end};
+    drops_beyond_the_end, warms_up_to_the_end, patience_beyond_the_end, averages_over_the_beginning};
 constexpr void (*of_data[])(const Config&, const Tell&) = {pixels_of_another_scale, images_class_by_class,
                                                            mirrored_digits};
 constexpr void (*of_pruners[])(const std::vector<StageConfig>&, size_t, const Tell&) = {less_after_more};

@@ -1,6 +1,7 @@
 #include "espalier/train/build.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 
@@ -329,6 +330,26 @@ ChannelPruneOptions channel_prune_options(const PruneConfig& c, uint64_t seed) {
   return options;
 }
 
+namespace {
+
+/// `every` for which begin to end are as many times in steps as in what was given, if that is a whole number:
+/// of a rounded one the last would come just before the end.
+std::optional<int64_t> even_every(const PruneScheduleConfig& when, TimeUnit unit, const Schedule& schedule,
+                                  const StageLength& stage) {
+  if (unit == TimeUnit::steps || !when.every || schedule.kind == Schedule::one_shot) return std::nullopt;
+  const double whole = unit == TimeUnit::share
+                           ? 1.0
+                           : static_cast<double>(stage.steps) / static_cast<double>(stage.epoch_steps);
+  const double exact = (when.end.value_or(whole) - when.begin) / *when.every;
+  const int64_t times = std::llround(exact), length = schedule.end - schedule.begin;
+  if (times < 1 || std::abs(exact - static_cast<double>(times)) > 1e-6) return std::nullopt;
+  const int64_t even = (length + times - 1) / times;
+  if ((times - 1) * even >= length) return std::nullopt;
+  return even;
+}
+
+}  // namespace
+
 Schedule prune_schedule(const TrainConfig& config, const StageLength& stage) {
   const PruneScheduleConfig when = config.prune->schedule.value_or(PruneScheduleConfig{});
   const TimeUnit unit = time_unit_named(when.in);
@@ -337,6 +358,7 @@ Schedule prune_schedule(const TrainConfig& config, const StageLength& stage) {
   schedule.end = schedule.kind == Schedule::one_shot ? schedule.begin
                  : when.end                          ? stage.step_at(*when.end, unit)
                                                      : stage.steps - 1;
+  if (const auto even = even_every(when, unit, schedule, stage)) schedule.every = *even;
   if (config.early_stop && schedule.last() == stage.steps - 1)
     fail_usage(
         "early_stop: can never act, for prune.schedule goes on to the stage's last step; give it an 'end'");

@@ -72,6 +72,13 @@ const Json& value_at(const std::vector<ConfigField>& fields, const FieldPath& pa
   return found == fields.end() ? none : found->value;
 }
 
+/// How long all stages took: a row for the whole run shows that, not its last stage's.
+double total_seconds(const RunSummary& run) {
+  double seconds = 0;
+  for (const StageSummary& stage : run.stages) seconds += stage.measured.value("seconds", 0.0);
+  return seconds;
+}
+
 }  // namespace
 
 Comparison::Comparison(const std::vector<RunSummary>& runs, bool all_stages) : all_stages_(all_stages) {
@@ -92,7 +99,8 @@ Comparison::Comparison(const std::vector<RunSummary>& runs, bool all_stages) : a
   for (size_t i = 0; i < runs.size(); ++i) {
     const RunSummary& run = runs[i];
     static const std::vector<StageSummary> not_begun(1);
-    const auto& stages = run.stages.empty() ? not_begun : run.stages;
+    auto stages = run.stages.empty() ? not_begun : run.stages;
+    if (!all_stages && run.done) stages.back().measured["seconds"] = total_seconds(run);
     for (size_t s = all_stages ? 0 : stages.size() - 1; s < stages.size(); ++s) {
       Row row;
       for (const Column& column : columns_) {
@@ -293,6 +301,19 @@ std::vector<size_t> Comparison::shown() const {
   return shown;
 }
 
+std::vector<size_t> Comparison::told(bool unfinished) const {
+  std::vector<size_t> told, columns = shown();
+  const auto is_chosen = [&](size_t c) { return std::ranges::find(columns, c) != columns.end(); };
+  for (size_t c = 0; c < columns_.size(); ++c) {
+    const Column& column = columns_[c];
+    const bool tells = grouped_ ? column.kind == Column::Kind::config
+                                : column.name == "run" || (column.name == "state" && unfinished);
+    if (tells && !is_chosen(c)) told.push_back(c);
+  }
+  told.insert(told.end(), columns.begin(), columns.end());
+  return told;
+}
+
 std::string Comparison::text(const Cell& cell, const Column& column, bool with_deviation) const {
   if (cell.value.is_null()) return column.kind == Column::Kind::config ? "-" : "";
   if (!column.measure) return value_text(cell.value);
@@ -326,7 +347,10 @@ std::string Comparison::common(size_t c) const {
 std::string Comparison::table(size_t width) const {
   std::vector<std::string> titles, same;
   std::vector<size_t> columns, kept;
-  for (const size_t c : shown()) {
+  const size_t state = grouped_ ? 0 : find("", "state", false);
+  const bool unfinished =
+      std::ranges::any_of(rows_, [&](const Row& row) { return !grouped_ && row[state].value != "done"; });
+  for (const size_t c : told(unfinished)) {
     const Column& column = columns_[c];
     if (!chosen_ && column.name == "top5" && !tells_top5_) continue;
     if (const std::string value = chosen_ ? "" : common(c); !value.empty()) {
@@ -351,13 +375,10 @@ std::string Comparison::table(size_t width) const {
   }
   std::string lines = table.str(width);
   const bool narrow = lines.find("\nno room for: ") != lines.npos;
-  const size_t state = grouped_ ? 0 : find("", "state", false);
-  const bool unfinished =
-      std::ranges::any_of(rows_, [&](const Row& row) { return !grouped_ && row[state].value != "done"; });
   if (!same.empty())
-    lines += wrapped(fmt::format("the same in all{}: {}", unfinished ? " that are done" : "",
-                                 fmt::join(same, ", ")),
-                     width);
+    lines += wrapped(
+        fmt::format("the same in all{}: {}", unfinished ? " that are done" : "", fmt::join(same, ", ")),
+        width);
   if (narrow || !same.empty())
     lines += wrapped("`--columns all` or NAME,NAME,... shows others, with `--csv` and `--json`, too", width);
   for (const std::string& note : {averaged_, left_out_})

@@ -95,8 +95,10 @@ Type<ScheduleOptions> schedule_type() {
        field("cycle_momentum", &ScheduleOptions::cycle_momentum, boolean(),
              "momentum (adam: beta1) falls from 0.95 to 0.85 as the rate climbs, and returns")
            .only_for({"onecycle"}),
-       field("warmup_steps", &ScheduleOptions::warmup_steps, whole(0),
-             "steps over which the rate climbs first"),
+       field(
+           "warmup_steps", &ScheduleOptions::warmup_steps, whole(0),
+           "steps over which a factor climbs from 0 to 1, times the rate of the schedule, which goes by all "
+           "steps from the first on: cosine has fallen by then"),
        field("warmup_epochs", &ScheduleOptions::warmup_epochs, number(not_negative),
              "the same in epochs; 0.5 is half of one")},
       {.check = [](const ScheduleOptions& s, const Place& at) {
@@ -133,7 +135,8 @@ Type<TrainConfig> train_type() {
        field("label_smoothing", &TrainConfig::label_smoothing, number(share_below_1),
              "share of the target spread over all classes"),
        field("ema", &TrainConfig::ema, number(share_below_1),
-             "decay of a moving average of the weights, which takes their place at the end; 0: none"),
+             "decay of a moving average of the weights, over about 1/(1 - ema) steps, which every evaluation "
+             "measures and which takes their place at the end; 0: none"),
        field("accumulate", &TrainConfig::accumulate, whole(1, 1'000'000),
              "batches whose mean gradient makes a step"),
        field("prune", &TrainConfig::prune, prune_type(), "a pruner that acts while training"),

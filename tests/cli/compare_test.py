@@ -180,6 +180,28 @@ parameters 235,146, non-zeros 23,515, size 943 kB, images/s 1,001, time 1:11:20
         self.assertEqual(self.succeeds("compare", *self.runs[:2]).splitlines()[:3],
                          ["run     accuracy", "runs/a   97.00 %", "runs/b   98.00 %"])
 
+    def test_rows_say_whose_they_are_whatever_is_chosen(self):
+        [head, first, *_] = self.succeeds("compare", *self.runs, "--columns", "accuracy").splitlines()
+        self.assertEqual((head.split(), first.split()), (["run", "accuracy"], ["runs/a", "97.00", "%"]))
+        run = self.run_folder("e", None, seed=2)
+        [head, *_] = self.succeeds("compare", *self.runs, run, "--columns", "accuracy").splitlines()
+        self.assertEqual(head.split(), ["run", "state", "accuracy"])
+        [head, *_] = self.succeeds("compare", *self.runs, "--columns", "accuracy", "--group-by", "criterion").splitlines()
+        self.assertEqual(head.split(), ["criterion", "accuracy"])
+        self.assertEqual(self.succeeds("compare", *self.runs, "--columns", "accuracy", "--csv").splitlines()[0], "accuracy")
+
+    def test_a_run_named_twice_is_one(self):
+        self.assertEqual(self.succeeds("compare", *self.runs, "runs/a/", "./runs/b"), self.succeeds("compare", *self.runs))
+
+    def test_the_time_of_a_run_is_that_of_all_its_stages(self):
+        result = finished(80.0, seconds=60)
+        result["stages"].insert(0, {**result["stages"][0], "name": "dense", "seconds": 40})
+        self.write("runs/a/result.json", result)
+        [row] = json.loads(self.succeeds("compare", "runs/a", "--json"))
+        self.assertEqual(row["seconds"], 100)
+        self.assertEqual([row["seconds"] for row in json.loads(self.succeeds("compare", "runs/a", "--json", "--stages"))],
+                         [40, 60])
+
     def test_numbers_beyond_reason_stay_short(self):
         run = self.run_folder("z", finished(1e300, seconds=1e300))
         line = self.succeeds("compare", run, self.runs[0], "--columns", "run,accuracy,seconds").splitlines()[1]

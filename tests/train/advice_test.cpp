@@ -159,6 +159,18 @@ TEST(Advice, OfPatienceThatOutlastsTheStage) {
                                                     "evaluations: it can never stop early"});
 }
 
+TEST(Advice, OfAveragesOverMoreThanTheStage) {
+  auto json = with("/stages/0/train/ema", "0.9");  // over 10 steps
+  const std::vector<std::string> line{
+      "x.json: /stages/0/train/ema: 0.9 averages over about 10 steps, which is much for 28 steps: "
+      "evaluations see weights of long before"};
+  json["stages"][0]["train"].erase("epochs");
+  json["stages"][0]["train"]["steps"] = 28;
+  EXPECT_EQ(said_of(json), line);
+  json["stages"][0]["train"]["steps"] = 31;
+  EXPECT_EQ(said_of(json), std::vector<std::string>{});
+}
+
 TEST(Advice, OfTargetsThatAreReachedAlready) {
   auto json = with("/stages/1/prune", R"({"unit": "channel", "macs": 1000})");
   json["stages"][3] = {{"name", "again"}, {"prune", {{"unit", "channel"}, {"macs", 999}}}};

@@ -164,6 +164,10 @@ TEST(PruneSchedule, InEpochsAndSharesOfTheStage) {
   expect({.type = "cubic", .in = "epochs", .begin = 1.5, .end = {}, .every = 1}, 18, 49, 12);
   expect({.type = "linear", .in = "share", .begin = 0.1, .end = 1, .every = 0.001}, 5, 49, 1);
   expect({.type = "one_shot", .in = "share", .begin = 0.5, .end = {}}, 25, 25, 5000);
+  // Three times 0.23 of 50 steps are 34.5: 11 or 12 at a time would come just before the end.
+  expect({.type = "linear", .in = "share", .begin = 0.1, .end = 0.79, .every = 0.23}, 5, 40, 12);
+  expect({.type = "linear", .in = "share", .begin = 0, .end = 0.66, .every = 0.22}, 0, 33, 11);
+  expect({.type = "linear", .in = "share", .begin = 0.1, .end = 0.7, .every = 0.25}, 5, 35, 13);
 }
 
 TEST(ChannelPruneOptions, OverridesReplaceTheLimitsTheyName) {
