@@ -176,6 +176,7 @@ class Overwritten(CliTest):
         self.assertEqual((self.folder / self.checkpoint).read_bytes(), before)
 
 
+@unittest.skipIf(os.environ.get("ESPALIER_SANITIZE"), "sanitizers reserve address space without end")
 class Memory(CliTest):
     def measured(self, *arguments, limit):
         """What it says on standard error, its exit code and its peak of resident memory in MB."""
