@@ -59,7 +59,7 @@ std::string text_of(const BenchResult& r) {
       "  {:.4g} ms a batch (best {:.4g})\n"
       "  {} MACs an image forward\n"
       "  {} peak memory\n",
-      r.model, r.mode, r.batch, r.threads, r.threads == 1 ? "thread" : "threads", r.isa,
+      r.model, r.mode, r.batch, r.threads, plural(r.threads, "thread"), r.isa,
       grouped(static_cast<int64_t>(images / r.median_ms())),
       grouped(static_cast<int64_t>(images / r.best_ms())), r.median_ms(), r.best_ms(), grouped(r.macs),
       bytes_text(r.peak_memory_bytes));

@@ -62,7 +62,7 @@ std::string time_text(const std::vector<StagePlan>& stages, int64_t macs) {
     if (stage.pruning) lines += fmt::format("\n{}: {}", stage.name, pruning_text(*stage.pruning));
   }
   return fmt::format("about {} on {} {}{}", duration_text(total), espalier::threads(),
-                     espalier::threads() == 1 ? "thread" : "threads", lines);
+                     plural(espalier::threads(), "thread"), lines);
 }
 
 void append(std::vector<std::string>& all, const std::vector<std::string>& more) {
@@ -98,7 +98,7 @@ void check(const Given& given) {
     if (!stage.warning.empty())
       warnings.push_back(
           fmt::format("stage '{}' may fail, as it does with fresh weights: {}", stage.name, stage.warning));
-  append(warnings, advice(config, training_loader(config, parts.data->train).batches()));
+  append(warnings, advice(config, parts.batches.value()));
 
   std::vector<Definition> report{{"data", data_text(config, *parts.data)},
                                  {"memory", "about " + plan.memory.text()},

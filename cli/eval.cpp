@@ -95,7 +95,7 @@ void eval(const Given& given) {
   if (json) return print_json(to_json(e, data.test));
   const std::string top5 = tells_top5(config.model.classes) ? fmt::format("top-5 {:.2f} %  ", e.top5) : "";
   print(fmt::format("accuracy {:.2f} %  {}loss {:.4f}  ({}, {} {})\n", e.accuracy, top5, e.loss,
-                    data.test.name, grouped(data.test.size()), data.test.size() == 1 ? "image" : "images"));
+                    data.test.name, grouped(data.test.size()), plural(data.test.size(), "image")));
 }
 
 }  // namespace espalier::cli

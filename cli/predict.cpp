@@ -103,8 +103,8 @@ void predict(const Given& given) {
   const std::string done = espalier::predict(*model, saved.config, files, top, show);
   if (!done.empty()) note("predict: " + done);
   ESP_CHECK(unread == 0, "predict: ", grouped(static_cast<int64_t>(unread)), " of ",
-            grouped(static_cast<int64_t>(files.size())), files.size() == 1 ? " image" : " images",
-            " cannot be read");
+            grouped(static_cast<int64_t>(files.size())), " ",
+            plural(static_cast<int64_t>(files.size()), "image"), " cannot be read");
 }
 
 }  // namespace espalier::cli

@@ -83,6 +83,8 @@ std::string grouped(int64_t number) {
   return number < 0 ? "-" + digits : digits;
 }
 
+std::string plural(int64_t number, const std::string& noun) { return number == 1 ? noun : noun + "s"; }
+
 std::string bytes_text(double bytes) {
   if (bytes < 1e3) return fmt::format("{:.0f} B", bytes);
   if (bytes < 1e6) return fmt::format("{:.3g} kB", bytes / 1e3);

@@ -32,6 +32,8 @@ class Table {
 
 /// 235146 as "235,146"
 std::string grouped(int64_t number);
+/// "image" for 1, "images" for any other number
+std::string plural(int64_t number, const std::string& noun);
 /// 1253376 as "1.25 MB"
 std::string bytes_text(double bytes);
 /// 0.25 as "0.25 s", 75 as "1:15", 4280 as "1:11:20"

@@ -42,7 +42,7 @@ std::string conversions_line(std::span<const Conversion> images, const PixelOpti
     say(&Conversion::rgb, "from RGB to grey");
   if (made.empty()) return "";
   return fmt::format("of {} {}, {}", grouped(static_cast<int64_t>(images.size())),
-                     images.size() == 1 ? "image" : "images", fmt::join(made, ", "));
+                     plural(static_cast<int64_t>(images.size()), "image"), fmt::join(made, ", "));
 }
 
 }  // namespace espalier

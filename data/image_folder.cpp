@@ -96,7 +96,7 @@ void announce(int64_t images, const ImageFolderOptions& options, const std::stri
   const double bytes = static_cast<double>(images) * static_cast<double>(options.height) *
                        static_cast<double>(options.width) * static_cast<double>(options.channels);
   const std::string what =
-      fmt::format("{}: {} {} of {} x {} x {}", place, grouped(images), images == 1 ? "image" : "images",
+      fmt::format("{}: {} {} of {} x {} x {}", place, grouped(images), plural(images, "image"),
                   options.height, options.width, options.channels);
   require_memory(bytes, fmt::format("{} are {} (a smaller model.input takes less)", what, bytes_text(bytes)));
   if (options.say) options.say(fmt::format("{}, {} of memory", what, bytes_text(bytes)));
@@ -225,9 +225,9 @@ Names image_folder_classes(const std::filesystem::path& root, const ImageFolderO
   check_there(root);
   std::error_code error;
   if (options.cache && !std::filesystem::is_directory(root, error)) {  // an archive is slow to list
-    const auto [file, identity] = cache_place(root, options);
+    const CachePlace kept = cache_place(root, options);
     std::string unused;
-    if (auto info = attempt_cache([&] { return read_image_cache_info(file, identity); }, unused))
+    if (auto info = attempt_cache([&] { return read_image_cache_info(kept.file, kept.identity); }, unused))
       return std::move(info->classes);
   }
   const FileTree tree(root, [](const std::string&, std::span<const uint8_t>) { return size_t{0}; });
@@ -239,19 +239,19 @@ DataSplits load_image_folder(const std::filesystem::path& root, const ImageFolde
   check_there(root);
   check_channels(options.pixels());
   if (!options.cache) return read_all(root, options);
-  const auto [file, identity] = cache_place(root, options);
+  const CachePlace kept = cache_place(root, options);
   ImageFolderOptions rest = options;
   std::string unused;  // why there is a file, but not what it holds
-  if (const auto info = attempt_cache([&] { return read_image_cache_info(file, identity); }, unused)) {
+  if (const auto info =
+          attempt_cache([&] { return read_image_cache_info(kept.file, kept.identity); }, unused)) {
     announce(info->images, options, root.string());
     rest.say = {};  // it is said
-    if (auto data = attempt_cache([&] { return read_kept({file, identity}, options); }, unused))
-      return *std::move(data);
+    if (auto data = attempt_cache([&] { return read_kept(kept, options); }, unused)) return *std::move(data);
   }
   DataSplits data = read_all(root, rest);
   std::string unkept;
   try {
-    write_image_cache(file, identity, data);
+    write_image_cache(kept.file, kept.identity, data);
   } catch (const std::exception& error) {
     unkept = reason_of(error);
   }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "espalier/core/table.h"
 #include "espalier/train/build.h"
 
 namespace espalier {
@@ -85,9 +86,7 @@ int64_t epochs_of(const StageLength& length) {
   return (length.steps + length.epoch_steps - 1) / length.epoch_steps;
 }
 
-std::string counted(int64_t number, const char* what) {
-  return fmt::format("{} {}{}", number, what, number == 1 ? "" : "s");
-}
+std::string counted(int64_t number, const char* noun) { return join(number, " ", plural(number, noun)); }
 
 void drops_beyond_the_end(const TrainConfig& train, const StageLength& length, const Tell& tell) {
   const ScheduleOptions& schedule = train.schedule;

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include "espalier/core/table.h"
 #include "espalier/core/utf8.h"
 #include "espalier/formats/json.h"
 #include "espalier/nn/init.h"
@@ -118,8 +119,8 @@ TensorFile network_file(Module& model, const Network& network, const std::vector
 
 void check_class_names(const std::vector<std::string>& names, int64_t outputs, const std::string& place) {
   ESP_CHECK(names.empty() || static_cast<int64_t>(names.size()) == outputs, place, ": ", names.size(),
-            names.size() == 1 ? " name of a class for " : " names of classes for ", outputs,
-            outputs == 1 ? " output" : " outputs");
+            names.size() == 1 ? " name of a class for " : " names of classes for ", outputs, " ",
+            plural(outputs, "output"));
 }
 
 TensorFile run_file(Module& model, const Config& config, const std::vector<std::string>& classes,
@@ -143,9 +144,9 @@ std::vector<double> one_a_channel(const std::vector<double>& given, double other
                                   const std::string& name, const std::string& source) {
   const int64_t channels = image[-1];
   if (given.empty()) return std::vector<double>(static_cast<size_t>(channels), otherwise);
-  ESP_CHECK(static_cast<int64_t>(given.size()) == channels, source, ": cannot write: ", given.size(),
-            given.size() == 1 ? " number" : " numbers", " as ", name, " of ", channels,
-            channels == 1 ? " channel" : " channels");
+  ESP_CHECK(static_cast<int64_t>(given.size()) == channels, source, ": cannot write: ", given.size(), " ",
+            plural(static_cast<int64_t>(given.size()), "number"), " as ", name, " of ", channels, " ",
+            plural(channels, "channel"));
   for (const double value : given)
     ESP_CHECK(std::isfinite(value) && (name == "mean" || value > 0), source, ": cannot write: ", value,
               " as ", name, " of a channel");

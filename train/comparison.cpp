@@ -301,8 +301,15 @@ std::vector<size_t> Comparison::shown() const {
   return shown;
 }
 
-std::vector<size_t> Comparison::told(bool unfinished) const {
+bool Comparison::has_unfinished() const {
+  if (grouped_) return false;
+  const size_t state = find("", "state", false);
+  return std::ranges::any_of(rows_, [&](const Row& row) { return row[state].value != "done"; });
+}
+
+std::vector<size_t> Comparison::told() const {
   std::vector<size_t> told, columns = shown();
+  const bool unfinished = has_unfinished();
   const auto is_chosen = [&](size_t c) { return std::ranges::find(columns, c) != columns.end(); };
   for (size_t c = 0; c < columns_.size(); ++c) {
     const Column& column = columns_[c];
@@ -347,10 +354,7 @@ std::string Comparison::common(size_t c) const {
 std::string Comparison::table(size_t width) const {
   std::vector<std::string> titles, same;
   std::vector<size_t> columns, kept;
-  const size_t state = grouped_ ? 0 : find("", "state", false);
-  const bool unfinished =
-      std::ranges::any_of(rows_, [&](const Row& row) { return !grouped_ && row[state].value != "done"; });
-  for (const size_t c : told(unfinished)) {
+  for (const size_t c : told()) {
     const Column& column = columns_[c];
     if (!chosen_ && column.name == "top5" && !tells_top5_) continue;
     if (const std::string value = chosen_ ? "" : common(c); !value.empty()) {
@@ -377,7 +381,7 @@ std::string Comparison::table(size_t width) const {
   const bool narrow = lines.find("\nno room for: ") != lines.npos;
   if (!same.empty())
     lines += wrapped(
-        fmt::format("the same in all{}: {}", unfinished ? " that are done" : "", fmt::join(same, ", ")),
+        fmt::format("the same in all{}: {}", has_unfinished() ? " that are done" : "", fmt::join(same, ", ")),
         width);
   if (narrow || !same.empty())
     lines += wrapped("`--columns all` or NAME,NAME,... shows others, with `--csv` and `--json`, too", width);

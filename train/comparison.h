@@ -58,7 +58,9 @@ class Comparison {
   size_t find(const std::string& what, const std::string& name, bool groupable) const;
   std::vector<size_t> shown() const;
   /// The same for a person, who is told in any case whose rows they are, and which runs are not done.
-  std::vector<size_t> told(bool unfinished) const;
+  std::vector<size_t> told() const;
+  /// Whether a row is of a run that is not done; groups hold none.
+  bool has_unfinished() const;
   /// What CSV and JSON have of a row, by name.
   std::vector<std::pair<std::string, nlohmann::ordered_json>> entries(const Row& row) const;
   std::string text(const Cell& cell, const Column& column, bool with_deviation) const;

@@ -14,7 +14,7 @@ bool same_length(const TrainConfig& a, const TrainConfig& b) {
 
 std::string length_of(const StageConfig& stage) {
   const int64_t count = stage.train->epochs ? *stage.train->epochs : *stage.train->steps;
-  return grouped(count) + (stage.train->epochs ? " epoch" : " step") + (count == 1 ? "" : "s");
+  return grouped(count) + " " + plural(count, stage.train->epochs ? "epoch" : "step");
 }
 
 std::vector<std::string> lengths_of(const Config& config) {

@@ -47,21 +47,20 @@ Parts check_parts(Config& config, const std::optional<std::string>& root, Mistak
       reads_model && (!knows_classes || mistakes.attempt("/model", [&] { check_memory(sound); }));
   if (fits && knows_classes)
     mistakes.attempt("/model", [&] { parts.model = build_model(config, true, &parts.notes); });
-  std::optional<int64_t> batches;
   if (reads_data && (fits || config.data.type != "synthetic"))
     mistakes.attempt("/data", [&] {
       parts.data = build_data(config, root, say);
       if (fits) check_memory(sound, &*parts.data);
-      batches = training_loader(config, parts.data->train).batches();
+      parts.batches = training_loader(config, parts.data->train).batches();
     });
   if (parts.data) check_early_stop(config, *parts.data, mistakes);
   if (parts.model) {
-    check_stages(config, *parts.model, batches, true, mistakes);
+    check_stages(config, *parts.model, parts.batches, true, mistakes);
   } else if (reads_model && (config.model.weights || !knows_classes)) {  // its layers have names all the same
     const Config fresh = without_files(sound);
     std::unique_ptr<Module> model;
     if (fits_machine(fresh) && mistakes.attempt("/model", [&] { model = build_model(fresh); }))
-      check_stages(config, *model, batches, false, mistakes);
+      check_stages(config, *model, parts.batches, false, mistakes);
   }
   if (mistakes.spare(""))
     mistakes.attempt(

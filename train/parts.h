@@ -18,6 +18,7 @@ struct Parts {
   WeightsNotes notes;
   std::unique_ptr<Module> model;   ///< null: there are mistakes
   std::optional<DataSplits> data;  ///< the same
+  std::optional<int64_t> batches;  ///< of the training set; with the data
 };
 
 /// Takes the classes of `config` from its data where it leaves them to these. Adds to `mistakes`, which has

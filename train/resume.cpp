@@ -156,7 +156,7 @@ void check_data(const Position& at, const Config& config, const ImageCounts& fou
        {Split{"train on", &ImageCounts::train}, Split{"validate by", &ImageCounts::validation},
         Split{"test", &ImageCounts::test}}) {
     const int64_t now = found.*count, then = (*at.data).*count;
-    ESP_CHECK(now == then, place, ": found ", grouped(now), now == 1 ? " image to " : " images to ", use,
+    ESP_CHECK(now == then, place, ": found ", grouped(now), " ", plural(now, "image"), " to ", use,
               ", expected ", grouped(then), ", as when ", file,
               " was written: with the data of then the run goes on, and without --resume another begins");
   }

@@ -40,7 +40,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-std::string threads_text(int64_t count) { return join(count, count == 1 ? " thread" : " threads"); }
+std::string threads_text(int64_t count) { return join(count, " ", plural(count, "thread")); }
 
 ChosenRun choose_folder(const Config& config, const RunOptions& options) {
   if (options.output) return {*options.output};

@@ -174,10 +174,11 @@ std::string section_text(const Section& section, size_t width) {
 
 std::vector<Section> sections_named(const std::string& word, const Description& object) {
   const Names words = parts_of(plain_path(word));
+  const std::vector<Section> all = sections(object);
+  const size_t longest = std::min(words.size(), most_words);
   std::vector<Section> found;
-  for (size_t name = 0; found.empty() && name < std::min(words.size(), most_words);
-       ++name)  // the shortest that will do
-    for (const Section& section : sections(object))
+  for (size_t name = 0; found.empty() && name < longest; ++name)  // the shortest that will do
+    for (const Section& section : all)
       if (is_called(section.path, words, name)) found.push_back(section);
   return found;
 }

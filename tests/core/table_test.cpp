@@ -100,6 +100,11 @@ TEST(Grouped, PutsACommaBetweenThousands) {
   EXPECT_EQ(grouped(511428608), "511,428,608");
 }
 
+TEST(Plural, IsOfAnyNumberButOne) {
+  EXPECT_EQ(plural(1, "image"), "image");
+  for (const int64_t number : {0, 2, 1000}) EXPECT_EQ(plural(number, "image"), "images");
+}
+
 TEST(BytesText, HasThreeDigitsAndAUnit) {
   EXPECT_EQ(bytes_text(999), "999 B");
   EXPECT_EQ(bytes_text(943176), "943 kB");
