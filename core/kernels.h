@@ -129,17 +129,27 @@ struct UpdateSpan {
   int64_t n;
 };
 
-/// What every optimizer step shares. The gradient is multiplied by `gradient_scale` as it is read (clipping).
+/// What every optimizer step shares. The gradient is multiplied by *gradient_scale, f32 in the weights' memory
+/// (null: 1), as it is read: clipping.
 struct SgdStep {
-  float lr, momentum, weight_decay, gradient_scale;
+  float lr, momentum, weight_decay;
+  const float* gradient_scale;
   bool nesterov, first;  ///< first: the momentum buffer starts as the gradient
 };
 struct AdamStep {
   float lr;
   double beta1, beta2;  ///< 1 - beta2 would lose half its digits in f32
-  float eps, weight_decay, gradient_scale;
+  float eps, weight_decay;
+  const float* gradient_scale;
   bool decoupled;                  ///< AdamW: the decay acts on the weight, not on the gradient
   float correction1, correction2;  ///< 1 - beta1^t, 1 - beta2^t
+};
+
+/// What a run has seen since it was last cleared, added up where the network computes, so that nobody waits for
+/// it.
+struct Tally {
+  double loss_sum;          ///< of the images
+  int64_t correct, in_five;  ///< images whose label came first, and among the first five
 };
 
 // --- memory and elementwise (core/cpu/elementwise.cpp)
@@ -153,6 +163,8 @@ ESP_KERNEL(void, add, float* y, const float* a, const float* b, int64_t n)
 ESP_KERNEL(void, mul, float* y, const float* a, const float* b, int64_t n, bool accumulate)
 /// y = factor x, or y += factor x
 ESP_KERNEL(void, scale, float* y, const float* x, float factor, int64_t n, bool accumulate)
+/// y = *factor x, or y += *factor x
+ESP_KERNEL(void, scale_by, float* y, const float* x, const float* factor, int64_t n, bool accumulate)
 /// y = factor, or y += factor, in all n places, with factor = *scalar times `times`: the gradient of a sum or
 /// a mean
 ESP_KERNEL(void, broadcast, float* y, const float* scalar, float times, int64_t n, bool accumulate)
@@ -164,6 +176,8 @@ ESP_KERNEL(void, copy_columns, float* y, int64_t y_width, const float* x, int64_
 ESP_KERNEL(void, dropout, float* y, const float* x, float p, uint64_t key, int64_t n, bool accumulate)
 // --- images of a batch (core/cpu/images.cpp)
 // -----------------------------------------------------------------------
+/// y [n] = x[rows[i]]: the labels of a batch
+ESP_KERNEL(void, gather_labels, int32_t* y, const int32_t* x, const int64_t* rows, int64_t n)
 /// y[i,:] = x[rows[i],:] scale[c] + shift[c], x u8 [*,pixels,C], y f32 [n,pixels,C]: a batch put together
 /// from a data set
 ESP_KERNEL(void, gather_images, float* y, const uint8_t* x, const int64_t* rows, int64_t n, int64_t pixels,
@@ -191,10 +205,8 @@ ESP_KERNEL(size_t, rows_scratch, int64_t cols)
 ESP_KERNEL(size_t, reduce_scratch, )
 /// y [1] = factor sum x_i, summed in double precision
 ESP_KERNEL(void, sum, float* y, const float* x, float factor, int64_t n, void* scratch)
-/// sum of x_i^2 where mask [n] is not 0 (null: of all), in double precision
-ESP_KERNEL(double, square_sum, const float* x, const uint8_t* mask, int64_t n, void* scratch)
-/// the index of the first x_i that is not finite, or -1
-ESP_KERNEL(int64_t, first_not_finite, const float* x, int64_t n)
+/// y [1] = the index of the first x_i that is not finite, or -1
+ESP_KERNEL(void, first_not_finite, int64_t* y, const float* x, int64_t n)
 
 // --- linear (core/cpu/gemm.cpp)
 // ------------------------------------------------------------------------------------
@@ -281,8 +293,15 @@ ESP_KERNEL(void, global_average_pool_backward, float* dx, const float* dy, int64
 ESP_KERNEL(void, softmax_cross_entropy, float* loss, float* dlogits, int32_t* rank, const float* logits,
            const int32_t* labels, float smoothing, int64_t n, int64_t classes)
 
+/// Adds a batch of n to the tally: *loss, its mean loss, n times, and rank [n], softmax_cross_entropy's.
+ESP_KERNEL(void, add_to_tally, Tally* tally, const float* loss, const int32_t* rank, int64_t n)
+
 // --- optimizer updates, one fused pass over all parameters (core/cpu/update.cpp)
 // -----------------------------------
+/// y [1] = sum of g^2 over all spans where their masks keep, in double precision
+ESP_KERNEL(void, gradient_square_sum, double* y, const UpdateSpan* spans, int64_t count, void* scratch)
+/// factor [1] = min(1, most / (sqrt(*square_sum) + 1e-6)), as torch.nn.utils.clip_grad_norm_
+ESP_KERNEL(void, clip_factor, float* factor, const double* square_sum, double most)
 /// g += weight_decay w; v = momentum v + g (slot0); w -= lr (nesterov ? g + momentum v : v); masked entries
 /// stay 0
 ESP_KERNEL(void, sgd_update, const UpdateSpan* spans, int64_t count, const SgdStep& step)

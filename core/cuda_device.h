@@ -1,0 +1,59 @@
+// What core needs of the CUDA side (cuda/) beside kernels: memory, copies, and the device itself. Fulfilled in
+// builds with ESPALIER_CUDA; in others nothing calls it.
+//
+// All work goes to one stream, cuda::stream() (cuda/runtime.h), in the order in which it is asked for, and runs
+// on behind the host; only download() and synchronize() wait for it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace espalier::cuda {
+
+/// How products and convolutions of f32 operands are computed: exactly as f32, or with operands rounded to 10
+/// bits of mantissa and sums in f32 (TensorFloat-32).
+enum class Precision : uint8_t { f32, tf32 };
+void set_precision(Precision precision);
+Precision precision();
+
+struct DeviceInfo {
+  std::string name;                    ///< "NVIDIA H200"
+  int index = 0;                       ///< among those that the driver shows
+  int major = 0, minor = 0;            ///< compute capability
+  std::string driver, runtime, cudnn;  ///< versions: "13.0", "13.0", "9.19.0"
+  size_t memory = 0;                   ///< bytes, in all
+};
+
+/// Chooses the card for this process, before anything else here is called; later calls may only repeat the
+/// same index. UsageError, one line, where there is no driver, a driver that is too old, no card, no card of
+/// that index, or one older than what this program was built for.
+void select_device(int index);
+/// Of the chosen card (0 unless select_device said another).
+const DeviceInfo& device_info();
+/// Cards that the driver shows; 0 also where there is no driver. Never throws.
+int device_count() noexcept;
+
+/// A block of device memory, 256-byte aligned, not initialised, from a caching allocator: once a step has run,
+/// the next asks the driver for nothing. In stream order: a block that is released may be handed out at once.
+/// Error, with what was asked for, what is used and what is free, where the card has no more.
+void* allocate(size_t bytes);
+void release(void* block) noexcept;
+struct MemoryStats {
+  size_t system_bytes = 0;   ///< held from the driver
+  int64_t system_calls = 0;  ///< times the driver was asked
+  size_t used_bytes = 0, peak_bytes = 0;
+};
+MemoryStats memory_stats();
+void reset_peak_memory();
+/// Gives blocks that are wholly free back to the driver.
+void trim_memory();
+
+/// Host to device; `host` may be changed as soon as this returns.
+void upload(void* device, const void* host, size_t bytes);
+/// Device to host; waits until it is there.
+void download(void* host, const void* device, size_t bytes);
+/// Waits until all that was asked for is done; an Error of a kernel surfaces here at the latest.
+void synchronize();
+
+}  // namespace espalier::cuda
