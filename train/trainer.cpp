@@ -154,9 +154,9 @@ void Trainer::settle() {
 void Trainer::update() {
   TrainState& s = state_;
   notify(&Callback::after_backward);
-  double factor = 1.0;
+  Tensor factor;
   if (s.config.optimizer.clip_norm > 0)
-    factor = clip_factor(gradient_norm(s.optimizer.parameters()), s.config.optimizer.clip_norm);
+    factor = clip_factor(s.optimizer.parameters(), s.config.optimizer.clip_norm);
   s.optimizer.step(s.lr, factor);
   if (s.config.ema > 0) update_average(s.optimizer.parameters(), s.config.ema);
 }
