@@ -1,13 +1,15 @@
-// What core needs of the CUDA side (cuda/) beside kernels: memory, copies, and the device itself. Fulfilled in
-// builds with ESPALIER_CUDA; in others nothing calls it.
+// What core needs of the CUDA side (cuda/) beside kernels: memory, copies, and the device itself. Fulfilled
+// in builds with ESPALIER_CUDA; in others nothing calls it.
 //
-// All work goes to one stream, cuda::stream() (cuda/runtime.h), in the order in which it is asked for, and runs
-// on behind the host; only download() and synchronize() wait for it.
+// All work goes to one stream, cuda::stream() (cuda/runtime.h), in the order in which it is asked for, and
+// runs on behind the host; only download() and synchronize() wait for it.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
+
+#include "espalier/core/memory_pool.h"
 
 namespace espalier::cuda {
 
@@ -34,16 +36,12 @@ const DeviceInfo& device_info();
 /// Cards that the driver shows; 0 also where there is no driver. Never throws.
 int device_count() noexcept;
 
-/// A block of device memory, 256-byte aligned, not initialised, from a caching allocator: once a step has run,
-/// the next asks the driver for nothing. In stream order: a block that is released may be handed out at once.
-/// Error, with what was asked for, what is used and what is free, where the card has no more.
+/// A block of device memory, 256-byte aligned, not initialised, from a caching allocator: once a step has
+/// run, the next asks the driver for nothing. In stream order: a block that is released may be handed out at
+/// once. Error, with what was asked for, what is used and what is free, where the card has no more.
 void* allocate(size_t bytes);
 void release(void* block) noexcept;
-struct MemoryStats {
-  size_t system_bytes = 0;   ///< held from the driver
-  int64_t system_calls = 0;  ///< times the driver was asked
-  size_t used_bytes = 0, peak_bytes = 0;
-};
+using MemoryStats = AllocatorStats;  ///< its system is the driver
 MemoryStats memory_stats();
 void reset_peak_memory();
 /// Gives blocks that are wholly free back to the driver.
