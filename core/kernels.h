@@ -129,8 +129,8 @@ struct UpdateSpan {
   int64_t n;
 };
 
-/// What every optimizer step shares. The gradient is multiplied by *gradient_scale, f32 in the weights' memory
-/// (null: 1), as it is read: clipping.
+/// What every optimizer step shares. The gradient is multiplied by *gradient_scale, f32 in the weights'
+/// memory (null: 1), as it is read: clipping.
 struct SgdStep {
   float lr, momentum, weight_decay;
   const float* gradient_scale;
@@ -145,10 +145,10 @@ struct AdamStep {
   float correction1, correction2;  ///< 1 - beta1^t, 1 - beta2^t
 };
 
-/// What a run has seen since it was last cleared, added up where the network computes, so that nobody waits for
-/// it.
+/// What a run has seen since it was last cleared, added up where the network computes, so that nobody waits
+/// for it.
 struct Tally {
-  double loss_sum;          ///< of the images
+  double loss_sum;           ///< of the images
   int64_t correct, in_five;  ///< images whose label came first, and among the first five
 };
 

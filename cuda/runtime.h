@@ -26,7 +26,8 @@ void check(cudnnStatus_t status, const char* call,
 cudaStream_t stream();
 cublasLtHandle_t cublas();
 cudnnHandle_t cudnn();
-/// Streaming multiprocessors of the card: how many blocks a grid that strides should have is a few times this.
+/// Streaming multiprocessors of the card: how many blocks a grid that strides should have is a few times
+/// this.
 int multiprocessors();
 
 }  // namespace espalier::cuda

@@ -140,6 +140,9 @@ void mul(float* y, const float* a, const float* b, int64_t n, bool accumulate) {
 void scale(float* y, const float* x, float factor, int64_t n, bool accumulate) {
   ESP_DISPATCH(scale)(y, x, factor, n, accumulate);
 }
+void scale_by(float* y, const float* x, const float* factor, int64_t n, bool accumulate) {
+  ESP_DISPATCH(scale)(y, x, *factor, n, accumulate);
+}
 void broadcast(float* y, const float* scalar, float times, int64_t n, bool accumulate) {
   ESP_DISPATCH(broadcast)(y, scalar, times, n, accumulate);
 }

@@ -124,6 +124,9 @@ namespace espalier::cpu {
 HWY_EXPORT(gather_images);
 HWY_EXPORT(gather_views);
 
+void gather_labels(int32_t* y, const int32_t* x, const int64_t* rows, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = x[rows[i]];
+}
 void gather_images(float* y, const uint8_t* x, const int64_t* rows, int64_t n, int64_t pixels,
                    int64_t channels, const float* scale, const float* shift) {
   ESP_DISPATCH(gather_images)(y, x, rows, n, pixels, channels, scale, shift);

@@ -96,6 +96,13 @@ void softmax_cross_entropy(float* loss, float* dlogits, int32_t* rank, const flo
   if (rank)
     for (int64_t row = 0; row < n; ++row) rank[row] = rank_of(logits + row * classes, labels[row], classes);
 }
+void add_to_tally(Tally* tally, const float* loss, const int32_t* rank, int64_t n) {
+  tally->loss_sum += static_cast<double>(*loss) * static_cast<double>(n);
+  for (int64_t i = 0; i < n; ++i) {
+    tally->correct += rank[i] == 0;
+    tally->in_five += rank[i] < 5;
+  }
+}
 
 }  // namespace espalier::cpu
 #endif

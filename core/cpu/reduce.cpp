@@ -1,5 +1,6 @@
 // Reductions. Each part sums its range in blocks: f32 vectors inside a block, double between blocks, parts in
 // order.
+#include <algorithm>
 #include <cmath>
 
 #include "espalier/core/kernels.h"
@@ -65,14 +66,16 @@ size_t reduce_scratch() { return sizeof(double) * static_cast<size_t>(threads())
 void sum(float* y, const float* x, float factor, int64_t n, void* scratch) {
   *y = static_cast<float>(factor * ESP_DISPATCH(plain_sum)(x, n, scratch));
 }
-double square_sum(const float* x, const uint8_t* mask, int64_t n, void* scratch) {
-  return ESP_DISPATCH(square_sum)(x, mask, n, scratch);
+void gradient_square_sum(double* y, const UpdateSpan* spans, int64_t count, void* scratch) {
+  double total = 0;
+  for (const UpdateSpan* s = spans; s < spans + count; ++s)
+    total += ESP_DISPATCH(square_sum)(s->g, s->mask, s->n, scratch);
+  *y = total;
 }
 
-int64_t first_not_finite(const float* x, int64_t n) {
-  for (int64_t i = 0; i < n; ++i)
-    if (!std::isfinite(x[i])) return i;
-  return -1;
+void first_not_finite(int64_t* y, const float* x, int64_t n) {
+  const float* const found = std::find_if(x, x + n, [](float v) { return !std::isfinite(v); });
+  *y = found == x + n ? -1 : found - x;
 }
 
 }  // namespace espalier::cpu

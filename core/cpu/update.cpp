@@ -1,5 +1,6 @@
 // Optimizer updates: one pass over weights, gradients, slots and masks, one parallel region for all
 // parameters.
+#include <algorithm>
 #include <cmath>
 
 #include "espalier/core/kernels.h"
@@ -41,7 +42,8 @@ HWY_INLINE FloatVector masked(Tail tail, FloatVector v, const uint8_t* mask, int
 void sgd_update(const UpdateSpan* spans, int64_t count, const SgdStep& step) {
   const Floats d;
   const auto lr = hn::Set(d, step.lr), momentum = hn::Set(d, step.momentum),
-             decay = hn::Set(d, step.weight_decay), scale = hn::Set(d, step.gradient_scale);
+             decay = hn::Set(d, step.weight_decay),
+             scale = hn::Set(d, step.gradient_scale ? *step.gradient_scale : 1.0f);
   for_all(spans, count, [=](auto tail, const UpdateSpan& s, int64_t i, int64_t left) HWY_ATTR {
     const auto w = load(tail, s.w + i, left);
     auto g = hn::MulAdd(load(tail, s.g + i, left), scale, hn::Mul(w, decay));
@@ -61,7 +63,8 @@ void adam_update(const UpdateSpan* spans, int64_t count, const AdamStep& step) {
   const auto set = [d](double value) { return hn::Set(d, static_cast<float>(value)); };
   const auto beta1 = set(step.beta1), beta2 = set(step.beta2), rest1 = set(1.0 - step.beta1),
              rest2 = set(1.0 - step.beta2), eps = hn::Set(d, step.eps),
-             scale = hn::Set(d, step.gradient_scale), rate = hn::Set(d, step.lr / step.correction1),
+             scale = hn::Set(d, step.gradient_scale ? *step.gradient_scale : 1.0f),
+             rate = hn::Set(d, step.lr / step.correction1),
              root = hn::Set(d, 1.0f / std::sqrt(step.correction2)),
              coupled = hn::Set(d, step.decoupled ? 0.0f : step.weight_decay),
              shrink = hn::Set(d, step.decoupled ? 1.0f - step.lr * step.weight_decay : 1.0f);
@@ -114,6 +117,9 @@ void adam_update(const UpdateSpan* spans, int64_t count, const AdamStep& step) {
 }
 void ema_update(const UpdateSpan* spans, int64_t count, float decay) {
   ESP_DISPATCH(ema_update)(spans, count, decay);
+}
+void clip_factor(float* factor, const double* square_sum, double most) {
+  *factor = static_cast<float>(std::min(1.0, most / (std::sqrt(*square_sum) + 1e-6)));
 }
 void apply_mask(float* w, const uint8_t* mask, int64_t n) { ESP_DISPATCH(apply_mask)(w, mask, n); }
 

@@ -18,9 +18,13 @@ void train_a_step(Parameter& parameter) {
   if (parameter.slots.empty()) parameter.slots.push_back(Tensor::zeros(parameter.shape()));
   const UpdateSpan span{parameter.value().f32(),  gradient.f32(), parameter.mask.data<uint8_t>(),
                         parameter.slots[0].f32(), nullptr,        parameter.value().elements()};
-  cpu::sgd_update(
-      &span, 1,
-      {.lr = 1, .momentum = 0.9f, .weight_decay = 0, .gradient_scale = 1, .nesterov = false, .first = false});
+  cpu::sgd_update(&span, 1,
+                  {.lr = 1,
+                   .momentum = 0.9f,
+                   .weight_decay = 0,
+                   .gradient_scale = nullptr,
+                   .nesterov = false,
+                   .first = false});
 }
 
 TEST(Mask, HoldsAWeightItsSlotsAndItsAverageAtZero) {

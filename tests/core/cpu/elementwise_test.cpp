@@ -43,6 +43,8 @@ TEST(Elementwise, AgainstNaiveLoops) {
                  [&](float* y, bool accumulate) { cpu::mul(y, a.data(), b.data(), n, accumulate); });
     check_output(numbers(n, [&](size_t i) { return -2.5 * a[i]; }), 1e-6,
                  [&](float* y, bool accumulate) { cpu::scale(y, a.data(), -2.5f, n, accumulate); });
+    check_output(numbers(n, [&](size_t i) { return 0.75 * a[i]; }), 1e-6,
+                 [&](float* y, bool accumulate) { cpu::scale_by(y, a.data(), &scalar, n, accumulate); });
     check_output(numbers(n, [](size_t) { return 2.25; }), 1e-6,
                  [&](float* y, bool accumulate) { cpu::broadcast(y, &scalar, 3.0f, n, accumulate); });
   }

@@ -32,6 +32,14 @@ TEST(GatherImages, PicksRowsAndNormalises) {
     }
 }
 
+TEST(GatherLabels, PicksRows) {
+  const std::vector<int32_t> x = {7, 8, 9};
+  const std::vector<int64_t> rows = {2, 0, 2, 1};
+  std::vector<int32_t> y(4);
+  cpu::gather_labels(y.data(), x.data(), rows.data(), 4);
+  EXPECT_EQ(y, (std::vector<int32_t>{9, 7, 9, 8}));
+}
+
 // Every map there may be: moved, mirrored, black at the edges, and holes over each other.
 TEST(Views, AgainstNaiveLoops) {
   const WithThreads three(3);

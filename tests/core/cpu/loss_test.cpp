@@ -97,6 +97,16 @@ TEST(CrossEntropy, RankBreaksTiesByIndex) {
   EXPECT_EQ(run({3, 2, 2, 5}, {1}, 0).rank[0], 2);
 }
 
+TEST(Tally, AddsUpBatches) {
+  Tally tally{.loss_sum = 1, .correct = 10, .in_five = 20};
+  const float loss = 0.5f;
+  const std::vector<int32_t> rank = {0, 4, 5, 0, 1000, 1};
+  cpu::add_to_tally(&tally, &loss, rank.data(), 6);
+  EXPECT_EQ(tally.loss_sum, 4.0);
+  EXPECT_EQ(tally.correct, 12);
+  EXPECT_EQ(tally.in_five, 24);
+}
+
 TEST(CrossEntropy, NaNShowsInTheLossAndIsNeverRight) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (const int32_t place : {0, 5, 19}) {

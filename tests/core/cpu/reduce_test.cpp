@@ -11,6 +11,22 @@ namespace {
 
 Tensor scratch() { return Tensor::empty({static_cast<int64_t>(cpu::reduce_scratch())}, DType::u8); }
 
+double square_sum(const std::vector<UpdateSpan>& spans) {
+  double y = -1;
+  cpu::gradient_square_sum(&y, spans.data(), static_cast<int64_t>(spans.size()), scratch().raw());
+  return y;
+}
+/// Of which that pass reads gradient and mask alone.
+UpdateSpan span_of(const Floats& g, const std::vector<uint8_t>* mask = nullptr) {
+  return {nullptr, g.data(), mask ? mask->data() : nullptr, nullptr, nullptr, static_cast<int64_t>(g.size())};
+}
+
+int64_t first_not_finite(const Floats& x, int64_t n) {
+  int64_t y = -2;
+  cpu::first_not_finite(&y, x.data(), n);
+  return y;
+}
+
 TEST(Reduce, SumAndSquareSumAgainstDouble) {
   const WithThreads three(3);
   for (const int64_t n : {0, 1, 7, 15, 16, 17, 33, 1001, 1024, 1025, 70001}) {
@@ -20,10 +36,29 @@ TEST(Reduce, SumAndSquareSumAgainstDouble) {
     float y = 7;
     cpu::sum(&y, x.data(), 0.5f, n, scratch().raw());
     EXPECT_NEAR(y, plain / 2, 1e-6 * std::max(1.0, plain)) << n;
-    EXPECT_NEAR(cpu::square_sum(x.data(), nullptr, n, scratch().raw()), squares,
-                1e-6 * std::max(1.0, squares))
-        << n;
+    EXPECT_NEAR(square_sum({span_of(x)}), squares, 1e-6 * std::max(1.0, squares)) << n;
   }
+}
+
+TEST(Reduce, SquareSumOfAllSpansWhereTheirMasksKeep) {
+  const Floats a = {3, 100, 4, 100}, b = {12};
+  const std::vector<uint8_t> mask = {1, 0, 1, 0};
+  EXPECT_EQ(square_sum({span_of(a, &mask), span_of(b)}), 169);
+  EXPECT_EQ(square_sum({}), 0);
+}
+
+TEST(ClipFactor, BringsTheNormDownAndNeverUp) {
+  const auto factor = [](double norm, double most) {
+    const double square = norm * norm;
+    float y = -1;
+    cpu::clip_factor(&y, &square, most);
+    return y;
+  };
+  EXPECT_NEAR(factor(13, 6.5), 0.5, 1e-7);  // torch.nn.utils.clip_grad_norm_: 3, 4, 12 become 1.5, 2, 6
+  EXPECT_EQ(factor(13, 14), 1);
+  EXPECT_EQ(factor(0, 1), 1);
+  EXPECT_LT(factor(1, 1), 1) << "1 / (1 + 1e-6), as PyTorch";
+  EXPECT_EQ(factor(std::numeric_limits<double>::infinity(), 1), 0);
 }
 
 TEST(Reduce, ManySmallNumbersAreNotLost) {
@@ -39,23 +74,23 @@ TEST(Reduce, ManySmallNumbersAreNotLost) {
 TEST(Reduce, SameThreadsSameBits) {
   const WithThreads three(3);
   const Floats x = random_floats(200003, 1);
-  const double first = cpu::square_sum(x.data(), nullptr, 200003, scratch().raw());
-  for (int i = 0; i < 10; ++i) ASSERT_EQ(cpu::square_sum(x.data(), nullptr, 200003, scratch().raw()), first);
+  const double first = square_sum({span_of(x)});
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(square_sum({span_of(x)}), first);
 }
 
 TEST(Reduce, FirstNotFinite) {
   const float nan = std::numeric_limits<float>::quiet_NaN(),
               infinity = std::numeric_limits<float>::infinity();
   Floats x = random_floats(1001, 1);
-  EXPECT_EQ(cpu::first_not_finite(x.data(), 1001), -1);
-  EXPECT_EQ(cpu::first_not_finite(x.data(), 0), -1);
+  EXPECT_EQ(first_not_finite(x, 1001), -1);
+  EXPECT_EQ(first_not_finite(x, 0), -1);
   x[1000] = nan;
-  EXPECT_EQ(cpu::first_not_finite(x.data(), 1001), 1000);
+  EXPECT_EQ(first_not_finite(x, 1001), 1000);
   x[17] = -infinity;
-  EXPECT_EQ(cpu::first_not_finite(x.data(), 1001), 17);
+  EXPECT_EQ(first_not_finite(x, 1001), 17);
   x[16] = std::numeric_limits<float>::max();
   x[0] = infinity;
-  EXPECT_EQ(cpu::first_not_finite(x.data(), 1001), 0);
+  EXPECT_EQ(first_not_finite(x, 1001), 0);
 }
 
 }  // namespace

@@ -525,8 +525,10 @@ TEST(Scratch, Reductions) {
         [&](const std::vector<float*>& to, void* scratch) {
           const int64_t n = s.rows * s.c;
           cpu::sum(to[0], g.floats(), 0.5f, n, scratch);
-          *to[1] =
-              static_cast<float>(cpu::square_sum(g.floats(), masked ? mask.data() : nullptr, n, scratch));
+          const UpdateSpan span{nullptr, g.floats(), masked ? mask.data() : nullptr, nullptr, nullptr, n};
+          double square_sum = 0;
+          cpu::gradient_square_sum(&square_sum, &span, 1, scratch);
+          *to[1] = static_cast<float>(square_sum);
         },
         [&](const std::vector<Floats>& found) {
           EXPECT_TRUE(near(found[0], Doubles{total / 2}, tolerance));

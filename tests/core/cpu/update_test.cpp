@@ -89,7 +89,7 @@ TEST(SgdUpdate, AgainstDouble) {
                                 {.lr = 0.1f,
                                  .momentum = momentum,
                                  .weight_decay = decay,
-                                 .gradient_scale = scale,
+                                 .gradient_scale = &scale,
                                  .nesterov = nesterov,
                                  .first = step == 1});
               },
@@ -109,7 +109,7 @@ TEST(SgdUpdate, TheFirstStepForgetsTheBuffer) {
                   {.lr = 0.5f,
                    .momentum = 0.9f,
                    .weight_decay = 0,
-                   .gradient_scale = 1,
+                   .gradient_scale = nullptr,
                    .nesterov = false,
                    .first = true});
   EXPECT_EQ(v[0], 2.0f);
@@ -132,7 +132,7 @@ TEST(AdamUpdate, AgainstDouble) {
                                 .beta2 = 0.999,
                                 .eps = 1e-8f,
                                 .weight_decay = decay,
-                                .gradient_scale = scale,
+                                .gradient_scale = &scale,
                                 .decoupled = decoupled,
                                 .correction1 = static_cast<float>(1 - std::pow(b1, t)),
                                 .correction2 = static_cast<float>(1 - std::pow(b2, t))});
@@ -160,7 +160,7 @@ TEST(AdamUpdate, SecondMomentIsExactToSinglePrecision) {
                     .beta2 = 0.999,
                     .eps = 0,
                     .weight_decay = 0,
-                    .gradient_scale = 1,
+                    .gradient_scale = nullptr,
                     .decoupled = false,
                     .correction1 = 0.1f,
                     .correction2 = 0.001f});
@@ -205,7 +205,7 @@ TEST(Update, FreeOfThreads) {
                         .beta2 = 0.999,
                         .eps = 1e-8f,
                         .weight_decay = 0.05f,
-                        .gradient_scale = 1,
+                        .gradient_scale = nullptr,
                         .decoupled = false,
                         .correction1 = 0.5f,
                         .correction2 = 0.5f});
