@@ -76,7 +76,7 @@ std::string refusal(const Driver& seen, int index) {
   if (seen.version == 0) return "cuda: no NVIDIA driver is installed on this machine";
   if (seen.status == cudaErrorInsufficientDriver)
     return join("cuda: the NVIDIA driver is too old: it serves CUDA ", version_text(seen.version),
-                ", this program needs ", version_text(seen.runtime), "; update the driver");
+                ", this program needs CUDA ", version_text(seen.runtime), "; update the driver");
   if (seen.status == cudaErrorNoDevice || (seen.status == cudaSuccess && seen.cards == 0)) {
     const char* const visible = std::getenv("CUDA_VISIBLE_DEVICES");
     return join("cuda: the NVIDIA driver shows no card",

@@ -16,6 +16,15 @@ target_include_directories(espalier_core PUBLIC $<BUILD_INTERFACE:${emulation_ro
 target_include_directories(espalier_core SYSTEM PUBLIC $<BUILD_INTERFACE:${ESPALIER_CUDA_INCLUDE}>)
 target_compile_definitions(espalier_core PUBLIC ESPALIER_CUDA_EMULATED)
 
+find_library(ESPALIER_CUDNN_GRAPH NAMES cudnn_graph libcudnn_graph.so.9
+             PATHS /usr/local/cuda/lib64 /usr/local/cuda/lib)
+if(ESPALIER_CUDNN_GRAPH)
+  set_property(SOURCE ${emulation}/real_cudnn.cpp APPEND PROPERTY COMPILE_DEFINITIONS
+               ESPALIER_CUDNN_LIBRARY="${ESPALIER_CUDNN_GRAPH}")
+else()
+  message(STATUS "cuDNN's library was not found: under emulation its graphs go unchecked")
+endif()
+
 # A .cu file is C++ with the language's additions in front. Vector accesses that are not aligned end the program. Without
 # jump threading and the like, two barriers that a source has stay two.
 file(GLOB kernel_sources CONFIGURE_DEPENDS cuda/*.cu)

@@ -51,7 +51,7 @@ std::recursive_mutex& api_mutex() {
 }
 
 cudaError_t refuse(cudaError_t code, const std::string& why) {
-  last = code;
+  if (code != cudaSuccess) last = code;
   if (broken == cudaSuccess) explanation = why;
   return code;
 }
@@ -61,6 +61,10 @@ void break_device(cudaError_t code, const std::string& why) {
   explanation = why;
 }
 cudaError_t device_error() { return broken; }
+std::string last_explanation() {
+  const std::scoped_lock lock(api_mutex());
+  return explanation;
+}
 
 Counters& counters() {
   static Counters counters;
