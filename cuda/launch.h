@@ -48,9 +48,12 @@ void launch(void (*kernel)(P...), const Launch& how, std::tuple<A...> arguments,
             const std::source_location& where = std::source_location::current()) {
   static_assert(sizeof...(P) == sizeof...(A));
   if (how.grid.x == 0) return;
+  // >>> would be taken apart:
+  // clang-format off
   std::apply(
-      [&](auto&... a) { kernel<<<how.grid, how.block, how.shared, stream()> > >(static_cast<P>(a)...); },
+      [&](auto&... a) { kernel<<<how.grid, how.block, how.shared, stream()>>>(static_cast<P>(a)...); },
       arguments);
+  // clang-format on
   check(cudaGetLastError(), "kernel launch", where);
 }
 #endif
