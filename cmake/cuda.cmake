@@ -9,7 +9,27 @@ if(ESPALIER_CUDA STREQUAL "EMULATED")
   return()
 endif()
 
+# One run-time library for the process: the shared one, which cuBLAS and cuDNN use, too.
+set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
+set_target_properties(espalier_core PROPERTIES CUDA_RUNTIME_LIBRARY Shared)
+find_program(CMAKE_CUDA_COMPILER nvcc HINTS ENV CUDACXX ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin)
 enable_language(CUDA)
+foreach(kind STANDARD EXTENSION)  # CMake 3.25 does not know that nvcc 12 and later can do it
+  if(NOT CMAKE_CUDA20_${kind}_COMPILE_OPTION)
+    set(CMAKE_CUDA20_${kind}_COMPILE_OPTION -std=c++20)
+  endif()
+endforeach()
+set_target_properties(espalier_core PROPERTIES CUDA_STANDARD 20 CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES}")
 find_package(CUDAToolkit REQUIRED)
-set(CMAKE_CUDA_STANDARD 20)
-target_link_libraries(espalier_core PUBLIC CUDA::cudart CUDA::cublasLt cudnn)
+find_package(cudnn 9 REQUIRED MODULE)
+target_link_libraries(espalier_core PUBLIC CUDA::cudart CUDA::cublasLt cudnn::cudnn)
+
+# Every kernel's registers and spills come into the build's log, and a spill is an error, as every warning is. The
+# code that nvcc writes for the host compiler has unused parameters of its own.
+target_compile_options(espalier_core PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Werror all-warnings --expt-relaxed-constexpr -Xptxas=-v,--warn-on-spills,-Werror -Xcompiler=-Wall,-Wextra,-Werror,-Wno-unused-parameter>")
+
+# Which cards this program has code for: a card older than the least of them is refused (cuda/device.cpp).
+string(REGEX MATCHALL "[0-9]+" architectures "${CMAKE_CUDA_ARCHITECTURES}")
+list(SORT architectures COMPARE NATURAL)
+list(GET architectures 0 least)
+set_property(SOURCE cuda/device.cpp APPEND PROPERTY COMPILE_DEFINITIONS ESPALIER_LEAST_CAPABILITY=${least})

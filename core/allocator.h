@@ -1,21 +1,13 @@
-// The caching allocator: memory is taken from the system in large slabs and kept, so that a training step
-// that has run once allocates nothing from the system. Page faults cost PyTorch up to a third of its time on
-// the CPU.
+// The caching allocator of the host: memory is taken from the system in large slabs and kept, so that a
+// training step that has run once allocates nothing from the system. Page faults cost PyTorch up to a third
+// of its time on the CPU.
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 
-namespace espalier {
+#include "espalier/core/memory_pool.h"
 
-struct AllocatorStats {
-  size_t system_bytes = 0;   ///< held from the system
-  int64_t system_calls = 0;  ///< slabs ever taken from it
-  size_t used_bytes = 0;     ///< handed out now
-  size_t peak_bytes = 0;     ///< the most ever handed out
-};
-
-namespace allocator {
+namespace espalier::allocator {
 
 /// A block of at least `bytes` bytes, 64-byte aligned, not initialised. Best fit among the free blocks; a
 /// larger one is split. Thread-safe. Throws espalier::Error when the system has no more.
@@ -27,5 +19,4 @@ AllocatorStats stats();
 /// Gives slabs that are wholly free back to the system.
 void trim();
 
-}  // namespace allocator
-}  // namespace espalier
+}  // namespace espalier::allocator

@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <string>
 
+#include "espalier/core/memory_pool.h"
+
 namespace espalier::cuda {
 
 /// How products and convolutions of f32 operands are computed: exactly as f32, or with operands rounded to 10
@@ -39,11 +41,7 @@ int device_count() noexcept;
 /// once. Error, with what was asked for, what is used and what is free, where the card has no more.
 void* allocate(size_t bytes);
 void release(void* block) noexcept;
-struct MemoryStats {
-  size_t system_bytes = 0;   ///< held from the driver
-  int64_t system_calls = 0;  ///< times the driver was asked
-  size_t used_bytes = 0, peak_bytes = 0;
-};
+using MemoryStats = AllocatorStats;  ///< its system is the driver
 MemoryStats memory_stats();
 void reset_peak_memory();
 /// Gives blocks that are wholly free back to the driver.

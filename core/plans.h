@@ -1,5 +1,5 @@
 // Plans: what a library generated for a shape, kept for the next time that the shape comes by
-// (core/cpu/plan_cache.h). Here is said when shapes are gone.
+// (core/plan_cache.h). Here is said when shapes are gone.
 #pragma once
 
 #include <cstdint>

@@ -1,81 +1,34 @@
-// oneDNN chooses and generates code for a shape once; the result, a plan, is kept by shape.
+// oneDNN's plans: kept by shape and by the number of threads for which they were generated.
 #pragma once
 
-#include <array>
-#include <cstdint>
-#include <list>
-#include <unordered_map>
+#include <algorithm>
 
 #include "espalier/core/parallel.h"
-#include "espalier/core/plans.h"
-#include "espalier/core/random.h"
+#include "espalier/core/plan_cache.h"
 
 namespace espalier::cpu {
 
-/// Plans under `N` numbers that describe a shape and its options. One cache a thread: a plan holds the
-/// pointers it is about to be run on, so it must not be shared. It holds `most` plans, the least recently
-/// used goes first, and drops those of shapes that are gone (core/plans.h).
+/// One cache a thread: a plan holds the pointers it is about to be run on, so it must not be shared.
 template <class Plan, size_t N>
 class PlanCache {
  public:
   using Key = std::array<int64_t, N>;
 
-  /// 2,048: a ResNet-152 whose 155 layers were all cut to widths of their own asks for 3 x 155 plans in a
-  /// step, and for 1,240 with those of an epoch's last batch, of an evaluation and of single images.
-  explicit PlanCache(size_t most = 2048) : most_(most) {}
+  PlanCache() = default;
+  explicit PlanCache(size_t most) : plans_(most) {}
 
   /// The plan for `key` and the present number of threads, made by `make()` the first time. Good until the
   /// next call.
   template <class Make>
   Plan& get(const Key& key, const Make& make) {
-    drop_old();
-    const Entry entry{key, threads()};
-    if (plans_.empty() || plans_.front().entry != entry) {
-      if (const auto found = places_.find(entry); found != places_.end()) {
-        plans_.splice(plans_.begin(), plans_, found->second);
-      } else {
-        if (plans_.size() >= most_) drop_last();
-        plans_.push_front({entry, make(), changes_});
-        places_.emplace(entry, plans_.begin());
-      }
-    }
-    plans_.front().used = changes_;
-    return plans_.front().plan;
+    std::array<int64_t, N + 1> with_threads;
+    std::copy(key.begin(), key.end(), with_threads.begin());
+    with_threads[N] = threads();
+    return plans_.get(with_threads, make);
   }
 
  private:
-  struct Entry {
-    Key key;
-    int threads;
-    bool operator==(const Entry&) const = default;
-  };
-  struct Hash {
-    size_t operator()(const Entry& entry) const {
-      uint64_t h = static_cast<uint64_t>(entry.threads);
-      for (int64_t number : entry.key) h = mix64(h + static_cast<uint64_t>(number) + 0x9E3779B97F4A7C15u);
-      return h;
-    }
-  };
-  struct Kept {
-    Entry entry;
-    Plan plan;
-    uint64_t used;  // last, by shape_changes()
-  };
-
-  void drop_last() {
-    places_.erase(plans_.back().entry);
-    plans_.pop_back();
-  }
-  void drop_old() {
-    if (changes_ == shape_changes()) return;
-    changes_ = shape_changes();
-    while (!plans_.empty() && plans_.back().used + 1 < changes_) drop_last();
-  }
-
-  size_t most_;
-  std::list<Kept> plans_;  // the last used first
-  std::unordered_map<Entry, typename std::list<Kept>::iterator, Hash> places_;
-  uint64_t changes_ = shape_changes();
+  espalier::PlanCache<Plan, N + 1> plans_;
 };
 
 }  // namespace espalier::cpu

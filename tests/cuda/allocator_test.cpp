@@ -1,0 +1,135 @@
+#include <cstring>
+#include <numeric>
+
+#include "cuda/card.h"
+#include "espalier/core/cuda_device.h"
+#include "espalier/core/random.h"
+#include "espalier/cuda/runtime.h"
+#include "support/bad_input.h"
+
+namespace espalier::cuda {
+namespace {
+
+constexpr size_t mebibyte = size_t{1} << 20;
+using CudaAllocator = OnCard<>;
+using CudaCopies = OnCard<>;
+
+TEST_F(CudaAllocator, BlocksAreAlignedAndApart) {
+  std::vector<uint8_t*> blocks;
+  std::vector<uint8_t> written(300), read(300);
+  for (size_t bytes = 0; bytes < 300; bytes += 7) {
+    blocks.push_back(static_cast<uint8_t*>(allocate(bytes)));
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(blocks.back()) % 256, 0u);
+    std::fill(written.begin(), written.end(), static_cast<uint8_t>(blocks.size()));
+    upload(blocks.back(), written.data(), bytes);
+  }
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    download(read.data(), blocks[i], 7 * i);
+    for (size_t k = 0; k < 7 * i; ++k) ASSERT_EQ(read[k], i + 1);
+  }
+  for (uint8_t* block : blocks) release(block);
+}
+
+TEST_F(CudaAllocator, SameRequestsAskTheDriverForNothingTwice) {
+  const auto round = [] {
+    std::vector<void*> blocks;
+    for (uint64_t i = 0; i < 100; ++i)
+      blocks.push_back(allocate(static_cast<size_t>(random_below(1, i, 1 << 20))));
+    for (const int64_t i : random_permutation(2, 100)) release(blocks[static_cast<size_t>(i)]);
+  };
+  round();
+  const MemoryStats before = memory_stats();
+  for (int i = 0; i < 5; ++i) round();
+  EXPECT_EQ(memory_stats().system_calls, before.system_calls);
+  EXPECT_EQ(memory_stats().system_bytes, before.system_bytes);
+  EXPECT_EQ(memory_stats().used_bytes, before.used_bytes);
+}
+
+TEST_F(CudaAllocator, AReleasedBlockIsHandedOutAtOnceAndStreamOrderKeepsItsNumbers) {
+  std::vector<float> ones(mebibyte, 1.0f), twos(mebibyte, 2.0f), read(mebibyte);
+  void* const kept = allocate(4 * mebibyte);
+  void* const first = allocate(4 * mebibyte);
+  upload(first, ones.data(), 4 * mebibyte);
+  ESP_CUDA(cudaMemcpyAsync(kept, first, 4 * mebibyte, cudaMemcpyDeviceToDevice, stream()));
+  release(first);
+  void* const second = allocate(4 * mebibyte);
+  EXPECT_EQ(second, first);
+  upload(second, twos.data(), 4 * mebibyte);
+  download(read.data(), kept, 4 * mebibyte);
+  EXPECT_EQ(read, ones);
+  release(second);
+  release(kept);
+}
+
+TEST_F(CudaAllocator, CountsWhatIsHandedOutAndTheMostOfIt) {
+  const size_t used = memory_stats().used_bytes;
+  void* const a = allocate(1);
+  void* const b = allocate(100 * mebibyte);
+  EXPECT_EQ(memory_stats().used_bytes, used + 256 + 100 * mebibyte);
+  EXPECT_GE(memory_stats().system_bytes, memory_stats().used_bytes);
+  release(b);
+  EXPECT_GE(memory_stats().peak_bytes, used + 256 + 100 * mebibyte);
+  reset_peak_memory();
+  EXPECT_EQ(memory_stats().peak_bytes, used + 256);
+  release(a);
+}
+
+TEST_F(CudaAllocator, TrimGivesFreeSlabsBack) {
+  release(allocate(200 * mebibyte));
+  const size_t held = memory_stats().system_bytes;
+  trim_memory();
+  EXPECT_LE(memory_stats().system_bytes + 200 * mebibyte, held);
+}
+
+TEST_F(CudaAllocator, MoreThanThereIsNamesWhatWasAskedUsedHeldAndFree) {
+  void* const some = allocate(10 * mebibyte);
+  const std::string why = message_of([] { allocate(size_t{1} << 50); });
+  EXPECT_TRUE(contains(why, "cuda: out of memory: 1073741824 MiB asked for; this program uses "));
+  for (const char* part : {" and holds ", " MiB are free on ", device_info().name.c_str()})
+    EXPECT_TRUE(contains(why, part));
+  EXPECT_TRUE(contains(message_of([] { allocate(SIZE_MAX); }), "out of memory"));
+  void* const again = allocate(10 * mebibyte);  // and all goes on
+  release(again);
+  release(some);
+}
+
+TEST_F(CudaAllocator, FreeSlabsAreGivenBackBeforeMemoryIsSaidToBeOut) {
+  size_t free = 0, all = 0;
+  trim_memory();
+  ESP_CUDA(cudaMemGetInfo(&free, &all));
+  const size_t third = free / 3;
+  for (int i = 0; i < 2; ++i) release(allocate(third + static_cast<size_t>(i) * 64 * mebibyte));
+  void* const most = allocate(2 * third + 64 * mebibyte);  // fits only where one of the two slabs was
+  EXPECT_NE(most, nullptr);
+  release(most);
+  trim_memory();
+}
+
+TEST_F(CudaCopies, WhatIsUploadedMayBeChangedAtOnce) {
+  // More in all, and in one piece, than the pinned buffers hold; and many small ones.
+  for (const size_t bytes : {size_t{1}, size_t{1000}, 5 * mebibyte + 3, 70 * mebibyte}) {
+    std::vector<uint8_t> host(bytes), back(bytes);
+    std::vector<void*> blocks;
+    const int rounds = bytes < mebibyte ? 50 : 3;
+    for (int round = 0; round < rounds; ++round) {
+      std::iota(host.begin(), host.end(), static_cast<uint8_t>(round));
+      blocks.push_back(allocate(bytes));
+      upload(blocks.back(), host.data(), bytes);
+      std::memset(host.data(), 0, bytes);
+    }
+    for (int round = 0; round < rounds; ++round) {
+      std::iota(host.begin(), host.end(), static_cast<uint8_t>(round));
+      download(back.data(), blocks[static_cast<size_t>(round)], bytes);
+      EXPECT_EQ(back == host, true) << bytes << " bytes, round " << round;
+      release(blocks[static_cast<size_t>(round)]);
+    }
+  }
+}
+
+TEST_F(CudaCopies, OfNothing) {
+  upload(nullptr, nullptr, 0);
+  download(nullptr, nullptr, 0);
+}
+
+}  // namespace
+}  // namespace espalier::cuda
