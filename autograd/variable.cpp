@@ -42,7 +42,7 @@ std::atomic<uint64_t> next_sequence{1};
 
 /// dst += src, in place if nothing else looks at dst's memory.
 void add_gradient(Tensor& dst, const Tensor& src) {
-  Tensor sum = dst.unique() ? dst : Tensor::empty(dst.shape(), dst.dtype(), dst.device());
+  Tensor sum = dst.unique() ? dst : dst.like(dst.shape());
   ESP_RUN(dst.device(), add(sum.f32(), dst.f32(), src.f32(), dst.elements()));
   dst = std::move(sum);
 }
@@ -80,7 +80,7 @@ Variable::Variable(Tensor value, bool requires_gradient, std::string name)
 void Variable::backward() const {
   ESP_CHECK(defined() && value().elements() == 1, "backward: start from one number, this variable has shape ",
             defined() ? shape() : Shape{});
-  backward(Tensor::full(shape(), 1.0f));
+  backward(Tensor::full(shape(), 1.0f, value().device()));
 }
 
 void Variable::backward(Tensor seed) const {
@@ -110,7 +110,7 @@ bool Gradients::needed(size_t input) const {
 Gradients::Target Gradients::into(size_t input) const {
   VariableState& state = *node_.inputs[input];
   if (!state.gradient.defined()) {
-    state.gradient = Tensor::empty(state.value.shape(), DType::f32, state.value.device());
+    state.gradient = state.value.like(state.value.shape());
     return {state.gradient.f32(), false};
   }
   if (!state.gradient.unique()) state.gradient = state.gradient.clone();

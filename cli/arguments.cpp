@@ -7,6 +7,7 @@
 
 #include "espalier/cli/output_file.h"
 #include "espalier/cli/usage.h"
+#include "espalier/core/compute_device.h"
 #include "espalier/core/definition_list.h"
 #include "espalier/core/error.h"
 #include "espalier/core/home.h"
@@ -127,6 +128,14 @@ Arguments& Arguments::data_root(std::optional<std::string>& into) {
   return path("--data", "ROOT", into, "Folder of data sets (see `espalier help data`)");
 }
 
+Arguments& Arguments::device() {
+  app_->add_option(
+          "--device", device_,
+          "What to compute on (default: cpu); cuda:1 is the second card, auto a card if there is one")
+      ->type_name("cpu|cuda|auto");
+  return *this;
+}
+
 Arguments& Arguments::threads() {
   computes_ = true;
   const auto store = [this](const std::string& given) {
@@ -215,6 +224,7 @@ bool Arguments::parse(const Given& given) {
     fail_usage(command_, ": ", mistake(error), "; see `espalier ", command_, " --help`");
   }
   check_extras();
+  choose_device(device_, command_ + ": --device");
   if (computes_) espalier::threads();  // what OMP_NUM_THREADS has wrong is said before anything is done
   for (const CLI::Option* option : app_->get_options())
     if (option->get_positional())

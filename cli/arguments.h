@@ -52,7 +52,8 @@ class Arguments {
   // Those that several commands have.
   Arguments& overrides(std::vector<std::string>& into);
   Arguments& data_root(std::optional<std::string>& into);
-  Arguments& threads();  ///< takes effect in parse()
+  Arguments& device();  ///< takes effect in parse(), as
+  Arguments& threads();
 
   /// Reads `given`. False if it asks for help, which has then been printed. UsageError for anything that was
   /// not declared, is missing, or is not what was declared.
@@ -69,6 +70,7 @@ class Arguments {
   std::string command_;
   std::unique_ptr<CLI::App> app_;
   bool computes_ = false;  ///< has --threads
+  std::string device_ = "cpu";
 };
 
 }  // namespace espalier::cli

@@ -59,7 +59,7 @@ std::string text_of(const BenchResult& r) {
       "  {:.4g} ms a batch (best {:.4g})\n"
       "  {} MACs an image forward\n"
       "  {} peak memory\n",
-      r.model, r.mode, r.batch, r.threads, plural(r.threads, "thread"), r.isa,
+      r.model, r.mode, r.batch, r.threads, plural(r.threads, "thread"), r.card.empty() ? r.isa : r.card,
       grouped(static_cast<int64_t>(images / r.median_ms())),
       grouped(static_cast<int64_t>(images / r.best_ms())), r.median_ms(), r.best_ms(), grouped(r.macs),
       bytes_text(r.peak_memory_bytes));
@@ -82,6 +82,7 @@ void bench(const Given& given) {
       .text("--input", "HxWxC", input, "Shape of an image (default: the model's)")
       .whole("--classes", classes, 1, 1'000'000, "Classes (default: the model's)")
       .seconds("--seconds", seconds, "How long to measure (default: 5)")
+      .device()
       .threads()
       .flag("--json", json, "Print JSON alone")
       .flag("--verbose", verbose, "Time each layer's kernels by themselves, too");
@@ -100,7 +101,7 @@ void bench(const Given& given) {
     options.model = model_options(*model);
     if (input) options.model.input = image_shape(*input);
     if (classes) options.model.classes = classes;
-    made = make_model(options.model, 0);
+    made = to_compute_device(make_model(options.model, 0));
     if (checkpoint) load_checkpoint(*checkpoint, *made);
   } else {
     OpenedCheckpoint opened = open_checkpoint(*checkpoint);

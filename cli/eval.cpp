@@ -41,7 +41,8 @@ void write_logits(const std::string& file, Module& model, Loader& loader) {
   loader.start_epoch(0);
   loader.next(batch);
   model.set_training(false);
-  const Tensor logits = model.forward(Variable(batch.images)).value();
+  const Tensor logits = model.forward(Variable(batch.images)).value().to(Device::cpu);
+  batch.images = batch.images.to(Device::cpu);
   // [N,H,W,C] to [N,C,H,W] is what a convolution's weight goes through on its way to a file.
   const Parameter images{.name = "images", .variable = Variable(batch.images), .layout = {FileLayout::oihw}};
   write_safetensors(file, {.tensors = {{"images", to_file_layout(images, batch.images)}, {"logits", logits}},
@@ -60,6 +61,7 @@ void eval(const Given& given) {
       .overrides(overrides)
       .data_root(root)
       .path("--images", "FOLDER", images, "Images in folders of the classes' names, instead of the test set")
+      .device()
       .threads()
       .flag("--flip", flip, "Mean logits of each image and its mirror image")
       .path("--logits", "FILE", logits, "Write the first batch's images and logits there, as safetensors")

@@ -80,6 +80,7 @@ void predict(const Given& given) {
       .positional("IMAGE|FOLDER", paths, "Images; of a folder, all that lie below it, sorted")
       .whole("--top", top, 1, 1'000'000,
              "Likeliest classes of an image (default: 5; a terminal shows what fits)")
+      .device()
       .threads()
       .flag("--json", json, "Print a JSON object an image, with all of --top");
   if (!arguments.parse(given)) return;

@@ -62,7 +62,6 @@ std::string options_again(const Given& given, const RunOptions& options) {
 void train(const Given& given) {
   std::string config;
   std::vector<std::string> overrides;
-  std::optional<std::string> device;
   RunOptions options;
   bool quiet = false;
   Arguments arguments("train");
@@ -73,15 +72,11 @@ void train(const Given& given) {
       .data_root(options.data)
       .flag("--resume", options.resume,
             "Go on from the folder's checkpoint, to the same bits; with --set of more epochs, on to those")
-      .text("--device", "cpu|cuda", device, "What to compute on (default: cpu)")
+      .device()
       .threads()
       .flag("--autotune", options.autotune, "Time kernels of small linear layers; choices stay in the folder")
       .flag("--quiet", quiet, "Nothing but warnings and errors, which go to standard error");
   if (!arguments.parse(given)) return;
-  if (device == "cuda") fail_usage("train: --device cuda: this build computes on the CPU alone");
-  if (device && device != "cpu")
-    fail_usage("train: --device: found '", printable(*device), "', expected cpu or cuda",
-               did_you_mean(*device, {"cpu", "cuda"}));
 
   take_run(config, options);
   options.again = options_again(given, options);

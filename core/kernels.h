@@ -119,6 +119,19 @@ struct ImageViews {
   int64_t n, h, w, c, holes_each;
 };
 
+/// A weight by its first and its last axis: w [rows,pixels,columns], whatever lies between them as pixels.
+struct AxesShape {
+  int64_t rows, pixels, columns;
+  int64_t elements() const { return rows * pixels * columns; }
+  bool operator==(const AxesShape&) const = default;
+};
+
+/// x [outer,axis,inner], of whose middle axis `count` indices are taken; `inner` in bytes.
+struct TakeShape {
+  int64_t outer, axis, count, inner;
+  bool operator==(const TakeShape&) const = default;
+};
+
 /// One parameter in an optimizer's pass: w, g, slots [n] f32; mask [n] u8 of 0 and 1, or null.
 struct UpdateSpan {
   float* w;
@@ -312,5 +325,33 @@ ESP_KERNEL(void, adam_update, const UpdateSpan* spans, int64_t count, const Adam
 ESP_KERNEL(void, ema_update, const UpdateSpan* spans, int64_t count, float decay)
 /// w = mask w, for all spans
 ESP_KERNEL(void, apply_mask, float* w, const uint8_t* mask, int64_t n)
+
+// --- surgery (core/cpu/surgery.cpp)
+// --------------------------------------------------------------------------------
+/// y [outer,count,inner] = the indices kept [count], ascending, of the middle axis of x
+ESP_KERNEL(void, take, void* y, const void* x, const int64_t* kept, const TakeShape& s)
+
+// --- penalties, and what criteria look at (core/cpu/regularize.cpp)
+// ------------------------------------------------
+/// dw += weight sign(w), where `where` [n] (null: everywhere) is not 0
+ESP_KERNEL(void, add_signs, float* dw, const float* w, const uint8_t* where, float weight, int64_t n)
+/// out [rows] and in [columns]: sums of squares of w along all its other axes. `in` is null for a vector, of
+/// one pixel and one column.
+ESP_KERNEL(size_t, axis_squares_scratch, const AxesShape& s)
+ESP_KERNEL(void, axis_squares, double* out, double* in, const float* w, const AxesShape& s, void* scratch)
+/// y[i] = the sum of x[index[j]] for begin[i] <= j < begin[i+1], in this order
+ESP_KERNEL(void, gather_sums, double* y, const double* x, const int32_t* begin, const int32_t* index,
+           int64_t n)
+ESP_KERNEL(void, gather_sums, float* y, const float* x, const int32_t* begin, const int32_t* index, int64_t n)
+/// by[c] = weight 2^(4 (max - r_c) / (max - min)), with r_c = sqrt(squares[c] / members[c]) and the bounds of
+/// a group's; those of group g are begin[g] .. begin[g+1]-1. Where all of a group are alike: weight.
+ESP_KERNEL(void, group_norm_pull, float* by, const double* squares, const int32_t* members,
+           const int32_t* begin, int64_t groups, double weight)
+/// by[c] = weight / sqrt(squares[c]), or 0 where that is 0
+ESP_KERNEL(void, group_lasso_pull, float* by, const double* squares, double weight, int64_t channels)
+/// dw [rows,pixels,columns] += (out[row] + in[column]) w; `in` may be null: 0
+ESP_KERNEL(void, pull, float* dw, const float* w, const float* out, const float* in, const AxesShape& s)
+/// y += share x, or share x^2
+ESP_KERNEL(void, add_share, float* y, const float* x, float share, bool squared, int64_t n)
 
 }  // namespace espalier

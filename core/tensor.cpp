@@ -4,12 +4,29 @@
 #include <utility>
 
 #include "espalier/core/allocator.h"
+#include "espalier/core/cuda_device.h"
 #include "espalier/core/kernels.h"
 
 namespace espalier {
 namespace {
 
 thread_local bool meta = false;
+
+void* allocate(size_t bytes, Device device) {
+  switch (device) {
+    case Device::cpu:
+      return allocator::allocate(bytes);
+    case Device::cuda:
+#ifdef ESPALIER_CUDA
+      return bytes > 0 ? cuda::allocate(bytes) : nullptr;
+#else
+      fail("tensor: there is no device cuda in this program, which was built without CUDA");
+#endif
+    case Device::meta:
+      break;
+  }
+  return nullptr;
+}
 
 }  // namespace
 
@@ -59,10 +76,13 @@ const char* device_name(Device device) {
   return "?";
 }
 
-Storage::Storage(size_t size, Device on)
-    : data(on == Device::meta ? nullptr : allocator::allocate(size)), bytes(size), device(on) {}
+Storage::Storage(size_t size, Device on) : data(allocate(size, on)), bytes(size), device(on) {}
 Storage::~Storage() {
-  if (data) allocator::release(data);
+  if (!data) return;
+#ifdef ESPALIER_CUDA
+  if (device == Device::cuda) return cuda::release(data);
+#endif
+  allocator::release(data);
 }
 
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
@@ -70,7 +90,7 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   t.shape_ = shape;
   t.dtype_ = dtype;
   ESP_CHECK(shape.elements() < (int64_t{1} << 56), "tensor of shape ", shape, ": too large");
-  t.storage_ = std::make_shared<Storage>(t.bytes(), meta && device == Device::cpu ? Device::meta : device);
+  t.storage_ = std::make_shared<Storage>(t.bytes(), meta ? Device::meta : device);
   return t;
 }
 
@@ -80,8 +100,8 @@ Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
   return t;
 }
 
-Tensor Tensor::full(const Shape& shape, float value) {
-  Tensor t = empty(shape);
+Tensor Tensor::full(const Shape& shape, float value, Device device) {
+  Tensor t = empty(shape, DType::f32, device);
   t.fill(value);
   return t;
 }
@@ -94,16 +114,25 @@ Tensor Tensor::reshape(const Shape& shape) const {
   return t;
 }
 
-Tensor Tensor::clone() const {
+Tensor Tensor::clone(Device device) const {
   if (!defined()) return {};
-  Tensor t = empty(shape_, dtype_, device());
+  Tensor t = empty(shape_, dtype_, this->device() == Device::meta ? Device::meta : device);
   t.copy_from(*this);
   return t;
 }
 
+Tensor Tensor::to(Device to) const { return !defined() || device() == to ? *this : clone(to); }
+
 void Tensor::copy_from(const Tensor& other) {
   ESP_CHECK(shape_ == other.shape_ && dtype_ == other.dtype_, "copy: ", dtype_name(other.dtype_),
             other.shape_, " into ", dtype_name(dtype_), shape_);
+  if (shares(other) || bytes() == 0) return;
+#ifdef ESPALIER_CUDA
+  if (device() == Device::cuda && other.device() == Device::cpu)
+    return cuda::upload(raw(), other.raw(), bytes());
+  if (device() == Device::cpu && other.device() == Device::cuda)
+    return cuda::download(raw(), other.raw(), bytes());
+#endif
   ESP_RUN(device(), copy_bytes(raw(), other.raw(), bytes()));
 }
 
@@ -113,7 +142,7 @@ float Tensor::item() const {
   ESP_CHECK(defined(), "item: the tensor is undefined");
   ESP_CHECK(elements() == 1, "item: the tensor has shape ", shape_, ", not one element");
   ESP_CHECK(device() != Device::meta, "item: the tensor has no memory");
-  return *f32();
+  return *to(Device::cpu).f32();
 }
 
 MetaDevice::MetaDevice() : before_(std::exchange(meta, true)) {}

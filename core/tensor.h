@@ -36,7 +36,8 @@ constexpr DType dtype_of() {
   return DTypeOf<T>::value;
 }
 
-/// A block of memory from the caching allocator (allocator.h), returned to it at the end; on `meta` none.
+/// A block of memory from the device's caching allocator (allocator.h, cuda_device.h), returned to it at the
+/// end; on `meta` none. On `cuda` an Error in a program that was built without CUDA.
 struct Storage {
   Storage(size_t bytes, Device device);
   ~Storage();
@@ -55,20 +56,22 @@ class Tensor {
   /// Not initialised.
   static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
   static Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
-  static Tensor full(const Shape& shape, float value);
+  static Tensor full(const Shape& shape, float value, Device device = Device::cpu);
   /// A copy of `values`, in row-major order.
   template <class T>
-  static Tensor from(const Shape& shape, std::span<const T> values) {
+  static Tensor from(const Shape& shape, std::span<const T> values, Device device = Device::cpu) {
     Tensor t = empty(shape, dtype_of<T>());
     ESP_CHECK(static_cast<int64_t>(values.size()) == t.elements(), "tensor: ", values.size(),
               " values for shape ", shape);
-    std::copy(values.begin(), values.end(), t.data<T>());
-    return t;
+    if (t.raw()) std::copy(values.begin(), values.end(), t.data<T>());
+    return t.to(device);
   }
   template <class T>
-  static Tensor from(const Shape& shape, const std::vector<T>& values) {
-    return from(shape, std::span<const T>(values));
+  static Tensor from(const Shape& shape, const std::vector<T>& values, Device device = Device::cpu) {
+    return from(shape, std::span<const T>(values), device);
   }
+  /// Not initialised: another of this dtype, on this device.
+  Tensor like(const Shape& shape) const { return empty(shape, dtype_, device()); }
 
   bool defined() const { return storage_ != nullptr; }
   /// True if both are the same memory under any shape; also where there is none, on `meta`.
@@ -79,6 +82,8 @@ class Tensor {
   DType dtype() const { return dtype_; }
   Device device() const { return storage_ ? storage_->device : Device::cpu; }
 
+  /// Where the numbers are: on the device. Host code reads those of a tensor on the CPU alone:
+  /// to(Device::cpu).
   template <class T>
   T* data() {
     ESP_CHECK(!storage_ || dtype_ == dtype_of<T>(), "tensor: holds ", dtype_name(dtype_), ", was read as ",
@@ -94,23 +99,31 @@ class Tensor {
   void* raw() { return storage_ ? storage_->data : nullptr; }
   const void* raw() const { return storage_ ? storage_->data : nullptr; }
 
+  /// The numbers for the host, of a tensor on the CPU.
   template <class T>
   std::span<T> span() {
+    ESP_CHECK(device() != Device::cuda, "tensor: the host cannot read what is on the GPU");
     return {data<T>(), static_cast<size_t>(elements())};
   }
   template <class T>
   std::span<const T> span() const {
-    return {data<T>(), static_cast<size_t>(elements())};
+    return const_cast<Tensor*>(this)->span<T>();
   }
 
   /// The same numbers under another shape of as many elements; storage is shared.
   Tensor reshape(const Shape& shape) const;
   /// A copy with storage of its own.
-  Tensor clone() const;
-  /// Overwrites this tensor's numbers with `other`'s: same shape, same dtype.
+  Tensor clone() const { return clone(device()); }
+  /// The same on `device`. What has no memory, on `meta`, has none anywhere.
+  Tensor clone(Device device) const;
+  /// This tensor if it is on `device` already, else a copy there. Host code that changes numbers of a tensor
+  /// t that may be elsewhere takes host = t.to(Device::cpu), changes host, and writes it back by
+  /// t.copy_from(host), which does nothing where both are the same memory.
+  Tensor to(Device device) const;
+  /// Overwrites this tensor's numbers with `other`'s, on whatever devices: same shape, same dtype.
   void copy_from(const Tensor& other);
   void fill(float value);
-  /// The one element of a tensor that has one.
+  /// The one element of a tensor that has one; waits for the device.
   float item() const;
   /// True if no other tensor shares this storage, so that it may be written in place.
   bool unique() const { return storage_.use_count() == 1; }
@@ -121,8 +134,8 @@ class Tensor {
   DType dtype_ = DType::f32;
 };
 
-/// While one is alive, what this thread makes on the CPU is on Device::meta instead: a network made and run
-/// in it says what it would need, and takes nothing of it.
+/// While one is alive, what this thread makes is on Device::meta, whatever device is named: a network made
+/// and run in it says what it would need, and takes nothing of it.
 class MetaDevice {
  public:
   MetaDevice();

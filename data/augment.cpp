@@ -255,13 +255,12 @@ float Augmenter::gather(float* y, const uint8_t* x, const int64_t* rows, int64_t
   return pixels_ < list_.size() ? mix(y, n, epoch, first) : 1.0f;
 }
 
-/// The leading moves, and the cutouts where nothing else is behind them.
-void Augmenter::gather_moved(float* y, const uint8_t* x, const int64_t* rows, int64_t n, int64_t epoch,
-                             int64_t first, const Normalization& normalization) const {
+Views Augmenter::views(int64_t n, int64_t epoch, int64_t first) const {
   const int64_t holes = one_pass_ ? static_cast<int64_t>(pixels_ - moves_) : 0;
-  Tensor maps = Tensor::empty({n, h_ + w_}, DType::i32);
-  auto *down = maps.data<int32_t>(), *across = down + n * h_;
-  std::vector<Box> boxes(static_cast<size_t>(n * holes));
+  Views views{Tensor::empty({n, h_}, DType::i32), Tensor::empty({n, w_}, DType::i32), {}, holes};
+  if (holes > 0) views.holes = Tensor::empty({n, holes, 4}, DType::i32);
+  auto *down = views.down.data<int32_t>(), *across = views.across.data<int32_t>();
+  auto* const boxes = static_cast<Box*>(views.holes.raw());
   parallel_for(n, 64, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const std::span rows_of(down + i * h_, static_cast<size_t>(h_)),
@@ -272,22 +271,27 @@ void Augmenter::gather_moved(float* y, const uint8_t* x, const int64_t* rows, in
         move(rows_of, columns_of, list_[place], Draws(key_, place, epoch, first + i));
       for (int64_t k = 0; k < holes; ++k) {
         const size_t place = moves_ + static_cast<size_t>(k);
-        boxes[static_cast<size_t>(i * holes + k)] =
-            hole(h_, w_, list_[place], Draws(key_, place, epoch, first + i));
+        boxes[i * holes + k] = hole(h_, w_, list_[place], Draws(key_, place, epoch, first + i));
       }
     }
   });
+  return views;
+}
+
+void Augmenter::gather_moved(float* y, const uint8_t* x, const int64_t* rows, int64_t n, int64_t epoch,
+                             int64_t first, const Normalization& normalization) const {
+  const Views seen = views(n, epoch, first);
   ESP_RUN(Device::cpu, gather_views(y,
                                     {.x = x,
                                      .rows = rows,
-                                     .down = down,
-                                     .across = across,
-                                     .holes = boxes.data(),
+                                     .down = seen.down.data<int32_t>(),
+                                     .across = seen.across.data<int32_t>(),
+                                     .holes = static_cast<const Box*>(seen.holes.raw()),
                                      .n = n,
                                      .h = h_,
                                      .w = w_,
                                      .c = c_,
-                                     .holes_each = holes},
+                                     .holes_each = seen.holes_each},
                                     normalization.scale.data(), normalization.shift.data()));
 }
 

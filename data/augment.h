@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "espalier/core/kernels.h"
-#include "espalier/core/shape.h"
+#include "espalier/core/tensor.h"
 
 namespace espalier {
 
@@ -49,6 +49,14 @@ struct Normalization {
   std::vector<float> scale, shift;
 };
 
+/// What leading crops and flips, and cutouts where nothing else is behind them, make of n images: the maps
+/// and holes of ImageViews (core/kernels.h), in the memory of a device.
+struct Views {
+  Tensor down, across;  ///< i32 [n,H], [n,W]
+  Tensor holes;         ///< i32 [n,holes_each,4]: a Box each; undefined without any
+  int64_t holes_each = 0;
+};
+
 class Augmenter {
  public:
   /// For images [H,W,C]. UsageError if one of `list` does not fit them.
@@ -59,6 +67,10 @@ class Augmenter {
   /// without mixup.
   float gather(float* y, const uint8_t* x, const int64_t* rows, int64_t n, int64_t epoch,
                int64_t first) const;
+  /// True if views() and one pass of gather_views are all that the list asks for.
+  bool only_views() const { return one_pass_ && pixels_ == list_.size(); }
+  /// Of the images at places first .. first+n-1 of their epoch.
+  Views views(int64_t n, int64_t epoch, int64_t first) const;
 
  private:
   void gather_moved(float* y, const uint8_t* x, const int64_t* rows, int64_t n, int64_t epoch, int64_t first,

@@ -9,6 +9,12 @@
 
 namespace espalier {
 
+const Dataset::Copy& Dataset::on(Device device) const {
+  if (!copy.images.defined() || copy.images.device() != device)
+    copy = {images.to(device), Tensor::from({size()}, labels).to(device)};
+  return copy;
+}
+
 Dataset subset(const Dataset& from, std::span<const int64_t> rows, const std::string& name) {
   const auto count = static_cast<int64_t>(rows.size());
   const int64_t image = from.images.shape().row_elements();
@@ -30,7 +36,8 @@ void hold_out(DataSplits& data, double share, uint64_t seed) {
     fail_usage("/data/validation: found ", share, ", expected a share from 0 to under 1");
   if (share == 0) return;
   const int64_t n = data.train.size();
-  if (n < 2) fail_usage("/data/validation: ", data.train.name, " has ", n, " images, too few to hold any out");
+  if (n < 2)
+    fail_usage("/data/validation: ", data.train.name, " has ", n, " images, too few to hold any out");
   const int64_t held = std::clamp<int64_t>(std::llround(share * static_cast<double>(n)), 1, n - 1);
 
   std::vector<int64_t> order = random_permutation(random_key(seed, hold_out_stream), n);

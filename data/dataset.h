@@ -16,11 +16,20 @@ struct Dataset {
   std::vector<int32_t> labels;           ///< [N], each in 0 .. classes()-1
   std::vector<std::string> class_names;  ///< [classes]
 
+  /// Images u8 [N,H,W,C] and labels i32 [N] on a device.
+  struct Copy {
+    Tensor images, labels;
+  };
+  /// On `device`, copied there the first time that a loader asks for it, and kept.
+  const Copy& on(Device device) const;
+
   int64_t size() const { return static_cast<int64_t>(labels.size()); }
   int64_t height() const { return images.shape()[1]; }
   int64_t width() const { return images.shape()[2]; }
   int64_t channels() const { return images.shape()[3]; }
   int64_t classes() const { return static_cast<int64_t>(class_names.size()); }
+
+  mutable Copy copy = {};  ///< on()'s
 };
 
 /// A copy of the images at `rows` of `from`, in that order.

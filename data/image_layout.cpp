@@ -175,8 +175,7 @@ ImageLayout image_layout(const FileTree& tree, const std::filesystem::path& root
   if (!layout.unused.empty())
     notes.push_back(fmt::format(
         "{}: {} left out: {} and {} are what is read{}", name, listed(layout.unused), layout.train.folder,
-        layout.test.folder,
-        layout.unused.back().ends_with("val/") ? ", for data.validation is set" : ""));
+        layout.test.folder, layout.unused.back().ends_with("val/") ? ", for data.validation is set" : ""));
   check_classes(layout, tree, name, notes);
   note_others(layout.others, name, notes);
   if (const Names classes = layout.classes(); classes.size() == 1)

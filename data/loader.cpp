@@ -55,6 +55,12 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
     augmenter_.emplace(options.augment, Shape{dataset.height(), dataset.width(), dataset.channels()},
                        normalization_, options.seed);
   std::iota(order_.begin(), order_.end(), int64_t{0});
+  if (options.device == Device::cuda)
+    there_.emplace(There{.device = options.device,
+                         .order = {},
+                         .scale = Tensor::from({dataset.channels()}, normalization_.scale).to(options.device),
+                         .shift = Tensor::from({dataset.channels()}, normalization_.shift).to(options.device),
+                         .views = {}});
   start_epoch(0);
 }
 
@@ -73,6 +79,9 @@ void Loader::start_epoch(int64_t epoch) {
   if (shuffle_) order_ = random_permutation(random_key(key_, static_cast<uint64_t>(epoch)), dataset_.size());
   epoch_ = epoch;
   next_ = 0;
+  if (!there_) return;
+  there_->order = Tensor::from({dataset_.size()}, order_).to(there_->device);
+  there_->count = 0;
 }
 
 void Loader::seek(int64_t index) {
@@ -86,12 +95,9 @@ int64_t Loader::images_ahead(int64_t batches) const {
   return std::clamp<int64_t>(images - next_ * batch_, 0, batches * batch_);
 }
 
-bool Loader::next(Batch& batch) {
-  batch = {};  // first, so that its memory, still in the cache, is what this batch gets
-  if (next_ == batches()) return false;
-  const int64_t* rows = order_.data() + next_ * batch_;
+/// On the CPU.
+void Loader::gather(Batch& batch, const int64_t* rows) const {
   const Shape& shape = dataset_.images.shape();
-  batch.size = std::min(batch_, dataset_.size() - next_ * batch_);
   batch.images = Tensor::empty(shape.with(0, batch.size));
   batch.labels = Tensor::empty({batch.size}, DType::i32);
   const auto* pixels = dataset_.images.data<uint8_t>();
@@ -105,6 +111,71 @@ bool Loader::next(Batch& batch) {
   if (batch.share < 1) {
     batch.other_labels = Tensor::empty({batch.size}, DType::i32);
     std::reverse_copy(labels, labels + batch.size, batch.other_labels.data<int32_t>());
+  }
+}
+
+/// Of the next batch and those behind it: they are drawn on the host, many batches at once, so that a step
+/// sends nothing to the card.
+const Views& Loader::views_ahead() {
+  constexpr int64_t most_bytes = 16 << 20;
+  There& t = *there_;
+  const int64_t first = next_ * batch_, wanted = std::min(batch_, dataset_.size() - first);
+  if (t.count > 0 && first >= t.first && first + wanted <= t.first + t.count) return t.views;
+  const int64_t image_bytes = 4 * (dataset_.height() + dataset_.width());
+  const int64_t batches = std::max<int64_t>(1, most_bytes / image_bytes / batch_);
+  t.first = first;
+  t.count = std::min(batches * batch_, dataset_.size() - first);
+  const Views drawn = augmenter_->views(t.count, epoch_, first);
+  t.views = {drawn.down.to(t.device), drawn.across.to(t.device), drawn.holes.to(t.device), drawn.holes_each};
+  return t.views;
+}
+
+/// On a card, from a copy of the data set there.
+void Loader::gather_on_device(Batch& batch) {
+  const Dataset::Copy& data = dataset_.on(there_->device);
+  const Shape& shape = data.images.shape();
+  batch.images = Tensor::empty(shape.with(0, batch.size), DType::f32, there_->device);
+  batch.labels = Tensor::empty({batch.size}, DType::i32, there_->device);
+  const auto* pixels = data.images.data<uint8_t>();
+  const int64_t* rows = there_->order.data<int64_t>() + next_ * batch_;
+  const float *scale = there_->scale.f32(), *shift = there_->shift.f32();
+  if (augmenter_) {
+    const Views& views = views_ahead();
+    const int64_t behind = next_ * batch_ - there_->first;
+    const auto* holes = static_cast<const Box*>(views.holes.raw());
+    ESP_RUN(there_->device, gather_views(batch.images.f32(),
+                                         {.x = pixels,
+                                          .rows = rows,
+                                          .down = views.down.data<int32_t>() + behind * shape[1],
+                                          .across = views.across.data<int32_t>() + behind * shape[2],
+                                          .holes = holes ? holes + behind * views.holes_each : nullptr,
+                                          .n = batch.size,
+                                          .h = shape[1],
+                                          .w = shape[2],
+                                          .c = shape[3],
+                                          .holes_each = views.holes_each},
+                                         scale, shift));
+  } else {
+    ESP_RUN(there_->device, gather_images(batch.images.f32(), pixels, rows, batch.size, shape[1] * shape[2],
+                                          shape[3], scale, shift));
+  }
+  ESP_RUN(there_->device,
+          gather_labels(batch.labels.data<int32_t>(), data.labels.data<int32_t>(), rows, batch.size));
+}
+
+bool Loader::next(Batch& batch) {
+  batch = {};  // first, so that its memory, still in the cache, is what this batch gets
+  if (next_ == batches()) return false;
+  batch.size = std::min(batch_, dataset_.size() - next_ * batch_);
+  if (there_ && (!augmenter_ || augmenter_->only_views())) {
+    gather_on_device(batch);
+  } else {
+    gather(batch, order_.data() + next_ * batch_);
+    if (there_) {
+      batch.images = batch.images.to(there_->device);
+      batch.labels = batch.labels.to(there_->device);
+      if (batch.other_labels.defined()) batch.other_labels = batch.other_labels.to(there_->device);
+    }
   }
   ++next_;
   return true;

@@ -19,6 +19,7 @@ struct LoaderOptions {
   uint64_t seed = 0;
   std::vector<double> mean = {}, std = {};  ///< [C] each, on pixels in 0..1; both empty: pixels stay in 0..1
   std::vector<Augmentation> augment = {};   ///< in this order, in front of normalisation
+  Device device = Device::cpu;              ///< where batches go
 };
 
 struct Batch {
@@ -63,6 +64,10 @@ class Loader {
   bool next(Batch& batch);
 
  private:
+  void gather(Batch& batch, const int64_t* rows) const;
+  void gather_on_device(Batch& batch);
+  const Views& views_ahead();
+
   const Dataset& dataset_;
   const int64_t batch_;
   const bool shuffle_, drop_last_;
@@ -73,6 +78,16 @@ class Loader {
   std::vector<int64_t> order_;  // [N]
   int64_t epoch_ = 0;
   int64_t next_ = 0;  // index of the batch that next() reads
+
+  /// Of a loader whose batches go to a card, what they are put together from there.
+  struct There {
+    Device device;
+    Tensor order;         // i64 [N], of this epoch
+    Tensor scale, shift;  // f32 [C]
+    Views views;          // of the images from place `first` of the epoch on
+    int64_t first = 0, count = 0;
+  };
+  std::optional<There> there_;
 };
 
 }  // namespace espalier

@@ -230,7 +230,9 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string
 
 void write_safetensors(const std::filesystem::path& path, const TensorFile& file, Checksums checksums) {
   std::vector<const std::pair<std::string, Tensor>*> order;
-  for (const auto& named : file.tensors) order.push_back(&named);
+  std::vector<std::pair<std::string, Tensor>> on_host = file.tensors;
+  for (auto& [name, tensor] : on_host) tensor = tensor.to(Device::cpu);
+  for (const auto& named : on_host) order.push_back(&named);
   std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
     const FileDType of_a = file_dtype(a->second.dtype()), of_b = file_dtype(b->second.dtype());
     return of_a != of_b ? of_a < of_b : a->first < b->first;
@@ -245,8 +247,8 @@ void write_safetensors(const std::filesystem::path& path, const TensorFile& file
     ESP_CHECK(names.insert(name).second, where, "occurs twice");
     ESP_CHECK(name != "__metadata__", where, "has the name of the metadata");
     ESP_CHECK(tensor.defined(), where, "is undefined");
-    ESP_CHECK(tensor.device() == Device::cpu, where, "is on ", device_name(tensor.device()),
-              ", expected cpu");
+    ESP_CHECK(tensor.device() == Device::cpu, where, "has no memory, it is on ",
+              device_name(tensor.device()));
     header.entries.push_back({name, file_dtype(tensor.dtype()), tensor.shape(), end, end + tensor.bytes()});
     end += tensor.bytes();
   }

@@ -1,6 +1,6 @@
 // Initial values, PyTorch's defaults. Number i of a parameter, counted in PyTorch's layout, is a pure
 // function of the seed, the parameter's place in the model and i, so that bench/formula.py makes the same
-// network in PyTorch.
+// network in PyTorch. They are drawn on the host, whatever the model's device.
 #pragma once
 
 #include <functional>

@@ -25,6 +25,10 @@ Parameter* Module::find(const std::string& name) {
   return nullptr;
 }
 
+void Module::to(Device device) {
+  for (Parameter* parameter : parameters()) parameter->to(device);
+}
+
 void Module::set_training(bool on) {
   training_ = on && !frozen_;
   for (auto& [name, child] : children_) child->set_training(on);

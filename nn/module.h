@@ -50,6 +50,10 @@ class Module {
   /// The parameter of that full name, or null.
   Parameter* find(const std::string& name);
 
+  /// Moves every parameter with its gradient, mask, slots and average, and every buffer but counts of batches
+  /// (Parameter::is_count). Inputs of forward() have to be there, too.
+  void to(Device device);
+
   /// What surgery has cut since the model was made, an entry for each axis: cut from a fresh one, they make
   /// its shapes. Kept in checkpoints.
   std::vector<AxisCut> history;

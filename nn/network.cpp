@@ -15,7 +15,8 @@ void record_pass(Module& model, const Shape& input, Tape& tape) {
   ESP_CHECK(input.axes() == 3, "network: expects one image [H,W,C], found ", input);
   const InMode inference(model, false);
   const NoGradient off;
-  model.forward(Variable(Tensor::zeros({1, input[0], input[1], input[2]})));
+  model.forward(
+      Variable(Tensor::zeros({1, input[0], input[1], input[2]}, DType::f32, device_of(model.parameters()))));
   tape.close();
 }
 

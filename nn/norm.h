@@ -9,7 +9,8 @@
 namespace espalier {
 
 /// y = f((x - mean) / sqrt(variance + eps) weight + bias + residual), x [N,H,W,C] or [N,C]. Parameters
-/// weight, bias; buffers running_mean, running_var [C] and num_batches_tracked i64 [].
+/// weight, bias; buffers running_mean, running_var [C] and num_batches_tracked i64 [],
+/// which the host counts, on whatever device the rest is.
 class BatchNorm2d : public Module {
  public:
   explicit BatchNorm2d(int64_t channels);

@@ -50,7 +50,12 @@ struct Parameter {
   /// Would be learned, but needs no gradient: no optimizer moves it (Frozen in module.h).
   bool frozen() const { return learned() && !variable.requires_gradient(); }
 
-  /// Sets the mask and zeroes what it drops, in the value, the slots and the average.
+  /// num_batches_tracked: the host counts, on whatever device the network is.
+  bool is_count() const { return value().dtype() == DType::i64; }
+  /// Moves all that belongs to it, but for a count.
+  void to(Device device);
+  /// Sets the mask, which may be on another device, and zeroes what it drops, in the value, the slots and the
+  /// average.
   void set_mask(Tensor kept);
   /// Forgets the mask: the zeros stay, and may be trained again.
   void remove_mask() { mask = Tensor(); }
@@ -62,7 +67,7 @@ struct Parameter {
 std::string_view layer_name(std::string_view parameter_name);
 
 /// The device that holds the values of all of them: kernels that pass over many parameters at once run there.
-/// Error where they are on several; the CPU for none.
+/// Counts, which stay on the host, are not asked. Error where they are on several; the CPU for none.
 Device device_of(const std::vector<Parameter*>& parameters);
 
 }  // namespace espalier

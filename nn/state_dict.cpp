@@ -26,6 +26,7 @@ void swap_inner(const T* from, T* to, int64_t o, int64_t rows, int64_t cols) {
       for (int64_t c = 0; c < cols; ++c) to[(i * cols + c) * rows + r] = from[(i * rows + r) * cols + c];
 }
 
+/// `from` is on the CPU, or has no memory.
 Tensor swapped(const Tensor& from, const Shape& shape, int64_t o, int64_t rows, int64_t cols) {
   Tensor to = Tensor::empty(shape, from.dtype());
   if (to.device() == Device::meta) return to;
@@ -44,9 +45,9 @@ Shape file_shape(const Parameter& parameter) {
 }
 
 Tensor to_file_layout(const Parameter& parameter, const Tensor& memory) {
-  if (parameter.layout.kind == FileLayout::same) return memory.clone();
+  if (parameter.layout.kind == FileLayout::same) return memory.clone(Device::cpu);
   const Axes a = axes_of(parameter);
-  return swapped(memory, file_shape(parameter), a.o, a.p, a.c);
+  return swapped(memory.to(Device::cpu), file_shape(parameter), a.o, a.p, a.c);
 }
 
 Tensor from_file_layout(const Parameter& parameter, const Tensor& file) {

@@ -18,7 +18,8 @@ class Adam : public Optimizer {
   void set_momentum(double momentum) override { options_.beta1 = momentum; }
 
  protected:
-  void update(Device device, const std::vector<UpdateSpan>& spans, float lr, float gradient_scale) override {
+  void update(Device device, const std::vector<UpdateSpan>& spans, float lr,
+              const float* gradient_scale) override {
     const double t = static_cast<double>(steps_);
     const AdamStep step{.lr = lr,
                         .beta1 = options_.beta1,

@@ -1,24 +1,44 @@
 #include "espalier/optim/clip.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "espalier/core/kernels.h"
 
 namespace espalier {
+namespace {
 
-double gradient_norm(const std::vector<Parameter*>& parameters) {
-  const Device device = device_of(parameters);
-  const auto bytes = static_cast<int64_t>(ESP_RUN(device, reduce_scratch()));
-  Tensor scratch = Tensor::empty({bytes}, DType::u8, device);
-  double total = 0;
-  for (const Parameter* parameter : parameters)
+/// The sum of squares of all gradients: one double at the beginning of this memory, on `device`.
+Tensor square_sum(const std::vector<Parameter*>& parameters, Device device) {
+  std::vector<UpdateSpan> spans;
+  for (Parameter* parameter : parameters)
     if (const Tensor& g = parameter->gradient(); g.defined())
-      total +=
-          ESP_RUN(device, square_sum(g.f32(), parameter->mask.data<uint8_t>(), g.elements(), scratch.raw()));
-  return std::sqrt(total);
+      spans.push_back({.w = nullptr,
+                       .g = g.f32(),
+                       .mask = parameter->mask.data<uint8_t>(),
+                       .slot0 = nullptr,
+                       .slot1 = nullptr,
+                       .n = g.elements()});
+  Tensor sum = Tensor::empty({sizeof(double)}, DType::u8, device);
+  Tensor scratch =
+      Tensor::empty({static_cast<int64_t>(ESP_RUN(device, reduce_scratch()))}, DType::u8, device);
+  ESP_RUN(device, gradient_square_sum(static_cast<double*>(sum.raw()), spans.data(),
+                                      static_cast<int64_t>(spans.size()), scratch.raw()));
+  return sum;
 }
 
-double clip_factor(double norm, double most) { return std::min(1.0, most / (norm + 1e-6)); }
+}  // namespace
+
+Tensor clip_factor(const std::vector<Parameter*>& parameters, double most) {
+  const Device device = device_of(parameters);
+  const Tensor sum = square_sum(parameters, device);
+  Tensor factor = Tensor::empty({}, DType::f32, device);
+  ESP_RUN(device, clip_factor(factor.f32(), static_cast<const double*>(sum.raw()), most));
+  return factor;
+}
+
+double gradient_norm(const std::vector<Parameter*>& parameters) {
+  const Tensor sum = square_sum(parameters, device_of(parameters)).to(Device::cpu);
+  return std::sqrt(*static_cast<const double*>(sum.raw()));
+}
 
 }  // namespace espalier

@@ -1,5 +1,6 @@
-// Gradient clipping by norm (Pascanu et al. 2013), as torch.nn.utils.clip_grad_norm_. The factor goes to the
-// optimizer's pass, so that clipping reads the gradients once and writes nothing.
+// Gradient clipping by norm (Pascanu et al. 2013), as torch.nn.utils.clip_grad_norm_. The factor stays where
+// the gradients are and goes to the optimizer's pass, so that clipping reads the gradients once, writes one
+// number, and nobody waits for it.
 #pragma once
 
 #include <vector>
@@ -8,9 +9,11 @@
 
 namespace espalier {
 
-/// The Euclidean norm of all gradients together; those of masked weights, which no step follows, are left out.
+/// What to multiply all gradients by so that their norm is at most `most`: min(1, most / (norm + 1e-6)), f32
+/// of one element on their device; for Optimizer::step. Gradients of masked weights, which no step follows,
+/// are left out of the norm.
+Tensor clip_factor(const std::vector<Parameter*>& parameters, double most);
+/// That Euclidean norm of all gradients together, for the host: waits for the device.
 double gradient_norm(const std::vector<Parameter*>& parameters);
-/// What to multiply gradients of that norm by so that it is at most `most`: min(1, most / (norm + 1e-6)).
-double clip_factor(double norm, double most);
 
 }  // namespace espalier

@@ -38,14 +38,14 @@ UpdateSpan span_of(Parameter& parameter) {
           parameter.value().elements()};
 }
 
-void Optimizer::step(double lr, double gradient_scale) {
+void Optimizer::step(double lr, const Tensor& gradient_scale) {
   ++steps_;
   const Device device = device_of(parameters_);
   for (const Group& group : groups_) {
     spans_.clear();
     for (Parameter* parameter : group.parameters)
       if (parameter->gradient().defined()) spans_.push_back(span_of(*parameter));
-    update(device, spans_, static_cast<float>(lr * group.factor), static_cast<float>(gradient_scale));
+    update(device, spans_, static_cast<float>(lr * group.factor), gradient_scale.f32());
   }
 }
 

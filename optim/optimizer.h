@@ -30,9 +30,10 @@ class Optimizer {
   virtual ~Optimizer() = default;
 
   /// One step at the rate `lr`, in one fused pass for each rate (scale_rate); each gradient is multiplied by
-  /// `gradient_scale` as it is read. Parameters without a gradient stay as they are. Masked weights stay 0.
-  /// Error where parameters are on several devices.
-  void step(double lr, double gradient_scale = 1.0);
+  /// the one number of `gradient_scale` (f32, where the parameters are; undefined: 1) as it is read:
+  /// clipping. Parameters without a gradient stay as they are. Masked weights stay 0. Error where parameters
+  /// are on several devices.
+  void step(double lr, const Tensor& gradient_scale = {});
   void clear_gradients();
   /// From the next step on, `some` of its parameters go at `factor` times the rate that step() is given:
   /// PyTorch's parameter groups, at rates that a schedule scales alike.
@@ -47,7 +48,7 @@ class Optimizer {
  protected:
   /// The spans are on `device`.
   virtual void update(Device device, const std::vector<UpdateSpan>& spans, float lr,
-                      float gradient_scale) = 0;
+                      const float* gradient_scale) = 0;
 
   std::vector<Parameter*> parameters_;  // the learned ones that are not frozen
   int64_t steps_ = 0;                   // counted before update() is called: 1 in the first

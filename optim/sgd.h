@@ -21,7 +21,8 @@ class Sgd : public Optimizer {
   }
 
  protected:
-  void update(Device device, const std::vector<UpdateSpan>& spans, float lr, float gradient_scale) override {
+  void update(Device device, const std::vector<UpdateSpan>& spans, float lr,
+              const float* gradient_scale) override {
     const SgdStep step{.lr = lr,
                        .momentum = static_cast<float>(options_.momentum),
                        .weight_decay = static_cast<float>(options_.weight_decay),

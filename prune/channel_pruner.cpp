@@ -114,14 +114,16 @@ class Goal {
   double progress_;
 };
 
-/// Of these images, in inference, or by their own statistics; the running ones stay as they are.
+/// Of these images, on the CPU, by the model in inference, or by their own statistics; the running ones stay
+/// as they are.
 Tensor outputs(Module& model, const Tensor& images, bool by_the_batch) {
   std::vector<std::pair<Parameter*, Tensor>> statistics;
   for (Parameter* parameter : model.parameters())
     if (by_the_batch && !parameter->learned()) statistics.emplace_back(parameter, parameter->value().clone());
   const InMode mode(model, by_the_batch);
   const NoGradient off;
-  Tensor y = model.forward(Variable(images)).value();
+  const Tensor there = images.to(device_of(model.parameters()));
+  Tensor y = model.forward(Variable(there)).value().to(Device::cpu);
   for (auto& [parameter, before] : statistics) parameter->value() = std::move(before);
   return y;
 }

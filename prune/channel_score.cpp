@@ -84,8 +84,8 @@ std::vector<float> score_rows(const Rows& rows, const Parameter& parameter, cons
                               const Signals& signals) {
   const Criterion& criterion = scoring.criterion;
   const auto channels = static_cast<int64_t>(rows.channels().size());
-  const float *const w = parameter.value().f32(),
-                     *const dw = signals.of(criterion, parameter, Looks::at_gradients),
+  const Tensor weights = parameter.value().to(Device::cpu);
+  const float *const w = weights.f32(), *const dw = signals.of(criterion, parameter, Looks::at_gradients),
                      *const h = signals.of(criterion, parameter, Looks::at_curvature);
   std::vector<float> scores(static_cast<size_t>(channels));
   const auto score = [&](int64_t begin, int64_t end) {

@@ -209,7 +209,9 @@ Tensor score_units(const UnitSet& units, const Criterion& criterion, uint64_t se
   Tensor scores = Tensor::empty({units.count});
   for (const LayerUnits& layer : units.layers) {
     float* const layer_scores = scores.f32() + layer.first;
-    const float* const w = layer.parameter->value().f32();
+    const Tensor weights = layer.parameter->value().to(Device::cpu),
+                 mask = layer.parameter->mask.to(Device::cpu);
+    const float* const w = weights.f32();
     const auto score = [&](int64_t begin, int64_t end) {
       criterion.score(
           {layer_scores + begin, layer_scores + end},
@@ -219,14 +221,16 @@ Tensor score_units(const UnitSet& units, const Criterion& criterion, uint64_t se
       score(0, layer.count);
     else
       parallel_for(layer.count, grain / std::max<int64_t>(layer.size, 1), score);
-    const int64_t broken = ESP_RUN(scores.device(), first_not_finite(layer_scores, layer.count));
+    const float* const strange =
+        std::find_if(layer_scores, layer_scores + layer.count, [](float s) { return !std::isfinite(s); });
+    const int64_t broken = strange == layer_scores + layer.count ? -1 : strange - layer_scores;
     ESP_CHECK(broken < 0, layer.parameter->name, ": unit ", broken, " scores ", layer_scores[broken], " by ",
               criterion.name, ", expected a finite score");
     if (criterion.relate) criterion.relate({layer_scores, layer_scores + layer.count});
-    if (!layer.parameter->mask.defined()) continue;
+    if (!mask.defined()) continue;
     parallel_for(layer.count, grain / std::max<int64_t>(layer.size, 1), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
-        if (layer.pruned(i)) layer_scores[i] = pruned_score;
+        if (layer.pruned(mask, i)) layer_scores[i] = pruned_score;
     });
   }
   return scores;

@@ -81,7 +81,8 @@ const Criterion& criterion_named(const std::string& name);
 /// The score of a unit that a mask holds at zero already: below all others, so what is pruned stays pruned.
 inline constexpr float pruned_score = -std::numeric_limits<float>::infinity();
 
-/// What a criterion that looks at more than weights sees of each parameter, in its shape (signals.h).
+/// What a criterion that looks at more than weights sees of each parameter, in its shape, on the CPU, where
+/// scores are made (signals.h).
 struct Signals {
   std::map<const Parameter*, Tensor> tensors;
 
@@ -92,9 +93,9 @@ struct Signals {
 /// The random stream of a seed, for Evidence::key.
 uint64_t score_key(uint64_t seed);
 
-/// A score for each unit, f32 [units.count]; pruned_score for those pruned before. Error for a score that is
-/// not a number or infinite: such weights have no order. UsageError for a criterion that is of channels
-/// alone.
+/// A score for each unit, f32 [units.count] on the CPU, of weights that are brought there; pruned_score for
+/// those pruned before. Error for a score that is not a number or infinite: such weights have no order.
+/// UsageError for a criterion that is of channels alone.
 Tensor score_units(const UnitSet& units, const Criterion& criterion, uint64_t seed);
 
 }  // namespace espalier

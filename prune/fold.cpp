@@ -100,10 +100,11 @@ class Folding {
   Constants shifts_of(const TapeEntry& entry) const {
     const auto goes = goes_.find(parameters_[entry.inputs[1]]);
     if (goes == goes_.end()) return {};
-    const float* shift = entry.inputs.size() > 2 ? numbers_of(*parameters_[entry.inputs[2]]).f32() : nullptr;
+    const Tensor shift =
+        entry.inputs.size() > 2 ? numbers_of(*parameters_[entry.inputs[2]]).to(Device::cpu) : Tensor();
     Constants constants(goes->second.size());
     for (size_t i = 0; i < constants.size(); ++i)
-      if (goes->second[i]) constants[i] = shift ? shift[i] : 0.0f;
+      if (goes->second[i]) constants[i] = shift.defined() ? shift.f32()[i] : 0.0f;
     return constants;
   }
 
@@ -164,20 +165,22 @@ class Folding {
   void move(const TapeEntry& entry) {
     const Constants& constants = constants_[entry.inputs[0]];
     if (std::ranges::all_of(constants, [](const auto& k) { return k.value_or(0.0f) == 0.0f; })) return;
-    const Tensor& weight = numbers_of(*parameters_[entry.inputs[1]]);
+    const Tensor weight = numbers_of(*parameters_[entry.inputs[1]]).to(Device::cpu);
     const int64_t outputs = weight.shape()[0], row = weight.shape().row_elements(),
                   channels = static_cast<int64_t>(constants.size());
     const bool biased = entry.inputs.size() > 2;
     if (averages_ && !biased) return;
     const auto goes = goes_.find(parameters_[entry.inputs[1]]);
-    float* shift = (biased ? numbers_of(*parameters_[entry.inputs[2]]) : mean_behind(entry)->value()).f32();
+    Tensor& shift = biased ? numbers_of(*parameters_[entry.inputs[2]]) : mean_behind(entry)->value();
+    Tensor moved = shift.to(Device::cpu);
     for (int64_t o = 0; o < outputs; ++o) {
       if (goes != goes_.end() && goes->second[static_cast<size_t>(o)]) continue;
       double sum = 0;
       for (int64_t i = 0; i < row; ++i)
         sum += weight.f32()[o * row + i] * constants[i % channels].value_or(0.0f);
-      shift[o] += static_cast<float>(biased ? sum : -sum);
+      moved.f32()[o] += static_cast<float>(biased ? sum : -sum);
     }
+    shift.copy_from(moved);
   }
 
   const Tape& tape_;

@@ -9,7 +9,8 @@ void apply_masks(const UnitSet& units, const Tensor& kept) {
     const auto verdicts = kept.span<uint8_t>().subspan(layer.first, layer.count);
     if (std::find(verdicts.begin(), verdicts.end(), 0) == verdicts.end()) continue;
     const Tensor& before = layer.parameter->mask;
-    Tensor mask = before.defined() ? before.clone() : Tensor::empty(layer.parameter->shape(), DType::u8);
+    Tensor mask =  // on the CPU, where the verdicts are
+        before.defined() ? before.clone(Device::cpu) : Tensor::empty(layer.parameter->shape(), DType::u8);
     if (!before.defined()) std::fill_n(mask.data<uint8_t>(), mask.elements(), 1);
     uint8_t* place = mask.data<uint8_t>();
     for (const uint8_t verdict : verdicts)

@@ -8,9 +8,9 @@
 
 namespace espalier {
 
-/// Masks the units whose verdict in `kept` [units.count] (select) is 0: values, optimizer slots and moving
-/// averages become 0 there and stay 0. What a mask dropped before stays dropped. A pruned row keeps its bias.
-/// A layer that loses nothing gets no mask.
+/// Masks the units whose verdict in `kept` [units.count] (select; on the CPU) is 0: values, optimizer slots
+/// and moving averages become 0 there and stay 0. What a mask dropped before stays dropped. A pruned row
+/// keeps its bias. A layer that loses nothing gets no mask.
 void apply_masks(const UnitSet& units, const Tensor& kept);
 
 /// Makes all masks of the model permanent: the zeros stay, and are plain zeros that training may change.

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "espalier/core/parallel.h"
+#include "espalier/core/kernels.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/channel_score.h"
 #include "espalier/prune/names.h"
@@ -11,95 +11,37 @@
 namespace espalier {
 namespace {
 
-/// A number for each index along a parameter's output axis, which is its first, and its input axis, its last.
-template <class T>
-struct AlongAxes {
-  explicit AlongAxes(const Parameter& parameter)
-      : out(static_cast<size_t>(parameter.shape()[0])),
-        in(parameter.shape().axes() > 1 ? static_cast<size_t>(parameter.shape()[-1]) : 0) {}
-  std::vector<T>& of(const GroupMember& member) { return member.axis == 0 ? out : in; }
+/// n numbers of double precision, which are no dtype of a tensor.
+class Doubles {
+ public:
+  Doubles(int64_t n, Device device)
+      : memory_(Tensor::empty({n * static_cast<int64_t>(sizeof(double))}, DType::u8, device)) {}
+  double* data() { return static_cast<double*>(memory_.raw()); }
 
-  std::vector<T> out, in;
+ private:
+  Tensor memory_;
 };
 
-/// Sums of squares of the rows and of the columns, in one pass over w [O,..,I].
-AlongAxes<double> squares_of(const Parameter& parameter) {
-  AlongAxes<double> sums(parameter);
-  const auto rows = static_cast<int64_t>(sums.out.size()), columns = static_cast<int64_t>(sums.in.size());
-  const float* w = parameter.value().f32();
-  if (columns == 0) {
-    for (int64_t o = 0; o < rows; ++o) sums.out[static_cast<size_t>(o)] = static_cast<double>(w[o]) * w[o];
-    return sums;
-  }
-  const int64_t row = parameter.value().elements() / rows;
-  const int parts = parts_for(rows, std::max<int64_t>(1, 65536 / row));
-  std::vector<std::vector<float>> of_part(static_cast<size_t>(parts));
-  parallel_parts(parts, [&](int part) {
-    std::vector<float>& in = of_part[static_cast<size_t>(part)];
-    in.resize(static_cast<size_t>(columns));
-    const Range range = part_of(rows, part, parts);
-    for (int64_t o = range.begin; o < range.end; ++o) {
-      double sum = 0;
-      for (const float* at = w + o * row; at != w + (o + 1) * row; at += columns) {
-        float here = 0;
-        for (int64_t i = 0; i < columns; ++i) {
-          const float square = at[i] * at[i];
-          in[static_cast<size_t>(i)] += square;
-          here += square;
-        }
-        sum += here;
-      }
-      sums.out[static_cast<size_t>(o)] = sum;
-    }
-  });
-  for (const auto& in : of_part)
-    for (size_t i = 0; i < in.size(); ++i) sums.in[i] += in[i];
-  return sums;
+/// dL/dw += weight sign(w), for all w or where `where` says.
+void add_signs(Parameter& parameter, const Tensor& where, double weight) {
+  ESP_RUN(parameter.value().device(),
+          add_signs(parameter.gradient().f32(), parameter.value().f32(), where.data<uint8_t>(),
+                    static_cast<float>(weight), parameter.value().elements()));
 }
 
-/// dw [O,..,I] += (out[o] + in[i]) w.
-void pull(Parameter& parameter, const AlongAxes<float>& by) {
-  const auto rows = static_cast<int64_t>(by.out.size());
-  const int64_t row = parameter.value().elements() / rows,
-                columns = std::max<int64_t>(1, static_cast<int64_t>(by.in.size()));
-  const float *w = parameter.value().f32(), *in = by.in.empty() ? nullptr : by.in.data();
-  float* dw = parameter.gradient().f32();
-  parallel_for(rows, std::max<int64_t>(1, 65536 / row), [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o) {
-      const float out = by.out[static_cast<size_t>(o)];
-      for (int64_t at = o * row; at < (o + 1) * row; at += columns)
-        for (int64_t i = 0; i < columns; ++i) dw[at + i] += (out + (in ? in[i] : 0.0f)) * w[at + i];
-    }
-  });
-}
-
-float sign(float w) { return w > 0 ? 1.0f : w < 0 ? -1.0f : 0.0f; }
-
-void add_signs(Parameter& parameter, float weight) {
-  const float* w = parameter.value().f32();
-  float* dw = parameter.gradient().f32();
-  parallel_for(parameter.value().elements(), 65536, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) dw[i] += weight * sign(w[i]);
-  });
-}
-
-/// The same for the scales of a group's channels.
-void add_signs_of_scales(const ChannelGroup& group, float weight) {
-  for (const GroupMember& member : group.members) {
-    if (member.parameter->role != Role::scale || !member.parameter->gradient().defined()) continue;
-    const float* gamma = member.parameter->value().f32();
-    float* dgamma = member.parameter->gradient().f32();
-    for (size_t i = 0; i < member.channel_of.size(); ++i)
-      if (member.channel_of[i] >= 0) dgamma[i] += weight * sign(gamma[i]);
-  }
-}
-
-/// Adds one to each channel that the member has, be it with one index or several.
-void count_channels(const GroupMember& member, std::vector<int64_t>& members) {
-  std::vector<char> has(members.size());
-  for (const int32_t channel : member.channel_of)
-    if (channel >= 0) has[static_cast<size_t>(channel)] = 1;
-  for (size_t c = 0; c < has.size(); ++c) members[c] += has[c];
+/// The sum of squares of all that goes with each channel.
+Doubles channel_squares(const ChannelMaps& maps) {
+  size_t bytes = 0;
+  for (const auto& line : maps.parameters)
+    bytes = std::max(bytes, ESP_RUN(maps.device, axis_squares_scratch(line.shape)));
+  Tensor scratch = Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8, maps.device);
+  Doubles along(maps.places, maps.device), squares(maps.channels, maps.device);
+  for (const auto& line : maps.parameters)
+    ESP_RUN(maps.device, axis_squares(along.data() + line.out, line.in < 0 ? nullptr : along.data() + line.in,
+                                      line.parameter->value().f32(), line.shape, scratch.raw()));
+  ESP_RUN(maps.device, gather_sums(squares.data(), along.data(), maps.places_begin.data<int32_t>(),
+                                   maps.places_of.data<int32_t>(), maps.channels));
+  return squares;
 }
 
 }  // namespace
@@ -121,6 +63,8 @@ Regularizer::Regularizer(Module& model, const Shape& input, RegularizeOptions op
 
 void Regularizer::find_groups() {
   groups_ = channel_graph(model_, Network(model_, input_).tape).groups;
+  maps_.reset();
+  where_.clear();
   pulled_ = groups_that_may_lose(groups_, options_.include, options_.exclude, "regularize");
   const auto has_scale = [](const ChannelGroup& group) {
     return std::ranges::any_of(group.members,
@@ -162,102 +106,110 @@ ChosenChannels Regularizer::choose() const {
   return chosen;
 }
 
-/// Of each channel of a group; `squares` are sums over the `members` that have it.
-std::vector<float> Regularizer::coefficients(size_t group, int64_t step, const std::vector<double>& squares,
-                                             const std::vector<int64_t>& members,
-                                             const ChosenChannels& chosen) const {
-  std::vector<float> result(squares.size());
-  const double weight = options_.weight;
-  switch (options_.penalty) {
-    case Penalty::group_norm: {
-      std::vector<double> norms;
-      for (size_t c = 0; c < squares.size(); ++c)
-        norms.push_back(std::sqrt(squares[c] / static_cast<double>(std::max<int64_t>(members[c], 1))));
-      const auto [min, max] = std::ranges::minmax(norms);
-      for (size_t c = 0; c < norms.size(); ++c)
-        result[c] = static_cast<float>(weight * (max > min ? std::exp2(4 * (max - norms[c]) / (max - min))
-                                                           : 1.0));  // all alike: as weak
-      break;
+/// 1 for the channels that were chosen, 0 for all others; made anew where that changes.
+const Tensor& Regularizer::flags_of(const ChosenChannels& chosen) {
+  if (flags_.defined() && flagged_ == chosen) return flags_;
+  std::vector<float> flags(static_cast<size_t>(maps_->channels));
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    const auto found = chosen.find(maker_of(groups_[g]));
+    if (maps_->first[g] < 0 || found == chosen.end()) continue;
+    for (const int64_t c : found->second) {
+      ESP_CHECK(c >= 0 && c < groups_[g].channels, "regularize: channel ", c, " of ", found->first,
+                " was chosen, which has ", groups_[g].channels);
+      flags[static_cast<size_t>(maps_->first[g] + c)] = 1.0f;
     }
+  }
+  flags_ = Tensor::from({maps_->channels}, flags, maps_->device);
+  flagged_ = chosen;
+  return flags_;
+}
+
+/// Of each channel of the maps.
+Tensor Regularizer::coefficients(int64_t step, const ChosenChannels& chosen) {
+  const ChannelMaps& maps = *maps_;
+  Tensor by = Tensor::empty({maps.channels}, DType::f32, maps.device);
+  switch (options_.penalty) {
+    case Penalty::group_norm:
+      ESP_RUN(maps.device,
+              group_norm_pull(by.f32(), channel_squares(maps).data(), maps.members.data<int32_t>(),
+                              maps.group_begin.data<int32_t>(), maps.groups, options_.weight));
+      break;
     case Penalty::group_lasso:
-      for (size_t c = 0; c < squares.size(); ++c)
-        result[c] = squares[c] > 0 ? static_cast<float>(weight / std::sqrt(squares[c])) : 0.0f;
+      ESP_RUN(maps.device,
+              group_lasso_pull(by.f32(), channel_squares(maps).data(), options_.weight, maps.channels));
       break;
     case Penalty::greg1:
     case Penalty::greg2: {
       const int64_t parted = parting_steps();
       const double first = parted > 0 ? options_.most / 100 : 0.0;
       if (step < parted) {
-        std::ranges::fill(
-            result, static_cast<float>(options_.growth / 10 * static_cast<double>(step / options_.every)));
+        by.fill(static_cast<float>(options_.growth / 10 * static_cast<double>(step / options_.every)));
         break;
       }
       const double grown = options_.growth * static_cast<double>((step - parted) / options_.every);
-      if (const auto found = chosen.find(maker_of(groups_[group])); found != chosen.end())
-        for (const int64_t c : found->second) {
-          ESP_CHECK(c >= 0 && c < static_cast<int64_t>(result.size()), "regularize: channel ", c, " of ",
-                    found->first, " was chosen, which has ", result.size());
-          result[static_cast<size_t>(c)] = static_cast<float>(std::min(options_.most, first + grown));
-        }
+      ESP_RUN(maps.device,
+              scale(by.f32(), flags_of(chosen).f32(),
+                    static_cast<float>(std::min(options_.most, first + grown)), maps.channels, false));
       break;
     }
     case Penalty::l1:
     case Penalty::bn_scale:
       break;  // of each number its sign
   }
-  return result;
+  return by;
+}
+
+/// The signs of the scales of the channels that may go.
+void Regularizer::add_signs_of_scales() {
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    if (!pulled_[g]) continue;
+    for (size_t m = 0; m < groups_[g].members.size(); ++m) {
+      Parameter& scale = *groups_[g].members[m].parameter;
+      if (scale.role == Role::scale && scale.gradient().defined())
+        add_signs(scale, where_of(g, m), options_.weight);
+    }
+  }
+}
+
+/// 1 for the indices of a member that are a channel's of its group; made once, where the member is.
+const Tensor& Regularizer::where_of(size_t group, size_t member) {
+  Tensor& where = where_[{group, member}];
+  const GroupMember& of = groups_[group].members[member];
+  if (!where.defined() || where.device() != of.parameter->value().device()) {
+    std::vector<uint8_t> is;
+    for (const int32_t channel : of.channel_of) is.push_back(channel >= 0);
+    where = Tensor::from({static_cast<int64_t>(is.size())}, is, of.parameter->value().device());
+  }
+  return where;
 }
 
 void Regularizer::add_gradients(int64_t step, ChosenChannels& chosen) {
   if (options_.penalty == Penalty::l1) {
     for (Parameter* parameter : model_.parameters())
       if (parameter->role == Role::weight && parameter->gradient().defined())
-        add_signs(*parameter, static_cast<float>(options_.weight));
+        add_signs(*parameter, Tensor(), options_.weight);
     return;
   }
   if (groups_are_stale()) {
     find_groups();
     chosen.clear();  // channels have other numbers now
   }
-  if (options_.penalty == Penalty::bn_scale) {
-    for (size_t g = 0; g < groups_.size(); ++g)
-      if (pulled_[g]) add_signs_of_scales(groups_[g], static_cast<float>(options_.weight));
-    return;
-  }
+  if (options_.penalty == Penalty::bn_scale) return add_signs_of_scales();
   const bool greg = options_.penalty == Penalty::greg1 || options_.penalty == Penalty::greg2;
   if (greg && chosen.empty() && step >= parting_steps()) chosen = choose();
-
-  const auto concerns = [&](const GroupMember& member) {
-    const Role role = member.parameter->role;
-    return (role == Role::scale || role == Role::weight) && member.parameter->gradient().defined();
-  };
-  std::map<Parameter*, AlongAxes<double>> squares;
-  std::map<Parameter*, AlongAxes<float>> pulls;
-  for (size_t g = 0; g < groups_.size(); ++g) {
-    if (!pulled_[g]) continue;
-    std::vector<double> sums(static_cast<size_t>(groups_[g].channels));
-    std::vector<int64_t> members(sums.size());
-    for (const GroupMember& member : groups_[g].members) {
-      if (!concerns(member)) continue;
-      count_channels(member, members);
-      if (greg) continue;  // its coefficients do not look at weights
-      const auto found = squares.find(member.parameter);
-      AlongAxes<double>& along =
-          found != squares.end()
-              ? found->second
-              : squares.emplace(member.parameter, squares_of(*member.parameter)).first->second;
-      for (size_t i = 0; i < member.channel_of.size(); ++i)
-        if (member.channel_of[i] >= 0) sums[static_cast<size_t>(member.channel_of[i])] += along.of(member)[i];
-    }
-    const std::vector<float> by = coefficients(g, step, sums, members, chosen);
-    for (const GroupMember& member : groups_[g].members) {
-      if (!concerns(member)) continue;
-      auto& along = pulls.try_emplace(member.parameter, *member.parameter).first->second.of(member);
-      for (size_t i = 0; i < member.channel_of.size(); ++i)
-        if (member.channel_of[i] >= 0) along[i] += by[static_cast<size_t>(member.channel_of[i])];
-    }
+  if (!maps_ || !maps_->fits(groups_, pulled_)) {
+    maps_.emplace(groups_, pulled_);
+    flags_ = Tensor();
   }
-  for (auto& [parameter, by] : pulls) pull(*parameter, by);
+  const ChannelMaps& maps = *maps_;
+  const Tensor by = coefficients(step, chosen);
+  Tensor along = Tensor::empty({maps.places}, DType::f32, maps.device);
+  ESP_RUN(maps.device, gather_sums(along.f32(), by.f32(), maps.channels_begin.data<int32_t>(),
+                                   maps.channels_of.data<int32_t>(), maps.places));
+  for (const auto& line : maps.parameters)
+    ESP_RUN(maps.device,
+            pull(line.parameter->gradient().f32(), line.parameter->value().f32(), along.f32() + line.out,
+                 line.in < 0 ? nullptr : along.f32() + line.in, line.shape));
 }
 
 }  // namespace espalier

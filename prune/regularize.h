@@ -22,9 +22,12 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "espalier/prune/channel_maps.h"
 #include "espalier/prune/channel_select.h"
 
 namespace espalier {
@@ -51,7 +54,7 @@ class Regularizer {
 
   /// Adds the penalty's gradient to what backward left; `step` counts from 0. Works out the groups anew where
   /// channels were cut since. `chosen` is what greg1 and greg2 chose before, none at first; it is theirs to
-  /// fill, and to be saved with a checkpoint.
+  /// fill, and to be saved with a checkpoint. On a GPU the host waits where they choose, and nowhere else.
   void add_gradients(int64_t step, ChosenChannels& chosen);
 
  private:
@@ -59,14 +62,21 @@ class Regularizer {
   bool groups_are_stale() const;
   ChosenChannels choose() const;
   int64_t parting_steps() const;  // of greg2: as long as it pulls at all
-  std::vector<float> coefficients(size_t group, int64_t step, const std::vector<double>& squares,
-                                  const std::vector<int64_t>& members, const ChosenChannels& chosen) const;
+  Tensor coefficients(int64_t step, const ChosenChannels& chosen);
+  const Tensor& flags_of(const ChosenChannels& chosen);
+  void add_signs_of_scales();
+  const Tensor& where_of(size_t group, size_t member);
 
   Module& model_;
   Shape input_;
   RegularizeOptions options_;
   std::vector<ChannelGroup> groups_;
   std::vector<char> pulled_;  // groups that are
+  // Where the network is:
+  std::optional<ChannelMaps> maps_;                    // of the groups that are pulled
+  Tensor flags_;                                       // f32, of each channel of the maps
+  ChosenChannels flagged_;                             // for which
+  std::map<std::pair<size_t, size_t>, Tensor> where_;  // u8, by group and member
 };
 
 }  // namespace espalier

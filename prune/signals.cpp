@@ -1,19 +1,9 @@
 #include "espalier/prune/signals.h"
 
-#include "espalier/core/parallel.h"
+#include "espalier/core/kernels.h"
 
 namespace espalier {
 namespace {
-
-/// sum += share x, or share x^2.
-void add(Tensor& sum, const Tensor& x, float share, bool squared) {
-  constexpr int64_t grain = 65536;
-  float* to = sum.f32();
-  const float* from = x.f32();
-  parallel_for(x.elements(), grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) to[i] += share * (squared ? from[i] * from[i] : from[i]);
-  });
-}
 
 /// While it lives, frozen parameters have gradients, too: they are scored as all others are.
 class Thawed {
@@ -47,12 +37,15 @@ Signals gather_signals(Module& model, Looks looks, int64_t batches,
     loss(batch).backward();
     for (Parameter* parameter : parameters) {
       if (!parameter->gradient().defined()) continue;
+      const Device device = parameter->value().device();
       Tensor& sum = signals.tensors[parameter];
-      if (!sum.defined()) sum = Tensor::zeros(parameter->shape());
-      add(sum, parameter->gradient(), 1.0f / static_cast<float>(batches), looks == Looks::at_curvature);
+      if (!sum.defined()) sum = Tensor::zeros(parameter->shape(), DType::f32, device);
+      ESP_RUN(device, add_share(sum.f32(), parameter->gradient().f32(), 1.0f / static_cast<float>(batches),
+                                looks == Looks::at_curvature, sum.elements()));
       parameter->variable.clear_gradient();
     }
   }
+  for (auto& [parameter, sum] : signals.tensors) sum = sum.to(Device::cpu);
   return signals;
 }
 

@@ -1,7 +1,6 @@
 #include "espalier/prune/surgery.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 
 #include "espalier/core/kernels.h"
@@ -10,24 +9,17 @@
 namespace espalier {
 namespace {
 
-/// The indices `kept` of an axis of x, one after another.
-Tensor take(const Tensor& x, int axis, const std::vector<int64_t>& kept) {
+/// The indices `kept` (i64, on x's device) of an axis of x, one after another.
+Tensor take(const Tensor& x, int axis, const Tensor& kept) {
   const Shape& shape = x.shape();
-  int64_t outer = 1, inner = static_cast<int64_t>(dtype_bytes(x.dtype()));  // bytes behind an index
-  for (int i = 0; i < axis; ++i) outer *= shape[i];
-  for (int i = axis + 1; i < shape.axes(); ++i) inner *= shape[i];
-  Tensor y = Tensor::empty(shape.with(axis, static_cast<int64_t>(kept.size())), x.dtype(), x.device());
-  if (y.device() == Device::meta) return y;
-  const auto* from = static_cast<const char*>(x.raw());
-  auto* to = static_cast<char*>(y.raw());
-  for (int64_t row = 0; row < outer; ++row, from += shape[axis] * inner)
-    for (size_t i = 0, end; i < kept.size(); i = end) {
-      for (end = i + 1; end < kept.size() && kept[end] == kept[end - 1] + 1;)
-        ++end;  // neighbours in one piece
-      const auto bytes = static_cast<int64_t>(end - i) * inner;
-      ESP_RUN(x.device(), copy_bytes(to, from + kept[i] * inner, static_cast<size_t>(bytes)));
-      to += bytes;
-    }
+  TakeShape s{.outer = 1,
+              .axis = shape[axis],
+              .count = kept.elements(),
+              .inner = static_cast<int64_t>(dtype_bytes(x.dtype()))};
+  for (int i = 0; i < axis; ++i) s.outer *= shape[i];
+  for (int i = axis + 1; i < shape.axes(); ++i) s.inner *= shape[i];
+  Tensor y = x.like(shape.with(axis, s.count));
+  ESP_RUN(y.device(), take(y.raw(), x.raw(), kept.data<int64_t>(), s));
   return y;
 }
 
@@ -108,7 +100,7 @@ void zero_channels(const std::vector<ChannelGroup>& groups, const std::vector<st
       const Role role = member.parameter->role;
       const bool shift = role == Role::bias || role == Role::shift, folded = !folds.empty() && folds[g];
       if (!member.parameter->learned() || (folded && (shift || !member.out))) continue;
-      Tensor& value = member.parameter->value();
+      Tensor value = member.parameter->value().to(Device::cpu);
       const int64_t axis = value.shape()[member.axis];
       int64_t inner = 1;
       for (int i = member.axis + 1; i < value.shape().axes(); ++i) inner *= value.shape()[i];
@@ -117,6 +109,7 @@ void zero_channels(const std::vector<ChannelGroup>& groups, const std::vector<st
         if (channel >= 0 && !kept[g][static_cast<size_t>(channel)])
           std::fill_n(value.f32() + i * inner, inner, 0.0f);
       }
+      member.parameter->value().copy_from(value);
     }
 }
 
@@ -154,7 +147,9 @@ void cut(Module& model, const std::vector<AxisCut>& cuts) {
     if (first)
       for (const Tensor* tensor : tensors_of(parameter)) tensors.push_back(*tensor);
     check(one, parameter, tensors.front().shape());
-    for (Tensor& tensor : tensors) tensor = take(tensor, one.axis, one.kept);
+    const Tensor kept =
+        Tensor::from({static_cast<int64_t>(one.kept.size())}, one.kept, tensors.front().device());
+    for (Tensor& tensor : tensors) tensor = take(tensor, one.axis, kept);
   }
   for (auto& [parameter, tensors] : fresh) {
     const std::vector<Tensor*> old = tensors_of(*parameter);

@@ -29,10 +29,10 @@ struct LayerUnits {
   int64_t count;
   int64_t size;
 
-  /// True if a mask holds every number of unit i at zero.
-  bool pruned(int64_t i) const {
-    if (!parameter->mask.defined()) return false;
-    const uint8_t* kept = parameter->mask.data<uint8_t>() + i * size;
+  /// True if `mask`, the parameter's on the CPU, holds every number of unit i at zero; undefined: none.
+  bool pruned(const Tensor& mask, int64_t i) const {
+    if (!mask.defined()) return false;
+    const uint8_t* kept = mask.span<uint8_t>().data() + i * size;
     return std::all_of(kept, kept + size, [](uint8_t one) { return one == 0; });
   }
 };

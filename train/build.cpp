@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "espalier/core/compute_device.h"
 #include "espalier/core/home.h"
 #include "espalier/core/mistakes.h"
 #include "espalier/core/random.h"
@@ -101,6 +102,7 @@ DataSplits read_data(const Config& config, const std::filesystem::path& root, co
 
 LoaderOptions evaluation_options(const Config& config) {
   LoaderOptions options{.batch = config.data.batch, .shuffle = false};
+  options.device = compute_device();
   if (config.data.normalize) {
     options.mean = config.data.normalize->mean;
     options.std = config.data.normalize->std;
@@ -236,7 +238,7 @@ std::unique_ptr<Module> build_model(const Config& config, bool read_weights, Wei
     build_model(config);
   }
   auto model = in_file(config, [&] { return make_model(config.model, static_cast<uint64_t>(config.seed)); });
-  if (!read_weights) return model;
+  if (!read_weights) return to_compute_device(std::move(model));
   WeightsNotes said =
       load_weights(*config.model.weights, *model,
                    {.hold_zeros = config.model.hold_zeros,
@@ -246,7 +248,7 @@ std::unique_ptr<Module> build_model(const Config& config, bool read_weights, Wei
   if (std::ranges::none_of(config.stages, [](const StageConfig& stage) { return stage.train.has_value(); }))
     said.warnings.clear();
   if (notes) *notes = std::move(said);
-  return model;
+  return to_compute_device(std::move(model));
 }
 
 std::vector<Module*> frozen_layers(const TrainConfig& config, Module& model) {
@@ -268,7 +270,7 @@ std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module
 }
 
 double latency_after(const Config& config, const Module& model, const std::vector<AxisCut>& cuts) {
-  const auto fresh = make_model(config.model, static_cast<uint64_t>(config.seed));
+  const auto fresh = to_compute_device(make_model(config.model, static_cast<uint64_t>(config.seed)));
   cut(*fresh, model.history);
   cut(*fresh, cuts);
   return latency_ms(*fresh, config.model.input);

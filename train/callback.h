@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -22,10 +23,10 @@ struct TrainState {
   Module& model;
   Optimizer& optimizer;
   Position& position;
-  int64_t epoch_steps;       ///< steps of a whole epoch, of config.accumulate batches each
-  int64_t total_steps;       ///< of the stage
-  double lr = 0;             ///< of this step
-  double loss = 0;           ///< of this step's images
+  int64_t epoch_steps;  ///< steps of a whole epoch, of config.accumulate batches each
+  int64_t total_steps;  ///< of the stage
+  double lr = 0;        ///< of this step
+  double loss = 0;      ///< of this step's images; as position's loss_sum and correct good after settle()
   double epoch_seconds = 0;  ///< of this epoch, spent on steps and on waiting for data; not on callbacks
   double wait_seconds = 0;   ///< of those, on waiting for data
   int64_t macs = 0;          ///< of one image
@@ -36,6 +37,9 @@ struct TrainState {
   std::optional<Evaluation> test = {}, validation = {};  ///< of the epoch that ends
   std::string stop = {};   ///< set by a callback: why the stage ends with this epoch
   std::string saved = {};  ///< where the last good checkpoint is, in words
+  /// Brings loss, position.loss_sum and position.correct up to this step: on a card they are added up there,
+  /// and reading them waits for it. The Trainer's, which on the CPU has done so behind each step.
+  std::function<void()> settle = [] {};
 
   /// The end of a message about numbers that are no longer finite: where to go on from, and what may help.
   std::string remedy() const {

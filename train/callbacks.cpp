@@ -74,6 +74,7 @@ void SaveCallback::after_step(TrainState& s) {
   const bool due = s.config.checkpoint_every > 0 &&
                    std::chrono::duration<double>(now - last_).count() >= s.config.checkpoint_every;
   if (!epoch_over && !due && !interrupt_signal()) return;
+  s.settle();
   // The loss was finite before this step's update; what the update did must be, too, or a broken state would
   // take the place of the last good one.
   for (const Parameter* parameter : s.optimizer.parameters()) {

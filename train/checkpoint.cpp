@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include "espalier/core/compute_device.h"
 #include "espalier/core/table.h"
 #include "espalier/core/utf8.h"
 #include "espalier/formats/json.h"
@@ -542,6 +543,11 @@ WeightsNotes load_weights(const std::filesystem::path& path, Module& model, cons
   return notes;
 }
 
+std::unique_ptr<Module> to_compute_device(std::unique_ptr<Module> model) {
+  if (!MetaDevice::active()) model->to(compute_device());
+  return model;
+}
+
 OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
                                  const std::vector<std::string>& overrides) {
   if (!MetaDevice::active()) {  // what does not fit is refused before it takes memory
@@ -557,7 +563,7 @@ OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
     load(file, *network.model, source);
     if (const auto found = file.metadata.find("espalier.history"); found != file.metadata.end())
       network.model->history = history_from(found->second, source);
-    return {std::move(network.model), std::move(info)};
+    return {to_compute_device(std::move(network.model)), std::move(info)};
   }
   if (!overrides.empty()) {
     const int64_t classes = info.config.model.classes;
@@ -567,7 +573,7 @@ OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
   auto model = make_model(info.config.model, static_cast<uint64_t>(info.config.seed));
   replay(file, *model, source);
   load(file, *model, source);
-  return {std::move(model), std::move(info)};
+  return {to_compute_device(std::move(model)), std::move(info)};
 }
 
 }  // namespace espalier

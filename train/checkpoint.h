@@ -118,6 +118,9 @@ struct WeightsOptions {
 WeightsNotes load_weights(const std::filesystem::path& file, Module& model,
                           const WeightsOptions& options = {});
 
+/// `model` where this process computes (core/compute_device.h).
+std::unique_ptr<Module> to_compute_device(std::unique_ptr<Module> model);
+
 /// A model and what its file says of itself.
 struct OpenedCheckpoint {
   std::unique_ptr<Module> model;

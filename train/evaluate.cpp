@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "espalier/autograd/ops.h"
+#include "espalier/core/compute_device.h"
 #include "espalier/core/interrupt.h"
 #include "espalier/core/measure.h"
 #include "espalier/core/parallel.h"
@@ -14,7 +15,8 @@ namespace espalier {
 namespace {
 
 /// x [N,H,W,C] with its columns in reverse order.
-Tensor mirrored(const Tensor& x) {
+Tensor mirrored(const Tensor& images) {
+  const Tensor x = images.to(Device::cpu);
   const int64_t rows = x.shape()[0] * x.shape()[1], w = x.shape()[2], c = x.shape()[3];
   Tensor y = Tensor::empty(x.shape());
   const float* from = x.f32();
@@ -24,7 +26,7 @@ Tensor mirrored(const Tensor& x) {
       for (int64_t column = 0; column < w; ++column)
         std::copy_n(from + (row * w + column) * c, c, to + (row * w + w - 1 - column) * c);
   });
-  return y;
+  return y.to(images.device());
 }
 
 Variable logits_of(Module& model, const Tensor& images, bool flip) {
@@ -51,12 +53,14 @@ Evaluation evaluate(Module& model, Loader& loader, bool flip) {
     const auto result = ops::softmax_cross_entropy(logits, batch.labels);
     e.outputs = logits.shape()[1];
     e.confusion.resize(static_cast<size_t>(e.outputs * e.outputs));
+    const Tensor ranks = result.rank.to(Device::cpu), labels = batch.labels.to(Device::cpu),
+                 outputs = logits.value().to(Device::cpu);
     for (int64_t i = 0; i < batch.size; ++i) {
-      const int32_t rank = result.rank.data<int32_t>()[i], label = batch.labels.data<int32_t>()[i];
+      const int32_t rank = ranks.data<int32_t>()[i], label = labels.data<int32_t>()[i];
       first += rank == 0;
       in_five += rank < 5;
       ++e.confusion[static_cast<size_t>(label * e.outputs +
-                                        prediction(logits.value().f32() + i * e.outputs, e.outputs))];
+                                        prediction(outputs.f32() + i * e.outputs, e.outputs))];
     }
     e.loss += result.loss.value().item() * static_cast<double>(batch.size);
     images += batch.size;
@@ -70,17 +74,22 @@ Evaluation evaluate(Module& model, Loader& loader, bool flip) {
 
 double latency_ms(Module& model, const Shape& input) {
   const Inference inference(model);
-  const Variable x(Tensor::full({1, input[0], input[1], input[2]}, 0.5f));
+  const Device device = device_of(model.parameters());
+  const Variable x(Tensor::full({1, input[0], input[1], input[2]}, 0.5f).to(device));
+  const auto forward = [&] {
+    model.forward(x);
+    synchronize(device);
+  };
   using Clock = std::chrono::steady_clock;
   const auto milliseconds = [](Clock::duration d) {
     return std::chrono::duration<double, std::milli>(d).count();
   };
-  for (int i = 0; i < 3; ++i) model.forward(x);
+  for (int i = 0; i < 3; ++i) forward();
   std::vector<double> times;
   for (const auto start = Clock::now();
        times.size() < 5 || (times.size() < 1000 && milliseconds(Clock::now() - start) < 333);) {
     const auto before = Clock::now();
-    model.forward(x);
+    forward();
     times.push_back(milliseconds(Clock::now() - before));
   }
   return undisturbed(std::move(times));

@@ -81,6 +81,7 @@ void MetricsCallback::after_step(TrainState& s) {
   }
   if (s.position.step % s.config.log_every != 0) return;
   if (!counted_) count(s);
+  s.settle();
   file_.write({{"stage", s.stage},
                {"epoch", epoch},
                {"step", s.position.step},

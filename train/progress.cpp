@@ -56,6 +56,7 @@ void ProgressCallback::after_step(TrainState& s) {
   if (!console_.is_live()) return;
   if (now - drawn_ < std::chrono::milliseconds(100)) return;
   drawn_ = now;
+  s.settle();
   const Position& at = s.position;
   const double rate = static_cast<double>(at.images - first_image_) / s.epoch_seconds;
   const double images = static_cast<double>(at.images);

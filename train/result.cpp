@@ -38,8 +38,16 @@ Json to_json(const StageResult& s) {
 Json to_json(const RunResult& run) {
   Json stages = Json::array();
   for (const StageResult& stage : run.stages) stages.push_back(to_json(stage));
-  return {{"name", run.name},       {"seed", run.seed},     {"device", run.device}, {"threads", run.threads},
-          {"version", run.version}, {"commit", run.commit}, {"stages", stages}};
+  Json json{{"name", run.name}, {"seed", run.seed}, {"device", run.device}};
+  if (!run.card.empty()) {
+    json["card"] = run.card;
+    json["peak_device_bytes"] = run.peak_device_bytes;
+  }
+  json["threads"] = run.threads;
+  json["version"] = run.version;
+  json["commit"] = run.commit;
+  json["stages"] = std::move(stages);
+  return json;
 }
 
 StageResult stage_from_json(const Json& json, const std::string& place) {
@@ -80,13 +88,16 @@ StageResult stage_from_json(const Json& json, const std::string& place) {
 
 RunResult run_from_json(const Json& json, const std::string& source) {
   const std::string place = source + ": not a run's result";
-  RunResult run{.name = json_field<std::string>(json, "name", place),
-                .seed = json_field<int64_t>(json, "seed", place),
-                .device = json_field<std::string>(json, "device", place),
-                .threads = json_field<int>(json, "threads", place),
-                .version = json_field<std::string>(json, "version", place),
-                .commit = json_field<std::string>(json, "commit", place),
-                .stages = {}};
+  RunResult run{
+      .name = json_field<std::string>(json, "name", place),
+      .seed = json_field<int64_t>(json, "seed", place),
+      .device = json_field<std::string>(json, "device", place),
+      .card = json.contains("card") ? json_field<std::string>(json, "card", place) : "",
+      .peak_device_bytes = json.contains("card") ? json_field<int64_t>(json, "peak_device_bytes", place) : 0,
+      .threads = json_field<int>(json, "threads", place),
+      .version = json_field<std::string>(json, "version", place),
+      .commit = json_field<std::string>(json, "commit", place),
+      .stages = {}};
   const auto stages = json_field<std::vector<Json>>(json, "stages", place);
   for (size_t i = 0; i < stages.size(); ++i)
     run.stages.push_back(

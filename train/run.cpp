@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "espalier/core/compute_device.h"
 #include "espalier/core/interrupt.h"
 #include "espalier/core/isa.h"
 #include "espalier/core/kernel_choice.h"
@@ -82,7 +83,9 @@ class Run {
     }
     RunResult result{.name = config_.name,
                      .seed = config_.seed,
-                     .device = "cpu",
+                     .device = device_name(compute_device()),
+                     .card = card_text(),
+                     .peak_device_bytes = peak_card_bytes(),
                      .threads = threads(),
                      .version = version(),
                      .commit = commit(),
@@ -169,6 +172,8 @@ class Run {
     console_.line(fmt::format("{}: {} with {} images to train on and {} to test, {}, {}", config_.name,
                               config_.model.type, grouped(data_.train.size()), grouped(data_.test.size()),
                               threads_text(threads()), isa_name(isa())));
+    if (compute_device() == Device::cuda)
+      console_.line(fmt::format("computes on {}: products and convolutions in TF32", card_text()));
     for (const std::string& note : config_.notes) console_.line(note);
     for (const std::string& note : data_.notes) console_.line(note);
     for (const std::string& note : weights_notes_.lines) console_.line(note);

@@ -20,7 +20,10 @@ double seconds_now() {
 /// Where a forward pass first goes wrong: "the output of fc2 (linear)".
 std::string first_not_finite(Module& model, const Tensor& images) {
   const auto broken = [](const Tensor& t) {
-    return t.dtype() == DType::f32 && ESP_RUN(t.device(), first_not_finite(t.f32(), t.elements())) >= 0;
+    if (t.dtype() != DType::f32) return false;
+    Tensor place = Tensor::empty({}, DType::i64, t.device());
+    ESP_RUN(t.device(), first_not_finite(place.data<int64_t>(), t.f32(), t.elements()));
+    return *place.to(Device::cpu).data<int64_t>() >= 0;
   };
   if (broken(images)) return "the images";
   for (const Parameter* parameter : model.parameters())
@@ -70,6 +73,7 @@ void Trainer::run(Loader& loader) {
       ++at.step, ++at.batch;
       notify(&Callback::after_step);
     }
+    settle();
     notify(&Callback::on_epoch_end);
     ++at.epoch;
     at.batch = at.images = at.correct = 0;
@@ -109,7 +113,7 @@ void Trainer::step(const Batch& batch) {
 
 void Trainer::clear_gradients() {
   state_.optimizer.clear_gradients();
-  state_.loss = 0;
+  step_.clear();
 }
 
 /// Adds `share` of the gradient of the batch's mean loss.
@@ -117,30 +121,51 @@ void Trainer::add_gradients(const Batch& batch, double share) {
   TrainState& s = state_;
   const auto result = cross_entropy(s.model.forward(Variable(batch.images)), batch,
                                     static_cast<float>(s.config.label_smoothing));
-  const double loss = result.loss.value().item();
-  s.loss += share * loss;
-  if (!std::isfinite(loss)) fail_not_finite(batch);
-  result.loss.backward(Tensor::full({}, static_cast<float>(share)));
-  s.position.loss_sum += loss * static_cast<double>(batch.size);
+  const Tensor& loss = result.loss.value();
+  const Device device = loss.device();
+  if (!tally_.defined()) tally_ = Tensor::zeros({sizeof(Tally)}, DType::u8, device);
+  ESP_RUN(device, add_to_tally(static_cast<Tally*>(tally_.raw()), loss.f32(), result.rank.data<int32_t>(),
+                               batch.size));
+  step_.push_back({loss, share});
   s.position.images += batch.size;
-  s.position.correct += std::ranges::count(result.rank.span<int32_t>(), 0);
+  images_ = batch.images;
+  ++unsettled_;
+  if (device == Device::cpu) settle();  // nothing has to be waited for
+  Tensor seed = Tensor::empty({}, DType::f32, device);
+  seed.fill(static_cast<float>(share));
+  result.loss.backward(seed);
+}
+
+void Trainer::settle() {
+  if (unsettled_ == 0) return;
+  TrainState& s = state_;
+  const Tensor read = tally_.to(Device::cpu);
+  const auto& tally = *static_cast<const Tally*>(read.raw());
+  s.loss = 0;
+  for (const Part& part : step_) s.loss += part.share * part.loss.item();
+  if (!std::isfinite(tally.loss_sum)) fail_not_finite();
+  s.position.loss_sum += tally.loss_sum;
+  s.position.correct += tally.correct;
+  ESP_RUN(tally_.device(), set_bytes(tally_.raw(), 0, tally_.bytes()));
+  unsettled_ = 0;
+  images_ = {};
 }
 
 void Trainer::update() {
   TrainState& s = state_;
   notify(&Callback::after_backward);
-  double factor = 1.0;
+  Tensor factor;
   if (s.config.optimizer.clip_norm > 0)
-    factor = clip_factor(gradient_norm(s.optimizer.parameters()), s.config.optimizer.clip_norm);
+    factor = clip_factor(s.optimizer.parameters(), s.config.optimizer.clip_norm);
   s.optimizer.step(s.lr, factor);
   if (s.config.ema > 0) update_average(s.optimizer.parameters(), s.config.ema);
 }
 
-void Trainer::fail_not_finite(const Batch& batch) const {
+void Trainer::fail_not_finite() const {
   const Position& at = state_.position;
-  fail("stage '", state_.stage, "': the loss is ", std::isnan(state_.loss) ? "nan" : "infinite", " at step ",
-       at.step + 1, " (epoch ", at.epoch + 1, "), first seen in ",
-       first_not_finite(state_.model, batch.images), "; ", state_.remedy());
+  fail("stage '", state_.stage, "': the loss is ", std::isnan(state_.loss) ? "nan" : "infinite",
+       unsettled_ > 1 ? " by step " : " at step ", at.step + 1, " (epoch ", at.epoch + 1, "), first seen in ",
+       first_not_finite(state_.model, images_), "; ", state_.remedy());
 }
 
 }  // namespace espalier

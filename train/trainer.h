@@ -12,7 +12,11 @@ namespace espalier {
 class Trainer {
  public:
   Trainer(TrainState& state, std::vector<Callback*> callbacks)
-      : state_(state), callbacks_(std::move(callbacks)) {}
+      : state_(state), callbacks_(std::move(callbacks)) {
+    state_.settle = [this] { settle(); };
+  }
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
 
   /// From state.position to the end of the stage. Error if the loss is not finite.
   void run(Loader& loader);
@@ -27,11 +31,22 @@ class Trainer {
   void clear_gradients();
   void add_gradients(const Batch& batch, double share);
   void update();
+  void settle();
   void notify(void (Callback::*event)(TrainState&));
-  [[noreturn]] void fail_not_finite(const Batch& batch) const;
+  [[noreturn]] void fail_not_finite() const;
 
   TrainState& state_;
   std::vector<Callback*> callbacks_;
+
+  // What has been added up where the network computes, and not been read.
+  Tensor tally_;           // a Tally
+  Tensor images_;          // of the last batch
+  int64_t unsettled_ = 0;  // batches
+  struct Part {
+    Tensor loss;
+    double share;
+  };
+  std::vector<Part> step_;  // the step's loss
 };
 
 }  // namespace espalier

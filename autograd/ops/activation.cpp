@@ -5,7 +5,7 @@ namespace espalier::ops {
 
 Variable activation(const Variable& x, Activation f) {
   const Tensor& from = x.value();
-  Tensor y = Tensor::empty(from.shape(), DType::f32, from.device());
+  Tensor y = from.like(from.shape());
   ESP_RUN(from.device(), activation_forward(y.f32(), from.f32(), f, from.elements()));
   return record(
       {.op = "activation",

@@ -15,7 +15,7 @@ inline bool keeps_input(Activation f) { return f == Activation::gelu; }
 
 /// f(z), z kept.
 inline Tensor activated(const Tensor& z, Activation f) {
-  Tensor y = Tensor::empty(z.shape(), DType::f32, z.device());
+  Tensor y = z.like(z.shape());
   ESP_RUN(z.device(), activation_forward(y.f32(), z.f32(), f, z.elements()));
   return y;
 }
@@ -26,7 +26,7 @@ inline Tensor backward_activation_bias(const Tensor& dy, const Tensor& saved, Ac
                                        const Gradients& gradients, size_t bias, bool has_bias) {
   const Device device = dy.device();
   const int64_t cols = dy.shape()[-1], rows = dy.elements() / cols;
-  Tensor dz = f == Activation::none ? dy : Tensor::empty(dy.shape(), DType::f32, device);
+  Tensor dz = f == Activation::none ? dy : dy.like(dy.shape());
   if (has_bias && gradients.needed(bias)) {
     const auto target = gradients.into(bias);
     Scratch scratch(ESP_RUN(device, rows_scratch(cols)), device);

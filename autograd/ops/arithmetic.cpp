@@ -11,7 +11,7 @@ void check_equal_shapes(const char* op, const Variable& a, const Variable& b) {
 /// factor times the sum of all elements: sum and mean
 Variable total(std::string_view op, const Variable& x, float factor) {
   const Tensor& from = x.value();
-  Tensor y = Tensor::empty({}, DType::f32, from.device());
+  Tensor y = from.like({});
   Scratch scratch(ESP_RUN(from.device(), reduce_scratch()), from.device());
   ESP_RUN(from.device(), sum(y.f32(), from.f32(), factor, from.elements(), scratch.data()));
   return record({.op = op,
@@ -29,7 +29,7 @@ Variable total(std::string_view op, const Variable& x, float factor) {
 
 Variable add(const Variable& a, const Variable& b) {
   check_equal_shapes("add", a, b);
-  Tensor y = Tensor::empty(a.shape(), DType::f32, a.value().device());
+  Tensor y = a.value().like(a.shape());
   ESP_RUN(y.device(), add(y.f32(), a.value().f32(), b.value().f32(), y.elements()));
   return record({.op = "add",
                  .attributes = {},
@@ -44,7 +44,7 @@ Variable add(const Variable& a, const Variable& b) {
 
 Variable mul(const Variable& a, const Variable& b) {
   check_equal_shapes("mul", a, b);
-  Tensor y = Tensor::empty(a.shape(), DType::f32, a.value().device());
+  Tensor y = a.value().like(a.shape());
   ESP_RUN(y.device(), mul(y.f32(), a.value().f32(), b.value().f32(), y.elements(), false));
   return record({.op = "mul",
                  .attributes = {},
@@ -62,7 +62,7 @@ Variable mul(const Variable& a, const Variable& b) {
 }
 
 Variable scale(const Variable& x, float factor) {
-  Tensor y = Tensor::empty(x.shape(), DType::f32, x.value().device());
+  Tensor y = x.value().like(x.shape());
   ESP_RUN(y.device(), scale(y.f32(), x.value().f32(), factor, y.elements(), false));
   return record({.op = "scale",
                  .attributes = {{"factor", static_cast<double>(factor)}},
@@ -84,7 +84,7 @@ Variable mean(const Variable& x) {
 
 Variable dropout(const Variable& x, float p, uint64_t key) {
   ESP_CHECK(p >= 0.0f && p < 1.0f, "dropout: probability ", p, " is not in [0,1)");
-  Tensor y = Tensor::empty(x.shape(), DType::f32, x.value().device());
+  Tensor y = x.value().like(x.shape());
   ESP_RUN(y.device(), dropout(y.f32(), x.value().f32(), p, key, y.elements(), false));
   return record({.op = "dropout",
                  .attributes = {{"p", static_cast<double>(p)}},

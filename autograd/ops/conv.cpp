@@ -23,7 +23,7 @@ ConvShape conv_shape(const Variable& x, const Variable& w, const Variable& b, co
 
 Tensor convolve(const Tensor& x, const Tensor& w, const ConvShape& s, const ConvEpilogue& epilogue) {
   const Device device = x.device();
-  Tensor y = Tensor::empty({s.n, s.out_h(), s.out_w(), s.o}, DType::f32, device);
+  Tensor y = x.like({s.n, s.out_h(), s.out_w(), s.o});
   const void* prepared =
       FixedWeights::prepared(w, {s.n, s.h, s.w, s.stride, s.pad}, ESP_RUN(device, conv2d_prepared_bytes(s)),
                              [&](void* made) { ESP_RUN(device, conv2d_prepare(made, w.f32(), s)); });

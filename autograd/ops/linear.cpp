@@ -12,7 +12,7 @@ Variable linear(const Variable& x, const Variable& w, const Variable& b, Activat
   ESP_CHECK(!b.defined() || b.shape() == Shape{s.out}, "linear: bias has shape ", b.shape(), ", expected [",
             s.out, "]");
   const Device device = x.value().device();
-  Tensor y = Tensor::empty({s.n, s.out}, DType::f32, device);
+  Tensor y = x.value().like({s.n, s.out});
   // A pass of its own where backward needs z as well as f(z).
   const bool apart = keeps_input(f) && needs_history({&x, &w, &b});
   {

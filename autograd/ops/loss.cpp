@@ -13,7 +13,9 @@ CrossEntropy softmax_cross_entropy(const Variable& logits, const Tensor& labels,
   ESP_CHECK(smoothing >= 0.0f && smoothing < 1.0f, "cross-entropy: label smoothing ", smoothing,
             " is not in [0,1)");
   const Device device = logits.value().device();
-  if (device == Device::cpu) {
+  ESP_CHECK(labels.device() == device, "cross-entropy: logits are on ", device_name(device), ", labels on ",
+            device_name(labels.device()));
+  if (device == Device::cpu) {  // elsewhere the data set was checked when it was read
     const auto span = labels.span<int32_t>();
     const auto wrong =
         std::find_if(span.begin(), span.end(), [=](int32_t label) { return label < 0 || label >= classes; });
@@ -21,7 +23,7 @@ CrossEntropy softmax_cross_entropy(const Variable& logits, const Tensor& labels,
               classes, " classes");
   }
   Tensor losses = Tensor::empty({n}, DType::f32, device), rank = Tensor::empty({n}, DType::i32, device);
-  Tensor dlogits = needs_history({&logits}) ? Tensor::empty(logits.shape(), DType::f32, device) : Tensor();
+  Tensor dlogits = needs_history({&logits}) ? logits.value().like(logits.shape()) : Tensor();
   ESP_RUN(device, softmax_cross_entropy(losses.f32(), dlogits.f32(), rank.data<int32_t>(),
                                         logits.value().f32(), labels.data<int32_t>(), smoothing, n, classes));
   Tensor loss = Tensor::empty({}, DType::f32, device);
@@ -35,7 +37,7 @@ CrossEntropy softmax_cross_entropy(const Variable& logits, const Tensor& labels,
        .channels = Channels::reduced,
        .backward = [dlogits](const Tensor& dy, const Gradients& to) {
          const auto dx = to.into(0);
-         ESP_RUN(dy.device(), scale(dx.data, dlogits.f32(), dy.item(), dlogits.elements(), dx.accumulate));
+         ESP_RUN(dy.device(), scale_by(dx.data, dlogits.f32(), dy.f32(), dlogits.elements(), dx.accumulate));
        }});
   return {std::move(mean), std::move(rank)};
 }

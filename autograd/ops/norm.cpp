@@ -61,7 +61,7 @@ Variable batch_norm(const Variable& x, const BatchNorm& norm, Activation f, cons
     variance = statistics->variance;
   }
   const ScaleShift line(norm, mean, variance);
-  Tensor y = Tensor::empty(x.shape(), DType::f32, device);
+  Tensor y = x.value().like(x.shape());
   ESP_RUN(device, scale_shift_forward(y.f32(), x.value().f32(), line.scale.f32(), line.shift.f32(),
                                       residual.defined() ? residual.value().f32() : nullptr, f, s));
   std::vector<Variable> inputs{x, norm.gamma, norm.beta, norm.running_mean, norm.running_variance};

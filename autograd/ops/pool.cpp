@@ -23,7 +23,7 @@ Variable max_pool2d(const Variable& x, int64_t k, int64_t stride, int64_t pad) {
   const PoolShape s = pool_shape("max_pool2d", x, k, stride, pad);
   const Device device = x.value().device();
   const Shape out{s.n, s.out_h(), s.out_w(), s.c};
-  Tensor y = Tensor::empty(out, DType::f32, device);
+  Tensor y = x.value().like(out);
   Tensor index = needs_history({&x}) ? Tensor::empty(out, DType::u8, device) : Tensor();
   ESP_RUN(device, max_pool_forward(y.f32(), index.data<uint8_t>(), x.value().f32(), s));
   return record({.op = "max_pool2d",
@@ -40,7 +40,7 @@ Variable max_pool2d(const Variable& x, int64_t k, int64_t stride, int64_t pad) {
 
 Variable average_pool2d(const Variable& x, int64_t k, int64_t stride, int64_t pad) {
   const PoolShape s = pool_shape("average_pool2d", x, k, stride, pad);
-  Tensor y = Tensor::empty({s.n, s.out_h(), s.out_w(), s.c}, DType::f32, x.value().device());
+  Tensor y = x.value().like({s.n, s.out_h(), s.out_w(), s.c});
   ESP_RUN(y.device(), average_pool_forward(y.f32(), x.value().f32(), s));
   return record({.op = "average_pool2d",
                  .attributes = pool_attributes(s),
@@ -56,7 +56,7 @@ Variable average_pool2d(const Variable& x, int64_t k, int64_t stride, int64_t pa
 Variable global_average_pool(const Variable& x) {
   ESP_CHECK(x.shape().axes() == 4, "global_average_pool: expects x [N,H,W,C], found ", x.shape());
   const int64_t n = x.shape()[0], pixels = x.shape()[1] * x.shape()[2], c = x.shape()[3];
-  Tensor y = Tensor::empty({n, c}, DType::f32, x.value().device());
+  Tensor y = x.value().like({n, c});
   ESP_RUN(y.device(), global_average_pool_forward(y.f32(), x.value().f32(), n, pixels, c));
   return record({.op = "global_average_pool",
                  .attributes = {},

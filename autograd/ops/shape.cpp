@@ -27,7 +27,7 @@ Variable concat(const std::vector<Variable>& parts) {
     channels += part.shape()[-1];
   }
   const int64_t rows = shape.elements() / shape[-1];
-  Tensor y = Tensor::empty(shape.with(-1, channels), DType::f32, parts[0].value().device());
+  Tensor y = parts[0].value().like(shape.with(-1, channels));
   std::vector<int64_t> widths;
   for (size_t k = 0; k < parts.size(); ++k) {
     widths.push_back(parts[k].shape()[-1]);
@@ -54,7 +54,7 @@ Variable slice(const Variable& x, int64_t first, int64_t channels) {
   ESP_CHECK(shape.axes() >= 1 && first >= 0 && channels > 0 && first + channels <= shape[-1],
             "slice: channels ", first, "..", first + channels - 1, " are not all in x ", shape);
   const int64_t width = shape[-1], rows = shape.elements() / width;
-  Tensor y = Tensor::empty(shape.with(-1, channels), DType::f32, x.value().device());
+  Tensor y = x.value().like(shape.with(-1, channels));
   ESP_RUN(y.device(), copy_columns(y.f32(), channels, x.value().f32() + first, width, channels, rows, false));
   return record({.op = "slice",
                  .attributes = {{"first", first}, {"channels", channels}},

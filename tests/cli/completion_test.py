@@ -25,7 +25,7 @@ class Completion(CliTest):
         self.assertEqual(self.words("frobnicate", ""), [])
 
     def test_values(self):
-        self.assertEqual(self.words("train", "--device", ""), ["cpu", "cuda"])
+        self.assertEqual(self.words("train", "--device", ""), ["cpu", "cuda", "auto"])
         self.assertEqual(self.words("train", "--device=cu"), ["--device=cuda"])
         self.assertEqual(self.words("bench", "inf"), ["infer"])
         self.assertEqual(self.words("bench", "infer", "--model", "lenet"), ["lenet300", "lenet5"])
@@ -86,7 +86,7 @@ class Shells(CliTest):
         self.assertEqual(complete("espalier", "train", "--output", "f"), ["folder"])
         self.assertEqual(complete("espalier", "train", "--output", "=", "f"), ["folder"])
         self.assertEqual(complete("espalier", "train", "--device", "=", "cu"), ["cuda"])
-        self.assertEqual(complete("espalier", "train", "--device", "="), ["cpu", "cuda"])
+        self.assertEqual(complete("espalier", "train", "--device", "="), ["cpu", "cuda", "auto"])
         self.assertEqual(complete("espalier", "train", "file.json", "--set", "model.activation", "=", "g"), ["gelu"])
         self.assertEqual(complete("espalier", "train", "file.json", "--set", "stages.d"), ["stages.dense."])
         self.assertIn("-F _espalier espalier", self.shell("bash", "--norc", "-c", f"source {script}; complete -p espalier"))

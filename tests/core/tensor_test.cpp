@@ -114,6 +114,30 @@ TEST(MetaDevice, HasShapesAloneAndRunsNoKernel) {
   EXPECT_TRUE(contains(message_of([] { Tensor::zeros({1}).item(); }), "no memory"));
 }
 
+TEST(Tensor, IsCopiedToAnotherDeviceAlone) {
+  const Tensor here = Tensor::from({2}, std::vector<float>{1, 2});
+  EXPECT_TRUE(here.to(Device::cpu).shares(here));
+  const Tensor shape = here.to(Device::meta);
+  EXPECT_EQ(shape.device(), Device::meta);
+  EXPECT_EQ(shape.shape(), Shape{2});
+  EXPECT_EQ(shape.to(Device::cpu).device(), Device::meta) << "what has no memory has none anywhere";
+  EXPECT_FALSE(Tensor().to(Device::meta).defined());
+  Tensor same = here;
+  same.copy_from(here.to(Device::cpu));  // how host code writes back
+  EXPECT_EQ(same.span<float>()[1], 2.0f);
+  const Tensor bytes = Tensor::zeros({3}, DType::u8, Device::meta);
+  EXPECT_EQ(bytes.like({4, 2}).dtype(), DType::u8);
+  EXPECT_EQ(bytes.like({4, 2}).device(), Device::meta);
+}
+
+#ifndef ESPALIER_CUDA
+TEST(Tensor, OnCudaIsAnErrorWithoutIt) {
+  const auto message = "tensor: there is no device cuda in this program, which was built without CUDA";
+  EXPECT_EQ(message_of([] { Tensor::zeros({1}, DType::f32, Device::cuda); }), message);
+  EXPECT_EQ(message_of([] { Tensor::zeros({1}).to(Device::cuda); }), message);
+}
+#endif
+
 TEST(Tensor, NamesForMessages) {
   EXPECT_STREQ(dtype_name(DType::bf16), "bf16");
   EXPECT_STREQ(device_name(Device::cpu), "cpu");

@@ -62,17 +62,36 @@ TEST(Parameter, LayerNameIsTheParametersWithoutItsLastPart) {
 }
 
 TEST(Parameter, OnesPassedOverTogetherShareADevice) {
-  // A build without CUDA keeps such a tensor in the CPU's memory, under CUDA's name.
   Parameter here = parameter({1}, {1}),
             there{.name = "fc2.weight",
-                  .variable = Variable(Tensor::empty({1}, DType::f32, Device::cuda), true)};
+                  .variable = Variable(Tensor::empty({1}, DType::f32, Device::meta), true)};
   EXPECT_EQ(device_of({}), Device::cpu);
   EXPECT_EQ(device_of({&here, &here}), Device::cpu);
-  EXPECT_EQ(device_of({&there}), Device::cuda);
+  EXPECT_EQ(device_of({&there}), Device::meta);
   EXPECT_EQ(message_of([&] {
               device_of({&here, &there});
             }),
-            "fc2.weight: is on cuda, but fc1.weight is on cpu");
+            "fc2.weight: is on meta, but fc1.weight is on cpu");
+  Parameter count{.name = "bn1.num_batches_tracked",
+                  .role = Role::buffer,
+                  .variable = Variable(Tensor::zeros({}, DType::i64))};
+  EXPECT_EQ(device_of({&count, &there}), Device::meta) << "the host counts";
+}
+
+TEST(Parameter, MovesWithAllThatBelongsToIt) {
+  Parameter moved = parameter({2}, {1, 2});
+  moved.gradient() = Tensor::zeros({2});
+  moved.average = Tensor::zeros({2});
+  moved.slots = {Tensor::zeros({2})};
+  moved.set_mask(Tensor::from({2}, std::vector<uint8_t>{1, 0}));
+  moved.to(Device::meta);
+  for (const Tensor* tensor : {&moved.value(), &moved.gradient(), &moved.average, &moved.mask})
+    EXPECT_EQ(tensor->device(), Device::meta);
+  EXPECT_EQ(moved.slots[0].device(), Device::meta);
+
+  Parameter count{.name = "n", .role = Role::buffer, .variable = Variable(Tensor::zeros({}, DType::i64))};
+  count.to(Device::meta);
+  EXPECT_EQ(count.value().device(), Device::cpu);
 }
 
 }  // namespace

@@ -18,11 +18,16 @@ TEST(Clip, NormOfAllGradientsTogether) {
 }
 
 TEST(Clip, FactorBringsTheNormDownAndNeverUp) {
-  EXPECT_NEAR(clip_factor(13, 6.5), 0.5, 1e-7);  // torch.nn.utils.clip_grad_norm_: 3, 4, 12 become 1.5, 2, 6
-  EXPECT_EQ(clip_factor(13, 14), 1);
-  EXPECT_EQ(clip_factor(0, 1), 1);
-  EXPECT_LT(clip_factor(1, 1), 1) << "1 / (1 + 1e-6), as PyTorch";
-  EXPECT_EQ(clip_factor(std::numeric_limits<double>::infinity(), 1), 0);
+  const auto factor = [](std::vector<float> gradient, double most) {
+    const auto parameter = make_parameter(std::vector<float>(gradient.size()));
+    set_gradient(*parameter, gradient);
+    return clip_factor({parameter.get()}, most).item();
+  };
+  EXPECT_NEAR(factor({3, 4, 12}, 6.5), 0.5, 1e-7);  // torch.nn.utils.clip_grad_norm_: they become 1.5, 2, 6
+  EXPECT_EQ(factor({3, 4, 12}, 14), 1);
+  EXPECT_EQ(factor({0}, 1), 1);
+  EXPECT_LT(factor({1}, 1), 1) << "1 / (1 + 1e-6), as PyTorch";
+  EXPECT_EQ(factor({std::numeric_limits<float>::infinity()}, 1), 0);
 }
 
 TEST(GradientNorm, LeavesMaskedWeightsOut) {

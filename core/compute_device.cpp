@@ -1,0 +1,78 @@
+#include "espalier/core/compute_device.h"
+
+#include <charconv>
+#include <optional>
+
+#include "espalier/core/cuda_device.h"
+#include "espalier/core/spelling.h"
+#include "espalier/core/utf8.h"
+
+namespace espalier {
+namespace {
+
+Device chosen = Device::cpu;
+
+/// The card that "cuda" or "cuda:N" names; nothing where the text is neither.
+std::optional<int> card_index(const std::string& text) {
+  if (text == "cuda") return 0;
+  if (!text.starts_with("cuda:")) return std::nullopt;
+  int index = 0;
+  const char *begin = text.data() + 5, *end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(begin, end, index);
+  if (error != std::errc() || stop != end || index < 0) return std::nullopt;
+  return index;
+}
+
+#ifdef ESPALIER_CUDA
+void select_card(int index) { cuda::select_device(index); }
+int cards() { return cuda::device_count(); }
+#else
+void select_card(int) { fail_usage("this build computes on the CPU alone"); }
+int cards() { return 0; }
+#endif
+
+}  // namespace
+
+Device compute_device() { return chosen; }
+
+void choose_device(const std::string& text, const std::string& source) {
+  const auto index = card_index(text);
+  if (index || (text == "auto" && cards() > 0)) {
+    try {
+      select_card(index.value_or(0));
+    } catch (const UsageError& error) {
+      fail_usage(source, " ", text, ": ", error.what());
+    }
+    chosen = Device::cuda;
+  } else if (text == "cpu" || text == "auto") {
+    chosen = Device::cpu;
+  } else {
+    fail_usage(source, ": found '", printable(text), "', expected cpu, cuda, cuda:N or auto",
+               did_you_mean(text, {"cpu", "cuda", "auto"}));
+  }
+}
+
+void synchronize([[maybe_unused]] Device device) {
+#ifdef ESPALIER_CUDA
+  if (device == Device::cuda) cuda::synchronize();
+#endif
+}
+
+std::string card_text() {
+#ifdef ESPALIER_CUDA
+  if (chosen == Device::cuda) {
+    const cuda::DeviceInfo& card = cuda::device_info();
+    return card.name + " (driver " + card.driver + ", CUDA " + card.runtime + ", cuDNN " + card.cudnn + ")";
+  }
+#endif
+  return "";
+}
+
+int64_t peak_card_bytes() {
+#ifdef ESPALIER_CUDA
+  if (chosen == Device::cuda) return static_cast<int64_t>(cuda::memory_stats().peak_bytes);
+#endif
+  return 0;
+}
+
+}  // namespace espalier

@@ -1,0 +1,26 @@
+// What this process computes on: the CPU, or one card. As the number of threads it is chosen once, where the
+// command line is read; networks are moved there, and loaders put their batches there.
+#pragma once
+
+#include <string>
+
+#include "espalier/core/tensor.h"
+
+namespace espalier {
+
+/// The CPU unless choose_device said another.
+Device compute_device();
+/// What --device says, which messages call `source`: "cpu", "cuda", "cuda:1", or "auto", a card if there is
+/// one. UsageError, one line, for anything else, and where that card cannot be had (cuda_device.h); in a
+/// build without CUDA for all cards.
+void choose_device(const std::string& text, const std::string& source = "--device");
+
+/// Waits until all that was asked of the device is done.
+void synchronize(Device device);
+
+/// "NVIDIA H200 (driver 13.0, CUDA 13.0, cuDNN 9.19.0)" of the card in use; "" of the CPU.
+std::string card_text();
+/// The most of its memory that has been in use, in bytes; 0 of the CPU.
+int64_t peak_card_bytes();
+
+}  // namespace espalier

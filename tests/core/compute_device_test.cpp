@@ -1,0 +1,31 @@
+#include "espalier/core/compute_device.h"
+
+#include <gtest/gtest.h>
+
+namespace espalier {
+namespace {
+
+TEST(ComputeDevice, IsTheCpuUnlessAnotherWasChosen) {
+  EXPECT_EQ(compute_device(), Device::cpu);
+  choose_device("cpu");
+  EXPECT_EQ(compute_device(), Device::cpu);
+  EXPECT_EQ(card_text(), "");
+}
+
+TEST(ComputeDevice, RefusesWhatIsNone) {
+  for (const char* text : {"", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", "CPU"})
+    EXPECT_THROW(choose_device(text), UsageError) << text;
+  EXPECT_EQ(compute_device(), Device::cpu);
+}
+
+#ifndef ESPALIER_CUDA
+TEST(ComputeDevice, ABuildWithoutCudaHasNoCards) {
+  EXPECT_THROW(choose_device("cuda"), UsageError);
+  EXPECT_THROW(choose_device("cuda:1"), UsageError);
+  choose_device("auto");
+  EXPECT_EQ(compute_device(), Device::cpu);
+}
+#endif
+
+}  // namespace
+}  // namespace espalier
