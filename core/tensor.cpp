@@ -80,7 +80,10 @@ Storage::Storage(size_t size, Device on) : data(allocate(size, on)), bytes(size)
 Storage::~Storage() {
   if (!data) return;
 #ifdef ESPALIER_CUDA
-  if (device == Device::cuda) return cuda::release(data);
+  if (device == Device::cuda) {
+    cuda::release(data);
+    return;
+  }
 #endif
   allocator::release(data);
 }

@@ -47,7 +47,8 @@ __global__ void share_kernel(float* y, const float* x, float share, bool squared
 template <int width, class Index>
 __global__ void pull_kernel(float* dw, const float* w, const float* out, const float* in, Index row,
                             Index columns, Index n) {
-  for (Index i = (blockIdx.x * blockDim.x + threadIdx.x) * width; i < n; i += gridDim.x * blockDim.x * width) {
+  for (Index i = (blockIdx.x * blockDim.x + threadIdx.x) * width; i < n;
+       i += gridDim.x * blockDim.x * width) {
     auto sum = load<width>(dw + i);
     const auto v = load<width>(w + i);
     const float by = out[i / row];

@@ -7,7 +7,8 @@ namespace {
 
 /// n numbers T of y, `inner` of them behind an index.
 template <class T, class Index>
-__global__ void take_kernel(T* y, const T* x, const int64_t* kept, Index axis, Index count, Index inner, Index n) {
+__global__ void take_kernel(T* y, const T* x, const int64_t* kept, Index axis, Index count, Index inner,
+                            Index n) {
   for (Index i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) {
     const Index at = i % inner, line = i / inner, row = line / count;
     const int64_t from = static_cast<int64_t>(row) * axis + kept[line % count];
@@ -31,8 +32,9 @@ void take_by(void* y, const void* x, const int64_t* kept, const TakeShape& s) {
 void take(void* y, const void* x, const int64_t* kept, const TakeShape& s) {
   using Sixteen = Vec<uint32_t, 4>;
   const auto divides = [&](int64_t bytes) {
-    return s.inner % bytes == 0 &&
-           (reinterpret_cast<uintptr_t>(y) | reinterpret_cast<uintptr_t>(x)) % static_cast<uintptr_t>(bytes) == 0;
+    return s.inner % bytes == 0 && (reinterpret_cast<uintptr_t>(y) | reinterpret_cast<uintptr_t>(x)) %
+                                           static_cast<uintptr_t>(bytes) ==
+                                       0;
   };
   if (divides(16))
     take_by<Sixteen>(y, x, kept, s);

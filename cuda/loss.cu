@@ -1,0 +1,120 @@
+// Softmax and cross-entropy at once: the loss, its gradient and the label's rank. The logits are read from
+// memory once (4 bytes, 4 more for the gradient); the further passes find them in the L1 cache.
+#include <cmath>
+
+#include "espalier/core/kernels.h"
+#include "espalier/cuda/device.cuh"
+
+namespace espalier::cuda {
+namespace {
+
+constexpr int64_t most_warp_classes = 1024;  // a row of more gets a block
+constexpr int row_block = 256;               // threads
+
+/// What threads that work on one row have in common: a warp, or a block of 256.
+struct WarpTeam {
+  static constexpr int size = warp, rows = 4;  // rows of a block
+  __device__ float most(float v) { return warp_max(v); }
+  template <class T>
+  __device__ T sum(T v) {
+    return warp_sum(v);
+  }
+};
+struct BlockTeam {
+  static constexpr int size = row_block, rows = 1;
+  float* shared;  // [size / 32]
+  __device__ float most(float v) { return block_max<size>(v, shared); }
+  template <class T>
+  __device__ T sum(T v) {
+    return block_sum<size>(v, reinterpret_cast<T*>(shared));
+  }
+};
+
+/// z [classes]: one image's logits; dz = (softmax z - target) factor, or null; rank: 1 number, or null.
+template <class Team>
+__device__ __forceinline__ void row_loss(Team team, float* loss, float* dz, int32_t* rank, const float* z,
+                                         int32_t label, float smoothing, int32_t classes, float factor) {
+  const auto lane = static_cast<int32_t>(threadIdx.x % Team::size);
+  float top = -INFINITY;
+  for (int32_t k = lane; k < classes; k += Team::size) top = fmaxf(top, z[k]);
+  // It is taken off every term: an offset that all logits share cancels before anything is rounded.
+  const float largest = team.most(top), labels_own = z[label];
+  float sum = 0, below = 0;
+  int32_t before = 0;
+  for (int32_t k = lane; k < classes; k += Team::size) {
+    const float difference = z[k] - largest;
+    below += difference;
+    sum += expf(difference);
+    before += z[k] > labels_own || (z[k] == labels_own && k < label);
+  }
+  const float total = team.sum(sum), even = smoothing / static_cast<float>(classes);
+  if (dz) {
+    const float share = factor / total, offset = -even * factor;
+    for (int32_t k = lane; k < classes; k += Team::size) {
+      const float d = fmaf(expf(z[k] - largest), share, offset);
+      dz[k] = k == label ? d - (1.0f - smoothing) * factor : d;
+    }
+  }
+  if (rank) {
+    before = team.sum(before);
+    // A NaN beats nothing: the label's rank is then last.
+    if (lane == 0) *rank = isnan(labels_own) ? classes : before;
+  }
+  // Without smoothing the differences tell nothing: -inf is a valid logit.
+  const float mean_below = smoothing > 0.0f ? even * team.sum(below) : 0.0f;
+  if (lane == 0) *loss = logf(total) - (1.0f - smoothing) * (labels_own - largest) - mean_below;
+}
+
+template <class Team>
+__global__ void __launch_bounds__(Team::size* Team::rows)
+    row_losses_kernel(float* loss, float* dlogits, int32_t* rank, const float* logits, const int32_t* labels,
+                      float smoothing, int64_t n, int64_t classes) {
+  __shared__ float shared[row_block / warp];
+  Team team;
+  if constexpr (Team::rows == 1) team.shared = shared;
+  const int64_t row = int64_t{blockIdx.x} * Team::rows + threadIdx.x / Team::size;
+  if (row < n)  // the same for all of a team
+    row_loss(team, loss + row, dlogits ? dlogits + row * classes : nullptr, rank ? rank + row : nullptr,
+             logits + row * classes, labels[row], smoothing, static_cast<int32_t>(classes),
+             1.0f / static_cast<float>(n));
+}
+
+template <class Team>
+void row_losses(float* loss, float* dlogits, int32_t* rank, const float* logits, const int32_t* labels,
+                float smoothing, int64_t n, int64_t classes) {
+  launch(row_losses_kernel<Team>,
+         {dim3(static_cast<unsigned>(blocks_for(n, Team::rows))), dim3(Team::size * Team::rows)},
+         std::tuple(loss, dlogits, rank, logits, labels, smoothing, n, classes));
+}
+
+__global__ void __launch_bounds__(row_block)
+    add_to_tally_kernel(Tally* tally, const float* loss, const int32_t* rank, int64_t n) {
+  __shared__ int32_t shared[row_block / warp];
+  int32_t correct = 0, in_five = 0;
+  for (int64_t i = threadIdx.x; i < n; i += row_block) {
+    correct += rank[i] == 0;
+    in_five += rank[i] < 5;
+  }
+  correct = block_sum<row_block>(correct, shared);
+  in_five = block_sum<row_block>(in_five, shared);
+  if (threadIdx.x == 0) {
+    tally->loss_sum += static_cast<double>(*loss) * static_cast<double>(n);
+    tally->correct += correct;
+    tally->in_five += in_five;
+  }
+}
+
+}  // namespace
+
+void softmax_cross_entropy(float* loss, float* dlogits, int32_t* rank, const float* logits,
+                           const int32_t* labels, float smoothing, int64_t n, int64_t classes) {
+  (classes <= most_warp_classes ? row_losses<WarpTeam> : row_losses<BlockTeam>)(loss, dlogits, rank, logits,
+                                                                                labels, smoothing, n,
+                                                                                classes);
+}
+
+void add_to_tally(Tally* tally, const float* loss, const int32_t* rank, int64_t n) {
+  launch(add_to_tally_kernel, {dim3(1), dim3(row_block)}, std::tuple(tally, loss, rank, n));
+}
+
+}  // namespace espalier::cuda

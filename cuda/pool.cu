@@ -1,0 +1,369 @@
+// Pooling on NHWC: a thread has 4 neighbouring channels (1 where they are no multiple of 4, or memory is not
+// aligned), and threads follow the order of memory. Gradients are gathered: a pixel of dx looks at the
+// windows that hold it, in their order, so that it is written once, however they overlap.
+
+#include "espalier/core/kernels.h"
+#include "espalier/cuda/device.cuh"
+
+namespace espalier::cuda {
+namespace {
+
+constexpr int threads = 256;
+
+/// The grid for `each` items an image, in the first dimension, of n images, in the second (at most 65535
+/// blocks: threads stride).
+Launch by_image(int64_t n, int64_t each) {
+  return {dim3(static_cast<unsigned>(blocks_for(each, threads)),
+               static_cast<unsigned>(std::min<int64_t>(n, 65535))),
+          dim3(threads)};
+}
+/// Of an image.
+__device__ __forceinline__ int item() {
+  return static_cast<int>(blockIdx.x) * threads + static_cast<int>(threadIdx.x);
+}
+
+/// PoolShape, in the numbers of one image: 32 bits hold those.
+struct Image {
+  int h, w, c, k, stride, pad, out_h, out_w;
+  explicit Image(const PoolShape& s)
+      : h(static_cast<int>(s.h)),
+        w(static_cast<int>(s.w)),
+        c(static_cast<int>(s.c)),
+        k(static_cast<int>(s.k)),
+        stride(static_cast<int>(s.stride)),
+        pad(static_cast<int>(s.pad)),
+        out_h(static_cast<int>(s.out_h())),
+        out_w(static_cast<int>(s.out_w())) {}
+  __host__ __device__ int64_t in_size() const { return int64_t{h} * w * c; }
+  __host__ __device__ int64_t out_size() const { return int64_t{out_h} * out_w * c; }
+};
+
+/// The part of a window that lies on the image, in one direction.
+struct Window {
+  int start, first, last;  // start may be negative; pixels first .. last-1 are real
+  __device__ Window(int out, const Image& s, int size)
+      : start(out * s.stride - s.pad), first(max(start, 0)), last(min(start + s.k, size)) {}
+};
+
+/// One output of n channels: where its window lies, and its place in an image of y.
+template <int n>
+struct Output {
+  int channel, x, y, place;
+  __device__ Output(int index, const Image& s) {
+    const int vectors = s.c / n, pixel = index / vectors;
+    channel = (index - pixel * vectors) * n;
+    y = pixel / s.out_w;
+    x = pixel - y * s.out_w;
+    place = pixel * s.c + channel;
+  }
+};
+
+/// `side`: the window's, or 0: s.k, known only now.
+template <int n, int side, bool indexed>
+__global__ void __launch_bounds__(threads)
+    max_pool_kernel(float* y, uint8_t* index, const float* x, int64_t images, Image s) {
+  if (item() >= s.out_h * s.out_w * (s.c / n)) return;
+  const Output<n> out(item(), s);
+  const Window v(out.y, s, s.h), h(out.x, s, s.w);
+  const int k = side > 0 ? side : s.k;
+  for (int64_t image = blockIdx.y; image < images; image += gridDim.y) {
+    const float* const from = x + image * s.in_size() + out.channel;
+    Vec<float, n> best;
+    Vec<uint8_t, n> place;
+#pragma unroll
+    for (int i = 0; i < n; ++i) best[i] = 0, place[i] = 0;
+    bool first = true;
+#pragma unroll side> 0 ? side : 1
+    for (int ky = 0; ky < k; ++ky)
+#pragma unroll side> 0 ? side : 1
+      for (int kx = 0; kx < k; ++kx) {
+        const int py = v.start + ky, px = h.start + kx;
+        if (py < v.first || py >= v.last || px < h.first || px >= h.last) continue;
+        const Vec<float, n> value = load<n>(from + (py * s.w + px) * s.c);
+#pragma unroll
+        for (int i = 0; i < n; ++i)
+          if (first || value[i] > best[i] || value[i] != value[i]) {  // a NaN is not to be lost
+            best[i] = value[i];
+            if (indexed) place[i] = static_cast<uint8_t>(ky * k + kx);
+          }
+        first = false;
+      }
+    const int64_t to = image * s.out_size() + out.place;
+    store(y + to, best);
+    if (indexed) store(index + to, place);
+  }
+}
+
+template <int n, int side>
+__global__ void __launch_bounds__(threads)
+    average_pool_kernel(float* y, const float* x, float share, int64_t images, Image s) {
+  if (item() >= s.out_h * s.out_w * (s.c / n)) return;
+  const Output<n> out(item(), s);
+  const Window v(out.y, s, s.h), h(out.x, s, s.w);
+  const int k = side > 0 ? side : s.k;
+  for (int64_t image = blockIdx.y; image < images; image += gridDim.y) {
+    const float* const from = x + image * s.in_size() + out.channel;
+    Vec<float, n> sum = {};
+#pragma unroll side> 0 ? side : 1
+    for (int ky = 0; ky < k; ++ky)
+#pragma unroll side> 0 ? side : 1
+      for (int kx = 0; kx < k; ++kx) {
+        const int py = v.start + ky, px = h.start + kx;
+        if (py < v.first || py >= v.last || px < h.first || px >= h.last) continue;
+        const Vec<float, n> value = load<n>(from + (py * s.w + px) * s.c);
+#pragma unroll
+        for (int i = 0; i < n; ++i) sum[i] += value[i];
+      }
+#pragma unroll
+    for (int i = 0; i < n; ++i) sum[i] *= share;
+    store(y + image * s.out_size() + out.place, sum);
+  }
+}
+
+/// What each output passes on: its gradient to the place of the largest,
+struct ToLargest {
+  const float* dy;
+  const uint8_t* index;
+  template <int n>
+  struct Loaded {
+    Vec<float, n> dy;
+    Vec<uint8_t, n> index;
+    __device__ __forceinline__ float at(int i, int place) const { return index[i] == place ? dy[i] : 0.0f; }
+  };
+  template <int n>
+  __device__ __forceinline__ Loaded<n> read(int64_t at) const {
+    return {load<n>(dy + at), load<n>(index + at)};
+  }
+};
+/// or an equal share to all.
+struct ToAll {
+  const float* dy;
+  float share;
+  template <int n>
+  struct Loaded {
+    Vec<float, n> dy;
+    float share;
+    __device__ __forceinline__ float at(int i, int) const { return dy[i] * share; }
+  };
+  template <int n>
+  __device__ __forceinline__ Loaded<n> read(int64_t at) const {
+    return {load<n>(dy + at), share};
+  }
+};
+
+/// dx of a cell of `cell` x `cell` pixels in n channels: each window that holds one of them is read once.
+/// With strides of 2 and cells of 2, a window of 2 x 2 is read once in all, one of 3 x 3 four times.
+template <int n, int cell, class Passed>
+__global__ void __launch_bounds__(threads)
+    pool_backward_kernel(float* dx, Passed passed, int64_t images, Image s, bool accumulate) {
+  const int vectors = s.c / n, cells = (s.w + cell - 1) / cell, rows = (s.h + cell - 1) / cell;
+  if (item() >= rows * cells * vectors) return;
+  const int pixel = item() / vectors, channel = (item() - pixel * vectors) * n;
+  // In the numbers of the padded image, which windows start from.
+  const int row = pixel / cells, y = row * cell + s.pad, x = (pixel - row * cells) * cell + s.pad;
+  const int first_y = y < s.k ? 0 : (y - s.k) / s.stride + 1,
+            first_x = x < s.k ? 0 : (x - s.k) / s.stride + 1,
+            last_y = min((y + cell - 1) / s.stride + 1, s.out_h),
+            last_x = min((x + cell - 1) / s.stride + 1, s.out_w);
+  for (int64_t image = blockIdx.y; image < images; image += gridDim.y) {
+    Vec<float, n> sum[cell][cell] = {};
+#pragma unroll 1
+    for (int oy = first_y; oy < last_y; ++oy)
+#pragma unroll 2
+      for (int ox = first_x; ox < last_x; ++ox) {
+        const auto window =
+            passed.template read<n>(image * s.out_size() + (oy * s.out_w + ox) * s.c + channel);
+#pragma unroll
+        for (int a = 0; a < cell; ++a)
+#pragma unroll
+          for (int b = 0; b < cell; ++b) {
+            const int ky = y + a - oy * s.stride, kx = x + b - ox * s.stride;
+            if (ky < 0 || ky >= s.k || kx < 0 || kx >= s.k) continue;
+#pragma unroll
+            for (int i = 0; i < n; ++i) sum[a][b][i] += window.at(i, ky * s.k + kx);
+          }
+      }
+#pragma unroll
+    for (int a = 0; a < cell; ++a)
+#pragma unroll
+      for (int b = 0; b < cell; ++b) {
+        const int py = y - s.pad + a, px = x - s.pad + b;
+        if (py >= s.h || px >= s.w) continue;
+        float* const to = dx + image * s.in_size() + (py * s.w + px) * s.c + channel;
+        if (accumulate) {
+          const Vec<float, n> before = load<n>(to);
+#pragma unroll
+          for (int i = 0; i < n; ++i) sum[a][b][i] += before[i];
+        }
+        store(to, sum[a][b]);
+      }
+  }
+}
+
+/// How the pixels of images x [images,pixels,C] are dealt out for their mean: a thread adds up the pixels
+/// `lane`, `lane` + lanes, ... in n channels, a block has `tiles` of `width` such threads by `lanes`.
+struct Means {
+  int64_t images, c, count;  // count: of tiles, in all
+  int pixels, across;        // tiles next to each other for one image
+  int width, lanes, tiles;
+
+  Means(int64_t images_, int64_t pixels_, int64_t c_, int n)
+      : images(images_), c(c_), pixels(static_cast<int>(pixels_)) {
+    const int64_t vectors = c / n, widest = n == 4 ? 8 : 32;  // 128 bytes of a pixel
+    across = static_cast<int>(blocks_for(vectors, widest));
+    width = static_cast<int>(blocks_for(vectors, across));
+    lanes = 1;
+    while (2 * lanes * width <= threads && lanes * 16 <= pixels) lanes *= 2;  // 8 pixels each, or more
+    tiles = threads / (width * lanes);
+    count = images * across;
+  }
+};
+
+template <int n>
+__global__ void __launch_bounds__(threads) pixel_mean_kernel(float* y, const float* x, float share, Means m) {
+  __shared__ float shared[n][threads];
+  const int thread = static_cast<int>(threadIdx.x), lane = thread / m.width % m.lanes,
+            tile_of_block = thread / (m.width * m.lanes);
+  const int64_t tile = int64_t{blockIdx.x} * m.tiles + tile_of_block, image = tile / m.across,
+                k = ((tile - image * m.across) * m.width + thread % m.width) * n;
+  const bool active = tile_of_block < m.tiles && tile < m.count && k < m.c;
+  Vec<float, n> sum = {};
+  if (active) {
+    const float* const from = x + image * m.pixels * m.c + k;
+#pragma unroll 8
+    for (int pixel = lane; pixel < m.pixels; pixel += m.lanes) {
+      const Vec<float, n> value = load<n>(from + pixel * m.c);
+#pragma unroll
+      for (int i = 0; i < n; ++i) sum[i] += value[i];
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < n; ++i) shared[i][thread] = sum[i];
+  for (int half = m.lanes / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (active && lane < half) {
+#pragma unroll
+      for (int i = 0; i < n; ++i) shared[i][thread] = sum[i] += shared[i][thread + half * m.width];
+    }
+  }
+  if (!active || lane > 0) return;
+#pragma unroll
+  for (int i = 0; i < n; ++i) sum[i] *= share;
+  store(y + image * m.c + k, sum);
+}
+
+template <int n>
+__global__ void __launch_bounds__(threads) spread_kernel(float* dx, const float* dy, float share,
+                                                         int64_t images, int pixels, int c, bool accumulate) {
+  const int vectors = c / n;
+  if (item() >= pixels * vectors) return;
+  const int channel = item() % vectors * n;
+  for (int64_t image = blockIdx.y; image < images; image += gridDim.y) {
+    Vec<float, n> value = load<n>(dy + image * c + channel);
+    float* const to = dx + image * pixels * c + int64_t{item()} * n;
+#pragma unroll
+    for (int i = 0; i < n; ++i) value[i] *= share;
+    if (accumulate) {
+      const Vec<float, n> before = load<n>(to);
+#pragma unroll
+      for (int i = 0; i < n; ++i) value[i] += before[i];
+    }
+    store(to, value);
+  }
+}
+
+/// Calls body with the number of channels that a thread has, a compile-time constant.
+template <class Body, class... P>
+void with_width(const Body& body, int64_t c, const P*... pointers) {
+  if (c % 4 == 0 && aligned<4>(pointers...))
+    body(std::integral_constant<int, 4>());
+  else
+    body(std::integral_constant<int, 1>());
+}
+/// With the window's side, 0 for others than the usual.
+template <class Body>
+void with_side(int64_t k, const Body& body) {
+  if (k == 2)
+    body(std::integral_constant<int, 2>());
+  else if (k == 3)
+    body(std::integral_constant<int, 3>());
+  else
+    body(std::integral_constant<int, 0>());
+}
+
+float share_of(const PoolShape& s) { return 1.0f / static_cast<float>(s.k * s.k); }
+
+template <class Passed, class... P>
+void pool_backward(float* dx, const Passed& passed, const PoolShape& s, bool accumulate,
+                   const P*... pointers) {
+  with_width(
+      [&](auto n) {
+        const auto run = [&](auto cell) {
+          const int64_t items = blocks_for(s.h, cell) * blocks_for(s.w, cell) * (s.c / n);
+          launch(pool_backward_kernel<n, cell, Passed>, by_image(s.n, items),
+                 std::tuple(dx, passed, s.n, Image(s), accumulate));
+        };
+        if (s.stride == 2)
+          run(std::integral_constant<int, 2>());
+        else
+          run(std::integral_constant<int, 1>());
+      },
+      s.c, dx, pointers...);
+}
+
+}  // namespace
+
+/// Moves 4 bytes for each number of x, 5 for each of y (4 without an index); where windows overlap, the
+/// caches have the rest.
+void max_pool_forward(float* y, uint8_t* index, const float* x, const PoolShape& s) {
+  with_width(
+      [&](auto n) {
+        with_side(s.k, [&](auto side) {
+          launch(index ? max_pool_kernel<n, side, true> : max_pool_kernel<n, side, false>,
+                 by_image(s.n, s.out_h() * s.out_w() * (s.c / n)), std::tuple(y, index, x, s.n, Image(s)));
+        });
+      },
+      s.c, y, index, x);
+}
+/// 5 bytes for each number of dy, 4 for each of dx.
+void max_pool_backward(float* dx, const float* dy, const uint8_t* index, const PoolShape& s,
+                       bool accumulate) {
+  pool_backward(dx, ToLargest{dy, index}, s, accumulate, dy, index);
+}
+
+void average_pool_forward(float* y, const float* x, const PoolShape& s) {
+  with_width(
+      [&](auto n) {
+        with_side(s.k, [&](auto side) {
+          launch(average_pool_kernel<n, side>, by_image(s.n, s.out_h() * s.out_w() * (s.c / n)),
+                 std::tuple(y, x, share_of(s), s.n, Image(s)));
+        });
+      },
+      s.c, y, x);
+}
+void average_pool_backward(float* dx, const float* dy, const PoolShape& s, bool accumulate) {
+  pool_backward(dx, ToAll{dy, share_of(s)}, s, accumulate, dy);
+}
+
+void global_average_pool_forward(float* y, const float* x, int64_t n, int64_t pixels, int64_t c) {
+  with_width(
+      [&](auto width) {
+        const Means m(n, pixels, c, width);
+        launch(pixel_mean_kernel<width>,
+               {dim3(static_cast<unsigned>(blocks_for(m.count, m.tiles))), dim3(threads)},
+               std::tuple(y, x, 1.0f / static_cast<float>(pixels), m));
+      },
+      c, y, x);
+}
+void global_average_pool_backward(float* dx, const float* dy, int64_t n, int64_t pixels, int64_t c,
+                                  bool accumulate) {
+  with_width(
+      [&](auto width) {
+        launch(spread_kernel<width>, by_image(n, pixels * (c / width)),
+               std::tuple(dx, dy, 1.0f / static_cast<float>(pixels), n, static_cast<int>(pixels),
+                          static_cast<int>(c), accumulate));
+      },
+      c, dx, dy);
+}
+
+}  // namespace espalier::cuda

@@ -1,0 +1,324 @@
+// Whole networks on the GPU against the CPU: steps of training, masks, clipping, averages, penalties, cuts.
+#include <functional>
+
+#include "cuda/on_cuda.h"
+#include "espalier/autograd/ops.h"
+#include "espalier/formats/safetensors.h"
+#include "espalier/nn/inference.h"
+#include "espalier/nn/models/models.h"
+#include "espalier/nn/network.h"
+#include "espalier/nn/state_dict.h"
+#include "espalier/optim/clip.h"
+#include "espalier/optim/ema.h"
+#include "espalier/optim/optimizer.h"
+#include "espalier/prune/channel_pruner.h"
+#include "espalier/prune/mask.h"
+#include "espalier/prune/pruner.h"
+#include "espalier/prune/regularize.h"
+#include "espalier/prune/signals.h"
+#include "espalier/prune/surgery.h"
+#include "support/numbers.h"
+#include "support/temporary_folder.h"
+
+namespace espalier {
+namespace {
+
+using NetworksOnCuda = OnCuda;
+
+constexpr int64_t batch = 8;
+
+/// The same network on the CPU and on the GPU, with the same batches.
+struct Twins {
+  explicit Twins(ModelOptions options) : input(options.input), classes(options.classes) {
+    here = make_model(options, 5);
+    there = make_model(options, 5);
+    there->to(Device::cuda);
+  }
+  Variable loss(Module& model, Device device, int64_t step) const {
+    const Tensor x = random_tensor({batch, input[0], input[1], input[2]}, 100 + static_cast<uint64_t>(step));
+    std::vector<int32_t> labels;
+    for (int64_t i = 0; i < batch; ++i) labels.push_back(static_cast<int32_t>((i * 3 + step) % classes));
+    return ops::softmax_cross_entropy(model.forward(Variable(x.to(device))),
+                                      Tensor::from({batch}, labels, device))
+        .loss;
+  }
+
+  Shape input;
+  int64_t classes;
+  std::unique_ptr<Module> here, there;
+};
+
+/// Drops about every other number of all weights.
+void mask_half(Module& model) {
+  for (Parameter* parameter : model.parameters())
+    if (parameter->role == Role::weight)
+      parameter->set_mask(Tensor::from(parameter->shape(), random_mask(parameter->value().elements(), 6)));
+}
+
+/// What a mask drops is 0, on the GPU, in the value and in all slots.
+void expect_held(Module& model) {
+  for (Parameter* parameter : model.parameters()) {
+    if (!parameter->mask.defined()) continue;
+    ASSERT_EQ(parameter->mask.device(), parameter->value().device());
+    const Tensor mask = parameter->mask.to(Device::cpu);
+    std::vector<Tensor> all = parameter->slots;
+    all.push_back(parameter->value());
+    for (const Tensor& tensor : all) {
+      const Tensor host = tensor.to(Device::cpu);
+      for (int64_t i = 0; i < host.elements(); ++i)
+        ASSERT_TRUE(mask.span<uint8_t>()[static_cast<size_t>(i)] ||
+                    host.span<float>()[static_cast<size_t>(i)] == 0.0f)
+            << parameter->name << " at " << i;
+    }
+  }
+}
+
+void expect_all_on(Module& model, Device device) {
+  for (Parameter* parameter : model.parameters()) {
+    if (parameter->is_count()) continue;
+    EXPECT_EQ(parameter->value().device(), device) << parameter->name;
+    for (const Tensor* tensor : {&parameter->gradient(), &parameter->mask})
+      EXPECT_TRUE(!tensor->defined() || tensor->device() == device) << parameter->name;
+    for (const Tensor& slot : parameter->slots) EXPECT_EQ(slot.device(), device) << parameter->name;
+  }
+}
+
+/// Of all channels that may go every third does.
+void cut_thirds(Module& model, const Shape& input) {
+  const auto groups = channel_graph(model, Network(model, input).tape).groups;
+  std::vector<std::vector<uint8_t>> kept;
+  for (const ChannelGroup& group : groups) {
+    std::vector<uint8_t>& stays = kept.emplace_back(static_cast<size_t>(group.channels), uint8_t{1});
+    for (size_t c = 1; group.fixed.empty() && c < stays.size(); c += 3) stays[c] = 0;
+  }
+  cut(model, cuts_of(groups, kept));
+}
+
+struct Training {
+  OptimizerOptions optimizer = {};
+  bool masks = false, cut = false;
+  double clip = 0;
+};
+
+/// Three steps; the losses of both, and the weights that come of them, are the same.
+void expect_same_training(const ModelOptions& options, const Training& how) {
+  Twins twins(options);
+  if (how.masks) {
+    mask_half(*twins.here);
+    mask_half(*twins.there);
+  }
+  const auto here = make_optimizer(how.optimizer, twins.here->parameters()),
+             there = make_optimizer(how.optimizer, twins.there->parameters());
+  for (int64_t step = 0; step < 3; ++step) {
+    const auto run = [&](Module& model, Device device, Optimizer& optimizer) {
+      optimizer.clear_gradients();
+      const Variable loss = twins.loss(model, device, step);
+      loss.backward();
+      optimizer.step(how.optimizer.lr,
+                     how.clip > 0 ? clip_factor(optimizer.parameters(), how.clip) : Tensor());
+      return loss.value().item();
+    };
+    const float expected = run(*twins.here, Device::cpu, *here),
+                actual = run(*twins.there, Device::cuda, *there);
+    EXPECT_NEAR(actual, expected, 1e-4 * std::max(1.0f, std::abs(expected))) << "step " << step;
+    expect_all_on(*twins.there, Device::cuda);
+    if (how.masks) expect_held(*twins.there);
+    if (!how.cut || step != 1) continue;
+    cut_thirds(*twins.here, twins.input);
+    cut_thirds(*twins.there, twins.input);
+  }
+  if (how.cut) {
+    const Network left(*twins.there, twins.input), expected(*twins.here, twins.input);
+    EXPECT_EQ(left.totals.macs, expected.totals.macs);
+  }
+}
+
+const std::vector<std::pair<const char*, ModelOptions>>& networks() {
+  static const std::vector<std::pair<const char*, ModelOptions>> all = {
+      {"mlp", {.type = "mlp"}},
+      {"lenet5", {.type = "lenet5"}},
+      {"vgg11", {.type = "vgg11", .input = {32, 32, 3}, .width = 0.125}},
+      {"resnet20", {.type = "resnet20", .input = {32, 32, 3}}}};
+  return all;
+}
+
+const OptimizerOptions sgd{.type = "sgd", .lr = 0.05, .momentum = 0.9, .weight_decay = 5e-4},
+    adam{.type = "adam", .lr = 1e-3};
+
+TEST_F(NetworksOnCuda, TrainWithMomentum) {
+  for (const auto& [name, options] : networks()) {
+    SCOPED_TRACE(name);
+    expect_same_training(options, {.optimizer = sgd});
+  }
+}
+
+TEST_F(NetworksOnCuda, TrainWithAdam) {
+  for (const auto& [name, options] : networks()) {
+    SCOPED_TRACE(name);
+    expect_same_training(options, {.optimizer = adam});
+  }
+}
+
+TEST_F(NetworksOnCuda, TrainClippedUnderMasks) {
+  for (const auto& [name, options] : networks()) {
+    SCOPED_TRACE(name);
+    expect_same_training(options, {.optimizer = sgd, .masks = true, .clip = 0.5});
+  }
+}
+
+TEST_F(NetworksOnCuda, ChannelsAreCutInMidTraining) {
+  for (const auto& [name, options] : networks()) {
+    SCOPED_TRACE(name);
+    expect_same_training(options, {.optimizer = sgd, .masks = true, .cut = true});
+    expect_same_training(options, {.optimizer = adam, .cut = true});
+  }
+}
+
+TEST_F(NetworksOnCuda, ResNet50) {
+  expect_same_training({.type = "resnet50", .input = {32, 32, 3}, .width = 0.125}, {.optimizer = sgd});
+}
+
+TEST_F(NetworksOnCuda, InferenceIsTheSame) {
+  for (const auto& [name, options] : networks()) {
+    SCOPED_TRACE(name);
+    const Twins twins(options);
+    const Inference first(*twins.here), second(*twins.there);
+    for (const int64_t step : {0, 1})
+      EXPECT_NEAR(twins.loss(*twins.there, Device::cuda, step).value().item(),
+                  twins.loss(*twins.here, Device::cpu, step).value().item(), 1e-4);
+  }
+}
+
+TEST_F(NetworksOnCuda, PruningIsTheSame) {
+  for (const auto& [name, options] : networks()) {
+    SCOPED_TRACE(name);
+    Twins twins(options);
+    const PruneOptions weights{.cut = {Cut::sparsity, 0.5}};
+    EXPECT_EQ(prune(*twins.there, weights).total().pruned, prune(*twins.here, weights).total().pruned);
+    for (Parameter* parameter : twins.there->parameters())
+      if (parameter->mask.defined()) {
+        const Tensor mask = parameter->mask.to(Device::cpu),
+                     expected = twins.here->find(parameter->name)->mask;
+        EXPECT_TRUE(std::ranges::equal(mask.span<uint8_t>(), expected.span<uint8_t>())) << parameter->name;
+      }
+    // Weights are the same bits on both, so that the same channels go; each cut is proved where it is made.
+    ChannelPruneOptions channels{.target = {.kind = Target::speedup, .value = 1.5}};
+    channels.verify = random_tensor({4, options.input[0], options.input[1], options.input[2]}, 8);
+    const auto cut = [&](Module& model) {
+      return prune_channels(model, twins.input, whole_network(model, twins.input), channels);
+    };
+    const auto expected = cut(*twins.here), actual = cut(*twins.there);
+    EXPECT_EQ(actual.cuts, expected.cuts);
+    ASSERT_TRUE(actual.proof.has_value());
+    EXPECT_TRUE(actual.proof->holds());
+    for (const auto& [key, tensor] : state_dict(*twins.there)) {
+      EXPECT_EQ(tensor.device(), Device::cpu);
+      if (tensor.dtype() != DType::f32) continue;
+      const Tensor wanted = to_file_layout(*twins.here->find(key), twins.here->find(key)->value());
+      EXPECT_TRUE(near(tensor, doubles(wanted.span<float>()), 1e-5)) << key;
+    }
+  }
+}
+
+TEST_F(NetworksOnCuda, SignalsAreTheSame) {
+  Twins twins({.type = "lenet5"});
+  for (const Looks looks : {Looks::at_gradients, Looks::at_curvature}) {
+    const auto gather = [&](Module& model, Device device) {
+      return gather_signals(model, looks, 2, [&](int64_t i) { return twins.loss(model, device, i); });
+    };
+    const Signals expected = gather(*twins.here, Device::cpu), actual = gather(*twins.there, Device::cuda);
+    ASSERT_EQ(actual.tensors.size(), expected.tensors.size());
+    for (const auto& [parameter, tensor] : actual.tensors)
+      EXPECT_TRUE(
+          near(tensor, doubles(expected.tensors.at(twins.here->find(parameter->name)).span<float>()), 1e-5))
+          << parameter->name;
+  }
+}
+
+TEST_F(NetworksOnCuda, PenaltiesAreTheSame) {
+  for (const auto& [name, options] : networks())
+    for (const std::string& penalty : penalty_names()) {
+      if (penalty == "bn_scale" && std::string(name) != "resnet20") continue;  // no norms, or fewer
+      SCOPED_TRACE(testing::Message() << name << ", " << penalty);
+      Twins twins(options);
+      const RegularizeOptions how{
+          .penalty = penalty_named(penalty), .weight = 0.1, .growth = 0.1, .every = 1};
+      Regularizer here(*twins.here, twins.input, how), there(*twins.there, twins.input, how);
+      ChosenChannels chosen_here, chosen_there;
+      twins.loss(*twins.here, Device::cpu, 0).backward();
+      twins.loss(*twins.there, Device::cuda, 0).backward();
+      for (const int64_t step : {0, 40}) {  // greg2 parts the channels first, then pushes those it chose
+        here.add_gradients(step, chosen_here);
+        there.add_gradients(step, chosen_there);
+      }
+      EXPECT_EQ(chosen_there, chosen_here);
+      for (Parameter* parameter : twins.there->parameters())
+        if (parameter->gradient().defined()) {
+          EXPECT_TRUE(near(parameter->gradient().to(Device::cpu),
+                           doubles(twins.here->find(parameter->name)->gradient().span<float>()), 1e-4))
+              << parameter->name;
+        }
+    }
+}
+
+TEST_F(NetworksOnCuda, AveragesAreTheSameAndStayWhereTheWeightsAre) {
+  Twins twins({.type = "lenet5"});
+  const auto average = [&](Module& model, Device device) {
+    const auto optimizer = make_optimizer(sgd, model.parameters());
+    start_average(optimizer->parameters());
+    for (int64_t step = 0; step < 2; ++step) {
+      optimizer->clear_gradients();
+      twins.loss(model, device, step).backward();
+      optimizer->step(0.05);
+      update_average(optimizer->parameters(), 0.9);
+    }
+    const AverageInPlace averages(model.parameters());
+    return state_dict(model);
+  };
+  const NamedTensors expected = average(*twins.here, Device::cpu),
+                     actual = average(*twins.there, Device::cuda);
+  for (size_t i = 0; i < actual.size(); ++i)
+    EXPECT_TRUE(near(actual[i].second, doubles(expected[i].second.span<float>()), 1e-5)) << actual[i].first;
+}
+
+TEST_F(NetworksOnCuda, FilesAreTheSameOnEitherDevice) {
+  const Twins twins({.type = "resnet20", .input = {32, 32, 3}});
+  const TemporaryFolder folder;
+  const TensorFile from_there{.tensors = state_dict(*twins.there), .metadata = {}};
+  write_safetensors(folder.path() / "state.safetensors", from_there);
+  const TensorFile read = read_safetensors(folder.path() / "state.safetensors");
+  const auto other = make_model({.type = "resnet20", .input = {32, 32, 3}}, 6);
+  load_state_dict(*other, read.tensors, "state");
+  other->to(Device::cuda);
+  load_state_dict(*other, read.tensors, "state");
+  for (Parameter* parameter : twins.here->parameters()) {
+    if (parameter->is_count()) continue;
+    EXPECT_TRUE(same_bits(other->find(parameter->name)->value().to(Device::cpu), parameter->value()))
+        << parameter->name;
+  }
+  // Tensors that are still on the GPU are written, too.
+  write_safetensors(folder.path() / "direct.safetensors",
+                    {.tensors = {{"w", Tensor::full({3}, 2.0f, Device::cuda)}}, .metadata = {}});
+  EXPECT_EQ(read_safetensors(folder.path() / "direct.safetensors").find("w")->span<float>()[2], 2.0f);
+}
+
+TEST_F(NetworksOnCuda, StepsRepeatBitByBit) {
+  const auto train = [] {
+    const Twins twins({.type = "resnet20", .input = {32, 32, 3}});
+    const auto optimizer = make_optimizer(sgd, twins.there->parameters());
+    for (int64_t step = 0; step < 3; ++step) {
+      optimizer->clear_gradients();
+      twins.loss(*twins.there, Device::cuda, step).backward();
+      optimizer->step(0.05);
+    }
+    return state_dict(*twins.there);
+  };
+  const NamedTensors first = train(), second = train();
+  for (size_t i = 0; i < first.size(); ++i) {
+    if (first[i].second.dtype() != DType::f32) continue;  // a count
+    EXPECT_TRUE(same_bits(first[i].second, second[i].second)) << first[i].first;
+  }
+}
+
+}  // namespace
+}  // namespace espalier

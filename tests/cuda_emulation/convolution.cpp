@@ -1,0 +1,147 @@
+#include "espalier/cuda_emulation/convolution.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "espalier/cuda_emulation/library_call.h"
+
+namespace espalier::emulation {
+
+namespace {
+
+/// What the operation of a direction calls its parts.
+struct Names {
+  cudnnBackendDescriptorType_t operation;
+  cudnnBackendAttributeName_t image, weights, output, convolution, alpha, beta;
+};
+constexpr std::array<Names, 3> directions = {{
+    {CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA},
+    {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA},
+    {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA},
+}};
+
+/// A tensor's [n,c,h,w], which lies with channels innermost and without gaps.
+struct ImageTensor {
+  int64_t id, n, c, h, w;
+};
+std::string understand(ImageTensor& tensor, const Node* node) {
+  if (node == nullptr) return "an operation lacks a tensor";
+  const auto d = node->all<int64_t>(CUDNN_ATTR_TENSOR_DIMENSIONS),
+             strides = node->all<int64_t>(CUDNN_ATTR_TENSOR_STRIDES);
+  if (d.size() != 4 || strides.size() != 4) return "only tensors of four axes are emulated";
+  tensor = {node->one<int64_t>(CUDNN_ATTR_TENSOR_UNIQUE_ID, -1), d[0], d[1], d[2], d[3]};
+  const std::array<int64_t, 4> dense = {d[1] * d[2] * d[3], 1, d[1] * d[3], d[1]};
+  for (size_t axis = 0; axis < 4; ++axis)
+    if (d[axis] > 1 && strides[axis] != dense[axis])
+      return "only dense tensors with channels innermost are emulated";
+  if (node->one(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_DATA_FLOAT) != CUDNN_DATA_FLOAT)
+    return "only f32 tensors are emulated";
+  return {};
+}
+
+/// The one number of an attribute that has the same for both axes.
+std::string both_axes(int64_t& value, const Node& node, cudnnBackendAttributeName_t name) {
+  const auto two = node.all<int64_t>(name);
+  if (two.size() != 2 || two[0] != two[1])
+    return "only convolutions that are alike in both axes are emulated";
+  value = two[0];
+  return {};
+}
+
+void with_scratch(size_t bytes, const auto& call) {
+  std::vector<char> scratch(bytes);
+  call(scratch.data());
+}
+
+}  // namespace
+
+std::string understand(Convolution& convolution, const Node& graph) {
+  const auto operations = graph.nodes.find(CUDNN_ATTR_OPERATIONGRAPH_OPS);
+  if (operations == graph.nodes.end() || operations->second.size() != 1)
+    return "only graphs of one operation are emulated";
+  const Node& operation = *operations->second.front();
+  size_t direction = 0;
+  while (direction < directions.size() && directions[direction].operation != operation.type) ++direction;
+  if (direction == directions.size())
+    return fmt::format("operation type {} is not emulated", static_cast<int>(operation.type));
+  const Names& names = directions[direction];
+
+  ImageTensor image, weights, output;
+  for (std::string why :
+       {understand(image, operation.node(names.image)), understand(weights, operation.node(names.weights)),
+        understand(output, operation.node(names.output))})
+    if (!why.empty()) return why;
+  const Node* const how = operation.node(names.convolution);
+  if (how == nullptr) return "an operation lacks its convolution";
+  int64_t stride = 0, pad = 0, pad_behind = 0, dilation = 0;
+  for (std::string why : {both_axes(stride, *how, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES),
+                          both_axes(pad, *how, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS),
+                          both_axes(pad_behind, *how, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS),
+                          both_axes(dilation, *how, CUDNN_ATTR_CONVOLUTION_DILATIONS)})
+    if (!why.empty()) return why;
+  if (pad != pad_behind || dilation != 1) return "only equal padding and no dilation are emulated";
+  if (how->one(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_CONVOLUTION) != CUDNN_CROSS_CORRELATION)
+    return "only cross-correlation is emulated";
+
+  convolution.direction = static_cast<Convolution::Direction>(direction);
+  convolution.shape = {image.n,   image.h,   image.w, image.c, weights.n,
+                       weights.h, weights.w, stride,  pad,     image.c / weights.c};
+  const ConvShape& s = convolution.shape;
+  if (output.n != s.n || output.c != s.o || output.h != s.out_h() || output.w != s.out_w() ||
+      weights.c * s.groups != s.c)
+    return fmt::format("an output of {}x{}x{}x{} does not fit the convolution", output.n, output.h, output.w,
+                       output.c);
+  convolution.image = image.id;
+  convolution.weights = weights.id;
+  convolution.output = output.id;
+  const double alpha = operation.one(names.alpha, 1.0), beta = operation.one(names.beta, 0.0);
+  convolution.accumulate = beta == 1;
+  if (alpha != 1 || (beta != 0 && !(convolution.accumulate && convolution.direction != Convolution::forward)))
+    return "such factors alpha and beta are not emulated";
+  return {};
+}
+
+void compute(const Convolution& convolution, float* image, float* weights, float* output, bool tf32) {
+  const ConvShape& s = convolution.shape;
+  std::vector<float> rounded_image, rounded_weights, rounded_output;
+  const auto round = [&](std::vector<float>& into, float*& x, int64_t n) {
+    if (!tf32) return;
+    into = round_to_tf32(x, static_cast<size_t>(n));
+    x = into.data();
+  };
+  if (convolution.direction != Convolution::backward_data) round(rounded_image, image, s.n * s.h * s.w * s.c);
+  if (convolution.direction != Convolution::backward_weights)
+    round(rounded_weights, weights, s.o * s.kh * s.kw * (s.c / s.groups));
+  if (convolution.direction != Convolution::forward)
+    round(rounded_output, output, s.n * s.out_h() * s.out_w() * s.o);
+  const bool accumulate = convolution.accumulate;
+  switch (convolution.direction) {
+    case Convolution::forward:
+      with_scratch(cpu::conv2d_forward_scratch(s, {}), [&](void* scratch) {
+        cpu::conv2d_forward(output, image, weights, nullptr, {}, s, scratch);
+      });
+      break;
+    case Convolution::backward_data:
+      with_scratch(cpu::conv2d_backward_data_scratch(s, accumulate), [&](void* scratch) {
+        cpu::conv2d_backward_data(image, output, weights, s, accumulate, scratch);
+      });
+      break;
+    case Convolution::backward_weights:
+      with_scratch(cpu::conv2d_backward_weights_scratch(s, accumulate), [&](void* scratch) {
+        cpu::conv2d_backward_weights(weights, output, image, s, accumulate, scratch);
+      });
+      break;
+  }
+}
+
+}  // namespace espalier::emulation

@@ -1,0 +1,33 @@
+# The CUDA side on the CPU (preset cuda-emulated): cuda/*.cu compiled by the host compiler against NVIDIA's own headers,
+# with this folder in place of the CUDA run-time libraries. Of the toolkit only the headers are needed, and cuDNN's
+# library, where it is there, checks every graph.
+find_path(ESPALIER_CUDA_INCLUDE cuda_runtime.h HINTS ENV CUDA_HOME PATHS /usr/local/cuda/include PATH_SUFFIXES include
+          REQUIRED)
+
+set(emulation ${CMAKE_CURRENT_LIST_DIR})
+file(GLOB emulation_sources CONFIGURE_DEPENDS ${emulation}/*.cpp)
+list(FILTER emulation_sources EXCLUDE REGEX "_test\\.cpp$")
+target_sources(espalier_core PRIVATE ${emulation_sources})
+
+set(emulation_root ${CMAKE_BINARY_DIR}/include/cuda_emulation)
+file(MAKE_DIRECTORY ${emulation_root}/espalier)
+file(CREATE_LINK ${emulation} ${emulation_root}/espalier/cuda_emulation SYMBOLIC)
+target_include_directories(espalier_core PUBLIC $<BUILD_INTERFACE:${emulation_root}>)
+target_include_directories(espalier_core SYSTEM PUBLIC $<BUILD_INTERFACE:${ESPALIER_CUDA_INCLUDE}>)
+target_compile_definitions(espalier_core PUBLIC ESPALIER_CUDA_EMULATED)
+
+find_library(ESPALIER_CUDNN_GRAPH NAMES cudnn_graph libcudnn_graph.so.9
+             PATHS /usr/local/cuda/lib64 /usr/local/cuda/lib)
+if(ESPALIER_CUDNN_GRAPH)
+  set_property(SOURCE ${emulation}/real_cudnn.cpp APPEND PROPERTY COMPILE_DEFINITIONS
+               ESPALIER_CUDNN_LIBRARY="${ESPALIER_CUDNN_GRAPH}")
+else()
+  message(STATUS "cuDNN's library was not found: under emulation its graphs go unchecked")
+endif()
+
+# A .cu file is C++ with the language's additions in front. Vector accesses that are not aligned end the program. Without
+# jump threading and the like, two barriers that a source has stay two.
+file(GLOB kernel_sources CONFIGURE_DEPENDS cuda/*.cu)
+set_source_files_properties(${kernel_sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS
+                            "-xc++;-include;espalier/cuda_emulation/device.h;-Wno-unknown-pragmas;-fsanitize=alignment;-fno-sanitize-recover=alignment")
+target_link_options(espalier_core PUBLIC -fsanitize=alignment)

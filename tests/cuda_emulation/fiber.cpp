@@ -1,0 +1,107 @@
+#include "espalier/cuda_emulation/fiber.h"
+
+#include <sys/mman.h>
+
+#include <cstdint>
+#include <new>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+// Saves the callee's registers and the stack pointer, and goes on where another stack was left so.
+extern "C" void espalier_switch_stack(void** save, void* load);
+#if defined(__x86_64__)
+asm(R"(
+.text
+.globl espalier_switch_stack
+.type espalier_switch_stack,@function
+espalier_switch_stack:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size espalier_switch_stack, .-espalier_switch_stack
+)");
+#else
+#error "the emulator's switch of stacks is written for x86-64"
+#endif
+
+namespace espalier::emulation {
+
+namespace {
+
+constexpr size_t guard_bytes = 4096;
+constexpr size_t stack_bytes = size_t{128} << 10;
+constexpr int saved_registers = 6;
+
+/// The thread's own stack while a fiber runs on it.
+struct Home {
+  Fiber* running = nullptr;
+  void* stack_pointer = nullptr;
+  const void* bottom = nullptr;
+  size_t bytes = 0;
+  void* shadow = nullptr;
+};
+thread_local Home home;
+
+#if defined(__SANITIZE_ADDRESS__)
+void leave(void** shadow, const void* bottom, size_t bytes) {
+  __sanitizer_start_switch_fiber(shadow, bottom, bytes);
+}
+void arrive(void* shadow, const void** bottom, size_t* bytes) {
+  __sanitizer_finish_switch_fiber(shadow, bottom, bytes);
+}
+#else
+void leave(void**, const void*, size_t) {}
+void arrive(void*, const void**, size_t*) {}
+#endif
+
+}  // namespace
+
+/// The first frame of every fiber.
+void begin_fiber() {
+  arrive(nullptr, &home.bottom, &home.bytes);
+  home.running->entry_();
+}
+
+Fiber::Fiber(void (*entry)()) : entry_(entry) {
+  void* mapping = mmap(nullptr, guard_bytes + stack_bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapping == MAP_FAILED) throw std::bad_alloc();
+  mprotect(mapping, guard_bytes, PROT_NONE);
+  mapping_ = static_cast<char*>(mapping);
+  // As espalier_switch_stack leaves a stack: registers, then where to go on; aligned as behind a call.
+  auto** top = reinterpret_cast<void**>(mapping_ + guard_bytes + stack_bytes) - 1;
+  *--top = reinterpret_cast<void*>(&begin_fiber);
+  stack_pointer_ = top - saved_registers;
+}
+
+Fiber::~Fiber() { munmap(mapping_, guard_bytes + stack_bytes); }
+
+void Fiber::resume() {
+  home.running = this;
+  leave(&home.shadow, mapping_ + guard_bytes, stack_bytes);
+  espalier_switch_stack(&home.stack_pointer, stack_pointer_);
+  arrive(home.shadow, nullptr, nullptr);
+}
+
+void Fiber::suspend() {
+  Fiber* const fiber = home.running;
+  leave(&fiber->shadow_, home.bottom, home.bytes);
+  espalier_switch_stack(&fiber->stack_pointer_, home.stack_pointer);
+  arrive(fiber->shadow_, &home.bottom, &home.bytes);
+}
+
+}  // namespace espalier::emulation
