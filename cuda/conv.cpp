@@ -1,8 +1,10 @@
-// Convolutions by cuDNN. What is behind one (scale, bias, residual, activation, statistics) is one pass of
-// our own (norm.h): cuDNN's engines for f32 fuse some of it and never the statistics, which training wants.
+// Convolutions by cuDNN. A bias, a residual and relu are fused into the graph, as its engines for f32 take
+// them; what else is behind a convolution (a scale, other activations, statistics) is one pass of our own
+// (norm.h).
 #include "espalier/cuda/conv.h"
 
 #include <algorithm>
+#include <deque>
 
 #include "espalier/core/error.h"
 #include "espalier/core/plan_cache.h"
@@ -11,7 +13,8 @@
 namespace espalier::cuda {
 namespace {
 
-enum Id : int64_t { image, weights, output };  // x or dx, w or dw, y or dy
+// x or dx, w or dw, y or dy; from `between` on what no pointer belongs to
+enum Id : int64_t { image, weights, output, bias, residual, between };
 
 /// What one direction's operation calls its parts.
 struct Names {
@@ -38,82 +41,154 @@ const Names& names(Direction direction) {
   return all[static_cast<size_t>(direction)];
 }
 
-GraphPlan make(const ConvShape& s, Direction direction, bool accumulate) {
-  const Descriptor x = image_tensor(image, s.n, s.c, s.h, s.w);
-  const Descriptor w = image_tensor(weights, s.o, s.c / s.groups, s.kh, s.kw);  // OHWI, as images lie
-  const Descriptor y = image_tensor(output, s.n, s.o, s.out_h(), s.out_w());
+/// The operations of a graph, and what they refer to.
+class ConvGraph {
+ public:
+  ConvGraph(const ConvShape& s, Direction direction, bool accumulate, const Fused& fused) : s_(s) {
+    const Names& called = names(direction);
+    const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
+    Descriptor convolution(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
+    convolution.set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_DATA_FLOAT)
+        .set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode)
+        .set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, int64_t{2})
+        .set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, {s.pad, s.pad})
+        .set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, {s.pad, s.pad})
+        .set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, {s.stride, s.stride})
+        .set(CUDNN_ATTR_CONVOLUTION_DILATIONS, {1, 1})
+        .finalize("a convolution's description");
 
-  Descriptor convolution(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
-  const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
-  convolution.set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_DATA_FLOAT)
-      .set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode)
-      .set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, int64_t{2})
-      .set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, {s.pad, s.pad})
-      .set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, {s.pad, s.pad})
-      .set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, {s.stride, s.stride})
-      .set(CUDNN_ATTR_CONVOLUTION_DILATIONS, {1, 1})
-      .finalize("a convolution's description");
+    to_come_ = int{fused.residual} + int{fused.bias} + int{fused.relu};
+    const Descriptor* y = &result();
+    Descriptor& operation = keep(Descriptor(called.operation));
+    operation.set(called.image, keep(image_tensor(image, s.n, s.c, s.h, s.w)))
+        .set(called.weights, keep(image_tensor(weights, s.o, s.c / s.groups, s.kh, s.kw)))  // OHWI
+        .set(called.output, *y)
+        .set(called.convolution, keep(std::move(convolution)))
+        .set(called.alpha, 1.0)
+        .set(called.beta, accumulate ? 1.0 : 0.0)
+        .finalize("a convolution");
+    operations_.push_back(&operation);
+    // In this order, the one that they take.
+    if (fused.residual)
+      y = &then(CUDNN_POINTWISE_ADD, *y, &keep(image_tensor(residual, s.n, s.o, s.out_h(), s.out_w())));
+    if (fused.bias) y = &then(CUDNN_POINTWISE_ADD, *y, &keep(image_tensor(bias, 1, s.o, 1, 1)));
+    if (fused.relu) then(CUDNN_POINTWISE_RELU_FWD, *y, nullptr);
+  }
 
-  const Names& called = names(direction);
-  Descriptor operation(called.operation);
-  operation.set(called.image, x)
-      .set(called.weights, w)
-      .set(called.output, y)
-      .set(called.convolution, convolution)
-      .set(called.alpha, 1.0)
-      .set(called.beta, accumulate ? 1.0 : 0.0)
-      .finalize("a convolution");
-  return {{&operation},
-          precision(),
-          join("a convolution (", called.text, ") of ", s.n, "x", s.h, "x", s.w, "x", s.c, " by ", s.o, "x",
-               s.kh, "x", s.kw, "x", s.c / s.groups, ", stride ", s.stride, ", padding ", s.pad)};
+  const std::vector<const Descriptor*>& operations() const { return operations_; }
+
+ private:
+  Descriptor& keep(Descriptor descriptor) { return kept_.emplace_back(std::move(descriptor)); }
+  /// Of the next operation: the output itself if it is the last one.
+  const Descriptor& result() {
+    const bool last = to_come_-- == 0;
+    return keep(image_tensor(last ? output : between + to_come_, s_.n, s_.o, s_.out_h(), s_.out_w(), !last));
+  }
+  const Descriptor& then(cudnnPointwiseMode_t mode, const Descriptor& x, const Descriptor* other) {
+    Descriptor& what = keep(Descriptor(CUDNN_BACKEND_POINTWISE_DESCRIPTOR));
+    what.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode)
+        .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT);
+    if (mode == CUDNN_POINTWISE_RELU_FWD) {  // a NaN is to be seen
+      const cudnnNanPropagation_t nan = CUDNN_PROPAGATE_NAN;
+      what.set(CUDNN_ATTR_POINTWISE_NAN_PROPAGATION, CUDNN_TYPE_NAN_PROPOGATION, 1, &nan);
+    }
+    what.finalize("what is behind a convolution");
+    const Descriptor& y = result();
+    Descriptor& operation = keep(Descriptor(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR));
+    operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, what)
+        .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x)
+        .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y);
+    if (other) operation.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, *other);
+    operation.finalize("what is behind a convolution");
+    operations_.push_back(&operation);
+    return y;
+  }
+
+  const ConvShape& s_;
+  int to_come_ = 0;              // operations behind the present one
+  std::deque<Descriptor> kept_;  // which stay where they are
+  std::vector<const Descriptor*> operations_;
+};
+
+bool any(const Fused& fused) { return fused.bias || fused.residual || fused.relu; }
+
+ConvPlan make(const ConvShape& s, Direction direction, bool accumulate, const Fused& wanted) {
+  if (any(wanted))
+    if (auto graph = GraphPlan::find(ConvGraph(s, direction, accumulate, wanted).operations(), precision()))
+      return {std::move(*graph), true};
+  auto graph = GraphPlan::find(ConvGraph(s, direction, accumulate, {}).operations(), precision());
+  ESP_CHECK(graph, "cuda: cuDNN has no ", precision() == Precision::f32 ? "exact, " : "",
+            "repeatable engine for a convolution (", names(direction).text, ") of ", s.n, "x", s.h, "x", s.w,
+            "x", s.c, " by ", s.o, "x", s.kh, "x", s.kw, "x", s.c / s.groups, ", stride ", s.stride,
+            ", padding ", s.pad);
+  return {std::move(*graph), false};
 }
 
-int64_t output_pixels(const ConvShape& s) { return s.n * s.out_h() * s.out_w(); }
-
+/// What of an epilogue is fused: with a bias, for that is the pattern that engines know.
+Fused fusible(const ConvEpilogue& e) {
+  const bool known = e.shift && !e.scale && (e.f == Activation::none || e.f == Activation::relu);
+  return known ? Fused{true, e.residual != nullptr, e.f == Activation::relu} : Fused{};
+}
+const ConvPlan& forward_plan(const ConvShape& s, const ConvEpilogue& e) {
+  return conv2d_plan(s, Direction::forward, false, fusible(e));
+}
+/// What is left of it.
+ConvEpilogue behind(const ConvPlan& plan, const ConvEpilogue& e) {
+  return plan.fused ? ConvEpilogue{.statistics = e.statistics} : e;
+}
 bool changes(const ConvEpilogue& e) {
   return e.scale || e.shift || e.residual || e.f != Activation::none || e.statistics.mean;
 }
 
+int64_t output_pixels(const ConvShape& s) { return s.n * s.out_h() * s.out_w(); }
+
 }  // namespace
 
-const GraphPlan& conv2d_plan(const ConvShape& s, Direction direction, bool accumulate) {
+const ConvPlan& conv2d_plan(const ConvShape& s, Direction direction, bool accumulate, const Fused& wanted) {
   // Never destroyed: cuDNN may be gone before the last plan.
-  static auto& cache = *new PlanCache<GraphPlan, 14>;
-  return cache.get({s.n, s.h, s.w, s.c, s.o, s.kh, s.kw, s.stride, s.pad, s.groups, int64_t{accumulate},
+  static auto& cache = *new PlanCache<ConvPlan, 14>;
+  const int64_t flags = int64_t{accumulate} | wanted.bias << 1 | wanted.residual << 2 | wanted.relu << 3;
+  return cache.get({s.n, s.h, s.w, s.c, s.o, s.kh, s.kw, s.stride, s.pad, s.groups, flags,
                     static_cast<int64_t>(direction), static_cast<int64_t>(precision()), described_card()},
-                   [&] { return make(s, direction, accumulate); });
+                   [&] { return make(s, direction, accumulate, wanted); });
 }
 
 size_t conv2d_prepared_bytes(const ConvShape&) { return 0; }
 void conv2d_prepare(void*, const float*, const ConvShape&) {}
 
 size_t conv2d_forward_scratch(const ConvShape& s, const ConvEpilogue& e) {
-  const size_t bytes = conv2d_plan(s, Direction::forward, false).scratch_bytes();
-  return changes(e) ? std::max(bytes, convolution_epilogue_scratch(e, output_pixels(s), s.o)) : bytes;
+  const ConvPlan& plan = forward_plan(s, e);
+  const ConvEpilogue rest = behind(plan, e);
+  const size_t bytes = plan.graph.scratch_bytes();
+  return changes(rest) ? std::max(bytes, convolution_epilogue_scratch(rest, output_pixels(s), s.o)) : bytes;
 }
 void conv2d_forward(float* y, const float* x, const float* w, const void*, const ConvEpilogue& e,
                     const ConvShape& s, void* scratch) {
-  conv2d_plan(s, Direction::forward, false).run({{image, x}, {weights, w}, {output, y}}, scratch);
-  if (changes(e)) convolution_epilogue(y, e, output_pixels(s), s.o, scratch);
+  const ConvPlan& plan = forward_plan(s, e);
+  const ConvEpilogue rest = behind(plan, e);
+  std::vector<std::pair<int64_t, const void*>> tensors{{image, x}, {weights, w}, {output, y}};
+  if (plan.fused) tensors.emplace_back(bias, e.shift);
+  if (plan.fused && e.residual) tensors.emplace_back(residual, e.residual);
+  plan.graph.run(tensors, scratch);
+  if (changes(rest)) convolution_epilogue(y, rest, output_pixels(s), s.o, scratch);
 }
 
 size_t conv2d_backward_data_scratch(const ConvShape& s, bool accumulate) {
-  return conv2d_plan(s, Direction::backward_data, accumulate).scratch_bytes();
+  return conv2d_plan(s, Direction::backward_data, accumulate).graph.scratch_bytes();
 }
 void conv2d_backward_data(float* dx, const float* dy, const float* w, const ConvShape& s, bool accumulate,
                           void* scratch) {
   conv2d_plan(s, Direction::backward_data, accumulate)
-      .run({{image, dx}, {weights, w}, {output, dy}}, scratch);
+      .graph.run({{image, dx}, {weights, w}, {output, dy}}, scratch);
 }
 
 size_t conv2d_backward_weights_scratch(const ConvShape& s, bool accumulate) {
-  return conv2d_plan(s, Direction::backward_weights, accumulate).scratch_bytes();
+  return conv2d_plan(s, Direction::backward_weights, accumulate).graph.scratch_bytes();
 }
 void conv2d_backward_weights(float* dw, const float* dy, const float* x, const ConvShape& s, bool accumulate,
                              void* scratch) {
   conv2d_plan(s, Direction::backward_weights, accumulate)
-      .run({{image, x}, {weights, dw}, {output, dy}}, scratch);
+      .graph.run({{image, x}, {weights, dw}, {output, dy}}, scratch);
 }
 
 }  // namespace espalier::cuda

@@ -1,7 +1,6 @@
 #include "espalier/cuda/cudnn_graph.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "espalier/core/error.h"
 #include "espalier/cuda/runtime.h"
@@ -12,7 +11,8 @@ namespace {
 std::optional<Descriptor> card;  // described
 int64_t descriptions = 0;
 
-/// Of the descriptor's attribute, which holds descriptors that `into` was made for.
+/// Reads an attribute of at most so many values; returns how many it has. What holds descriptors is read into
+/// descriptors of its kind.
 int64_t get(const Descriptor& from, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
             int64_t most, void* into) {
   int64_t count = 0;
@@ -80,19 +80,20 @@ void plan_for_described_card(const std::string& json) {
 }
 int64_t described_card() { return card ? descriptions : 0; }
 
-Descriptor image_tensor(int64_t id, int64_t n, int64_t c, int64_t h, int64_t w) {
+Descriptor image_tensor(int64_t id, int64_t n, int64_t c, int64_t h, int64_t w, bool between) {
   Descriptor tensor(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
   tensor.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, id)
       .set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_DATA_FLOAT)
       .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, int64_t{16})
       .set(CUDNN_ATTR_TENSOR_DIMENSIONS, {n, c, h, w})
       .set(CUDNN_ATTR_TENSOR_STRIDES, {h * w * c, 1, w * c, c})
+      .set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &between)
       .finalize("a tensor's description");
   return tensor;
 }
 
-GraphPlan::GraphPlan(const std::vector<const Descriptor*>& operations, Precision precision,
-                     const std::string& what) {
+std::optional<GraphPlan> GraphPlan::find(const std::vector<const Descriptor*>& operations,
+                                         Precision precision) {
   std::vector<cudnnBackendDescriptor_t> all;
   for (const Descriptor* operation : operations) all.push_back(operation->get());
   Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
@@ -103,10 +104,10 @@ GraphPlan::GraphPlan(const std::vector<const Descriptor*>& operations, Precision
     graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
   }
   graph.finalize("a graph of cuDNN");
-  ESP_CHECK(try_engines(graph, CUDNN_HEUR_MODE_A, precision) ||
-                try_engines(graph, CUDNN_HEUR_MODE_FALLBACK, precision),
-            "cuda: cuDNN has no ", precision == Precision::f32 ? "exact, " : "", "repeatable engine for ",
-            what);
+  GraphPlan plan;
+  for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK})
+    if (plan.try_engines(graph, mode, precision)) return plan;
+  return std::nullopt;
 }
 
 bool GraphPlan::try_engines(const Descriptor& graph, cudnnBackendHeurMode_t mode, Precision precision) {
@@ -116,7 +117,7 @@ bool GraphPlan::try_engines(const Descriptor& graph, cudnnBackendHeurMode_t mode
   if (card) heuristics.set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, *card);
   if (!heuristics.try_finalize()) return false;
 
-  const auto results = CUDNN_ATTR_ENGINEHEUR_RESULTS;
+  constexpr auto results = CUDNN_ATTR_ENGINEHEUR_RESULTS;
   std::vector<Descriptor> configs;
   std::vector<cudnnBackendDescriptor_t> raw;
   for (int64_t n = get(heuristics, results, CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, nullptr); n > 0; --n) {
@@ -157,7 +158,7 @@ bool GraphPlan::try_engines(const Descriptor& graph, cudnnBackendHeurMode_t mode
   return false;
 }
 
-void GraphPlan::run(std::initializer_list<std::pair<int64_t, const void*>> tensors, void* scratch) const {
+void GraphPlan::run(const std::vector<std::pair<int64_t, const void*>>& tensors, void* scratch) const {
   std::vector<int64_t> ids;
   std::vector<const void*> pointers;
   for (const auto& [id, pointer] : tensors) {

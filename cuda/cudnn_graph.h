@@ -4,7 +4,7 @@
 
 #include <cudnn_graph.h>
 
-#include <initializer_list>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -48,16 +48,16 @@ void plan_for_described_card(const std::string& json);
 int64_t described_card();
 
 /// f32 [n,c,h,w] in the order in which cuDNN counts, with channels innermost in memory; `id` names it when
-/// the plan runs.
-Descriptor image_tensor(int64_t id, int64_t n, int64_t c, int64_t h, int64_t w);
+/// the plan runs. What is `between` two operations of a graph is in nobody's memory.
+Descriptor image_tensor(int64_t id, int64_t n, int64_t c, int64_t h, int64_t w, bool between = false);
 
 /// What runs a graph.
 class GraphPlan {
  public:
-  /// The first engine that cuDNN proposes for the operations (its heuristics, then those that take anything)
-  /// which gives the same bits each time, keeps operands at `precision`, and can be had. Error, naming
-  /// `what`, if there is none.
-  GraphPlan(const std::vector<const Descriptor*>& operations, Precision precision, const std::string& what);
+  /// By the first engine that cuDNN proposes for the operations (its heuristics, then those that take
+  /// anything) which gives the same bits each time, keeps operands at `precision`, and can be had; none if
+  /// there is none.
+  static std::optional<GraphPlan> find(const std::vector<const Descriptor*>& operations, Precision precision);
 
   size_t scratch_bytes() const { return scratch_bytes_; }
   /// What cuDNN says of the engine's numbers.
@@ -66,9 +66,10 @@ class GraphPlan {
   int64_t engine() const { return engine_; }
 
   /// Runs with the pointer of each tensor id.
-  void run(std::initializer_list<std::pair<int64_t, const void*>> tensors, void* scratch) const;
+  void run(const std::vector<std::pair<int64_t, const void*>>& tensors, void* scratch) const;
 
  private:
+  GraphPlan() = default;
   bool try_engines(const Descriptor& graph, cudnnBackendHeurMode_t mode, Precision precision);
 
   Descriptor plan_{CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR};

@@ -93,6 +93,30 @@ TEST_P(CudaConv, Forward) {
   const WithPrecision exact(cuda::Precision::f32);
   check_forward(conv2d, c, 1e-5, one);
 }
+TEST_P(CudaConv, FusedBiasAndResidual) {
+  const WithPrecision exact(cuda::Precision::f32);
+  const Floats shift = random_floats(c.s.o, 5), residual = random_floats(c.pixels * c.s.o, 8);
+  for (const Activation f : {Activation::none, Activation::relu}) {
+    const ConvEpilogue e{.shift = shift.data(), .residual = residual.data(), .f = f};
+    Floats y(c.dy.size(), 5.0f);
+    conv2d.forward(y.data(), c.x.data(), c.w.data(), nullptr, e, c.s, nullptr);
+    EXPECT_TRUE(near(std::span<const float>(y), with_epilogue(c.forward(), e, c.s.o), 1e-5));
+  }
+}
+TEST_P(CudaConv, ANanReachesWhatReadsIt) {
+  const Floats shift = random_floats(c.s.o, 5);
+  const ConvEpilogue e{.shift = shift.data(), .f = Activation::relu};
+  for (const auto precision : {cuda::Precision::f32, cuda::Precision::tf32}) {
+    const WithPrecision with(precision);
+    Floats x = c.x, y(c.dy.size());
+    const size_t place = x.size() / 2;
+    x[place] = std::numeric_limits<float>::quiet_NaN();
+    conv2d.forward(y.data(), x.data(), c.w.data(), nullptr, e, c.s, nullptr);
+    bool reached = true;
+    c.for_products([&](size_t yi, size_t, size_t xi) { reached &= xi != place || std::isnan(y[yi]); });
+    EXPECT_TRUE(reached) << precision_name(precision);
+  }
+}
 TEST_P(CudaConv, BackwardData) {
   const WithPrecision exact(cuda::Precision::f32);
   check_backward_data(conv2d, c, 1e-5, one);

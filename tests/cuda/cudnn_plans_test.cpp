@@ -34,7 +34,7 @@ void check_plans(const std::vector<ConvShape>& shapes) {
                             ", n ", s.n, ", ", s.h, "x", s.w, "x", s.c, " to ", s.o, ", ", s.kh, "x", s.kw,
                             ", stride ", s.stride, ", groups ", s.groups));
           const GraphPlan* plan = nullptr;
-          ASSERT_NO_THROW(plan = &conv2d_plan(s, direction, accumulate));
+          ASSERT_NO_THROW(plan = &conv2d_plan(s, direction, accumulate).graph);
           EXPECT_FALSE(has(*plan, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC));
           EXPECT_FALSE(has(*plan, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS));
           EXPECT_FALSE(has(*plan, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION));
@@ -90,15 +90,31 @@ TEST_F(CudnnPlans, Groups) {
                {2, 6, 6, 8, 12, 3, 3, 1, 1, 4}});
 }
 
+TEST_F(CudnnPlans, FuseBiasResidualAndRelu) {
+  for (const ConvShape& s :
+       {square(128, 32, 3, 64, 3), square(128, 8, 256, 256, 3), square(16, 56, 256, 64, 1),
+        square(16, 28, 37, 101, 3), square(16, 224, 3, 64, 7, 2), square(100, 28, 1, 20, 5)})
+    for (const Precision precision : {Precision::f32, Precision::tf32})
+      for (const bool residual : {false, true})
+        for (const bool relu : {false, true}) {
+          const WithPrecision with(precision);
+          const ConvPlan& plan = conv2d_plan(s, Direction::forward, false, {true, residual, relu});
+          EXPECT_TRUE(plan.fused) << s.c << " to " << s.o << ", " << precision_name(precision)
+                                  << ", residual " << residual << ", relu " << relu;
+          EXPECT_FALSE(has(plan.graph, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC));
+          EXPECT_FALSE(precision == Precision::f32 && has(plan.graph, CUDNN_NUMERICAL_NOTE_TENSOR_CORE));
+        }
+}
+
 TEST_F(CudnnPlans, AreTheSameEachTimeTheyAreMade) {
   const ConvShape s = square(128, 16, 64, 128, 3);
   const WithPrecision with(Precision::tf32);
-  const GraphPlan& first = conv2d_plan(s, Direction::backward_weights, false);
+  const GraphPlan& first = conv2d_plan(s, Direction::backward_weights, false).graph;
   const int64_t engine = first.engine();
   const size_t scratch = first.scratch_bytes();
-  EXPECT_EQ(&conv2d_plan(s, Direction::backward_weights, false), &first) << "kept";
+  EXPECT_EQ(&conv2d_plan(s, Direction::backward_weights, false).graph, &first) << "kept";
   plan_for_described_card(h100);  // plans of before are not asked for again
-  const GraphPlan& second = conv2d_plan(s, Direction::backward_weights, false);
+  const GraphPlan& second = conv2d_plan(s, Direction::backward_weights, false).graph;
   EXPECT_NE(&second, &first);
   EXPECT_EQ(second.engine(), engine);
   EXPECT_EQ(second.scratch_bytes(), scratch);

@@ -69,6 +69,17 @@ TEST_P(CudaGemm, ForwardWithEveryActivation) {
   }
 }
 
+TEST_P(CudaGemm, ANanGoesThroughRelu) {
+  Floats bad = x;
+  bad[0] = std::numeric_limits<float>::quiet_NaN();
+  const OnDevice<float> at_x(bad), at_w(w), at_b(b), y(s.n * s.out);
+  const auto scratch = device_scratch(cuda::linear_forward_scratch(s, true));
+  cuda::linear_forward(y, at_x, at_w, nullptr, at_b, Activation::relu, s, scratch);
+  const Floats values = y.host();
+  for (int64_t o = 0; o < s.out; ++o)
+    ASSERT_TRUE(std::isnan(values[static_cast<size_t>(o)])) << "output " << o;
+}
+
 TEST_P(CudaGemm, BackwardData) {
   Doubles expected(x.size());
   for_products([&](size_t yi, size_t wi, size_t xi) { expected[xi] += double{dy[yi]} * w[wi]; });

@@ -58,6 +58,43 @@ std::string both_axes(int64_t& value, const Node& node, cudnnBackendAttributeNam
   return {};
 }
 
+/// An operation behind a convolution, which takes what was its output so far.
+std::string understand_behind(Convolution& convolution, const Node& operation) {
+  if (operation.type != CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR ||
+      convolution.direction != Convolution::forward || convolution.relu)
+    return "only additions and relu behind a forward convolution are emulated";
+  ImageTensor x, y;
+  for (std::string why : {understand(x, operation.node(CUDNN_ATTR_OPERATION_POINTWISE_XDESC)),
+                          understand(y, operation.node(CUDNN_ATTR_OPERATION_POINTWISE_YDESC))})
+    if (!why.empty()) return why;
+  if (x.id != convolution.output) return "an operation does not take the output of the one before it";
+  const ConvShape& s = convolution.shape;
+  const auto like_output = [&](const ImageTensor& t) {
+    return t.n == s.n && t.c == s.o && t.h == s.out_h() && t.w == s.out_w();
+  };
+  if (!like_output(y)) return "an operation behind a convolution has an output of another shape";
+  convolution.output = y.id;
+
+  const Node* const how = operation.node(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);
+  const auto mode =
+      how ? how->one(CUDNN_ATTR_POINTWISE_MODE, CUDNN_POINTWISE_IDENTITY) : CUDNN_POINTWISE_IDENTITY;
+  if (mode == CUDNN_POINTWISE_RELU_FWD) {
+    convolution.relu = true;
+    return {};
+  }
+  if (mode != CUDNN_POINTWISE_ADD) return "only additions and relu behind a convolution are emulated";
+  ImageTensor other;
+  if (std::string why = understand(other, operation.node(CUDNN_ATTR_OPERATION_POINTWISE_BDESC)); !why.empty())
+    return why;
+  if (like_output(other) && convolution.residual < 0)
+    convolution.residual = other.id;
+  else if (other.n == 1 && other.c == s.o && other.h == 1 && other.w == 1 && convolution.bias < 0)
+    convolution.bias = other.id;
+  else
+    return "only one residual and one bias are emulated";
+  return {};
+}
+
 void with_scratch(size_t bytes, const auto& call) {
   std::vector<char> scratch(bytes);
   call(scratch.data());
@@ -67,8 +104,7 @@ void with_scratch(size_t bytes, const auto& call) {
 
 std::string understand(Convolution& convolution, const Node& graph) {
   const auto operations = graph.nodes.find(CUDNN_ATTR_OPERATIONGRAPH_OPS);
-  if (operations == graph.nodes.end() || operations->second.size() != 1)
-    return "only graphs of one operation are emulated";
+  if (operations == graph.nodes.end() || operations->second.empty()) return "a graph has no operation";
   const Node& operation = *operations->second.front();
   size_t direction = 0;
   while (direction < directions.size() && directions[direction].operation != operation.type) ++direction;
@@ -108,10 +144,14 @@ std::string understand(Convolution& convolution, const Node& graph) {
   convolution.accumulate = beta == 1;
   if (alpha != 1 || (beta != 0 && !(convolution.accumulate && convolution.direction != Convolution::forward)))
     return "such factors alpha and beta are not emulated";
+  for (size_t i = 1; i < operations->second.size(); ++i)
+    if (const std::string why = understand_behind(convolution, *operations->second[i]); !why.empty())
+      return why;
   return {};
 }
 
-void compute(const Convolution& convolution, float* image, float* weights, float* output, bool tf32) {
+void compute(const Convolution& convolution, const ConvolutionPointers& at, bool tf32) {
+  float *image = at.image, *weights = at.weights, *output = at.output;
   const ConvShape& s = convolution.shape;
   std::vector<float> rounded_image, rounded_weights, rounded_output;
   const auto round = [&](std::vector<float>& into, float*& x, int64_t n) {
@@ -125,10 +165,12 @@ void compute(const Convolution& convolution, float* image, float* weights, float
   if (convolution.direction != Convolution::forward)
     round(rounded_output, output, s.n * s.out_h() * s.out_w() * s.o);
   const bool accumulate = convolution.accumulate;
+  const ConvEpilogue behind{
+      .shift = at.bias, .residual = at.residual, .f = convolution.relu ? Activation::relu : Activation::none};
   switch (convolution.direction) {
     case Convolution::forward:
-      with_scratch(cpu::conv2d_forward_scratch(s, {}), [&](void* scratch) {
-        cpu::conv2d_forward(output, image, weights, nullptr, {}, s, scratch);
+      with_scratch(cpu::conv2d_forward_scratch(s, behind), [&](void* scratch) {
+        cpu::conv2d_forward(output, image, weights, nullptr, behind, s, scratch);
       });
       break;
     case Convolution::backward_data:

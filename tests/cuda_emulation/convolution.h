@@ -1,4 +1,5 @@
-// A graph of cuDNN that is one convolution, in one of its three directions, answered by espalier::cpu.
+// A graph of cuDNN that is one convolution, in one of its three directions, answered by espalier::cpu; a
+// forward one may have a residual, a bias and relu behind it.
 #pragma once
 
 #include <cstdint>
@@ -13,14 +14,18 @@ namespace espalier::emulation {
 struct Convolution {
   enum Direction : uint8_t { forward, backward_data, backward_weights } direction;
   ConvShape shape;
-  int64_t image, weights, output;  ///< the tensors' ids
-  bool accumulate;
+  int64_t image, weights, output;    ///< the tensors' ids
+  int64_t bias = -1, residual = -1;  ///< or -1: there is none
+  bool accumulate, relu = false;
 };
 
 /// "" or why this graph is none that can be answered.
 std::string understand(Convolution& convolution, const Node& graph);
 
-/// image, weights and output: x, w, y or their gradients.
-void compute(const Convolution& convolution, float* image, float* weights, float* output, bool tf32);
+/// x, w, y or their gradients; null what there is none of
+struct ConvolutionPointers {
+  float *image, *weights, *output, *bias, *residual;
+};
+void compute(const Convolution& convolution, const ConvolutionPointers& at, bool tf32);
 
 }  // namespace espalier::emulation

@@ -257,23 +257,26 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
     const auto found = pointers.find(id);
     return found == pointers.end() ? nullptr : static_cast<float*>(found->second);
   };
-  float *const image = pointer(convolution.image), *const weights = pointer(convolution.weights),
-               *const output = pointer(convolution.output);
+  const ConvolutionPointers at{pointer(convolution.image), pointer(convolution.weights),
+                               pointer(convolution.output), pointer(convolution.bias),
+                               pointer(convolution.residual)};
   const ConvShape& s = convolution.shape;
   const auto bytes = [](int64_t numbers) { return static_cast<size_t>(numbers) * sizeof(float); };
   std::vector<Operand> operands = {
-      {"the image", image, bytes(s.n * s.h * s.w * s.c), data_alignment},
-      {"the weights", weights, bytes(s.o * s.kh * s.kw * (s.c / s.groups)), data_alignment},
-      {"the output", output, bytes(s.n * s.out_h() * s.out_w() * s.o), data_alignment}};
+      {"the image", at.image, bytes(s.n * s.h * s.w * s.c), data_alignment},
+      {"the weights", at.weights, bytes(s.o * s.kh * s.kw * (s.c / s.groups)), data_alignment},
+      {"the output", at.output, bytes(s.n * s.out_h() * s.out_w() * s.o), data_alignment}};
+  if (convolution.bias >= 0) operands.push_back({"the bias", at.bias, bytes(s.o), data_alignment});
+  if (convolution.residual >= 0)
+    operands.push_back({"the residual", at.residual, operands[2].bytes, data_alignment});
   if (const int64_t wanted = workspace_of(plan); wanted > 0)
     operands.push_back({"the workspace", pack.one<void*>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, nullptr),
                         static_cast<size_t>(wanted), data_alignment});
   if (const std::string why = refusal(operands); !why.empty())
     return refuse_call(CUDNN_STATUS_BAD_PARAM, why);
 
-  const cudaError_t status = enqueue_library_call(handle->stream, [=, tf32 = uses_tensor_cores(plan)] {
-    compute(convolution, image, weights, output, tf32);
-  });
+  const cudaError_t status = enqueue_library_call(
+      handle->stream, [=, tf32 = uses_tensor_cores(plan)] { compute(convolution, at, tf32); });
   return status == cudaSuccess ? CUDNN_STATUS_SUCCESS
                                : refuse_call(CUDNN_STATUS_EXECUTION_FAILED, last_explanation());
 }
