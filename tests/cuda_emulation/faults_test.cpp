@@ -118,10 +118,11 @@ __global__ void reverse_kernel(float* y, bool with_barrier) {
 }
 
 TEST_F(EmulatedFaults, AMissingBarrierShowsInTheNumbers) {
-  const auto reversed = [](emulation::Order order, bool with_barrier) {
+  float first = 0;  // other numbers each time: shared memory still holds the last ones
+  const auto reversed = [&](emulation::Order order, bool with_barrier) {
     emulation::set_order(order);
     std::vector<float> values(256);
-    std::iota(values.begin(), values.end(), 0.0F);
+    std::iota(values.begin(), values.end(), first += 1000);
     float* const y = block_of(256);
     upload(y, values.data(), 256 * sizeof(float));
     launch(reverse_kernel, {dim3(1), dim3(256)}, std::tuple(y, with_barrier));
