@@ -20,8 +20,11 @@ namespace espalier::emulation {
 namespace {
 
 constexpr size_t page = 4096, alignment = 256;
-constexpr size_t arena_bytes = size_t{1} << 40;  // of addresses
-constexpr int untouched = 0xff;                  // four of them are a NaN
+constexpr size_t huge_page = size_t{2}
+                             << 20;  // a thousand times less to do than small ones when access changes
+constexpr size_t arena_bytes = size_t{1} << 40;    // of addresses
+constexpr size_t most_filled = size_t{256} << 20;  // larger blocks begin as zeros that take no memory
+constexpr int untouched = 0xff;                    // four of them are a NaN
 
 constexpr size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
@@ -33,7 +36,7 @@ struct Block {
 };
 std::map<char*, Block> blocks;  // by where each begins; freed ones, too, for messages
 char* arena = nullptr;
-size_t arena_used = 16 * page, memory_used = 0;
+size_t arena_used = 0, memory_used = 0;
 int depth = 0;  // of DeviceWork
 std::atomic<const std::string*> running_kernel = nullptr;
 struct sigaction previous_action;
@@ -68,6 +71,7 @@ bool reserve_arena() {
       mmap(nullptr, arena_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) return false;
   arena = static_cast<char*>(mapping);
+  arena_used = 16 * page;
   struct sigaction action = {};
   action.sa_sigaction = &explain_fault;
   action.sa_flags = SA_SIGINFO;
@@ -101,14 +105,18 @@ size_t device_memory_used() { return memory_used; }
 void* allocate_device(size_t bytes) {
   bytes = std::max<size_t>(bytes, 1);
   const size_t held = round_up(round_up(bytes, alignment), page);
-  if (memory_used + bytes > device_memory() || !reserve_arena() || arena_used + held + page > arena_bytes)
-    return nullptr;
+  if (memory_used + bytes > device_memory() || !reserve_arena()) return nullptr;
+  if (held >= huge_page)
+    while (reinterpret_cast<uintptr_t>(arena + arena_used) % huge_page != 0) arena_used += page;
+  if (arena_used + held + page > arena_bytes) return nullptr;
   char* const pages = arena + arena_used;
   if (mprotect(pages, held, PROT_READ | PROT_WRITE) != 0) return nullptr;
-  std::memset(pages, untouched, held);
+  if (held >= huge_page) madvise(pages, held, MADV_HUGEPAGE);
   arena_used += held + page;
   memory_used += bytes;
   char* const begin = pages + held - round_up(bytes, alignment);
+  mark_untouched(pages, bytes <= most_filled ? pages + held : begin);
+  mark_untouched(begin + bytes, pages + held);
   const Block& block = blocks[begin] = {bytes, pages, pages + held, false};
   if (depth == 0) protect(block, PROT_NONE);
   return begin;

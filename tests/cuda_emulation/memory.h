@@ -1,5 +1,5 @@
 // Device memory: addresses that only work of the device may touch. Each block has pages of its own with none
-// beside them, begins as NaNs, and its addresses are never used again.
+// beside them, begins as NaNs (a huge one as zeros), and its addresses are never used again.
 #pragma once
 
 #include <cstddef>
