@@ -11,9 +11,9 @@
 namespace espalier {
 namespace {
 
-// Few and many rows, channels in fours and not, one block and several, several turns of a thread.
+// Few and many rows, channels in fours and not, one block and several.
 const NormShape shapes[] = {{2, 1},    {7, 3},     {1000, 16}, {1000, 17}, {1300, 37},
-                            {257, 64}, {515, 101}, {2, 520},   {33, 512},  {700, 1028}};
+                            {257, 64}, {515, 101}, {2, 520},   {33, 512},  {40, 1028}};
 
 std::string name_of(const testing::TestParamInfo<NormShape>& info) {
   return "rows" + std::to_string(info.param.rows) + "c" + std::to_string(info.param.c);
@@ -340,6 +340,46 @@ TEST(CudaNorm, GradientsTakeTheMemoryOfTheOutputs) {
       EXPECT_TRUE(same(in_dy_too, dresidual.host()));
       EXPECT_TRUE(same(beside, dx.host()));
     }
+}
+
+// So many rows that each thread turns several times, in fours and one by one.
+TEST(CudaNorm, LongRuns) {
+  for (const int64_t c : {1027, 1028}) {
+    const BackwardCase given({1100, c});
+    const NormShape& s = given.s;
+    const auto n = static_cast<size_t>(given.size()), channels = static_cast<size_t>(c);
+    const Floats x = given.x.host(), dy = given.dy.host(), scale = given.scale.host(),
+                 shift = given.shift.host(), mean = given.mean.host(), rstd = given.rstd.host();
+    const NormBackward from{.dy = dy.data(),
+                            .x = x.data(),
+                            .scale = scale.data(),
+                            .shift = shift.data(),
+                            .mean = mean.data(),
+                            .rstd = rstd.data(),
+                            .f = Activation::relu};
+    std::vector<uint8_t> scratch(cpu::batch_norm_backward_scratch(s));
+    Floats dx(n), dgamma(channels), dbeta(channels), y(n);
+    cpu::batch_norm_backward({.dx = dx.data(), .dgamma = dgamma.data(), .dbeta = dbeta.data()}, from, s,
+                             scratch.data());
+    cpu::scale_shift_forward(y.data(), x.data(), scale.data(), shift.data(), nullptr, Activation::relu, s);
+    const OnDevice<float> on_dx(given.size()), on_dgamma(c), on_dbeta(c), on_y(given.size()), too(x);
+    cuda::batch_norm_backward({.dx = on_dx, .dgamma = on_dgamma, .dbeta = on_dbeta},
+                              given.from(Activation::relu), s, given.scratch);
+    EXPECT_TRUE(near(on_dx, dx, 1e-5));
+    EXPECT_TRUE(near(on_dgamma, dgamma, 1e-5));
+    EXPECT_TRUE(near(on_dbeta, dbeta, 1e-5));
+    cuda::scale_shift_forward(on_y, given.x, given.scale, given.shift, nullptr, Activation::relu, s);
+    EXPECT_TRUE(near(on_y, y, 1e-6));
+    const OnDeviceStatistics found(c);
+    const ConvEpilogue e{
+        .scale = given.scale, .shift = given.shift, .f = Activation::relu, .statistics = found.to()};
+    const auto block = device_scratch(cuda::convolution_epilogue_scratch(e, s.rows, c));
+    cuda::convolution_epilogue(too, e, s.rows, c, block);
+    const Moments expected = moments(y, s);
+    EXPECT_TRUE(same(too, on_y.host()));
+    EXPECT_TRUE(near(found.mean, expected.mean, 1e-6));
+    EXPECT_TRUE(near(found.variance, expected.variance, 3e-6));
+  }
 }
 
 // Whichever block comes last: the order of additions does not depend on it.
