@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <csignal>
 #include <cstdint>
@@ -42,16 +43,28 @@ void note(int signal) {
   std::raise(signal);  // comes when this returns
 }
 
+/// A handler must not run on this thread's own stack: generated kernels (oneDNN's matrix products) keep
+/// numbers in the stack pointer, and what is written below it would go into the heap.
+void handle_on_a_stack_apart() {
+  alignas(64) static std::array<char, size_t{1} << 16> memory;  // frames of AVX-512 and AMX take 11 KB
+  stack_t stack = {};
+  sigaltstack(nullptr, &stack);
+  if (!(stack.ss_flags & SS_DISABLE)) return;  // a sanitizer's
+  stack = {.ss_sp = memory.data(), .ss_flags = 0, .ss_size = memory.size()};
+  sigaltstack(&stack, nullptr);
+}
+
 }  // namespace
 
 void catch_interrupts() {
+  handle_on_a_stack_apart();
   for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction before = {};
     sigaction(signal, nullptr, &before);
     if (before.sa_handler == SIG_IGN) continue;
     struct sigaction action = {};
     action.sa_handler = note;
-    action.sa_flags = SA_RESTART;
+    action.sa_flags = SA_RESTART | SA_ONSTACK;
     sigaction(signal, &action, nullptr);
   }
 }

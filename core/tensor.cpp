@@ -148,6 +148,13 @@ float Tensor::item() const {
   return *to(Device::cpu).f32();
 }
 
+int64_t first_not_finite(const Tensor& x) {
+  if (x.device() == Device::meta) return -1;
+  Tensor place = Tensor::empty({}, DType::i64, x.device());
+  ESP_RUN(x.device(), first_not_finite(place.data<int64_t>(), x.f32(), x.elements()));
+  return *place.to(Device::cpu).data<int64_t>();
+}
+
 MetaDevice::MetaDevice() : before_(std::exchange(meta, true)) {}
 MetaDevice::~MetaDevice() { meta = before_; }
 bool MetaDevice::active() { return meta; }

@@ -134,6 +134,9 @@ class Tensor {
   DType dtype_ = DType::f32;
 };
 
+/// The index of the first number of f32 `x` that is not finite, or -1; waits for a device.
+int64_t first_not_finite(const Tensor& x);
+
 /// While one is alive, what this thread makes is on Device::meta, whatever device is named: a network made
 /// and run in it says what it would need, and takes nothing of it.
 class MetaDevice {

@@ -79,7 +79,7 @@ void SaveCallback::after_step(TrainState& s) {
   // take the place of the last good one.
   for (const Parameter* parameter : s.optimizer.parameters()) {
     const Tensor& value = parameter->value();
-    ESP_CHECK(ESP_RUN(value.device(), first_not_finite(value.f32(), value.elements())) < 0, "stage '",
+    ESP_CHECK(first_not_finite(value) < 0, "stage '",
               s.stage, "': ", parameter->name, " is not finite after step ", s.position.step, " (epoch ",
               s.position.epoch + 1, "); ", s.remedy());
   }

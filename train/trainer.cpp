@@ -20,10 +20,7 @@ double seconds_now() {
 /// Where a forward pass first goes wrong: "the output of fc2 (linear)".
 std::string first_not_finite(Module& model, const Tensor& images) {
   const auto broken = [](const Tensor& t) {
-    if (t.dtype() != DType::f32) return false;
-    Tensor place = Tensor::empty({}, DType::i64, t.device());
-    ESP_RUN(t.device(), first_not_finite(place.data<int64_t>(), t.f32(), t.elements()));
-    return *place.to(Device::cpu).data<int64_t>() >= 0;
+    return t.dtype() == DType::f32 && espalier::first_not_finite(t) >= 0;
   };
   if (broken(images)) return "the images";
   for (const Parameter* parameter : model.parameters())

@@ -1,12 +1,15 @@
 #include "espalier/core/interrupt.h"
 
 #include <gtest/gtest.h>
+#include <ucontext.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <initializer_list>
 #include <thread>
+#include <vector>
 
 namespace espalier {
 namespace {
@@ -58,6 +61,40 @@ TEST(Interrupt, ALaterOneOfAnyKindEndsTheProgram) {
           std::exit(0);
         },
         testing::KilledBySignal(second), "");
+}
+#endif
+
+/// How many bytes of a stack a signal costs that is raised on it.
+size_t depth_of(int signal) {
+  static ucontext_t here, there;
+  static std::vector<unsigned char> stack(size_t{1} << 18);
+  static int raised;
+  std::ranges::fill(stack, 0xA5);
+  raised = signal;
+  getcontext(&there);
+  there.uc_stack.ss_sp = stack.data();
+  there.uc_stack.ss_size = stack.size();
+  there.uc_link = &here;
+  makecontext(
+      &there, [] { std::raise(raised); }, 0);
+  swapcontext(&here, &there);
+  return static_cast<size_t>(stack.end() -
+                             std::ranges::find_if(stack, [](unsigned char byte) { return byte != 0xA5; }));
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// Kernels that keep a number in the stack pointer would see it written to.
+TEST(Interrupt, LeavesTheStackOfWhatItInterruptsAlone) {
+  EXPECT_EXIT(
+      {
+        std::signal(SIGUSR1, SIG_IGN);
+        depth_of(SIGUSR1);  // what is bound at the first call
+        const size_t raised = depth_of(SIGUSR1);
+        catch_interrupts();
+        const size_t caught = depth_of(SIGTERM);
+        std::exit(interrupt_signal() == SIGTERM && caught < raised + 128 ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
 }
 #endif
 

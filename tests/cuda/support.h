@@ -21,7 +21,7 @@ class OnDevice {
  public:
   /// Filled with bytes 0xA5: what a kernel should have written and did not is told from zeros.
   explicit OnDevice(int64_t n, int64_t offset = 0) : OnDevice(std::vector<T>(), n, offset) {}
-  OnDevice(const std::vector<T>& values, int64_t offset = 0)  // NOLINT: implicit, for arguments
+  explicit OnDevice(const std::vector<T>& values, int64_t offset = 0)
       : OnDevice(values, static_cast<int64_t>(values.size()), offset) {}
   OnDevice(OnDevice&& other) noexcept
       : block_(std::exchange(other.block_, nullptr)), offset_(other.offset_), n_(other.n_) {}

@@ -25,9 +25,9 @@ else()
   message(STATUS "cuDNN's library was not found: under emulation its graphs go unchecked")
 endif()
 
-# A .cu file is C++ with the language's additions in front. Vector accesses that are not aligned end the program. Without
-# jump threading and the like, two barriers that a source has stay two.
+# A .cu file is C++ with the language's additions in front. A vector access that is not aligned ends the program.
+set(emulated_kernel_options -Wno-unknown-pragmas -fsanitize=alignment -fno-sanitize-recover=alignment)
 file(GLOB kernel_sources CONFIGURE_DEPENDS cuda/*.cu)
 set_source_files_properties(${kernel_sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS
-                            "-xc++;-include;espalier/cuda_emulation/device.h;-Wno-unknown-pragmas;-fsanitize=alignment;-fno-sanitize-recover=alignment")
+                            "-xc++;-include;espalier/cuda_emulation/device.h;${emulated_kernel_options}")
 target_link_options(espalier_core PUBLIC -fsanitize=alignment)

@@ -11,6 +11,7 @@
 
 #include "espalier/cuda_emulation/block.h"
 
+// Such memory begins with what the last block left in it.
 #undef __shared__
 #if defined(__SANITIZE_ADDRESS__)
 #define __shared__ static  // one block at a time runs then; the sanitizer guards the ends of such arrays

@@ -31,15 +31,15 @@ struct Block {
   char *pages, *end;  // its pages; the block ends within `alignment` of the end
   bool freed;
 };
-std::map<const char*, Block> blocks;  // by where each begins; freed ones, too, for messages
+std::map<char*, Block> blocks;  // by where each begins; freed ones, too, for messages
 char* arena = nullptr;
-size_t arena_used = 0, memory_used = 0;
+size_t arena_used = 16 * page, memory_used = 0;
 int depth = 0;  // of DeviceWork
 std::atomic<const std::string*> running_kernel = nullptr;
 struct sigaction previous_action;
 
-const std::pair<const char* const, Block>* block_before(const void* address) {
-  auto it = blocks.upper_bound(static_cast<const char*>(address));
+const std::pair<char* const, Block>* block_before(const void* address) {
+  auto it = blocks.upper_bound(static_cast<char*>(const_cast<void*>(address)));
   return it == blocks.begin() ? nullptr : &*--it;
 }
 
@@ -50,16 +50,15 @@ void say(const std::string& line) {
 /// A fault among device addresses is said in words; then the process ends as without this.
 void explain_fault(int signal, siginfo_t* info, void*) {
   const auto* const address = static_cast<const char*>(info->si_addr);
-  if (address >= arena && address < arena + arena_bytes) {
-    const std::string* const kernel = running_kernel;
-    if (in_kernel())
-      say(fmt::format("cuda emulation: {}, {}: touches device memory {}\n",
-                      kernel != nullptr ? *kernel : "a kernel", kernel_position(), describe(address)));
-    else if (depth > 0)
-      say(fmt::format("cuda emulation: a copy or a library touches device memory {}\n", describe(address)));
-    else
-      say(fmt::format("cuda emulation: the host touches device memory {}\n", describe(address)));
-  }
+  const bool of_device = address >= arena && address < arena + arena_bytes;
+  const std::string* const kernel = running_kernel;
+  if (in_kernel())
+    say(fmt::format("cuda emulation: {}, {}: touches {}\n", kernel != nullptr ? *kernel : "a kernel",
+                    kernel_position(),
+                    of_device ? "device memory " + describe(address) : "memory that it may not"));
+  else if (of_device)
+    say(fmt::format("cuda emulation: {} touches device memory {}\n",
+                    depth > 0 ? "a copy or a library" : "the host", describe(address)));
   sigaction(signal, &previous_action, nullptr);  // and the fault comes again
 }
 
@@ -82,6 +81,10 @@ void protect(const Block& block, int access) {
 
 bool is_untouched(const char* begin, const char* end) {
   return std::all_of(begin, end, [](char c) { return static_cast<unsigned char>(c) == untouched; });
+}
+
+void mark_untouched(char* begin, const char* end) {
+  std::memset(begin, untouched, static_cast<size_t>(end - begin));
 }
 
 }  // namespace
@@ -112,7 +115,7 @@ void* allocate_device(size_t bytes) {
 }
 
 bool release_device(void* address) {
-  const auto it = blocks.find(static_cast<const char*>(address));
+  const auto it = blocks.find(static_cast<char*>(address));
   if (it == blocks.end() || it->second.freed) return false;
   Block& block = it->second;
   memory_used -= block.bytes;
@@ -150,9 +153,12 @@ DeviceWork::~DeviceWork() {
   if (--depth > 0) return;
   for (const auto& [begin, block] : blocks) {
     if (block.freed) continue;
-    if (!is_untouched(block.pages, begin) || !is_untouched(begin + block.bytes, block.end))
+    if (!is_untouched(block.pages, begin) || !is_untouched(begin + block.bytes, block.end)) {
       break_device(cudaErrorIllegalAddress,
                    fmt::format("out of bounds: something wrote beside a block of {} bytes", block.bytes));
+      mark_untouched(block.pages, begin);
+      mark_untouched(begin + block.bytes, block.end);
+    }
     protect(block, PROT_NONE);
   }
 }
