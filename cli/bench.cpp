@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "espalier/cli/arguments.h"
+#include "espalier/core/compute_device.h"
 #include "espalier/core/error.h"
 #include "espalier/core/spelling.h"
 #include "espalier/core/starvation.h"
@@ -69,7 +70,7 @@ std::string text_of(const BenchResult& r) {
 
 void bench(const Given& given) {
   std::string mode;
-  std::optional<std::string> model, checkpoint, input;
+  std::optional<std::string> model, checkpoint, input, precision;
   int64_t batch = 64, classes = 0;
   double seconds = 5;
   bool json = false, verbose = false;
@@ -83,10 +84,12 @@ void bench(const Given& given) {
       .whole("--classes", classes, 1, 1'000'000, "Classes (default: the model's)")
       .seconds("--seconds", seconds, "How long to measure (default: 5)")
       .device()
+      .text("--precision", "f32|tf32", precision, "Of products and convolutions on a card (default: tf32)")
       .threads()
       .flag("--json", json, "Print JSON alone")
       .flag("--verbose", verbose, "Time each layer's kernels by themselves, too");
   if (!arguments.parse(given)) return;
+  if (precision) choose_precision(*precision, "bench: --precision");
 
   if (mode != "train" && mode != "infer")
     fail_usage("bench: found '", printable(mode), "', expected train or infer",

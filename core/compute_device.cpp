@@ -52,6 +52,23 @@ void choose_device(const std::string& text, const std::string& source) {
   }
 }
 
+void choose_precision(const std::string& text, const std::string& source) {
+  if (text != "f32" && text != "tf32")
+    fail_usage(source, ": found '", printable(text), "', expected f32 or tf32",
+               did_you_mean(text, {"f32", "tf32"}));
+  if (chosen == Device::cpu && text != "f32") fail_usage(source, ": the CPU computes in f32 alone");
+#ifdef ESPALIER_CUDA
+  cuda::set_precision(text == "f32" ? cuda::Precision::f32 : cuda::Precision::tf32);
+#endif
+}
+
+const char* precision_name() {
+#ifdef ESPALIER_CUDA
+  if (chosen == Device::cuda && cuda::precision() == cuda::Precision::tf32) return "tf32";
+#endif
+  return "f32";
+}
+
 void synchronize([[maybe_unused]] Device device) {
 #ifdef ESPALIER_CUDA
   if (device == Device::cuda) cuda::synchronize();

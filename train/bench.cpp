@@ -47,6 +47,7 @@ BenchResult measure(const BenchOptions& o, const char* mode, Module& model, cons
                      .threads = threads(),
                      .isa = isa_name(isa()),
                      .device = device_name(device_of(model.parameters())),
+                     .precision = precision_name(),
                      .card = card_text(),
                      .macs = Network(model, o.model.input).totals.macs,
                      .milliseconds = {}};

@@ -20,8 +20,9 @@ struct BenchOptions {
 struct BenchResult {
   std::string model, mode;  ///< mode: train, infer
   int64_t batch = 0, threads = 0;
-  std::string isa, precision = "f32";
-  std::string device = "cpu", card;  ///< card: empty on the CPU
+  std::string isa;
+  std::string device = "cpu", precision = "f32";
+  std::string card;                  ///< empty on the CPU
   int64_t macs = 0;                  ///< of one image's forward pass
   std::vector<double> milliseconds;  ///< of each batch, sorted
   int64_t peak_memory_bytes = 0;     ///< peak resident of this process
