@@ -28,7 +28,7 @@ class ArgumentCheck {
   void look_at(const T& argument) {
     if constexpr (std::is_pointer_v<T>)
       pointer(reinterpret_cast<const void*>(argument));
-    else if constexpr (std::is_class_v<T>)
+    else if constexpr (std::is_class_v<T> && alignof(T) >= alignof(void*))  // else it holds none
       object(&argument, sizeof argument);
     ++index_;
   }
