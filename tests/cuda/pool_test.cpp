@@ -77,9 +77,9 @@ INSTANTIATE_TEST_SUITE_P(Shapes, CudaPool, testing::ValuesIn(shapes), [](const a
 });
 
 TEST(CudaPool, GlobalAverage) {
-  for (const int64_t n : {1, 5, 37})
-    for (const int64_t pixels : {1, 15, 49, 64, 257})
-      for (const int64_t c : {1, 3, 37, 64, 101, 132, 512}) {
+  for (const int64_t n : {1, 9})
+    for (const int64_t pixels : {1, 49, 257})
+      for (const int64_t c : {1, 3, 37, 64, 132}) {
         SCOPED_TRACE(testing::Message() << n << " x " << pixels << " x " << c);
         const Floats x = random_floats(n * pixels * c, 1), dy = random_floats(n * c, 2);
         Floats y(dy.size()), dx(x.size());

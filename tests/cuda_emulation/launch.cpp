@@ -88,13 +88,6 @@ Order& chosen_order() {
   return order;
 }
 
-/// A page of the host's memory is there.
-bool is_mapped(const void* address) {
-  unsigned char resident = 0;
-  void* const start = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(address) & ~(page - 1));
-  return mincore(start, page, &resident) == 0;
-}
-
 }  // namespace
 
 void set_order(Order order) { chosen_order() = order; }
@@ -117,8 +110,7 @@ void ArgumentCheck::object(const void* object, size_t bytes) {
     uintptr_t word = 0;
     std::memcpy(&word, static_cast<const char*>(object) + at, sizeof word);
     const auto* const address = reinterpret_cast<const void*>(word);
-    if (word >= lowest && word < highest && !on_device(address) && is_mapped(address))
-      refuse_argument(address);
+    if (word >= lowest && word < highest && is_foreign(address)) refuse_argument(address);
   }
 }
 

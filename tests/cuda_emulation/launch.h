@@ -28,8 +28,11 @@ class ArgumentCheck {
   void look_at(const T& argument) {
     if constexpr (std::is_pointer_v<T>)
       pointer(reinterpret_cast<const void*>(argument));
-    else if constexpr (std::is_class_v<T> && alignof(T) >= alignof(void*))  // else it holds none
-      object(&argument, sizeof argument);
+    else if constexpr (std::is_class_v<T>) {
+      T members = argument;
+      __builtin_clear_padding(&members);  // which holds whatever lay there
+      object(&members, sizeof members);
+    }
     ++index_;
   }
   cudaError_t result() const { return result_; }

@@ -131,6 +131,17 @@ bool on_device(const void* address, size_t bytes) {
          static_cast<const char*>(address) + bytes <= found->first + found->second.bytes;
 }
 
+bool is_foreign(const void* address) {
+  const auto* const at = static_cast<const char*>(address);
+  if (arena != nullptr && at >= arena && at < arena + arena_bytes) {
+    const auto* const found = block_before(address);
+    return found != nullptr && found->second.freed && at < found->first + found->second.bytes;
+  }
+  unsigned char resident = 0;
+  void* const start = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(address) & ~(page - 1));
+  return mincore(start, page, &resident) == 0;  // the host has such a page
+}
+
 std::string describe(const void* address) {
   const auto* const at = static_cast<const char*>(address);
   const auto* const found = block_before(address);
