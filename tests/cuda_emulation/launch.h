@@ -26,10 +26,13 @@ class ArgumentCheck {
   explicit ArgumentCheck(const Site& where) : where_(where) {}
   template <class T>
   void look_at(const T& argument) {
-    if constexpr (std::is_pointer_v<T>)
+    if constexpr (std::is_pointer_v<T>) {
       pointer(reinterpret_cast<const void*>(argument));
-    else if constexpr (std::is_class_v<T>)
-      object(&argument, sizeof argument);
+    } else if constexpr (std::is_class_v<T>) {
+      T copy = argument;
+      __builtin_clear_padding(&copy);  // what lies between the members may look like an address
+      object(&copy, sizeof copy);
+    }
     ++index_;
   }
   cudaError_t result() const { return result_; }
