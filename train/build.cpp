@@ -267,9 +267,14 @@ std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module
   return optimizer;
 }
 
+std::unique_ptr<Module> network_of_shapes(const Config& config, const std::vector<AxisCut>& history) {
+  auto fresh = make_model(config.model, static_cast<uint64_t>(config.seed));
+  cut(*fresh, history);
+  return fresh;
+}
+
 double latency_after(const Config& config, const Module& model, const std::vector<AxisCut>& cuts) {
-  const auto fresh = make_model(config.model, static_cast<uint64_t>(config.seed));
-  cut(*fresh, model.history);
+  const auto fresh = network_of_shapes(config, model.history);
   cut(*fresh, cuts);
   return latency_ms(*fresh, config.model.input);
 }

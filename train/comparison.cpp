@@ -34,6 +34,7 @@ std::string percent_text(double value) { return decimals(value, 2); }
 std::string share_text(double value) { return decimals(100 * value, 2); }
 std::string loss_text(double value) { return decimals(value, 4); }
 std::string latency_text(double value) { return fmt::format("{:.3g}", value); }
+std::string ratio_text(double value) { return decimals(value, 2); }
 /// 0 is of a stage that does not train.
 std::string rate_text(double value) { return value > 0 ? whole_text(value) : ""; }
 
@@ -44,6 +45,7 @@ constexpr Measure measures[] = {{"accuracy", "accuracy", " %", percent_text},
                                 {"sparsity", "sparsity", " %", share_text},
                                 {"macs", "MACs", "", whole_text},
                                 {"latency_ms", "latency", " ms", latency_text},
+                                {"latency_speedup", "speed-up", "x", ratio_text},
                                 {"loss", "loss", "", loss_text},
                                 {"top5", "top-5", " %", percent_text},
                                 {"parameters", "parameters", "", whole_text},
@@ -358,7 +360,8 @@ std::string Comparison::table(size_t width) const {
     const Column& column = columns_[c];
     if (!chosen_ && column.name == "top5" && !tells_top5_) continue;
     if (const std::string value = chosen_ ? "" : common(c); !value.empty()) {
-      if (value != "done") same.push_back(column.title + " " + value);
+      const bool says = value != "done" && !(column.name == "latency_speedup" && value == "1.00x");
+      if (says) same.push_back(column.title + " " + value);
       continue;
     }
     const bool number = column.measure || std::ranges::all_of(rows_, [&](const Row& row) {

@@ -152,6 +152,7 @@ class Run {
       folder_.clear();
       write_config();
       position_.begun = lengths_of(config_);
+      position_.first = model_->history;
     }
     console_.log_to(folder_.log());
     if (!chosen_.why.empty()) console_.line(chosen_.why);
@@ -222,6 +223,7 @@ class Run {
     load_checkpoint(saved_->file, *model_);
     position_ = *saved_->info.position;
     if (position_.begun.empty()) position_.begun = lengths_of(saved_->info.config);
+    if (!position_.first && !config_.model.weights) position_.first.emplace();  // nothing cut, but not said
     resumed_ = true;
     if (position_.threads != threads() || position_.isa != isa_name(isa()))
       console_.warn(fmt::format(
@@ -275,7 +277,10 @@ class Run {
     auto results = std::move(position_.results);
     results.push_back(std::move(result));
     for (Parameter* parameter : model_->parameters()) parameter->slots.clear();
-    position_ = Position{.stage = next, .begun = std::move(position_.begun), .results = std::move(results)};
+    position_ = Position{.stage = next,
+                         .begun = std::move(position_.begun),
+                         .first = std::move(position_.first),
+                         .results = std::move(results)};
     stage_start_ = Clock::now();
     stage_seconds_ = 0;
     save();
@@ -411,13 +416,12 @@ class Run {
 
   void cut_now(const StageConfig& stage, const PruneConfig& config) {
     ChannelPruning pruning(config_, config, *model_, data_.train, true);
-    const double latency_before = pruning.latency_now();
+    const WholeNetwork whole = pruning.whole();
     const auto start = Clock::now();
-    ChannelPruneResult result = pruning.act(pruning.whole());
+    ChannelPruneResult result = pruning.act(whole);
     console_.line(fmt::format("{}  channels cut by {} in {}", stage.name, config.criterion,
                               duration_text(since(start))));
-    result.latency_before_ms = latency_before;
-    if (result.latency_ms == 0) result.latency_ms = pruning.latency_now();
+    pruning.measure(result, whole);
     console_.lines([&](size_t width) { return channel_table(result, width); });
     if (const std::string hint = width_hint(config, *model_); !hint.empty()) console_.line(hint);
   }
@@ -461,9 +465,21 @@ class Run {
     result.sparsity = totals.sparsity();
     result.macs = totals.macs;
     result.bytes = static_cast<int64_t>(std::filesystem::file_size(file));
-    result.latency_ms = latency_ms(*model_, config_.model.input);
+    measure_latency(result);
     if (stage.kind() != StageKind::train)
       console_.line(fmt::format("{}  test {:.2f} %  loss {:.4f}", stage.name, result.accuracy, result.loss));
+  }
+
+  void measure_latency(StageResult& result) {
+    const Shape& input = config_.model.input;
+    if (!position_.first || model_->history == *position_.first) {
+      result.latency_ms = latency_ms(*model_, input);
+      if (position_.first) result.latency_speedup = 1;  // the same shapes are as fast
+      return;
+    }
+    const PairedTimes times = latencies_ms(*network_of_shapes(config_, *position_.first), *model_, input);
+    result.latency_ms = times.second;
+    result.latency_speedup = times.speedup();
   }
 
   const Config config_;

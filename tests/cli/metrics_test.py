@@ -1,5 +1,7 @@
 """metrics.jsonl: what happened when, and that a plot needs nothing else; schedules in epochs and shares."""
 
+import csv
+import io
 import json
 import os
 import pathlib
@@ -168,8 +170,28 @@ class Cuts(MetricsTest):
             name = next(key for key in stage if key != "name")
             _, text = self.train(stage, name=name)
             self.assertEqual(len(re.findall(self.LINE, text)), 1, text)
+            before, after, ratio = map(float, re.search(r"latency (\S+) -> (\S+) ms \((\S+)x\)", text).groups())
+            self.assertAlmostEqual(before / after, ratio, delta=0.02 * ratio)  # of the digits shown
             self.assertEqual(self.succeeds("train", f"{name}.json", "--quiet", "--output", f"quiet-{name}"), "")
             self.assertRegex((self.folder / f"quiet-{name}" / "log.txt").read_text(), self.LINE)
+
+    def test_speed_up_of_each_stage_is_against_the_first_network(self):
+        cut = {"unit": "channel", "ratio": 0.5, "min_channels": 1}
+        _, text = self.train({"name": "dense", "train": sgd(steps=6)}, {"name": "half", "prune": cut},
+                             {"name": "tuned", "train": sgd(steps=6)})
+        stages = self.read_json("runs/small/result.json")["stages"]
+        self.assertEqual(stages[0]["latency_speedup"], 1)  # as fast as itself, whatever a clock says
+        for stage, row in zip(stages, re.search(r"^stage .* speed-up .*\n((?:.*\n){3})", text, re.M)[1].splitlines()):
+            self.assertIn(f" {stage['latency_speedup']:.2f}x ", row)
+        self.assertIn("\nspeed-up: of the latency, against the network that the run began with, measured in turns; ", text)
+        rows = csv.DictReader(io.StringIO(self.succeeds("compare", "runs/small", "--stages", "--csv")))
+        self.assertEqual([float(row["latency_speedup"]) for row in rows], [stage["latency_speedup"] for stage in stages])
+        # What goes on from a cut network is compared with that, not with one that the run never had.
+        self.write("on.json", {**config({"name": "more", "prune": {"sparsity": 0.5}}),
+                               "model": {"weights": "runs/small/models/tuned.safetensors"}})
+        text = self.succeeds("train", "on.json")
+        self.assertNotIn("speed-up", text)
+        self.assertEqual(self.read_json("runs/on/result.json")["stages"][0]["latency_speedup"], 1)
 
     def test_hint_at_round_to_where_convolutions_have_ragged_widths(self):
         width = {"avx2": 8, "avx512": 16}[re.search(r"avx\w+", self.succeeds("version"))[0]]
