@@ -336,9 +336,12 @@ TEST(SafetensorsBadInput, ForeignFilesAreRecognised) {
   EXPECT_TRUE(contains(refusal("\x93NUMPY"s + rest), "looks like a NumPy array"));
   EXPECT_TRUE(
       contains(refusal("version https://git-lfs.github.com/spec/v1\n"), "looks like a Git LFS pointer"));
-  EXPECT_TRUE(contains(refusal(R"({"name": "mnist_mlp"})"), "is not a safetensors file: its first 8 bytes"));
+  EXPECT_TRUE(contains(refusal(R"({"name": "mnist_mlp"})"),
+                       R"(is not a safetensors file: it begins with the text '{"name": "mnist_')"));
+  EXPECT_TRUE(contains(refusal("run,accuracy\nruns/a,97.5\n"), "begins with the text 'run,accuracy'"));
+  EXPECT_TRUE(contains(refusal("\x89PNG\r\n\x1a\n"s + rest), "looks like an image (PNG)"));
   EXPECT_TRUE(contains(refusal("tiny"), "is not a safetensors file, or cut off: it has 4 bytes"));
-  EXPECT_TRUE(contains(refusal(file_of("[]")), "its header does not begin with {"));
+  EXPECT_TRUE(contains(refusal(file_of("[]")), "it begins with the bytes 02 00 00 00 00 00 00 00"));
 }
 
 TEST(SafetensorsBadInput, AHeaderWhoseLengthLooksLikeAPickleIsNone) {
