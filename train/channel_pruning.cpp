@@ -7,6 +7,7 @@
 #include "espalier/autograd/ops.h"
 #include "espalier/core/interrupt.h"
 #include "espalier/core/isa.h"
+#include "espalier/core/table.h"
 #include "espalier/prune/report.h"
 #include "espalier/prune/signals.h"
 #include "espalier/train/build.h"
@@ -71,6 +72,27 @@ Signals ChannelPruning::signals(Looks looks) const {
   });
 }
 
+std::string ChannelPruning::idle_target(const ChannelPruneResult& result) const {
+  const Target& target = options_.target;
+  const bool asks = target.kind != Target::ratio && !(target.kind == Target::speedup && target.value == 1);
+  if (!asks || result.after.parameters != result.before.parameters) return "";
+  const auto line = [&](const std::string& has) {
+    return fmt::format("{} {} is met already{}: nothing is cut", target_names()[target.kind], target.value,
+                       has);
+  };
+  const auto counted = [&](int64_t has) { return line(", the network has " + grouped(has)); };
+  switch (target.kind) {
+    case Target::macs:
+      return counted(result.before.macs);
+    case Target::parameters:
+      return counted(result.before.parameters);
+    case Target::bytes:
+      return counted(result.before.bytes);
+    default:
+      return line("");
+  }
+}
+
 double ChannelPruning::latency(const std::vector<AxisCut>& cuts) const {
   stop_here();
   return latency_after(config_, model_, cuts);
@@ -106,6 +128,8 @@ void ChannelPruneCallback::after_step(TrainState& s) {
 }
 
 void ChannelPruneCallback::say_what_is_saved(const TrainState& s, ChannelPruneResult last) {
+  if (const std::string idle = pruning_.idle_target(last); !idle.empty())
+    console_.warn(fmt::format("warning: stage '{}': {}", s.stage, idle));
   pruning_.measure(last, *s.position.whole);
   console_.line(fmt::format("{}  {}", s.stage, speed_line(last)));
   if (const std::string hint = width_hint(pruning_.config(), s.model); !hint.empty()) console_.line(hint);

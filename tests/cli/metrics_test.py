@@ -193,6 +193,27 @@ class Cuts(MetricsTest):
         self.assertNotIn("speed-up", text)
         self.assertEqual(self.read_json("runs/on/result.json")["stages"][0]["latency_speedup"], 1)
 
+    def test_a_target_that_is_met_is_warned_of(self):
+        for name, stage in (("now", {"prune": {"unit": "channel", "macs": 900}}),
+                            ("step", {"train": sgd(steps=6, prune={"unit": "channel", "macs": 900,
+                                                                   "schedule": {"type": "one_shot", "begin": 2}})})):
+            self.write("met.json", config({"name": name, **stage}))
+            warning = f"warning: stage '{name}': macs 900 is met already, the network has 888: nothing is cut\n"
+            self.assertEqual(self.espalier("train", "met.json", "--output", name).stderr, warning)
+            self.assertIn(warning.replace("warning: ", "").strip(), " ".join(self.succeeds("check", "met.json").split()))
+
+    def test_what_went_now_and_in_all(self):
+        _, text = self.train({"name": "half", "prune": {"sparsity": 0.5}}, {"name": "more", "prune": {"sparsity": 0.75}})
+        self.assertIn("half  444 of 888 weights pruned by l1\n", text)
+        self.assertIn("more  222 more weights pruned by l1, 666 of 888 in all\n", text)
+
+    def test_equal_networks_make_files_of_equal_size(self):
+        for seed in range(4):
+            self.write("one.json", config({"name": "dense", "train": sgd(steps=3)}, name="one", seed=seed))
+            self.succeeds("train", "one.json", "--output", f"size/{seed}")
+        sizes = {path.stat().st_size for path in self.folder.glob("size/*/models/dense.safetensors")}
+        self.assertEqual(len(sizes), 1, sizes)
+
     def test_hint_at_round_to_where_convolutions_have_ragged_widths(self):
         width = {"avx2": 8, "avx512": 16}[re.search(r"avx\w+", self.succeeds("version"))[0]]
         hint = f'widths that are multiples of {width} run faster: "round_to": {width}\n'
