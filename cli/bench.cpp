@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "espalier/cli/arguments.h"
+#include "espalier/cli/open_model.h"
 #include "espalier/core/compute_device.h"
 #include "espalier/core/error.h"
 #include "espalier/core/spelling.h"
@@ -105,9 +106,10 @@ void bench(const Given& given) {
     if (input) options.model.input = image_shape(*input);
     if (classes) options.model.classes = classes;
     made = to_compute_device(make_model(options.model, 0));
+    if (checkpoint) require_file(*checkpoint);
     if (checkpoint) load_checkpoint(*checkpoint, *made);
   } else {
-    OpenedCheckpoint opened = open_checkpoint(*checkpoint);
+    OpenedCheckpoint opened = open_named_checkpoint(*checkpoint);
     made = std::move(opened.model);
     options.model = opened.info.config.model;
   }

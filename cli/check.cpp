@@ -95,9 +95,7 @@ void check(const Given& given) {
   append(notes, parts.notes.lines);
   append(notes, notes_on_layers(config, *parts.model));
   for (const StagePlan& stage : plan.stages)
-    if (!stage.warning.empty())
-      warnings.push_back(
-          fmt::format("stage '{}' may fail, as it does with fresh weights: {}", stage.name, stage.warning));
+    if (!stage.warning.empty()) warnings.push_back(stage.warning);
   append(warnings, advice(config, parts.batches.value()));
 
   std::vector<Definition> report{{"data", data_text(config, *parts.data)},

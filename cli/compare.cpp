@@ -72,7 +72,8 @@ void compare(const Given& given) {
     print(comparison.csv());
   else
     print_json(comparison.json(), 2);
-  if (!comparison.left_out().empty()) note(comparison.left_out());
+  for (const std::string& line : {comparison.left_out(), group_by ? comparison.repeats() : ""})
+    if (!line.empty()) note(line);
 }
 
 }  // namespace espalier::cli

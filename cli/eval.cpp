@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "espalier/cli/arguments.h"
+#include "espalier/cli/open_model.h"
 #include "espalier/cli/output_file.h"
 #include "espalier/core/interrupt.h"
 #include "espalier/core/table.h"
@@ -69,7 +70,7 @@ void eval(const Given& given) {
   if (!arguments.parse(given)) return;
 
   if (logits) check_output("eval: --logits", *logits, {file});
-  const auto [model, saved] = open_checkpoint(file, overrides);
+  const auto [model, saved] = open_named_checkpoint(file, overrides);
   const Config& config = saved.config;
   const Say say = [&](const std::string& line) {
     if (json)

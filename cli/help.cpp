@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "espalier/cli/environment.h"
 #include "espalier/cli/man.h"
 #include "espalier/cli/usage.h"
@@ -132,7 +134,8 @@ const char* const set_help =
     "A config is a JSON file, which may have comments (// and /* */) and a comma behind the last of a list "
     "or object. `--set PATH=VALUE` sets one of its fields from the command line, a stage by its number (from "
     "0) or name: --set stages.dense.train.epochs=1; /stages/0/train/epochs=1 is the same. null takes away a "
-    "field or a list's element: --set stages.dense=null. Of fields that exclude each other a new one "
+    "field or a list's element: --set stages.dense=null; + adds one behind a list's last: --set "
+    "stages.+='{\"name\": \"more\", \"evaluate\": {}}'. Of fields that exclude each other a new one "
     "replaces the old, and another type leaves out what it has no use for.\n\n";
 
 std::string config_overview() {
@@ -212,6 +215,73 @@ std::string declared_about(const std::string& word) {
   return fmt::format("{}", fmt::join(parts, "\n"));
 }
 
+/// What others call it, and what it is called here.
+struct Synonym {
+  const char* word;
+  std::vector<std::string> here;
+};
+const std::vector<Synonym>& synonyms() {
+  static const std::vector<Synonym> all{
+      {"magnitude", {"l1", "l2"}},
+      {"clip", {"clip_norm"}},
+      {"grad_clip", {"clip_norm"}},
+      {"gradient_clipping", {"clip_norm"}},
+      {"max_norm", {"clip_norm"}},
+      {"learning_rate", {"lr"}},
+      {"rate", {"lr"}},
+      {"scheduler", {"schedule"}},
+      {"wd", {"weight_decay"}},
+      {"decay", {"weight_decay"}},
+      {"batch_size", {"batch"}},
+      {"batchsize", {"batch"}},
+      {"epoch", {"epochs"}},
+      {"smoothing", {"label_smoothing"}},
+      {"swa", {"ema"}},
+      {"moving_average", {"ema"}},
+      {"flops", {"macs"}},
+      {"latency", {"latency_ms"}},
+      {"filter", {"unit"}},
+      {"filters", {"unit"}},
+      {"neuron", {"unit"}},
+      {"granularity", {"unit"}},
+      {"structured", {"channel"}},
+      {"unstructured", {"weight"}},
+      {"amount", {"sparsity", "ratio"}},
+      {"pruning_ratio", {"sparsity", "ratio"}},
+      {"slimming", {"bn_scale"}},
+      {"depgraph", {"group_norm"}},
+      {"hessian", {"obd"}},
+      {"finetune", {"stages.train"}},
+      {"fine-tuning", {"stages.train"}},
+      {"pretrained", {"weights"}},
+  };
+  return all;
+}
+
+/// Of a word that is none here: what is called otherwise, else the fields whose help speaks of it.
+std::string otherwise(const std::string& word) {
+  const auto same = std::ranges::find(synonyms(), word, &Synonym::word);
+  if (same == synonyms().end()) return "";
+  std::string text = prose(fmt::format("{}: here that is {}\n", word, fmt::join(same->here, " or ")));
+  for (const std::string& name : same->here) text += "\n" + declared_about(name);
+  return text;
+}
+
+/// "; of it speaks the help on a, b": fields whose descriptions have the word.
+std::string spoken_of(const std::string& word) {
+  constexpr size_t least_letters = 4, most_fields = 5;
+  if (word.size() < least_letters) return "";
+  std::vector<std::string> names;
+  for (const schema::Section& section : schema::sections(config_description()))
+    for (const schema::FieldDescription& field : section.object->fields)
+      if (field.help.find(word) != field.help.npos && names.size() < most_fields &&
+          std::ranges::find(names, field.name) == names.end())
+        names.push_back(field.name);
+  if (names.empty()) return "";
+  return fmt::format("; of it {} the help on {}", names.size() == 1 ? "speaks" : "speak",
+                     fmt::join(names, ", "));
+}
+
 }  // namespace
 
 std::vector<std::string> help_words() {
@@ -262,10 +332,12 @@ void help(const Given& given) {
   }
   const std::string text = in_config ? declared_in_config(word) : declared_about(word);
   if (!text.empty()) return print(text);
+  if (const std::string other = in_config ? "" : otherwise(word); !other.empty()) return print(other);
   const std::string last_part = word.substr(word.find_last_of("./") + 1);  // of a path
   const std::string nearest = did_you_mean(last_part, help_words());
+  const std::string spoken = nearest.empty() ? spoken_of(word) : nearest;
   fail_usage("help: nothing is called '", printable(word), "'",
-             nearest.empty() ? "; `espalier help` lists what there is" : nearest);
+             spoken.empty() ? "; `espalier help` lists what there is" : spoken);
 }
 
 }  // namespace espalier::cli

@@ -3,9 +3,9 @@
 #include <filesystem>
 
 #include "espalier/cli/command.h"
+#include "espalier/core/error.h"
 #include "espalier/core/utf8.h"
 #include "espalier/train/build.h"
-#include "espalier/train/checkpoint.h"
 #include "espalier/train/recipes.h"
 
 namespace espalier::cli {
@@ -16,6 +16,17 @@ std::string config_named(const std::string& given, bool quiet) {
   return file;
 }
 
+void require_file(const std::string& given) {
+  std::error_code error;
+  if (std::filesystem::status(given, error).type() == std::filesystem::file_type::not_found)
+    fail_usage(printable(given), ": cannot open: No such file or directory");
+}
+
+OpenedCheckpoint open_named_checkpoint(const std::string& given, const std::vector<std::string>& overrides) {
+  require_file(given);
+  return open_checkpoint(given, overrides);
+}
+
 std::unique_ptr<Module> open_model(const std::string& given, Config& config,
                                    const std::optional<std::string>& root) {
   const std::filesystem::path path(given);
@@ -24,7 +35,7 @@ std::unique_ptr<Module> open_model(const std::string& given, Config& config,
   if (std::filesystem::path(file).extension() != ".json") {
     if (root)
       fail_usage(printable(file), ": is no config, and has its own classes: --data is for a config's");
-    OpenedCheckpoint opened = open_checkpoint(file);
+    OpenedCheckpoint opened = open_named_checkpoint(file);
     config = std::move(opened.info.config);
     return std::move(opened.model);
   }

@@ -4,8 +4,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "espalier/nn/module.h"
+#include "espalier/train/checkpoint.h"
 #include "espalier/train/config.h"
 
 namespace espalier::cli {
@@ -17,6 +19,12 @@ inline constexpr const char* config_or_checkpoint =
 /// The file that `given` means, a path or a recipe's name (train/recipes.h); which one it is is said where it
 /// is another, unless `quiet`.
 std::string config_named(const std::string& given, bool quiet = false);
+
+/// UsageError if there is no such file.
+void require_file(const std::string& given);
+/// Of a file that a person has named (train/checkpoint.h): UsageError if there is none.
+OpenedCheckpoint open_named_checkpoint(const std::string& given,
+                                       const std::vector<std::string>& overrides = {});
 
 /// The model of a config, initialised, or of a checkpoint; `config` becomes the one it is of. `root`: --data,
 /// where the data set is that the config may leave the number of classes to.

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "espalier/cli/arguments.h"
+#include "espalier/cli/open_model.h"
 #include "espalier/core/error.h"
 #include "espalier/core/interrupt.h"
 #include "espalier/core/table.h"
@@ -85,8 +86,8 @@ void predict(const Given& given) {
       .flag("--json", json, "Print a JSON object an image, with all of --top");
   if (!arguments.parse(given)) return;
 
+  const auto [model, saved] = open_named_checkpoint(file);
   const std::vector<std::string> files = image_files(paths);
-  const auto [model, saved] = open_checkpoint(file);
   const AverageInPlace average(model->parameters());
   const Lines lines(files, saved.classes);
   size_t unread = 0;

@@ -29,7 +29,18 @@ void Mistakes::add(const std::string& place, const Error& error, const std::stri
   if (const auto* several = dynamic_cast<const SeveralLines*>(&error))
     lines.assign(several->lines.begin(), several->lines.end() - 1);  // it is counted anew
   for (const std::string& line : lines)
-    if (std::ranges::find(lines_, prefix + line) == lines_.end()) lines_.push_back(prefix + line);
+    if (std::ranges::find(lines_, prefix + line, &Line::text) == lines_.end())
+      lines_.push_back({place, prefix + line});
+}
+
+void Mistakes::take(const Mistakes& others, const std::function<bool(const std::string&)>& wanted) {
+  for (const Line& line : others.lines_) {
+    if (!wanted(line.place)) continue;
+    if (others.usage_)
+      add(line.place, UsageError(line.text));
+    else
+      add(line.place, Error(line.text));
+  }
 }
 
 bool Mistakes::spare(std::string_view place) const {
@@ -39,7 +50,8 @@ bool Mistakes::spare(std::string_view place) const {
 
 void Mistakes::report(const std::string& what) const {
   if (lines_.empty()) return;
-  std::vector<std::string> lines = lines_;
+  std::vector<std::string> lines;
+  for (const Line& line : lines_) lines.push_back(line.text);
   if (lines.size() > 1) lines.push_back(join(what, ": ", lines.size(), " mistakes"));
   if (lines.size() == 1 && usage_) throw UsageError(lines.front());
   if (lines.size() == 1) throw Error(lines.front());

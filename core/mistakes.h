@@ -1,6 +1,7 @@
 // Mistakes in what a person wrote, gathered so that all are told at once.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,6 +32,9 @@ class Mistakes {
       return false;
     }
   }
+  /// Those of `others` at places that `wanted` says yes to.
+  void take(const Mistakes& others, const std::function<bool(const std::string& place)>& wanted);
+  bool empty() const { return lines_.empty(); }
   void add(const std::string& place, const Error& error, const std::string& prefix = "");
   /// True unless there is one at `place`, in it or in what it lies in.
   bool spare(std::string_view place) const;
@@ -39,7 +43,11 @@ class Mistakes {
   void report(const std::string& what) const;
 
  private:
-  std::vector<std::string> places_, lines_;
+  struct Line {
+    std::string place, text;
+  };
+  std::vector<std::string> places_;
+  std::vector<Line> lines_;
   bool usage_ = false;
 };
 

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "espalier/core/parallel.h"
+#include "espalier/core/utf8.h"
 #include "espalier/formats/atomic_file.h"
 #include "espalier/formats/checksum.h"
 #include "espalier/formats/input_file.h"
@@ -44,11 +45,31 @@ const char* foreign_kind(std::string_view start) {
            {"\x89HDF"sv, "an HDF5 file"},
            {"GGUF"sv, "a GGUF file"},
            {"\x93NUMPY"sv, "a NumPy array"},
+           {"\x89PNG"sv, "an image (PNG)"},
+           {"\xFF\xD8\xFF"sv, "an image (JPEG)"},
+           {"\x1F\x8B"sv, "a gzip archive"},
+           {"\x7F"
+            "ELF"sv,
+            "a program (ELF)"},
            {"version https://"sv, "a Git LFS pointer: the file it stands for was not fetched"},
        }) {
     if (start.starts_with(magic)) return kind;
   }
   return nullptr;
+}
+
+/// "it begins with 'name,accur'", or with its bytes in hexadecimal where they are no text.
+std::string beginning(std::string_view start) {
+  const bool is_text = std::ranges::all_of(
+      start, [](unsigned char c) { return (c >= ' ' && c < 0x7F) || c == '\n' || c == '\r' || c == '\t'; });
+  if (is_text) return join("it begins with the text '", printable(start.substr(0, start.find('\n'))), "'");
+  std::string bytes;
+  for (const char c : start.substr(0, 8)) {
+    constexpr char digits[] = "0123456789abcdef";
+    const auto byte = static_cast<unsigned char>(c);
+    bytes += {' ', digits[byte / 16], digits[byte % 16]};
+  }
+  return "it begins with the bytes" + bytes;
 }
 
 std::string read_header(const std::string& file, uint64_t size, const ReadAt& read) {
@@ -61,10 +82,11 @@ std::string read_header(const std::string& file, uint64_t size, const ReadAt& re
   const char* foreign = possible ? nullptr : foreign_kind({start.data(), start.size()});
   ESP_CHECK(!foreign, file, ": is not a safetensors file, it looks like ", foreign);
   ESP_CHECK(size >= 10, file, ": is not a safetensors file, or cut off: it has ", size, " bytes");
+  ESP_CHECK(possible || start[8] == '{', file, ": is not a safetensors file: ",
+            beginning({start.data(), std::min<uint64_t>(size, start.size())}));
   ESP_CHECK(length >= 2 && length <= longest_header, file,
             ": is not a safetensors file: its first 8 bytes give a header of ", length,
             " bytes, expected 2 to ", longest_header);
-  ESP_CHECK(start[8] == '{', file, ": is not a safetensors file: its header does not begin with {");
   ESP_CHECK(length <= size - 8, file, ": is cut off: it has ", size, " bytes, its header alone needs ",
             8 + length);
   std::string text(length, '\0');
@@ -158,12 +180,19 @@ std::string checksums_text(const std::vector<const std::pair<std::string, Tensor
     sums[static_cast<size_t>(i)] = checksum({static_cast<const std::byte*>(tensor.raw()), tensor.bytes()},
                                             checksum_of(file_dtype(tensor.dtype()), tensor.shape()));
   });
-  auto json = nlohmann::ordered_json::object();
-  json[of_metadata] = checksum_of(metadata);
-  auto& fields = json.get_ref<nlohmann::ordered_json::object_t&>();
-  for (size_t i = 0; i < sums.size(); ++i) fields.emplace_back(tensors[i]->first, sums[i]);
-  return json.dump(-1, ' ', false,
-                   nlohmann::ordered_json::error_handler_t::replace);  // format_header refuses
+  std::string text = "{";
+  const auto add = [&](const std::string& name, uint32_t sum) {
+    constexpr size_t most_digits = 10;  // spaces before them: equal networks make files of equal size
+    const std::string digits = std::to_string(sum);
+    text += (text.size() > 1 ? "," : "") +
+            nlohmann::json(name).dump(-1, ' ', false,
+                                      nlohmann::json::error_handler_t::replace) +  // format_header refuses
+            ":" +
+            std::string(most_digits - digits.size(), ' ') + digits;
+  };
+  add(of_metadata, checksum_of(metadata));
+  for (size_t i = 0; i < sums.size(); ++i) add(tensors[i]->first, sums[i]);
+  return text + "}";
 }
 
 using KeptChecksums = std::map<std::string, uint32_t>;

@@ -250,7 +250,8 @@ ChannelPruneResult cut_once(Module& model, const Shape& input, const WholeNetwor
 
 WholeNetwork whole_network(Module& model, const Shape& input) {
   const Network network(model, input);
-  WholeNetwork whole{.cost = CostModel(model, network.tape).after({}), .channels = {}};
+  WholeNetwork whole{
+      .cost = CostModel(model, network.tape).after({}), .channels = {}, .history = model.history};
   for (const ChannelGroup& group : channel_graph(model, network.tape).groups) {
     whole.channels[maker_of(group)] = group.channels;
     for (const Makers& makers : side_by_side(group))

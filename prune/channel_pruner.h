@@ -61,8 +61,8 @@ struct ChannelPruneResult {
   std::vector<ChannelRanking::Held> held;
   NetworkCost before, after;           ///< before: the whole network's
   std::vector<AxisCut> cuts;           ///< to be added to the model's history
-  double latency_ms = 0.0;             ///< after, if that is the target; else the caller may measure it,
-  double latency_before_ms = 0.0;      ///< and what it was; 0: is not known
+  double latency_ms = 0.0;             ///< after, if that is the target; else the caller may measure it, and
+  double latency_before_ms = 0.0;      ///< with it, in turns, the whole network's; 0: is not known
   std::optional<CutProof> proof = {};  ///< of several cuts, the one that differs most
 
   double speedup() const { return static_cast<double>(before.macs) / static_cast<double>(after.macs); }
@@ -73,7 +73,9 @@ struct WholeNetwork {
   NetworkCost cost;
   std::map<std::string, int64_t> channels;  ///< of each group, by the first layer that makes them
   std::map<std::string, int64_t> parts =
-      {};                   ///< of layers that make some of a group's, by the first (Makers)
+      {};  ///< of layers that make some of a group's, by the first (Makers)
+  /// What had been cut before, of which its shapes can be made again; absent: is not known.
+  std::optional<std::vector<AxisCut>> history = {};
   double latency_ms = 0.0;  ///< for that target, part of the way: to be measured by the caller
 };
 /// The model as it is now; its images are `input` [H,W,C].

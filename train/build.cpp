@@ -53,16 +53,29 @@ auto in_file(const Config& config, const Build& build) {
   }
 }
 
-void check_fit(const Config& config, const Dataset& data, const std::string& place) {
+/// `notes`: what there is to say of how the data were read.
+void check_fit(const Config& config, const Dataset& data, const std::string& place,
+               const std::vector<std::string>& notes) {
   const ModelOptions& model = config.model;
   const Shape image{data.height(), data.width(), data.channels()};
   if (model.input != image)
     fail_usage(schema::shown("/model/input", config.set), ": found ", model.input, ", but images of ",
                data.name, " have shape ", image);
-  if (model.classes != data.classes())
-    fail(place, ": ", data.name, " has ", data.classes(), data.classes() == 1 ? " class" : " classes",
-         ", expected the model's ", model.classes, " (", place_of(config),
-         schema::shown("/model/classes", config.set), ")");
+  if (model.classes == data.classes()) return;
+  std::string found;
+  if (config.data.type == "image_folder") {  // whose names say which is missing or too many
+    constexpr size_t most = 10;
+    const auto& names = data.class_names;
+    found = ": ";
+    for (size_t i = 0; i < std::min(names.size(), most); ++i)
+      found += (i ? ", " : "") + printable(names[i], 60);
+    if (names.size() > most) found += ", ...";
+    for (const std::string& note : notes)
+      if (note.find(": class folders without images ") != note.npos) found += "; " + note;
+  }
+  fail(place, ": ", data.name, " has ", data.classes(), data.classes() == 1 ? " class" : " classes",
+       ", expected the model's ", model.classes, " (", place_of(config),
+       schema::shown("/model/classes", config.set), ")", found);
 }
 
 /// Below the root.
@@ -154,7 +167,7 @@ void check_classes(const std::string& checkpoint, const std::vector<std::string>
 DataSplits build_data(const Config& config, const std::optional<std::string>& given_root, const Say& say) {
   return in_file(config, [&] {
     DataSplits data = read_data(config, data_root(config.data, given_root), say);
-    check_fit(config, data.train, data_place(config, given_root));
+    check_fit(config, data.train, data_place(config, given_root), data.notes);
     hold_out(data, config.data.validation.value_or(0), stream(config, holding_out));
     if (config.data.batch > data.train.size())
       data.notes.push_back(join("data.batch is ", config.data.batch, ", but ", data.train.name, " has ",
@@ -269,9 +282,14 @@ std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module
   return optimizer;
 }
 
+std::unique_ptr<Module> network_of_shapes(const Config& config, const std::vector<AxisCut>& history) {
+  auto fresh = make_model(config.model, static_cast<uint64_t>(config.seed));
+  cut(*fresh, history);
+  return to_compute_device(std::move(fresh));
+}
+
 double latency_after(const Config& config, const Module& model, const std::vector<AxisCut>& cuts) {
-  const auto fresh = to_compute_device(make_model(config.model, static_cast<uint64_t>(config.seed)));
-  cut(*fresh, model.history);
+  const auto fresh = network_of_shapes(config, model.history);
   cut(*fresh, cuts);
   return latency_ms(*fresh, config.model.input);
 }

@@ -93,6 +93,8 @@ bool cuts_channels(const PruneConfig& config);
 /// When a train stage that prunes does. UsageError for a schedule that goes beyond its steps, or leaves
 /// early_stop nothing to judge.
 Schedule prune_schedule(const TrainConfig& config, const StageLength& stage);
+/// A fresh network of the shapes that a model of the config's has with this history of cuts.
+std::unique_ptr<Module> network_of_shapes(const Config& config, const std::vector<AxisCut>& history);
 /// Milliseconds of an image through a fresh network of the model's shapes after more cuts: what its weights
 /// are does not matter.
 double latency_after(const Config& config, const Module& model, const std::vector<AxisCut>& cuts);

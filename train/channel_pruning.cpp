@@ -7,6 +7,7 @@
 #include "espalier/autograd/ops.h"
 #include "espalier/core/interrupt.h"
 #include "espalier/core/isa.h"
+#include "espalier/core/table.h"
 #include "espalier/prune/report.h"
 #include "espalier/prune/signals.h"
 #include "espalier/train/build.h"
@@ -35,13 +36,24 @@ ChannelPruneResult ChannelPruning::act(const WholeNetwork& whole, double progres
     loader.next(batch);
     options.verify = batch.images;
   }
-  return prune_channels(model_, config_.model.input, whole, options, progress);
+  if (options_.target.kind != Target::latency_ms || !whole.history)
+    return prune_channels(model_, config_.model.input, whole, options, progress);
+  WholeNetwork now = whole;  // on the machine as it is now, on which the model is measured, too
+  now.latency_ms = latency_ms(*network_of_shapes(config_, *whole.history), config_.model.input);
+  return prune_channels(model_, config_.model.input, now, options, progress);
 }
 
-WholeNetwork ChannelPruning::whole() const {
-  WholeNetwork whole = whole_network(model_, config_.model.input);
-  if (options_.target.kind == Target::latency_ms) whole.latency_ms = latency({});
-  return whole;
+WholeNetwork ChannelPruning::whole() const { return whole_network(model_, config_.model.input); }
+
+void ChannelPruning::measure(ChannelPruneResult& result, const WholeNetwork& whole) const {
+  if (!whole.history) {
+    result.latency_ms = latency_ms(model_, config_.model.input);
+    return;
+  }
+  const auto before = network_of_shapes(config_, *whole.history);
+  const PairedTimes times = latencies_ms(*before, model_, config_.model.input);
+  result.latency_before_ms = times.first;
+  result.latency_ms = times.second;
 }
 
 void ChannelPruning::stop_here() const {
@@ -60,12 +72,31 @@ Signals ChannelPruning::signals(Looks looks) const {
   });
 }
 
+std::string ChannelPruning::idle_target(const ChannelPruneResult& result) const {
+  const Target& target = options_.target;
+  const bool asks = target.kind != Target::ratio && !(target.kind == Target::speedup && target.value == 1);
+  if (!asks || result.after.parameters != result.before.parameters) return "";
+  const auto line = [&](const std::string& has) {
+    return fmt::format("{} {} is met already{}: nothing is cut", target_names()[target.kind], target.value,
+                       has);
+  };
+  const auto counted = [&](int64_t has) { return line(", the network has " + grouped(has)); };
+  switch (target.kind) {
+    case Target::macs:
+      return counted(result.before.macs);
+    case Target::parameters:
+      return counted(result.before.parameters);
+    case Target::bytes:
+      return counted(result.before.bytes);
+    default:
+      return line("");
+  }
+}
+
 double ChannelPruning::latency(const std::vector<AxisCut>& cuts) const {
   stop_here();
   return latency_after(config_, model_, cuts);
 }
-
-double ChannelPruning::latency_now() const { return latency_ms(model_, config_.model.input); }
 
 std::string width_hint(const PruneConfig& prune, Module& model) {
   const int64_t floats = isa() == Isa::avx512 ? 16 : isa() == Isa::avx2 ? 8 : 1;  // of a vector
@@ -77,9 +108,7 @@ std::string width_hint(const PruneConfig& prune, Module& model) {
 }
 
 void ChannelPruneCallback::on_stage_begin(TrainState& s) {
-  if (s.position.whole) return;
-  s.position.whole = pruning_.whole();
-  if (s.position.whole->latency_ms == 0) s.position.whole->latency_ms = pruning_.latency_now();
+  if (!s.position.whole) s.position.whole = pruning_.whole();
 }
 
 void ChannelPruneCallback::after_step(TrainState& s) {
@@ -99,8 +128,9 @@ void ChannelPruneCallback::after_step(TrainState& s) {
 }
 
 void ChannelPruneCallback::say_what_is_saved(const TrainState& s, ChannelPruneResult last) {
-  last.latency_before_ms = s.position.whole->latency_ms;
-  if (last.latency_ms == 0) last.latency_ms = pruning_.latency_now();
+  if (const std::string idle = pruning_.idle_target(last); !idle.empty())
+    console_.warn(fmt::format("warning: stage '{}': {}", s.stage, idle));
+  pruning_.measure(last, *s.position.whole);
   console_.line(fmt::format("{}  {}", s.stage, speed_line(last)));
   if (const std::string hint = width_hint(pruning_.config(), s.model); !hint.empty()) console_.line(hint);
 }

@@ -20,8 +20,12 @@ class ChannelPruning {
   WholeNetwork whole() const;
   /// See prune_channels.
   ChannelPruneResult act(const WholeNetwork& whole, double progress = 1.0);
-  /// Milliseconds of one image through the model as it is now (evaluate.h).
-  double latency_now() const;
+  /// Measures what cuts since `whole` saved of one image's milliseconds: of a fresh network of its shapes and
+  /// of the model in turns, for a machine that others use, too, changes from minute to minute.
+  void measure(ChannelPruneResult& result, const WholeNetwork& whole) const;
+  /// Where the network has met the target before the first cut, so that nothing is cut: a line that says so.
+  /// Empty: it was cut, or the target itself asks for nothing (train/advice.h).
+  std::string idle_target(const ChannelPruneResult& result) const;
   const PruneConfig& config() const { return prune_; }
 
  private:

@@ -53,16 +53,30 @@ Json position_json(const Position& position) {
   json["results"] = Json::array();
   for (const StageResult& result : position.results) json["results"].push_back(to_json(result));
   if (!position.chosen.empty()) json["chosen"] = position.chosen;
-  if (position.whole)
-    json["whole"] = {{"macs", position.whole->cost.macs},   {"parameters", position.whole->cost.parameters},
-                     {"bytes", position.whole->cost.bytes}, {"channels", position.whole->channels},
-                     {"parts", position.whole->parts},      {"latency_ms", position.whole->latency_ms}};
+  if (const auto& whole = position.whole) {
+    json["whole"] = {{"macs", whole->cost.macs},
+                     {"parameters", whole->cost.parameters},
+                     {"bytes", whole->cost.bytes},
+                     {"channels", whole->channels},
+                     {"parts", whole->parts}};
+    if (whole->history)
+      json["whole"]["history"] = history_json(*whole->history);
+    else
+      json["whole"]["latency_ms"] = whole->latency_ms;
+  }
   if (position.data)
     json["data"] = {{"train", position.data->train},
                     {"validation", position.data->validation},
                     {"test", position.data->test}};
   if (!position.begun.empty()) json["begun"] = position.begun;
+  if (position.first) json["first"] = history_json(*position.first);
   return json;
+}
+
+/// Absent where the field is.
+std::optional<std::vector<AxisCut>> history_in(const Json& json, const char* name, const std::string& place) {
+  if (!json.contains(name)) return std::nullopt;
+  return history_from(json_field<Json>(json, name, place).dump(), json_place(place, name));
 }
 
 Position position_from(const Json& json, const std::string& place) {
@@ -93,6 +107,7 @@ Position position_from(const Json& json, const std::string& place) {
                       whole.contains("parts")
                           ? json_field<std::map<std::string, int64_t>>(whole, "parts", inside)
                           : std::map<std::string, int64_t>{},
+                      history_in(whole, "history", inside),
                       whole.contains("latency_ms") ? json_field<double>(whole, "latency_ms", inside) : 0};
   }
   if (json.contains("data")) {
@@ -102,6 +117,7 @@ Position position_from(const Json& json, const std::string& place) {
                      json_count(data, "test", inside)};
   }
   if (json.contains("begun")) position.begun = json_field<std::vector<std::string>>(json, "begun", place);
+  position.first = history_in(json, "first", place);
   return position;
 }
 

@@ -61,6 +61,8 @@ struct Position {
   /// How long each stage was to train when the run began ("3 epochs"); empty: of a version that did not say.
   std::vector<std::string> begun = {};
   int64_t metrics_bytes = 0;  ///< of metrics.jsonl: what was written before this checkpoint
+  /// What had been cut from the network that the run began with; absent: of a version that did not say.
+  std::optional<std::vector<AxisCut>> first = {};
   std::vector<StageResult> results = {};
 };
 

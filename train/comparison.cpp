@@ -34,6 +34,7 @@ std::string percent_text(double value) { return decimals(value, 2); }
 std::string share_text(double value) { return decimals(100 * value, 2); }
 std::string loss_text(double value) { return decimals(value, 4); }
 std::string latency_text(double value) { return fmt::format("{:.3g}", value); }
+std::string ratio_text(double value) { return decimals(value, 2); }
 /// 0 is of a stage that does not train.
 std::string rate_text(double value) { return value > 0 ? whole_text(value) : ""; }
 
@@ -44,6 +45,7 @@ constexpr Measure measures[] = {{"accuracy", "accuracy", " %", percent_text},
                                 {"sparsity", "sparsity", " %", share_text},
                                 {"macs", "MACs", "", whole_text},
                                 {"latency_ms", "latency", " ms", latency_text},
+                                {"latency_speedup", "speed-up", "x", ratio_text},
                                 {"loss", "loss", "", loss_text},
                                 {"top5", "top-5", " %", percent_text},
                                 {"parameters", "parameters", "", whole_text},
@@ -83,7 +85,10 @@ double total_seconds(const RunSummary& run) {
 
 Comparison::Comparison(const std::vector<RunSummary>& runs, bool all_stages) : all_stages_(all_stages) {
   std::vector<std::vector<ConfigField>> configs;
-  for (const RunSummary& run : runs) configs.push_back(config_fields(run.config));
+  for (const RunSummary& run : runs) {
+    configs.push_back(config_fields(run.config));
+    for (const auto& [name, value] : run.made_by.items()) configs.back().push_back({{name}, value});
+  }
   tells_top5_ = std::ranges::any_of(configs, [](const auto& fields) {
     const Json& classes = value_at(fields, {"model", "classes"});
     return !classes.is_number() || tells_top5(classes.get<int64_t>());
@@ -96,6 +101,8 @@ Comparison::Comparison(const std::vector<RunSummary>& runs, bool all_stages) : a
   for (const Measure& measure : measures)
     columns_.push_back({measured, measure.name, measure.title, {}, true, &measure});
 
+  // Of finished runs: stage and config but for the name, and which folder had them first.
+  std::vector<std::pair<std::pair<std::string, Json>, std::string>> seen;
   for (size_t i = 0; i < runs.size(); ++i) {
     const RunSummary& run = runs[i];
     static const std::vector<StageSummary> not_begun(1);
@@ -119,9 +126,26 @@ Comparison::Comparison(const std::vector<RunSummary>& runs, bool all_stages) : a
           cell.value = *stages[s].epoch;
         row.push_back(std::move(cell));
       }
+      if (run.done && run.config.contains("model") && !stages[s].stage.empty()) {
+        Json same = run.config;
+        same.erase("name");
+        const auto first = std::ranges::find(seen, std::pair(stages[s].stage, same),
+                                             [](const auto& one) { return one.first; });
+        if (first == seen.end())
+          seen.push_back({{stages[s].stage, std::move(same)}, run.folder});
+        else
+          row.repeats = first->second;
+      }
       rows_.push_back(std::move(row));
     }
   }
+  std::vector<std::string> repeats;
+  for (const Row& row : rows_)
+    if (const std::string line = value_text(row[0].value) + " of " + printable(row.repeats);
+        !row.repeats.empty() && std::ranges::find(repeats, line) == repeats.end())
+      repeats.push_back(line);
+  if (!repeats.empty())
+    repeats_ = fmt::format("the same config and seed once more: {}", fmt::join(repeats, ", "));
 }
 
 /// Those that differ by their short names, the others by their paths.
@@ -139,11 +163,16 @@ void Comparison::add_config_columns(const std::vector<std::vector<ConfigField>>&
              return field.path[0] == "stages" && field.path[1] == path[1];
            });
   };
+  // An unfinished run does not say it.
+  const auto is_made_by = [](const FieldPath& path) {
+    return path.size() == 1 && (path[0] == "threads" || path[0] == "version" || path[0] == "commit");
+  };
   const auto differs = [&](const FieldPath& path) {
     std::optional<Json> first;
     return std::ranges::any_of(configs, [&](const auto& fields) {
       const Json& value = value_at(fields, path);
-      if (value.is_null() && (!is_whole(fields) || lacks_stage(fields, path))) return false;
+      if (value.is_null() && (!is_whole(fields) || lacks_stage(fields, path) || is_made_by(path)))
+        return false;
       if (!first) first = value;
       return value != *first;
     });
@@ -163,6 +192,31 @@ void Comparison::add_config_columns(const std::vector<std::vector<ConfigField>>&
   }
 }
 
+std::vector<size_t> Comparison::fields_called(const std::string& name) const {
+  std::vector<size_t> called;
+  for (size_t c = 0; c < columns_.size(); ++c) {
+    const auto names = spellings(columns_[c].path);
+    if (std::ranges::find(names, name) != names.end()) called.push_back(c);
+  }
+  return called;
+}
+
+size_t Comparison::find_key(const std::string& name) {
+  const std::vector<size_t> called = fields_called(name);
+  const auto has = [](const Row& row) { return [&row](size_t c) { return !row[c].value.is_null(); }; };
+  const bool is_one = called.size() > 1 && std::ranges::none_of(rows_, [&](const Row& row) {
+                        return std::ranges::count_if(called, has(row)) > 1;
+                      });
+  if (!is_one) return find("--group-by", name, true);
+  for (const size_t c : called) columns_[c].differs = false;  // the new column tells it
+  columns_.push_back({Column::Kind::config, name, printable(name, 40), {name}, true});
+  for (Row& row : rows_) {
+    const auto own = std::ranges::find_if(called, has(row));
+    row.push_back(own == called.end() ? Cell{} : row[*own]);
+  }
+  return columns_.size() - 1;
+}
+
 size_t Comparison::find(const std::string& what, const std::string& name, bool groupable) const {
   std::vector<std::string> known;
   std::vector<size_t> meant, differing;
@@ -178,22 +232,30 @@ size_t Comparison::find(const std::string& what, const std::string& name, bool g
     meant.push_back(c);
     if (column.differs) differing.push_back(c);
   }
+  const auto paths_of = [&](const std::vector<size_t>& columns) {
+    std::vector<std::string> paths;
+    for (const size_t c : columns) paths.push_back(printable(dotted(columns_[c].path)));
+    return fmt::format("{}", fmt::join(paths, " or "));
+  };
+  if (meant.empty()) {  // "type" says nothing without what it is of
+    std::vector<size_t> ends;
+    for (size_t c = 0; c < columns_.size(); ++c)
+      if (columns_[c].kind == Column::Kind::config && columns_[c].path.back() == name) ends.push_back(c);
+    if (!ends.empty()) fail_usage("compare: ", what, ": '", printable(name), "' may mean ", paths_of(ends));
+  }
   if (meant.empty())
     fail_usage("compare: ", what, ": ",
                groupable ? "the configs of these runs have no field '" : "there is no column '",
                printable(name), "'", did_you_mean(name, known));
   if (meant.size() == 1) return meant.front();
   if (differing.size() == 1) return differing.front();
-  std::vector<std::string> paths;
-  for (const size_t c : meant) paths.push_back(printable(dotted(columns_[c].path)));
-  fail_usage("compare: ", what, ": '", printable(name), "' may mean ",
-             fmt::format("{}", fmt::join(paths, " or ")));
+  fail_usage("compare: ", what, ": '", printable(name), "' may mean ", paths_of(meant));
 }
 
 void Comparison::group_by(const std::vector<std::string>& fields) {
   std::vector<size_t> keys;
   for (const std::string& field : fields) {
-    const size_t c = find("--group-by", field, true);
+    const size_t c = find_key(field);
     if (std::ranges::find(keys, c) != keys.end()) continue;
     keys.push_back(c);
     if (Column& column = columns_[c]; !column.differs) column.name = column.title = field;  // else its path
@@ -210,9 +272,11 @@ void Comparison::group_by(const std::vector<std::string>& fields) {
   for (const Row& row : rows_) {
     const std::string run = value_text(row[0].value);
     if (row[state].value != "done") {
-      if (unfinished.empty() || unfinished.back() != run) unfinished.push_back(run);
+      const std::string line = row[state].value == "diverged" ? run + " (diverged)" : run;
+      if (unfinished.empty() || unfinished.back() != line) unfinished.push_back(line);
       continue;
     }
+    if (!row.repeats.empty()) continue;
     std::vector<Json> key;
     for (const size_t c : keys) key.push_back(row[c].value);
     auto group = std::ranges::find(groups, key, &Group::key);
@@ -267,6 +331,7 @@ void Comparison::group_by(const std::vector<std::string>& fields) {
   columns_ = std::move(columns);
   rows_ = std::move(rows);
   grouped_ = true;
+  if (!repeats_.empty()) repeats_ += "; of each the first counts";
 }
 
 void Comparison::sort(const std::string& column) {
@@ -358,7 +423,8 @@ std::string Comparison::table(size_t width) const {
     const Column& column = columns_[c];
     if (!chosen_ && column.name == "top5" && !tells_top5_) continue;
     if (const std::string value = chosen_ ? "" : common(c); !value.empty()) {
-      if (value != "done") same.push_back(column.title + " " + value);
+      const bool says = value != "done" && !(column.name == "latency_speedup" && value == "1.00x");
+      if (says) same.push_back(column.title + " " + value);
       continue;
     }
     const bool number = column.measure || std::ranges::all_of(rows_, [&](const Row& row) {
@@ -385,7 +451,7 @@ std::string Comparison::table(size_t width) const {
         width);
   if (narrow || !same.empty())
     lines += wrapped("`--columns all` or NAME,NAME,... shows others, with `--csv` and `--json`, too", width);
-  for (const std::string& note : {averaged_, left_out_})
+  for (const std::string& note : {averaged_, repeats_, left_out_})
     if (!note.empty()) lines += wrapped(note, width);
   return lines;
 }

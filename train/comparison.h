@@ -24,7 +24,8 @@ class Comparison {
   // among the runs, it is that.
 
   /// From now on a row is a group of finished runs that have these fields in common: how many, and of what
-  /// was measured the mean and the sample standard deviation.
+  /// was measured the mean and the sample standard deviation. Of runs of one config and seed the first
+  /// counts: a repeat says nothing of how far seeds lie apart.
   void group_by(const std::vector<std::string>& fields);
   /// By a column, descending if it begins with '-'; what has no value comes last.
   void sort(const std::string& column);
@@ -37,15 +38,20 @@ class Comparison {
   std::string csv() const;
   /// A list of objects with the same names and numbers.
   nlohmann::ordered_json json() const;
-  /// Which runs are in no group, in a line; the table has it. Empty: none.
+  /// Which runs are in no group for they are not done, in a line; the table has it. Empty: none.
   const std::string& left_out() const { return left_out_; }
+  /// The same of runs that are repeats of others.
+  const std::string& repeats() const { return repeats_; }
 
  private:
   struct Cell {
     nlohmann::ordered_json value;
     std::optional<double> deviation;
   };
-  using Row = std::vector<Cell>;
+  struct Row : std::vector<Cell> {
+    using std::vector<Cell>::vector;
+    std::string repeats;  ///< the run of which it is a repeat: the same config and seed; empty: it is none
+  };
   struct Column {
     enum class Kind { identity, config, measured } kind;
     std::string name, title;
@@ -56,6 +62,11 @@ class Comparison {
 
   void add_config_columns(const std::vector<std::vector<ConfigField>>& configs);
   size_t find(const std::string& what, const std::string& name, bool groupable) const;
+  /// The columns of the config's fields that may be called so.
+  std::vector<size_t> fields_called(const std::string& name) const;
+  /// What rows are grouped by. Where several fields may be meant and no row has two of them, it is a column
+  /// of them all: what one run calls pruned.criterion is another's gradual.criterion.
+  size_t find_key(const std::string& name);
   std::vector<size_t> shown() const;
   /// The same for a person, who is told in any case whose rows they are, and which runs are not done.
   std::vector<size_t> told() const;
@@ -73,7 +84,7 @@ class Comparison {
   std::vector<Row> rows_;
   std::optional<std::vector<size_t>> chosen_;
   bool all_stages_, tells_top5_ = true, grouped_ = false;
-  std::string averaged_, left_out_;
+  std::string averaged_, left_out_, repeats_;
 };
 
 }  // namespace espalier

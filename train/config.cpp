@@ -313,9 +313,19 @@ Config read_config(const std::string& text, const std::string& file,
     fail_usage(error.what());
   }
   Overrides applied{.given = overrides};
+  Mistakes unset;
   for (size_t i = 0; i < overrides.size(); ++i)
-    mistakes.attempt("", [&] { apply_override(json, config_type(), i, applied); });
-  mistakes.report(file);  // what they were to mend is not worth a line
+    unset.attempt("", [&] { apply_override(json, config_type(), i, applied); });
+  if (!unset.empty()) {  // what they were to mend is not worth a line; the values that others set are
+    Mistakes all;
+    const Place place(file, applied.set, &all);
+    place.attempt([&] { config_type().read(json, place); });
+    unset.take(all, [&](const std::string& at) {
+      return std::ranges::any_of(applied.set,
+                                 [&](const schema::SetValue& value) { return lies_in(at, value.pointer()); });
+    });
+    unset.report(file);
+  }
   const Place place(file, applied.set, &mistakes);
   if (json.is_object()) {
     json.erase("$schema");

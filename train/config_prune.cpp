@@ -120,7 +120,9 @@ Type<PruneConfig> prune_type() {
        field("macs", &PruneConfig::macs, number(count), "most multiply-accumulates of one image")
            .only_for(channel),
        field("parameters", &PruneConfig::parameters, number(count), "most parameters").only_for(channel),
-       field("bytes", &PruneConfig::bytes, number(count), "most bytes of parameters and statistics")
+       field("bytes", &PruneConfig::bytes, number(count),
+             "most bytes of parameters and statistics, as they lie in memory; the model's file, whose size a "
+             "run's table shows, is longer by its header, of some kilobytes")
            .only_for(channel),
        field("latency_ms", &PruneConfig::latency_ms, number(count),
              "most milliseconds for one image, measured on this machine")

@@ -7,7 +7,6 @@
 #include "espalier/autograd/ops.h"
 #include "espalier/core/compute_device.h"
 #include "espalier/core/interrupt.h"
-#include "espalier/core/measure.h"
 #include "espalier/core/parallel.h"
 #include "espalier/nn/inference.h"
 
@@ -38,6 +37,21 @@ Variable logits_of(Module& model, const Tensor& images, bool flip) {
 /// The place of the largest, and among equals of the first: where softmax_cross_entropy's rank is 0.
 int64_t prediction(const float* logits, int64_t classes) {
   return std::max_element(logits, logits + classes) - logits;
+}
+
+using Clock = std::chrono::steady_clock;
+double milliseconds(Clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
+
+/// Where `model` is.
+Variable one_image(const Shape& input, Module& model) {
+  return Variable(Tensor::full({1, input[0], input[1], input[2]}, 0.5f, device_of(model.parameters())));
+}
+
+double forward_ms(Module& model, const Variable& x) {
+  const auto before = Clock::now();
+  model.forward(x);
+  synchronize(x.value().device());
+  return milliseconds(Clock::now() - before);
 }
 
 }  // namespace
@@ -74,25 +88,19 @@ Evaluation evaluate(Module& model, Loader& loader, bool flip) {
 
 double latency_ms(Module& model, const Shape& input) {
   const Inference inference(model);
-  const Device device = device_of(model.parameters());
-  const Variable x(Tensor::full({1, input[0], input[1], input[2]}, 0.5f).to(device));
-  const auto forward = [&] {
-    model.forward(x);
-    synchronize(device);
-  };
-  using Clock = std::chrono::steady_clock;
-  const auto milliseconds = [](Clock::duration d) {
-    return std::chrono::duration<double, std::milli>(d).count();
-  };
-  for (int i = 0; i < 3; ++i) forward();
+  const Variable x = one_image(input, model);
+  for (int i = 0; i < 3; ++i) model.forward(x);
   std::vector<double> times;
   for (const auto start = Clock::now();
-       times.size() < 5 || (times.size() < 1000 && milliseconds(Clock::now() - start) < 333);) {
-    const auto before = Clock::now();
-    forward();
-    times.push_back(milliseconds(Clock::now() - before));
-  }
+       times.size() < 5 || (times.size() < 1000 && milliseconds(Clock::now() - start) < 333);)
+    times.push_back(forward_ms(model, x));
   return undisturbed(std::move(times));
+}
+
+PairedTimes latencies_ms(Module& first, Module& second, const Shape& input) {
+  const Inference first_infers(first), second_infers(second);
+  const Variable x = one_image(input, first);
+  return paired([&] { return forward_ms(first, x); }, [&] { return forward_ms(second, x); }, 2 * 333);
 }
 
 }  // namespace espalier

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "espalier/core/measure.h"
 #include "espalier/data/loader.h"
 #include "espalier/nn/module.h"
 
@@ -28,5 +29,7 @@ Evaluation evaluate(Module& model, Loader& loader, bool flip = false);
 /// Milliseconds for one image of `input` [H,W,C], undisturbed (core/measure.h): of some 1000 runs, or of what
 /// fits in a third of a second.
 double latency_ms(Module& model, const Shape& input);
+/// Of two networks that are compared, measured in turns (core/measure.h).
+PairedTimes latencies_ms(Module& first, Module& second, const Shape& input);
 
 }  // namespace espalier

@@ -8,6 +8,7 @@
 
 #include "espalier/core/utf8.h"
 #include "espalier/formats/json.h"
+#include "espalier/formats/plain_json.h"
 #include "espalier/train/lost_quotes.h"
 
 namespace espalier {
@@ -154,6 +155,11 @@ class Override {
       names.push_back(printable(*name));
     }
     const std::string key = take_key();
+    if (key == "+") {  // one more behind the last
+      added_ = true;
+      enter(std::to_string(list.size()), key);
+      return list.size();
+    }
     const auto index = number_in(key);
     if (!index || *index >= list.size())
       fail("no element '", printable(key), "' in a list of ", list.size(), schema::suggest(key, names));
@@ -175,14 +181,24 @@ class Override {
   Json parse_value() const {
     if (!is_utf8(text_)) fail("the value is not UTF-8");
     const std::string type = type_->json_schema.value("type", "");
-    const bool is_json = Json::accept(text_);
+    const std::string text = type == "object" || type == "array" ? without_comments() : text_;
+    const bool is_json = Json::accept(text);
     if (!is_json && (type == "object" || type == "array")) check_quotes();
     if (!is_json) return text_;
     try {
-      Json value = parse_json(text_, "the value");
+      Json value = parse_json(text, "the value");
       return type == "string" && !value.is_string() && !value.is_null() ? Json(text_) : std::move(value);
     } catch (const Error& error) {
       fail(error.what());
+    }
+  }
+
+  /// Of an object or a list, which may have comments and a comma behind its last as in a config.
+  std::string without_comments() const {
+    try {
+      return plain_json(text_, "the value");
+    } catch (const Error&) {  // of a comment that is not closed; parse_json says what is wrong
+      return text_;
     }
   }
 

@@ -1,5 +1,7 @@
 #include "espalier/train/plan.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <numeric>
@@ -128,9 +130,12 @@ Plan make_plan(const Config& config, const DataSplits& data) {
     try {
       const auto result = pruning.act(pruning.whole());
       cuts.insert(cuts.end(), result.cuts.begin(), result.cuts.end());
+      if (const std::string idle = pruning.idle_target(result); !idle.empty())
+        row.warning = fmt::format("stage '{}': {}", row.name, idle);
     } catch (const Error& error) {
       if (whole) throw;
-      row.warning = error.what();
+      row.warning =
+          fmt::format("stage '{}' may fail, as it does with fresh weights: {}", row.name, error.what());
     }
     row.seconds += since(start);
     whole = false;

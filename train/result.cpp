@@ -27,6 +27,7 @@ Json to_json(const StageResult& s) {
             {"macs", s.macs},
             {"bytes", s.bytes},
             {"latency_ms", s.latency_ms}};
+  if (s.latency_speedup) json["latency_speedup"] = *s.latency_speedup;
   if (s.best)
     json["best"] = {{"epoch", s.best->epoch},       {"validation_accuracy", s.best->validation_accuracy},
                     {"accuracy", s.best->accuracy}, {"top5", s.best->top5},
@@ -71,6 +72,7 @@ StageResult stage_from_json(const Json& json, const std::string& place) {
   read(json, place, "macs", s.macs);
   read(json, place, "bytes", s.bytes);
   read(json, place, "latency_ms", s.latency_ms);
+  if (json.contains("latency_speedup")) read(json, place, "latency_speedup", s.latency_speedup.emplace());
   if (json.contains("best")) {
     const auto best = json_field<Json>(json, "best", place);
     const std::string inside = json_place(place, "best");
@@ -107,7 +109,9 @@ RunResult run_from_json(const Json& json, const std::string& source) {
 
 std::string result_table(const RunResult& run, int64_t classes, size_t width) {
   Table table({"<stage", "accuracy", "top-5", "loss", "parameters", "non-zeros", "sparsity", "MACs", "size",
-               "latency", "images/s", "time"});
+               "latency", "speed-up", "images/s", "time"});
+  const bool faster = std::ranges::any_of(
+      run.stages, [](const StageResult& s) { return s.latency_speedup.value_or(1) != 1; });
   constexpr size_t most_name = 100;
   const auto top5 = [&](double share) { return tells_top5(classes) ? fmt::format("{:.2f} %", share) : ""; };
   for (const StageResult& s : run.stages) {
@@ -116,6 +120,7 @@ std::string result_table(const RunResult& run, int64_t classes, size_t width) {
         {stage, fmt::format("{:.2f} %", s.accuracy), top5(s.top5), fmt::format("{:.4f}", s.loss),
          grouped(s.parameters), grouped(s.nonzeros), fmt::format("{:.2f} %", 100 * s.sparsity),
          grouped(s.macs), bytes_text(s.bytes), fmt::format("{:.3g} ms", s.latency_ms),
+         faster && s.latency_speedup ? fmt::format("{:.2f}x", *s.latency_speedup) : "",
          s.images_per_second > 0 ? grouped(static_cast<int64_t>(std::min(s.images_per_second, 1e15))) : "",
          duration_text(s.seconds)});
     if (s.best)
@@ -124,7 +129,11 @@ std::string result_table(const RunResult& run, int64_t classes, size_t width) {
                  fmt::format("{:.4f}", s.best->loss), "", grouped(s.best->nonzeros),
                  fmt::format("{:.2f} %", 100 * s.best->sparsity)});
   }
-  return table.str(width);
+  const std::string note =
+      "speed-up: of the latency, against the network that the run began with, measured in turns; the "
+      "latencies "
+      "themselves are of different moments";
+  return table.str(width) + (faster ? wrapped(note, width) : "");
 }
 
 }  // namespace espalier

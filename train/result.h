@@ -31,6 +31,9 @@ struct StageResult {
   int64_t macs = 0;       ///< of one image
   int64_t bytes = 0;      ///< of its models/ file
   double latency_ms = 0;  ///< batch 1, undisturbed (core/measure.h)
+  /// Of the network that the run began with, over this one's, measured in turns: the milliseconds of two
+  /// stages are of two moments. Absent: of a version that did not measure it.
+  std::optional<double> latency_speedup = {};
   std::optional<BestResult> best;
 };
 
@@ -52,7 +55,7 @@ StageResult stage_from_json(const nlohmann::ordered_json& json, const std::strin
 RunResult run_from_json(const nlohmann::ordered_json& json, const std::string& source);
 
 /// The stages as rows: accuracy, top-5 where `classes` let it say something, loss, parameters, non-zeros,
-/// sparsity, MACs, bytes, latency.
+/// sparsity, MACs, bytes, latency and, where channels were cut, the speed-up.
 std::string result_table(const RunResult& run, int64_t classes, size_t width = any_width);
 
 }  // namespace espalier

@@ -90,7 +90,8 @@ class Run {
                      .version = version(),
                      .commit = commit(),
                      .stages = position_.results};
-    if (!done_before_) write_file(folder_.for_writing(folder_.result()), to_json(result).dump(2) + "\n");
+    if (done_before_) return result;
+    write_file(folder_.for_writing(folder_.result()), to_json(result).dump(2) + "\n");
     if (const auto widths = cut_widths(*model_); !widths.empty())
       console_.lines([&](size_t width) { return "\n" + width_table(widths, width); });
     console_.lines(
@@ -155,13 +156,13 @@ class Run {
       folder_.clear();
       write_config();
       position_.begun = lengths_of(config_);
+      position_.first = model_->history;
     }
     console_.log_to(folder_.log());
     if (!chosen_.why.empty()) console_.line(chosen_.why);
     const bool at_end = position_.stage == static_cast<int64_t>(config_.stages.size());
-    done_before_ = resumed_ && at_end && std::filesystem::exists(folder_.result());
     if (done_before_)
-      console_.line(place + ": the run is done already");
+      console_.line(place + ": the run is done already, nothing is left to do");
     else if (resumed_)
       console_.line(at_end ? place + ": goes on behind its last stage"
                            : fmt::format("{}: goes on with stage '{}', step {}", place, stage_now().name,
@@ -169,6 +170,15 @@ class Run {
     else if (options_.resume)
       console_.line(place + ": has no checkpoint to go on from, so the run starts afresh");
     for (const std::string& line : lengths) console_.line(line);
+    if (!done_before_) introduce();
+    if (done_before_)
+      for (const std::string& note : config_.notes) console_.line(note);
+    restore_models(folder_, config_, position_, classes_, *model_, console_);
+    open_metrics();
+  }
+
+  /// What a person is to know before it begins.
+  void introduce() {
     console_.line(fmt::format("{}: {} with {} images to train on and {} to test, {}, {}", config_.name,
                               config_.model.type, grouped(data_.train.size()), grouped(data_.test.size()),
                               threads_text(threads()), isa_name(isa())));
@@ -181,8 +191,6 @@ class Run {
     for (const std::string& warning : advice(config_, train_.batches())) console_.warn("warning: " + warning);
     for (const std::string& note : notes_on_layers(config_, *model_)) console_.line(note);
     for (const std::string& note : batch_notes(config_, data_.train)) console_.line(note);
-    restore_models(folder_, config_, position_, classes_, *model_, console_);
-    open_metrics();
   }
 
   /// Where rows have been lost, it goes on behind those that are left, and the checkpoint counts from there.
@@ -227,8 +235,11 @@ class Run {
     load_checkpoint(saved_->file, *model_);
     position_ = *saved_->info.position;
     if (position_.begun.empty()) position_.begun = lengths_of(saved_->info.config);
+    if (!position_.first && !config_.model.weights) position_.first.emplace();  // nothing cut, but not said
     resumed_ = true;
-    if (position_.threads != threads() || position_.isa != isa_name(isa()))
+    done_before_ = position_.stage == static_cast<int64_t>(config_.stages.size()) && lengths.empty() &&
+                   std::filesystem::exists(folder_.result());
+    if (!done_before_ && (position_.threads != threads() || position_.isa != isa_name(isa())))
       console_.warn(fmt::format(
           "{}: was written with {} and {}, goes on with {} and {}: results may differ in "
           "their last bits",
@@ -280,7 +291,10 @@ class Run {
     auto results = std::move(position_.results);
     results.push_back(std::move(result));
     for (Parameter* parameter : model_->parameters()) parameter->slots.clear();
-    position_ = Position{.stage = next, .begun = std::move(position_.begun), .results = std::move(results)};
+    position_ = Position{.stage = next,
+                         .begun = std::move(position_.begun),
+                         .first = std::move(position_.first),
+                         .results = std::move(results)};
     stage_start_ = Clock::now();
     stage_seconds_ = 0;
     save();
@@ -409,20 +423,25 @@ class Run {
 
   void mask_now(const StageConfig& stage, const PruneConfig& config) {
     const auto pruned = prune(*model_, mask_options(config)).total();
-    console_.line(fmt::format("{}  {} of {} {}s pruned by {}", stage.name, grouped(pruned.pruned),
-                              grouped(pruned.units), config.unit, config.criterion));
+    const std::string in_all = fmt::format("{} of {}", grouped(pruned.pruned), grouped(pruned.units));
+    console_.line(
+        pruned.already == 0
+            ? fmt::format("{}  {} {}s pruned by {}", stage.name, in_all, config.unit, config.criterion)
+            : fmt::format("{}  {} more {}s pruned by {}, {} in all", stage.name,
+                          grouped(pruned.pruned - pruned.already), config.unit, config.criterion, in_all));
     report_pruning();
   }
 
   void cut_now(const StageConfig& stage, const PruneConfig& config) {
     ChannelPruning pruning(config_, config, *model_, data_.train, true);
-    const double latency_before = pruning.latency_now();
+    const WholeNetwork whole = pruning.whole();
     const auto start = Clock::now();
-    ChannelPruneResult result = pruning.act(pruning.whole());
+    ChannelPruneResult result = pruning.act(whole);
     console_.line(fmt::format("{}  channels cut by {} in {}", stage.name, config.criterion,
                               duration_text(since(start))));
-    result.latency_before_ms = latency_before;
-    if (result.latency_ms == 0) result.latency_ms = pruning.latency_now();
+    if (const std::string idle = pruning.idle_target(result); !idle.empty())
+      console_.warn(fmt::format("warning: stage '{}': {}", stage.name, idle));
+    pruning.measure(result, whole);
     console_.lines([&](size_t width) { return channel_table(result, width); });
     if (const std::string hint = width_hint(config, *model_); !hint.empty()) console_.line(hint);
   }
@@ -466,9 +485,21 @@ class Run {
     result.sparsity = totals.sparsity();
     result.macs = totals.macs;
     result.bytes = static_cast<int64_t>(std::filesystem::file_size(file));
-    result.latency_ms = latency_ms(*model_, config_.model.input);
+    measure_latency(result);
     if (stage.kind() != StageKind::train)
       console_.line(fmt::format("{}  test {:.2f} %  loss {:.4f}", stage.name, result.accuracy, result.loss));
+  }
+
+  void measure_latency(StageResult& result) {
+    const Shape& input = config_.model.input;
+    if (!position_.first || model_->history == *position_.first) {
+      result.latency_ms = latency_ms(*model_, input);
+      if (position_.first) result.latency_speedup = 1;  // the same shapes are as fast
+      return;
+    }
+    const PairedTimes times = latencies_ms(*network_of_shapes(config_, *position_.first), *model_, input);
+    result.latency_ms = times.second;
+    result.latency_speedup = times.speedup();
   }
 
   const Config config_;

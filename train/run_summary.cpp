@@ -18,6 +18,11 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
+/// What a run's log says as its last where its numbers ceased to be ones (train/trainer.cpp, callbacks.cpp,
+/// run.cpp).
+constexpr const char* not_finite_messages[] = {": the loss is nan at step ",
+                                               ": the loss is infinite at step ", " is not finite after "};
+
 StageSummary summary_of(const StageResult& result) {
   Json measured = to_json(result);
   if (result.best) {
@@ -59,6 +64,16 @@ std::optional<StageSummary> last_epoch(const std::filesystem::path& metrics) {
   return std::nullopt;
 }
 
+/// Whether the last line that the run has logged says so: what it has said since, it went on with.
+bool ended_by_divergence(const std::filesystem::path& log) {
+  if (!std::filesystem::exists(log)) return false;
+  const std::string text = read_file(log);
+  const std::string_view lines = std::string_view(text).substr(0, text.find_last_not_of('\n') + 1);
+  const std::string_view last = lines.substr(lines.rfind('\n') + 1);
+  return std::ranges::any_of(not_finite_messages,
+                             [&](const char* said) { return last.find(said) != last.npos; });
+}
+
 /// The stages that a checkpoint counts as done, and the one that the metrics are in.
 void summarize_unfinished(const RunFolder& folder, RunSummary& run) {
   std::vector<StageResult> results;
@@ -86,11 +101,13 @@ RunSummary summary_of(const std::string& path) {
   run.done = std::filesystem::exists(folder.result());
   if (!run.done) {
     summarize_unfinished(folder, run);
+    run.diverged = ended_by_divergence(folder.log());
     return run;
   }
   const std::string file = folder.result().string();
   const RunResult result = run_from_json(parse_json(read_file(file), file), file);
   if (run.config.is_null()) run.config = {{"name", result.name}, {"seed", result.seed}};
+  run.made_by = {{"threads", result.threads}, {"version", result.version}, {"commit", result.commit}};
   for (const StageResult& stage : result.stages) run.stages.push_back(summary_of(stage));
   return run;
 }

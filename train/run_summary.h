@@ -22,8 +22,10 @@ struct RunSummary {
   bool done = false;              ///< it has a result.json
   nlohmann::ordered_json config;  ///< with all fields; null where nothing in the folder says it
   std::vector<StageSummary> stages;
+  nlohmann::ordered_json made_by = {};  ///< of one that is done: threads, version, commit
+  bool diverged = false;                ///< what ended it was a loss or a weight that is not finite
 
-  std::string state() const { return done ? "done" : "unfinished"; }
+  std::string state() const { return done ? "done" : diverged ? "diverged" : "unfinished"; }
 };
 
 /// UsageError if there is no such folder, or it is not that of a run; Error if a file in it is damaged.

@@ -87,6 +87,13 @@ class BadConfig(CliTest):
             marked = " (set on the command line)" if "prune" not in assignment and "{}" not in assignment else ""
             self.fails_unwritten(2, f"small.json: {message}{marked}", "train", "small.json", "--set", assignment)
 
+    def test_mistakes_in_paths_and_in_values_are_told_together(self):
+        self.write("small.json", config())
+        self.fails_unwritten(2, "--set stages.dense.train.stesp=9: stages.dense.train.stesp: no such field, did you mean "
+                                "'steps'?\nespalier: small.json: seed: found -1, expected a whole number from 0 to "
+                                "9007199254740991 (set on the command line)\nespalier: small.json: 2 mistakes",
+                             "check", "small.json", "--set", "stages.dense.train.stesp=9", "--set", "seed=-1")
+
     def test_set_in_a_shell(self):
         """What bash makes of an object without quotes."""
         self.write("small.json", config())
@@ -274,8 +281,10 @@ class BadImages(CliTest):
         self.succeeds("check", "images.json")
 
     def test_folders(self):
-        self.refused("data/pets: pets train has 2 classes, expected the model's 3 (images.json: model.classes)", 1,
-                     "--set", "model.classes=3")
+        (self.folder / "data/pets/train/owl").mkdir()
+        self.refused("data/pets: pets train has 2 classes, expected the model's 3 (images.json: model.classes): cat, dog; "
+                     "pets: class folders without images are left out: owl", 1, "--set", "model.classes=3")
+        (self.folder / "data/pets/train/owl").rmdir()
         self.refused("images.json: data.path: missing, expected the folder or archive that image_folder reads "
                      "(set on the command line)", 2, "--set", "data.path=null")
         self.refused("data/none: there is no such folder or archive, expected train/CLASS/*.jpg (or .png, .webp, .bmp) and "
@@ -376,8 +385,8 @@ class BadWeights(CliTest):
                 (b"", "is empty, a safetensors file is expected"),
                 (b"PK\x03\x04" + bytes(60), "is not a safetensors file, it looks like a PyTorch file (a zip archive): "
                                             "scripts/from-torch turns it into safetensors"),
-                (b"\x01" * 60, "is not a safetensors file: its first 8 bytes give a header of 72340172838076673 bytes, "
-                               "expected 2 to 100000000"),
+                (b"\x01" * 60, "is not a safetensors file: it begins with the bytes 01 01 01 01 01 01 01 01"),
+                (b"run,accuracy\n1,2\n", "is not a safetensors file: it begins with the text 'run,accuracy'"),
                 (good[:20], f"is cut off: it has 20 bytes, its header alone needs {8 + good[0] + 256 * good[1]}"),
                 (good[:-1], "tensor 'fc2.bias': data_offsets [3600, 3640] reach beyond the file, which has 3639 bytes "
                             "of data: is it cut off?"),
@@ -401,7 +410,9 @@ class BadWeights(CliTest):
             self.fails_unwritten(1, "w.safetensors: has no 'espalier.config' in its metadata: not a checkpoint or "
                                     "model of Espalier's (plain weights go into a config's model.weights)",
                                  command, "w.safetensors")
-        self.fails_unwritten(1, "none: cannot open: No such file or directory", "eval", "none")
+        for command in (["eval", "none.safetensors"], ["inspect", "none.safetensors"], ["graph", "none.safetensors"],
+                        ["predict", "none.safetensors", "."], ["bench", "infer", "--checkpoint", "none.safetensors"]):
+            self.fails_unwritten(2, "none.safetensors: cannot open: No such file or directory", *command)
 
     def test_plain_weights_are_started_from(self):
         self.write("w.safetensors", safetensors_bytes(self.tensors))

@@ -146,6 +146,18 @@ class Help(CliTest):
 
         self.assertIn("\n    for unit weight, row\n", self.succeeds("help", "sparsity"))
 
+    def test_help_on_what_others_call_otherwise(self):
+        source = (ROOT / "cli" / "help.cpp").read_text()
+        synonyms = re.findall(r'\{"([\w-]+)", \{("[^}]*")\}\}', source)
+        self.assertGreater(len(synonyms), 20)
+        for word, here in synonyms:
+            text = self.succeeds("help", word)
+            self.assertTrue(text.startswith(f"{word}: here that is "), text)
+            for name in json.loads(f"[{here}]"):
+                self.assertIn(self.succeeds("help", name).strip(), text)
+        self.assertRegex(self.espalier("help", "folder").stderr, "^espalier: help: nothing is called 'folder'; of it speak the "
+                                                                 r"help on (\w+, )+\w+\n$")
+
     def test_help_fits_the_screen(self):
         for about in ((), ("config",), ("config", "--all"), ("models",), ("data",), ("criteria",), ("model",), ("vgg19",),
                       ("train",), ("bench",)):

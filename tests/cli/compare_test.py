@@ -208,6 +208,47 @@ parameters 235,146, non-zeros 23,515, size 943 kB, images/s 1,001, time 1:11:20
         self.assertEqual(line.split()[:3], ["runs/z", "1e+300", "%"])
         self.assertLess(len(line), 60)
 
+    def test_who_made_a_run_where_that_differs(self):
+        for run, others in ((self.runs[0], {}), (self.runs[1], {"threads": 4}), (self.runs[2], {"version": "1", "commit": "d"})):
+            self.write(f"{run}/result.json", {**finished(97.0), **others})
+        rows = json.loads(self.succeeds("compare", *self.runs, self.run_folder("e", None, seed=2), "--json"))
+        self.assertEqual([(row["threads"], row["version"], row["commit"]) for row in rows],
+                         [(1, "0", "c"), (4, "0", "c"), (1, "1", "d"), (1, "0", "c"), (None, None, None)])
+        rows = json.loads(self.succeeds("compare", self.runs[0], "runs/e", "--json"))
+        self.assertNotIn("threads", rows[0])  # which an unfinished run does not say
+        self.assertIn("over seed, threads\n", self.succeeds("compare", *self.runs[:2], "--group-by", "criterion"))
+
+    def test_repeats_are_said_to_be_and_count_once(self):
+        again = self.run_folder("a-2", finished(97.0))
+        said = "the same config and seed once more: runs/a-2 of runs/a"
+        self.assertIn(f"\n{said}\n", self.succeeds("compare", *self.runs, again))
+        grouped = self.succeeds("compare", *self.runs, again, "--group-by", "criterion")
+        self.assertIn("\nl1         2  97.50 +- 0.71 %\n", grouped)
+        self.assertIn(f"\n{said}; of each the first counts\n", grouped)
+        self.assertNotIn("once more", self.succeeds("compare", *self.runs))
+
+    def test_a_field_of_stages_that_no_run_has_both_of_is_one(self):
+        for name, criterion in (("g", "l1"), ("h", "lamp")):
+            prune = {"sparsity": 0.9, "criterion": criterion, "schedule": {"type": "cubic", "end": 9, "every": 2}}
+            self.write(f"runs/{name}/config.json", config({"name": "gradual", "train": sgd(steps=20, prune=prune)}, name="x"))
+            self.write(f"runs/{name}/result.json", finished(95.0))
+        rows = json.loads(self.succeeds("compare", *self.runs, "runs/g", "runs/h", "--group-by", "criterion", "--json"))
+        self.assertEqual([(row["criterion"], row["n"]) for row in rows], [("l1", 3), ("lamp", 1), ("random", 2)])
+
+    def test_type_alone_may_mean_many(self):
+        result = self.espalier("compare", *self.runs, "--group-by", "type")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("compare: --group-by: 'type' may mean model.type or data.type or ", result.stderr)
+
+    def test_diverged(self):
+        run = self.run_folder("e", None, seed=2)
+        line = "[12:00:00] stage 'tuned': the loss is nan at step 12 (epoch 2); a lower rate may help\n"
+        self.write("runs/e/log.txt", "[11:59:59] tuned epoch 1\n" + line)
+        self.assertIn("\nruns/e     2  l1         diverged\n", self.succeeds("compare", *self.runs, run))
+        self.assertIn("in no group: runs/e (diverged)\n", self.succeeds("compare", *self.runs, run, "--group-by", "criterion"))
+        self.write("runs/e/log.txt", line + "[12:01:00] runs/e: goes on with stage 'tuned', step 9\n")
+        self.assertIn("\nruns/e     2  l1         unfinished\n", self.succeeds("compare", *self.runs, run))
+
     def test_short_names_stay_unique(self):
         made = config({"name": "dense", "train": sgd(steps=20)}, {"name": "tuned", "train": sgd(steps=20)}, name="x")
         for run, lr, width in (("f", 0.1, 12), ("g", 0.2, 13)):

@@ -97,14 +97,14 @@ class Classes(CliTest):
         self.assertIn("the run is done already", self.succeeds("train", "--resume", "runs/pets"))
         self.succeeds("eval", "runs/pets/models/dense.safetensors")
         self.fails(1, "data/pets: pets train has 3 classes, expected the model's 4 (pets.json: "
-                      "model.classes)", "train", "pets.json", "--set", "model.classes=4", "--output", "other")
+                      "model.classes): cat, cow, dog", "train", "pets.json", "--set", "model.classes=4", "--output", "other")
         self.assertIn("3 classes", self.succeeds("check", "runs/pets/config.json", "--set", "model.classes=null"))
 
     def test_a_run_keeps_its_number(self):
         self.succeeds("train", "pets.json")
         self.write_pets("cat", "cow", "dog", "pig")
         self.fails(1, "data/pets: pets train has 4 classes, expected the model's 3 (runs/pets/config.json: "
-                      "/model/classes)", "train", "--resume", "runs/pets")
+                      "/model/classes): cat, cow, dog, pig", "train", "--resume", "runs/pets")
 
     def test_without_the_folder(self):
         self.config["stages"][0]["train"]["freeze"] = ["fc9"]

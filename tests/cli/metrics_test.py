@@ -1,5 +1,7 @@
 """metrics.jsonl: what happened when, and that a plot needs nothing else; schedules in epochs and shares."""
 
+import csv
+import io
 import json
 import os
 import pathlib
@@ -168,8 +170,42 @@ class Cuts(MetricsTest):
             name = next(key for key in stage if key != "name")
             _, text = self.train(stage, name=name)
             self.assertEqual(len(re.findall(self.LINE, text)), 1, text)
+            before, after, ratio = map(float, re.search(r"latency (\S+) -> (\S+) ms \((\S+)x\)", text).groups())
+            self.assertAlmostEqual(before / after, ratio, delta=0.02 * ratio)  # of the digits shown
             self.assertEqual(self.succeeds("train", f"{name}.json", "--quiet", "--output", f"quiet-{name}"), "")
             self.assertRegex((self.folder / f"quiet-{name}" / "log.txt").read_text(), self.LINE)
+
+    def test_speed_up_of_each_stage_is_against_the_first_network(self):
+        cut = {"unit": "channel", "ratio": 0.5, "min_channels": 1}
+        _, text = self.train({"name": "dense", "train": sgd(steps=6)}, {"name": "half", "prune": cut},
+                             {"name": "tuned", "train": sgd(steps=6)})
+        stages = self.read_json("runs/small/result.json")["stages"]
+        self.assertEqual(stages[0]["latency_speedup"], 1)  # as fast as itself, whatever a clock says
+        for stage, row in zip(stages, re.search(r"^stage .* speed-up .*\n((?:.*\n){3})", text, re.M)[1].splitlines()):
+            self.assertIn(f" {stage['latency_speedup']:.2f}x ", row)
+        self.assertIn("\nspeed-up: of the latency, against the network that the run began with, measured in turns; ", text)
+        rows = csv.DictReader(io.StringIO(self.succeeds("compare", "runs/small", "--stages", "--csv")))
+        self.assertEqual([float(row["latency_speedup"]) for row in rows], [stage["latency_speedup"] for stage in stages])
+        # What goes on from a cut network is compared with that, not with one that the run never had.
+        self.write("on.json", {**config({"name": "more", "prune": {"sparsity": 0.5}}),
+                               "model": {"weights": "runs/small/models/tuned.safetensors"}})
+        text = self.succeeds("train", "on.json")
+        self.assertNotIn("speed-up", text)
+        self.assertEqual(self.read_json("runs/on/result.json")["stages"][0]["latency_speedup"], 1)
+
+    def test_a_target_that_is_met_is_warned_of(self):
+        for name, stage in (("now", {"prune": {"unit": "channel", "macs": 900}}),
+                            ("step", {"train": sgd(steps=6, prune={"unit": "channel", "macs": 900,
+                                                                   "schedule": {"type": "one_shot", "begin": 2}})})):
+            self.write("met.json", config({"name": name, **stage}))
+            warning = f"warning: stage '{name}': macs 900 is met already, the network has 888: nothing is cut\n"
+            self.assertEqual(self.espalier("train", "met.json", "--output", name).stderr, warning)
+            self.assertIn(warning.replace("warning: ", "").strip(), " ".join(self.succeeds("check", "met.json").split()))
+
+    def test_what_went_now_and_in_all(self):
+        _, text = self.train({"name": "half", "prune": {"sparsity": 0.5}}, {"name": "more", "prune": {"sparsity": 0.75}})
+        self.assertIn("half  444 of 888 weights pruned by l1\n", text)
+        self.assertIn("more  222 more weights pruned by l1, 666 of 888 in all\n", text)
 
     def test_hint_at_round_to_where_convolutions_have_ragged_widths(self):
         width = {"avx2": 8, "avx512": 16}[re.search(r"avx\w+", self.succeeds("version"))[0]]

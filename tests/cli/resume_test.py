@@ -140,7 +140,8 @@ class NothingToDo(CliTest):
         run = self.folder / "runs" / "small"
         before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "log.txt"}
         text = self.succeeds("train", "small.json", "--resume")
-        self.assertIn("runs/small: the run is done already\n", text)
+        self.assertEqual(text, "runs/small: the run is done already, nothing is left to do\n")
+        self.succeeds("train", "small.json", "--resume", "--threads", "2")  # without a warning of what it will not do
         self.assertEqual({path: path.read_bytes() for path in before}, before)
 
     def test_another_config_is_refused(self):

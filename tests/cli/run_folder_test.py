@@ -32,7 +32,7 @@ class FromTheFolder(Outcomes):
         for arguments in (["runs/long/", "--resume"], ["runs/long/config.json", "--resume"],
                           ["--resume", "runs/long", "--output", "./runs/long"]):
             with self.subTest(arguments):
-                self.assertIn("runs/long: the run is done already\n", self.succeeds("train", *arguments))
+                self.assertIn("runs/long: the run is done already, nothing is left to do\n", self.succeeds("train", *arguments))
 
     def test_an_interrupt_says_the_command(self):
         (self.folder / "data").rename(self.folder / "my data")
@@ -163,7 +163,7 @@ class Longer(Outcomes):
         self.succeeds("train", "--resume", "runs/run", *more)
         told = "runs/run: stage 'tuned' trains for 5 epochs, as the run was told since it began, not 2 epochs\n"
         text = self.succeeds("train", "run.json", "--resume")
-        self.assertIn("runs/run: the run is done already\n", text)
+        self.assertIn("runs/run: the run is done already, nothing is left to do\n", text)
         self.assertIn(told, text)
         self.assertNotIn(told, self.succeeds("train", "run.json", "--resume", *more))
         self.assertNotIn(told, self.succeeds("train", "--resume", "runs/run"))
@@ -271,7 +271,7 @@ class Numbered(Outcomes):
         among = "of 4 runs from runs/small to runs/small-4"
         chooses = "; `espalier train --resume FOLDER` chooses another"
         self.assertEqual(first_lines(), [f"runs/small-3: {among} the last of this config, and all are done{chooses}",
-                                         "runs/small-3: the run is done already"])
+                                         "runs/small-3: the run is done already, nothing is left to do"])
         self.assertEqual(first_lines("--set", "seed=1")[0],
                          f"runs/small-4: {among} the one that this config fits{chooses}")
         (self.folder / "runs/small-2/result.json").unlink()

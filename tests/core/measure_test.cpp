@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "support/threads.h"
 
@@ -23,6 +25,51 @@ TEST(Measure, UndisturbedIsTheTenthPercentile) {
   std::vector<double> times;
   for (int i = 0; i < 100; ++i) times.push_back(37 * i % 100);
   EXPECT_EQ(undisturbed(times), 10);
+}
+
+/// A machine on which something takes `ms`, times how slow it is by then; it says how long it was at work.
+struct SharedMachine {
+  double now = 0;
+  std::function<double(double)> slowness_at = [](double) { return 1.0; };
+  std::function<double()> thing(double ms) {
+    return [this, ms] {
+      const double took = ms * slowness_at(now);
+      now += took;
+      return took;
+    };
+  }
+};
+
+TEST(Measure, APairIsComparedOnTheSameMachineWhateverBecomesOfIt) {
+  const auto found = [](std::function<double(double)> slowness_at) {
+    SharedMachine machine{.slowness_at = std::move(slowness_at)};
+    return paired(machine.thing(4.4), machine.thing(1), 600);
+  };
+  const PairedTimes calm = found([](double) { return 1.0; });
+  EXPECT_EQ(calm.first, 4.4);
+  EXPECT_EQ(calm.second, 1);
+  // Another program comes, goes, comes and goes, or makes it slower and slower.
+  const auto comes = [](double ms) { return ms < 190 ? 1.0 : 7.0; };
+  const auto goes = [](double ms) { return ms < 190 ? 7.0 : 1.0; };
+  const auto both = [](double ms) { return static_cast<int>(ms / 47) % 2 == 0 ? 1.0 : 3.0; };
+  const auto creeps = [](double ms) { return 1 + ms / 200; };
+  for (const auto& slowness_at : std::vector<std::function<double(double)>>{comes, goes, both, creeps}) {
+    const PairedTimes pair = found(slowness_at);
+    EXPECT_NEAR(pair.speedup(), 4.4, 0.4);
+    EXPECT_NEAR(pair.second, 1, 0.5) << "undisturbed";
+    EXPECT_EQ(pair.speedup(), pair.first / pair.second);
+  }
+}
+
+TEST(Measure, APairTakesAsLongAsItMay) {
+  for (const double ms : {1e-3, 0.1, 5.0}) {
+    SharedMachine machine;
+    paired(machine.thing(ms), machine.thing(ms), 600);
+    EXPECT_LT(machine.now, 650);
+  }
+  SharedMachine machine;
+  paired(machine.thing(400), machine.thing(100), 600);
+  EXPECT_LE(machine.now, 500 + 5 * 2 * 500) << "and rounds enough of what takes longer";
 }
 
 TEST(Measure, ARaceTakesTurns) {

@@ -8,9 +8,9 @@ using SurgeryOnCuda = OnCuda;
 
 TEST_F(SurgeryOnCuda, TakesTheSameBytes) {
   // inner in bytes: of masks (1 each), of numbers, of vectors of 16
-  for (const int64_t inner : {1, 3, 4, 12, 16, 148, 2304})
-    for (const int64_t axis : {1, 3, 37, 64, 101})
-      for (const int64_t outer : {1, 5, 257}) {
+  for (const int64_t inner : {1, 3, 4, 12, 16, 148})
+    for (const int64_t axis : {1, 3, 37, 101})
+      for (const int64_t outer : {1, 257}) {
         std::vector<int64_t> kept;
         for (int64_t i = 0; i < axis; ++i)
           if (i % 3 != 1) kept.push_back(i);

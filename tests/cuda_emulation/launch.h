@@ -26,12 +26,12 @@ class ArgumentCheck {
   explicit ArgumentCheck(const Site& where) : where_(where) {}
   template <class T>
   void look_at(const T& argument) {
-    if constexpr (std::is_pointer_v<T>)
+    if constexpr (std::is_pointer_v<T>) {
       pointer(reinterpret_cast<const void*>(argument));
-    else if constexpr (std::is_class_v<T> && alignof(T) >= alignof(void*)) {  // else it holds no pointer
-      T members = argument;
-      __builtin_clear_padding(&members);  // which holds whatever lay there
-      object(&members, sizeof members);
+    } else if constexpr (std::is_class_v<T>) {
+      T copy = argument;
+      __builtin_clear_padding(&copy);  // what lies between the members may look like an address
+      object(&copy, sizeof copy);
     }
     ++index_;
   }

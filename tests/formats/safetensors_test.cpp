@@ -7,6 +7,8 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <set>
 
 #include "espalier/formats/atomic_file.h"
 #include "espalier/formats/safetensors_header.h"
@@ -134,6 +136,21 @@ TEST(Safetensors, TensorsComeInTheOrderOfTheirData) {
 
 // --- checksums
 // ----------------------------------------------------------------------------------------------------
+
+TEST(Safetensors, ChecksumsOfAnyDigitsTakeAsManyBytes) {
+  const TemporaryFolder folder;
+  std::set<uintmax_t> sizes;
+  for (int numbers = 0; numbers < 20; ++numbers) {
+    TensorFile file;
+    for (int i = 0; i < 24; ++i) {
+      Tensor tensor = Tensor::full({3}, static_cast<float>(24 * numbers + i));
+      file.tensors.emplace_back(join("weight", i), std::move(tensor));
+    }
+    write_safetensors(folder / "f", file, Checksums::kept);
+    sizes.insert(std::filesystem::file_size(folder / "f"));
+  }
+  EXPECT_EQ(sizes.size(), 1u);
+}
 
 TEST(Safetensors, AnyByteThatTurnsIsFound) {
   const TemporaryFolder folder;
@@ -336,9 +353,12 @@ TEST(SafetensorsBadInput, ForeignFilesAreRecognised) {
   EXPECT_TRUE(contains(refusal("\x93NUMPY"s + rest), "looks like a NumPy array"));
   EXPECT_TRUE(
       contains(refusal("version https://git-lfs.github.com/spec/v1\n"), "looks like a Git LFS pointer"));
-  EXPECT_TRUE(contains(refusal(R"({"name": "mnist_mlp"})"), "is not a safetensors file: its first 8 bytes"));
+  EXPECT_TRUE(contains(refusal(R"({"name": "mnist_mlp"})"),
+                       R"(is not a safetensors file: it begins with the text '{"name": "mnist_')"));
+  EXPECT_TRUE(contains(refusal("run,accuracy\nruns/a,97.5\n"), "begins with the text 'run,accuracy'"));
+  EXPECT_TRUE(contains(refusal("\x89PNG\r\n\x1a\n"s + rest), "looks like an image (PNG)"));
   EXPECT_TRUE(contains(refusal("tiny"), "is not a safetensors file, or cut off: it has 4 bytes"));
-  EXPECT_TRUE(contains(refusal(file_of("[]")), "its header does not begin with {"));
+  EXPECT_TRUE(contains(refusal(file_of("[]")), "it begins with the bytes 02 00 00 00 00 00 00 00"));
 }
 
 TEST(SafetensorsBadInput, AHeaderWhoseLengthLooksLikeAPickleIsNone) {

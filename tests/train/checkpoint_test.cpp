@@ -50,8 +50,10 @@ TEST(Checkpoint, KeepsWhatChannelsAreCutFromAndChosen) {
   const Config config = lenet_config();
   const auto model = make_model(config.model, 7);
   const NetworkCost cost{.macs = 3'000'000'000, .parameters = 431'080, .bytes = 1'724'320};
+  const std::vector<AxisCut> cuts{{"conv1.weight", 0, 22, {0, 2, 3, 5}}};
   const Position position{.chosen = {{"conv1", {1, 19}}, {"fc1", {}}},
-                          .whole = WholeNetwork{cost, {{"conv1", 20}, {"fc1", 500}}, {{"fc1", 250}}, 0.75}};
+                          .whole = WholeNetwork{cost, {{"conv1", 20}, {"fc1", 500}}, {{"fc1", 250}}, cuts},
+                          .first = std::vector<AxisCut>{}};
   save_checkpoint(file, *model, config, position, {});
   const Position read = read_checkpoint_info(file).position.value();
   EXPECT_EQ(read.chosen, position.chosen);
@@ -60,7 +62,8 @@ TEST(Checkpoint, KeepsWhatChannelsAreCutFromAndChosen) {
   EXPECT_EQ(read.whole->cost.parameters, cost.parameters);
   EXPECT_EQ(read.whole->cost.bytes, cost.bytes);
   EXPECT_EQ(read.whole->channels, position.whole->channels);
-  EXPECT_EQ(read.whole->latency_ms, 0.75);
+  EXPECT_EQ(read.whole->history, cuts);
+  EXPECT_EQ(read.first, position.first);
 }
 
 TEST(Checkpoint, BringsBackEverythingBitForBit) {

@@ -47,6 +47,20 @@ Result apply(const std::string& assignment, const std::string& json = start) {
   return {done.set.empty() ? "" : done.set.back().pointer(), root.dump()};
 }
 
+TEST(Overrides, AddToAList) {
+  EXPECT_EQ(apply(R"(list.+={"name":"last"})", R"({"list":[{"name":"first"}]})").json,
+            R"({"list":[{"name":"first"},{"name":"last"}]})");
+  EXPECT_EQ(apply(R"(/list/+={"name":"last"})").pointer, "/list/3");
+  EXPECT_EQ(apply("list.+.count=2", R"({"list":[]})").json, R"({"list":[{"count":2}]})");
+  EXPECT_EQ(apply("list.+=null").json, start) << "there was nothing to take away";
+}
+
+TEST(Overrides, ValuesMayHaveWhatConfigsMay) {
+  EXPECT_EQ(apply(R"(inner={"count": 3,})", "{}").json, R"({"inner":{"count":3}})");
+  EXPECT_EQ(apply(R"(list=[{"name": "a",}, /* and */ ])", "{}").json, R"({"list":[{"name":"a"}]})");
+  EXPECT_EQ(apply("inner.note=a, // b", "{}").json, R"({"inner":{"note":"a, // b"}})");
+}
+
 TEST(Overrides, SetFields) {
   EXPECT_EQ(apply("inner.count=3", "{}").json, R"({"inner":{"count":3}})");
   EXPECT_EQ(apply("inner.count=3", "{}").pointer, "/inner/count");

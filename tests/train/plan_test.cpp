@@ -44,11 +44,24 @@ TEST(Plan, CutsAsARunWould) {
   EXPECT_EQ(plan.stages[2].macs, 4 * (784 + 10));
 }
 
+TEST(Plan, WarnsOfATargetThatTheNetworkMeets) {
+  const auto warned = [](const std::string& target) {
+    return plan_of(R"({"name": "a", "prune": {"unit": "channel", )" + target + "}}").stages.at(0).warning;
+  };
+  EXPECT_EQ(warned(R"("macs": 20000)"),
+            "stage 'a': macs 20000 is met already, the network has 12,704: nothing is cut");
+  EXPECT_TRUE(warned(R"("parameters": 1e6)").ends_with(": nothing is cut"));
+  EXPECT_TRUE(warned(R"("bytes": 1e6)").ends_with(": nothing is cut"));
+  EXPECT_EQ(warned(R"("macs": 9000)"), "");
+  EXPECT_EQ(warned(R"("ratio": 0)"), "") << "advice says so";
+}
+
 TEST(Plan, WarnsOfALaterCutThatCannotBeMade) {
   const std::string half = R"({"name": "a", "prune": {"unit": "channel", "ratio": 0.5}}, )";
   const Plan plan = plan_of(half + R"({"name": "b", "prune": {"unit": "channel", "macs": 1}})");
   EXPECT_EQ(plan.stages.at(0).warning, "");
-  EXPECT_TRUE(plan.stages.at(1).warning.starts_with("prune: macs 1 cannot be reached: it is 6352 with"))
+  EXPECT_TRUE(plan.stages.at(1).warning.starts_with(
+      "stage 'b' may fail, as it does with fresh weights: prune: macs 1 cannot be reached: it is 6352 with"))
       << plan.stages.at(1).warning;
   EXPECT_EQ(plan.stages[1].macs, 8 * (784 + 10)) << "as the first left it";
 }
