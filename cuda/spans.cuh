@@ -21,7 +21,7 @@ template <int capacity>
 struct Spans {
   UpdateSpan span[capacity];
   uint32_t first[capacity];
-  int count;
+  int64_t count;
   int64_t chunk;  ///< numbers
 };
 
@@ -33,7 +33,7 @@ struct Chunk {
 template <int capacity>
 __device__ __forceinline__ Chunk chunk_of(const Spans<capacity>& spans, uint32_t k) {
   int low = 0;
-  for (int high = spans.count; high - low > 1;) {
+  for (int high = static_cast<int>(spans.count); high - low > 1;) {
     const int middle = (low + high) / 2;
     (spans.first[middle] <= k ? low : high) = middle;
   }

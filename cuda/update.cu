@@ -22,7 +22,6 @@ struct Place {
 struct Sgd {
   static constexpr bool reads_gradient = true, writes_weight = true, has_slot1 = false;
   float lr, momentum, decay;
-  const float* gradient_scale;
   bool nesterov, first;
 
   __device__ bool reads_slots() const { return !first; }
@@ -40,7 +39,6 @@ struct Sgd {
 struct Adam {
   static constexpr bool reads_gradient = true, writes_weight = true, has_slot1 = true;
   float beta1, beta2, rest1, rest2, eps, rate, root, coupled, shrink;
-  const float* gradient_scale;
 
   __device__ bool reads_slots() const { return true; }
   __device__ void operator()(Place& p, float scale, bool) const {
@@ -55,7 +53,6 @@ struct Adam {
 struct Ema {
   static constexpr bool reads_gradient = false, writes_weight = false, has_slot1 = false;
   float decay, fresh;
-  const float* gradient_scale;
 
   __device__ bool reads_slots() const { return true; }
   __device__ void operator()(Place& p, float, bool) const { p.slot0 = fmaf(p.w, fresh, p.slot0 * decay); }
@@ -84,9 +81,9 @@ __device__ __forceinline__ void update_at(const UpdateSpan& s, int64_t i, const 
 
 template <class Rule, int capacity>
 __global__ void __launch_bounds__(span_threads)
-    update_kernel(const __grid_constant__ Spans<capacity> spans, Rule rule) {
+    update_kernel(const __grid_constant__ Spans<capacity> spans, Rule rule, const float* gradient_scale) {
   const auto [s, begin, end] = chunk_of(spans, blockIdx.x);
-  const float scale = rule.gradient_scale ? *rule.gradient_scale : 1.0f;
+  const float scale = gradient_scale ? *gradient_scale : 1.0f;
   int64_t next = begin;  // of those that are moved one by one
   if (aligned<4>(s.w, s.g, s.slot0, s.slot1, s.mask)) {
     for (int64_t i = begin + 4 * threadIdx.x; i + 4 <= end; i += span_tile) update_at<4>(s, i, rule, scale);
@@ -96,9 +93,10 @@ __global__ void __launch_bounds__(span_threads)
 }
 
 template <class Rule>
-void update(const UpdateSpan* spans, int64_t count, const Rule& rule) {
+void update(const UpdateSpan* spans, int64_t count, const Rule& rule, const float* gradient_scale) {
   for_spans(spans, count, most_chunks, [&]<int capacity>(const Spans<capacity>& some, uint32_t chunks) {
-    launch(update_kernel<Rule, capacity>, {dim3(chunks), dim3(span_threads)}, std::tuple(some, rule));
+    launch(update_kernel<Rule, capacity>, {dim3(chunks), dim3(span_threads)},
+           std::tuple(some, rule, gradient_scale));
   });
 }
 
@@ -115,8 +113,8 @@ __global__ void clip_factor_kernel(float* factor, const double* square_sum, doub
 
 /// 12 bytes a weight, 8 more with momentum, 1 more with a mask.
 void sgd_update(const UpdateSpan* spans, int64_t count, const SgdStep& step) {
-  update(spans, count,
-         Sgd{step.lr, step.momentum, step.weight_decay, step.gradient_scale, step.nesterov, step.first});
+  update(spans, count, Sgd{step.lr, step.momentum, step.weight_decay, step.nesterov, step.first},
+         step.gradient_scale);
 }
 
 /// 28 bytes a weight, 1 more with a mask.
@@ -130,13 +128,13 @@ void adam_update(const UpdateSpan* spans, int64_t count, const AdamStep& step) {
               .rate = step.lr / step.correction1,
               .root = 1.0f / std::sqrt(step.correction2),
               .coupled = step.decoupled ? 0.0f : step.weight_decay,
-              .shrink = step.decoupled ? 1.0f - step.lr * step.weight_decay : 1.0f,
-              .gradient_scale = step.gradient_scale});
+              .shrink = step.decoupled ? 1.0f - step.lr * step.weight_decay : 1.0f},
+         step.gradient_scale);
 }
 
 /// 12 bytes a weight.
 void ema_update(const UpdateSpan* spans, int64_t count, float decay) {
-  update(spans, count, Ema{decay, 1.0f - decay, nullptr});
+  update(spans, count, Ema{decay, 1.0f - decay}, nullptr);
 }
 
 void clip_factor(float* factor, const double* square_sum, double most) {

@@ -64,19 +64,19 @@ TEST(CudaReduce, SquareSumOfAllSpansWhereTheirMasksKeep) {
 TEST(CudaReduce, SquareSumOfManySpans) {
   // More than one launch takes, of all sizes.
   for (const size_t count : {60, 65, 700, 1301}) {
-    std::vector<OnDevice<float>> gradients;
-    std::vector<OnDevice<uint8_t>> masks;
-    std::vector<UpdateSpan> spans;
+    std::vector<int64_t> begin{0};
+    for (size_t s = 0; s < count; ++s)
+      begin.push_back(begin.back() + (s % 100 == 7 ? 5000 : static_cast<int64_t>(s % 9)));
+    const Floats g = random_floats(begin.back(), count);
+    const auto mask = random_mask(begin.back(), count);
     double expected = 0;
-    for (size_t s = 0; s < count; ++s) {
-      const int64_t n = s % 100 == 7 ? 5000 : static_cast<int64_t>(s % 9);
-      const Floats g = random_floats(n, s);
-      const auto mask = random_mask(n, s);
-      for (size_t i = 0; i < g.size(); ++i) expected += mask[i] ? double{g[i]} * g[i] : 0;
-      gradients.emplace_back(g, static_cast<int64_t>(s % 2));
-      masks.emplace_back(mask);
-    }
-    for (size_t s = 0; s < count; ++s) spans.push_back(span_of(gradients[s], &masks[s]));
+    for (size_t i = 0; i < g.size(); ++i) expected += mask[i] ? double{g[i]} * g[i] : 0;
+    const OnDevice<float> device_g(g);
+    const OnDevice<uint8_t> device_mask(mask);
+    std::vector<UpdateSpan> spans;
+    for (size_t s = 0; s < count; ++s)
+      spans.push_back(
+          {nullptr, device_g + begin[s], device_mask + begin[s], nullptr, nullptr, begin[s + 1] - begin[s]});
     EXPECT_NEAR(square_sum(spans), expected, 1e-6 * expected) << count;
   }
 }

@@ -35,20 +35,19 @@ class OnDevice {
   int64_t size() const { return n_; }
 
   /// Waits for all that was asked for before.
-  std::vector<T> host() const {
-    std::vector<T> values(static_cast<size_t>(n_));
-    if (n_ > 0) cuda::download(values.data(), data(), values.size() * sizeof(T));
-    return values;
-  }
+  std::vector<T> host() const { return read().first; }
   /// Whether nothing was written in front of the numbers and behind them.
-  bool intact() const {
+  bool intact() const { return read().second; }
+  /// Both, from one copy.
+  std::pair<std::vector<T>, bool> read() const {
     std::vector<uint8_t> all(bytes());
     cuda::download(all.data(), block_, all.size());
-    const size_t begin = static_cast<size_t>(offset_) * sizeof(T);
-    const size_t end = begin + static_cast<size_t>(n_) * sizeof(T);
-    for (size_t i = 0; i < all.size(); ++i)
-      if ((i < begin || i >= end) && all[i] != unset) return false;
-    return true;
+    std::vector<T> values(static_cast<size_t>(n_));
+    const auto begin = all.begin() + offset_ * static_cast<int64_t>(sizeof(T));
+    const auto end = begin + n_ * static_cast<int64_t>(sizeof(T));
+    if (n_ > 0) std::memcpy(values.data(), &*begin, values.size() * sizeof(T));
+    const auto is_unset = [](uint8_t byte) { return byte == unset; };
+    return {values, std::all_of(all.begin(), begin, is_unset) && std::all_of(end, all.end(), is_unset)};
   }
 
  private:
@@ -57,9 +56,11 @@ class OnDevice {
 
   OnDevice(const std::vector<T>& values, int64_t n, int64_t offset) : offset_(offset), n_(n) {
     block_ = cuda::allocate(bytes());
-    const std::vector<uint8_t> marks(bytes(), unset);
-    cuda::upload(block_, marks.data(), marks.size());
-    if (!values.empty()) cuda::upload(data(), values.data(), values.size() * sizeof(T));
+    std::vector<uint8_t> all(bytes(), unset);
+    if (!values.empty())
+      std::memcpy(all.data() + static_cast<size_t>(offset) * sizeof(T), values.data(),
+                  values.size() * sizeof(T));
+    cuda::upload(block_, all.data(), all.size());
   }
   size_t bytes() const { return static_cast<size_t>(offset_ + n_ + margin) * sizeof(T); }
 
@@ -78,8 +79,9 @@ inline testing::AssertionResult near(std::span<const float> actual, std::span<co
 }
 inline testing::AssertionResult near(const OnDevice<float>& actual, std::span<const double> expected,
                                      double tolerance) {
-  if (!actual.intact()) return testing::AssertionFailure() << "wrote outside its output";
-  return near(std::span<const float>(actual.host()), expected, tolerance);
+  const auto [values, intact] = actual.read();
+  if (!intact) return testing::AssertionFailure() << "wrote outside its output";
+  return near(std::span<const float>(values), expected, tolerance);
 }
 inline testing::AssertionResult near(const OnDevice<float>& actual, const Floats& expected,
                                      double tolerance = 1e-5) {
@@ -89,8 +91,8 @@ inline testing::AssertionResult near(const OnDevice<float>& actual, const Floats
 /// Every number and the bytes around them.
 template <class T>
 testing::AssertionResult same(const OnDevice<T>& actual, const std::vector<T>& expected) {
-  if (!actual.intact()) return testing::AssertionFailure() << "wrote outside its output";
-  const std::vector<T> values = actual.host();
+  const auto [values, intact] = actual.read();
+  if (!intact) return testing::AssertionFailure() << "wrote outside its output";
   if (values.size() != expected.size())
     return testing::AssertionFailure() << values.size() << " numbers, expected " << expected.size();
   for (size_t i = 0; i < values.size(); ++i)

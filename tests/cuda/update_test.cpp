@@ -1,70 +1,65 @@
 // Optimizer updates of several steps, against the CPU's on the same parameters.
 #include <limits>
+#include <optional>
 
 #include "cuda/support.h"
 
 namespace espalier {
 namespace {
 
-/// Parameters of several sizes, every second one masked, with their slots: here and on the device.
+/// Parameters of several sizes, every second one masked, with their slots: here and on the device. They lie
+/// one behind the other with gaps, which have to stay as they are.
 struct Parameters {
-  explicit Parameters(std::vector<int64_t> sizes, int64_t offset = 0) {
-    for (size_t p = 0; p < sizes.size(); ++p) {
-      const int64_t n = sizes[p];
-      masks.push_back(p % 2 == 1 ? random_mask(n, p) : std::vector<uint8_t>());
-      w.push_back(random_floats(n, p));
-      if (!masks.back().empty()) cpu::apply_mask(w.back().data(), masks.back().data(), n);
-      g.emplace_back(w.back().size());
-      slot0.push_back(random_floats(n, p + 50));
-      slot1.push_back(random_floats(n, p + 60, 0, 1));
-      device_masks.emplace_back(masks.back(), offset);
-      device_w.emplace_back(w.back(), offset);
-      device_g.emplace_back(n, offset);
-      device_slot0.emplace_back(slot0.back(), offset);
-      device_slot1.emplace_back(slot1.back(), offset);
+  /// Each begins `offset` places behind a multiple of 64.
+  explicit Parameters(const std::vector<int64_t>& sizes, int64_t offset = 0) : sizes(sizes) {
+    int64_t all = 0;
+    for (const int64_t n : sizes) {
+      begin.push_back(all + offset);
+      all += (n + offset) / 64 * 64 + 64;
     }
+    w = random_floats(all, 1), g = random_floats(all, 2), slot0 = random_floats(all, 3);
+    slot1 = random_floats(all, 4, 0, 1);
+    mask = random_mask(all, 5);
+    for (size_t p = 1; p < sizes.size(); p += 2) cpu::apply_mask(&w[begin[p]], &mask[begin[p]], sizes[p]);
+    device_w.emplace(w), device_g.emplace(g), device_slot0.emplace(slot0), device_slot1.emplace(slot1);
+    device_mask.emplace(mask);
   }
 
   void draw_gradients(uint64_t step) {
-    for (size_t p = 0; p < w.size(); ++p) {
-      g[p] = random_floats(static_cast<int64_t>(w[p].size()), 100 * step + p);
-      if (!g[p].empty()) cuda::upload(device_g[p].data(), g[p].data(), g[p].size() * sizeof(float));
+    g = random_floats(static_cast<int64_t>(g.size()), 100 + step);
+    cuda::upload(device_g->data(), g.data(), g.size() * sizeof(float));
+  }
+  std::vector<UpdateSpan> spans(bool on_device, bool with_slots = true) {
+    std::vector<UpdateSpan> all;
+    for (size_t p = 0; p < sizes.size(); ++p) {
+      const int64_t at = begin[p];
+      const uint8_t* const masks = on_device ? device_mask->data() : mask.data();
+      float* const first = on_device ? device_slot0->data() : slot0.data();
+      float* const second = on_device ? device_slot1->data() : slot1.data();
+      all.push_back({(on_device ? device_w->data() : w.data()) + at,
+                     (on_device ? device_g->data() : g.data()) + at, p % 2 == 1 ? masks + at : nullptr,
+                     with_slots ? first + at : nullptr, with_slots ? second + at : nullptr, sizes[p]});
     }
-  }
-  std::vector<UpdateSpan> spans(bool with_slots = true) {
-    std::vector<UpdateSpan> all;
-    for (size_t p = 0; p < w.size(); ++p)
-      all.push_back({w[p].data(), g[p].data(), masks[p].empty() ? nullptr : masks[p].data(),
-                     with_slots ? slot0[p].data() : nullptr, with_slots ? slot1[p].data() : nullptr,
-                     static_cast<int64_t>(w[p].size())});
-    return all;
-  }
-  std::vector<UpdateSpan> device_spans(bool with_slots = true) {
-    std::vector<UpdateSpan> all;
-    for (size_t p = 0; p < w.size(); ++p)
-      all.push_back({device_w[p], device_g[p], masks[p].empty() ? nullptr : device_masks[p].data(),
-                     with_slots ? device_slot0[p].data() : nullptr,
-                     with_slots ? device_slot1[p].data() : nullptr, device_w[p].size()});
     return all;
   }
   void check() const {
-    for (size_t p = 0; p < w.size(); ++p) {
-      ASSERT_TRUE(near(device_w[p], w[p], 1e-6)) << "parameter " << p;
-      ASSERT_TRUE(near(device_slot0[p], slot0[p], 1e-6)) << "slot 0 of parameter " << p;
-      ASSERT_TRUE(near(device_slot1[p], slot1[p], 1e-6)) << "slot 1 of parameter " << p;
-      ASSERT_TRUE(same(device_g[p], g[p])) << "gradient of parameter " << p;
-      const Floats found = device_w[p].host();
-      for (size_t i = 0; i < masks[p].size(); ++i)
-        if (!masks[p][i]) {
+    ASSERT_TRUE(near(*device_w, w, 1e-6)) << "weights";
+    ASSERT_TRUE(near(*device_slot0, slot0, 1e-6)) << "slot 0";
+    ASSERT_TRUE(near(*device_slot1, slot1, 1e-6)) << "slot 1";
+    ASSERT_TRUE(same(*device_g, g)) << "gradients";
+    const Floats found = device_w->host();
+    for (size_t p = 1; p < sizes.size(); p += 2)
+      for (int64_t i = begin[p]; i < begin[p] + sizes[p]; ++i)
+        if (!mask[i]) {
           ASSERT_EQ(found[i], 0.0f) << "a masked weight moved";
         }
-    }
   }
 
-  std::vector<std::vector<uint8_t>> masks;
-  std::vector<Floats> w, g, slot0, slot1;
-  std::vector<OnDevice<uint8_t>> device_masks;
-  std::vector<OnDevice<float>> device_w, device_g, device_slot0, device_slot1;
+  std::vector<int64_t> sizes, begin;
+  std::vector<uint8_t> mask;
+  Floats w, g, slot0, slot1;
+  std::optional<OnDevice<float>> device_w, device_g, device_slot0, device_slot1;
+  std::optional<OnDevice<uint8_t>> device_mask;
 };
 
 /// Calls both kernels(spans, count, step, on_device) for three steps and compares all that they write.
@@ -75,7 +70,7 @@ void check_steps(bool with_slots, const Kernel& kernel) {
     Parameters p({1, 7, 64, 1023, 0, 1025, 20011, 4}, offset);
     for (int step = 1; step <= 3; ++step) {
       p.draw_gradients(static_cast<uint64_t>(step));
-      const auto here = p.spans(with_slots), there = p.device_spans(with_slots);
+      const auto here = p.spans(false, with_slots), there = p.spans(true, with_slots);
       kernel(here.data(), static_cast<int64_t>(here.size()), step, false);
       kernel(there.data(), static_cast<int64_t>(there.size()), step, true);
     }
@@ -170,8 +165,8 @@ TEST(CudaUpdate, MoreParametersThanOneLaunchTakes) {
                       .gradient_scale = nullptr,
                       .nesterov = false,
                       .first = false};
-    cpu::sgd_update(p.spans().data(), static_cast<int64_t>(count), how);
-    cuda::sgd_update(p.device_spans().data(), static_cast<int64_t>(count), how);
+    cpu::sgd_update(p.spans(false).data(), static_cast<int64_t>(count), how);
+    cuda::sgd_update(p.spans(true).data(), static_cast<int64_t>(count), how);
     p.check();
   }
 }
