@@ -28,7 +28,7 @@ class ArgumentCheck {
   void look_at(const T& argument) {
     if constexpr (std::is_pointer_v<T>) {
       pointer(reinterpret_cast<const void*>(argument));
-    } else if constexpr (std::is_class_v<T>) {
+    } else if constexpr (std::is_class_v<T> && alignof(T) >= alignof(void*)) {  // else it holds none
       T copy = argument;
       __builtin_clear_padding(&copy);  // what lies between the members may look like an address
       object(&copy, sizeof copy);
