@@ -90,6 +90,8 @@ void bench(const Given& given) {
       .flag("--json", json, "Print JSON alone")
       .flag("--verbose", verbose, "Time each layer's kernels by themselves, too");
   if (!arguments.parse(given)) return;
+  if (verbose && compute_device() == Device::cuda)
+    fail_usage("bench: --verbose: times the CPU's kernels alone");
   if (precision) choose_precision(*precision, "bench: --precision");
 
   if (mode != "train" && mode != "infer")

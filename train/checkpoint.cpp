@@ -230,9 +230,10 @@ Tensor mask_in(const TensorFile& file, const Parameter& parameter, const std::st
 Tensor nonzero_mask(const Parameter& parameter) {
   Tensor mask = Tensor::empty(parameter.shape(), DType::u8);
   if (mask.device() == Device::meta) return mask;
-  std::ranges::transform(parameter.value().span<float>(), mask.data<uint8_t>(),
-                         [](float value) { return static_cast<uint8_t>(value != 0.0f); });
-  return mask;
+  const Tensor value = parameter.value().to(Device::cpu);
+  std::ranges::transform(value.span<float>(), mask.data<uint8_t>(),
+                         [](float v) { return static_cast<uint8_t>(v != 0.0f); });
+  return mask.to(parameter.value().device());
 }
 
 std::vector<std::string> masked_names(const std::string& json, const std::string& source) {
@@ -350,9 +351,11 @@ void load(const TensorFile& file, Module& model, const std::string& source) {
   load_state_dict(model, weights, source);
   size_t i = 0;
   for (Parameter* parameter : model.parameters()) {
-    parameter->mask = std::move(extras[i].mask);
-    parameter->average = std::move(extras[i].average);
-    parameter->slots = std::move(extras[i].slots);
+    const Device device = parameter->value().device();
+    parameter->mask = extras[i].mask.to(device);
+    parameter->average = extras[i].average.to(device);
+    parameter->slots.clear();
+    for (const Tensor& slot : extras[i].slots) parameter->slots.push_back(slot.to(device));
     ++i;
   }
   mask_zeros(file, model, source);
@@ -422,7 +425,7 @@ struct Zeros {
       if (parameter->role != Role::weight) continue;
       const int64_t here = parameter->value().elements(), none = here - parameter->nonzeros();
       const int64_t masked =
-          parameter->mask.defined() ? std::ranges::count(parameter->mask.span<uint8_t>(), 0) : 0;
+          parameter->mask.defined() ? std::ranges::count(parameter->mask.to(Device::cpu).span<uint8_t>(), 0) : 0;
       all += here;
       held += masked;
       loose += none - masked;
