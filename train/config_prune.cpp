@@ -148,7 +148,7 @@ Type<PruneConfig> prune_type() {
              "channels of a layer that always stay; without it, 8 or a tenth, whichever is more")
            .only_for(channel),
        field("min_ratio", &PruneConfig::min_ratio, number(share),
-             "share of a layer's channels that goes in any case, in the end")
+             "share of a layer's channels that goes in any case, in the end, as part of the target")
            .only_for(channel),
        field("max_ratio", &PruneConfig::max_ratio, number(share),
              "share of a layer's channels that may go at most")

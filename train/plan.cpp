@@ -130,12 +130,12 @@ Plan make_plan(const Config& config, const DataSplits& data) {
     try {
       const auto result = pruning.act(pruning.whole());
       cuts.insert(cuts.end(), result.cuts.begin(), result.cuts.end());
-      if (const std::string idle = pruning.idle_target(result); !idle.empty())
-        row.warning = fmt::format("stage '{}': {}", row.name, idle);
+      for (const std::string& line : pruning.warnings(result))
+        row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
     } catch (const Error& error) {
       if (whole) throw;
-      row.warning =
-          fmt::format("stage '{}' may fail, as it does with fresh weights: {}", row.name, error.what());
+      row.warnings.push_back(
+          fmt::format("stage '{}' may fail, as it does with fresh weights: {}", row.name, error.what()));
     }
     row.seconds += since(start);
     whole = false;

@@ -434,8 +434,7 @@ class Run {
     ChannelPruneResult result = pruning.act(whole);
     console_.line(fmt::format("{}  channels cut by {} in {}", stage.name, config.criterion,
                               duration_text(since(start))));
-    if (const std::string idle = pruning.idle_target(result); !idle.empty())
-      console_.warn(fmt::format("warning: stage '{}': {}", stage.name, idle));
+    for (const std::string& line : pruning.warnings(result)) warn(stage, line);
     pruning.measure(result, whole);
     console_.lines([&](size_t width) { return channel_table(result, width); });
     if (const std::string hint = width_hint(config, *model_); !hint.empty()) console_.line(hint);
@@ -455,6 +454,10 @@ class Run {
     }
     console_.line(fmt::format("{}  {} of {} parameters learn, the others are frozen", stage.name,
                               grouped(all - frozen), grouped(all)));
+  }
+
+  void warn(const StageConfig& stage, const std::string& line) {
+    console_.warn(fmt::format("warning: stage '{}': {}", stage.name, line));
   }
 
   void report_pruning() {

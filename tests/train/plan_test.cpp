@@ -46,7 +46,9 @@ TEST(Plan, CutsAsARunWould) {
 
 TEST(Plan, WarnsOfATargetThatTheNetworkMeets) {
   const auto warned = [](const std::string& target) {
-    return plan_of(R"({"name": "a", "prune": {"unit": "channel", )" + target + "}}").stages.at(0).warning;
+    const auto stages = plan_of(R"({"name": "a", "prune": {"unit": "channel", )" + target + "}}").stages;
+    EXPECT_LE(stages.at(0).warnings.size(), 1u);
+    return stages[0].warnings.empty() ? "" : stages[0].warnings[0];
   };
   EXPECT_EQ(warned(R"("macs": 20000)"),
             "stage 'a': macs 20000 is met already, the network has 12,704: nothing is cut");
@@ -59,10 +61,11 @@ TEST(Plan, WarnsOfATargetThatTheNetworkMeets) {
 TEST(Plan, WarnsOfALaterCutThatCannotBeMade) {
   const std::string half = R"({"name": "a", "prune": {"unit": "channel", "ratio": 0.5}}, )";
   const Plan plan = plan_of(half + R"({"name": "b", "prune": {"unit": "channel", "macs": 1}})");
-  EXPECT_EQ(plan.stages.at(0).warning, "");
-  EXPECT_TRUE(plan.stages.at(1).warning.starts_with(
+  EXPECT_TRUE(plan.stages.at(0).warnings.empty());
+  ASSERT_EQ(plan.stages.at(1).warnings.size(), 1u);
+  EXPECT_TRUE(plan.stages[1].warnings[0].starts_with(
       "stage 'b' may fail, as it does with fresh weights: prune: macs 1 cannot be reached: it is 6352 with"))
-      << plan.stages.at(1).warning;
+      << plan.stages[1].warnings[0];
   EXPECT_EQ(plan.stages[1].macs, 8 * (784 + 10)) << "as the first left it";
 }
 
