@@ -155,6 +155,7 @@ class Run {
       position_.begun = lengths_of(config_);
       position_.first = model_->history;
     }
+      position_.steps_before = 0;
     console_.log_to(folder_.log());
     if (!chosen_.why.empty()) console_.line(chosen_.why);
     const bool at_end = position_.stage == static_cast<int64_t>(config_.stages.size());
@@ -232,6 +233,7 @@ class Run {
     if (position_.begun.empty()) position_.begun = lengths_of(saved_->info.config);
     if (!position_.first && !config_.model.weights) position_.first.emplace();  // nothing cut, but not said
     resumed_ = true;
+    if (!position_.steps_before) position_.steps_before = planned_steps_before(position_.stage);
     done_before_ = position_.stage == static_cast<int64_t>(config_.stages.size()) && lengths.empty() &&
                    std::filesystem::exists(folder_.result());
     if (!done_before_ && (position_.threads != threads() || position_.isa != isa_name(isa())))
@@ -246,6 +248,15 @@ class Run {
   }
 
   /// Takes the folder to the new lengths of stages. Where that is broken off, --resume FOLDER does it again.
+  /// Of the stages before, unless early_stop ended one.
+  int64_t planned_steps_before(int64_t stage) const {
+    int64_t steps = 0;
+    for (int64_t i = 0; i < stage; ++i)
+      if (const auto& train = config_.stages[static_cast<size_t>(i)].train)
+        steps += stage_steps(*train, train_.batches());
+    return steps;
+  }
+
   void make_longer() {
     std::filesystem::remove(folder_.result());
     const bool from_last_step = saved_->file == folder_.last_step();
@@ -288,6 +299,7 @@ class Run {
     for (Parameter* parameter : model_->parameters()) parameter->slots.clear();
     position_ = Position{.stage = next,
                          .begun = std::move(position_.begun),
+                         .steps_before = steps_so_far(),
                          .first = std::move(position_.first),
                          .results = std::move(results)};
     stage_start_ = Clock::now();
@@ -407,12 +419,15 @@ class Run {
     else
       mask_now(stage, config);
     event.end(*model_, Network(*model_, config_.model.input).totals.macs);
-    metrics_->write(prune_row(stage.name, 0, 0, event));
+    metrics_->write(prune_row({.stage = stage.name, .total_step = steps_so_far()}, event));
     if (config.remove) remove_masks(*model_);
     reestimate(stage, config.reestimate_norm);
   }
 
   PruneOptions mask_options(const PruneConfig& config) {
+  /// Training steps of the run.
+  int64_t steps_so_far() const { return position_.steps_before.value_or(0) + position_.step; }
+
     return prune_options(config, static_cast<uint64_t>(config_.seed), *model_, config_.model.input);
   }
 
@@ -484,8 +499,10 @@ class Run {
     result.macs = totals.macs;
     result.bytes = static_cast<int64_t>(std::filesystem::file_size(file));
     measure_latency(result);
-    if (stage.kind() != StageKind::train)
-      console_.line(fmt::format("{}  test {:.2f} %  loss {:.4f}", stage.name, result.accuracy, result.loss));
+    if (stage.kind() == StageKind::train) return;
+    console_.line(fmt::format("{}  test {:.2f} %  loss {:.4f}", stage.name, result.accuracy, result.loss));
+    metrics_->write(evaluation_row({.stage = stage.name, .total_step = steps_so_far()}, evaluation,
+                                   result.sparsity, result.macs));
   }
 
   void measure_latency(StageResult& result) {
