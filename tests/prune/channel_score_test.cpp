@@ -94,7 +94,7 @@ TEST(ChannelScore, AMeanIsOfTheMembersThatHaveTheChannel) {
   const float in_a = std::sqrt(8.0f), in_b = std::sqrt(10.0f);  // each to its layer's other filter
   EXPECT_EQ(scores("fpgm", Reduction::first), (Scores{in_a, in_a, in_b, in_b}));
   EXPECT_EQ(message_of<Error>([&] { scores("bn_scale", Reduction::mean); }),
-            "prune: criterion bn_scale finds nothing to look at in the group of b.weight");
+            "prune: criterion bn_scale goes by batch norms, and there is none behind b");
 }
 
 TEST(ChannelScore, OfWhatDataSay) {
@@ -143,7 +143,7 @@ TEST(ChannelScore, WhatCannotBeScoredIsNamed) {
   Example example;
   example.group.members.erase(example.group.members.begin() + 2);  // no scale
   EXPECT_EQ(message_of<Error>([&] { example.scores("bn_scale"); }),
-            "prune: criterion bn_scale finds nothing to look at in the group of conv.weight");
+            "prune: criterion bn_scale goes by batch norms, and there is none behind conv");
   example.conv.value().f32()[2] = std::numeric_limits<float>::infinity();
   EXPECT_EQ(message_of<Error>([&] { example.scores("l1"); }),
             "conv.weight: channel 1 scores inf by l1, expected a finite score");
