@@ -17,6 +17,7 @@
 #include "espalier/formats/json.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"
+#include "espalier/prune/collapse.h"
 #include "espalier/prune/mask.h"
 #include "espalier/prune/report.h"
 #include "espalier/train/advice.h"
@@ -154,8 +155,8 @@ class Run {
       write_config();
       position_.begun = lengths_of(config_);
       position_.first = model_->history;
-    }
       position_.steps_before = 0;
+    }
     console_.log_to(folder_.log());
     if (!chosen_.why.empty()) console_.line(chosen_.why);
     const bool at_end = position_.stage == static_cast<int64_t>(config_.stages.size());
@@ -232,8 +233,8 @@ class Run {
     position_ = *saved_->info.position;
     if (position_.begun.empty()) position_.begun = lengths_of(saved_->info.config);
     if (!position_.first && !config_.model.weights) position_.first.emplace();  // nothing cut, but not said
-    resumed_ = true;
     if (!position_.steps_before) position_.steps_before = planned_steps_before(position_.stage);
+    resumed_ = true;
     done_before_ = position_.stage == static_cast<int64_t>(config_.stages.size()) && lengths.empty() &&
                    std::filesystem::exists(folder_.result());
     if (!done_before_ && (position_.threads != threads() || position_.isa != isa_name(isa())))
@@ -247,7 +248,6 @@ class Run {
     return lengths;
   }
 
-  /// Takes the folder to the new lengths of stages. Where that is broken off, --resume FOLDER does it again.
   /// Of the stages before, unless early_stop ended one.
   int64_t planned_steps_before(int64_t stage) const {
     int64_t steps = 0;
@@ -257,6 +257,7 @@ class Run {
     return steps;
   }
 
+  /// Takes the folder to the new lengths of stages. Where that is broken off, --resume FOLDER does it again.
   void make_longer() {
     std::filesystem::remove(folder_.result());
     const bool from_last_step = saved_->file == folder_.last_step();
@@ -298,8 +299,8 @@ class Run {
     results.push_back(std::move(result));
     for (Parameter* parameter : model_->parameters()) parameter->slots.clear();
     position_ = Position{.stage = next,
-                         .begun = std::move(position_.begun),
                          .steps_before = steps_so_far(),
+                         .begun = std::move(position_.begun),
                          .first = std::move(position_.first),
                          .results = std::move(results)};
     stage_start_ = Clock::now();
@@ -362,7 +363,7 @@ class Run {
 
     if (config.ema > 0) adopt_average(parameters);
     if (config.prune) {
-      if (!cuts_channels(*config.prune)) report_pruning();
+      if (!cuts_channels(*config.prune)) report_pruning(stage);
       if (config.prune->remove) remove_masks(*model_);
       reestimate(stage, config.prune->reestimate_norm);
     }
@@ -424,10 +425,10 @@ class Run {
     reestimate(stage, config.reestimate_norm);
   }
 
-  PruneOptions mask_options(const PruneConfig& config) {
   /// Training steps of the run.
   int64_t steps_so_far() const { return position_.steps_before.value_or(0) + position_.step; }
 
+  PruneOptions mask_options(const PruneConfig& config) {
     return prune_options(config, static_cast<uint64_t>(config_.seed), *model_, config_.model.input);
   }
 
@@ -439,7 +440,7 @@ class Run {
             ? fmt::format("{}  {} {}s pruned by {}", stage.name, in_all, config.unit, config.criterion)
             : fmt::format("{}  {} more {}s pruned by {}, {} in all", stage.name,
                           grouped(pruned.pruned - pruned.already), config.unit, config.criterion, in_all));
-    report_pruning();
+    report_pruning(stage);
   }
 
   void cut_now(const StageConfig& stage, const PruneConfig& config) {
@@ -453,6 +454,10 @@ class Run {
     pruning.measure(result, whole);
     console_.lines([&](size_t width) { return channel_table(result, width); });
     if (const std::string hint = width_hint(config, *model_); !hint.empty()) console_.line(hint);
+  }
+
+  void warn(const StageConfig& stage, const std::string& line) {
+    console_.warn(fmt::format("warning: stage '{}': {}", stage.name, line));
   }
 
   void reestimate(const StageConfig& stage, int64_t batches) {
@@ -471,13 +476,10 @@ class Run {
                               grouped(all - frozen), grouped(all)));
   }
 
-  void warn(const StageConfig& stage, const std::string& line) {
-    console_.warn(fmt::format("warning: stage '{}': {}", stage.name, line));
-  }
-
-  void report_pruning() {
+  void report_pruning(const StageConfig& stage) {
     const Network network(*model_, config_.model.input);
     console_.lines([&](size_t width) { return sparsity_table(network.layers, network.totals, width); });
+    for (const std::string& line : collapsed_layers(*model_)) warn(stage, line);
   }
 
   void measure(const StageConfig& stage, StageResult& result) {

@@ -96,8 +96,22 @@ class Empty(PruneTest):
                        hidden=[16, 12], steps=30)
         message = self.espalier("train", "prune.json", "--quiet", "--output", "run").stderr
         self.assertRegex(message, r"\Aespalier: stage 'pruned', step \d+: prune: nothing would be left of fc2, ")
-        self.succeeds("train", "prune.json", "--quiet", "--output", "run", "--resume", "--set",
-                      "stages.pruned.train.prune.allow_empty=true")
+        result = self.espalier("train", "prune.json", "--quiet", "--output", "run", "--resume", "--set",
+                               "stages.pruned.train.prune.allow_empty=true")
+        self.assertEqual(result.returncode, 0)
+        self.assertRegex(result.stderr, r"\Awarning: run: stage 'pruned': layer collapse: fc2 is left with \d+ of 192 ")
+
+
+class Collapse(PruneTest):
+    def test_of_a_layer_is_warned_of(self):
+        line = "stage 'pruned': layer collapse: fc1 is left with 1 of 1,024 weights, in 1 of 16 rows"
+        for prune, train in (({}, {}), ({"schedule": {"type": "cubic", "every": 5}}, {"steps": 20})):
+            with self.subTest(prune=prune):
+                self.write_run({"scope": "layer", "sparsity": 0.9995, "exclude": ["fc2"], **prune}, hidden=[16], **train)
+                self.assertIn(line, " ".join(self.succeeds("check", "prune.json").split()))
+                result = self.espalier("train", "prune.json", "--quiet", "--output", "run")
+                self.assertEqual((result.returncode, result.stderr), (0, f"warning: run: {line}\n"))
+                self.forget("run")
 
 
 class Names(PruneTest):

@@ -56,6 +56,32 @@ TEST(Plan, WarnsOfATargetThatTheNetworkMeets) {
   EXPECT_TRUE(warned(R"("bytes": 1e6)").ends_with(": nothing is cut"));
   EXPECT_EQ(warned(R"("macs": 9000)"), "");
   EXPECT_EQ(warned(R"("ratio": 0)"), "") << "advice says so";
+  EXPECT_EQ(
+      warned(R"("ratio": 0.25, "min_channels": 1, "overrides": [{"layers": ["fc1"], "min_ratio": 0.75}])"),
+      "stage 'a': min_ratio takes 12 of 16 channels, ratio 0.25 asks for 4");
+  EXPECT_EQ(warned(R"("ratio": 0.25, "min_ratio": 0.25)"), "");
+}
+
+// 12,544 and 160 weights.
+TEST(Plan, WarnsOfLayersThatHardlyAnythingIsLeftOf) {
+  const auto warned = [](const std::string& stages) {
+    std::vector<std::string> all;
+    for (const StagePlan& stage : plan_of(stages).stages)
+      all.insert(all.end(), stage.warnings.begin(), stage.warnings.end());
+    return all;
+  };
+  const std::string train =
+      R"({"name": "a", "train": {"steps": 2, "optimizer": {"type": "sgd", "lr": 0.1}}}, )";
+  const auto prune = [](const char* scope) {
+    return join(R"({"name": "b", "prune": {"criterion": "random", "sparsity": 0.9995, "scope": ")", scope,
+                R"(", "exclude": ["fc2"]}})");
+  };
+  for (const std::string& stages : {prune("layer"), train + prune("layer"), prune("global")}) {
+    const auto lines = warned(stages);
+    ASSERT_EQ(lines.size(), 1u) << stages;
+    EXPECT_TRUE(lines[0].starts_with("stage 'b': layer collapse: fc1 is left with 6 of 12,544 weights, in "));
+  }
+  EXPECT_TRUE(warned(train + prune("global")).empty()) << "what training makes of it is not known";
 }
 
 TEST(Plan, WarnsOfALaterCutThatCannotBeMade) {
