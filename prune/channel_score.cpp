@@ -85,7 +85,7 @@ std::vector<float> score_rows(const Rows& rows, const Parameter& parameter, cons
   const Criterion& criterion = scoring.criterion;
   const auto channels = static_cast<int64_t>(rows.channels().size());
   const float *const w = parameter.value().f32(),
-                     *const dw = signals.of(criterion, parameter, Looks::at_gradients),
+                     *const g2 = signals.of(criterion, parameter, Looks::at_gradients),
                      *const h = signals.of(criterion, parameter, Looks::at_curvature);
   std::vector<float> scores(static_cast<size_t>(channels));
   const auto score = [&](int64_t begin, int64_t end) {
@@ -100,7 +100,7 @@ std::vector<float> score_rows(const Rows& rows, const Parameter& parameter, cons
                                                                    .size = rows.size(),
                                                                    .key = score_key(scoring.seed),
                                                                    .first = begin,
-                                                                   .dw = copied(dw, copies[1]),
+                                                                   .g2 = copied(g2, copies[1]),
                                                                    .h = copied(h, copies[2])});
   };
   if (criterion.together) {

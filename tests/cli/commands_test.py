@@ -187,7 +187,7 @@ class Help(CliTest):
         for name, looks in (("bn_scale", "of a channel it looks at its norms' scales; reduction mean; normalizer none"),
                             ("group_norm", "of a channel it looks at the weights that make and read it and its norms' "
                                            "scales; reduction mean; normalizer mean"),
-                            ("taylor", "scales and at dL/dw; reduction mean; normalizer mean"),
+                            ("taylor", "scales and at the squares of batches' dL/dw; reduction mean; normalizer mean"),
                             ("random", "of a channel it looks at nothing; normalizer none")):
             self.assertIn(looks, of[name])
 
