@@ -5,13 +5,13 @@
 namespace espalier {
 namespace {
 
-/// sum += share x, or share x^2.
-void add(Tensor& sum, const Tensor& x, float share, bool squared) {
+/// sum += share x^2.
+void add_square(Tensor& sum, const Tensor& x, float share) {
   constexpr int64_t grain = 65536;
   float* to = sum.f32();
   const float* from = x.f32();
   parallel_for(x.elements(), grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) to[i] += share * (squared ? from[i] * from[i] : from[i]);
+    for (int64_t i = begin; i < end; ++i) to[i] += share * from[i] * from[i];
   });
 }
 
@@ -49,7 +49,7 @@ Signals gather_signals(Module& model, Looks looks, int64_t batches,
       if (!parameter->gradient().defined()) continue;
       Tensor& sum = signals.tensors[parameter];
       if (!sum.defined()) sum = Tensor::zeros(parameter->shape());
-      add(sum, parameter->gradient(), 1.0f / static_cast<float>(batches), looks == Looks::at_curvature);
+      add_square(sum, parameter->gradient(), 1.0f / static_cast<float>(batches));
       parameter->variable.clear_gradient();
     }
   }
