@@ -94,8 +94,7 @@ void check(const Given& given) {
   std::vector<std::string> notes = config.notes, warnings = parts.notes.warnings;
   append(notes, parts.notes.lines);
   append(notes, notes_on_layers(config, *parts.model));
-  for (const StagePlan& stage : plan.stages)
-    if (!stage.warning.empty()) warnings.push_back(stage.warning);
+  for (const StagePlan& stage : plan.stages) append(warnings, stage.warnings);
   append(warnings, advice(config, parts.batches.value()));
 
   std::vector<Definition> report{{"data", data_text(config, *parts.data)},

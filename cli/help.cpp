@@ -105,7 +105,7 @@ std::string voices_help(Voices voices) {
 /// What of these a criterion sees, and what becomes of a channel's scores.
 std::string looks_help(const Criterion& criterion) {
   std::string text = "of a channel it looks at " + voices_help(criterion.voices);
-  if (criterion.looks == Looks::at_gradients) text += " and at dL/dw";
+  if (criterion.looks == Looks::at_gradients) text += " and at the squares of batches' dL/dw";
   if (criterion.looks == Looks::at_curvature) text += " and at the squares of single images' dL/dw";
   if (criterion.voices != Voices::nothing) text += "; reduction " + PruneConfig{}.reduction;
   return text + "; normalizer " + normalizer_names()[static_cast<size_t>(criterion.normalizer)];

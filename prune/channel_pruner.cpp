@@ -35,6 +35,15 @@ class Goal {
               " with every group of channels at its least width (see min_channels, max_ratio and exclude)");
   }
 
+  /// Absent unless the target is a ratio.
+  std::optional<ChannelPruneResult::Forced> forced() const {
+    if (options_.target.kind != Target::ratio) return std::nullopt;
+    const int64_t asked = share_of_channels(last_ * progress_);
+    const int64_t gone = ranking_.gone(ranking_.select(asked, false));
+    if (gone <= asked || ranking_.gone(ranking_.select(0, false)) <= asked) return std::nullopt;
+    return ChannelPruneResult::Forced{gone, asked, ranking_.channels()};
+  }
+
   /// The least number that does.
   int64_t least_count() const {
     check_reachable();
@@ -216,11 +225,15 @@ ChannelPruneResult cut_once(Module& model, const Shape& input, const WholeNetwor
   const Choice choice(model, input, whole, options, signals, progress);
   const auto& [network, graph, channels, ranking, cost] = choice;
   const std::vector<ChannelGroup>& groups = graph.groups;
-  const int64_t count = Goal(options, whole, cost, groups, ranking, progress).least_count();
+  const Goal goal(options, whole, cost, groups, ranking, progress);
+  const int64_t count = goal.least_count();
   const ChannelVerdicts kept = ranking.select(count);
 
-  ChannelPruneResult result{
-      .held = ranking.held(count), .before = whole.cost, .after = {}, .cuts = cuts_of(groups, kept)};
+  ChannelPruneResult result{.held = ranking.held(count),
+                            .forced = goal.forced(),
+                            .before = whole.cost,
+                            .after = {},
+                            .cuts = cuts_of(groups, kept)};
   result.after = cost.after(result.cuts);
   for (size_t g = 0; g < groups.size(); ++g)
     if (ranking.ranked(g))
@@ -244,6 +257,17 @@ ChannelPruneResult cut_once(Module& model, const Shape& input, const WholeNetwor
               " parameters were to be left, there are ", recount.macs, " and ", recount.parameters);
   }
   return result;
+}
+
+/// Once at its limit a layer stays there, though later cuts may no longer want more of it.
+void keep_held(std::vector<ChannelRanking::Held>& now, const std::vector<ChannelRanking::Held>& before) {
+  for (const ChannelRanking::Held& one : before) {
+    const auto found = std::ranges::find(now, one.layer, &ChannelRanking::Held::layer);
+    if (found == now.end())
+      now.push_back(one);
+    else
+      found->wanted = std::min(found->wanted, one.wanted);
+  }
 }
 
 }  // namespace
@@ -283,6 +307,7 @@ ChannelPruneResult prune_channels(Module& model, const Shape& input, const Whole
     const double now = progress * static_cast<double>(i) / static_cast<double>(options.iterations);
     ChannelPruneResult one = cut_once(model, input, whole, options, now);
     one.cuts.insert(one.cuts.begin(), result.cuts.begin(), result.cuts.end());
+    keep_held(one.held, result.held);
     if (result.proof && result.proof->share() > one.proof->share()) one.proof = result.proof;
     result = std::move(one);
   }

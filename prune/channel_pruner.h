@@ -57,8 +57,14 @@ struct ChannelPruneResult {
     std::string layer;      ///< the first that makes its channels
     int64_t before, after;  ///< real channels
   };
-  std::vector<Group> groups = {};  ///< those that may lose channels
-  std::vector<ChannelRanking::Held> held;
+  std::vector<Group> groups = {};          ///< those that may lose channels
+  std::vector<ChannelRanking::Held> held;  ///< in the last cut or in one before it
+  /// Where min_ratio takes more of the channels that are ranked than the target `ratio` asks for.
+  struct Forced {
+    int64_t channels, asked;
+    int64_t of;  ///< all that are ranked
+  };
+  std::optional<Forced> forced = {};
   NetworkCost before, after;           ///< before: the whole network's
   std::vector<AxisCut> cuts;           ///< to be added to the model's history
   double latency_ms = 0.0;             ///< after, if that is the target; else the caller may measure it, and

@@ -85,7 +85,7 @@ std::vector<float> score_rows(const Rows& rows, const Parameter& parameter, cons
   const Criterion& criterion = scoring.criterion;
   const auto channels = static_cast<int64_t>(rows.channels().size());
   const Tensor weights = parameter.value().to(Device::cpu);
-  const float *const w = weights.f32(), *const dw = signals.of(criterion, parameter, Looks::at_gradients),
+  const float *const w = weights.f32(), *const g2 = signals.of(criterion, parameter, Looks::at_gradients),
                      *const h = signals.of(criterion, parameter, Looks::at_curvature);
   std::vector<float> scores(static_cast<size_t>(channels));
   const auto score = [&](int64_t begin, int64_t end) {
@@ -100,7 +100,7 @@ std::vector<float> score_rows(const Rows& rows, const Parameter& parameter, cons
                                                                    .size = rows.size(),
                                                                    .key = score_key(scoring.seed),
                                                                    .first = begin,
-                                                                   .dw = copied(dw, copies[1]),
+                                                                   .g2 = copied(g2, copies[1]),
                                                                    .h = copied(h, copies[2])});
   };
   if (criterion.together) {
@@ -162,6 +162,13 @@ const std::string& maker_of(const ChannelGroup& group, int64_t channel) {
   return (maker == group.members.end() ? group.members.begin() : maker)->parameter->name;
 }
 
+[[noreturn]] void fail_silent(const Criterion& criterion, const std::string& maker) {
+  if (criterion.voices == Voices::scales)
+    fail("prune: criterion ", criterion.name, " goes by batch norms, and there is none behind ",
+         layer_name(maker));
+  fail("prune: criterion ", criterion.name, " finds nothing to look at in the group of ", maker);
+}
+
 std::vector<float> score_group(const ChannelGroup& group, uint64_t number, const ChannelScoring& scoring,
                                const Signals& signals) {
   const Criterion& criterion = scoring.criterion;
@@ -181,8 +188,7 @@ std::vector<float> score_group(const ChannelGroup& group, uint64_t number, const
       reduced.add(rows.channels(), score_rows(rows, *member.parameter, scoring, signals));
     }
     const int64_t silent = reduced.without_a_score();
-    ESP_CHECK(silent < 0, "prune: criterion ", criterion.name, " finds nothing to look at in the group of ",
-              maker_of(group, silent));
+    if (silent >= 0) fail_silent(criterion, maker_of(group, silent));
     scores = std::move(reduced).end();
   }
   for (size_t c = 0; c < scores.size(); ++c)

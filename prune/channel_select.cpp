@@ -101,6 +101,7 @@ void ChannelRanking::add_parts(size_t group, const ChannelSelection& selection, 
     parts_.push_back({.group = group,
                       .has = makers.makes,
                       .channels = now,
+                      .whole = n,
                       .least = least,
                       .most = std::max(least, left(limits.min_ratio)),
                       .multiple = multiple,
@@ -177,7 +178,7 @@ int64_t ChannelRanking::wanted(const Class& one, int64_t count) const {
 
 class ChannelRanking::Dropping {
  public:
-  explicit Dropping(const ChannelRanking& ranking) : ranking_(ranking) {
+  Dropping(const ChannelRanking& ranking, bool limits) : ranking_(ranking), limits_(limits) {
     for (const ChannelGroup& group : ranking.groups_)
       kept.emplace_back(static_cast<size_t>(group.channels), uint8_t{1});
     for (const Part& part : ranking.parts_) left.push_back(part.channels);
@@ -192,7 +193,7 @@ class ChannelRanking::Dropping {
   bool any_gone(int32_t group) const { return std::ranges::count(kept[static_cast<size_t>(group)], 0) > 0; }
   /// Drops it unless it is gone or a limit holds it.
   bool drop(const Candidate& c) {
-    const auto spare = [&](size_t p) { return left[p] > ranking_.parts_[p].least; };
+    const auto spare = [&](size_t p) { return !limits_ || left[p] > ranking_.parts_[p].least; };
     if (!stays(c) || !std::ranges::all_of(parts(c), spare)) return false;
     set(c, 0);
     return true;
@@ -209,24 +210,28 @@ class ChannelRanking::Dropping {
   }
 
   const ChannelRanking& ranking_;
+  bool limits_;
 };
 
-ChannelVerdicts ChannelRanking::select(int64_t count, bool rounded) const {
-  Dropping selection(*this);
-  for (const Class& one : classes_) {
-    int64_t missing = wanted(one, count);
-    for (const Candidate& c : one.candidates) {
-      if (missing == 0) break;
-      missing -= selection.drop(c);
-    }
-  }
-  // What must go in any case: the lowest that are left of each layer, of those that make few of a group's
-  // first.
+ChannelRanking::Dropping ChannelRanking::choose(int64_t count, bool limits) const {
+  Dropping selection(*this, limits);
+  // What must go in any case: the lowest of each layer, of those that make few of a group's first.
   for (size_t p = 0; p < parts_.size(); ++p)
     for (const Class& one : classes_)
       for (auto c = one.candidates.begin(); c != one.candidates.end() && selection.left[p] > parts_[p].most;
            ++c)
         if (std::ranges::count(selection.parts(*c), p) > 0) selection.drop(*c);
+  for (const Class& one : classes_) {
+    int64_t missing = wanted(one, count);
+    for (const Candidate& c : one.candidates) missing -= !selection.stays(c);
+    for (auto c = one.candidates.begin(); c != one.candidates.end() && missing > 0; ++c)
+      missing -= selection.drop(*c);
+  }
+  return selection;
+}
+
+ChannelVerdicts ChannelRanking::select(int64_t count, bool rounded) const {
+  Dropping selection = choose(count, true);
   for (const Rounded& set : rounded_)
     if (rounded && selection.any_gone(set.candidates.front().group)) round(set, selection);
   return std::move(selection.kept);
@@ -253,18 +258,11 @@ int64_t ChannelRanking::gone(const ChannelVerdicts& kept) const {
 }
 
 std::vector<ChannelRanking::Held> ChannelRanking::held(int64_t count) const {
-  std::vector<int64_t> without_limits;
-  for (const Part& part : parts_) without_limits.push_back(part.channels);
-  for (const Class& one : classes_)
-    for (int64_t i = wanted(one, count); i > 0; --i) {
-      const Candidate& c = one.candidates[static_cast<size_t>(i - 1)];
-      for (const size_t p : parts_of_[static_cast<size_t>(c.group)][static_cast<size_t>(c.channel)])
-        --without_limits[p];
-    }
+  const std::vector<int64_t> without_limits = choose(count, false).left;
   std::vector<Held> held;
   for (size_t p = 0; p < parts_.size(); ++p)
     if (const Part& part = parts_[p]; !part.maker.empty() && without_limits[p] < part.least)
-      held.push_back({part.maker, part.channels * part.multiplicity, part.least * part.multiplicity,
+      held.push_back({part.maker, part.whole * part.multiplicity, part.least * part.multiplicity,
                       without_limits[p] * part.multiplicity});
   return held;
 }

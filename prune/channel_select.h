@@ -69,9 +69,10 @@ class ChannelRanking {
   bool ranked(size_t group) const { return ranked_groups_[group]; }
   /// The selection of `count` of them, 0 .. channels(), those included that are gone. Of those ranked
   /// together the share count / channels() goes, llround of it in number: in scope layer of each group, in
-  /// scope isomorphic of each set of groups whose layers are alike, in scope global of all. The lowest scores
-  /// go first, ties by (group, index); where a layer is at its limit the rest stays, and the next in line
-  /// goes instead. Of no layer all go, nor all that one reads. Not `rounded`, round_to takes nothing on top.
+  /// scope isomorphic of each set of groups whose layers are alike, in scope global of all. First, and as
+  /// part of that share, goes what min_ratio takes in any case, be it more; then the lowest scores, ties by
+  /// (group, index); where a layer is at its limit the rest stays, and the next in line goes instead. Of no
+  /// layer all go, nor all that one reads. Not `rounded`, round_to takes nothing on top.
   ChannelVerdicts select(int64_t count, bool rounded = true) const;
   /// How many channels are gone then, of those that are ranked.
   int64_t gone(const ChannelVerdicts& kept) const;
@@ -79,7 +80,8 @@ class ChannelRanking {
   /// A layer that a selection leaves at its limit, in real channels.
   struct Held {
     std::string layer;  ///< the first that makes its channels
-    int64_t channels, kept;
+    int64_t channels;   ///< in the beginning
+    int64_t kept;
     int64_t wanted;  ///< what it would have kept without the limit
   };
   std::vector<Held> held(int64_t count) const;
@@ -99,6 +101,7 @@ class ChannelRanking {
     size_t group;
     std::vector<char> has;  // by channel
     int64_t channels;
+    int64_t whole = channels;            // in the beginning
     int64_t least = 1, most = channels;  // that stay
     int64_t multiple = 1;                // of which what stays is one; 1 for what is read alone
     std::string maker = {};              // the first; none of what is read alone
@@ -115,6 +118,8 @@ class ChannelRanking {
                  const std::map<std::string, int64_t>& whole_parts);
   /// How many of a class go now for a selection of `count`.
   int64_t wanted(const Class& one, int64_t count) const;
+  /// A selection that is not rounded; without `limits`, nothing is held.
+  Dropping choose(int64_t count, bool limits) const;
   void add_rounded();
   static void round(const Rounded& set, Dropping& selection);
 

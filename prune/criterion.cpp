@@ -13,25 +13,25 @@
 namespace espalier {
 namespace {
 
-// What a number of a unit adds to the unit's sum; dw and h are 0 where a criterion does not look at them.
+// What a number of a unit adds to the unit's sum; g2 and h are 0 where a criterion does not look at them.
 double magnitude(double w, double, double) { return std::abs(w); }
 double square(double w, double, double) { return w * w; }
-double first_order(double w, double dw, double) { return std::abs(w * dw); }
+double first_order(double w, double g2, double) { return w * w * g2; }
 double second_order(double w, double, double h) { return w * w * h / 2; }
 
 // What is made of the sum.
 double same(double sum) { return sum; }
 double square_root(double sum) { return std::sqrt(sum); }
 
-/// score of a unit = finish(sum over its numbers of term(w, dw, h)). In double precision: no square
+/// score of a unit = finish(sum over its numbers of term(w, g2, h)). In double precision: no square
 /// underflows, and for a single weight l1 and l2 are both exactly |w|.
-template <double (*term)(double w, double dw, double h), double (*finish)(double)>
+template <double (*term)(double w, double g2, double h), double (*finish)(double)>
 void sum_over_unit(std::span<float> scores, const Evidence& evidence) {
-  const auto& [w, size, key, first, dw, h] = evidence;
+  const auto& [w, size, key, first, g2, h] = evidence;
   for (size_t unit = 0, i = 0; unit < scores.size(); ++unit) {
     double sum = 0;
     for (const size_t end = i + static_cast<size_t>(size); i != end; ++i)
-      sum += term(w[i], dw ? dw[i] : 0.0f, h ? h[i] : 0.0f);
+      sum += term(w[i], g2 ? g2[i] : 0.0f, h ? h[i] : 0.0f);
     scores[unit] = static_cast<float>(finish(sum));
   }
 }
@@ -129,7 +129,9 @@ constexpr Criterion table[] = {
      .together = true,
      .voices = Voices::makers},
     {.name = "taylor",
-     .help = "sum of |w dL/dw| over the unit: what the loss changes by, to first order; unit channel alone",
+     .help =
+         "sum of (w dL/dw)^2 over the unit, the mean over batches: the square of what the loss changes by, "
+         "to first order; unit channel alone",
      .paper = "Molchanov, Mallya, Tyree, Frosio, Kautz: Importance Estimation for Neural Network Pruning, "
               "CVPR 2019",
      .score = sum_over_unit<first_order, same>,

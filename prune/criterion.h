@@ -22,14 +22,14 @@ struct Evidence {
   int64_t size;               ///< numbers in a unit
   uint64_t key;               ///< of the random stream (core/random.h)
   int64_t first;              ///< the number of the first of these units in its set: its place in the stream
-  const float* dw = nullptr;  ///< if it looks at gradients: d(loss)/dw
+  const float* g2 = nullptr;  ///< if it looks at gradients: mean over batches of (d(loss)/dw)^2
   const float* h = nullptr;   ///< if it looks at curvature: the diagonal of the Fisher information
 };
 
 /// What scores are made of; all but weights take passes over data first (signals.h).
 enum class Looks : uint8_t {
   at_weights,
-  at_gradients,  ///< of the mean loss
+  at_gradients,  ///< squares of gradients of batches' mean losses
   at_curvature,  ///< squares of gradients of single images' losses
 };
 

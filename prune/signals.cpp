@@ -41,7 +41,7 @@ Signals gather_signals(Module& model, Looks looks, int64_t batches,
       Tensor& sum = signals.tensors[parameter];
       if (!sum.defined()) sum = Tensor::zeros(parameter->shape(), DType::f32, device);
       ESP_RUN(device, add_share(sum.f32(), parameter->gradient().f32(), 1.0f / static_cast<float>(batches),
-                                looks == Looks::at_curvature, sum.elements()));
+                                true, sum.elements()));
       parameter->variable.clear_gradient();
     }
   }

@@ -10,9 +10,9 @@
 
 namespace espalier {
 
-/// What `looks` asks for, from the losses loss(0) .. loss(batches - 1), each a scalar with a history:
-///   at_gradients  g = mean of d(loss(i))/dw
-///   at_curvature  h = mean of (d(loss(i))/dw)^2; the Fisher information's diagonal if each is one image's
+/// Mean of (d(loss(i))/dw)^2 over the losses loss(0) .. loss(batches - 1), each a scalar with a history: of a
+/// batch each where `looks` is at_gradients; of a single image where it is at_curvature, for then it is the
+/// Fisher information's diagonal. Squared one by one, for near a minimum the gradients themselves cancel.
 /// The model is in inference mode meanwhile, so that images do not see each other through batch norms, and
 /// its gradients are gone afterwards.
 Signals gather_signals(Module& model, Looks looks, int64_t batches,

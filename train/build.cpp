@@ -373,7 +373,9 @@ std::optional<int64_t> even_every(const PruneScheduleConfig& when, TimeUnit unit
 Schedule prune_schedule(const TrainConfig& config, const StageLength& stage) {
   const PruneScheduleConfig when = config.prune->schedule.value_or(PruneScheduleConfig{});
   const TimeUnit unit = time_unit_named(when.in);
-  Schedule schedule{.kind = schedule_named(when.type), .begin = stage.step_at(when.begin, unit)};
+  Schedule schedule{.kind = schedule_named(when.type),
+                    .begin = stage.step_at(when.begin, unit),
+                    .initial = when.initial.value_or(0)};
   schedule.every = std::max<int64_t>(1, stage.in_steps(when.every.value_or(100), unit));
   schedule.end = schedule.kind == Schedule::one_shot ? schedule.begin
                  : when.end                          ? stage.step_at(*when.end, unit)

@@ -72,6 +72,16 @@ Signals ChannelPruning::signals(Looks looks) const {
   });
 }
 
+std::vector<std::string> ChannelPruning::warnings(const ChannelPruneResult& result) const {
+  std::vector<std::string> lines;
+  if (std::string idle = idle_target(result); !idle.empty()) lines.push_back(std::move(idle));
+  if (const auto& forced = result.forced)
+    lines.push_back(fmt::format("min_ratio takes {} of {} channels, ratio {} asks for {}",
+                                grouped(forced->channels), grouped(forced->of), options_.target.value,
+                                grouped(forced->asked)));
+  return lines;
+}
+
 std::string ChannelPruning::idle_target(const ChannelPruneResult& result) const {
   const Target& target = options_.target;
   const bool asks = target.kind != Target::ratio && !(target.kind == Target::speedup && target.value == 1);
@@ -128,8 +138,8 @@ void ChannelPruneCallback::after_step(TrainState& s) {
 }
 
 void ChannelPruneCallback::say_what_is_saved(const TrainState& s, ChannelPruneResult last) {
-  if (const std::string idle = pruning_.idle_target(last); !idle.empty())
-    console_.warn(fmt::format("warning: stage '{}': {}", s.stage, idle));
+  for (const std::string& line : pruning_.warnings(last))
+    console_.warn(fmt::format("warning: stage '{}': {}", s.stage, line));
   pruning_.measure(last, *s.position.whole);
   console_.line(fmt::format("{}  {}", s.stage, speed_line(last)));
   if (const std::string hint = width_hint(pruning_.config(), s.model); !hint.empty()) console_.line(hint);

@@ -23,12 +23,14 @@ class ChannelPruning {
   /// Measures what cuts since `whole` saved of one image's milliseconds: of a fresh network of its shapes and
   /// of the model in turns, for a machine that others use, too, changes from minute to minute.
   void measure(ChannelPruneResult& result, const WholeNetwork& whole) const;
-  /// Where the network has met the target before the first cut, so that nothing is cut: a line that says so.
-  /// Empty: it was cut, or the target itself asks for nothing (train/advice.h).
-  std::string idle_target(const ChannelPruneResult& result) const;
+  /// A line for each way in which what was done is hardly what was asked for.
+  std::vector<std::string> warnings(const ChannelPruneResult& result) const;
   const PruneConfig& config() const { return prune_; }
 
  private:
+  /// Where the network has met the target before the first cut, so that nothing is cut: a line that says so.
+  /// Empty: it was cut, or the target itself asks for nothing (train/advice.h).
+  std::string idle_target(const ChannelPruneResult& result) const;
   void stop_here() const;
   Signals signals(Looks looks) const;
   double latency(const std::vector<AxisCut>& cuts) const;

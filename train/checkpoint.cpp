@@ -50,6 +50,7 @@ Json position_json(const Position& position) {
   Json json;
   for_fields(position, [&](const char* name, const auto& field) { json[name] = field; });
   json["run_seconds"] = position.run_seconds;
+  if (position.steps_before) json["steps_before"] = *position.steps_before;
   json["results"] = Json::array();
   for (const StageResult& result : position.results) json["results"].push_back(to_json(result));
   if (!position.chosen.empty()) json["chosen"] = position.chosen;
@@ -97,6 +98,7 @@ Position position_from(const Json& json, const std::string& place) {
     position.run_seconds = position.seconds;
     for (const StageResult& result : position.results) position.run_seconds += result.seconds;
   }
+  if (json.contains("steps_before")) position.steps_before = json_count(json, "steps_before", place);
   if (json.contains("chosen")) position.chosen = json_field<ChosenChannels>(json, "chosen", place);
   if (json.contains("whole")) {
     const auto whole = json_field<Json>(json, "whole", place);

@@ -37,6 +37,7 @@ struct Position {
   int64_t epoch = 0;  ///< of the stage, from 0
   int64_t batch = 0;  ///< of the epoch: steps done, of TrainConfig::accumulate batches each
   int64_t step = 0;   ///< of the stage: steps done
+  std::optional<int64_t> steps_before = {};  ///< of earlier stages; absent: of a version that did not say
   int64_t optimizer_steps = 0;
   double run_seconds = 0;      ///< spent since the run began, over all its processes
   double seconds = 0;          ///< of those, in the stage

@@ -201,19 +201,33 @@ std::vector<size_t> Comparison::fields_called(const std::string& name) const {
   return called;
 }
 
+std::string Comparison::paths_of(const std::vector<size_t>& columns) const {
+  std::vector<std::string> paths;
+  for (const size_t c : columns) paths.push_back(printable(dotted(columns_[c].path)));
+  return fmt::format("{}", fmt::join(paths, " or "));
+}
+
 size_t Comparison::find_key(const std::string& name) {
   const std::vector<size_t> called = fields_called(name);
-  const auto has = [](const Row& row) { return [&row](size_t c) { return !row[c].value.is_null(); }; };
-  const bool is_one = called.size() > 1 && std::ranges::none_of(rows_, [&](const Row& row) {
-                        return std::ranges::count_if(called, has(row)) > 1;
-                      });
-  if (!is_one) return find("--group-by", name, true);
+  const auto differs = [&](size_t c) { return columns_[c].differs; };
+  if (called.size() < 2) return find("--group-by", name, true);
+  std::vector<Json> own;           // what each row has, of whichever fields
+  std::vector<std::string> split;  // runs whose stages do not agree
+  for (const Row& row : rows_) {
+    std::set<Json> values;
+    for (const size_t c : called)
+      if (!row[c].value.is_null()) values.insert(row[c].value);
+    own.push_back(values.empty() ? Json() : *values.begin());
+    const std::string run = value_text(row[0].value);
+    if (values.size() > 1 && (split.empty() || split.back() != run)) split.push_back(run);
+  }
+  if (!split.empty() && std::ranges::count_if(called, differs) == 1) return find("--group-by", name, true);
+  if (!split.empty())
+    fail_usage("compare: --group-by: '", printable(name), "' may mean ", paths_of(called),
+               ", which are not the same in ", fmt::format("{}", fmt::join(split, ", ")));
   for (const size_t c : called) columns_[c].differs = false;  // the new column tells it
   columns_.push_back({Column::Kind::config, name, printable(name, 40), {name}, true});
-  for (Row& row : rows_) {
-    const auto own = std::ranges::find_if(called, has(row));
-    row.push_back(own == called.end() ? Cell{} : row[*own]);
-  }
+  for (size_t i = 0; i < rows_.size(); ++i) rows_[i].push_back({own[i], {}});
   return columns_.size() - 1;
 }
 
@@ -232,11 +246,6 @@ size_t Comparison::find(const std::string& what, const std::string& name, bool g
     meant.push_back(c);
     if (column.differs) differing.push_back(c);
   }
-  const auto paths_of = [&](const std::vector<size_t>& columns) {
-    std::vector<std::string> paths;
-    for (const size_t c : columns) paths.push_back(printable(dotted(columns_[c].path)));
-    return fmt::format("{}", fmt::join(paths, " or "));
-  };
   if (meant.empty()) {  // "type" says nothing without what it is of
     std::vector<size_t> ends;
     for (size_t c = 0; c < columns_.size(); ++c)

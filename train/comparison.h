@@ -64,8 +64,10 @@ class Comparison {
   size_t find(const std::string& what, const std::string& name, bool groupable) const;
   /// The columns of the config's fields that may be called so.
   std::vector<size_t> fields_called(const std::string& name) const;
-  /// What rows are grouped by. Where several fields may be meant and no row has two of them, it is a column
-  /// of them all: what one run calls pruned.criterion is another's gradual.criterion.
+  std::string paths_of(const std::vector<size_t>& columns) const;
+  /// What rows are grouped by. Where several fields may be meant and no row has two values of them, it is a
+  /// column of them all: what one run calls pruned.criterion is another's gradual.criterion, and a third's
+  /// of each of its stages.
   size_t find_key(const std::string& name);
   std::vector<size_t> shown() const;
   /// The same for a person, who is told in any case whose rows they are, and which runs are not done.

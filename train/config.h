@@ -67,8 +67,9 @@ struct PruneScheduleConfig {
   std::string type = "one_shot";  ///< one_shot, linear, cubic
   std::string in = "steps";       ///< steps (from 0), epochs or share of the stage: what the others count
   double begin = 0;
-  std::optional<double> end;         ///< absent: the stage's last step
-  std::optional<double> every = {};  ///< a config that is read always has it; absent: 100
+  std::optional<double> end;           ///< absent: the stage's last step
+  std::optional<double> every = {};    ///< a config that is read always has it; absent: 100
+  std::optional<double> initial = {};  ///< sparsity at `begin`, of linear and cubic; absent: 0
 };
 
 /// Limits for groups of channels that one of these layers makes.

@@ -56,6 +56,12 @@ Type<PruneScheduleConfig> prune_schedule_type() {
            .only_for(gradual),
        field("every", &PruneScheduleConfig::every, amount(positive),
              "how much lies between; without it, 100 steps, an epoch or a hundredth of the stage")
+           .only_for(gradual),
+       field(
+           "initial", &PruneScheduleConfig::initial, number(share),
+           "s_0, the sparsity at begin, such as that of a network that is pruned already; without it, 0. It "
+           "grows to the prune's, s_f, as s_f + (s_0 - s_f) (1 - p)^3 if cubic, or (1 - p) if linear, while "
+           "p goes from 0 to 1 between begin and end")
            .only_for(gradual)},
       {.check = check_schedule});
   type.read = [read = type.read](const Json& json, const Place& at) {
@@ -64,6 +70,14 @@ Type<PruneScheduleConfig> prune_schedule_type() {
     return s;
   };
   return type;
+}
+
+/// Channels have no sparsity: a schedule says how far the way to their target is.
+void check_initial(const PruneConfig& p, const Place& at) {
+  if (!p.schedule || !p.schedule->initial) return;
+  if (p.unit == "channel") at.mistake("is for unit weight or row, and the unit is channel");
+  if (p.sparsity && *p.schedule->initial > *p.sparsity)
+    at.mistake("found ", *p.schedule->initial, ", expected at most sparsity: ", *p.sparsity);
 }
 
 void check_ratios(double least, double most, const Place& at) {
@@ -148,7 +162,7 @@ Type<PruneConfig> prune_type() {
              "channels of a layer that always stay; without it, 8 or a tenth, whichever is more")
            .only_for(channel),
        field("min_ratio", &PruneConfig::min_ratio, number(share),
-             "share of a layer's channels that goes in any case, in the end")
+             "share of a layer's channels that goes in any case, in the end, as part of the target")
            .only_for(channel),
        field("max_ratio", &PruneConfig::max_ratio, number(share),
              "share of a layer's channels that may go at most")
@@ -178,6 +192,7 @@ Type<PruneConfig> prune_type() {
        .exactly_one = {{"sparsity", "threshold", "quantile", "ratio", "speedup", "macs", "parameters",
                         "bytes", "latency_ms"}},
        .check = [](const PruneConfig& p, const Place& at) {
+         check_initial(p, at / "schedule" / "initial");
          if (p.unit == "channel") return check_ratios(p, at);
          if (p.scope == "isomorphic")
            (at / "scope")

@@ -42,6 +42,7 @@ void Console::log_to(const std::filesystem::path& file) {
   } catch (const spdlog::spdlog_ex&) {
     fail_errno(file, "cannot be written");
   }
+  folder_ = file.parent_path().string();
 }
 
 void Console::write(const std::string& shown, const std::string& kept) {
@@ -69,9 +70,12 @@ void Console::lines(const std::function<std::string(size_t width)>& text) {
 }
 
 void Console::warn(const std::string& text) {
+  constexpr std::string_view warning = "warning: ";
+  std::string shown = text;
+  if (quiet_ && !folder_.empty() && text.starts_with(warning)) shown.insert(warning.size(), folder_ + ": ");
   clear_live();
   std::fflush(stdout);
-  std::fputs((coloured(printable(text, longest_message), Colour::yellow, STDERR_FILENO) + "\n").c_str(),
+  std::fputs((coloured(printable(shown, longest_message), Colour::yellow, STDERR_FILENO) + "\n").c_str(),
              stderr);
   note(text);
 }

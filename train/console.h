@@ -21,7 +21,7 @@ class Console {
   explicit Console(bool quiet);
   ~Console();
 
-  /// From now on lines are also appended to this file, with the time.
+  /// From now on lines are also appended to this file of a run's folder, with the time.
   void log_to(const std::filesystem::path& file);
   /// One or more lines; a terminal that is too narrow has them broken at spaces.
   void line(const std::string& text);
@@ -29,7 +29,8 @@ class Console {
   void line(const std::vector<std::string>& fields);
   /// Lines that are made to fit a width, such as those of tables.
   void lines(const std::function<std::string(size_t width)>& text);
-  /// The same, to standard error even when quiet: what a person must know.
+  /// The same, to standard error even when quiet: what a person must know. Nothing else says then whose
+  /// warning it is, so the run's folder stands before it.
   void warn(const std::string& text);
   /// To the log alone.
   void note(const std::string& text);
@@ -44,6 +45,7 @@ class Console {
 
   bool quiet_, live_, shown_ = false;
   std::shared_ptr<spdlog::logger> log_;
+  std::string folder_;
 };
 
 }  // namespace espalier

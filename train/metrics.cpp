@@ -52,14 +52,42 @@ int64_t MetricsFile::sync() {
   return bytes_;
 }
 
-nlohmann::ordered_json prune_row(const std::string& stage, int64_t epoch, int64_t step,
-                                 const PruneEvent& event) {
-  return {{"stage", stage},
-          {"epoch", epoch},
-          {"step", step},
-          {"prune", to_json(event)},
-          {"sparsity", sparsity_of(event.layers_after)},
-          {"macs", event.macs_after}};
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json row_at(const RowTime& time) {
+  return {{"stage", time.stage}, {"epoch", time.epoch}, {"step", time.step}, {"total_step", time.total_step}};
+}
+
+/// That of the step that is done last, whose epoch may be over.
+RowTime time_of(const TrainState& s) {
+  const Position& at = s.position;
+  return {s.stage, (at.step - 1) / s.epoch_steps + 1, at.step, at.steps_before.value_or(0) + at.step};
+}
+
+void add_test(Json& row, const Evaluation& test) {
+  row["accuracy"] = test.accuracy;
+  row["top5"] = test.top5;
+  row["test_loss"] = test.loss;
+}
+
+}  // namespace
+
+Json prune_row(const RowTime& time, const PruneEvent& event) {
+  Json row = row_at(time);
+  row["prune"] = to_json(event);
+  row["sparsity"] = sparsity_of(event.layers_after);
+  row["macs"] = event.macs_after;
+  return row;
+}
+
+Json evaluation_row(const RowTime& time, const Evaluation& test, double sparsity, int64_t macs) {
+  Json row = row_at(time);
+  add_test(row, test);
+  row["sparsity"] = sparsity;
+  row["macs"] = macs;
+  return row;
 }
 
 void MetricsCallback::count(TrainState& s) {
@@ -73,22 +101,20 @@ void MetricsCallback::on_stage_begin(TrainState& s) {
 }
 
 void MetricsCallback::after_step(TrainState& s) {
-  const int64_t epoch = (s.position.step - 1) / s.epoch_steps + 1;
   if (s.pruned) {
     s.sparsity = sparsity_of(s.pruned->layers_after);
     counted_ = true;
-    file_.write(prune_row(s.stage, epoch, s.position.step, *s.pruned));
+    file_.write(prune_row(time_of(s), *s.pruned));
   }
   if (s.position.step % s.config.log_every != 0) return;
   if (!counted_) count(s);
   s.settle();
-  file_.write({{"stage", s.stage},
-               {"epoch", epoch},
-               {"step", s.position.step},
-               {"loss", s.loss},
-               {"lr", s.lr},
-               {"sparsity", s.sparsity},
-               {"macs", s.macs}});
+  Json row = row_at(time_of(s));
+  row["loss"] = s.loss;
+  row["lr"] = s.lr;
+  row["sparsity"] = s.sparsity;
+  row["macs"] = s.macs;
+  file_.write(std::move(row));
 }
 
 void MetricsCallback::on_epoch_end(TrainState& s) {
@@ -96,15 +122,11 @@ void MetricsCallback::on_epoch_end(TrainState& s) {
   if (!s.test) return;
   const Position& at = s.position;
   const double images = static_cast<double>(at.images);
-  nlohmann::ordered_json row{{"stage", s.stage},
-                             {"epoch", at.epoch + 1},
-                             {"step", at.step},
-                             {"accuracy", s.test->accuracy},
-                             {"top5", s.test->top5},
-                             {"test_loss", s.test->loss},
-                             {"train_loss", at.loss_sum / images},
-                             {"train_accuracy", 100.0 * static_cast<double>(at.correct) / images},
-                             {"data_seconds", s.wait_seconds}};
+  Json row = row_at(time_of(s));
+  add_test(row, *s.test);
+  row["train_loss"] = at.loss_sum / images;
+  row["train_accuracy"] = 100.0 * static_cast<double>(at.correct) / images;
+  row["data_seconds"] = s.wait_seconds;
   if (s.validation) {
     row["validation_accuracy"] = s.validation->accuracy;
     row["validation_loss"] = s.validation->loss;

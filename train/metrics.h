@@ -36,14 +36,25 @@ class MetricsFile {
   std::function<double()> seconds_;
 };
 
-/// The row of what a pruner did: stage, epoch, step (both 0 in a stage that prunes at once), prune, which no
-/// other row has (to_json in prune_event.h), and sparsity and macs as it left them.
-nlohmann::ordered_json prune_row(const std::string& stage, int64_t epoch, int64_t step,
-                                 const PruneEvent& event);
+/// When a row's event happened: all rows begin with this.
+struct RowTime {
+  std::string stage;
+  int64_t epoch = 0, step = 0;  ///< of the stage, from 1; 0 in one that does not train
+  int64_t total_step = 0;       ///< training steps of the run so far
+};
 
-/// Rows of a train stage. All have stage, epoch, step (both from 1), sparsity, macs. Step rows: loss (of the
-/// batch, without penalties), lr. Epoch rows: accuracy and top5 (test, per cent), test_loss, train_loss,
-/// train_accuracy, data_seconds (what this process waited for data in this epoch), and with a held-out share
+/// The row of what a pruner did: its time, prune, which no other row has (to_json in prune_event.h), and
+/// sparsity and macs as it left them.
+nlohmann::ordered_json prune_row(const RowTime& time, const PruneEvent& event);
+
+/// The row of a network's test behind a stage that does not train: its time, accuracy and top5 (per cent),
+/// test_loss, sparsity and macs.
+nlohmann::ordered_json evaluation_row(const RowTime& time, const Evaluation& test, double sparsity,
+                                      int64_t macs);
+
+/// Rows of a train stage. All have their time, sparsity, macs. Step rows: loss (of the batch, without
+/// penalties), lr. Epoch rows: accuracy, top5 and test_loss as evaluation_row's, train_loss, train_accuracy,
+/// data_seconds (what this process waited for data in this epoch), and with a held-out share
 /// validation_accuracy and validation_loss. And a prune_row behind each step on which the pruner acted,
 /// before that step's own.
 class MetricsCallback : public Callback {

@@ -9,6 +9,8 @@
 #include "espalier/core/measure.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"
+#include "espalier/prune/collapse.h"
+#include "espalier/prune/mask.h"
 #include "espalier/train/build.h"
 #include "espalier/train/channel_pruning.h"
 #include "espalier/train/trainer.h"
@@ -130,12 +132,12 @@ Plan make_plan(const Config& config, const DataSplits& data) {
     try {
       const auto result = pruning.act(pruning.whole());
       cuts.insert(cuts.end(), result.cuts.begin(), result.cuts.end());
-      if (const std::string idle = pruning.idle_target(result); !idle.empty())
-        row.warning = fmt::format("stage '{}': {}", row.name, idle);
+      for (const std::string& line : pruning.warnings(result))
+        row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
     } catch (const Error& error) {
       if (whole) throw;
-      row.warning =
-          fmt::format("stage '{}' may fail, as it does with fresh weights: {}", row.name, error.what());
+      row.warnings.push_back(
+          fmt::format("stage '{}' may fail, as it does with fresh weights: {}", row.name, error.what()));
     }
     row.seconds += since(start);
     whole = false;
@@ -143,8 +145,27 @@ Plan make_plan(const Config& config, const DataSplits& data) {
     macs = Network(*model, config.model.input).totals.macs;
   };
 
+  // Masks cost nothing, but some say what they will leave of each layer: those of weights that no stage has
+  // trained, and those that take the same share of each layer whatever its weights are.
+  bool trained = false;
+  const auto mask = [&](const PruneConfig& prune, StagePlan& row) {
+    if (trained && !(prune.scope == "layer" && prune.sparsity)) return;
+    const auto start = Clock::now();
+    espalier::prune(*model,
+                    prune_options(prune, static_cast<uint64_t>(config.seed), *model, config.model.input));
+    for (const std::string& line : collapsed_layers(*model))
+      row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
+    if (prune.remove) remove_masks(*model);
+    row.seconds += since(start);
+  };
+
   for (const StageConfig& stage : config.stages) {
     StagePlan row{.name = stage.name};
+    const PruneConfig* masks = stage.pruning();
+    if (masks && cuts_channels(*masks)) masks = nullptr;
+    if (masks && stage.prune) mask(*masks, row);
+    if (stage.train) trained = true;
+    if (masks && stage.train) mask(*masks, row);
     const PruneConfig* cut = stage.pruning();
     if (cut && !cuts_channels(*cut)) cut = nullptr;
     if (cut && stage.prune) cut_channels(*cut, row);

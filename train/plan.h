@@ -21,7 +21,8 @@ struct StagePlan {
   int64_t macs = 0;                      ///< of an image, as the stage leaves the model
   std::optional<Schedule> pruning = {};  ///< of a train stage that prunes
   int64_t climb_steps = 0;               ///< of the learning rate, first
-  std::string warning = {};  ///< why its cut could not be planned, or cuts nothing; empty: all is well
+  /// Why its cut could not be planned, or is hardly what was asked for.
+  std::vector<std::string> warnings = {};
 };
 
 struct Plan {

@@ -18,6 +18,7 @@
 #include "espalier/formats/json.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"
+#include "espalier/prune/collapse.h"
 #include "espalier/prune/mask.h"
 #include "espalier/prune/report.h"
 #include "espalier/train/advice.h"
@@ -157,6 +158,7 @@ class Run {
       write_config();
       position_.begun = lengths_of(config_);
       position_.first = model_->history;
+      position_.steps_before = 0;
     }
     console_.log_to(folder_.log());
     if (!chosen_.why.empty()) console_.line(chosen_.why);
@@ -236,6 +238,7 @@ class Run {
     position_ = *saved_->info.position;
     if (position_.begun.empty()) position_.begun = lengths_of(saved_->info.config);
     if (!position_.first && !config_.model.weights) position_.first.emplace();  // nothing cut, but not said
+    if (!position_.steps_before) position_.steps_before = planned_steps_before(position_.stage);
     resumed_ = true;
     done_before_ = position_.stage == static_cast<int64_t>(config_.stages.size()) && lengths.empty() &&
                    std::filesystem::exists(folder_.result());
@@ -248,6 +251,15 @@ class Run {
     write_config();
     if (!lengths.empty()) make_longer();
     return lengths;
+  }
+
+  /// Of the stages before, unless early_stop ended one.
+  int64_t planned_steps_before(int64_t stage) const {
+    int64_t steps = 0;
+    for (int64_t i = 0; i < stage; ++i)
+      if (const auto& train = config_.stages[static_cast<size_t>(i)].train)
+        steps += stage_steps(*train, train_.batches());
+    return steps;
   }
 
   /// Takes the folder to the new lengths of stages. Where that is broken off, --resume FOLDER does it again.
@@ -292,6 +304,7 @@ class Run {
     results.push_back(std::move(result));
     for (Parameter* parameter : model_->parameters()) parameter->slots.clear();
     position_ = Position{.stage = next,
+                         .steps_before = steps_so_far(),
                          .begun = std::move(position_.begun),
                          .first = std::move(position_.first),
                          .results = std::move(results)};
@@ -355,7 +368,7 @@ class Run {
 
     if (config.ema > 0) adopt_average(parameters);
     if (config.prune) {
-      if (!cuts_channels(*config.prune)) report_pruning();
+      if (!cuts_channels(*config.prune)) report_pruning(stage);
       if (config.prune->remove) remove_masks(*model_);
       reestimate(stage, config.prune->reestimate_norm);
     }
@@ -412,10 +425,13 @@ class Run {
     else
       mask_now(stage, config);
     event.end(*model_, Network(*model_, config_.model.input).totals.macs);
-    metrics_->write(prune_row(stage.name, 0, 0, event));
+    metrics_->write(prune_row({.stage = stage.name, .total_step = steps_so_far()}, event));
     if (config.remove) remove_masks(*model_);
     reestimate(stage, config.reestimate_norm);
   }
+
+  /// Training steps of the run.
+  int64_t steps_so_far() const { return position_.steps_before.value_or(0) + position_.step; }
 
   PruneOptions mask_options(const PruneConfig& config) {
     return prune_options(config, static_cast<uint64_t>(config_.seed), *model_, config_.model.input);
@@ -429,7 +445,7 @@ class Run {
             ? fmt::format("{}  {} {}s pruned by {}", stage.name, in_all, config.unit, config.criterion)
             : fmt::format("{}  {} more {}s pruned by {}, {} in all", stage.name,
                           grouped(pruned.pruned - pruned.already), config.unit, config.criterion, in_all));
-    report_pruning();
+    report_pruning(stage);
   }
 
   void cut_now(const StageConfig& stage, const PruneConfig& config) {
@@ -439,11 +455,14 @@ class Run {
     ChannelPruneResult result = pruning.act(whole);
     console_.line(fmt::format("{}  channels cut by {} in {}", stage.name, config.criterion,
                               duration_text(since(start))));
-    if (const std::string idle = pruning.idle_target(result); !idle.empty())
-      console_.warn(fmt::format("warning: stage '{}': {}", stage.name, idle));
+    for (const std::string& line : pruning.warnings(result)) warn(stage, line);
     pruning.measure(result, whole);
     console_.lines([&](size_t width) { return channel_table(result, width); });
     if (const std::string hint = width_hint(config, *model_); !hint.empty()) console_.line(hint);
+  }
+
+  void warn(const StageConfig& stage, const std::string& line) {
+    console_.warn(fmt::format("warning: stage '{}': {}", stage.name, line));
   }
 
   void reestimate(const StageConfig& stage, int64_t batches) {
@@ -462,9 +481,10 @@ class Run {
                               grouped(all - frozen), grouped(all)));
   }
 
-  void report_pruning() {
+  void report_pruning(const StageConfig& stage) {
     const Network network(*model_, config_.model.input);
     console_.lines([&](size_t width) { return sparsity_table(network.layers, network.totals, width); });
+    for (const std::string& line : collapsed_layers(*model_)) warn(stage, line);
   }
 
   void measure(const StageConfig& stage, StageResult& result) {
@@ -486,8 +506,10 @@ class Run {
     result.macs = totals.macs;
     result.bytes = static_cast<int64_t>(std::filesystem::file_size(file));
     measure_latency(result);
-    if (stage.kind() != StageKind::train)
-      console_.line(fmt::format("{}  test {:.2f} %  loss {:.4f}", stage.name, result.accuracy, result.loss));
+    if (stage.kind() == StageKind::train) return;
+    console_.line(fmt::format("{}  test {:.2f} %  loss {:.4f}", stage.name, result.accuracy, result.loss));
+    metrics_->write(evaluation_row({.stage = stage.name, .total_step = steps_so_far()}, evaluation,
+                                   result.sparsity, result.macs));
   }
 
   void measure_latency(StageResult& result) {

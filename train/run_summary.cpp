@@ -48,6 +48,7 @@ std::optional<StageSummary> last_epoch(const std::filesystem::path& metrics) {
     const std::string place = metrics.string();
     const Json row = parse_json(line, place);
     if (!row.is_object() || !row.contains("accuracy")) continue;
+    if (json_count(row, "epoch", place) == 0) continue;  // of a stage that does not train
     StageSummary found{json_field<std::string>(row, "stage", place), json_count(row, "epoch", place), {}};
     for (const auto& [field, name] :
          std::initializer_list<std::pair<const char*, const char*>>{{"accuracy", "accuracy"},

@@ -52,7 +52,10 @@ class Sweep(CliTest):
     def test_the_loop_and_its_tables(self):
         self.assertLessEqual(len(LOOP.splitlines()), 5)
         warnings = self.shell(LOOP).stderr.splitlines()
-        self.assertEqual([warning[:24] for warning in warnings], ["warning: mnist_mlp.json:"] * 9)
+        self.assertEqual({warning.split(": stages.")[0] for warning in warnings},
+                         {f"warning: sweep/lamp-layer-{p}-{seed}: mnist_mlp.json" for p in ("0.9", "0.95", "0.98")
+                          for seed in (0, 1, 2)})
+        self.assertEqual(len(warnings), 9)
         self.assertEqual({"lamp in scope layer prunes what l1 does" in warning for warning in warnings}, {True})
         names = [f"{c}-{s}-{p}-{seed}" for c in ("l1", "lamp", "random") for s in ("global", "layer")
                  for p in ("0.9", "0.95", "0.98") for seed in (0, 1, 2)]
@@ -227,13 +230,23 @@ parameters 235,146, non-zeros 23,515, size 943 kB, images/s 1,001, time 1:11:20
         self.assertIn(f"\n{said}; of each the first counts\n", grouped)
         self.assertNotIn("once more", self.succeeds("compare", *self.runs))
 
-    def test_a_field_of_stages_that_no_run_has_both_of_is_one(self):
+    def test_a_field_of_several_stages_is_one_where_they_agree(self):
         for name, criterion in (("g", "l1"), ("h", "lamp")):
             prune = {"sparsity": 0.9, "criterion": criterion, "schedule": {"type": "cubic", "end": 9, "every": 2}}
             self.write(f"runs/{name}/config.json", config({"name": "gradual", "train": sgd(steps=20, prune=prune)}, name="x"))
             self.write(f"runs/{name}/result.json", finished(95.0))
         rows = json.loads(self.succeeds("compare", *self.runs, "runs/g", "runs/h", "--group-by", "criterion", "--json"))
         self.assertEqual([(row["criterion"], row["n"]) for row in rows], [("l1", 3), ("lamp", 1), ("random", 2)])
+        for name, criteria in (("i", ("lamp", "lamp")), ("j", ("lamp", "l1"))):  # in turns
+            made = config(*({"name": f"turn{i}", "prune": {"sparsity": share, "criterion": criterion}}
+                            for i, (share, criterion) in enumerate(zip((0.5, 0.9), criteria))), name="x")
+            self.write(f"runs/{name}/config.json", made)
+            self.write(f"runs/{name}/result.json", finished(96.0))
+        runs = [*self.runs, "runs/g", "runs/h", "runs/i"]
+        rows = json.loads(self.succeeds("compare", *runs, "--group-by", "criterion", "--json"))
+        self.assertEqual([(row["criterion"], row["n"]) for row in rows], [("l1", 3), ("lamp", 2), ("random", 2)])
+        self.assertIn("which are not the same in runs/j\n",
+                      self.espalier("compare", *runs, "runs/j", "--group-by", "criterion").stderr)
 
     def test_type_alone_may_mean_many(self):
         result = self.espalier("compare", *self.runs, "--group-by", "type")
@@ -260,8 +273,11 @@ parameters 235,146, non-zeros 23,515, size 943 kB, images/s 1,001, time 1:11:20
         rows = json.loads(self.succeeds("compare", "runs/f", "runs/g", "--json"))
         self.assertEqual(list(rows[1].items())[:5], [("run", "runs/g"), ("hidden", [13]), ("dense.lr", 0.2), ("tuned.lr", 0.2),
                                                      ("state", "done")])
+        made["stages"][1]["train"]["optimizer"]["lr"] = 0.3
+        self.write("runs/g/config.json", made)
         self.fails_unwritten(2, "compare: --group-by: 'lr' may mean stages.dense.train.optimizer.lr or "
-                                "stages.tuned.train.optimizer.lr", "compare", "runs/f", "runs/g", "--group-by", "lr")
+                                "stages.tuned.train.optimizer.lr, which are not the same in runs/g", "compare", "runs/f",
+                             "runs/g", "--group-by", "lr")
 
     def test_unfinished(self):
         run = self.run_folder("e", None, seed=2)

@@ -72,8 +72,8 @@ class Rows(MetricsTest):
                 self.assertEqual(layer["nonzeros"]["before"], left[layer["name"]])
                 left[layer["name"]] = layer["nonzeros"]["after"]
             self.assertEqual(row["sparsity"], (888 - sum(left.values())) / 888)
-        last = rows[-1]
-        self.assertEqual((last["stage"], last["epoch"], last["step"]), ("more", 0, 0))
+        last = rows[-2]
+        self.assertEqual((last["stage"], last["epoch"], last["step"], last["total_step"]), ("more", 0, 0, 48))
         self.assertEqual(left, {"fc1": 768 - 691, "fc2": 120 - 108})
 
     def test_of_cuts_have_channels_and_macs(self):
@@ -95,18 +95,46 @@ class Rows(MetricsTest):
     def test_count_zeros_that_no_mask_holds_as_they_are(self):
         rows, _ = self.train({"name": "half", "prune": {"sparsity": 0.5, "remove": True}},
                              {"name": "dense", "train": sgd(steps=12, log_every=1)})
-        self.assertEqual(rows[0]["sparsity"], 0.5)
-        for row in rows[1:]:
+        self.assertEqual([row["sparsity"] for row in rows if row["stage"] == "half"], [0.5, 0.5])
+        for row in rows[2:]:
             self.assertLess(row["sparsity"], 0.3, row)
 
+    def test_tell_how_good_what_was_pruned_is(self):
+        rows, _ = self.train({"name": "dense", "train": sgd(steps=12)}, {"name": "half", "prune": {"sparsity": 0.5}},
+                             {"name": "tuned", "train": sgd(steps=24)}, {"name": "again", "evaluate": {"flip": True}})
+        stages = self.read_json("runs/small/result.json")["stages"]
+        for stage, steps in ((stages[1], 12), (stages[3], 36)):
+            row = [row for row in rows if row["stage"] == stage["name"]][-1]
+            self.assertGreater(row.pop("seconds"), 0)
+            self.assertEqual(row, {"stage": stage["name"], "epoch": 0, "step": 0, "total_step": steps,
+                                   "accuracy": stage["accuracy"], "top5": stage["top5"], "test_loss": stage["loss"],
+                                   "sparsity": 0.5, "macs": 888})
+
+    def test_count_steps_over_all_stages(self):
+        stages = ({"name": "dense", "train": sgd(steps=12, log_every=6)},
+                  {"name": "stopped", "train": {**sgd(epochs=50, early_stop={"patience": 1}),
+                                                "optimizer": {"type": "sgd", "lr": 1e-6}}},
+                  {"name": "half", "prune": {"sparsity": 0.5}}, {"name": "tuned", "train": sgd(steps=9, log_every=3)})
+        data = {"type": "mnist", "batch": 10, "validation": 0.25}
+        rows, _ = self.train(*stages, data=data)
+        made = {stage["name"]: max(row["step"] for row in rows if row["stage"] == stage["name"]) for stage in stages}
+        self.assertLess(made["stopped"], 100)
+        before = 0
+        for name, steps in made.items():
+            for row in rows:
+                if row["stage"] == name:
+                    self.assertEqual(row["total_step"], before + row["step"])
+            before += steps
+
     def test_are_drawn_by_what_the_docs_show(self):
-        self.train(gradual(IN_EPOCHS), name="mnist_lenet300_gradual")
+        dense = {"name": "dense", "train": sgd(steps=12)}
+        rows, _ = self.train(dense, gradual(IN_EPOCHS), {"name": "again", "evaluate": {}}, name="mnist_lenet300_gradual")
         code = re.search(r"```python\n(.*?)```", DOCS.read_text(), re.S)[1]
         self.assertLessEqual(len(code.splitlines()), 5)
         drawn = []
         plot = types.ModuleType("matplotlib.pyplot")
         plot.step = lambda x, y, **_: drawn.append(dict(zip(x, y)))
-        plot.savefig = lambda _: None
+        plot.savefig = plot.legend = lambda *_: None
         package = types.ModuleType("matplotlib")
         package.pyplot = plot
         before = os.getcwd()
@@ -116,7 +144,9 @@ class Rows(MetricsTest):
                 exec(code, {})  # pylint: disable=exec-used
             finally:
                 os.chdir(before)
-        self.assertEqual(drawn, [{step: gone / 888 for step, gone in GONE.items()}])
+        accuracy = {row["total_step"]: row["accuracy"] for row in rows if "accuracy" in row}
+        self.assertEqual(list(accuracy), [12, 24, 36, 48, 60])
+        self.assertEqual(drawn, [accuracy, {12 + step: gone / 888 for step, gone in GONE.items()}])
 
 
 class Schedules(MetricsTest):
@@ -128,6 +158,13 @@ class Schedules(MetricsTest):
             found[name] = (without(rows, TIMES), safetensors(self.folder / "runs" / name / "models/gradual.safetensors")[0])
         self.assertEqual(found["epochs"], found["steps"])
         self.assertEqual(found["share"], found["steps"])
+
+    def test_begin_with_the_sparsity_that_is_there(self):
+        rows, _ = self.train({"name": "half", "prune": {"sparsity": 0.4}}, gradual({**IN_EPOCHS, "initial": 0.4}))
+        gone = {step: round(888 * (0.8 - 0.4 * left)) for step, left in ((13, 1), (19, 27 / 64), (25, 1 / 8), (31, 1 / 64),
+                                                                         (37, 0))}
+        self.assertEqual({row["step"]: row["sparsity"] for row in rows if "prune" in row and row["stage"] == "gradual"},
+                         {step: count / 888 for step, count in gone.items()})
 
     def test_are_said_in_steps_by_check(self):
         one_shot = gradual({"in": "share", "begin": 0.5}, schedule={"type": "cosine", "warmup_epochs": 1.5})

@@ -2,12 +2,19 @@
 
 import json
 import os
+import pathlib
+import re
 import shutil
+import struct
 import sys
+import types
 import unittest
+import unittest.mock
 
 sys.path.insert(0, os.path.dirname(__file__))
-from support import CliTest, config, sgd
+from support import CliTest, config, safetensors, safetensors_bytes, sgd
+
+README = pathlib.Path(__file__).resolve().parents[2] / "prune" / "README.md"
 
 
 class PruneTest(CliTest):
@@ -96,8 +103,22 @@ class Empty(PruneTest):
                        hidden=[16, 12], steps=30)
         message = self.espalier("train", "prune.json", "--quiet", "--output", "run").stderr
         self.assertRegex(message, r"\Aespalier: stage 'pruned', step \d+: prune: nothing would be left of fc2, ")
-        self.succeeds("train", "prune.json", "--quiet", "--output", "run", "--resume", "--set",
-                      "stages.pruned.train.prune.allow_empty=true")
+        result = self.espalier("train", "prune.json", "--quiet", "--output", "run", "--resume", "--set",
+                               "stages.pruned.train.prune.allow_empty=true")
+        self.assertEqual(result.returncode, 0)
+        self.assertRegex(result.stderr, r"\Awarning: run: stage 'pruned': layer collapse: fc2 is left with \d+ of 192 ")
+
+
+class Collapse(PruneTest):
+    def test_of_a_layer_is_warned_of(self):
+        line = "stage 'pruned': layer collapse: fc1 is left with 1 of 1,024 weights, in 1 of 16 rows"
+        for prune, train in (({}, {}), ({"schedule": {"type": "cubic", "every": 5}}, {"steps": 20})):
+            with self.subTest(prune=prune):
+                self.write_run({"scope": "layer", "sparsity": 0.9995, "exclude": ["fc2"], **prune}, hidden=[16], **train)
+                self.assertIn(line, " ".join(self.succeeds("check", "prune.json").split()))
+                result = self.espalier("train", "prune.json", "--quiet", "--output", "run")
+                self.assertEqual((result.returncode, result.stderr), (0, f"warning: run: {line}\n"))
+                self.forget("run")
 
 
 class Names(PruneTest):
@@ -131,6 +152,62 @@ class Names(PruneTest):
         self.write_run({"sparsity": 0.5, "include": ["fc"]}, [8])
         self.fails_unwritten(1, "prune.json: /stages/1 (pruned): prune: include 'fc' names no convolution or linear "
                                 "layer; 'fc*' means those whose names begin with it", "check", "prune.json")
+
+
+class Array:
+    """As much of numpy's as the docs use."""
+
+    def __init__(self, shape, numbers):
+        self.shape, self.numbers = shape, list(numbers)
+
+    def __ne__(self, other):
+        return Array(self.shape, (number != other for number in self.numbers))
+
+    def __mul__(self, other):
+        return Array(self.shape, (a * b for a, b in zip(self.numbers, other.numbers)))
+
+
+def load_arrays(path):
+    return {name: Array(shape, struct.unpack(f"<{len(content) // 4}f", content))
+            for name, (_, shape, content) in safetensors(path)[0].items()}
+
+
+def save_arrays(arrays, path):
+    pathlib.Path(path).write_bytes(safetensors_bytes({name: (a.shape, a.numbers) for name, a in arrays.items()}))
+
+
+class LotteryTickets(PruneTest):
+    def test_begin_with_the_first_weights_that_are_left(self):
+        text = README.read_text().split("## Lottery tickets")[1]
+        dense, ticket = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.S)[:2])
+        for stages in (dense["stages"], ticket["stages"]):
+            for stage in stages:
+                if "train" in stage:
+                    stage["train"]["epochs"] = 2
+        self.write("dense.json", config(*dense["stages"], name="dense"))
+        self.succeeds("train", "dense.json")
+        numpy = types.ModuleType("safetensors.numpy")
+        numpy.load_file, numpy.save_file = load_arrays, save_arrays
+        package = types.ModuleType("safetensors")
+        before = os.getcwd()
+        with unittest.mock.patch.dict(sys.modules, {"safetensors": package, "safetensors.numpy": numpy}):
+            os.chdir(self.folder)
+            try:
+                exec(re.search(r"```python\n(.*?)```", text, re.S)[1], {})  # pylint: disable=exec-used
+            finally:
+                os.chdir(before)
+        whole = config(*ticket["stages"], name="ticket")
+        whole["model"]["weights"] = "ticket.safetensors"
+        self.write("ticket.json", whole)
+        self.assertEqual(self.espalier("train", "ticket.json", "--quiet").returncode, 0)
+        first, pruned, masked, tuned = (load_arrays(self.folder / f"runs/{model}.safetensors") for model in (
+            "dense/models/first", "dense/models/pruned", "ticket/models/masked", "ticket/models/ticket"))
+        for name in ("fc1.weight", "fc2.weight"):
+            kept = (pruned[name] != 0).numbers
+            self.assertEqual(masked[name].numbers, (first[name] * (pruned[name] != 0)).numbers)
+            self.assertEqual((tuned[name] != 0).numbers, kept)
+            self.assertNotEqual(tuned[name].numbers, masked[name].numbers)
+        self.assertEqual(masked["fc1.bias"].numbers, first["fc1.bias"].numbers)
 
 
 if __name__ == "__main__":

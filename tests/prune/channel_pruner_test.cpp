@@ -338,6 +338,43 @@ TEST(ChannelPruner, OneGroupAtItsLimitIsHeldAndTheOthersGoOn) {
   EXPECT_EQ(result.held[0].kept, 30);
 }
 
+TEST(ChannelPruner, WhatIsHeldIsCountedFromTheFirstCut) {
+  const auto model = zoo("vgg11", 8);
+  ChannelPruneOptions options;
+  options.selection.scope = Scope::layer;
+  options.selection.overrides = {{{"features.0"}, {.min_channels = 30}}};
+  options.iterations = 4;
+  const auto result = prune_to(*model, {Target::ratio, 0.5}, options);
+  ASSERT_EQ(result.held.size(), 1u);
+  EXPECT_EQ(result.held[0].channels, 32);
+  EXPECT_EQ(result.held[0].kept, 30);
+  EXPECT_LT(result.held[0].wanted, 30);
+}
+
+TEST(ChannelPruner, MoreThanTheRatioGoesWhereLeastRatiosTakeIt) {
+  for (const int64_t iterations : {1, 3}) {
+    SmallNet net;  // as in LeNet-5: 20, 50 and 500 channels
+    Conv2d &conv1 = net.conv("conv1", 3, 20), &conv2 = net.conv("conv2", 20, 50);
+    Linear &fc1 = net.linear("fc1", 50, 500), &fc2 = net.linear("fc2", 500, 10);
+    net.pass = [&](const Variable& x) {
+      const Variable maps = relu(conv2.forward(relu(conv1.forward(x))));
+      return fc2.forward(relu(fc1.forward(ops::global_average_pool(maps))));
+    };
+    randomize(net, 1);
+    ChannelPruneOptions options;
+    options.iterations = iterations;
+    options.selection.overrides = {{{"fc1"}, {.min_channels = 1, .min_ratio = 0.8}}};
+    const auto result = prune_to(net, {Target::ratio, 0.5}, options);
+    ASSERT_TRUE(result.forced);
+    EXPECT_EQ(result.forced->channels, 400);
+    EXPECT_EQ(result.forced->asked, 285);
+    EXPECT_EQ(result.forced->of, 570);
+    for (const auto& group : result.groups)
+      EXPECT_EQ(group.after, group.layer == "fc1" ? 100 : group.before) << group.layer;
+    EXPECT_FALSE(prune_to(net, {Target::ratio, 0.9}, options).forced);
+  }
+}
+
 TEST(ChannelPruner, AnErrorOnTheWayLeavesTheModelAsItWas) {
   const auto model = zoo("vgg11", 12), same = zoo("vgg11", 12);
   for (Module* one : {model.get(), same.get()}) prune_to(*one, {Target::ratio, 0.1});  // a history before

@@ -94,7 +94,7 @@ TEST(ChannelScore, AMeanIsOfTheMembersThatHaveTheChannel) {
   const float in_a = std::sqrt(8.0f), in_b = std::sqrt(10.0f);  // each to its layer's other filter
   EXPECT_EQ(scores("fpgm", Reduction::first), (Scores{in_a, in_a, in_b, in_b}));
   EXPECT_EQ(message_of<Error>([&] { scores("bn_scale", Reduction::mean); }),
-            "prune: criterion bn_scale finds nothing to look at in the group of b.weight");
+            "prune: criterion bn_scale goes by batch norms, and there is none behind b");
 }
 
 TEST(ChannelScore, OfWhatDataSay) {
@@ -103,10 +103,10 @@ TEST(ChannelScore, OfWhatDataSay) {
   signals.tensors[&example.conv] = Tensor::from({2, 1, 1, 2}, std::vector<float>{1, 1, -1, 7});
   signals.tensors[&example.scale] = Tensor::from({2}, std::vector<float>{0.5f, 0});
   signals.tensors[&example.fc] = Tensor::from({2, 2}, std::vector<float>{0, 1, 2, 3});
-  // |w dw|: conv 1 + 2, 3 + 0; norm 2, 0; fc 0 + 2, 1 + 3
-  EXPECT_EQ(example.scores("taylor", Reduction::sum, Normalizer::none, signals), (Scores{7, 7}));
-  EXPECT_EQ(example.scores("taylor", Reduction::max, Normalizer::none, signals), (Scores{3, 4}));
-  // w^2 h / 2: conv (1 + 4) / 2, -9 / 2 + 0; the sign is the test's alone
+  // w^2 g2: conv 1 + 4, -9 + 0; norm 8, 0; fc 0 + 2, 1 + 3; the sign is the test's alone
+  EXPECT_EQ(example.scores("taylor", Reduction::sum, Normalizer::none, signals), (Scores{15, -5}));
+  EXPECT_EQ(example.scores("taylor", Reduction::max, Normalizer::none, signals), (Scores{8, 4}));
+  // w^2 h / 2: conv (1 + 4) / 2, -9 / 2 + 0
   EXPECT_EQ(example.scores("obd", Reduction::first, Normalizer::none, signals), (Scores{2.5f, -4.5f}));
   signals.tensors.erase(&example.fc);
   EXPECT_EQ(message_of<Error>([&] { example.scores("taylor", Reduction::sum, Normalizer::none, signals); }),
@@ -143,7 +143,7 @@ TEST(ChannelScore, WhatCannotBeScoredIsNamed) {
   Example example;
   example.group.members.erase(example.group.members.begin() + 2);  // no scale
   EXPECT_EQ(message_of<Error>([&] { example.scores("bn_scale"); }),
-            "prune: criterion bn_scale finds nothing to look at in the group of conv.weight");
+            "prune: criterion bn_scale goes by batch norms, and there is none behind conv");
   example.conv.value().f32()[2] = std::numeric_limits<float>::infinity();
   EXPECT_EQ(message_of<Error>([&] { example.scores("l1"); }),
             "conv.weight: channel 1 scores inf by l1, expected a finite score");

@@ -111,6 +111,18 @@ TEST(ChannelSelect, WhatStaysIsRoundedDownOrUpToTheLeastWidth) {
   EXPECT_EQ(groups.select(9, selection), (V{{0, 0, 1, 1, 1, 1, 1, 1, 1, 1}, {1, 1, 1, 1, 1, 1}}));
 }
 
+TEST(ChannelSelect, WhatGoesInAnyCaseIsPartOfWhatIsAskedFor) {
+  const Groups groups({{1, 2, 3, 4}, {10, 20, 30, 40}, {11, 21, 31, 41}});
+  ChannelSelection selection = of(Scope::global);
+  selection.overrides = {{{"b"}, {.min_channels = 1, .min_ratio = 0.75}}};
+  EXPECT_EQ(groups.select(0, selection), (V{{1, 1, 1, 1}, {0, 0, 0, 1}, {1, 1, 1, 1}}));
+  EXPECT_EQ(groups.select(2, selection), groups.select(0, selection)) << "three go in any case";
+  EXPECT_EQ(groups.select(4, selection), (V{{0, 1, 1, 1}, {0, 0, 0, 1}, {1, 1, 1, 1}}));
+  EXPECT_EQ(groups.select(7, selection), (V{{0, 0, 0, 1}, {0, 0, 0, 1}, {0, 1, 1, 1}}));
+  selection.scope = Scope::layer;
+  EXPECT_EQ(groups.left(6, selection), (std::vector<int64_t>{2, 1, 2})) << "half of each, of b more";
+}
+
 /// 32 groups of 4, of 2 and of 10; 60 channels by threes; and 30 of their own.
 struct Grouped : Groups {
   Grouped()
@@ -159,6 +171,11 @@ TEST(ChannelSelect, CountsAreOfTheWholeNetwork) {
   EXPECT_EQ(groups.select(2, of(Scope::global)), (V{{1, 1, 1, 1}, {1, 1, 1, 1}}));
   EXPECT_EQ(groups.select(3, of(Scope::global)), (V{{0, 1, 1, 1}, {1, 1, 1, 1}}));
   EXPECT_EQ(groups.select(5, of(Scope::layer)), (V{{0, 1, 1, 1}, {0, 0, 1, 1}}));  // 3 of 6, 2 of 4
+  const auto held = ChannelRanking(groups.groups, groups.scores, groups.whole, of(Scope::layer, 4)).held(5);
+  ASSERT_EQ(held.size(), 2u);
+  EXPECT_EQ(held[0].channels, 6);
+  EXPECT_EQ(held[0].kept, 4);
+  EXPECT_EQ(held[0].wanted, 3);
 }
 
 TEST(ChannelSelect, WhatIsFixedExcludedOrNotIncludedStays) {

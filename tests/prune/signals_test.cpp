@@ -21,14 +21,14 @@ struct Line {
   Variable loss(const Floats& x) { return ops::sum(net.forward(Variable(Tensor::from({1, 2}, x)))); }
 };
 
-TEST(Signals, AreMeansOverBatches) {
+TEST(Signals, AreMeansOverBatchesOfSquares) {
   Line line;
-  const std::vector<Floats> batches = {{1, 2}, {3, -4}};
+  const std::vector<Floats> batches = {{1, 2}, {3, -4}};  // whose mean, 2 and -1, says little of the second
   const auto loss = [&](int64_t i) { return line.loss(batches[static_cast<size_t>(i)]); };
   const Parameter* w = line.net.find("fc.weight");
   line.net.set_training(true);
   Signals signals = gather_signals(line.net, Looks::at_gradients, 2, loss);
-  EXPECT_EQ(numbers(signals.tensors.at(w)), (Floats{2, -1}));
+  EXPECT_EQ(numbers(signals.tensors.at(w)), (Floats{5, 10}));
   signals = gather_signals(line.net, Looks::at_curvature, 2, loss);
   EXPECT_EQ(numbers(signals.tensors.at(w)), (Floats{5, 10})) << "each counts, not the last alone";
   EXPECT_TRUE(line.net.training());
@@ -43,7 +43,7 @@ TEST(Signals, AreOfFrozenLayersToo) {
   const Signals signals = gather_signals(line.net, Looks::at_gradients, 1, [&](int64_t) {
     return line.loss({1, 2});
   });
-  EXPECT_EQ(numbers(signals.tensors.at(w)), (Floats{1, 2}));
+  EXPECT_EQ(numbers(signals.tensors.at(w)), (Floats{1, 4}));
   EXPECT_TRUE(w->frozen() && !w->gradient().defined());
 }
 

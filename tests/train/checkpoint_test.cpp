@@ -51,11 +51,13 @@ TEST(Checkpoint, KeepsWhatChannelsAreCutFromAndChosen) {
   const auto model = make_model(config.model, 7);
   const NetworkCost cost{.macs = 3'000'000'000, .parameters = 431'080, .bytes = 1'724'320};
   const std::vector<AxisCut> cuts{{"conv1.weight", 0, 22, {0, 2, 3, 5}}};
-  const Position position{.chosen = {{"conv1", {1, 19}}, {"fc1", {}}},
+  const Position position{.steps_before = 96,
+                          .chosen = {{"conv1", {1, 19}}, {"fc1", {}}},
                           .whole = WholeNetwork{cost, {{"conv1", 20}, {"fc1", 500}}, {{"fc1", 250}}, cuts},
                           .first = std::vector<AxisCut>{}};
   save_checkpoint(file, *model, config, position, {});
   const Position read = read_checkpoint_info(file).position.value();
+  EXPECT_EQ(read.steps_before, 96);
   EXPECT_EQ(read.chosen, position.chosen);
   ASSERT_TRUE(read.whole);
   EXPECT_EQ(read.whole->cost.macs, cost.macs);

@@ -46,7 +46,9 @@ TEST(Plan, CutsAsARunWould) {
 
 TEST(Plan, WarnsOfATargetThatTheNetworkMeets) {
   const auto warned = [](const std::string& target) {
-    return plan_of(R"({"name": "a", "prune": {"unit": "channel", )" + target + "}}").stages.at(0).warning;
+    const auto stages = plan_of(R"({"name": "a", "prune": {"unit": "channel", )" + target + "}}").stages;
+    EXPECT_LE(stages.at(0).warnings.size(), 1u);
+    return stages[0].warnings.empty() ? "" : stages[0].warnings[0];
   };
   EXPECT_EQ(warned(R"("macs": 20000)"),
             "stage 'a': macs 20000 is met already, the network has 12,704: nothing is cut");
@@ -54,15 +56,42 @@ TEST(Plan, WarnsOfATargetThatTheNetworkMeets) {
   EXPECT_TRUE(warned(R"("bytes": 1e6)").ends_with(": nothing is cut"));
   EXPECT_EQ(warned(R"("macs": 9000)"), "");
   EXPECT_EQ(warned(R"("ratio": 0)"), "") << "advice says so";
+  EXPECT_EQ(
+      warned(R"("ratio": 0.25, "min_channels": 1, "overrides": [{"layers": ["fc1"], "min_ratio": 0.75}])"),
+      "stage 'a': min_ratio takes 12 of 16 channels, ratio 0.25 asks for 4");
+  EXPECT_EQ(warned(R"("ratio": 0.25, "min_ratio": 0.25)"), "");
+}
+
+// 12,544 and 160 weights.
+TEST(Plan, WarnsOfLayersThatHardlyAnythingIsLeftOf) {
+  const auto warned = [](const std::string& stages) {
+    std::vector<std::string> all;
+    for (const StagePlan& stage : plan_of(stages).stages)
+      all.insert(all.end(), stage.warnings.begin(), stage.warnings.end());
+    return all;
+  };
+  const std::string train =
+      R"({"name": "a", "train": {"steps": 2, "optimizer": {"type": "sgd", "lr": 0.1}}}, )";
+  const auto prune = [](const char* scope) {
+    return join(R"({"name": "b", "prune": {"criterion": "random", "sparsity": 0.9995, "scope": ")", scope,
+                R"(", "exclude": ["fc2"]}})");
+  };
+  for (const std::string& stages : {prune("layer"), train + prune("layer"), prune("global")}) {
+    const auto lines = warned(stages);
+    ASSERT_EQ(lines.size(), 1u) << stages;
+    EXPECT_TRUE(lines[0].starts_with("stage 'b': layer collapse: fc1 is left with 6 of 12,544 weights, in "));
+  }
+  EXPECT_TRUE(warned(train + prune("global")).empty()) << "what training makes of it is not known";
 }
 
 TEST(Plan, WarnsOfALaterCutThatCannotBeMade) {
   const std::string half = R"({"name": "a", "prune": {"unit": "channel", "ratio": 0.5}}, )";
   const Plan plan = plan_of(half + R"({"name": "b", "prune": {"unit": "channel", "macs": 1}})");
-  EXPECT_EQ(plan.stages.at(0).warning, "");
-  EXPECT_TRUE(plan.stages.at(1).warning.starts_with(
+  EXPECT_TRUE(plan.stages.at(0).warnings.empty());
+  ASSERT_EQ(plan.stages.at(1).warnings.size(), 1u);
+  EXPECT_TRUE(plan.stages[1].warnings[0].starts_with(
       "stage 'b' may fail, as it does with fresh weights: prune: macs 1 cannot be reached: it is 6352 with"))
-      << plan.stages.at(1).warning;
+      << plan.stages[1].warnings[0];
   EXPECT_EQ(plan.stages[1].macs, 8 * (784 + 10)) << "as the first left it";
 }
 

@@ -55,9 +55,9 @@ TEST(Run, TrainsPrunesAndFineTunesWithMasksHeld) {
   EXPECT_EQ(result.stages[1].bytes,
             static_cast<int64_t>(std::filesystem::file_size(run / "models" / "pruned.safetensors")));
   const std::string metrics = read_file(run / "metrics.jsonl");
-  // Steps 50 and 100, two epochs of dense, the prune, one of tuned.
-  EXPECT_EQ(lines(metrics), 2 + 2 + 1 + 1) << metrics;
-  EXPECT_TRUE(contains(metrics, R"({"stage":"dense","epoch":2,"step":100,"loss":)"));
+  // Steps 50 and 100, two epochs of dense, the prune and what is left, one epoch of tuned, once more.
+  EXPECT_EQ(lines(metrics), 2 + 2 + 2 + 1 + 1) << metrics;
+  EXPECT_TRUE(contains(metrics, R"({"stage":"dense","epoch":2,"step":100,"total_step":100,"loss":)"));
   EXPECT_TRUE(contains(read_file(run / "log.txt"), "6,352 of 12,704 weights pruned by l1"));
 }
 
@@ -338,6 +338,17 @@ TEST(Run, TheTimeInItsMetricsGoesOn) {
   EXPECT_GT(last_row()["seconds"], 1000);
   const auto position = read_checkpoint_info(f.folder.path() / "run" / "checkpoint.safetensors").position;
   EXPECT_GT(position->run_seconds, 1000);
+}
+
+TEST(Run, ACheckpointThatDoesNotSayCountsThePlannedStepsOfEarlierStages) {
+  Finished f(small_config(dense + "," + tuned));
+  auto position = read_checkpoint_info(f.folder.path() / "run" / "checkpoint.safetensors").position.value();
+  EXPECT_EQ(position.steps_before, 140);
+  position.results.pop_back();
+  f.save({.stage = 1, .results = position.results});
+  f.resume();
+  EXPECT_TRUE(contains(read_file(f.folder.path() / "run" / "metrics.jsonl"),
+                       R"({"stage":"tuned","epoch":1,"step":20,"total_step":140,"accuracy":)"));
 }
 
 TEST(Run, GoesOnWithoutTheWeightsItBeganWith) {

@@ -195,10 +195,10 @@ TEST(Trainer, ALossThatIsNotFiniteNamesStepLayerAndCheckpoint) {
   Fixture f(6);
   f.state.saved = "runs/x/checkpoint.safetensors (step 1)";
   f.model->find("fc2.weight")->value().f32()[3] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_EQ(
-      message_of([&] { Trainer(f.state, {}).run(f.loader); }),
-      "stage 'fit': the loss is nan at step 1 (epoch 1), first seen in fc2.weight; the last good checkpoint is "
-      "runs/x/checkpoint.safetensors (step 1); a lower learning rate or optimizer.clip_norm may help");
+  EXPECT_EQ(message_of([&] { Trainer(f.state, {}).run(f.loader); }),
+            "stage 'fit': the loss is nan at step 1 (epoch 1), first seen in fc2.weight; the last good "
+            "checkpoint is "
+            "runs/x/checkpoint.safetensors (step 1); a lower learning rate or optimizer.clip_norm may help");
 }
 
 TEST(Trainer, AnOverflowNamesTheLayerWhoseOutputItIs) {
