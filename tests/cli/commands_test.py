@@ -113,8 +113,9 @@ class Help(CliTest):
 
     def test_topics(self):
         for topic, part in (("config", "seed"), ("models", "lenet300"), ("data", "ESPALIER_DATA"), ("criteria", "l2"),
-                            ("environment", "NO_COLOR"), ("man", ".TH ESPALIER 1")):
+                            ("environment", "NO_COLOR"), ("man", ".TH ESPALIER 1"), ("runs", "STAGE.best.safetensors")):
             self.assertIn(part, self.succeeds("help", topic))
+        self.assertIn(self.succeeds("help", "runs"), self.succeeds("help", "best"))
 
     def test_config_in_sections(self):
         overview = self.succeeds("help", "config")
