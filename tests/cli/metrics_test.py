@@ -207,13 +207,6 @@ class Cuts(MetricsTest):
         self.assertIn("half  444 of 888 weights pruned by l1\n", text)
         self.assertIn("more  222 more weights pruned by l1, 666 of 888 in all\n", text)
 
-    def test_equal_networks_make_files_of_equal_size(self):
-        for seed in range(4):
-            self.write("one.json", config({"name": "dense", "train": sgd(steps=3)}, name="one", seed=seed))
-            self.succeeds("train", "one.json", "--output", f"size/{seed}")
-        sizes = {path.stat().st_size for path in self.folder.glob("size/*/models/dense.safetensors")}
-        self.assertEqual(len(sizes), 1, sizes)
-
     def test_hint_at_round_to_where_convolutions_have_ragged_widths(self):
         width = {"avx2": 8, "avx512": 16}[re.search(r"avx\w+", self.succeeds("version"))[0]]
         hint = f'widths that are multiples of {width} run faster: "round_to": {width}\n'

@@ -7,6 +7,8 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <set>
 
 #include "espalier/formats/atomic_file.h"
 #include "espalier/formats/safetensors_header.h"
@@ -134,6 +136,21 @@ TEST(Safetensors, TensorsComeInTheOrderOfTheirData) {
 
 // --- checksums
 // ----------------------------------------------------------------------------------------------------
+
+TEST(Safetensors, ChecksumsOfAnyDigitsTakeAsManyBytes) {
+  const TemporaryFolder folder;
+  std::set<uintmax_t> sizes;
+  for (int numbers = 0; numbers < 20; ++numbers) {
+    TensorFile file;
+    for (int i = 0; i < 24; ++i) {
+      Tensor tensor = Tensor::full({3}, static_cast<float>(24 * numbers + i));
+      file.tensors.emplace_back(join("weight", i), std::move(tensor));
+    }
+    write_safetensors(folder / "f", file, Checksums::kept);
+    sizes.insert(std::filesystem::file_size(folder / "f"));
+  }
+  EXPECT_EQ(sizes.size(), 1u);
+}
 
 TEST(Safetensors, AnyByteThatTurnsIsFound) {
   const TemporaryFolder folder;
