@@ -36,13 +36,14 @@ nlohmann::ordered_json to_json(const Evaluation& e, const Dataset& data) {
 }
 
 /// The first batch as the network sees it, images [N,C,H,W], and what it makes of them, logits [N,classes].
-void write_logits(const std::string& file, Module& model, Loader& loader) {
+/// `flip`: the mean of what it makes of each and of its mirror image, as evaluate has it.
+void write_logits(const std::string& file, Module& model, Loader& loader, bool flip) {
   const NoGradient off;
   Batch batch;
   loader.start_epoch(0);
   loader.next(batch);
   model.set_training(false);
-  const Tensor logits = model.forward(Variable(batch.images)).value().to(Device::cpu);
+  const Tensor logits = logits_of(model, batch.images, flip).value().to(Device::cpu);
   batch.images = batch.images.to(Device::cpu);
   // [N,H,W,C] to [N,C,H,W] is what a convolution's weight goes through on its way to a file.
   const Parameter images{.name = "images", .variable = Variable(batch.images), .layout = {FileLayout::oihw}};
@@ -91,7 +92,7 @@ void eval(const Given& given) {
   Loader test = evaluation_loader(config, data.test);
   check_classes(file, saved.classes, config, data.test, place);
   const AverageInPlace average(model->parameters());
-  if (logits) write_logits(*logits, *model, test);
+  if (logits) write_logits(*logits, *model, test, flip);
   const Evaluation e = evaluate(*model, test, flip);
   for (const auto* notes : {&config.notes, &data.notes})
     for (const std::string& note : *notes) say(note);

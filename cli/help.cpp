@@ -167,6 +167,28 @@ std::string recipes_help() {
          list(entries);
 }
 
+std::string runs_help() {
+  return prose("What a run leaves in its folder, runs/NAME or --output DIR:\n\n") +
+         list(
+             {{"config.json", "the config with every field's value"},
+              {"models/STAGE.safetensors",
+               "weights behind the stage's last step, from which the next stage goes on: for eval, predict, "
+               "inspect, graph, and PyTorch"},
+              {"models/STAGE.best.safetensors",
+               "of a stage that trains where there are images to validate by: weights of the epoch that did "
+               "best on those, the first of equals; 'STAGE, best' in the table is what they do on the test "
+               "set. No stage goes on from them: a config with \"model\": {\"weights\": FILE} does"},
+              {"checkpoint.safetensors",
+               "all that `espalier train --resume FOLDER` needs to come to the same bits"},
+              {"last_step.safetensors",
+               "the checkpoint behind the last training's last step, and last_step.best.safetensors the best "
+               "until then, to make that training longer"},
+              {"metrics.jsonl", "a row for every log_every steps, evaluation and act of a pruner"},
+              {"result.json", "what each stage came to, when the run is done; `espalier compare` reads it"},
+              {"kernels.json", "what --autotune chose"},
+              {"log.txt", "what was said, with the time"}});
+}
+
 std::string environment_help() { return list(environment_variables()); }
 
 std::string schema() { return config_schema().dump(2) + "\n"; }
@@ -183,6 +205,7 @@ const std::vector<Topic>& topics() {
       {"data", "Data sets, their files, and where they are looked for", data_help},
       {"criteria", "What pruning can rank weights by", criteria_help},
       {"recipes", "Published configs that go by their names", recipes_help},
+      {"runs", "What a run leaves in its folder, the best epoch's weights among it", runs_help},
       {"environment", "Environment variables", environment_help},
       {"schema", "The config as JSON Schema, for editors", schema},
       {"man", "The manual page, for man -l", man_page},
@@ -199,9 +222,11 @@ std::string declared_in_config(const std::string& word) {
   return text + (text.empty() || rest.empty() ? "" : "\n") + rest;
 }
 
-/// All that is declared about a word: criteria, models, what it is in a config, options.
+/// All that is declared about a word: a topic, criteria, models, what it is in a config, options.
 std::string declared_about(const std::string& word) {
   std::vector<std::string> parts;
+  for (const Topic& topic : topics())
+    if (topic.name == word) parts.push_back(topic.text());
   for (const Criterion& criterion : criteria())
     if (criterion.name == word) parts.push_back("A criterion:\n" + list({criterion_entry(criterion)}));
   if (const ModelInfo* model = find_model(word)) parts.push_back("A model:\n" + list({model_entry(*model)}));
@@ -254,6 +279,8 @@ const std::vector<Synonym>& synonyms() {
       {"finetune", {"stages.train"}},
       {"fine-tuning", {"stages.train"}},
       {"pretrained", {"weights"}},
+      {"best", {"runs"}},
+      {"artifacts", {"runs"}},
   };
   return all;
 }

@@ -62,6 +62,8 @@ class Lines {
 };
 
 void print_object(const Prediction& prediction, const Lines& lines) {
+  if (!prediction.problem.empty())
+    return print_json({{"path", prediction.path}, {"problem", prediction.problem}});
   auto classes = nlohmann::ordered_json::array();
   for (const ClassProbability& one : prediction.classes)
     classes.push_back(
@@ -83,7 +85,7 @@ void predict(const Given& given) {
              "Likeliest classes of an image (default: 5; a terminal shows what fits)")
       .device()
       .threads()
-      .flag("--json", json, "Print a JSON object an image, with all of --top");
+      .flag("--json", json, "Print a JSON object an image, with all of --top, or the problem");
   if (!arguments.parse(given)) return;
 
   const auto [model, saved] = open_named_checkpoint(file);
@@ -92,14 +94,14 @@ void predict(const Given& given) {
   const Lines lines(files, saved.classes);
   size_t unread = 0;
   const auto show = [&](const Prediction& prediction) {
-    if (!prediction.problem.empty()) {
-      note(prediction.problem);
-      ++unread;
-    } else if (json) {
-      print_object(prediction, lines);
-    } else {
+    const bool read = prediction.problem.empty();
+    if (json)
+      print_object(prediction, lines);  // a script has an object for each image
+    else if (read)
       lines(prediction);
-    }
+    if (read) return;
+    note(prediction.problem);
+    ++unread;
   };
   catch_interrupts();  // what is printed are whole lines
   const std::string done = espalier::predict(*model, saved.config, files, top, show);

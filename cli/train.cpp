@@ -16,6 +16,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// UsageError for a file that lies in a run's folder, or in models/ there, which is what --resume takes.
+void name_folder_of(const fs::path& file) {
+  fs::path folder = file.parent_path();
+  if (folder.filename() == "models") folder = folder.parent_path();
+  if (folder.empty()) folder = ".";
+  if (RunFolder(folder).holds_run())
+    fail_usage(printable(file.string()),
+               ": is a file of a run; its folder is what goes on: `espalier train --resume ",
+               printable(shell_word(folder.string())), "`");
+  fail_usage(printable(file.string()), ": is no config, nor the folder of a run");
+}
+
 /// --resume FOLDER, or its config.json: the run there goes on by its own config. Anything else is left alone.
 void take_run(std::string& config, RunOptions& options) {
   fs::path place = fs::path(config).lexically_normal();
@@ -23,6 +35,7 @@ void take_run(std::string& config, RunOptions& options) {
   std::error_code none;
   if (!fs::is_directory(place, none)) {
     if (!options.resume) return;
+    if (place.extension() == ".safetensors") name_folder_of(place);
     const bool own = place.filename() == "config.json" && RunFolder(place.parent_path()).has_checkpoint();
     if (!own || options.output) return;
     place = place.has_parent_path() ? place.parent_path() : ".";
@@ -80,10 +93,9 @@ void train(const Given& given) {
 
   take_run(config, options);
   options.again = options_again(given, options);
-  const Config loaded = load_config(config_named(config, quiet), overrides,
-                                    [&](const std::string& name, const std::string& weights) {
-                                      return network_of_run(options, name, weights);
-                                    });
+  const Config loaded = load_config(
+      config_named(config, quiet), overrides,
+      [&](const std::string& name, const std::string& weights) { return begun_run(options, name, weights); });
   catch_interrupts();
   Console console(quiet);
   run(loaded, options, console);

@@ -12,7 +12,6 @@ Table::Table(std::vector<std::string> titles) : titles_(std::move(titles)) {
   for (std::string& title : titles_) {
     left_.push_back(title.starts_with('<'));
     if (left_.back()) title.erase(0, 1);
-    kept_.push_back(false);
   }
 }
 
@@ -21,8 +20,12 @@ void Table::add(std::vector<std::string> cells) {
   rows_.push_back(std::move(cells));
 }
 
-void Table::keep(const std::vector<size_t>& columns) {
-  for (const size_t column : columns) kept_[column] = true;
+std::vector<size_t> Table::by_rank() const {
+  std::vector<size_t> ranked = kept_;
+  for (size_t c = 0; c < titles_.size(); ++c)
+    if (std::ranges::find(kept_, c) == kept_.end()) ranked.push_back(c);
+  std::erase(ranked, 0);
+  return ranked;
 }
 
 std::string Table::line(const std::vector<std::string>& cells, const std::vector<size_t>& widths,
@@ -56,15 +59,13 @@ std::string Table::str(size_t width) const {
       if (left_[c]) widths[c] = std::min(widths[c], most);
   }
   const std::vector<size_t> wanted = widths;
-  for (const bool kept : {false, true})
-    for (size_t c = titles_.size(); c-- > 1 && total(gap) > width;)
-      if (kept_[c] == kept) widths[c] = 0;
-  for (const bool kept : {true, false})  // where a wide one has gone, narrower ones may have room
-    for (size_t c = 1; c < titles_.size(); ++c) {
-      if (widths[c] || kept_[c] != kept) continue;
-      widths[c] = wanted[c];
-      if (total(gap) > width) widths[c] = 0;
-    }
+  const std::vector<size_t> ranked = by_rank();
+  for (size_t i = ranked.size(); i-- > 0 && total(gap) > width;) widths[ranked[i]] = 0;
+  for (const size_t c : ranked) {  // where a wide one has gone, narrower ones may have room
+    if (widths[c]) continue;
+    widths[c] = wanted[c];
+    if (total(gap) > width) widths[c] = 0;
+  }
   std::vector<std::string> dropped;
   for (size_t c = 1; c < titles_.size(); ++c)
     if (widths[c] != wanted[c] && !titles_[c].empty()) dropped.push_back(titles_[c]);

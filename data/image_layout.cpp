@@ -35,6 +35,19 @@ std::string test_hint(const FileTree& tree, const std::string& place) {
   return "";
 }
 
+/// For whoever has a folder for each class, and no more; empty where there are none.
+std::string train_hint(const FileTree& tree) {
+  for (const std::string& path : tree.paths()) {
+    const size_t slash = path.find('/');
+    if (slash == path.npos || slash + 1 == path.size() || !has_image_extension(path)) continue;
+    const std::string first = path.substr(0, slash);
+    if (first == "test" || first == "val" || path.find('/', slash + 1) != path.npos) return "";
+    return "; move the folders of classes into train/, and some images of each to test/CLASS/, to be tested "
+           "on";
+  }
+  return "";
+}
+
 /// Folders may stand in one folder of their own, as archives often have it, whatever lies beside that.
 std::string prefix_of(const FileTree& tree, const std::string& place, Names& unused) {
   if (has(tree, "train/")) return "";
@@ -44,7 +57,7 @@ std::string prefix_of(const FileTree& tree, const std::string& place, Names& unu
   ESP_CHECK(
       !prefixes.empty(), place, ": has no folder train/ with a folder for each class",
       tree.paths().empty() ? ", it is empty" : ", its first entry is " + printable(tree.paths().front()),
-      test_hint(tree, place));
+      test_hint(tree, place), train_hint(tree));
   for (size_t i = 1; i < prefixes.size(); ++i) unused.push_back(prefixes[i] + "train/");
   return prefixes.front();
 }
@@ -107,7 +120,8 @@ ImageLayout layout_of(const FileTree& tree, const std::string& place, bool val_v
   layout.train.folder = prefix + "train/";
   layout.test.folder = has(tree, prefix + "test/") ? prefix + "test/" : val;
   ESP_CHECK(has(tree, layout.test.folder), place, ": has a folder ", prefix, "train/, but neither ", prefix,
-            "test/ nor ", prefix, "val/ beside it");
+            "test/ nor ", prefix, "val/ beside it: move some images of each class there, to ", prefix,
+            "test/CLASS/, to be tested on");
   if (layout.test.folder != val && has(tree, val)) {
     if (val_validates)
       layout.validation.folder = val;

@@ -1,5 +1,7 @@
 #include "espalier/prune/channel_pruner.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -30,8 +32,10 @@ class Goal {
     const double best =
         options_.target.kind == Target::ratio ? best_ratio() : quantity_after(ranking_.channels());
     const bool reached = options_.target.kind == Target::ratio ? best >= last_ : best <= last_;
+    const double is = options_.target.kind == Target::speedup ? first_ / best : best;
+    const bool is_noisy = options_.target.kind == Target::latency_ms;
     ESP_CHECK(reached, "prune: ", target_names()[options_.target.kind], " ", options_.target.value,
-              " cannot be reached: it is ", options_.target.kind == Target::speedup ? first_ / best : best,
+              " cannot be reached: it is ", is_noisy ? fmt::format("{:.3g}", is) : join(is),
               " with every group of channels at its least width (see min_channels, max_ratio and exclude)");
   }
 

@@ -198,6 +198,9 @@ class Network(Node):
 
 def opened(path):
     """A safetensors file. ValueError if it is none."""
+    if os.path.isdir(path):
+        inside = os.path.join(path, "checkpoint.safetensors")
+        raise ValueError(f"{path}: is a folder" + (f"; its checkpoint is {inside}" if os.path.exists(inside) else ""))
     try:
         return safe_open(path, "pt")
     except SafetensorError as error:
@@ -240,9 +243,19 @@ def numbers(tensor):
     return ", ".join(f"{value:g}" for value in tensor.flatten().tolist())
 
 
+def decimals(tensor):
+    """The shortest that mean its numbers: 0.49, not 0.49000000953674316."""
+    return [float(str(value)) for value in tensor.flatten().numpy()]
+
+
 def export_onnx(model, path):
     """Writes the network as ONNX, all of it or nothing, and compares logits where ONNX Runtime is installed. Returns what was
     checked."""
+    folder = os.path.dirname(path)
+    if folder and not os.path.isdir(folder):
+        raise ValueError(f"{path}: cannot be written: there is no folder {folder}")
+    if os.path.isdir(path):
+        raise ValueError(f"{path}: cannot be written: it is a folder")
     height, width, channels = model.input
     images = torch.rand(3, channels, height, width, generator=torch.Generator().manual_seed(0))
     temporary = f"{path}.tmp-{os.getpid()}"
@@ -268,8 +281,8 @@ def check_onnx(model, path, images):
         return "not checked: onnx is not installed"
     made = onnx.load(path)
     onnx.checker.check_model(made, full_check=True)
-    onnx.helper.set_model_props(made, {"classes": json.dumps(model.classes), "mean": json.dumps(model.mean.flatten().tolist()),
-                                       "std": json.dumps(model.std.flatten().tolist())})
+    onnx.helper.set_model_props(made, {"classes": json.dumps(model.classes), "mean": json.dumps(decimals(model.mean)),
+                                       "std": json.dumps(decimals(model.std))})
     onnx.save(made, path)
     try:
         import onnxruntime

@@ -21,6 +21,7 @@
 #include "espalier/prune/names.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/evaluate.h"
+#include "espalier/train/weights_origin.h"
 
 namespace espalier {
 namespace {
@@ -53,6 +54,13 @@ auto in_file(const Config& config, const Build& build) {
   }
 }
 
+/// Whose number of classes the model's is, and what there is to do about it if that is not the data's.
+std::string whose_classes(const Config& config) {
+  const std::string field = place_of(config) + schema::shown("/model/classes", config.set),
+                    hint = skip_head_hint(config);
+  return hint.empty() ? field : join("those of ", *config.model.weights, ", or ", field, "; ", hint);
+}
+
 /// `notes`: what there is to say of how the data were read.
 void check_fit(const Config& config, const Dataset& data, const std::string& place,
                const std::vector<std::string>& notes) {
@@ -74,8 +82,7 @@ void check_fit(const Config& config, const Dataset& data, const std::string& pla
       if (note.find(": class folders without images ") != note.npos) found += "; " + note;
   }
   fail(place, ": ", data.name, " has ", data.classes(), data.classes() == 1 ? " class" : " classes",
-       ", expected the model's ", model.classes, " (", place_of(config),
-       schema::shown("/model/classes", config.set), ")", found);
+       ", expected the model's ", model.classes, " (", whose_classes(config), ")", found);
 }
 
 /// Below the root.
@@ -260,7 +267,11 @@ std::unique_ptr<Module> build_model(const Config& config, bool read_weights, Wei
                     .skip_name = place_of(config) + schema::shown("/model/skip", config.set) + ":"});
   if (std::ranges::none_of(config.stages, [](const StageConfig& stage) { return stage.train.has_value(); }))
     said.warnings.clear();
-  if (notes) *notes = std::move(said);
+  if (notes) {
+    if (const std::string warning = normalization_warning(config); !warning.empty())
+      said.warnings.push_back(warning);
+    *notes = std::move(said);
+  }
   return to_compute_device(std::move(model));
 }
 

@@ -61,8 +61,9 @@ void EvaluateCallback::judge(TrainState& s) {
     at.accuracy_to_beat = accuracy + s.config.early_stop->min_delta;
     at.stale = 0;
   } else if (++at.stale >= s.config.early_stop->patience) {
-    s.stop = fmt::format("{} evaluations did no better than {:.2f} %; the best, {:.2f} %, was epoch {}",
-                         at.stale, at.accuracy_to_beat, at.best_accuracy, at.best_epoch);
+    s.stop =
+        fmt::format("{} {} did no better than {:.2f} %; the best, {:.2f} %, was epoch {}", at.stale,
+                    plural(at.stale, "evaluation"), at.accuracy_to_beat, at.best_accuracy, at.best_epoch);
   }
 }
 

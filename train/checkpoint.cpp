@@ -17,6 +17,7 @@
 #include "espalier/train/described_network.h"
 #include "espalier/train/foreign_weights.h"
 #include "espalier/train/history_json.h"
+#include "espalier/train/weights_origin.h"
 
 namespace espalier {
 namespace {
@@ -309,8 +310,12 @@ Config config_of_a_program(const TensorFile& file, const DescribedNetwork& netwo
 }
 
 TensorFile read_checkpoint(const std::filesystem::path& path) {
-  ESP_CHECK(!std::filesystem::is_directory(path), path.string(), ": is a folder; its checkpoint is ",
-            (path / "checkpoint.safetensors").string());
+  if (std::filesystem::is_directory(path)) {
+    const auto checkpoint = path / "checkpoint.safetensors";
+    if (!std::filesystem::exists(checkpoint))
+      fail(path.string(), ": is a folder, and holds no checkpoint.safetensors");
+    fail(path.string(), ": is a folder; its checkpoint is ", checkpoint.string());
+  }
   return read_safetensors(path);
 }
 
@@ -395,7 +400,7 @@ void check_skip(const TensorFile& file, Module& model, const WeightsOptions& opt
 
 /// What there is to be said behind a message that weights do not fit: which layers to skip, if those are but
 /// a few, besides those that are skipped already, that have other shapes or that the file lacks altogether.
-std::string skip_hint(const NamedTensors& weights, Module& model, const std::vector<std::string>& skip) {
+std::string misfit_hint(const NamedTensors& weights, Module& model, const std::vector<std::string>& skip) {
   struct Layer {
     int64_t fit = 0, misfit = 0, missing = 0;  // parameters
   };
@@ -412,12 +417,11 @@ std::string skip_hint(const NamedTensors& weights, Module& model, const std::vec
   for (const auto& [name, layer] : layers) {
     if (layer.missing > 0 && layer.fit + layer.misfit > 0)
       return "";  // names differ, which skipping mends not
-    if (layer.fit == 0 || layer.misfit > 0) others.push_back(Json(name).dump());
+    if (layer.fit == 0 || layer.misfit > 0) others.emplace_back(name);
   }
   if (others.empty() || others.size() > most || 2 * others.size() > layers.size()) return "";
-  for (const std::string& entry : skip) others.push_back(Json(entry).dump());
-  return fmt::format("\"skip\": [{}] in the config's model starts {} afresh", fmt::join(others, ", "),
-                     others.size() == 1 ? "that layer" : "those layers");
+  std::ranges::copy(skip, std::back_inserter(others));
+  return skip_hint(others);
 }
 
 /// Weights of convolutions and linear layers, which are what sparsity counts.
@@ -506,6 +510,13 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
   return checkpoint_info(read_checkpoint(path), path.string());
 }
 
+std::optional<CheckpointInfo> weights_info(const std::filesystem::path& path) {
+  const MetaDevice header_alone;
+  const TensorFile file = read_safetensors(path);
+  if (!file.metadata.contains("espalier.config") && !is_of_a_program(file)) return std::nullopt;
+  return checkpoint_info(file, path.string());
+}
+
 void load_checkpoint(const std::filesystem::path& path, Module& model) {
   std::string taken;
   const TensorFile file = read_weights(path, model, taken);
@@ -538,7 +549,7 @@ WeightsNotes load_weights(const std::filesystem::path& path, Module& model, cons
   try {
     load_state_dict(model, weights, source);
   } catch (const Error& error) {
-    const std::string found = error.what(), hint = skip_hint(weights, model, skip);
+    const std::string found = error.what(), hint = misfit_hint(weights, model, skip);
     fail(found, hint.empty() ? "" : found.ends_with("?") ? " " : "; ", hint);
   }
   if (!skip.empty())

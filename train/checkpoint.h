@@ -95,6 +95,8 @@ void save_checkpoint(const std::filesystem::path& file, Module& model, const Con
 /// Config, position and classes, from the file's header: no tensor is read, or its checksum looked at. Error
 /// if the file is no checkpoint or weights file of Espalier's, or has another number of classes than names.
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& file);
+/// The same of what a run may start from; nothing for weights of another tool's, which say nothing.
+std::optional<CheckpointInfo> weights_info(const std::filesystem::path& file);
 /// The same of a file that has been read; `source` names it in messages.
 CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source);
 /// Puts weights, masks, slots and averages into `model`, a fresh one, from which channels are cut first if

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <set>
+#include <string_view>
 
 #include "espalier/core/error.h"
 #include "espalier/core/spelling.h"
@@ -35,10 +37,8 @@ std::string share_text(double value) { return decimals(100 * value, 2); }
 std::string loss_text(double value) { return decimals(value, 4); }
 std::string latency_text(double value) { return fmt::format("{:.3g}", value); }
 std::string ratio_text(double value) { return decimals(value, 2); }
-/// 0 is of a stage that does not train.
-std::string rate_text(double value) { return value > 0 ? whole_text(value) : ""; }
 
-/// A narrow terminal drops them from the last on.
+/// A narrow terminal drops them from the last on, but for results_first.
 constexpr Measure measures[] = {{"accuracy", "accuracy", " %", percent_text},
                                 {"best_accuracy", "best", " %", percent_text},
                                 {"best_epoch", "best epoch", "", whole_text},
@@ -51,8 +51,11 @@ constexpr Measure measures[] = {{"accuracy", "accuracy", " %", percent_text},
                                 {"parameters", "parameters", "", whole_text},
                                 {"nonzeros", "non-zeros", "", whole_text},
                                 {"bytes", "size", "", bytes_text},
-                                {"images_per_second", "images/s", "", rate_text},
+                                {"images_per_second", "images/s", "", whole_text},
                                 {"seconds", "time", "", duration_text}};
+
+/// Results that a narrow terminal drops after all others, fields of the config among them: the last first.
+constexpr std::string_view results_first[] = {"accuracy", "macs", "latency_ms", "bytes"};
 
 /// A text or a number of a config or a run, short and printable.
 std::string value_text(const Json& value) {
@@ -416,8 +419,10 @@ std::string Comparison::common(size_t c) const {
   const bool always = column.name == "run" || column.name == "n" || column.name == "accuracy";
   if (rows_.size() < 2 || always || varies(c)) return "";
   std::optional<std::string> same;
+  const size_t state = has_unfinished() ? find("", "state", false) : 0;
   for (const Row& row : rows_) {
-    if (row[c].value.is_null() && column.measure) continue;  // an unfinished run's
+    const bool unfinished = has_unfinished() && row[state].value != "done";
+    if (unfinished && column.measure && row[c].value.is_null()) continue;  // not there yet
     const std::string value = text(row[c], column, false);
     if (same.value_or(value) != value) return "";
     same = value;
@@ -425,9 +430,28 @@ std::string Comparison::common(size_t c) const {
   return same.value_or("");
 }
 
+std::vector<size_t> Comparison::by_worth(const std::vector<size_t>& columns) const {
+  const auto value = [](const Row& row, size_t c) { return row[c].value; };
+  const size_t all = find("", "parameters", false), left = find("", "nonzeros", false);
+  const bool none_is_zero =
+      std::ranges::all_of(rows_, [&](const Row& row) { return value(row, left) == value(row, all); });
+  const auto rank = [&](size_t place) {
+    const Column& column = columns_[columns[place]];
+    if (!column.measure && (grouped_ || column.kind == Column::Kind::identity)) return 0;
+    const auto result = std::ranges::find(results_first, column.name);
+    if (result != std::end(results_first)) return 1 + static_cast<int>(result - std::begin(results_first));
+    if (column.name == "nonzeros" && none_is_zero) return 100;
+    return 10;  // fields of the config, and behind them what else was measured
+  };
+  std::vector<size_t> places(columns.size());
+  std::iota(places.begin(), places.end(), size_t{0});
+  std::ranges::stable_sort(places, {}, rank);
+  return places;
+}
+
 std::string Comparison::table(size_t width) const {
   std::vector<std::string> titles, same;
-  std::vector<size_t> columns, kept;
+  std::vector<size_t> columns;
   for (const size_t c : told()) {
     const Column& column = columns_[c];
     if (!chosen_ && column.name == "top5" && !tells_top5_) continue;
@@ -439,14 +463,11 @@ std::string Comparison::table(size_t width) const {
     const bool number = column.measure || std::ranges::all_of(rows_, [&](const Row& row) {
                           return row[c].value.is_number() || row[c].value.is_null();
                         });
-    const bool of_group = grouped_ && !column.measure;
-    if (of_group || column.name == "accuracy" || column.kind == Column::Kind::identity)
-      kept.push_back(columns.size());
     columns.push_back(c);
     titles.push_back((number ? "" : "<") + column.title);
   }
   Table table(titles);
-  table.keep(kept);
+  table.keep(by_worth(columns));
   for (const Row& row : rows_) {
     std::vector<std::string> cells;
     for (const size_t c : columns) cells.push_back(text(row[c], columns_[c], varies(c)));

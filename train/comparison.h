@@ -76,6 +76,8 @@ class Comparison {
   bool has_unfinished() const;
   /// What CSV and JSON have of a row, by name.
   std::vector<std::pair<std::string, nlohmann::ordered_json>> entries(const Row& row) const;
+  /// The places of `columns`, in the order in which they are to have room in a table.
+  std::vector<size_t> by_worth(const std::vector<size_t>& columns) const;
   std::string text(const Cell& cell, const Column& column, bool with_deviation) const;
   /// Within a group, by as much as is shown.
   bool varies(size_t column) const;

@@ -17,6 +17,7 @@
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/config_parts.h"
 #include "espalier/train/overrides.h"
+#include "espalier/train/weights_origin.h"
 
 namespace espalier {
 namespace {
@@ -272,7 +273,7 @@ const PruneConfig* StageConfig::pruning() const {
 namespace {
 
 /// A model that names weights and no type is the network that the file describes, whatever was cut from it.
-void take_network_of_weights(Json& json, const Place& at, const NetworkOfRun& begun) {
+void take_network_of_weights(Json& json, const Place& at, const BegunRun& begun) {
   if (!json.contains("model") || !json["model"].is_object()) return;
   Json& model = json["model"];
   if (model.contains("type") || !model.contains("weights") || !model["weights"].is_string()) return;
@@ -290,7 +291,7 @@ void take_network_of_weights(Json& json, const Place& at, const NetworkOfRun& be
     if (!known)
       (at / "model" / "type")
           .fail("missing, and the weights do not say it: ", printable(reason_of(error), 1000));
-    described = model_type().write(*known);
+    described = model_type().write(known->model);
   }
   for (const char* name : {"hold_zeros", "skip"})  // they were of the file that this one began with
     described.erase(name);
@@ -302,9 +303,19 @@ void take_network_of_weights(Json& json, const Place& at, const NetworkOfRun& be
   model = std::move(described);
 }
 
-/// `of_a_person`: its weights, or `begun`, may say which network it is; what a file holds says that itself.
+/// Of weights, where the config does not say it; of a run that goes on whatever it was when it began.
+void take_normalization(Config& config, const BegunRun& begun) {
+  if (!config.model.weights || config.data.normalize) return;
+  if (const auto known = begun ? begun(config.name, *config.model.weights) : std::nullopt)
+    config.data.normalize = known->data.normalize;
+  else
+    take_normalization_of_weights(config);
+}
+
+/// `of_a_person`: its weights, or `begun`, may say which network it is and how pixels are normalised; what a
+/// file holds says that itself.
 Config read_config(const std::string& text, const std::string& file,
-                   const std::vector<std::string>& overrides, bool of_a_person, const NetworkOfRun& begun,
+                   const std::vector<std::string>& overrides, bool of_a_person, const BegunRun& begun,
                    Mistakes& mistakes) {
   Json json;
   try {
@@ -333,10 +344,14 @@ Config read_config(const std::string& text, const std::string& file,
     if (of_a_person) (place / "model").attempt([&] { take_network_of_weights(json, place, begun); });
   }
   Config config;
-  if (place.attempt([&] { config = config_type().read(json, place); })) check_config(config, place);
+  if (place.attempt([&] { config = config_type().read(json, place); })) {
+    if (of_a_person && (place / "data").is_sound() && (place / "model").is_sound())
+      take_normalization(config, begun);
+    check_config(config, place);
+  }
   if (config.model.classes == 0) config.model.classes = declared_classes(config.model, config.data);
   config.file = file;
-  config.notes = std::move(applied.notes);
+  config.notes.insert(config.notes.begin(), applied.notes.begin(), applied.notes.end());
   config.set = std::move(applied.set);
   return config;
 }
@@ -352,15 +367,15 @@ Config parse_config(const std::string& text, const std::string& file,
 }
 
 Config load_config(const std::string& file, const std::vector<std::string>& overrides,
-                   const NetworkOfRun& begun) {
+                   const BegunRun& begun) {
   Mistakes mistakes;
   Config config = load_config(file, overrides, begun, mistakes);
   mistakes.report(file);
   return config;
 }
 
-Config load_config(const std::string& file, const std::vector<std::string>& overrides,
-                   const NetworkOfRun& begun, Mistakes& mistakes) {
+Config load_config(const std::string& file, const std::vector<std::string>& overrides, const BegunRun& begun,
+                   Mistakes& mistakes) {
   std::string text;
   try {
     text = read_file(file);
@@ -368,6 +383,10 @@ Config load_config(const std::string& file, const std::vector<std::string>& over
     fail_usage(error.what());
   }
   return read_config(text, file, overrides, true, begun, mistakes);
+}
+
+Config load_run_config(const std::string& file) {
+  return parse_config(plain_json(read_file(file), file), file);  // a person may have commented it
 }
 
 DataConfig data_config(const Json& given, const std::string& file,

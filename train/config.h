@@ -176,14 +176,17 @@ Config parse_config(const std::string& text, const std::string& file,
 /// The same for a file that a person wrote, with comments and trailing commas (formats/plain_json.h); one
 /// that cannot be read is a UsageError, too. Where its model has weights and no type, the fields that are
 /// missing are those of the run that the weights are of; or, if the file does not say them any more, those
-/// that begun(name, weights) knows of a run of this config's that began with the same weights.
-using NetworkOfRun =
-    std::function<std::optional<ModelConfig>(const std::string& name, const std::string& weights)>;
+/// of begun(name, weights): a run of this config's that began with the same weights. Where it has weights and
+/// no data.normalize, that is the begun run's, too, or else the weights' (weights_origin.h).
+using BegunRun = std::function<std::optional<Config>(const std::string& name, const std::string& weights)>;
 Config load_config(const std::string& file, const std::vector<std::string>& overrides = {},
-                   const NetworkOfRun& begun = {});
+                   const BegunRun& begun = {});
 /// The same for whoever goes on with what is sound: `mistakes` has the rest, whose values are the defaults.
-Config load_config(const std::string& file, const std::vector<std::string>& overrides,
-                   const NetworkOfRun& begun, Mistakes& mistakes);
+Config load_config(const std::string& file, const std::vector<std::string>& overrides, const BegunRun& begun,
+                   Mistakes& mistakes);
+
+/// The config.json of a run's folder, which says all itself, whatever its weights' file says by now.
+Config load_run_config(const std::string& file);
 
 /// A config's `data` alone, of a file that has no config: `given`, and `overrides` (of data.* alone), as
 /// messages of parse_config have it; a type that neither gives is empty.

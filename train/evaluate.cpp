@@ -28,12 +28,6 @@ Tensor mirrored(const Tensor& images) {
   return y.to(images.device());
 }
 
-Variable logits_of(Module& model, const Tensor& images, bool flip) {
-  const Variable logits = model.forward(Variable(images));
-  if (!flip) return logits;
-  return ops::scale(ops::add(logits, model.forward(Variable(mirrored(images)))), 0.5f);
-}
-
 /// The place of the largest, and among equals of the first: where softmax_cross_entropy's rank is 0.
 int64_t prediction(const float* logits, int64_t classes) {
   return std::max_element(logits, logits + classes) - logits;
@@ -55,6 +49,12 @@ double forward_ms(Module& model, const Variable& x) {
 }
 
 }  // namespace
+
+Variable logits_of(Module& model, const Tensor& images, bool flip) {
+  const Variable logits = model.forward(Variable(images));
+  if (!flip) return logits;
+  return ops::scale(ops::add(logits, model.forward(Variable(mirrored(images)))), 0.5f);
+}
 
 Evaluation evaluate(Module& model, Loader& loader, bool flip) {
   const Inference inference(model);

@@ -22,8 +22,11 @@ struct Evaluation {
 /// Whether a top-5 says something of a model of so many classes: it is 100 % for five.
 inline bool tells_top5(int64_t classes) { return classes > 5; }
 
-/// Over all of `loader`'s data set. `flip`: logits are the mean of those of an image and of its mirror image.
-/// Stops with Interrupted if a signal comes.
+/// What `model` makes of `images` [N,H,W,C]: [N,classes]. `flip`: the mean of that and of what it makes of
+/// their mirror images.
+Variable logits_of(Module& model, const Tensor& images, bool flip);
+
+/// Over all of `loader`'s data set; `flip` as for logits_of. Stops with Interrupted if a signal comes.
 Evaluation evaluate(Module& model, Loader& loader, bool flip = false);
 
 /// Milliseconds for one image of `input` [H,W,C], undisturbed (core/measure.h): of some 1000 runs, or of what

@@ -2,6 +2,7 @@
 
 #include "espalier/train/build.h"
 #include "espalier/train/memory.h"
+#include "espalier/train/weights_origin.h"
 
 namespace espalier {
 namespace {
@@ -54,6 +55,9 @@ Parts check_parts(Config& config, const std::optional<std::string>& root, Mistak
       parts.batches = training_loader(config, parts.data->train).batches();
     });
   if (parts.data) check_early_stop(config, *parts.data, mistakes);
+  if (parts.data && parts.model)
+    mistakes.attempt("/data",
+                     [&] { check_classes_of_weights(config, parts.data->train, data_place(config, root)); });
   if (parts.model) {
     check_stages(config, *parts.model, parts.batches, true, mistakes);
   } else if (reads_model && (config.model.weights || !knows_classes)) {  // its layers have names all the same

@@ -6,6 +6,7 @@
 
 #include "espalier/core/starvation.h"
 #include "espalier/core/table.h"
+#include "espalier/core/terminal.h"
 #include "espalier/core/utf8.h"
 #include "espalier/train/build.h"
 
@@ -25,6 +26,19 @@ std::vector<std::string> pruning_field(const TrainState& s) {
   if (epoch < s.pruning->begin / s.epoch_steps || epoch > s.pruning->last() / s.epoch_steps) return {};
   return {cuts_channels(*s.config.prune) ? "MACs " + grouped(s.macs)
                                          : fmt::format("sparsity {:.2f} %", 100 * s.sparsity)};
+}
+
+/// `fields`, of which a narrow terminal drops the last: in a line of `width` columns one reads first what the
+/// epoch was evaluated to, up to the field before `behind`, so that the training's own go before it.
+std::string fitted_evaluation(std::vector<std::string> fields, size_t behind, size_t width) {
+  constexpr size_t first_of_training = 2, training = 2;  // loss and accuracy
+  for (size_t gone = 0; gone < training; ++gone, --behind) {
+    const std::vector<std::string> needed(fields.begin(),
+                                          fields.begin() + static_cast<std::ptrdiff_t>(behind));
+    if (fitted(needed, width) == fitted(needed, any_width)) break;
+    fields.erase(fields.begin() + static_cast<std::ptrdiff_t>(first_of_training + training - 1 - gone));
+  }
+  return fitted(fields, width);
 }
 
 /// What both lines begin with; the most telling first, as a narrow terminal drops the last.
@@ -77,13 +91,14 @@ void ProgressCallback::on_epoch_end(TrainState& s) {
   auto fields = epoch_fields(s);
   if (s.validation) fields.push_back(fmt::format("validation {:.2f} %", s.validation->accuracy));
   if (s.test) fields.push_back(fmt::format("test {:.2f} %", s.test->accuracy));
+  const size_t evaluated = fields.size();
   std::ranges::move(pruning_field(s), std::back_inserter(fields));
   if (s.epoch_seconds > 0) {
     const double trained = images - static_cast<double>(first_image_);
     fields.push_back(grouped(static_cast<int64_t>(trained / s.epoch_seconds)) + " images/s");
     fields.push_back(fmt::format("data wait {:.1f} %", 100.0 * s.wait_seconds / s.epoch_seconds));
   }
-  console_.line(fields);
+  console_.lines([&](size_t width) { return fitted_evaluation(fields, evaluated, width); });
   warn_of_starvation(console_);
   if (!s.stop.empty()) console_.line(fmt::format("{}  stops early: {}", s.stage, s.stop));
   first_image_ = 0;

@@ -107,16 +107,66 @@ RunResult run_from_json(const Json& json, const std::string& source) {
   return run;
 }
 
+namespace {
+
+enum ResultColumn : size_t {
+  stage_column,
+  accuracy,
+  top_five,
+  loss,
+  parameters,
+  nonzeros,
+  sparsity,
+  macs,
+  size,
+  latency,
+  speedup,
+  images_per_second,
+  seconds
+};
+
+/// The columns, what one prunes for first; what is the same after all stages, and non-zeros that are but the
+/// parameters, are worth their room least. Times never are the same.
+std::vector<size_t> by_worth(const std::vector<std::vector<std::string>>& rows) {
+  const auto is_constant = [&](size_t c) {
+    return rows.size() > 1 && std::ranges::all_of(rows, [&](const auto& row) {
+             return c >= row.size() || row[c].empty() || row[c] == rows[0][c];
+           });
+  };
+  const bool none_pruned = std::ranges::all_of(
+      rows, [](const auto& row) { return row[parameters].empty() || row[nonzeros] == row[parameters]; });
+  std::vector<size_t> columns{accuracy, macs, latency,           size,       sparsity, speedup,
+                              seconds,  loss, images_per_second, parameters, top_five, nonzeros};
+  std::ranges::stable_partition(columns, [&](size_t c) {
+    switch (c) {
+      case macs:
+      case size:
+      case parameters:
+        return !is_constant(c);
+      case sparsity:
+        return !is_constant(c) && !none_pruned;
+      case nonzeros:
+        return !none_pruned;
+      default:
+        return true;
+    }
+  });
+  return columns;
+}
+
+}  // namespace
+
 std::string result_table(const RunResult& run, int64_t classes, size_t width) {
   Table table({"<stage", "accuracy", "top-5", "loss", "parameters", "non-zeros", "sparsity", "MACs", "size",
                "latency", "speed-up", "images/s", "time"});
+  std::vector<std::vector<std::string>> rows;
   const bool faster = std::ranges::any_of(
       run.stages, [](const StageResult& s) { return s.latency_speedup.value_or(1) != 1; });
   constexpr size_t most_name = 100;
   const auto top5 = [&](double share) { return tells_top5(classes) ? fmt::format("{:.2f} %", share) : ""; };
   for (const StageResult& s : run.stages) {
     const std::string stage = printable(s.name, most_name);
-    table.add(
+    rows.push_back(
         {stage, fmt::format("{:.2f} %", s.accuracy), top5(s.top5), fmt::format("{:.4f}", s.loss),
          grouped(s.parameters), grouped(s.nonzeros), fmt::format("{:.2f} %", 100 * s.sparsity),
          grouped(s.macs), bytes_text(s.bytes), fmt::format("{:.3g} ms", s.latency_ms),
@@ -124,11 +174,13 @@ std::string result_table(const RunResult& run, int64_t classes, size_t width) {
          s.images_per_second > 0 ? grouped(static_cast<int64_t>(std::min(s.images_per_second, 1e15))) : "",
          duration_text(s.seconds)});
     if (s.best)
-      table.add({fmt::format("{}, best (epoch {})", stage, s.best->epoch),
-                 fmt::format("{:.2f} %", s.best->accuracy), top5(s.best->top5),
-                 fmt::format("{:.4f}", s.best->loss), "", grouped(s.best->nonzeros),
-                 fmt::format("{:.2f} %", 100 * s.best->sparsity)});
+      rows.push_back({fmt::format("{}, best (epoch {})", stage, s.best->epoch),
+                      fmt::format("{:.2f} %", s.best->accuracy), top5(s.best->top5),
+                      fmt::format("{:.4f}", s.best->loss), "", grouped(s.best->nonzeros),
+                      fmt::format("{:.2f} %", 100 * s.best->sparsity)});
   }
+  if (!rows.empty()) table.keep(by_worth(rows));
+  for (auto& row : rows) table.add(std::move(row));
   const std::string note =
       "speed-up: of the latency, against the network that the run began with, measured in turns; the "
       "latencies "

@@ -68,7 +68,7 @@ void check_own(const RunFolder& folder, const Config& config) {
   if (files.empty()) return;
   std::optional<Config> theirs;
   try {
-    theirs = load_config(folder.config().string());
+    theirs = load_run_config(folder.config().string());
   } catch (const Error&) {
     fail_usage(place, ": holds ", files.front().filename().string(),
                ", which no run of Espalier's has left; --output DIR writes elsewhere");
@@ -89,7 +89,12 @@ std::string first_difference(const Config& theirs, const Config& ours, bool any_
 }
 
 void check_free(const RunFolder& folder, const Config& config, bool resume) {
-  if (!folder.holds_run()) return;
+  if (!folder.holds_run()) {
+    if (const auto other = folder.foreign())
+      fail_usage(folder.path().string(), ": is no run's folder, and holds ", other->filename().string(),
+                 "; --output DIR writes elsewhere");
+    return;
+  }
   if (!resume)
     fail_usage(folder.path().string(),
                ": holds a run already; --resume goes on with it, --output DIR writes elsewhere");

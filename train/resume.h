@@ -11,8 +11,8 @@
 
 namespace espalier {
 
-/// UsageError unless a run of `config` may begin in the folder, or with `resume` go on there: it holds
-/// nothing that a run writes, or was left by this one.
+/// UsageError unless a run of `config` may begin in the folder, or with `resume` go on there: it is
+/// empty, or was left by this one.
 void check_free(const RunFolder& folder, const Config& config, bool resume);
 
 /// Where the configs differ first, as --set calls it ("stages.dense.train.ema"); empty: in nothing that

@@ -35,6 +35,7 @@
 #include "espalier/train/run_folder.h"
 #include "espalier/train/trainer.h"
 #include "espalier/train/version.h"
+#include "espalier/train/weights_origin.h"
 
 namespace espalier {
 namespace {
@@ -65,7 +66,10 @@ class Run {
         train_(training_loader(config, data_.train)),
         test_(evaluation_loader(config, data_.test)) {
     if (data_.validation.size() > 0) validation_.emplace(evaluation_loader(config, data_.validation));
-    if (goes_on_) check_saved_data();  // else what follows would find fault with the config
+    if (goes_on_)
+      check_saved_data();  // else what follows would find fault with the config
+    else
+      check_classes_of_weights(config, data_.train, data_place_);
     check_memory(config, &data_, goes_on_from());
     Mistakes mistakes;
     check_early_stop(config, data_, mistakes);
@@ -547,8 +551,8 @@ class Run {
 
 }  // namespace
 
-std::optional<ModelConfig> network_of_run(const RunOptions& options, const std::string& name,
-                                          const std::string& weights) {
+std::optional<Config> begun_run(const RunOptions& options, const std::string& name,
+                                const std::string& weights) {
   if (!options.resume) return std::nullopt;
   std::vector<RunFolder> runs;
   if (options.output)
@@ -557,8 +561,8 @@ std::optional<ModelConfig> network_of_run(const RunOptions& options, const std::
     runs = runs_called(name);
   for (const RunFolder& run : runs) {
     if (!run.has_checkpoint()) continue;
-    ModelConfig network = read_checkpoint_info(run.checkpoint()).config.model;
-    if (network.weights == weights) return network;
+    Config begun = read_checkpoint_info(run.checkpoint()).config;
+    if (begun.model.weights == weights) return begun;
   }
   return std::nullopt;
 }

@@ -20,11 +20,11 @@ struct RunOptions {
   std::string again = {};           ///< options that go with --resume FOLDER then: " --data ROOT"
 };
 
-/// The network of the run called `name`, begun with `weights`, with which --resume goes on, as its checkpoint
-/// says it: for load_config, whose config may have named it by weights alone that are gone by now. Nothing
-/// where there is none.
-std::optional<ModelConfig> network_of_run(const RunOptions& options, const std::string& name,
-                                          const std::string& weights);
+/// The config of the run called `name`, begun with `weights`, with which --resume goes on, as its checkpoint
+/// says it: for load_config, whose config may leave to its weights, which may be gone by now, what network it
+/// is and how pixels are normalised. Nothing where there is none.
+std::optional<Config> begun_run(const RunOptions& options, const std::string& name,
+                                const std::string& weights);
 
 /// Trains, prunes and evaluates as the config says; ends with the table of stages on the console and
 /// result.json in the folder. Everything that can be wrong with config, data, model and folder is found

@@ -30,7 +30,7 @@ struct Fit {
 /// Nothing for a run of another config.
 std::optional<Fit> fit_of(const RunFolder& run, const Config& config) {
   try {
-    const Config theirs = load_config(run.config().string());
+    const Config theirs = load_run_config(run.config().string());
     if (!first_difference(theirs, config, true).empty()) return std::nullopt;
     std::error_code none;
     return Fit{.same = first_difference(theirs, config, false).empty(),

@@ -33,6 +33,21 @@ bool RunFolder::has_checkpoint() const {
   return fs::exists(checkpoint(), none);
 }
 
+std::optional<fs::path> RunFolder::foreign() const {
+  const std::vector<fs::path> own = files();
+  std::optional<fs::path> first;
+  std::error_code none;
+  if (!fs::is_directory(path_, none)) return first;
+  for (const auto& entry : fs::directory_iterator(path_)) {
+    const fs::path& found = entry.path();
+    const bool is_models = found.filename() == "models" && entry.is_directory(none);
+    if (is_models || temporary_name(found.filename().string()) || std::ranges::find(own, found) != own.end())
+      continue;
+    if (!first || found < *first) first = found;
+  }
+  return first;
+}
+
 void RunFolder::create() const {
   std::error_code error;
   fs::create_directories(path_ / "models", error);

@@ -37,6 +37,9 @@ class RunFolder {
   /// True if there is any such file: a run's, or somebody else's that a run would overwrite.
   bool holds_run() const;
   bool has_checkpoint() const;
+  /// The first, by name, of what is in the folder and is not a run's, nor the half of a file that a killed
+  /// run left, nor models/ without a model.
+  std::optional<std::filesystem::path> foreign() const;
   /// Makes the folder and models/ in it. UsageError if that cannot be done, something else has that name, or
   /// one of the two may not be written.
   void create() const;

@@ -30,6 +30,7 @@ StageSummary summary_of(const StageResult& result) {
     measured["best_accuracy"] = result.best->accuracy;
   }
   for (const char* said : {"name", "kind", "best"}) measured.erase(said);
+  if (result.images_per_second == 0) measured.erase("images_per_second");  // of a stage that does not train
   return {result.name, std::nullopt, std::move(measured)};
 }
 
@@ -97,7 +98,7 @@ RunSummary summary_of(const std::string& path) {
   if (!folder.holds_run()) fail_usage(path, ": is not the folder of a run");
   RunSummary run{.folder = path, .config = {}, .stages = {}};
   if (std::filesystem::exists(folder.config())) {
-    run.config = config_json(load_config(folder.config().string()));
+    run.config = config_json(load_run_config(folder.config().string()));
   }
   run.done = std::filesystem::exists(folder.result());
   if (!run.done) {

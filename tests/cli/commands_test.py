@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import math
 import os
 import pathlib
 import pty
@@ -112,8 +113,9 @@ class Help(CliTest):
 
     def test_topics(self):
         for topic, part in (("config", "seed"), ("models", "lenet300"), ("data", "ESPALIER_DATA"), ("criteria", "l2"),
-                            ("environment", "NO_COLOR"), ("man", ".TH ESPALIER 1")):
+                            ("environment", "NO_COLOR"), ("man", ".TH ESPALIER 1"), ("runs", "STAGE.best.safetensors")):
             self.assertIn(part, self.succeeds("help", topic))
+        self.assertIn(self.succeeds("help", "runs"), self.succeeds("help", "best"))
 
     def test_config_in_sections(self):
         overview = self.succeeds("help", "config")
@@ -303,6 +305,14 @@ class OfARun(CliTest):
         plain, flipped = (json.loads(self.succeeds("eval", "runs/small/checkpoint.safetensors", "--json", *flip))
                           for flip in ((), ("--flip",)))
         self.assertNotEqual(plain["loss"], flipped["loss"])
+        for said, flip in (plain, ()), (flipped, ("--flip",)):  # the logits are those that were judged
+            self.succeeds("eval", "runs/small/checkpoint.safetensors", "--logits", "logits", "--set", "data.batch=40", *flip)
+            _, shape, content = safetensors(self.folder / "logits")[0]["logits"]
+            self.assertEqual(shape, [40, 10])
+            values = struct.unpack("<400f", content)
+            loss = sum(math.log(sum(math.exp(z - values[10 * i + i % 10]) for z in values[10 * i:10 * i + 10]))
+                       for i in range(40)) / 40
+            self.assertAlmostEqual(loss, said["loss"], 5)
         self.assertRegex(self.succeeds("eval", "runs/small/checkpoint.safetensors"),
                          r"^accuracy \d+\.\d\d %  top-5 \d+\.\d\d %  loss \d\.\d{4}  \(mnist test, 40 images\)\n$")
 

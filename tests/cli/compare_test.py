@@ -262,6 +262,38 @@ parameters 235,146, non-zeros 23,515, size 943 kB, images/s 1,001, time 1:11:20
         self.write("runs/e/log.txt", line + "[12:01:00] runs/e: goes on with stage 'tuned', step 9\n")
         self.assertIn("\nruns/e     2  l1         unfinished\n", self.succeeds("compare", *self.runs, run))
 
+    def test_what_one_run_alone_has_is_not_the_same_in_all(self):
+        best = {"epoch": 2, "validation_accuracy": 42.0, "accuracy": 42.08, "top5": 90.0, "loss": 0.5, "nonzeros": 1,
+                "sparsity": 0.9}
+        self.write("runs/a/result.json", finished(97.0, best=best))
+        for arguments, row in (((), "runs/a     0  l1          97.00 %  42.08 %           2"),
+                               (("--group-by", "criterion"), "l1         2  97.50 +- 0.71 %  42.08 %           2")):
+            text = self.succeeds("compare", *self.runs, *arguments)
+            self.assertIn(f"\n{row}\n", text)
+            self.assertNotIn("best", text.split("the same in all")[1])
+        for run in self.runs:
+            self.write(f"{run}/result.json", finished(97.0, best=best))
+        for arguments in (), ("--group-by", "criterion"):
+            self.assertRegex(self.succeeds("compare", *self.runs, *arguments),
+                             r"the same in all: .*best 42.08 %, best epoch 2")
+
+    def test_a_stage_that_does_not_train_has_no_rate(self):
+        self.write("runs/b/result.json", finished(98.0, images_per_second=0))
+        rows = json.loads(self.succeeds("compare", *self.runs, "--json"))
+        self.assertEqual([row["images_per_second"] for row in rows], [1000.5, None, 1000.5, 1000.5])
+        rows = list(csv.DictReader(io.StringIO(self.succeeds("compare", *self.runs, "--csv"))))
+        self.assertEqual([row["images_per_second"] for row in rows], ["1000.5", "", "1000.5", "1000.5"])
+        by = ("--group-by", "criterion")
+        rows = json.loads(self.succeeds("compare", *self.runs, *by, "--json"))
+        self.assertEqual([row["images_per_second_mean"] for row in rows], [1000.5, 1000.5])
+        for run in self.runs[:2]:
+            self.write(f"{run}/result.json", finished(98.0, images_per_second=0))
+        self.write("runs/d/result.json", finished(91.5, images_per_second=3000.5))
+        lines = self.succeeds("compare", *self.runs, *by).splitlines()
+        self.assertEqual(lines[0].split(), ["criterion", "n", "accuracy", "images/s"])
+        self.assertEqual(lines[1], "l1         2  98.00 +- 0.00 %" if "98.00 +-" in lines[1] else "l1         2          98.00 %")
+        self.assertRegex(lines[2], r"  2,001 \+- 1,414$")
+
     def test_short_names_stay_unique(self):
         made = config({"name": "dense", "train": sgd(steps=20)}, {"name": "tuned", "train": sgd(steps=20)}, name="x")
         for run, lr, width in (("f", 0.1, 12), ("g", 0.2, 13)):

@@ -81,9 +81,10 @@ class OfDigits(CliTest):
         self.write("digits/5.png", (self.folder / "digits/5.png").read_bytes()[:40])
         result = self.espalier("predict", self.model, "digits", "missing.png", "--json")
         self.assertEqual(result.returncode, 1)
-        self.assertEqual([json.loads(line)["path"] for line in result.stdout.splitlines()],
-                         [f"digits/{i}.png" for i in range(10) if i not in (3, 5)])
-        said = result.stderr.splitlines()
+        said, rows = result.stderr.splitlines(), [json.loads(line) for line in result.stdout.splitlines()]
+        self.assertEqual([row["path"] for row in rows], [*(f"digits/{i}.png" for i in range(10)), "missing.png"])
+        self.assertEqual([row for row in rows if "predictions" not in row],
+                         [{"path": line.split(":")[0], "problem": line} for line in said[:-1]])
         self.assertEqual([line.split(":")[0] for line in said], ["digits/3.png", "digits/5.png", "missing.png", "espalier"])
         self.assertEqual(said[-1], "espalier: predict: 3 of 11 images cannot be read")
 

@@ -52,6 +52,16 @@ class FromTheFolder(Outcomes):
         self.fails_unwritten(2, "empty: holds no run to go on with", "train", "empty", "--resume")
         self.fails_unwritten(2, "train: --output: found 'empty', but the run goes on in runs/small; without --resume a "
                                 "config begins anew elsewhere", "train", "--resume", "runs/small", "--output", "empty")
+        for file in ("runs/small/checkpoint.safetensors", "runs/small/models/pruned.safetensors"):
+            self.fails_unwritten(2, f"{file}: is a file of a run; its folder is what goes on: `espalier train --resume "
+                                    "runs/small`", "train", "--resume", file)
+        self.write("other/x.safetensors", "")
+        self.fails_unwritten(2, "other/x.safetensors: is no config, nor the folder of a run",
+                             "train", "--resume", "other/x.safetensors")
+        for arguments in (), ("--resume",):
+            self.fails_unwritten(2, "other: is no run's folder, and holds x.safetensors; --output DIR writes elsewhere",
+                                 "train", "small.json", "--output", "other", *arguments)
+        self.fails_unwritten(1, "empty: is a folder, and holds no checkpoint.safetensors", "predict", "empty", "a.png")
         (self.folder / "runs/small/config.json").unlink()
         self.fails_unwritten(2, "runs/small: has no config.json; espalier train CONFIG --resume --output runs/small goes "
                                 "on with the config that it was begun with", "train", "--resume", "runs/small")

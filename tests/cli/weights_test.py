@@ -6,7 +6,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from support import CliTest, config, safetensors, safetensors_bytes, sgd
+from support import SIDE, CliTest, config, png, safetensors, safetensors_bytes, sgd
 
 TUNED = {"name": "tuned", "train": sgd(steps=20)}
 
@@ -110,6 +110,82 @@ class PlainZeros(FromWeights):
         self.write("second.json", {**config(), "model": {**config()["model"], "hold_zeros": True}})
         self.fails_unwritten(2, "second.json: /model/hold_zeros: is for weights that are read, which 'weights' names",
                              "check", "second.json")
+
+
+class TheirData(FromWeights):
+    """What a file says of the data that it was trained on."""
+
+    NORMALIZE = {"mean": [0.2], "std": [0.4]}
+
+    def first(self, **data):
+        self.write("first.json", config({"name": "dense", "train": sgd(steps=40)},
+                                        data={**config()["data"], **data}))
+        self.succeeds("train", "first.json", "--quiet", "--output", "first")
+        return "first/models/dense.safetensors"
+
+    def evaluate(self, file, run, warns="", **data):
+        self.write("second.json", {"model": {"weights": file}, "data": {**config()["data"], **data},
+                                   "stages": [{"name": "seen", "evaluate": {}}]})
+        checked = self.espalier("check", "second.json")
+        result = self.espalier("train", "second.json", "--output", run)
+        self.assertEqual((result.returncode, result.stderr), (0, warns))
+        self.assertEqual(warns in checked.stdout.replace("\n         ", " "), True, checked.stdout)
+        return checked.stdout, result.stdout, self.read_json(f"{run}/result.json")["stages"][0]["loss"]
+
+    def test_pixels_are_normalised_as_they_were(self):
+        file = self.first(normalize=self.NORMALIZE)
+        loss = self.read_json("first/result.json")["stages"][0]["loss"]
+        line = (f"{file}: pixels are normalised as when it was trained, for the config has no data.normalize: "
+                "mean 0.2, std 0.4\n")
+        checked, said, again = self.evaluate(file, "taken")
+        self.assertEqual(again, loss)
+        self.assertEqual((checked.count(line), said.count(line)), (1, 1), checked + said)
+        self.assertEqual(self.read_json("taken/config.json")["data"]["normalize"], self.NORMALIZE)
+        _, said, again = self.evaluate(file, "same", normalize=self.NORMALIZE)
+        self.assertEqual((again, line in said), (loss, False))
+        warning = f"{file}: was trained on pixels of mean 0.2, std 0.4, and the config's are of mean 0, std 1\n"
+        _, _, raw = self.evaluate(file, "raw", warning, normalize={"mean": [0], "std": [1]})
+        self.assertNotEqual(raw, loss)
+
+        # A run goes on as it was begun, also one of a version that took nothing from the file.
+        self.evaluate(file, "taken-2")
+        self.assertIn("done already", self.succeeds("train", "second.json", "--resume", "--output", "taken-2"))
+        old = self.read_json("raw/config.json")
+        self.assertIn("done already", self.succeeds("train", "--resume", "raw"))
+        self.assertEqual(self.read_json("raw/config.json"), old)
+
+    def test_what_was_not_normalised_is_warned_of(self):
+        file = self.first()
+        _, said, _ = self.evaluate(file, "plain")
+        self.assertNotIn("normalised", said)
+        self.evaluate(file, "other", f"{file}: was trained on pixels that were not normalised, and the config's are of "
+                      "mean 0.2, std 0.4\n", normalize=self.NORMALIZE)
+
+    def folders(self, name, *classes):
+        for split in ("train", "test"):
+            for label, one in enumerate(classes):
+                self.write(f"data/{name}/{split}/{one}/0.png", png(SIDE, SIDE, 1, 80 * label))
+        return {"type": "image_folder", "path": name, "batch": 2}
+
+    def test_classes_are_the_same_or_begin_afresh(self):
+        self.write("first.json", config({"name": "dense", "train": sgd(steps=2)}, data=self.folders("pets", "cat", "dog")))
+        self.succeeds("train", "first.json", "--quiet", "--output", "first")
+        file = "first/models/dense.safetensors"
+        hint = '"skip": ["fc2"] in the config\'s model starts that layer afresh'
+        second = {"model": {"weights": file}, "data": self.folders("zoo", "ape", "bear"),
+                  "stages": [{"name": "tuned", "train": sgd(steps=2)}]}
+        self.write("second.json", second)
+        for command in ("check", "train"):
+            self.fails(1, f"data/zoo: class 0 is 'ape', expected 'cat', with which {file} was trained; {hint}",
+                       command, "second.json")
+        self.write("third.json", {**second, "data": self.folders("farm", "cow", "goat", "hen")})
+        for command in ("check", "train"):
+            self.fails(1, f"data/farm: farm train has 3 classes, expected the model's 2 (those of {file}, or third.json: "
+                       f"/model/classes; {hint}): cow, goat, hen", command, "third.json")
+        skip = ("--set", 'model.skip=["fc2"]')
+        for config_file in ("second.json", "third.json"):
+            self.succeeds("check", config_file, *skip)
+            self.succeeds("train", config_file, *skip)
 
 
 class OtherTools(FromWeights):

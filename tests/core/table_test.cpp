@@ -59,6 +59,17 @@ TEST(Table, KeepsWhatItWasToldToKeep) {
             "no room for: weights\n");
 }
 
+TEST(Table, KeepsTheFirstOfThoseLongest) {
+  Table table = layers();
+  table.keep({3, 2});
+  EXPECT_EQ(table.str(14),
+            "layer   share\n"
+            "fc1   50.00 %\n"
+            "fc2    0.00 %\n"
+            "no room for:\n"
+            "shape, weights\n");
+}
+
 TEST(Table, DropsAWideColumnRatherThanTheNarrowOnesBehindIt) {
   Table table({"<run", "<weights", "scope", "accuracy"});
   table.keep({3});

@@ -87,7 +87,9 @@ TEST_F(ImageFolder, ValStandsForTest) {
   fs::rename(root / "test", root / "val");
   EXPECT_EQ(firsts(load().test), (std::vector<int>{30, 40}));
   fs::rename(root / "val", root / "validate");
-  EXPECT_EQ(message(), root.string() + ": has a folder train/, but neither test/ nor val/ beside it");
+  EXPECT_EQ(message(), root.string() +
+                           ": has a folder train/, but neither test/ nor val/ beside it: move some images "
+                           "of each class there, to test/CLASS/, to be tested on");
 }
 
 TEST_F(ImageFolder, ValBesideTestIsTheValidationSplit) {
@@ -339,6 +341,12 @@ TEST_F(ImageFolder, NothingThere) {
   fs::remove_all(root / "test");
   EXPECT_EQ(message(),
             root.string() + ": has no folder train/ with a folder for each class, its first entry is Train/");
+  fs::remove_all(root / "Train");
+  put("cow/1.png", 1);
+  EXPECT_EQ(message(), root.string() +
+                           ": has no folder train/ with a folder for each class, its first entry is "
+                           "cow/; move the folders of classes into train/, and some images of each "
+                           "to test/CLASS/, to be tested on");
   fs::remove_all(root);
   EXPECT_EQ(
       message(),

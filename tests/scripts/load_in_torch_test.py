@@ -86,7 +86,7 @@ class Program(unittest.TestCase):
         (self.folder / "shades.json").write_text(json.dumps({
             "model": {"type": "lenet5", "input": [16, 16, 3], "width": 0.2, "classes": 2},
             "data": {"type": "image_folder", "path": "shades", "batch": 4, "cache": False,
-                     "normalize": {"mean": [0.5, 0.25, 0.125], "std": [0.5, 0.25, 2]}},
+                     "normalize": {"mean": [0.49, 0.25, 0.125], "std": [0.5, 0.25, 2]}},
             "stages": [{"name": "dense", "train": {"steps": 3, "optimizer": {"type": "sgd", "lr": 0.01}}}]}))
         self.succeeds(BINARY, "train", "shades.json", "--output", "shades", "--quiet")
         return "shades/models/dense.safetensors"
@@ -101,7 +101,7 @@ class Program(unittest.TestCase):
         model = load(self.folder / file)
         self.assertEqual((model.classes, model.input), (["dark one", "hell\u00e9"], (16, 16, 3)))
         self.assertEqual((model.mean.flatten().tolist(), model.std.flatten().tolist()),
-                         ([0.5, 0.25, 0.125], [0.5, 0.25, 2]))
+                         (torch.tensor([0.49, 0.25, 0.125]).tolist(), [0.5, 0.25, 2]))
         with torch.inference_mode():
             odds = model(model.normalized(torch.full((1, 3, 16, 16), 65 / 255))).softmax(1)[0]
         for one in predicted["predictions"]:
@@ -124,11 +124,16 @@ class Program(unittest.TestCase):
                          r"\nout\.onnx: logits by ONNX Runtime differ by \S+ of the largest\n$")
         self.assertEqual([path.name for path in self.folder.glob("*onnx*")], ["out.onnx"])
         said = {entry.key: json.loads(entry.value) for entry in onnx.load(self.folder / "out.onnx").metadata_props}
-        self.assertEqual(said, {"classes": ["dark one", "hell\u00e9"], "mean": [0.5, 0.25, 0.125], "std": [0.5, 0.25, 2]})
+        self.assertEqual(said, {"classes": ["dark one", "hell\u00e9"], "mean": [0.49, 0.25, 0.125], "std": [0.5, 0.25, 2]})
         result = self.run_in(sys.executable, SCRIPT, file, "--onnx", file)
         self.assertEqual((result.returncode, result.stderr), (1, f"load_in_torch: {file}: is the input\n"))
-        result = self.run_in(sys.executable, SCRIPT, file, "--onnx", "nowhere/out.onnx")
-        self.assertEqual((result.returncode, len(result.stderr.splitlines())), (1, 1), result.stderr)
+        for arguments, message in (
+                ((file, "--onnx", "nowhere/out.onnx"), "nowhere/out.onnx: cannot be written: there is no folder nowhere"),
+                ((file, "--onnx", "data"), "data: cannot be written: it is a folder"),
+                (("shades",), "shades: is a folder; its checkpoint is shades/checkpoint.safetensors"),
+                (("data",), "data: is a folder")):
+            code, _, said = self.in_process(*arguments)
+            self.assertEqual((code, said), (1, f"load_in_torch: {message}\n"))
 
     def altered(self, file, network=lambda network: network, name=lambda name: name, **metadata):
         """A copy of a file with other names, another description and other metadata."""

@@ -66,6 +66,15 @@ TEST(EvaluateCallback, KeepsTheBestAndStopsWhenItGetsNoBetter) {
   EXPECT_EQ(f.position.best_accuracy, f.state.validation->accuracy);
 }
 
+TEST(EvaluateCallback, OneEvaluationIsOne) {
+  Fixture f;
+  f.config.early_stop = EarlyStopConfig{.patience = 1};
+  EvaluateCallback callback(f.loader, &f.loader, [] {});
+  callback.on_epoch_end(f.state);
+  callback.on_epoch_end(f.state);
+  EXPECT_TRUE(f.state.stop.starts_with("1 evaluation did no better than ")) << f.state.stop;
+}
+
 TEST(EvaluateCallback, AGainUnderMinDeltaIsTheBestYetButNoReasonToGoOn) {
   Fixture f;
   f.config.early_stop = EarlyStopConfig{.patience = 2, .min_delta = 50};

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iterator>
+#include <sstream>
+
 #include "support/bad_input.h"
 
 namespace espalier {
@@ -76,6 +80,36 @@ TEST(Result, TheTableShowsEachStageAndTheBestEpoch) {
 TEST(Result, TheTableShowsATop5FromSixClassesOn) {
   EXPECT_FALSE(contains(result_table(two_stages(), 5), "top-5"));
   EXPECT_TRUE(contains(result_table(two_stages(), 6), "top-5"));
+}
+
+/// The titles of what fits.
+std::vector<std::string> titles(const RunResult& run, size_t width) {
+  std::istringstream line(result_table(run, 10, width));
+  std::string text;
+  std::getline(line, text);
+  std::istringstream words(text);
+  return {std::istream_iterator<std::string>(words), {}};
+}
+
+TEST(Result, TheTableKeepsWhatOnePrunesFor) {
+  using Titles = std::vector<std::string>;
+  RunResult run = two_stages();
+  for (StageResult& stage : run.stages) {  // channels are cut: nothing is 0 but those
+    stage.best.reset();
+    stage.nonzeros = stage.parameters;
+    stage.sparsity = 0;
+  }
+  run.stages[1].macs /= 2;
+  run.stages[1].bytes /= 2;
+  run.stages[1].parameters = run.stages[1].nonzeros = run.stages[0].parameters / 2;
+  EXPECT_EQ(titles(run, 80), (Titles{"stage", "accuracy", "loss", "parameters", "MACs", "size", "latency",
+                                     "images/s", "time"}));
+  run = two_stages();  // weights are masked: nothing is smaller
+  for (StageResult& stage : run.stages) stage.best.reset();
+  run.stages[1].macs = run.stages[0].macs;
+  run.stages[1].bytes = run.stages[0].bytes;
+  run.stages[1].nonzeros = 156764;
+  EXPECT_EQ(titles(run, 52), (Titles{"stage", "accuracy", "loss", "sparsity", "latency", "time"}));
 }
 
 TEST(Result, TheTableFitsATerminal) {
