@@ -19,9 +19,9 @@ class Interrupted : public std::exception {
   int signal_;
 };
 
-/// From now on the three signals are noted instead of ending the program. For the main thread, which is who
-/// gets what is sent to a process. One that the program was started to ignore (by nohup, or by a shell in its
-/// background) is ignored on.
+/// From now on the three signals are noted instead of ending the program. For the main thread, to
+/// which they come: workers (thread_pool.cpp) let none through. One that the program was started to ignore
+/// (by nohup, or by a shell in its background) is ignored on.
 void catch_interrupts();
 /// What is written to standard output if a signal ends the program at once, e.g. to clear a half-drawn line;
 /// it must live as long as the program. Null: nothing.

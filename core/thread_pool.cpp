@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <chrono>
+#include <csignal>
 #include <system_error>
 #include <thread>
 
@@ -85,7 +86,26 @@ bool ThreadPool::spin(const std::atomic<uint32_t>& word, int64_t microseconds, c
   return false;
 }
 
+/// While one is alive, the signals that ask a program to end do not come to this thread, nor to those it
+/// starts: a handler must not run on the stack of a worker (core/interrupt.cpp).
+class NoSignals {
+ public:
+  NoSignals() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal);
+    pthread_sigmask(SIG_BLOCK, &signals, &before_);
+  }
+  ~NoSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  NoSignals(const NoSignals&) = delete;
+  NoSignals& operator=(const NoSignals&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
 void ThreadPool::start_workers(int count) {
+  const NoSignals inherited;
   while (static_cast<int>(workers_.size()) < count) {
     Worker& worker = workers_.emplace_back();
     try {

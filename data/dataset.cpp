@@ -10,8 +10,9 @@
 namespace espalier {
 
 const Dataset::Copy& Dataset::on(Device device) const {
-  if (!copy.images.defined() || copy.images.device() != device)
-    copy = {images.to(device), Tensor::from({size()}, labels).to(device)};
+  const bool is_it = copy.of.defined() && copy.of.shares(images) && copy.images.device() == device &&
+                     copy.labels.elements() == size();
+  if (!is_it) copy = {images.to(device), Tensor::from({size()}, labels, device), images};
   return copy;
 }
 

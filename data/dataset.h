@@ -19,6 +19,7 @@ struct Dataset {
   /// Images u8 [N,H,W,C] and labels i32 [N] on a device.
   struct Copy {
     Tensor images, labels;
+    Tensor of = {};  ///< the images that it was copied from
   };
   /// On `device`, copied there the first time that a loader asks for it, and kept.
   const Copy& on(Device device) const;

@@ -183,8 +183,7 @@ std::string result_table(const RunResult& run, int64_t classes, size_t width) {
   for (auto& row : rows) table.add(std::move(row));
   const std::string note =
       "speed-up: of the latency, against the network that the run began with, measured in turns; the "
-      "latencies "
-      "themselves are of different moments";
+      "latencies themselves are of different moments";
   return table.str(width) + (faster ? wrapped(note, width) : "");
 }
 

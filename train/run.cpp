@@ -189,7 +189,8 @@ class Run {
                               config_.model.type, grouped(data_.train.size()), grouped(data_.test.size()),
                               threads_text(threads()), isa_name(isa())));
     if (compute_device() == Device::cuda)
-      console_.line(fmt::format("computes on {}: products and convolutions in TF32", card_text()));
+      console_.line(
+          fmt::format("computes on {}, products and convolutions in {}", card_text(), precision_name()));
     for (const std::string& note : config_.notes) console_.line(note);
     for (const std::string& note : data_.notes) console_.line(note);
     for (const std::string& note : weights_notes_.lines) console_.line(note);

@@ -126,17 +126,22 @@ void Trainer::add_gradients(const Batch& batch, double share) {
   step_.push_back({loss, share});
   s.position.images += batch.size;
   images_ = batch.images;
-  ++unsettled_;
+  last_step_ = s.position.step + 1;
+  if (unsettled_++ == 0) first_step_ = last_step_;
   if (device == Device::cpu) settle();  // nothing has to be waited for
-  Tensor seed = Tensor::empty({}, DType::f32, device);
-  seed.fill(static_cast<float>(share));
-  result.loss.backward(seed);
+  result.loss.backward(Tensor::full({}, static_cast<float>(share), device));
 }
 
 void Trainer::settle() {
   if (unsettled_ == 0) return;
   TrainState& s = state_;
+  const double start = seconds_now();
   const Tensor read = tally_.to(Device::cpu);
+  if (tally_.device() != Device::cpu) {  // else no time has gone, and it has been counted
+    const double waited = seconds_now() - start;
+    s.epoch_seconds += waited;
+    s.position.train_seconds += waited;
+  }
   const auto& tally = *static_cast<const Tally*>(read.raw());
   s.loss = 0;
   for (const Part& part : step_) s.loss += part.share * part.loss.item();
@@ -159,9 +164,10 @@ void Trainer::update() {
 }
 
 void Trainer::fail_not_finite() const {
-  const Position& at = state_.position;
-  fail("stage '", state_.stage, "': the loss is ", std::isnan(state_.loss) ? "nan" : "infinite",
-       unsettled_ > 1 ? " by step " : " at step ", at.step + 1, " (epoch ", at.epoch + 1, "), first seen in ",
+  const std::string earlier =
+      first_step_ < last_step_ ? join(" or one of those from ", first_step_, " on") : "";
+  fail("stage '", state_.stage, "': the loss is ", std::isnan(state_.loss) ? "nan" : "infinite", " at step ",
+       last_step_, earlier, " (epoch ", (last_step_ - 1) / state_.epoch_steps + 1, "), first seen in ",
        first_not_finite(state_.model, images_), "; ", state_.remedy());
 }
 

@@ -15,6 +15,9 @@ class Trainer {
       : state_(state), callbacks_(std::move(callbacks)) {
     state_.settle = [this] { settle(); };
   }
+  ~Trainer() {
+    state_.settle = [] {};
+  }
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
@@ -39,9 +42,10 @@ class Trainer {
   std::vector<Callback*> callbacks_;
 
   // What has been added up where the network computes, and not been read.
-  Tensor tally_;           // a Tally
-  Tensor images_;          // of the last batch
-  int64_t unsettled_ = 0;  // batches
+  Tensor tally_;                            // a Tally
+  Tensor images_;                           // of the last batch
+  int64_t unsettled_ = 0;                   // batches
+  int64_t first_step_ = 0, last_step_ = 0;  // that these are of, from 1
   struct Part {
     Tensor loss;
     double share;

@@ -18,6 +18,13 @@ TEST(ComputeDevice, RefusesWhatIsNone) {
   EXPECT_EQ(compute_device(), Device::cpu);
 }
 
+TEST(ComputeDevice, TheCpuIsExact) {
+  choose_precision("f32");
+  EXPECT_STREQ(precision_name(), "f32");
+  EXPECT_THROW(choose_precision("tf32"), UsageError);
+  EXPECT_THROW(choose_precision("bf16"), UsageError);
+}
+
 #ifndef ESPALIER_CUDA
 TEST(ComputeDevice, ABuildWithoutCudaHasNoCards) {
   EXPECT_THROW(choose_device("cuda"), UsageError);

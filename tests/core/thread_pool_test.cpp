@@ -53,6 +53,22 @@ TEST(ThreadPool, ARegionInARegionIsTheCallersAlone) {
   EXPECT_EQ(visits, 3 * (5 + 100));
 }
 
+TEST(ThreadPool, SignalsThatEndTheProgramDoNotComeToWorkers) {
+  const auto caller = std::this_thread::get_id();
+  const auto lets_through = [](int signal) {
+    sigset_t blocked;
+    pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
+    return sigismember(&blocked, signal) == 0;
+  };
+  std::atomic<int> workers = 0;
+  run_together(new_pool(), 3, [&](int) {
+    const bool is_worker = std::this_thread::get_id() != caller;
+    workers += is_worker;
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) EXPECT_NE(lets_through(signal), is_worker);
+  });
+  EXPECT_EQ(workers, 2);
+}
+
 TEST(ThreadPool, BarriersWaitForAllParts) {
   ThreadPool& pool = new_pool();
   for (const int parts : {2, 3, 8}) {  // more than this machine may have

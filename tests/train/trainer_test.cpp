@@ -131,6 +131,27 @@ TEST(Trainer, AccumulatedBatchesEqualALargeOne) {
                      doubles(large.model->parameters()[i]->value().span<float>()), 1e-4));
 }
 
+TEST(Trainer, SettlesLossAndRightAnswersBehindEachStep) {
+  struct Reader : Callback {
+    void after_step(TrainState& s) override {
+      const Position before = s.position;
+      const double loss = s.loss;
+      s.settle();
+      EXPECT_EQ(s.loss, loss);  // on the CPU nothing is left to be read
+      EXPECT_EQ(s.position.loss_sum, before.loss_sum);
+      EXPECT_GE(s.position.loss_sum, seen + loss * 9.99);
+      EXPECT_LE(s.position.loss_sum, seen + loss * 20.01);
+      EXPECT_LE(s.position.correct, s.position.images);
+      seen = s.position.loss_sum;
+    }
+    double seen = 0;
+  } reader;
+  Fixture f(2, 40, 10, 2);
+  Trainer(f.state, {&reader}).run(f.loader);
+  EXPECT_GT(reader.seen, 0);
+  f.state.settle();  // the trainer is gone
+}
+
 TEST(Trainer, GoesOnBetweenAccumulatedStepsToTheSameBits) {
   Fixture whole(6, 25, 4, 3);
   EXPECT_EQ(diary_of(whole), "[b1b2b3|25|b4b5b6|25|");
