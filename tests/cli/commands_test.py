@@ -399,7 +399,7 @@ class Bench(CliTest):
         result = self.espalier("bench", "train", "--model", "mlp", "--input", "8x8x1", "--classes", "4", "--batch",
                                "16", "--seconds", "0.05", "--json", "--verbose")
         shown = json.loads(result.stdout)
-        self.assertEqual(list(shown), ["model", "mode", "batch", "threads", "isa", "precision", "macs",
+        self.assertEqual(list(shown), ["model", "mode", "batch", "threads", "isa", "device", "card", "precision", "macs",
                                        "images_per_second", "milliseconds", "peak_memory_bytes"])
         self.assertEqual((shown["mode"], shown["batch"], shown["macs"]), ("train", 16, 64 * 256 + 256 * 128 + 128 * 4))
         self.assertGreaterEqual(shown["milliseconds"]["median"], shown["milliseconds"]["best"])

@@ -17,7 +17,7 @@ TEST(Bench, TrainsAndInfersForTheTimeItIsGiven) {
     EXPECT_GE(result.milliseconds.size(), 3u);
     EXPECT_TRUE(std::is_sorted(result.milliseconds.begin(), result.milliseconds.end()));
     const auto json = to_json(result);
-    for (const char* key : {"model", "mode", "batch", "threads", "isa", "precision", "macs",
+    for (const char* key : {"model", "mode", "batch", "threads", "isa", "device", "card", "precision", "macs",
                             "images_per_second", "milliseconds", "peak_memory_bytes"})
       EXPECT_TRUE(json.contains(key)) << key;
     EXPECT_NEAR(
