@@ -230,6 +230,17 @@ parameters 235,146, non-zeros 23,515, size 943 kB, images/s 1,001, time 1:11:20
         self.assertIn(f"\n{said}; of each the first counts\n", grouped)
         self.assertNotIn("once more", self.succeeds("compare", *self.runs))
 
+    def test_what_runs_are_grouped_by_tells_repeats_apart(self):
+        runs = [self.runs[0], self.run_folder("a-2", {**finished(97.0), "threads": 4, "version": "1", "commit": "d"}),
+                self.run_folder("a-3", {**finished(98.0), "threads": 4, "version": "1", "commit": "d"})]
+        for field, values in (("threads", (1, 4)), ("version", ("0", "1")), ("commit", ("c", "d"))):
+            grouped = ["compare", *runs, "--group-by", field]
+            rows = json.loads(self.espalier(*grouped, "--json").stdout)
+            self.assertEqual([(row[field], row["n"], row["accuracy_mean"]) for row in rows], [(v, 1, 97.0) for v in values])
+            self.assertIn("once more: runs/a-3 of runs/a-2; of each the first counts\n", self.succeeds(*grouped))
+        self.assertIn("once more: runs/a-2 of runs/a, runs/a-3 of runs/a;",
+                      self.succeeds("compare", *runs, "--group-by", "criterion"))
+
     def test_a_field_of_several_stages_is_one_where_they_agree(self):
         for name, criterion in (("g", "l1"), ("h", "lamp")):
             prune = {"sparsity": 0.9, "criterion": criterion, "schedule": {"type": "cubic", "end": 9, "every": 2}}
