@@ -514,6 +514,7 @@ Json Comparison::json() const {
   for (const Row& row : rows_) {
     list.push_back(Json::object());
     for (const auto& [name, value] : entries(row)) list.back()[name] = value;
+    if (!row.repeats.empty()) list.back()["repeats"] = row.repeats;
   }
   return list;
 }

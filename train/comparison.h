@@ -36,11 +36,11 @@ class Comparison {
   std::string table(size_t width = any_width) const;
   /// RFC 4180: a line of names, a line a row; numbers with all digits.
   std::string csv() const;
-  /// A list of objects with the same names and numbers.
+  /// A list of objects with the same names and numbers; the row of a repeat says in `repeats` of which run.
   nlohmann::ordered_json json() const;
   /// Which runs are in no group for they are not done, in a line; the table has it. Empty: none.
   const std::string& left_out() const { return left_out_; }
-  /// The same of runs that are repeats of others.
+  /// The same of runs that are repeats of others, which in groups do not count.
   const std::string& repeats() const { return repeats_; }
 
  private:

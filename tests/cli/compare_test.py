@@ -229,6 +229,11 @@ parameters 235,146, non-zeros 23,515, size 943 kB, images/s 1,001, time 1:11:20
         self.assertIn("\nl1         2  97.50 +- 0.71 %\n", grouped)
         self.assertIn(f"\n{said}; of each the first counts\n", grouped)
         self.assertNotIn("once more", self.succeeds("compare", *self.runs))
+        for form in ("--csv", "--json"):
+            self.assertEqual(self.espalier("compare", *self.runs, again, form).stderr, f"{said}\n")
+            self.succeeds("compare", *self.runs, form)  # and says nothing
+        rows = json.loads(self.espalier("compare", *self.runs, again, "--json").stdout)
+        self.assertEqual([row.get("repeats") for row in rows], [None] * 4 + ["runs/a"])
 
     def test_what_runs_are_grouped_by_tells_repeats_apart(self):
         runs = [self.runs[0], self.run_folder("a-2", {**finished(97.0), "threads": 4, "version": "1", "commit": "d"}),
