@@ -48,20 +48,27 @@ Arguments::Arguments(const std::string& command) : command_(command), app_(std::
 
 Arguments::~Arguments() = default;
 
+std::function<std::string(const std::string&)> Arguments::not_empty(const std::string& name) const {
+  return [this, name](const std::string& given) {
+    if (given.empty()) fail_usage(command_, ": ", name, ": is empty");
+    return std::string();  // nothing is wrong
+  };
+}
+
 Arguments& Arguments::positional(const std::string& name, std::string& into, const std::string& help) {
-  app_->add_option(name, into, help)->required()->type_name("");
+  app_->add_option(name, into, help)->required()->type_name("")->check(not_empty(name));
   return *this;
 }
 
 Arguments& Arguments::positional(const std::string& name, std::vector<std::string>& into,
                                  const std::string& help) {
-  app_->add_option(name, into, help)->required()->type_name("");
+  app_->add_option(name, into, help)->required()->type_name("")->check(not_empty(name));
   return *this;
 }
 
 Arguments& Arguments::optional_positional(const std::string& name, std::string& into,
                                           const std::string& help) {
-  app_->add_option(name, into, help)->type_name("");
+  app_->add_option(name, into, help)->type_name("")->check(not_empty(name));
   return *this;
 }
 

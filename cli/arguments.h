@@ -60,6 +60,8 @@ class Arguments {
   bool parse(const Given& given);
 
  private:
+  /// Of a positional argument's value.
+  std::function<std::string(const std::string&)> not_empty(const std::string& name) const;
   /// What is wrong, in one line of ours.
   std::string mistake(const CLI::ParseError& error) const;
   /// Of all that is `given`, nobody asked for `argument`.

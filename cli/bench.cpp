@@ -14,6 +14,7 @@
 #include "espalier/core/starvation.h"
 #include "espalier/core/table.h"
 #include "espalier/core/utf8.h"
+#include "espalier/formats/input_file.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/profile.h"
 

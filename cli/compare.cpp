@@ -72,7 +72,7 @@ void compare(const Given& given) {
     print(comparison.csv());
   else
     print_json(comparison.json(), 2);
-  for (const std::string& line : {comparison.left_out(), group_by ? comparison.repeats() : ""})
+  for (const std::string& line : {comparison.left_out(), comparison.repeats()})
     if (!line.empty()) note(line);
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "espalier/cli/environment.h"
 #include "espalier/cli/man.h"
@@ -287,7 +288,9 @@ const std::vector<Synonym>& synonyms() {
 
 /// Of a word that is none here: what is called otherwise, else the fields whose help speaks of it.
 std::string otherwise(const std::string& word) {
-  const auto same = std::ranges::find(synonyms(), word, &Synonym::word);
+  std::string lower = word;
+  std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  const auto same = std::ranges::find(synonyms(), lower, &Synonym::word);
   if (same == synonyms().end()) return "";
   std::string text = prose(fmt::format("{}: here that is {}\n", word, fmt::join(same->here, " or ")));
   for (const std::string& name : same->here) text += "\n" + declared_about(name);
@@ -362,9 +365,8 @@ void help(const Given& given) {
   if (const std::string other = in_config ? "" : otherwise(word); !other.empty()) return print(other);
   const std::string last_part = word.substr(word.find_last_of("./") + 1);  // of a path
   const std::string nearest = did_you_mean(last_part, help_words());
-  const std::string spoken = nearest.empty() ? spoken_of(word) : nearest;
   fail_usage("help: nothing is called '", printable(word), "'",
-             spoken.empty() ? "; `espalier help` lists what there is" : spoken);
+             nearest.empty() ? spoken_of(word) + "; `espalier help` lists what there is" : nearest);
 }
 
 }  // namespace espalier::cli

@@ -5,6 +5,7 @@
 #include "espalier/cli/command.h"
 #include "espalier/core/error.h"
 #include "espalier/core/utf8.h"
+#include "espalier/formats/input_file.h"
 #include "espalier/train/build.h"
 #include "espalier/train/recipes.h"
 
@@ -16,14 +17,8 @@ std::string config_named(const std::string& given, bool quiet) {
   return file;
 }
 
-void require_file(const std::string& given) {
-  std::error_code error;
-  if (std::filesystem::status(given, error).type() == std::filesystem::file_type::not_found)
-    fail_usage(printable(given), ": cannot open: No such file or directory");
-}
-
 OpenedCheckpoint open_named_checkpoint(const std::string& given, const std::vector<std::string>& overrides) {
-  require_file(given);
+  require_present(given);
   return open_checkpoint(given, overrides);
 }
 

@@ -20,8 +20,6 @@ inline constexpr const char* config_or_checkpoint =
 /// is another, unless `quiet`.
 std::string config_named(const std::string& given, bool quiet = false);
 
-/// UsageError if there is no such file.
-void require_file(const std::string& given);
 /// Of a file that a person has named (train/checkpoint.h): UsageError if there is none.
 OpenedCheckpoint open_named_checkpoint(const std::string& given,
                                        const std::vector<std::string>& overrides = {});

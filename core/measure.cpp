@@ -81,7 +81,7 @@ PairedTimes paired(const std::function<double()>& first, const std::function<dou
     rounds.push_back({one, batch_ms(second, spent)});
   }
   std::ranges::sort(rounds, {}, [](const PairedTimes& round) { return round.first + round.second; });
-  rounds.resize((rounds.size() + 2) / 3);
+  rounds.resize((rounds.size() + 2) / 3 | 1);  // an odd number has one in the middle
   const auto median = rounds.begin() + static_cast<std::ptrdiff_t>(rounds.size() / 2);
   std::ranges::nth_element(rounds, median, {}, &PairedTimes::speedup);
   return *median;

@@ -23,8 +23,8 @@ struct PairedTimes {
 };
 /// Either call does its thing once and says the milliseconds. They take turns in short rounds, a batch of the
 /// first, a batch of the second, each by its undisturbed time, for about `limit_ms` in all: a machine that is
-/// slower in one minute than in the next is so for both. Of the quickest third of the rounds it is the one
-/// whose ratio is the median, so that times and ratio agree.
+/// slower in one minute than in the next is so for both. Of the quickest third of the rounds, an odd
+/// number, it is the one whose ratio is the median, so that times and ratio agree.
 PairedTimes paired(const std::function<double()>& first, const std::function<double()>& second,
                    double limit_ms);
 

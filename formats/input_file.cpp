@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "espalier/core/interrupt.h"
+#include "espalier/core/utf8.h"
 
 namespace espalier {
 namespace {
@@ -59,6 +60,19 @@ void InputFile::read(void* into, size_t bytes, uint64_t offset) const {
     offset += static_cast<uint64_t>(got);
     if (bytes > 0) stop_if_interrupted();
   }
+}
+
+void require_present(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::status(path, error).type() == std::filesystem::file_type::not_found)
+    fail_usage(printable(path.string()), ": cannot open: No such file or directory");
+}
+
+void require_file(const std::filesystem::path& path) {
+  require_present(path);
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error))
+    fail_usage(printable(path.string()), ": is a folder, a file is expected");
 }
 
 void check_regular(const std::filesystem::path& path) {

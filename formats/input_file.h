@@ -24,6 +24,13 @@ class InputFile {
   uint64_t size_;
 };
 
+// Of a file that somebody has named: UsageErrors, for the name is wrong. What is wrong in a file is an Error.
+
+/// If there is nothing of that name.
+void require_present(const std::filesystem::path& path);
+/// If there is nothing, or a folder.
+void require_file(const std::filesystem::path& path);
+
 /// An Error if there is something at `path` that is no regular file: opening a pipe may never end.
 void check_regular(const std::filesystem::path& path);
 

@@ -58,11 +58,16 @@ const char* foreign_kind(std::string_view start) {
   return nullptr;
 }
 
-/// "it begins with 'name,accur'", or with its bytes in hexadecimal where they are no text.
+/// "it begins with the text 'name,accur'", past blanks and empty lines, or with its bytes in hexadecimal
+/// where they are no text.
 std::string beginning(std::string_view start) {
   const bool is_text = std::ranges::all_of(
       start, [](unsigned char c) { return (c >= ' ' && c < 0x7F) || c == '\n' || c == '\r' || c == '\t'; });
-  if (is_text) return join("it begins with the text '", printable(start.substr(0, start.find('\n'))), "'");
+  const size_t text = start.find_first_not_of(" \t\r\n");
+  if (is_text && text != start.npos) {
+    const std::string_view line = start.substr(text, start.find_first_of("\r\n", text) - text);
+    return join("it begins with the text '", printable(std::string(line)), "'");
+  }
   std::string bytes;
   for (const char c : start.substr(0, 8)) {
     constexpr char digits[] = "0123456789abcdef";
@@ -82,8 +87,10 @@ std::string read_header(const std::string& file, uint64_t size, const ReadAt& re
   const char* foreign = possible ? nullptr : foreign_kind({start.data(), start.size()});
   ESP_CHECK(!foreign, file, ": is not a safetensors file, it looks like ", foreign);
   ESP_CHECK(size >= 10, file, ": is not a safetensors file, or cut off: it has ", size, " bytes");
-  ESP_CHECK(possible || start[8] == '{', file, ": is not a safetensors file: ",
-            beginning({start.data(), std::min<uint64_t>(size, start.size())}));
+  ESP_CHECK(start[8] == '{', file, ": is not a safetensors file: ",
+            length >= 2 && length <= longest_header
+                ? "its header does not begin with {"
+                : beginning({start.data(), std::min<uint64_t>(size, start.size())}));
   ESP_CHECK(length >= 2 && length <= longest_header, file,
             ": is not a safetensors file: its first 8 bytes give a header of ", length,
             " bytes, expected 2 to ", longest_header);

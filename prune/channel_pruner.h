@@ -68,10 +68,11 @@ struct ChannelPruneResult {
   NetworkCost before, after;           ///< before: the whole network's
   std::vector<AxisCut> cuts;           ///< to be added to the model's history
   double latency_ms = 0.0;             ///< after, if that is the target; else the caller may measure it, and
-  double latency_before_ms = 0.0;      ///< with it, in turns, the whole network's; 0: is not known
+  double latency_before_ms = 0.0;      ///< with it, in turns, the whole network's; 0: is the same or unknown
   std::optional<CutProof> proof = {};  ///< of several cuts, the one that differs most
 
   double speedup() const { return static_cast<double>(before.macs) / static_cast<double>(after.macs); }
+  double latency_speedup() const { return latency_before_ms > 0 ? latency_before_ms / latency_ms : 1.0; }
 };
 
 /// A network before the first cut of a stage: what speed-up, ratio and least widths refer to.

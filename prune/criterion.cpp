@@ -230,9 +230,10 @@ Tensor score_units(const UnitSet& units, const Criterion& criterion, uint64_t se
               criterion.name, ", expected a finite score");
     if (criterion.relate) criterion.relate({layer_scores, layer_scores + layer.count});
     if (!mask.defined()) continue;
+    const uint8_t* const kept = mask.span<uint8_t>().data();
     parallel_for(layer.count, grain / std::max<int64_t>(layer.size, 1), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
-        if (layer.pruned(mask, i)) layer_scores[i] = pruned_score;
+        if (layer.pruned(kept, i)) layer_scores[i] = pruned_score;
     });
   }
   return scores;

@@ -97,7 +97,8 @@ std::string speed_line(const ChannelPruneResult& result) {
   const double before = result.latency_before_ms, after = result.latency_ms;
   if (after == 0) return macs;
   if (before == 0) return fmt::format("{}, latency {:.3g} ms", macs, after);
-  return fmt::format("{}, latency {:.3g} -> {:.3g} ms ({:.2f}x)", macs, before, after, before / after);
+  return fmt::format("{}, latency {:.3g} -> {:.3g} ms ({:.2f}x)", macs, before, after,
+                     result.latency_speedup());
 }
 
 std::string channel_line(const ChannelPruneResult& result) {

@@ -29,11 +29,9 @@ struct LayerUnits {
   int64_t count;
   int64_t size;
 
-  /// True if `mask`, the parameter's on the CPU, holds every number of unit i at zero; undefined: none.
-  bool pruned(const Tensor& mask, int64_t i) const {
-    if (!mask.defined()) return false;
-    const uint8_t* kept = mask.span<uint8_t>().data() + i * size;
-    return std::all_of(kept, kept + size, [](uint8_t one) { return one == 0; });
+  /// True if `mask`, the bytes of the parameter's on the CPU, holds every number of unit i at zero.
+  bool pruned(const uint8_t* mask, int64_t i) const {
+    return std::all_of(mask + i * size, mask + (i + 1) * size, [](uint8_t kept) { return kept == 0; });
   }
 };
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "espalier/autograd/ops.h"
 #include "espalier/core/interrupt.h"
@@ -46,7 +47,7 @@ ChannelPruneResult ChannelPruning::act(const WholeNetwork& whole, double progres
 WholeNetwork ChannelPruning::whole() const { return whole_network(model_, config_.model.input); }
 
 void ChannelPruning::measure(ChannelPruneResult& result, const WholeNetwork& whole) const {
-  if (!whole.history) {
+  if (!whole.history || model_.history == *whole.history) {  // the same shapes are as fast
     result.latency_ms = latency_ms(model_, config_.model.input);
     return;
   }
@@ -86,11 +87,13 @@ std::string ChannelPruning::idle_target(const ChannelPruneResult& result) const 
   const Target& target = options_.target;
   const bool asks = target.kind != Target::ratio && !(target.kind == Target::speedup && target.value == 1);
   if (!asks || result.after.parameters != result.before.parameters) return "";
-  const auto line = [&](const std::string& has) {
-    return fmt::format("{} {} is met already{}: nothing is cut", target_names()[target.kind], target.value,
-                       has);
+  const auto line = [&](const std::string& asked, const std::string& has) {
+    return fmt::format("{} {} is met already{}: nothing is cut", target_names()[target.kind], asked, has);
   };
-  const auto counted = [&](int64_t has) { return line(", the network has " + grouped(has)); };
+  const auto counted = [&](int64_t has) {
+    constexpr double most = 1e15;
+    return line(grouped(std::llround(std::min(target.value, most))), ", the network has " + grouped(has));
+  };
   switch (target.kind) {
     case Target::macs:
       return counted(result.before.macs);
@@ -99,7 +102,7 @@ std::string ChannelPruning::idle_target(const ChannelPruneResult& result) const 
     case Target::bytes:
       return counted(result.before.bytes);
     default:
-      return line("");
+      return line(fmt::format("{}", target.value), "");
   }
 }
 

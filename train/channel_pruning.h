@@ -21,7 +21,8 @@ class ChannelPruning {
   /// See prune_channels.
   ChannelPruneResult act(const WholeNetwork& whole, double progress = 1.0);
   /// Measures what cuts since `whole` saved of one image's milliseconds: of a fresh network of its shapes and
-  /// of the model in turns, for a machine that others use, too, changes from minute to minute.
+  /// of the model in turns, for a machine that others use, too, changes from minute to minute. Where nothing
+  /// was cut, of the model alone.
   void measure(ChannelPruneResult& result, const WholeNetwork& whole) const;
   /// A line for each way in which what was done is hardly what was asked for.
   std::vector<std::string> warnings(const ChannelPruneResult& result) const;

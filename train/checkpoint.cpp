@@ -9,6 +9,7 @@
 #include "espalier/core/compute_device.h"
 #include "espalier/core/table.h"
 #include "espalier/core/utf8.h"
+#include "espalier/formats/input_file.h"
 #include "espalier/formats/json.h"
 #include "espalier/nn/init.h"
 #include "espalier/nn/network.h"
@@ -313,8 +314,8 @@ TensorFile read_checkpoint(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path)) {
     const auto checkpoint = path / "checkpoint.safetensors";
     if (!std::filesystem::exists(checkpoint))
-      fail(path.string(), ": is a folder, and holds no checkpoint.safetensors");
-    fail(path.string(), ": is a folder; its checkpoint is ", checkpoint.string());
+      fail_usage(path.string(), ": is a folder, and holds no checkpoint.safetensors");
+    fail_usage(path.string(), ": is a folder; its checkpoint is ", checkpoint.string());
   }
   return read_safetensors(path);
 }
@@ -430,8 +431,9 @@ struct Zeros {
     for (const Parameter* parameter : model.parameters()) {
       if (parameter->role != Role::weight) continue;
       const int64_t here = parameter->value().elements(), none = here - parameter->nonzeros();
-      const int64_t masked =
-          parameter->mask.defined() ? std::ranges::count(parameter->mask.to(Device::cpu).span<uint8_t>(), 0) : 0;
+      const int64_t masked = parameter->mask.defined()
+                                 ? std::ranges::count(parameter->mask.to(Device::cpu).span<uint8_t>(), 0)
+                                 : 0;
       all += here;
       held += masked;
       loose += none - masked;
@@ -511,6 +513,7 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
 }
 
 std::optional<CheckpointInfo> weights_info(const std::filesystem::path& path) {
+  require_file(path);
   const MetaDevice header_alone;
   const TensorFile file = read_safetensors(path);
   if (!file.metadata.contains("espalier.config") && !is_of_a_program(file)) return std::nullopt;
@@ -527,6 +530,7 @@ void load_checkpoint(const std::filesystem::path& path, Module& model) {
 }
 
 WeightsNotes load_weights(const std::filesystem::path& path, Module& model, const WeightsOptions& options) {
+  require_file(path);
   const std::optional<bool> hold_zeros = options.hold_zeros;
   const std::vector<std::string>& skip = options.skip;
   const std::string source = path.string();

@@ -104,8 +104,6 @@ Comparison::Comparison(const std::vector<RunSummary>& runs, bool all_stages) : a
   for (const Measure& measure : measures)
     columns_.push_back({measured, measure.name, measure.title, {}, true, &measure});
 
-  // Of finished runs: stage and config but for the name, and which folder had them first.
-  std::vector<std::pair<std::pair<std::string, Json>, std::string>> seen;
   for (size_t i = 0; i < runs.size(); ++i) {
     const RunSummary& run = runs[i];
     static const std::vector<StageSummary> not_begun(1);
@@ -132,23 +130,35 @@ Comparison::Comparison(const std::vector<RunSummary>& runs, bool all_stages) : a
       if (run.done && run.config.contains("model") && !stages[s].stage.empty()) {
         Json same = run.config;
         same.erase("name");
-        const auto first = std::ranges::find(seen, std::pair(stages[s].stage, same),
-                                             [](const auto& one) { return one.first; });
-        if (first == seen.end())
-          seen.push_back({{stages[s].stage, std::move(same)}, run.folder});
-        else
-          row.repeats = first->second;
+        row.same = Json::array({stages[s].stage, std::move(same)});
       }
       rows_.push_back(std::move(row));
     }
   }
-  std::vector<std::string> repeats;
-  for (const Row& row : rows_)
-    if (const std::string line = value_text(row[0].value) + " of " + printable(row.repeats);
-        !row.repeats.empty() && std::ranges::find(repeats, line) == repeats.end())
-      repeats.push_back(line);
-  if (!repeats.empty())
-    repeats_ = fmt::format("the same config and seed once more: {}", fmt::join(repeats, ", "));
+  find_repeats({});
+}
+
+void Comparison::find_repeats(const std::vector<size_t>& keys) {
+  const auto repeats = [&](const Row& row, const Row& first) {
+    return row.same == first.same &&
+           std::ranges::all_of(keys, [&](size_t c) { return row[c].value == first[c].value; });
+  };
+  std::vector<const Row*> firsts;
+  std::vector<std::string> found;
+  for (Row& row : rows_) {
+    row.repeats.clear();
+    if (row.same.is_null()) continue;
+    const auto first = std::ranges::find_if(firsts, [&](const Row* other) { return repeats(row, *other); });
+    if (first == firsts.end()) {
+      firsts.push_back(&row);
+      continue;
+    }
+    row.repeats = (**first)[0].value.get<std::string>();
+    const std::string line = value_text(row[0].value) + " of " + printable(row.repeats);
+    if (std::ranges::find(found, line) == found.end()) found.push_back(line);
+  }
+  repeats_ =
+      found.empty() ? "" : fmt::format("the same config and seed once more: {}", fmt::join(found, ", "));
 }
 
 /// Those that differ by their short names, the others by their paths.
@@ -274,6 +284,7 @@ void Comparison::group_by(const std::vector<std::string>& fields) {
   }
   const size_t state = find("", "state", false), stage = find("", "stage", false);
   if (all_stages_ && std::ranges::find(keys, stage) == keys.end()) keys.push_back(stage);
+  find_repeats(keys);
 
   struct Group {
     std::vector<Json> key;
@@ -503,6 +514,7 @@ Json Comparison::json() const {
   for (const Row& row : rows_) {
     list.push_back(Json::object());
     for (const auto& [name, value] : entries(row)) list.back()[name] = value;
+    if (!row.repeats.empty()) list.back()["repeats"] = row.repeats;
   }
   return list;
 }

@@ -24,8 +24,8 @@ class Comparison {
   // among the runs, it is that.
 
   /// From now on a row is a group of finished runs that have these fields in common: how many, and of what
-  /// was measured the mean and the sample standard deviation. Of runs of one config and seed the first
-  /// counts: a repeat says nothing of how far seeds lie apart.
+  /// was measured the mean and the sample standard deviation. Of a group's runs of one config and seed the
+  /// first counts: a repeat says nothing of how far seeds lie apart.
   void group_by(const std::vector<std::string>& fields);
   /// By a column, descending if it begins with '-'; what has no value comes last.
   void sort(const std::string& column);
@@ -36,11 +36,11 @@ class Comparison {
   std::string table(size_t width = any_width) const;
   /// RFC 4180: a line of names, a line a row; numbers with all digits.
   std::string csv() const;
-  /// A list of objects with the same names and numbers.
+  /// A list of objects with the same names and numbers; the row of a repeat says in `repeats` of which run.
   nlohmann::ordered_json json() const;
   /// Which runs are in no group for they are not done, in a line; the table has it. Empty: none.
   const std::string& left_out() const { return left_out_; }
-  /// The same of runs that are repeats of others.
+  /// The same of runs that are repeats of others, which in groups do not count.
   const std::string& repeats() const { return repeats_; }
 
  private:
@@ -50,7 +50,8 @@ class Comparison {
   };
   struct Row : std::vector<Cell> {
     using std::vector<Cell>::vector;
-    std::string repeats;  ///< the run of which it is a repeat: the same config and seed; empty: it is none
+    nlohmann::ordered_json same;  ///< of a finished run: the stage, and the config but for its name
+    std::string repeats;          ///< the first run in whose row that is the same; empty: it is that itself
   };
   struct Column {
     enum class Kind { identity, config, measured } kind;
@@ -60,6 +61,8 @@ class Comparison {
     const struct Measure* measure = nullptr;
   };
 
+  /// Among rows that have these columns in common, too.
+  void find_repeats(const std::vector<size_t>& keys);
   void add_config_columns(const std::vector<std::vector<ConfigField>>& configs);
   size_t find(const std::string& what, const std::string& name, bool groupable) const;
   /// The columns of the config's fields that may be called so.

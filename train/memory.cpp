@@ -22,6 +22,12 @@ double drawn_bytes(const Config& config) {
   return config.data.type == "synthetic" ? images * static_cast<double>(config.model.input.elements()) : 0;
 }
 
+double bytes_of(const std::vector<Parameter*>& parameters) {
+  double bytes = 0;
+  for (const Parameter* p : parameters) bytes += bytes_of(p->value());
+  return bytes;
+}
+
 int64_t batch_of(const Config& config, const DataSplits* data) {
   const int64_t images = data                              ? data->train.size()
                          : config.data.type == "synthetic" ? config.data.train_images
@@ -49,8 +55,9 @@ void MemoryPlan::include(const DataSplits& splits) {
     data += bytes_of(split->images);
 }
 
-void MemoryPlan::include(const TrainConfig& config, const std::vector<Parameter*>& all) {
+void MemoryPlan::include(const TrainConfig& config, const std::vector<Parameter*>& all, double whole) {
   MemoryPlan stage;
+  if (config.prune && cuts_channels(*config.prune)) stage.parameters = whole;
   for (const Parameter* p : all) {
     const bool pruned = config.prune && !cuts_channels(*config.prune) && p->role == Role::weight;
     const bool masked = pruned || p->mask.defined();
@@ -62,6 +69,15 @@ void MemoryPlan::include(const TrainConfig& config, const std::vector<Parameter*
   parameters = std::max(parameters, stage.parameters);
   gradients = std::max(gradients, stage.gradients);
   slots = std::max(slots, stage.slots);
+}
+
+void MemoryPlan::include_cut(const std::vector<Parameter*>& all, double whole) {
+  parameters = std::max(parameters, bytes_of(all) + whole);
+}
+
+double whole_bytes(const Config& config) {
+  const MetaDevice shapes_alone;
+  return bytes_of(build_model(config, false)->parameters());
 }
 
 double most_activations(const Config& config, Module& model, size_t first) {
@@ -85,7 +101,8 @@ MemoryPlan plan_memory(const Config& config, const DataSplits* data,
   const auto model = build_model(config, !checkpoint);
   const int64_t first = checkpoint ? take_checkpoint(*checkpoint, *model) : 0;
   const auto parameters = model->parameters();
-  for (const Parameter* p : parameters) plan.parameters += bytes_of(p->value());
+  plan.parameters = bytes_of(parameters);
+  const double whole = whole_bytes(config);
   plan.activations = most_activations(config, *model, static_cast<size_t>(first)) *
                      static_cast<double>(batch_of(config, data));
   for (auto i = static_cast<size_t>(first); i < config.stages.size(); ++i) {
@@ -94,10 +111,13 @@ MemoryPlan plan_memory(const Config& config, const DataSplits* data,
       const Frozen frozen(*model, frozen_layers(*stage.train, *model));
       const auto optimizer = build_optimizer(stage.train->optimizer, *model);
       if (stage.train->ema > 0) start_average(parameters);
-      plan.include(*stage.train, parameters);
+      plan.include(*stage.train, parameters, whole);
       drop_average(parameters);
     }
-    if (const PruneConfig* prune = stage.pruning(); prune && cuts_channels(*prune)) break;
+    const PruneConfig* prune = stage.pruning();
+    if (!prune || !cuts_channels(*prune)) continue;
+    if (stage.prune) plan.include_cut(parameters, whole);
+    break;
   }
   return plan;
 }

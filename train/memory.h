@@ -15,7 +15,8 @@ namespace espalier {
 /// Bytes, at the stage that needs most of each.
 struct MemoryPlan {
   double data = 0;        ///< images of all splits, u8
-  double parameters = 0;  ///< weights, with masks and moving averages where the config asks for them
+  double parameters = 0;  ///< weights, with masks and moving averages where the config asks for them; where a
+                          ///< stage cuts channels, those of the whole network, too, which is timed beside it
   double gradients = 0;
   double slots = 0;        ///< the optimizer's
   double activations = 0;  ///< what the ops of a forward pass of one batch put out, the batch included; of
@@ -25,9 +26,15 @@ struct MemoryPlan {
   std::string text() const;
 
   void include(const DataSplits& data);
-  /// A stage that trains these, which have the slots and averages it gives them.
-  void include(const TrainConfig& config, const std::vector<Parameter*>& parameters);
+  /// A stage that trains these, which have the slots and averages it gives them. `whole`: bytes of the
+  /// network with nothing cut (whole_bytes).
+  void include(const TrainConfig& config, const std::vector<Parameter*>& parameters, double whole);
+  /// A stage that cuts channels of these at once.
+  void include_cut(const std::vector<Parameter*>& parameters, double whole);
 };
+
+/// Bytes of the parameters of the config's network, nothing cut: what network_of_shapes makes first.
+double whole_bytes(const Config& config);
 
 /// Bytes of a batch of one image's activations in the stage, from `first` on, that keeps most of them for its
 /// gradients; of `model` as it is before stages cut it.

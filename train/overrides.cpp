@@ -96,13 +96,16 @@ class Override {
     fail_usage("--set ", printable(assignment_), ": ", typed_, typed_.empty() ? "" : ": ", parts...);
   }
 
-  /// To the value that the path names; objects on the way are added.
+  /// To the value that the path names; objects on the way are added, and lists that
+  /// are to have one more.
   Json* walk(Json& root, const Description& description) {
     Json* value = &root;
     type_ = &description;
     while (!rest_.empty()) {
       container_ = value;
       if (type_->element) {
+        const bool adds = rest_ == "+" || rest_.starts_with(std::string("+") + separator_);
+        if (value->is_null() && adds) *value = Json::array();
         if (!value->is_array()) fail("there is no list here in the config");
         index_ = take_index(*value);
         object_type_ = nullptr;

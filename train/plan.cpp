@@ -63,7 +63,10 @@ class Trial {
     return undisturbed(std::move(seconds));
   }
 
-  void add_to(MemoryPlan& memory) const { memory.include(config_, model_->parameters()); }
+  /// `whole`: bytes of the network with nothing cut.
+  void add_to(MemoryPlan& memory, double whole) const {
+    memory.include(config_, model_->parameters(), whole);
+  }
 
  private:
   const TrainConfig& config_;
@@ -118,6 +121,7 @@ Plan make_plan(const Config& config, const DataSplits& data) {
 
   const Network network(*model, config.model.input);
   MemoryPlan& memory = plan.memory;
+  const double uncut = whole_bytes(config);
   memory.include(data);
   memory.parameters = static_cast<double>(network.totals.bytes);
   memory.activations = most_activations(config, *model) * static_cast<double>(loader.batch());
@@ -168,11 +172,14 @@ Plan make_plan(const Config& config, const DataSplits& data) {
     if (masks && stage.train) mask(*masks, row);
     const PruneConfig* cut = stage.pruning();
     if (cut && !cuts_channels(*cut)) cut = nullptr;
-    if (cut && stage.prune) cut_channels(*cut, row);
+    if (cut && stage.prune) {
+      memory.include_cut(model->parameters(), uncut);
+      cut_channels(*cut, row);
+    }
     if (stage.train) {
       Trial trial(config, stage, cuts, loader);
       const double image = trial.image_seconds(timed);
-      trial.add_to(memory);
+      trial.add_to(memory, uncut);
       const StageLength length = stage_length(*stage.train, loader.batches());
       row.steps = length.steps;
       row.climb_steps = climb_steps(stage.train->schedule, length.epoch_steps);

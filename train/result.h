@@ -32,7 +32,8 @@ struct StageResult {
   int64_t bytes = 0;      ///< of its models/ file
   double latency_ms = 0;  ///< batch 1, undisturbed (core/measure.h)
   /// Of the network that the run began with, over this one's, measured in turns: the milliseconds of two
-  /// stages are of two moments. Absent: of a version that did not measure it.
+  /// stages are of two moments. A stage that cuts nothing has that of the stage before; what stages cut one
+  /// behind the other multiplies. Absent: of a version that did not measure it.
   std::optional<double> latency_speedup = {};
   std::optional<BestResult> best;
 };

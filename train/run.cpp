@@ -297,11 +297,12 @@ class Run {
     stage_start_ = Clock::now();
     stage_seconds_ = position_.seconds;
     StageResult result{.name = stage.name, .kind = stage_kind_name(stage.kind()), .best = {}};
+    const auto cuts_before = position_.whole ? position_.whole->history : model_->history;
     if (stage.train) train(stage, *stage.train, result);
-    if (stage.prune) prune_now(stage, *stage.prune);
+    if (stage.prune) prune_now(stage, *stage.prune, result);
     if (stage.evaluate) reestimate(stage, stage.evaluate->reestimate_norm);
     if (!stage.evaluate) result.seconds = stage_seconds_ + since(stage_start_);
-    measure(stage, result);
+    measure(stage, cuts_before, result);
     if (stage.evaluate) result.seconds = stage_seconds_ + since(stage_start_);  // measuring is all it does
 
     const int64_t next = position_.stage + 1;
@@ -423,10 +424,10 @@ class Run {
                       totals.nonzeros,      totals.sparsity()};
   }
 
-  void prune_now(const StageConfig& stage, const PruneConfig& config) {
+  void prune_now(const StageConfig& stage, const PruneConfig& config, StageResult& result) {
     PruneEvent event(config, *model_, Network(*model_, config_.model.input).totals.macs);
     if (cuts_channels(config))
-      cut_now(stage, config);
+      cut_now(stage, config, result);
     else
       mask_now(stage, config);
     event.end(*model_, Network(*model_, config_.model.input).totals.macs);
@@ -453,7 +454,7 @@ class Run {
     report_pruning(stage);
   }
 
-  void cut_now(const StageConfig& stage, const PruneConfig& config) {
+  void cut_now(const StageConfig& stage, const PruneConfig& config, StageResult& measured) {
     ChannelPruning pruning(config_, config, *model_, data_.train, true);
     const WholeNetwork whole = pruning.whole();
     const auto start = Clock::now();
@@ -462,6 +463,10 @@ class Run {
                               duration_text(since(start))));
     for (const std::string& line : pruning.warnings(result)) warn(stage, line);
     pruning.measure(result, whole);
+    if (const auto before = speedup_before(whole.history)) {  // else measure_latency is to find it
+      measured.latency_ms = result.latency_ms;
+      measured.latency_speedup = *before * result.latency_speedup();
+    }
     console_.lines([&](size_t width) { return channel_table(result, width); });
     if (const std::string hint = width_hint(config, *model_); !hint.empty()) console_.line(hint);
   }
@@ -492,7 +497,9 @@ class Run {
     for (const std::string& line : collapsed_layers(*model_)) warn(stage, line);
   }
 
-  void measure(const StageConfig& stage, StageResult& result) {
+  /// `cuts_before`: of the network as it was before the stage; nothing: is not known.
+  void measure(const StageConfig& stage, const std::optional<std::vector<AxisCut>>& cuts_before,
+               StageResult& result) {
     const Evaluation evaluation = evaluate(*model_, test_, stage.evaluate && stage.evaluate->flip);
     warn_of_starvation(console_);
     if (!std::isfinite(evaluation.loss))
@@ -510,18 +517,26 @@ class Run {
     result.sparsity = totals.sparsity();
     result.macs = totals.macs;
     result.bytes = static_cast<int64_t>(std::filesystem::file_size(file));
-    measure_latency(result);
+    if (result.latency_ms == 0) measure_latency(cuts_before, result);
     if (stage.kind() == StageKind::train) return;
     console_.line(fmt::format("{}  test {:.2f} %  loss {:.4f}", stage.name, result.accuracy, result.loss));
     metrics_->write(evaluation_row({.stage = stage.name, .total_step = steps_so_far()}, evaluation,
                                    result.sparsity, result.macs));
   }
 
-  void measure_latency(StageResult& result) {
+  /// The speed-up of the network as it was before this stage, from which `cuts` had been taken by then;
+  /// nothing: a version that did not measure it has run the stage before.
+  std::optional<double> speedup_before(const std::optional<std::vector<AxisCut>>& cuts) const {
+    if (!cuts || !position_.first) return std::nullopt;
+    if (*cuts == *position_.first) return 1;
+    return position_.results.empty() ? std::nullopt : position_.results.back().latency_speedup;
+  }
+
+  void measure_latency(const std::optional<std::vector<AxisCut>>& cuts_before, StageResult& result) {
     const Shape& input = config_.model.input;
-    if (!position_.first || model_->history == *position_.first) {
+    if (model_->history == cuts_before) result.latency_speedup = speedup_before(cuts_before);  // as fast
+    if (!position_.first || result.latency_speedup) {
       result.latency_ms = latency_ms(*model_, input);
-      if (position_.first) result.latency_speedup = 1;  // the same shapes are as fast
       return;
     }
     const PairedTimes times = latencies_ms(*network_of_shapes(config_, *position_.first), *model_, input);

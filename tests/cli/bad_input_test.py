@@ -414,6 +414,26 @@ class BadWeights(CliTest):
                         ["predict", "none.safetensors", "."], ["bench", "infer", "--checkpoint", "none.safetensors"]):
             self.fails_unwritten(2, "none.safetensors: cannot open: No such file or directory", *command)
 
+    def test_names_that_are_wrong_are_wrong_usage(self):
+        (self.folder / "empty").mkdir()
+        for command in ("check", "train"):
+            for name, message in (("none.safetensors", "cannot open: No such file or directory"),
+                                  ("empty", "is a folder, a file is expected")):
+                self.fails_unwritten(2, f"{name}: {message}", command, "small.json", "--set", f"model.weights={name}")
+        for command in (["eval", "empty"], ["inspect", "empty/"], ["graph", "empty/"], ["predict", "empty", "."],
+                        ["bench", "infer", "--checkpoint", "empty"]):
+            [given] = [word for word in command if word.startswith("empty")]
+            self.fails_unwritten(2, f"{given}: is a folder, and holds no checkpoint.safetensors", *command)
+        self.fails_unwritten(2, "empty: is a folder, a file is expected", "bench", "infer", "--model", "lenet5",
+                             "--checkpoint", "empty")
+
+    def test_empty_arguments_are_named(self):
+        for command, argument in (("eval", "CHECKPOINT"), ("check", "CONFIG"), ("train", "CONFIG"), ("compare", "RUN"),
+                                  ("inspect", "CONFIG|CHECKPOINT"), ("help", "TOPIC"), ("predict", "CHECKPOINT")):
+            more = ["a.png"] if command == "predict" else []
+            self.fails_unwritten(2, f"{command}: {argument}: is empty", command, "", *more)
+        self.fails_unwritten(2, "predict: IMAGE|FOLDER: is empty", "predict", "none.safetensors", "a.png", "")
+
     def test_plain_weights_are_started_from(self):
         self.write("w.safetensors", safetensors_bytes(self.tensors))
         shown = json.loads(self.succeeds("inspect", "small.json", "--json"))

@@ -56,7 +56,7 @@ class Mistakes(CliTest):
         self.all_told(2, lines, "check", "bad.json")
         bad["stages"][0]["train"]["steps"] = 1
         self.write("bad.json", bad)
-        self.all_told(1, lines[1:], "check", "bad.json")
+        self.all_told(2, lines[1:], "check", "bad.json")
         bad["model"]["type"] = "mpl"
         self.write("bad.json", bad)
         self.assertNotIn("fc9", self.espalier("check", "bad.json").stderr)

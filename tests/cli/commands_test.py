@@ -155,10 +155,12 @@ class Help(CliTest):
         for word, here in synonyms:
             text = self.succeeds("help", word)
             self.assertTrue(text.startswith(f"{word}: here that is "), text)
+            for cased in (word.capitalize(), word.upper()):
+                self.assertEqual(self.succeeds("help", cased), text.replace(word, cased, 1))
             for name in json.loads(f"[{here}]"):
                 self.assertIn(self.succeeds("help", name).strip(), text)
         self.assertRegex(self.espalier("help", "folder").stderr, "^espalier: help: nothing is called 'folder'; of it speak the "
-                                                                 r"help on (\w+, )+\w+\n$")
+                                                                 r"help on (\w+, )+\w+; `espalier help` lists what there is\n$")
 
     def test_help_fits_the_screen(self):
         for about in ((), ("config",), ("config", "--all"), ("models",), ("data",), ("criteria",), ("model",), ("vgg19",),

@@ -229,6 +229,22 @@ parameters 235,146, non-zeros 23,515, size 943 kB, images/s 1,001, time 1:11:20
         self.assertIn("\nl1         2  97.50 +- 0.71 %\n", grouped)
         self.assertIn(f"\n{said}; of each the first counts\n", grouped)
         self.assertNotIn("once more", self.succeeds("compare", *self.runs))
+        for form in ("--csv", "--json"):
+            self.assertEqual(self.espalier("compare", *self.runs, again, form).stderr, f"{said}\n")
+            self.succeeds("compare", *self.runs, form)  # and says nothing
+        rows = json.loads(self.espalier("compare", *self.runs, again, "--json").stdout)
+        self.assertEqual([row.get("repeats") for row in rows], [None] * 4 + ["runs/a"])
+
+    def test_what_runs_are_grouped_by_tells_repeats_apart(self):
+        runs = [self.runs[0], self.run_folder("a-2", {**finished(97.0), "threads": 4, "version": "1", "commit": "d"}),
+                self.run_folder("a-3", {**finished(98.0), "threads": 4, "version": "1", "commit": "d"})]
+        for field, values in (("threads", (1, 4)), ("version", ("0", "1")), ("commit", ("c", "d"))):
+            grouped = ["compare", *runs, "--group-by", field]
+            rows = json.loads(self.espalier(*grouped, "--json").stdout)
+            self.assertEqual([(row[field], row["n"], row["accuracy_mean"]) for row in rows], [(v, 1, 97.0) for v in values])
+            self.assertIn("once more: runs/a-3 of runs/a-2; of each the first counts\n", self.succeeds(*grouped))
+        self.assertIn("once more: runs/a-2 of runs/a, runs/a-3 of runs/a;",
+                      self.succeeds("compare", *runs, "--group-by", "criterion"))
 
     def test_a_field_of_several_stages_is_one_where_they_agree(self):
         for name, criterion in (("g", "l1"), ("h", "lamp")):

@@ -223,6 +223,7 @@ class Cuts(MetricsTest):
         self.assertIn("\nspeed-up: of the latency, against the network that the run began with, measured in turns; ", text)
         rows = csv.DictReader(io.StringIO(self.succeeds("compare", "runs/small", "--stages", "--csv")))
         self.assertEqual([float(row["latency_speedup"]) for row in rows], [stage["latency_speedup"] for stage in stages])
+        self.assertEqual(stages[2]["latency_speedup"], stages[1]["latency_speedup"])  # nothing more is cut
         # What goes on from a cut network is compared with that, not with one that the run never had.
         self.write("on.json", {**config({"name": "more", "prune": {"sparsity": 0.5}}),
                                "model": {"weights": "runs/small/models/tuned.safetensors"}})
@@ -230,13 +231,28 @@ class Cuts(MetricsTest):
         self.assertNotIn("speed-up", text)
         self.assertEqual(self.read_json("runs/on/result.json")["stages"][0]["latency_speedup"], 1)
 
+    def test_what_a_stage_has_cut_is_measured_once(self):
+        cut = {"unit": "channel", "ratio": 0.5, "min_channels": 1}
+        _, text = self.train({"name": "half", "prune": cut}, {"name": "again", "prune": cut},
+                             {"name": "same", "prune": {**cut, "ratio": 0}}, {"name": "more", "prune": {"sparsity": 0.5}})
+        stages = self.read_json("runs/small/result.json")["stages"]
+        half, again, same, more = (stage["latency_speedup"] for stage in stages)
+        said = [(float(after), float(ratio)) for after, ratio in re.findall(r"latency \S+ -> (\S+) ms \((\S+)x\)", text)]
+        self.assertEqual(len(said), 2, text)
+        self.assertEqual([float(f"{stage['latency_ms']:.3g}") for stage in stages[:2]], [after for after, _ in said])
+        self.assertEqual(f"{half:.2f}", f"{said[0][1]:.2f}")
+        self.assertAlmostEqual(again / half, said[1][1], delta=0.006)  # of the network as the stage found it
+        self.assertEqual((same, more), (again, again))
+
     def test_a_target_that_is_met_is_warned_of(self):
         for name, stage in (("now", {"prune": {"unit": "channel", "macs": 900}}),
                             ("step", {"train": sgd(steps=6, prune={"unit": "channel", "macs": 900,
                                                                    "schedule": {"type": "one_shot", "begin": 2}})})):
             self.write("met.json", config({"name": name, **stage}))
             warning = f"warning: stage '{name}': macs 900 is met already, the network has 888: nothing is cut\n"
-            self.assertEqual(self.espalier("train", "met.json", "--output", name).stderr, warning)
+            result = self.espalier("train", "met.json", "--output", name)
+            self.assertEqual(result.stderr, warning)
+            self.assertRegex(result.stdout, r"MACs 888 -> 888 \(1.00x fewer\), latency [\d.e-]+ ms\n")
             self.assertIn(warning.replace("warning: ", "").strip(), " ".join(self.succeeds("check", "met.json").split()))
 
     def test_what_went_now_and_in_all(self):

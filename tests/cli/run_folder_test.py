@@ -61,7 +61,7 @@ class FromTheFolder(Outcomes):
         for arguments in (), ("--resume",):
             self.fails_unwritten(2, "other: is no run's folder, and holds x.safetensors; --output DIR writes elsewhere",
                                  "train", "small.json", "--output", "other", *arguments)
-        self.fails_unwritten(1, "empty: is a folder, and holds no checkpoint.safetensors", "predict", "empty", "a.png")
+        self.fails_unwritten(2, "empty: is a folder, and holds no checkpoint.safetensors", "predict", "empty", "a.png")
         (self.folder / "runs/small/config.json").unlink()
         self.fails_unwritten(2, "runs/small: has no config.json; espalier train CONFIG --resume --output runs/small goes "
                                 "on with the config that it was begun with", "train", "--resume", "runs/small")

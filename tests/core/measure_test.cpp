@@ -61,6 +61,22 @@ TEST(Measure, APairIsComparedOnTheSameMachineWhateverBecomesOfIt) {
   }
 }
 
+TEST(Measure, OfFewRoundsTheRatioIsTheMedianToo) {
+  const std::vector<double> seconds{90, 200, 100, 99, 200};  // of its rounds; the first always takes 100
+  int calls = 0, runs = 0;
+  const auto first = [&] {
+    ++runs;
+    return 100.0;
+  };
+  const auto second = [&] {  // once for what happens once; then each round's is the second of two
+    const size_t round = calls == 0 ? 0 : static_cast<size_t>(calls - 1) / 2;
+    ++calls;
+    return seconds.at(round);
+  };
+  EXPECT_EQ(paired(first, second, 0).second, 99) << "of 90, 99 and 100";
+  EXPECT_EQ(runs, 1 + 5 * 2) << "five rounds";
+}
+
 TEST(Measure, APairTakesAsLongAsItMay) {
   for (const double ms : {1e-3, 0.1, 5.0}) {
     SharedMachine machine;

@@ -358,7 +358,11 @@ TEST(SafetensorsBadInput, ForeignFilesAreRecognised) {
   EXPECT_TRUE(contains(refusal("run,accuracy\nruns/a,97.5\n"), "begins with the text 'run,accuracy'"));
   EXPECT_TRUE(contains(refusal("\x89PNG\r\n\x1a\n"s + rest), "looks like an image (PNG)"));
   EXPECT_TRUE(contains(refusal("tiny"), "is not a safetensors file, or cut off: it has 4 bytes"));
-  EXPECT_TRUE(contains(refusal(file_of("[]")), "it begins with the bytes 02 00 00 00 00 00 00 00"));
+  EXPECT_EQ(refusal("\n\n  run,accuracy\n"),
+            "f: is not a safetensors file: it begins with the text 'run,accuracy'");
+  EXPECT_EQ(refusal("\r\nrun\r\nrest of it"), "f: is not a safetensors file: it begins with the text 'run'");
+  EXPECT_TRUE(contains(refusal(std::string(16, '\n')), "it begins with the bytes 0a 0a 0a 0a 0a 0a 0a 0a"));
+  EXPECT_EQ(refusal(file_of("[]")), "f: is not a safetensors file: its header does not begin with {");
 }
 
 TEST(SafetensorsBadInput, AHeaderWhoseLengthLooksLikeAPickleIsNone) {

@@ -163,9 +163,17 @@ TEST(ChannelPruning, ALatencyIsMeasuredWithoutATrace) {
   ChannelPruneResult result;
   one.pruning.measure(result, whole);
   EXPECT_GT(result.latency_ms, 0);
-  EXPECT_GT(result.latency_before_ms, 0);
+  EXPECT_EQ(result.latency_before_ms, 0) << "nothing is cut, and the same shapes are as fast";
+  EXPECT_EQ(result.latency_speedup(), 1);
   EXPECT_EQ(numbers(), before);
   EXPECT_TRUE(one.model->training());
+
+  one.pruning.act(whole);
+  const auto after = numbers();
+  one.pruning.measure(result, whole);
+  EXPECT_GT(result.latency_before_ms, 0);
+  EXPECT_EQ(result.latency_speedup(), result.latency_before_ms / result.latency_ms);
+  EXPECT_EQ(numbers(), after);
 }
 
 }  // namespace

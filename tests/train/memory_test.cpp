@@ -56,6 +56,21 @@ TEST(PlanMemory, WhatAStageWillCutIsNotKnown) {
   EXPECT_EQ(plan_memory(small_config(cut + adam)).slots, 0);
 }
 
+TEST(PlanMemory, WhereChannelsAreCutTheWholeNetworkIsTimedBesideIt) {
+  const double parameters = 4 * (784 * 16 + 16 + 160 + 10);
+  const std::string cut = R"({"name": "cut", "prune": {"unit": "channel", "ratio": 0.5}})";
+  const std::string on_the_way =
+      R"({"name": "cut", "train": {"epochs": 2, "ema": 0.9, "prune": {"unit": "channel", "ratio": 0.5,
+          "schedule": {"type": "one_shot", "begin": 2}}}})";
+  for (const auto& [stages, networks] : std::vector<std::pair<std::string, int>>{
+           {R"({"name": "masked", "prune": {"sparsity": 0.5}})", 1}, {cut, 2}, {on_the_way, 3}}) {
+    const Config config = small_config(stages, R"(, "train_images": 200, "test_images": 10)");
+    const DataSplits data = build_data(config, {});
+    EXPECT_EQ(plan_memory(config, &data).parameters, networks * parameters) << stages;
+    EXPECT_EQ(make_plan(config, data).memory.total(), plan_memory(config, &data).total()) << stages;
+  }
+}
+
 /// The model of `config`, a perceptron, with every other of its 16 hidden units.
 std::unique_ptr<Module> half(const Config& config) {
   auto model = build_model(config);

@@ -53,6 +53,10 @@ TEST(Overrides, AddToAList) {
   EXPECT_EQ(apply(R"(/list/+={"name":"last"})").pointer, "/list/3");
   EXPECT_EQ(apply("list.+.count=2", R"({"list":[]})").json, R"({"list":[{"count":2}]})");
   EXPECT_EQ(apply("list.+=null").json, start) << "there was nothing to take away";
+  EXPECT_EQ(apply(R"(list.+={"name":"one"})", "{}").json, R"({"list":[{"name":"one"}]})") << "makes the list";
+  EXPECT_EQ(apply(R"(list.+={"name":"one"})", "{}").pointer, "/list/0");
+  EXPECT_EQ(apply("/list/+/count=2", "{}").json, R"({"list":[{"count":2}]})");
+  EXPECT_EQ(apply("list.+=null", "{}").json, "{}");
 }
 
 TEST(Overrides, ValuesMayHaveWhatConfigsMay) {

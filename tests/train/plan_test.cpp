@@ -51,7 +51,7 @@ TEST(Plan, WarnsOfATargetThatTheNetworkMeets) {
     return stages[0].warnings.empty() ? "" : stages[0].warnings[0];
   };
   EXPECT_EQ(warned(R"("macs": 20000)"),
-            "stage 'a': macs 20000 is met already, the network has 12,704: nothing is cut");
+            "stage 'a': macs 20,000 is met already, the network has 12,704: nothing is cut");
   EXPECT_TRUE(warned(R"("parameters": 1e6)").ends_with(": nothing is cut"));
   EXPECT_TRUE(warned(R"("bytes": 1e6)").ends_with(": nothing is cut"));
   EXPECT_EQ(warned(R"("macs": 9000)"), "");
