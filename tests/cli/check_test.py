@@ -129,7 +129,7 @@ class Warnings(CliTest):
         result = self.espalier("train", "odd.json", "--quiet")
         self.assertEqual(result.returncode, 0)
         for line in lines:
-            self.assertIn(f"warning: {line}\n", result.stderr)
+            self.assertIn(f"warning: runs/odd: {line}\n", result.stderr)
             self.assertIn(line, (self.folder / "runs/odd/log.txt").read_text())
 
 
