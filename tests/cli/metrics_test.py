@@ -233,8 +233,9 @@ class Cuts(MetricsTest):
 
     def test_what_a_stage_has_cut_is_measured_once(self):
         cut = {"unit": "channel", "ratio": 0.5, "min_channels": 1}
-        _, text = self.train({"name": "half", "prune": cut}, {"name": "again", "prune": cut},
-                             {"name": "same", "prune": {**cut, "ratio": 0}}, {"name": "more", "prune": {"sparsity": 0.5}})
+        self.write("small.json", config({"name": "half", "prune": cut}, {"name": "again", "prune": cut},
+                                        {"name": "same", "prune": {**cut, "ratio": 0}}, {"name": "more", "prune": {"sparsity": 0.5}}))
+        text = self.espalier("train", "small.json").stdout  # which warns that ratio 0 cuts nothing
         stages = self.read_json("runs/small/result.json")["stages"]
         half, again, same, more = (stage["latency_speedup"] for stage in stages)
         said = [(float(after), float(ratio)) for after, ratio in re.findall(r"latency \S+ -> (\S+) ms \((\S+)x\)", text)]

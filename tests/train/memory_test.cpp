@@ -60,8 +60,8 @@ TEST(PlanMemory, WhereChannelsAreCutTheWholeNetworkIsTimedBesideIt) {
   const double parameters = 4 * (784 * 16 + 16 + 160 + 10);
   const std::string cut = R"({"name": "cut", "prune": {"unit": "channel", "ratio": 0.5}})";
   const std::string on_the_way =
-      R"({"name": "cut", "train": {"epochs": 2, "ema": 0.9, "prune": {"unit": "channel", "ratio": 0.5,
-          "schedule": {"type": "one_shot", "begin": 2}}}})";
+      R"({"name": "cut", "train": {"epochs": 2, "ema": 0.9, "optimizer": {"type": "sgd", "lr": 0.1},
+          "prune": {"unit": "channel", "ratio": 0.5, "schedule": {"type": "one_shot", "begin": 2}}}})";
   for (const auto& [stages, networks] : std::vector<std::pair<std::string, int>>{
            {R"({"name": "masked", "prune": {"sparsity": 0.5}})", 1}, {cut, 2}, {on_the_way, 3}}) {
     const Config config = small_config(stages, R"(, "train_images": 200, "test_images": 10)");
