@@ -64,6 +64,7 @@ TEST(Interrupt, ALaterOneOfAnyKindEndsTheProgram) {
 }
 #endif
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 /// How many bytes of a stack a signal costs that is raised on it.
 size_t depth_of(int signal) {
   static ucontext_t here, there;
@@ -82,7 +83,6 @@ size_t depth_of(int signal) {
                              std::ranges::find_if(stack, [](unsigned char byte) { return byte != 0xA5; }));
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 // Kernels that keep a number in the stack pointer would see it written to.
 TEST(Interrupt, LeavesTheStackOfWhatItInterruptsAlone) {
   EXPECT_EXIT(
