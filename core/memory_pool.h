@@ -40,6 +40,10 @@ class MemoryPool {
  public:
   /// Blocks lie at multiples of `alignment`, which slabs must fulfil.
   MemoryPool(SlabSource& source, size_t alignment) : source_(source), alignment_(alignment) {}
+  ~MemoryPool() {  // the slabs stay the source's
+    for (Block* block : free_blocks_) delete block;
+    for (const auto& [address, block] : used_blocks_) delete block;
+  }
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
 
