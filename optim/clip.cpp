@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "espalier/core/kernels.h"
+#include "espalier/optim/optimizer.h"
 
 namespace espalier {
 namespace {
@@ -11,13 +11,7 @@ namespace {
 Tensor square_sum(const std::vector<Parameter*>& parameters, Device device) {
   std::vector<UpdateSpan> spans;
   for (Parameter* parameter : parameters)
-    if (const Tensor& g = parameter->gradient(); g.defined())
-      spans.push_back({.w = nullptr,
-                       .g = g.f32(),
-                       .mask = parameter->mask.data<uint8_t>(),
-                       .slot0 = nullptr,
-                       .slot1 = nullptr,
-                       .n = g.elements()});
+    if (parameter->gradient().defined()) spans.push_back(span_of(*parameter));
   Tensor sum = Tensor::empty({sizeof(double)}, DType::u8, device);
   Tensor scratch =
       Tensor::empty({static_cast<int64_t>(ESP_RUN(device, reduce_scratch()))}, DType::u8, device);
