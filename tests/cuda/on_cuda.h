@@ -1,27 +1,19 @@
-// Tests that need a GPU, or its emulation: without one they are skipped, and say so.
+// Tests that hold the GPU, or its emulation, to the CPU's numbers.
 #pragma once
 
-#include <gtest/gtest.h>
-
-#include "espalier/core/cuda_device.h"
+#include "cuda/card.h"
 
 namespace espalier {
 
-class OnCuda : public testing::Test {
+/// On the card, at the CPU's precision.
+class OnCuda : public OnCard<> {
  protected:
-  void SetUp() override {
-    if (cuda::device_count() == 0) GTEST_SKIP() << "no GPU";
-    before_ = cuda::precision();
-    cuda::set_precision(cuda::Precision::f32);  // as the CPU computes
-  }
   void TearDown() override {
-    if (cuda::device_count() == 0) return;
-    cuda::synchronize();
-    cuda::set_precision(before_);
+    if (cuda::device_count() > 0) cuda::synchronize();
   }
 
  private:
-  cuda::Precision before_ = cuda::Precision::f32;
+  const WithPrecision exact_{cuda::Precision::f32};
 };
 
 }  // namespace espalier
