@@ -15,13 +15,21 @@ FixedWeights::~FixedWeights() {
 const void* FixedWeights::prepared(const Tensor& weight, const std::vector<int64_t>& shape, size_t bytes,
                                    const std::function<void(void*)>& make) {
   if (!active || bytes == 0) return nullptr;
+  return kept(weight, shape,
+              [&] {
+                Tensor made = Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8, weight.device());
+                make(made.raw());
+                return made;
+              })
+      .raw();
+}
+
+Tensor FixedWeights::kept(const Tensor& weight, const std::vector<int64_t>& shape,
+                          const std::function<Tensor()>& make) {
+  if (!active) return make();
   auto [found, added] = active->kept_.try_emplace({weight.raw(), shape});
-  Kept& kept = found->second;
-  if (added) {
-    kept = {weight, Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8, weight.device())};
-    make(kept.made.raw());
-  }
-  return kept.made.raw();
+  if (added) found->second = {weight, make()};
+  return found->second.made;
 }
 
 }  // namespace espalier

@@ -23,6 +23,10 @@ class FixedWeights {
   /// Null if no promise is alive or `bytes` is 0.
   static const void* prepared(const Tensor& weight, const std::vector<int64_t>& shape, size_t bytes,
                               const std::function<void(void*)>& make);
+  /// The same for what is a tensor of its own: what make() returned for this weight and `shape` the first
+  /// time, or, if no promise is alive, returns now.
+  static Tensor kept(const Tensor& weight, const std::vector<int64_t>& shape,
+                     const std::function<Tensor()>& make);
 
  private:
   struct Kept {

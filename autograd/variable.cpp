@@ -43,7 +43,7 @@ std::atomic<uint64_t> next_sequence{1};
 /// dst += src, in place if nothing else looks at dst's memory.
 void add_gradient(Tensor& dst, const Tensor& src) {
   Tensor sum = dst.unique() ? dst : dst.like(dst.shape());
-  ESP_RUN(dst.device(), add(sum.f32(), dst.f32(), src.f32(), dst.elements()));
+  ESP_RUN_REAL(dst, add(sum.data<Real>(), dst.data<Real>(), src.data<Real>(), dst.elements()));
   dst = std::move(sum);
 }
 
@@ -80,13 +80,17 @@ Variable::Variable(Tensor value, bool requires_gradient, std::string name)
 void Variable::backward() const {
   ESP_CHECK(defined() && value().elements() == 1, "backward: start from one number, this variable has shape ",
             defined() ? shape() : Shape{});
-  backward(Tensor::full(shape(), 1.0f, value().device()));
+  Tensor one = value().like(shape());
+  one.fill(1.0f);
+  backward(std::move(one));
 }
 
 void Variable::backward(Tensor seed) const {
   ESP_CHECK(requires_gradient(), "backward: nothing this variable came from requires a gradient");
   ESP_CHECK(seed.shape() == shape(), "backward: gradient has shape ", seed.shape(), ", the variable ",
             shape());
+  ESP_CHECK(seed.dtype() == value().dtype(), "backward: gradient is ", dtype_name(seed.dtype()),
+            ", the variable ", dtype_name(value().dtype()));
   ESP_CHECK(!state_->maker || state_->maker->backward,
             "backward: this history has been walked and freed already");
   state_->gradient = std::move(seed);
@@ -111,17 +115,18 @@ Gradients::Target Gradients::into(size_t input) const {
   VariableState& state = *node_.inputs[input];
   if (!state.gradient.defined()) {
     state.gradient = state.value.like(state.value.shape());
-    return {state.gradient.f32(), false};
+    return {state.gradient, false};
   }
   if (!state.gradient.unique()) state.gradient = state.gradient.clone();
-  return {state.gradient.f32(), true};
+  return {state.gradient, true};
 }
 
 Gradients::Target Gradients::into(size_t input, const Tensor& spent) const {
   VariableState& state = *node_.inputs[input];
-  if (!state.gradient.defined() && spent.unique() && spent.shape() == state.value.shape()) {
+  if (!state.gradient.defined() && spent.unique() && spent.shape() == state.value.shape() &&
+      spent.dtype() == state.value.dtype()) {
     state.gradient = spent;
-    return {state.gradient.f32(), false};
+    return {state.gradient, false};
   }
   return into(input);
 }

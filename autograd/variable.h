@@ -64,8 +64,14 @@ class Gradients {
   /// Memory for an input's gradient: overwrite it, or add into it if `accumulate` (a later gradient of the
   /// same variable: the kernel adds, so that a residual costs no extra pass).
   struct Target {
-    float* data;
+    Tensor& gradient;  ///< of the input's own type
     bool accumulate;
+
+    template <class T>
+    T* data() const {
+      return gradient.data<T>();
+    }
+    float* f32() const { return gradient.f32(); }
   };
 
   explicit Gradients(Node& node) : node_(node) {}

@@ -74,6 +74,13 @@ const char* precision_name() {
   return "f32";
 }
 
+DType activation_dtype([[maybe_unused]] Device device) {
+#ifdef ESPALIER_CUDA
+  if (device == Device::cuda && cuda::precision() == cuda::Precision::bf16) return DType::bf16;
+#endif
+  return DType::f32;
+}
+
 void synchronize([[maybe_unused]] Device device) {
 #ifdef ESPALIER_CUDA
   if (device == Device::cuda) cuda::synchronize();

@@ -21,6 +21,10 @@ void choose_precision(const std::string& text, const std::string& source = "--pr
 /// "f32" of the CPU.
 const char* precision_name();
 
+/// What a network's activations are on this device: f32, or bf16 on a card at that precision. Images that go
+/// in say so, and what comes of them is of the same type.
+DType activation_dtype(Device device);
+
 /// Waits until all that was asked of the device is done.
 void synchronize(Device device);
 

@@ -2,12 +2,14 @@
 // build that lacks one fails at link time. A kernel takes pointers and a shape, writes its outputs, allocates
 // nothing and checks nothing. Scratch memory is an argument; X_scratch says how many bytes kernel X wants.
 // Images are NHWC, convolution weights OHWI, linear weights [O,I]. `accumulate`: add into the output instead
-// of overwriting it.
+// of overwriting it. Parameters, what is one number a channel, and losses are f32 always.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
+#include "espalier/core/bf16.h"
 #include "espalier/core/tensor.h"
 
 /// Declares one kernel in espalier::cpu and in espalier::cuda.
@@ -17,6 +19,23 @@
   }                                   \
   namespace cuda {                    \
   result name(__VA_ARGS__);           \
+  }
+
+/// The same for a kernel of activations or of their gradients. Its parameters name their type Real: float,
+/// or, in espalier::cuda, bf16 as well.
+#define ESP_KERNEL_REAL(result, name, ...)             \
+  namespace detail {                                   \
+  template <class Real>                                \
+  struct name##_kernel {                               \
+    using Type = result(__VA_ARGS__);                  \
+  };                                                   \
+  }                                                    \
+  namespace cpu {                                      \
+  ::espalier::detail::name##_kernel<float>::Type name; \
+  }                                                    \
+  namespace cuda {                                     \
+  ::espalier::detail::name##_kernel<float>::Type name; \
+  ::espalier::detail::name##_kernel<bf16>::Type name;  \
   }
 
 /// Calls a kernel on a device: ESP_RUN(x.device(), add(y, a, b, n)). On Device::meta nothing is called, and
@@ -31,20 +50,52 @@
   ((device) == ::espalier::Device::meta ? decltype(::espalier::cpu::call)() : ::espalier::cpu::call)
 #endif
 
+/// Calls a kernel of activations where x is, in the type of its numbers, which `call` names Real:
+/// ESP_RUN_REAL(x, add(y.data<Real>(), a.data<Real>(), b.data<Real>(), n)). bf16 on the CPU is an Error.
+#define ESP_RUN_REAL(x, call)                                \
+  ::espalier::with_real((x).dtype(), [&]<class Real>(Real) { \
+    if constexpr (std::is_same_v<Real, float>)               \
+      return ESP_RUN((x).device(), call);                    \
+    else                                                     \
+      return ESP_RUN_BF16((x).device(), call);               \
+  })
+#ifdef ESPALIER_CUDA
+#define ESP_RUN_BF16(device, call)                                             \
+  ((device) == ::espalier::Device::meta   ? decltype(::espalier::cuda::call)() \
+   : (device) == ::espalier::Device::cuda ? ::espalier::cuda::call             \
+                                          : throw ::espalier::bf16_on_the_cpu())
+#else
+#define ESP_RUN_BF16(device, call)                                           \
+  ((device) == ::espalier::Device::meta ? decltype(::espalier::cuda::call)() \
+                                        : throw ::espalier::bf16_on_the_cpu())
+#endif
+
 namespace espalier {
+
+Error bf16_on_the_cpu();
+
+/// What body(Real()) returns, with the type of f32 or bf16 numbers. Error for others.
+template <class Body>
+auto with_real(DType dtype, const Body& body) {
+  if (dtype == DType::bf16) return body(bf16());
+  ESP_CHECK(dtype == DType::f32, "expected f32 or bf16, found ", dtype_name(dtype));
+  return body(float());
+}
 
 enum class Activation : uint8_t { none, relu, gelu, sigmoid, tanh };
 
-/// x [N,I], w [O,I], y [N,O]
+/// x [N,I], w [O,I], y [N,O], of x's type; parameters' gradients are f32
 struct LinearShape {
   int64_t n, in, out;
+  DType dtype = DType::f32;
   bool operator==(const LinearShape&) const = default;
 };
 
-/// x [N,H,W,C], w [O,Kh,Kw,C/groups], y [N,out_h,out_w,O]
+/// x [N,H,W,C], w [O,Kh,Kw,C/groups], y [N,out_h,out_w,O], of x's type; parameters' gradients are f32
 struct ConvShape {
   int64_t n, h, w, c, o, kh, kw;
   int64_t stride = 1, pad = 0, groups = 1;
+  DType dtype = DType::f32;
   int64_t out_h() const { return (h + 2 * pad - kh) / stride + 1; }
   int64_t out_w() const { return (w + 2 * pad - kw) / stride + 1; }
   bool operator==(const ConvShape&) const = default;
@@ -72,13 +123,15 @@ struct ChannelStatistics {
 
 /// What a convolution still does to its output y while it is in cache: y = f(y scale + shift + residual),
 /// then statistics of y. Null: left out.
-struct ConvEpilogue {
-  const float* scale = nullptr;     ///< [O]
-  const float* shift = nullptr;     ///< [O]: the bias, or a batch norm folded in
-  const float* residual = nullptr;  ///< [N,out_h,out_w,O]
+template <class Real>
+struct ConvEpilogueOf {
+  const float* scale = nullptr;    ///< [O]
+  const float* shift = nullptr;    ///< [O]: the bias, or a batch norm folded in
+  const Real* residual = nullptr;  ///< [N,out_h,out_w,O]
   Activation f = Activation::none;
   ChannelStatistics statistics = {};  ///< wanted if its mean is not null; f is none or relu then
 };
+using ConvEpilogue = ConvEpilogueOf<float>;
 
 /// x [rows,C]: all pixels of all images
 struct NormShape {
@@ -87,21 +140,25 @@ struct NormShape {
 };
 
 /// What batch_norm_backward reads.
-struct NormBackward {
-  const float *dy, *x;                       ///< [rows,C]
+template <class Real>
+struct NormBackwardOf {
+  const Real *dy, *x;                        ///< [rows,C]
   const float *scale, *shift, *mean, *rstd;  ///< [C]
-  const float* residual = nullptr;           ///< [rows,C], where f needs z and there was one
-  const float* y = nullptr;                  ///< [rows,C], in place of the residual for relu
+  const Real* residual = nullptr;            ///< [rows,C], where f needs z and there was one
+  const Real* y = nullptr;                   ///< [rows,C], in place of the residual for relu
   Activation f = Activation::none;
   bool batch_statistics = true;  ///< mean and rstd are x's own: training
 };
+using NormBackward = NormBackwardOf<float>;
 
 /// Where batch_norm_backward writes; null: not wanted. `add_` adds into what is there.
-struct NormGradients {
-  float *dx = nullptr, *dresidual = nullptr;  ///< [rows,C]
+template <class Real>
+struct NormGradientsOf {
+  Real *dx = nullptr, *dresidual = nullptr;   ///< [rows,C]
   float *dgamma = nullptr, *dbeta = nullptr;  ///< [C]
   bool add_dx = false, add_dresidual = false, add_dgamma = false, add_dbeta = false;
 };
+using NormGradients = NormGradientsOf<float>;
 
 /// Rows top .. bottom-1 and columns left .. right-1 of an image.
 struct Box {
@@ -169,46 +226,50 @@ struct Tally {
 // -------------------------------------------------------------
 ESP_KERNEL(void, set_bytes, void* y, int value, size_t bytes)
 ESP_KERNEL(void, copy_bytes, void* y, const void* x, size_t bytes)
-ESP_KERNEL(void, fill, float* y, float value, int64_t n)
+ESP_KERNEL_REAL(void, fill, Real* y, float value, int64_t n)
+/// y = x, rounded
+ESP_KERNEL(void, cast, bf16* y, const float* x, int64_t n)
+/// y = x, or y += x
+ESP_KERNEL(void, cast, float* y, const bf16* x, int64_t n, bool accumulate)
 /// y = a + b; y may be a or b
-ESP_KERNEL(void, add, float* y, const float* a, const float* b, int64_t n)
+ESP_KERNEL_REAL(void, add, Real* y, const Real* a, const Real* b, int64_t n)
 /// y = a b, or y += a b
-ESP_KERNEL(void, mul, float* y, const float* a, const float* b, int64_t n, bool accumulate)
+ESP_KERNEL_REAL(void, mul, Real* y, const Real* a, const Real* b, int64_t n, bool accumulate)
 /// y = factor x, or y += factor x
-ESP_KERNEL(void, scale, float* y, const float* x, float factor, int64_t n, bool accumulate)
+ESP_KERNEL_REAL(void, scale, Real* y, const Real* x, float factor, int64_t n, bool accumulate)
 /// y = *factor x, or y += *factor x
-ESP_KERNEL(void, scale_by, float* y, const float* x, const float* factor, int64_t n, bool accumulate)
+ESP_KERNEL_REAL(void, scale_by, Real* y, const Real* x, const float* factor, int64_t n, bool accumulate)
 /// y = factor, or y += factor, in all n places, with factor = *scalar times `times`: the gradient of a sum or
 /// a mean
-ESP_KERNEL(void, broadcast, float* y, const float* scalar, float times, int64_t n, bool accumulate)
+ESP_KERNEL_REAL(void, broadcast, Real* y, const float* scalar, float times, int64_t n, bool accumulate)
 /// y[r, i] = x[r, i], or y += x, in i < columns of all rows; y and x are the first columns of rows that are
 /// y_width and x_width long
-ESP_KERNEL(void, copy_columns, float* y, int64_t y_width, const float* x, int64_t x_width, int64_t columns,
-           int64_t rows, bool accumulate)
+ESP_KERNEL_REAL(void, copy_columns, Real* y, int64_t y_width, const Real* x, int64_t x_width, int64_t columns,
+                int64_t rows, bool accumulate)
 /// y = keep_i x / (1 - p), where keep_i, a function of `key` and i, is 0 with probability p; its own gradient
-ESP_KERNEL(void, dropout, float* y, const float* x, float p, uint64_t key, int64_t n, bool accumulate)
+ESP_KERNEL_REAL(void, dropout, Real* y, const Real* x, float p, uint64_t key, int64_t n, bool accumulate)
 // --- images of a batch (core/cpu/images.cpp)
 // -----------------------------------------------------------------------
 /// y [n] = x[rows[i]]: the labels of a batch
 ESP_KERNEL(void, gather_labels, int32_t* y, const int32_t* x, const int64_t* rows, int64_t n)
-/// y[i,:] = x[rows[i],:] scale[c] + shift[c], x u8 [*,pixels,C], y f32 [n,pixels,C]: a batch put together
+/// y[i,:] = x[rows[i],:] scale[c] + shift[c], x u8 [*,pixels,C], y [n,pixels,C]: a batch put together
 /// from a data set
-ESP_KERNEL(void, gather_images, float* y, const uint8_t* x, const int64_t* rows, int64_t n, int64_t pixels,
-           int64_t channels, const float* scale, const float* shift)
-/// The same for images that are seen moved, mirrored and with holes: y f32 [n,H,W,C]
-ESP_KERNEL(void, gather_views, float* y, const ImageViews& views, const float* scale, const float* shift)
+ESP_KERNEL_REAL(void, gather_images, Real* y, const uint8_t* x, const int64_t* rows, int64_t n,
+                int64_t pixels, int64_t channels, const float* scale, const float* shift)
+/// The same for images that are seen moved, mirrored and with holes: y [n,H,W,C]
+ESP_KERNEL_REAL(void, gather_views, Real* y, const ImageViews& views, const float* scale, const float* shift)
 
 // --- activations (core/cpu/activation.cpp)
 // -------------------------------------------------------------------------
 /// y = f(x); y may be x. gelu is the exact one, x Phi(x).
-ESP_KERNEL(void, activation_forward, float* y, const float* x, Activation f, int64_t n)
+ESP_KERNEL_REAL(void, activation_forward, Real* y, const Real* x, Activation f, int64_t n)
 /// dx = dy f'(.), from y for relu, sigmoid and tanh, from x for gelu: `saved` is that one
-ESP_KERNEL(void, activation_backward, float* dx, const float* dy, const float* saved, Activation f, int64_t n,
-           bool accumulate)
+ESP_KERNEL_REAL(void, activation_backward, Real* dx, const Real* dy, const Real* saved, Activation f,
+                int64_t n, bool accumulate)
 /// dx [rows,cols] = dy f'(saved), db [cols] = column sums of dx, in one pass. f == none leaves dx alone (may
 /// be null). scratch: rows_scratch(cols)
-ESP_KERNEL(void, activation_bias_backward, float* dx, float* db, const float* dy, const float* saved,
-           Activation f, int64_t rows, int64_t cols, bool accumulate_db, void* scratch)
+ESP_KERNEL_REAL(void, activation_bias_backward, Real* dx, float* db, const Real* dy, const Real* saved,
+                Activation f, int64_t rows, int64_t cols, bool accumulate_db, void* scratch)
 
 // --- reductions (core/cpu/reduce.cpp)
 // ------------------------------------------------------------------------------
@@ -217,9 +278,9 @@ ESP_KERNEL(size_t, rows_scratch, int64_t cols)
 /// bytes of scratch for a reduction to one number
 ESP_KERNEL(size_t, reduce_scratch, )
 /// y [1] = factor sum x_i, summed in double precision
-ESP_KERNEL(void, sum, float* y, const float* x, float factor, int64_t n, void* scratch)
+ESP_KERNEL_REAL(void, sum, float* y, const Real* x, float factor, int64_t n, void* scratch)
 /// y [1] = the index of the first x_i that is not finite, or -1
-ESP_KERNEL(void, first_not_finite, int64_t* y, const float* x, int64_t n)
+ESP_KERNEL_REAL(void, first_not_finite, int64_t* y, const Real* x, int64_t n)
 
 // --- linear (core/cpu/gemm.cpp)
 // ------------------------------------------------------------------------------------
@@ -229,16 +290,16 @@ ESP_KERNEL(size_t, linear_prepared_bytes, const LinearShape& s)
 ESP_KERNEL(void, linear_prepare, void* prepared, const float* w, const LinearShape& s)
 /// y = f(x w' + b); b may be null; `prepared`: linear_prepare's, or null
 ESP_KERNEL(size_t, linear_forward_scratch, const LinearShape& s, bool bias)
-ESP_KERNEL(void, linear_forward, float* y, const float* x, const float* w, const void* prepared,
-           const float* b, Activation f, const LinearShape& s, void* scratch)
+ESP_KERNEL_REAL(void, linear_forward, Real* y, const Real* x, const Real* w, const void* prepared,
+                const float* b, Activation f, const LinearShape& s, void* scratch)
 /// dx = dy w
 ESP_KERNEL(size_t, linear_backward_data_scratch, const LinearShape& s, bool accumulate)
-ESP_KERNEL(void, linear_backward_data, float* dx, const float* dy, const float* w, const LinearShape& s,
-           bool accumulate, void* scratch)
+ESP_KERNEL_REAL(void, linear_backward_data, Real* dx, const Real* dy, const Real* w, const LinearShape& s,
+                bool accumulate, void* scratch)
 /// dw = dy' x
 ESP_KERNEL(size_t, linear_backward_weights_scratch, const LinearShape& s, bool accumulate)
-ESP_KERNEL(void, linear_backward_weights, float* dw, const float* dy, const float* x, const LinearShape& s,
-           bool accumulate, void* scratch)
+ESP_KERNEL_REAL(void, linear_backward_weights, float* dw, const Real* dy, const Real* x, const LinearShape& s,
+                bool accumulate, void* scratch)
 
 // --- convolution (core/cpu/conv.cpp, winograd.cpp, pointwise.cpp)
 // -------------------------------------------------------------------------------
@@ -248,22 +309,22 @@ ESP_KERNEL(size_t, conv2d_prepared_bytes, const ConvShape& s)
 /// The weight as conv2d_forward wants it for this shape.
 ESP_KERNEL(void, conv2d_prepare, void* prepared, const float* w, const ConvShape& s)
 /// y = f((x * w) scale + shift + residual); `prepared`: conv2d_prepare's, or null
-ESP_KERNEL(size_t, conv2d_forward_scratch, const ConvShape& s, const ConvEpilogue& e)
-ESP_KERNEL(void, conv2d_forward, float* y, const float* x, const float* w, const void* prepared,
-           const ConvEpilogue& e, const ConvShape& s, void* scratch)
+ESP_KERNEL_REAL(size_t, conv2d_forward_scratch, const ConvShape& s, const ConvEpilogueOf<Real>& e)
+ESP_KERNEL_REAL(void, conv2d_forward, Real* y, const Real* x, const Real* w, const void* prepared,
+                const ConvEpilogueOf<Real>& e, const ConvShape& s, void* scratch)
 ESP_KERNEL(size_t, conv2d_backward_data_scratch, const ConvShape& s, bool accumulate)
-ESP_KERNEL(void, conv2d_backward_data, float* dx, const float* dy, const float* w, const ConvShape& s,
-           bool accumulate, void* scratch)
+ESP_KERNEL_REAL(void, conv2d_backward_data, Real* dx, const Real* dy, const Real* w, const ConvShape& s,
+                bool accumulate, void* scratch)
 ESP_KERNEL(size_t, conv2d_backward_weights_scratch, const ConvShape& s, bool accumulate)
-ESP_KERNEL(void, conv2d_backward_weights, float* dw, const float* dy, const float* x, const ConvShape& s,
-           bool accumulate, void* scratch)
+ESP_KERNEL_REAL(void, conv2d_backward_weights, float* dw, const Real* dy, const Real* x, const ConvShape& s,
+                bool accumulate, void* scratch)
 
 // --- batch norm (core/cpu/norm.cpp)
 // ---------------------------------------------------------------------------------
 /// statistics of x [rows,C]
 ESP_KERNEL(size_t, channel_statistics_scratch, const NormShape& s)
-ESP_KERNEL(void, channel_statistics, const ChannelStatistics& to, const float* x, const NormShape& s,
-           void* scratch)
+ESP_KERNEL_REAL(void, channel_statistics, const ChannelStatistics& to, const Real* x, const NormShape& s,
+                void* scratch)
 /// running = (1 - momentum) running + momentum (the batch's mean; its variance divided by rows - 1), [C] each
 ESP_KERNEL(void, update_running, float* running_mean, float* running_variance, const float* mean,
            const float* variance, float momentum, const NormShape& s)
@@ -272,30 +333,31 @@ ESP_KERNEL(void, update_running, float* running_mean, float* running_variance, c
 ESP_KERNEL(void, norm_scale_shift, float* scale, float* shift, float* rstd, const float* mean,
            const float* variance, const float* gamma, const float* beta, float eps, int64_t c)
 /// y = f(x scale + shift + residual); residual may be null; y may be x or residual
-ESP_KERNEL(void, scale_shift_forward, float* y, const float* x, const float* scale, const float* shift,
-           const float* residual, Activation f, const NormShape& s)
+ESP_KERNEL_REAL(void, scale_shift_forward, Real* y, const Real* x, const float* scale, const float* shift,
+                const Real* residual, Activation f, const NormShape& s)
 /// With z = x scale + shift + residual and dz = dy f'(z): dresidual = dz, dbeta = sum of dz, dgamma = sum of
 /// dz (x - mean) rstd over rows; dx = scale (dz - (dbeta + (x - mean) rstd dgamma) / rows) if mean and rstd
 /// are x's own, else scale dz. Two passes over memory; dresidual, or without one dx, may be dy.
 ESP_KERNEL(size_t, batch_norm_backward_scratch, const NormShape& s)
-ESP_KERNEL(void, batch_norm_backward, const NormGradients& to, const NormBackward& from, const NormShape& s,
-           void* scratch)
+ESP_KERNEL_REAL(void, batch_norm_backward, const NormGradientsOf<Real>& to, const NormBackwardOf<Real>& from,
+                const NormShape& s, void* scratch)
 
 // --- pooling (core/cpu/pool.cpp)
 // -----------------------------------------------------------------------------------
 /// y = the largest of each window (padding never wins; the first among equals), index: its place in the
 /// window, ky k + kx; index may be null
-ESP_KERNEL(void, max_pool_forward, float* y, uint8_t* index, const float* x, const PoolShape& s)
-ESP_KERNEL(void, max_pool_backward, float* dx, const float* dy, const uint8_t* index, const PoolShape& s,
-           bool accumulate)
+ESP_KERNEL_REAL(void, max_pool_forward, Real* y, uint8_t* index, const Real* x, const PoolShape& s)
+ESP_KERNEL_REAL(void, max_pool_backward, Real* dx, const Real* dy, const uint8_t* index, const PoolShape& s,
+                bool accumulate)
 /// y = sum of each window / k^2 (padding counts as zeros, as PyTorch's count_include_pad)
-ESP_KERNEL(void, average_pool_forward, float* y, const float* x, const PoolShape& s)
-ESP_KERNEL(void, average_pool_backward, float* dx, const float* dy, const PoolShape& s, bool accumulate)
+ESP_KERNEL_REAL(void, average_pool_forward, Real* y, const Real* x, const PoolShape& s)
+ESP_KERNEL_REAL(void, average_pool_backward, Real* dx, const Real* dy, const PoolShape& s, bool accumulate)
 /// y [n,C] = the mean over the pixels of x [n,pixels,C]
-ESP_KERNEL(void, global_average_pool_forward, float* y, const float* x, int64_t n, int64_t pixels, int64_t c)
+ESP_KERNEL_REAL(void, global_average_pool_forward, Real* y, const Real* x, int64_t n, int64_t pixels,
+                int64_t c)
 /// dx [n,pixels,C] = dy [n,C] / pixels
-ESP_KERNEL(void, global_average_pool_backward, float* dx, const float* dy, int64_t n, int64_t pixels,
-           int64_t c, bool accumulate)
+ESP_KERNEL_REAL(void, global_average_pool_backward, Real* dx, const Real* dy, int64_t n, int64_t pixels,
+                int64_t c, bool accumulate)
 
 // --- loss (core/cpu/loss.cpp)
 // --------------------------------------------------------------------------------------
@@ -303,8 +365,8 @@ ESP_KERNEL(void, global_average_pool_backward, float* dx, const float* dy, int64
 /// share of the target spread evenly over all classes); dlogits [n,classes] = d(mean loss)/dlogits, or null;
 /// rank [n], or null: how many classes come before the label's when sorted by logit, ties by index (0: top-1
 /// right).
-ESP_KERNEL(void, softmax_cross_entropy, float* loss, float* dlogits, int32_t* rank, const float* logits,
-           const int32_t* labels, float smoothing, int64_t n, int64_t classes)
+ESP_KERNEL_REAL(void, softmax_cross_entropy, float* loss, Real* dlogits, int32_t* rank, const Real* logits,
+                const int32_t* labels, float smoothing, int64_t n, int64_t classes)
 
 /// Adds a batch of n to the tally: *loss, its mean loss, n times, and rank [n], softmax_cross_entropy's.
 ESP_KERNEL(void, add_to_tally, Tally* tally, const float* loss, const int32_t* rank, int64_t n)

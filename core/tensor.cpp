@@ -76,6 +76,8 @@ const char* device_name(Device device) {
   return "?";
 }
 
+Error bf16_on_the_cpu() { return Error("bf16 is computed on a GPU alone"); }
+
 Storage::Storage(size_t size, Device on) : data(allocate(size, on)), bytes(size), device(on) {}
 Storage::~Storage() {
   if (!data) return;
@@ -139,7 +141,17 @@ void Tensor::copy_from(const Tensor& other) {
   ESP_RUN(device(), copy_bytes(raw(), other.raw(), bytes()));
 }
 
-void Tensor::fill(float value) { ESP_RUN(device(), fill(f32(), value, elements())); }
+Tensor Tensor::to(DType dtype) const {
+  if (!defined() || dtype_ == dtype) return *this;
+  Tensor t = empty(shape_, dtype, device());
+  if (dtype == DType::bf16)
+    ESP_RUN(t.device(), cast(t.data<bf16>(), f32(), elements()));
+  else
+    ESP_RUN(t.device(), cast(t.f32(), data<bf16>(), elements(), false));
+  return t;
+}
+
+void Tensor::fill(float value) { ESP_RUN_REAL(*this, fill(data<Real>(), value, elements())); }
 
 float Tensor::item() const {
   ESP_CHECK(defined(), "item: the tensor is undefined");
@@ -151,7 +163,7 @@ float Tensor::item() const {
 int64_t first_not_finite(const Tensor& x) {
   if (x.device() == Device::meta) return -1;
   Tensor place = Tensor::empty({}, DType::i64, x.device());
-  ESP_RUN(x.device(), first_not_finite(place.data<int64_t>(), x.f32(), x.elements()));
+  ESP_RUN_REAL(x, first_not_finite(place.data<int64_t>(), x.data<Real>(), x.elements()));
   return *place.to(Device::cpu).data<int64_t>();
 }
 

@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "espalier/core/bf16.h"
 #include "espalier/core/shape.h"
 
 namespace espalier {
@@ -31,6 +32,8 @@ template <>
 struct DTypeOf<int32_t> : std::integral_constant<DType, DType::i32> {};
 template <>
 struct DTypeOf<int64_t> : std::integral_constant<DType, DType::i64> {};
+template <>
+struct DTypeOf<bf16> : std::integral_constant<DType, DType::bf16> {};
 template <class T>
 constexpr DType dtype_of() {
   return DTypeOf<T>::value;
@@ -120,6 +123,9 @@ class Tensor {
   /// t that may be elsewhere takes host = t.to(Device::cpu), changes host, and writes it back by
   /// t.copy_from(host), which does nothing where both are the same memory.
   Tensor to(Device device) const;
+  /// This tensor if it holds `dtype` already, else its numbers as that: f32 widened from bf16, or bf16
+  /// rounded from f32.
+  Tensor to(DType dtype) const;
   /// Overwrites this tensor's numbers with `other`'s, on whatever devices: same shape, same dtype.
   void copy_from(const Tensor& other);
   void fill(float value);
@@ -134,7 +140,7 @@ class Tensor {
   DType dtype_ = DType::f32;
 };
 
-/// The index of the first number of f32 `x` that is not finite, or -1; waits for a device.
+/// The index of the first number of `x`, f32 or bf16, that is not finite, or -1; waits for a device.
 int64_t first_not_finite(const Tensor& x);
 
 /// While one is alive, what this thread makes is on Device::meta, whatever device is named: a network made

@@ -35,9 +35,9 @@ int64_t most_slabs(int64_t vectors) {
 
 /// Block (x, y): columns from x blockDim.x width, rows from y slab_rows. Its sums go to row y of sums [*,
 /// cols].
-template <int width, Activation f>
+template <int width, Activation f, class Real>
 __global__ void __launch_bounds__(threads)
-    slab_kernel(float* dx, float* sums, const float* dy, const float* saved, int64_t rows, int64_t cols,
+    slab_kernel(Real* dx, float* sums, const Real* dy, const Real* saved, int64_t rows, int64_t cols,
                 int64_t slab_rows, bool accumulate) {
   constexpr int unroll = 4;
   const int64_t column = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * width;
@@ -97,9 +97,9 @@ __global__ void __launch_bounds__(slab_threads)
   if (threadIdx.x == 0 && to < cols) y[to] = accumulate ? y[to] + total : total;
 }
 
-template <int width, Activation f>
-void run(float* dx, float* db, const float* dy, const float* saved, int64_t rows, int64_t cols,
-         bool accumulate, float* partial) {
+template <int width, Activation f, class Real>
+void run(Real* dx, float* db, const Real* dy, const Real* saved, int64_t rows, int64_t cols, bool accumulate,
+         float* partial) {
   const int64_t vectors = cols / width, across = threads_across(vectors);
   const int64_t slab_rows = std::max(fewest_slab_rows, blocks_for(rows, most_slabs(vectors)));
   const int64_t slabs = blocks_for(rows, slab_rows);
@@ -107,7 +107,7 @@ void run(float* dx, float* db, const float* dy, const float* saved, int64_t rows
   const dim3 grid(static_cast<unsigned>(blocks_for(vectors, across)),
                   static_cast<unsigned>(std::max<int64_t>(slabs, 1)));
   const dim3 block(static_cast<unsigned>(across), static_cast<unsigned>(threads / across));
-  launch(slab_kernel<width, f>, {grid, block},
+  launch(slab_kernel<width, f, Real>, {grid, block},
          std::tuple(dx, one ? db : partial, dy, saved, rows, cols, slab_rows, one && accumulate));
   if (!one)
     launch(add_slabs_kernel,
@@ -115,14 +115,14 @@ void run(float* dx, float* db, const float* dy, const float* saved, int64_t rows
            std::tuple(db, partial, slabs, cols, accumulate));
 }
 
-}  // namespace
-
-void activation_forward(float* y, const float* x, Activation activation, int64_t n) {
+template <class Real>
+void forward(Real* y, const Real* x, Activation activation, int64_t n) {
   with(activation, [=](auto f) { map(y, Forward<decltype(f)::value>(), n, false, x); });
 }
 
-void activation_backward(float* dx, const float* dy, const float* saved, Activation activation, int64_t n,
-                         bool accumulate) {
+template <class Real>
+void backward(Real* dx, const Real* dy, const Real* saved, Activation activation, int64_t n,
+              bool accumulate) {
   with(activation, [=](auto f) {
     constexpr Activation a = decltype(f)::value;
     if constexpr (a == Activation::none)
@@ -132,21 +132,44 @@ void activation_backward(float* dx, const float* dy, const float* saved, Activat
   });
 }
 
-size_t rows_scratch(int64_t cols) {
-  return sizeof(float) * static_cast<size_t>(most_slabs(blocks_for(cols, 4)) * cols);
-}
-
-/// 12 bytes a number, 4 without an activation; the slabs, at most 512 times 128 sums, stay in the L2 cache.
-void activation_bias_backward(float* dx, float* db, const float* dy, const float* saved,
-                              Activation activation, int64_t rows, int64_t cols, bool accumulate_db,
-                              void* scratch) {
+/// Moves 3 numbers a number, 1 without an activation; the slabs, at most 512 times 128 sums, stay in the L2
+/// cache.
+template <class Real>
+void bias_backward(Real* dx, float* db, const Real* dy, const Real* saved, Activation activation,
+                   int64_t rows, int64_t cols, bool accumulate_db, void* scratch) {
   auto* const partial = static_cast<float*>(scratch);
   const bool vectors =
       cols % 4 == 0 && aligned<4>(dy) && (activation == Activation::none || aligned<4>(dx, saved));
   with(activation, [=](auto f) {
     constexpr Activation a = decltype(f)::value;
-    (vectors ? run<4, a> : run<1, a>)(dx, db, dy, saved, rows, cols, accumulate_db, partial);
+    (vectors ? run<4, a, Real> : run<1, a, Real>)(dx, db, dy, saved, rows, cols, accumulate_db, partial);
   });
+}
+
+}  // namespace
+
+size_t rows_scratch(int64_t cols) {
+  return sizeof(float) * static_cast<size_t>(most_slabs(blocks_for(cols, 4)) * cols);
+}
+
+void activation_forward(float* y, const float* x, Activation f, int64_t n) { forward(y, x, f, n); }
+void activation_backward(float* dx, const float* dy, const float* saved, Activation f, int64_t n,
+                         bool accumulate) {
+  backward(dx, dy, saved, f, n, accumulate);
+}
+void activation_bias_backward(float* dx, float* db, const float* dy, const float* saved, Activation f,
+                              int64_t rows, int64_t cols, bool accumulate_db, void* scratch) {
+  bias_backward(dx, db, dy, saved, f, rows, cols, accumulate_db, scratch);
+}
+
+void activation_forward(bf16* y, const bf16* x, Activation f, int64_t n) { forward(y, x, f, n); }
+void activation_backward(bf16* dx, const bf16* dy, const bf16* saved, Activation f, int64_t n,
+                         bool accumulate) {
+  backward(dx, dy, saved, f, n, accumulate);
+}
+void activation_bias_backward(bf16* dx, float* db, const bf16* dy, const bf16* saved, Activation f,
+                              int64_t rows, int64_t cols, bool accumulate_db, void* scratch) {
+  bias_backward(dx, db, dy, saved, f, rows, cols, accumulate_db, scratch);
 }
 
 }  // namespace espalier::cuda

@@ -21,7 +21,7 @@ int64_t get(const Descriptor& from, cudnnBackendAttributeName_t name, cudnnBacke
 }
 
 /// The same bits each time, and operands as exact as asked for: TensorFloat-32 is what tensor cores make of
-/// f32; engines that go down to 16 bits are for neither.
+/// f32, and bf16 they take as it is; engines that round operands or sums to fewer bits are for none.
 bool allowed(cudnnBackendNumericalNote_t note, Precision precision) {
   switch (note) {
     case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC:
@@ -80,10 +80,10 @@ void plan_for_described_card(const std::string& json) {
 }
 int64_t described_card() { return card ? descriptions : 0; }
 
-Descriptor image_tensor(int64_t id, int64_t n, int64_t c, int64_t h, int64_t w, bool between) {
+Descriptor image_tensor(int64_t id, int64_t n, int64_t c, int64_t h, int64_t w, DType dtype, bool between) {
   Descriptor tensor(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
   tensor.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, id)
-      .set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_DATA_FLOAT)
+      .set(CUDNN_ATTR_TENSOR_DATA_TYPE, dtype == DType::bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT)
       .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, int64_t{16})
       .set(CUDNN_ATTR_TENSOR_DIMENSIONS, {n, c, h, w})
       .set(CUDNN_ATTR_TENSOR_STRIDES, {h * w * c, 1, w * c, c})

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "espalier/core/cuda_device.h"
+#include "espalier/core/tensor.h"
 
 namespace espalier::cuda {
 
@@ -47,9 +48,10 @@ void plan_for_described_card(const std::string& json);
 /// Changes with each call of plan_for_described_card; 0: the card itself.
 int64_t described_card();
 
-/// f32 [n,c,h,w] in the order in which cuDNN counts, with channels innermost in memory; `id` names it when
-/// the plan runs. What is `between` two operations of a graph is in nobody's memory.
-Descriptor image_tensor(int64_t id, int64_t n, int64_t c, int64_t h, int64_t w, bool between = false);
+/// [n,c,h,w], f32 or bf16, in the order in which cuDNN counts, with channels innermost in memory; `id` names
+/// it when the plan runs. What is `between` two operations of a graph is in nobody's memory.
+Descriptor image_tensor(int64_t id, int64_t n, int64_t c, int64_t h, int64_t w, DType dtype,
+                        bool between = false);
 
 /// What runs a graph.
 class GraphPlan {

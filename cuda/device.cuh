@@ -3,7 +3,9 @@
 
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
+#include "espalier/core/bf16.h"
 #include "espalier/cuda/launch.h"
 
 namespace espalier::cuda {
@@ -28,6 +30,27 @@ template <class T, int width>
 __device__ __forceinline__ void store(T* p, const Vec<T, width>& value) {
   *reinterpret_cast<Vec<T, width>*>(p) = value;
 }
+// Numbers of bf16 are loaded as floats and rounded when they are stored, so that a kernel that loads and
+// stores by these computes in floats, whatever Real is.
+template <int width>
+__device__ __forceinline__ Vec<float, width> load(const bf16* p) {
+  const auto packed = *reinterpret_cast<const Vec<bf16, width>*>(p);
+  Vec<float, width> value;
+#pragma unroll
+  for (int i = 0; i < width; ++i) value[i] = packed[i];
+  return value;
+}
+template <int width>
+__device__ __forceinline__ void store(bf16* p, const Vec<float, width>& value) {
+  Vec<bf16, width> packed;
+#pragma unroll
+  for (int i = 0; i < width; ++i) packed[i] = value[i];
+  *reinterpret_cast<Vec<bf16, width>*>(p) = packed;
+}
+/// What a number T in memory is in a register.
+template <class T>
+using InRegister = std::conditional_t<std::is_same_v<T, bf16>, float, T>;
+
 __device__ __forceinline__ Vec4 load4(const float* p) { return load<4>(p); }
 __device__ __forceinline__ void store4(float* p, const Vec4& value) { store(p, value); }
 

@@ -11,6 +11,9 @@ struct Constant {
   float value;
   __device__ float operator()(int64_t) const { return value; }
 };
+struct Same {
+  __device__ float operator()(int64_t, float x) const { return x; }
+};
 struct Sum {
   __device__ float operator()(int64_t, float a, float b) const { return a + b; }
 };
@@ -52,15 +55,15 @@ struct Dropout {
 };
 
 /// Threads stand in rows, blockDim.x on a row's vectors, so that a place needs no division.
-template <int width>
+template <int width, class Real>
 __global__ void __launch_bounds__(256)
-    copy_columns_kernel(float* y, int64_t y_width, const float* x, int64_t x_width, int64_t columns,
+    copy_columns_kernel(Real* y, int64_t y_width, const Real* x, int64_t x_width, int64_t columns,
                         int64_t rows, bool accumulate) {
   for (int64_t row = int64_t{blockIdx.x} * blockDim.y + threadIdx.y; row < rows;
        row += int64_t{gridDim.x} * blockDim.y)
     for (int64_t v = int64_t{blockIdx.y} * blockDim.x + threadIdx.x; v * width < columns;
          v += int64_t{gridDim.y} * blockDim.x) {
-      float* const to = y + row * y_width + v * width;
+      Real* const to = y + row * y_width + v * width;
       auto value = load<width>(x + row * x_width + v * width);
       if (accumulate) {
         const auto old = load<width>(to);
@@ -71,6 +74,30 @@ __global__ void __launch_bounds__(256)
     }
 }
 
+/// 2 numbers moved a number, 3 to accumulate.
+template <class Real>
+void copy_columns_of(Real* y, int64_t y_width, const Real* x, int64_t x_width, int64_t columns, int64_t rows,
+                     bool accumulate) {
+  if (rows == 0 || columns == 0) return;
+  constexpr int vector = 16 / sizeof(Real);
+  const bool vectors =
+      columns % vector == 0 && y_width % vector == 0 && x_width % vector == 0 && aligned<vector>(y, x);
+  const int64_t across = vectors ? columns / vector : columns;
+  const auto wide =
+      static_cast<unsigned>(std::bit_ceil(static_cast<uint64_t>(std::min<int64_t>(across, 256))));
+  const dim3 block(wide, 256 / wide);
+  const Launch rows_of_blocks = striding(rows, static_cast<int>(block.y));
+  const auto tiles = static_cast<unsigned>(std::min<int64_t>(blocks_for(across, wide), 65535));
+  launch(vectors ? copy_columns_kernel<vector, Real> : copy_columns_kernel<1, Real>,
+         {dim3(rows_of_blocks.grid.x, tiles), block},
+         std::tuple(y, y_width, x, x_width, columns, rows, accumulate));
+}
+
+Dropout dropping(float p, uint64_t key) {
+  return {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32), static_cast<int32_t>(p * 0x1p24f),
+          1.0f / (1.0f - p)};
+}
+
 }  // namespace
 
 void set_bytes(void* y, int value, size_t bytes) {
@@ -79,6 +106,9 @@ void set_bytes(void* y, int value, size_t bytes) {
 void copy_bytes(void* y, const void* x, size_t bytes) {
   if (bytes > 0) ESP_CUDA(cudaMemcpyAsync(y, x, bytes, cudaMemcpyDeviceToDevice, stream()));
 }
+void cast(bf16* y, const float* x, int64_t n) { map(y, Same(), n, false, x); }
+void cast(float* y, const bf16* x, int64_t n, bool accumulate) { map(y, Same(), n, accumulate, x); }
+
 void fill(float* y, float value, int64_t n) { map(y, Constant{value}, n, false); }
 void add(float* y, const float* a, const float* b, int64_t n) { map(y, Sum(), n, false, a, b); }
 void mul(float* y, const float* a, const float* b, int64_t n, bool accumulate) {
@@ -94,25 +124,33 @@ void broadcast(float* y, const float* scalar, float times, int64_t n, bool accum
   map(y, ThatTimes{scalar, times}, n, accumulate);
 }
 void dropout(float* y, const float* x, float p, uint64_t key, int64_t n, bool accumulate) {
-  const Dropout f{static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32),
-                  static_cast<int32_t>(p * 0x1p24f), 1.0f / (1.0f - p)};
-  map(y, f, n, accumulate, x);
+  map(y, dropping(p, key), n, accumulate, x);
 }
-
-/// 8 bytes a number, 12 to accumulate.
 void copy_columns(float* y, int64_t y_width, const float* x, int64_t x_width, int64_t columns, int64_t rows,
                   bool accumulate) {
-  if (rows == 0 || columns == 0) return;
-  const bool vectors = columns % 4 == 0 && y_width % 4 == 0 && x_width % 4 == 0 && aligned<4>(y, x);
-  const int64_t across = vectors ? columns / 4 : columns;
-  const auto wide =
-      static_cast<unsigned>(std::bit_ceil(static_cast<uint64_t>(std::min<int64_t>(across, 256))));
-  const dim3 block(wide, 256 / wide);
-  const Launch rows_of_blocks = striding(rows, static_cast<int>(block.y));
-  const auto tiles = static_cast<unsigned>(std::min<int64_t>(blocks_for(across, wide), 65535));
-  launch(vectors ? copy_columns_kernel<4> : copy_columns_kernel<1>,
-         {dim3(rows_of_blocks.grid.x, tiles), block},
-         std::tuple(y, y_width, x, x_width, columns, rows, accumulate));
+  copy_columns_of(y, y_width, x, x_width, columns, rows, accumulate);
+}
+
+void fill(bf16* y, float value, int64_t n) { map(y, Constant{value}, n, false); }
+void add(bf16* y, const bf16* a, const bf16* b, int64_t n) { map(y, Sum(), n, false, a, b); }
+void mul(bf16* y, const bf16* a, const bf16* b, int64_t n, bool accumulate) {
+  map(y, Product(), n, accumulate, a, b);
+}
+void scale(bf16* y, const bf16* x, float factor, int64_t n, bool accumulate) {
+  map(y, Times{factor}, n, accumulate, x);
+}
+void scale_by(bf16* y, const bf16* x, const float* factor, int64_t n, bool accumulate) {
+  map(y, TimesThat{factor}, n, accumulate, x);
+}
+void broadcast(bf16* y, const float* scalar, float times, int64_t n, bool accumulate) {
+  map(y, ThatTimes{scalar, times}, n, accumulate);
+}
+void dropout(bf16* y, const bf16* x, float p, uint64_t key, int64_t n, bool accumulate) {
+  map(y, dropping(p, key), n, accumulate, x);
+}
+void copy_columns(bf16* y, int64_t y_width, const bf16* x, int64_t x_width, int64_t columns, int64_t rows,
+                  bool accumulate) {
+  copy_columns_of(y, y_width, x, x_width, columns, rows, accumulate);
 }
 
 }  // namespace espalier::cuda

@@ -13,12 +13,15 @@ namespace {
 constexpr size_t workspace = size_t{32} << 20;  // what NVIDIA advises for Hopper
 
 /// c [m,n] = a [m,k] b [k,n] (then relu(c + bias [n]), or c added to), row-major as all here; a or b may lie
-/// transposed in memory.
+/// transposed in memory. a and b are of type `operands`, c of type `result`, and so is the bias.
 struct Product {
   int64_t m, n, k;
   bool a_transposed, b_transposed;
   bool bias = false, relu = false, accumulate = false;
+  DType operands = DType::f32, result = DType::f32;
 };
+
+cudaDataType data_type(DType dtype) { return dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
 
 /// A handle of cuBLASLt that ends with its scope.
 template <class Handle, cublasStatus_t (*destroy)(Handle)>
@@ -44,7 +47,7 @@ using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDes
 class ProductPlan {
  public:
   explicit ProductPlan(const Product& p) : bias_(p.bias), beta_(p.accumulate ? 1.0f : 0.0f) {
-    const bool exact = precision() == Precision::f32;
+    const bool exact = precision() == Precision::f32 || p.operands == DType::bf16;
     ESP_CUDA(cublasLtMatmulDescCreate(matmul_.into(),
                                       exact ? CUBLAS_COMPUTE_32F : CUBLAS_COMPUTE_32F_FAST_TF32, CUDA_R_32F));
     set(CUBLASLT_MATMUL_DESC_TRANSA, p.b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
@@ -52,9 +55,9 @@ class ProductPlan {
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, p.bias ? p.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS
                                        : p.relu ? CUBLASLT_EPILOGUE_RELU
                                                 : CUBLASLT_EPILOGUE_DEFAULT);
-    describe(b_, p.k, p.n, p.b_transposed);
-    describe(a_, p.m, p.k, p.a_transposed);
-    describe(c_, p.m, p.n, false);
+    describe(b_, p.k, p.n, p.b_transposed, p.operands);
+    describe(a_, p.m, p.k, p.a_transposed, p.operands);
+    describe(c_, p.m, p.n, false, p.result);
 
     Preference preference;
     ESP_CUDA(cublasLtMatmulPreferenceCreate(preference.into()));
@@ -79,7 +82,7 @@ class ProductPlan {
 
   size_t scratch_bytes() const { return scratch_bytes_; }
 
-  void run(float* c, const float* a, const float* b, const float* bias, void* scratch) {
+  void run(void* c, const void* a, const void* b, const void* bias, void* scratch) {
     if (bias_) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     const float one = 1;
     ESP_CUDA(cublasLtMatmul(cublas(), matmul_, &one, b, b_, a, a_, &beta_, c, c_, c, c_, &algorithm_, scratch,
@@ -92,9 +95,9 @@ class ProductPlan {
     ESP_CUDA(cublasLtMatmulDescSetAttribute(matmul_, attribute, &value, sizeof value));
   }
   /// rows x columns, row-major, or its transpose in memory
-  static void describe(Layout& layout, int64_t rows, int64_t columns, bool transposed) {
+  static void describe(Layout& layout, int64_t rows, int64_t columns, bool transposed, DType dtype) {
     if (transposed) std::swap(rows, columns);
-    ESP_CUDA(cublasLtMatrixLayoutCreate(layout.into(), CUDA_R_32F, static_cast<uint64_t>(columns),
+    ESP_CUDA(cublasLtMatrixLayoutCreate(layout.into(), data_type(dtype), static_cast<uint64_t>(columns),
                                         static_cast<uint64_t>(rows), columns));
   }
 
@@ -108,12 +111,13 @@ class ProductPlan {
 
 ProductPlan& plan(const Product& p) {
   static auto& cache = *new PlanCache<ProductPlan, 5>;  // never destroyed: cuBLAS may be gone before
-  const int64_t flags = p.a_transposed | p.b_transposed << 1 | p.bias << 2 | p.relu << 3 | p.accumulate << 4;
+  const int64_t flags = p.a_transposed | p.b_transposed << 1 | p.bias << 2 | p.relu << 3 | p.accumulate << 4 |
+                        (p.operands == DType::bf16) << 5 | (p.result == DType::bf16) << 6;
   return cache.get({p.m, p.n, p.k, flags, static_cast<int64_t>(precision())}, [&] { return ProductPlan(p); });
 }
 
 ProductPlan& forward_plan(const LinearShape& s, bool bias, bool relu) {
-  return plan({s.n, s.out, s.in, false, true, bias, relu});
+  return plan({s.n, s.out, s.in, false, true, bias, relu, false, s.dtype, s.dtype});
 }
 ProductPlan& backward_data_plan(const LinearShape& s, bool accumulate) {
   return plan({.m = s.n,
@@ -121,15 +125,39 @@ ProductPlan& backward_data_plan(const LinearShape& s, bool accumulate) {
                .k = s.out,
                .a_transposed = false,
                .b_transposed = false,
-               .accumulate = accumulate});
+               .accumulate = accumulate,
+               .operands = s.dtype,
+               .result = s.dtype});
 }
+/// The gradient is f32, whatever the operands are.
 ProductPlan& backward_weights_plan(const LinearShape& s, bool accumulate) {
   return plan({.m = s.out,
                .n = s.in,
                .k = s.n,
                .a_transposed = true,
                .b_transposed = false,
-               .accumulate = accumulate});
+               .accumulate = accumulate,
+               .operands = s.dtype});
+}
+
+/// In front of the products' own scratch memory: the bias as cuBLASLt wants it beside a bf16 output.
+size_t bias_bytes(const LinearShape& s, bool bias) {
+  return bias && s.dtype == DType::bf16 ? aligned_bytes(static_cast<size_t>(s.out) * sizeof(bf16)) : 0;
+}
+
+template <class Real>
+void forward(Real* y, const Real* x, const Real* w, const float* b, Activation f, const LinearShape& s,
+             void* scratch) {
+  const bool relu = f == Activation::relu;
+  const void* bias = b;
+  if (const size_t bytes = bias_bytes(s, b != nullptr)) {
+    cast(static_cast<bf16*>(scratch), b, s.out);
+    bias = scratch;
+    scratch = static_cast<char*>(scratch) + bytes;
+  }
+  forward_plan(s, b != nullptr, relu).run(y, x, w, bias, scratch);
+  // cuBLASLt's gelu is the approximation by tanh.
+  if (!relu && f != Activation::none) activation_forward(y, y, f, s.n * s.out);
 }
 
 }  // namespace
@@ -138,29 +166,39 @@ size_t linear_prepared_bytes(const LinearShape&) { return 0; }
 void linear_prepare(void*, const float*, const LinearShape&) {}
 
 size_t linear_forward_scratch(const LinearShape& s, bool bias) {
-  return std::max(forward_plan(s, bias, false).scratch_bytes(), forward_plan(s, bias, true).scratch_bytes());
+  return bias_bytes(s, bias) +
+         std::max(forward_plan(s, bias, false).scratch_bytes(), forward_plan(s, bias, true).scratch_bytes());
 }
-void linear_forward(float* y, const float* x, const float* w, const void*, const float* b, Activation f,
-                    const LinearShape& s, void* scratch) {
-  const bool relu = f == Activation::relu;
-  forward_plan(s, b != nullptr, relu).run(y, x, w, b, scratch);
-  // cuBLASLt's gelu is the approximation by tanh.
-  if (!relu && f != Activation::none) activation_forward(y, y, f, s.n * s.out);
-}
-
 size_t linear_backward_data_scratch(const LinearShape& s, bool accumulate) {
   return backward_data_plan(s, accumulate).scratch_bytes();
+}
+size_t linear_backward_weights_scratch(const LinearShape& s, bool accumulate) {
+  return backward_weights_plan(s, accumulate).scratch_bytes();
+}
+
+void linear_forward(float* y, const float* x, const float* w, const void*, const float* b, Activation f,
+                    const LinearShape& s, void* scratch) {
+  forward(y, x, w, b, f, s, scratch);
 }
 void linear_backward_data(float* dx, const float* dy, const float* w, const LinearShape& s, bool accumulate,
                           void* scratch) {
   backward_data_plan(s, accumulate).run(dx, dy, w, nullptr, scratch);
 }
-
-size_t linear_backward_weights_scratch(const LinearShape& s, bool accumulate) {
-  return backward_weights_plan(s, accumulate).scratch_bytes();
-}
 void linear_backward_weights(float* dw, const float* dy, const float* x, const LinearShape& s,
                              bool accumulate, void* scratch) {
+  backward_weights_plan(s, accumulate).run(dw, dy, x, nullptr, scratch);
+}
+
+void linear_forward(bf16* y, const bf16* x, const bf16* w, const void*, const float* b, Activation f,
+                    const LinearShape& s, void* scratch) {
+  forward(y, x, w, b, f, s, scratch);
+}
+void linear_backward_data(bf16* dx, const bf16* dy, const bf16* w, const LinearShape& s, bool accumulate,
+                          void* scratch) {
+  backward_data_plan(s, accumulate).run(dx, dy, w, nullptr, scratch);
+}
+void linear_backward_weights(float* dw, const bf16* dy, const bf16* x, const LinearShape& s, bool accumulate,
+                             void* scratch) {
   backward_weights_plan(s, accumulate).run(dw, dy, x, nullptr, scratch);
 }
 

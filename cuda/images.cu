@@ -1,5 +1,5 @@
-// Batches of images put together from a data set on the device: bytes in, normalised floats out, in one pass
-// (5 bytes a number).
+// Batches of images put together from a data set on the device: bytes in, normalised numbers out, in one pass
+// (a byte and the output a number).
 #include "espalier/core/kernels.h"
 #include "espalier/cuda/device.cuh"
 
@@ -32,9 +32,9 @@ Launch blocks_of_images(int64_t n, int64_t size) {
 
 /// `Channels` is the number of channels where that is known at compile time, else 0. Roundings are those of
 /// the CPU: one, of the sum.
-template <int width, int Channels>
+template <int width, int Channels, class Real>
 __global__ void __launch_bounds__(threads)
-    gather_images_kernel(float* y, const uint8_t* x, const int64_t* rows, int32_t size, int32_t channels_,
+    gather_images_kernel(Real* y, const uint8_t* x, const int64_t* rows, int32_t size, int32_t channels_,
                          const float* scale, const float* shift) {
   const int32_t channels = Channels ? Channels : channels_;
   const auto [image, first] = position<width>(size);
@@ -50,9 +50,9 @@ __global__ void __launch_bounds__(threads)
   store(y + image * size + first, out);
 }
 
-template <int width, int Channels>
+template <int width, int Channels, class Real>
 __global__ void __launch_bounds__(threads)
-    gather_views_kernel(float* y, ImageViews v, const float* scale, const float* shift) {
+    gather_views_kernel(Real* y, ImageViews v, const float* scale, const float* shift) {
   const auto h = static_cast<int32_t>(v.h), w = static_cast<int32_t>(v.w),
              channels = Channels ? Channels : static_cast<int32_t>(v.c), size = h * w * channels;
   const auto [image, first] = position<width>(size);
@@ -94,6 +94,31 @@ void with_channels(int64_t channels, const Body& body) {
     body(std::integral_constant<int, 0>());
 }
 
+template <class Real>
+void images(Real* y, const uint8_t* x, const int64_t* rows, int64_t n, int64_t pixels, int64_t channels,
+            const float* scale, const float* shift) {
+  const int64_t size = pixels * channels;
+  const bool vectors = size % 4 == 0 && aligned<4>(y, x);
+  with_channels(channels, [&](auto known) {
+    constexpr int c = decltype(known)::value;
+    launch(vectors ? gather_images_kernel<4, c, Real> : gather_images_kernel<1, c, Real>,
+           vectors ? blocks_of_images<4>(n, size) : blocks_of_images<1>(n, size),
+           std::tuple(y, x, rows, size, channels, scale, shift));
+  });
+}
+
+template <class Real>
+void views_of(Real* y, const ImageViews& views, const float* scale, const float* shift) {
+  const int64_t size = views.h * views.w * views.c;
+  const bool vectors = size % 4 == 0 && aligned<4>(y);
+  with_channels(views.c, [&](auto known) {
+    constexpr int c = decltype(known)::value;
+    launch(vectors ? gather_views_kernel<4, c, Real> : gather_views_kernel<1, c, Real>,
+           vectors ? blocks_of_images<4>(views.n, size) : blocks_of_images<1>(views.n, size),
+           std::tuple(y, views, scale, shift));
+  });
+}
+
 }  // namespace
 
 void gather_labels(int32_t* y, const int32_t* x, const int64_t* rows, int64_t n) {
@@ -102,25 +127,17 @@ void gather_labels(int32_t* y, const int32_t* x, const int64_t* rows, int64_t n)
 
 void gather_images(float* y, const uint8_t* x, const int64_t* rows, int64_t n, int64_t pixels,
                    int64_t channels, const float* scale, const float* shift) {
-  const int64_t size = pixels * channels;
-  const bool vectors = size % 4 == 0 && aligned<4>(y, x);
-  with_channels(channels, [&](auto known) {
-    constexpr int c = decltype(known)::value;
-    launch(vectors ? gather_images_kernel<4, c> : gather_images_kernel<1, c>,
-           vectors ? blocks_of_images<4>(n, size) : blocks_of_images<1>(n, size),
-           std::tuple(y, x, rows, size, channels, scale, shift));
-  });
+  images(y, x, rows, n, pixels, channels, scale, shift);
 }
-
 void gather_views(float* y, const ImageViews& views, const float* scale, const float* shift) {
-  const int64_t size = views.h * views.w * views.c;
-  const bool vectors = size % 4 == 0 && aligned<4>(y);
-  with_channels(views.c, [&](auto known) {
-    constexpr int c = decltype(known)::value;
-    launch(vectors ? gather_views_kernel<4, c> : gather_views_kernel<1, c>,
-           vectors ? blocks_of_images<4>(views.n, size) : blocks_of_images<1>(views.n, size),
-           std::tuple(y, views, scale, shift));
-  });
+  views_of(y, views, scale, shift);
+}
+void gather_images(bf16* y, const uint8_t* x, const int64_t* rows, int64_t n, int64_t pixels,
+                   int64_t channels, const float* scale, const float* shift) {
+  images(y, x, rows, n, pixels, channels, scale, shift);
+}
+void gather_views(bf16* y, const ImageViews& views, const float* scale, const float* shift) {
+  views_of(y, views, scale, shift);
 }
 
 }  // namespace espalier::cuda

@@ -1,5 +1,5 @@
 // Softmax and cross-entropy at once: the loss, its gradient and the label's rank. The logits are read from
-// memory once (4 bytes, 4 more for the gradient); the further passes find them in the L1 cache.
+// memory once; the further passes find them in the L1 cache.
 #include <cmath>
 
 #include "espalier/core/kernels.h"
@@ -31,8 +31,8 @@ struct BlockTeam {
 };
 
 /// z [classes]: one image's logits; dz = (softmax z - target) factor, or null; rank: 1 number, or null.
-template <class Team>
-__device__ __forceinline__ void row_loss(Team team, float* loss, float* dz, int32_t* rank, const float* z,
+template <class Team, class Real>
+__device__ __forceinline__ void row_loss(Team team, float* loss, Real* dz, int32_t* rank, const Real* z,
                                          int32_t label, float smoothing, int32_t classes, float factor) {
   const auto lane = static_cast<int32_t>(threadIdx.x % Team::size);
   float top = -INFINITY;
@@ -42,10 +42,10 @@ __device__ __forceinline__ void row_loss(Team team, float* loss, float* dz, int3
   float sum = 0, below = 0;
   int32_t before = 0;
   for (int32_t k = lane; k < classes; k += Team::size) {
-    const float difference = z[k] - largest;
+    const float at = z[k], difference = at - largest;
     below += difference;
     sum += expf(difference);
-    before += z[k] > labels_own || (z[k] == labels_own && k < label);
+    before += at > labels_own || (at == labels_own && k < label);
   }
   const float total = team.sum(sum), even = smoothing / static_cast<float>(classes);
   if (dz) {
@@ -65,9 +65,9 @@ __device__ __forceinline__ void row_loss(Team team, float* loss, float* dz, int3
   if (lane == 0) *loss = logf(total) - (1.0f - smoothing) * (labels_own - largest) - mean_below;
 }
 
-template <class Team>
+template <class Team, class Real>
 __global__ void __launch_bounds__(Team::size* Team::rows)
-    row_losses_kernel(float* loss, float* dlogits, int32_t* rank, const float* logits, const int32_t* labels,
+    row_losses_kernel(float* loss, Real* dlogits, int32_t* rank, const Real* logits, const int32_t* labels,
                       float smoothing, int64_t n, int64_t classes) {
   __shared__ float shared[row_block / warp];
   Team team;
@@ -79,10 +79,10 @@ __global__ void __launch_bounds__(Team::size* Team::rows)
              1.0f / static_cast<float>(n));
 }
 
-template <class Team>
-void row_losses(float* loss, float* dlogits, int32_t* rank, const float* logits, const int32_t* labels,
+template <class Team, class Real>
+void row_losses(float* loss, Real* dlogits, int32_t* rank, const Real* logits, const int32_t* labels,
                 float smoothing, int64_t n, int64_t classes) {
-  launch(row_losses_kernel<Team>,
+  launch(row_losses_kernel<Team, Real>,
          {dim3(static_cast<unsigned>(blocks_for(n, Team::rows))), dim3(Team::size * Team::rows)},
          std::tuple(loss, dlogits, rank, logits, labels, smoothing, n, classes));
 }
@@ -108,9 +108,15 @@ __global__ void __launch_bounds__(row_block)
 
 void softmax_cross_entropy(float* loss, float* dlogits, int32_t* rank, const float* logits,
                            const int32_t* labels, float smoothing, int64_t n, int64_t classes) {
-  (classes <= most_warp_classes ? row_losses<WarpTeam> : row_losses<BlockTeam>)(loss, dlogits, rank, logits,
-                                                                                labels, smoothing, n,
-                                                                                classes);
+  (classes <= most_warp_classes
+       ? row_losses<WarpTeam, float>
+       : row_losses<BlockTeam, float>)(loss, dlogits, rank, logits, labels, smoothing, n, classes);
+}
+void softmax_cross_entropy(float* loss, bf16* dlogits, int32_t* rank, const bf16* logits,
+                           const int32_t* labels, float smoothing, int64_t n, int64_t classes) {
+  (classes <= most_warp_classes
+       ? row_losses<WarpTeam, bf16>
+       : row_losses<BlockTeam, bf16>)(loss, dlogits, rank, logits, labels, smoothing, n, classes);
 }
 
 void add_to_tally(Tally* tally, const float* loss, const int32_t* rank, int64_t n) {

@@ -1,6 +1,6 @@
 // One function of numbers at the same place, for all places: what is elementwise in all files.
 //
-// Each number is moved once: (sizeof(X) + ...) + 4 bytes a place, 4 more to accumulate.
+// Each number is moved once: (sizeof(X) + ...) + sizeof(Y) bytes a place, sizeof(Y) more to accumulate.
 #pragma once
 
 #include "espalier/cuda/device.cuh"
@@ -25,7 +25,7 @@ struct Loaded {
 };
 template <int width, class First, class... Rest>
 struct Loaded<width, First, Rest...> {
-  Vec<First, width> first;
+  Vec<InRegister<First>, width> first;
   Loaded<width, Rest...> rest;
 
   __device__ __forceinline__ void load(int64_t at, const First* p, const Rest*... others) {
@@ -40,9 +40,9 @@ struct Loaded<width, First, Rest...> {
 };
 
 /// The last n % width places are the first block's.
-template <int width, class F, class... X>
+template <int width, class Y, class F, class... X>
 __global__ void __launch_bounds__(map_threads)
-    map_kernel(float* y, F f, int64_t n, bool accumulate, const X*... x) {
+    map_kernel(Y* y, F f, int64_t n, bool accumulate, const X*... x) {
   constexpr int unroll = map_unroll<width>;
   const int64_t vectors = n / width;
   const int64_t first = int64_t{blockIdx.x} * (map_threads * unroll) + threadIdx.x;
@@ -66,26 +66,29 @@ __global__ void __launch_bounds__(map_threads)
     }
   if constexpr (width > 1)
     if (const int64_t i = vectors * width + threadIdx.x; blockIdx.x == 0 && i < n) {
-      const float value = f(i, x[i]...);
-      y[i] = accumulate ? y[i] + value : value;
+      const float value = f(i, InRegister<X>(x[i])...);
+      y[i] = accumulate ? static_cast<float>(y[i]) + value : value;
     }
 }
 
 }  // namespace detail
 
 /// y[i] = f(i, x[i]...), or y += that, for i < n; y may be one of x. F is a struct with
-/// __device__ float operator()(int64_t i, X...) const.
-template <class F, class... X>
-void map(float* y, const F& f, int64_t n, bool accumulate, const X*... x) {
+/// __device__ float operator()(int64_t i, X...) const, with float for bf16.
+template <class Y, class F, class... X>
+void map(Y* y, const F& f, int64_t n, bool accumulate, const X*... x) {
   if (n == 0) return;
   const auto run = [&](auto width) {
     constexpr int w = decltype(width)::value;
     const int64_t blocks = blocks_for(blocks_for(n, w), detail::map_threads * detail::map_unroll<w>);
-    launch(detail::map_kernel<w, F, X...>, {dim3(static_cast<unsigned>(blocks)), dim3(detail::map_threads)},
+    launch(detail::map_kernel<w, Y, F, X...>,
+           {dim3(static_cast<unsigned>(blocks)), dim3(detail::map_threads)},
            std::tuple(y, f, n, accumulate, x...));
   };
-  if (aligned<4>(y, x...))
-    run(std::integral_constant<int, 4>());
+  constexpr bool narrow = sizeof(Y) == 2 && ((sizeof(X) <= 2) && ...);
+  constexpr int vector = narrow ? 8 : 4;  // 16 bytes of the widest
+  if (aligned<vector>(y, x...))
+    run(std::integral_constant<int, vector>());
   else
     run(std::integral_constant<int, 1>());
 }

@@ -2,6 +2,10 @@
 // memory (columns.cuh has the layout). Bytes that a pass moves stand beside its launch; what is summed over
 // rows is small beside them.
 //
+// A thread has 4 channels of bf16, too: 8 bytes a load, but with 4 rows at once by 1024 threads still more on
+// their way to a multiprocessor (32 KB) than the memory's latency takes (18 KB on an H100), and registers as
+// for f32.
+//
 // Passes that sum go up x, passes that write y or dx go down it: each finds in the level 2 cache (50 MB on
 // an H100) what the one before it touched last.
 #include "espalier/cuda/norm.h"
@@ -71,14 +75,16 @@ struct Moments {
 };
 
 /// z = x scale + shift + residual, and what comes of it; null: left out.
+template <class Real>
 struct Line {
-  const float *scale, *shift, *residual;
+  const float *scale, *shift;
+  const Real* residual;
 };
 
 /// Statistics of x, or of y = f(line of x), which is written, too.
-template <int n, bool has_line, Activation f>
+template <int n, bool has_line, Activation f, class Real>
 __global__ void __launch_bounds__(column_threads, statistics_blocks)
-    statistics_kernel(Columns m, float* y, const float* x, Line line, ChannelStatistics to,
+    statistics_kernel(Columns m, Real* y, const Real* x, Line<Real> line, ChannelStatistics to,
                       ColumnSums<n>* partial) {
   constexpr int at_once = has_line ? rows_of_many(n) : rows_at_once(n);
   const ColumnPlace<n> place(m);
@@ -133,9 +139,9 @@ __global__ void __launch_bounds__(column_threads, statistics_blocks)
 }
 
 /// y = f(line of x)
-template <int n, Activation f>
+template <int n, Activation f, class Real>
 __global__ void __launch_bounds__(column_threads, n == 4 || f == Activation::gelu ? 4 : 5)
-    line_kernel(Columns m, float* y, const float* x, Line line) {
+    line_kernel(Columns m, Real* y, const Real* x, Line<Real> line) {
   constexpr int at_once = rows_moved;
   const ColumnPlace<n> place(m);
   if (place.rows == 0) return;
@@ -169,7 +175,8 @@ template <int n>
 struct BackwardRow {
   Vec<float, n> dy, x, other;  // other: y or the residual, whichever is given
 
-  __device__ __forceinline__ void read(const NormBackward& from, const float* other_at, int64_t at) {
+  template <class Real>
+  __device__ __forceinline__ void read(const NormBackwardOf<Real>& from, const Real* other_at, int64_t at) {
     dy = load<n>(from.dy + at);
     x = load<n>(from.x + at);
     other = {};
@@ -190,22 +197,22 @@ struct BackwardRow {
 };
 
 /// What from.f needs beside x and dy.
-template <Activation f>
-__device__ __forceinline__ const float* beside(const NormBackward& from) {
+template <Activation f, class Real>
+__device__ __forceinline__ const Real* beside(const NormBackwardOf<Real>& from) {
   if (f == Activation::none) return nullptr;
   return f == Activation::relu && from.y ? from.y : from.residual;
 }
 
 /// dbeta and dgamma, and dx as slope x + offset beside scale dz.
-template <int n, Activation f>
+template <int n, Activation f, class Real>
 __global__ void __launch_bounds__(column_threads, backward_blocks)
-    backward_sums_kernel(Columns m, NormGradients to, NormBackward from, float* slope, float* offset,
-                         ColumnSums<n>* partial) {
+    backward_sums_kernel(Columns m, NormGradientsOf<Real> to, NormBackwardOf<Real> from, float* slope,
+                         float* offset, ColumnSums<n>* partial) {
   constexpr int at_once = rows_of_many(n);
   const ColumnPlace<n> place(m);
   float dbeta[n] = {}, dgamma[n] = {};
   if (place.rows > 0) {
-    const float* const other = beside<f>(from);
+    const Real* const other = beside<f>(from);
     const bool has_y = f == Activation::relu && from.y;
     const Vec<float, n> mean = load<n>(from.mean + place.k);
     Vec<float, n> scale, shift;
@@ -234,7 +241,7 @@ __global__ void __launch_bounds__(column_threads, backward_blocks)
 #pragma unroll
       for (int u = 0; u < at_once; ++u) {
         if (row + u >= place.rows) continue;
-        float* const place_of = to.dresidual + at + u * step;
+        Real* const place_of = to.dresidual + at + u * step;
         if (to.add_dresidual) {
           const Vec<float, n> before = load<n>(place_of);
 #pragma unroll
@@ -268,14 +275,14 @@ __global__ void __launch_bounds__(column_threads, backward_blocks)
 }
 
 /// dx = scale dz + slope x + offset
-template <int n, Activation f>
+template <int n, Activation f, class Real>
 __global__ void __launch_bounds__(column_threads, backward_blocks)
-    backward_data_kernel(Columns m, NormGradients to, NormBackward from, const float* slope,
+    backward_data_kernel(Columns m, NormGradientsOf<Real> to, NormBackwardOf<Real> from, const float* slope,
                          const float* offset) {
   constexpr int at_once = rows_of_many(n);
   const ColumnPlace<n> place(m);
   if (place.rows == 0) return;
-  const float* const other = beside<f>(from);
+  const Real* const other = beside<f>(from);
   const bool has_y = f == Activation::relu && from.y;
   const Vec<float, n> scale = load<n>(from.scale + place.k), by_x = load<n>(slope + place.k),
                       by_one = load<n>(offset + place.k);
@@ -355,18 +362,19 @@ size_t sums_bytes(const NormShape& s, const Layout& layout) {
   return std::max(layout(s, 1).sums_bytes(), s.c % 4 == 0 ? layout(s, 4).sums_bytes() : 0);
 }
 
-template <bool has_line, Activation f>
-void run_statistics(float* y, const float* x, const Line& line, const ChannelStatistics& to,
+template <bool has_line, Activation f, class Real>
+void run_statistics(Real* y, const Real* x, const Line<Real>& line, const ChannelStatistics& to,
                     const NormShape& s, void* scratch) {
   with_width(by_fours(s.c, y, x, line.scale, line.shift, line.residual, to.center), [&](auto n) {
     const Columns m = statistics_columns(s, n);
-    launch(statistics_kernel<n, has_line, f>, m.launch(),
+    launch(statistics_kernel<n, has_line, f, Real>, m.launch(),
            std::tuple(m, y, x, line, to, static_cast<ColumnSums<n>*>(scratch)));
   });
 }
 
-template <Activation f>
-void run_backward(const NormGradients& to, const NormBackward& from, const NormShape& s, void* scratch) {
+template <Activation f, class Real>
+void run_backward(const NormGradientsOf<Real>& to, const NormBackwardOf<Real>& from, const NormShape& s,
+                  void* scratch) {
   // The numbers of each channel lie behind the sums.
   float* const slope =
       reinterpret_cast<float*>(static_cast<char*>(scratch) + sums_bytes(s, backward_columns));
@@ -375,28 +383,74 @@ void run_backward(const NormGradients& to, const NormBackward& from, const NormS
                               from.residual, from.y);
   with_width(fours, [&](auto n) {
     const Columns m = backward_columns(s, n);
-    launch(backward_sums_kernel<n, f>, m.launch(),
+    launch(backward_sums_kernel<n, f, Real>, m.launch(),
            std::tuple(m, to, from, slope, offset, static_cast<ColumnSums<n>*>(scratch)));
     if (!to.dx) return;
     const Columns d(s, n, rows_of_many(n), blocks_that_move);
     if (to.dresidual && !to.add_dresidual) {  // dz lies there
-      NormBackward plain = from;
+      NormBackwardOf<Real> plain = from;
       plain.dy = to.dresidual;
-      launch(backward_data_kernel<n, Activation::none>, d.launch(), std::tuple(d, to, plain, slope, offset));
+      launch(backward_data_kernel<n, Activation::none, Real>, d.launch(),
+             std::tuple(d, to, plain, slope, offset));
     } else {
-      launch(backward_data_kernel<n, f>, d.launch(), std::tuple(d, to, from, slope, offset));
+      launch(backward_data_kernel<n, f, Real>, d.launch(), std::tuple(d, to, from, slope, offset));
     }
   });
+}
+
+template <class Real>
+void statistics(ChannelStatistics to, const Real* x, const NormShape& s, void* scratch) {
+  if constexpr (std::is_same_v<Real, float>)
+    if (!to.center) to.center = x;  // any row is a better guess than none
+  run_statistics<false, Activation::none, Real>(nullptr, x, {}, to, s, scratch);
+}
+
+template <class Real>
+void forward(Real* y, const Real* x, const Line<Real>& line, Activation activation, const NormShape& s) {
+  with(activation, [&](auto f) {
+    with_width(by_fours(s.c, y, x, line.scale, line.shift, line.residual), [&](auto n) {
+      const Columns m(s, n, rows_moved, blocks_that_move);
+      launch(line_kernel<n, decltype(f)::value, Real>, m.launch(), std::tuple(m, y, x, line));
+    });
+  });
+}
+
+template <class Real>
+void backward(const NormGradientsOf<Real>& to, const NormBackwardOf<Real>& from, const NormShape& s,
+              void* scratch) {
+  switch (from.f) {
+    case Activation::none:
+      return run_backward<Activation::none>(to, from, s, scratch);
+    case Activation::relu:
+      return run_backward<Activation::relu>(to, from, s, scratch);
+    default:
+      return run_backward<Activation::gelu>(to, from, s, scratch);
+  }
+}
+
+template <class Real>
+void epilogue(Real* y, const ConvEpilogueOf<Real>& e, const NormShape& s, void* scratch) {
+  const bool changes = e.scale || e.shift || e.residual || e.f != Activation::none;
+  const Line<Real> line{e.scale, e.shift, e.residual};
+  if (!e.statistics.mean) {
+    if (changes) forward(y, y, line, e.f, s);
+  } else if (!changes) {
+    run_statistics<false, Activation::none, Real>(nullptr, y, line, e.statistics, s, scratch);
+  } else if (e.f == Activation::relu) {
+    run_statistics<true, Activation::relu>(y, y, line, e.statistics, s, scratch);
+  } else {
+    run_statistics<true, Activation::none>(y, y, line, e.statistics, s, scratch);
+  }
 }
 
 }  // namespace
 
 size_t channel_statistics_scratch(const NormShape& s) { return sums_bytes(s, statistics_columns); }
-/// Moves 4 bytes a number.
-void channel_statistics(const ChannelStatistics& to, const float* x, const NormShape& s, void* scratch) {
-  ChannelStatistics about = to;
-  if (!about.center) about.center = x;  // any row is a better guess than none
-  run_statistics<false, Activation::none>(nullptr, x, {}, about, s, scratch);
+size_t batch_norm_backward_scratch(const NormShape& s) {
+  return sums_bytes(s, backward_columns) + static_cast<size_t>(2 * s.c) * sizeof(float);
+}
+size_t convolution_epilogue_scratch(bool statistics, int64_t rows, int64_t channels) {
+  return statistics ? sums_bytes({rows, channels}, statistics_columns) : 0;
 }
 
 void update_running(float* running_mean, float* running_variance, const float* mean, const float* variance,
@@ -412,51 +466,40 @@ void norm_scale_shift(float* scale, float* shift, float* rstd, const float* mean
          std::tuple(scale, shift, rstd, mean, variance, gamma, beta, eps, c));
 }
 
-/// Moves 8 bytes a number, 12 with a residual.
+// Statistics read each number once; the forward pass moves 2 for each, 3 with a residual. The backward pass
+// reads dy and x twice and writes dx: 5; relu with y reads that twice, too (7), or, where dresidual is wanted
+// (an input of a residual block), writes dz there and reads it in place of dy and y: 7.
+
+void channel_statistics(const ChannelStatistics& to, const float* x, const NormShape& s, void* scratch) {
+  statistics(to, x, s, scratch);
+}
 void scale_shift_forward(float* y, const float* x, const float* scale, const float* shift,
-                         const float* residual, Activation activation, const NormShape& s) {
-  with(activation, [&](auto f) {
-    with_width(by_fours(s.c, y, x, scale, shift, residual), [&](auto n) {
-      const Columns m(s, n, rows_moved, blocks_that_move);
-      launch(line_kernel<n, decltype(f)::value>, m.launch(),
-             std::tuple(m, y, x, Line{scale, shift, residual}));
-    });
-  });
+                         const float* residual, Activation f, const NormShape& s) {
+  forward(y, x, {scale, shift, residual}, f, s);
+}
+void batch_norm_backward(const NormGradientsOf<float>& to, const NormBackwardOf<float>& from,
+                         const NormShape& s, void* scratch) {
+  backward(to, from, s, scratch);
+}
+void convolution_epilogue(float* y, const ConvEpilogueOf<float>& e, int64_t rows, int64_t channels,
+                          void* scratch) {
+  epilogue(y, e, {rows, channels}, scratch);
 }
 
-size_t batch_norm_backward_scratch(const NormShape& s) {
-  return sums_bytes(s, backward_columns) + static_cast<size_t>(2 * s.c) * sizeof(float);
+void channel_statistics(const ChannelStatistics& to, const bf16* x, const NormShape& s, void* scratch) {
+  statistics(to, x, s, scratch);
 }
-/// Reads dy and x twice and writes dx: 20 bytes a number; relu with y reads that twice, too (28), or, where
-/// dresidual is wanted (an input of a residual block), writes dz there and reads it in place of dy and y: 28.
-void batch_norm_backward(const NormGradients& to, const NormBackward& from, const NormShape& s,
-                         void* scratch) {
-  switch (from.f) {
-    case Activation::none:
-      return run_backward<Activation::none>(to, from, s, scratch);
-    case Activation::relu:
-      return run_backward<Activation::relu>(to, from, s, scratch);
-    default:
-      return run_backward<Activation::gelu>(to, from, s, scratch);
-  }
+void scale_shift_forward(bf16* y, const bf16* x, const float* scale, const float* shift, const bf16* residual,
+                         Activation f, const NormShape& s) {
+  forward(y, x, {scale, shift, residual}, f, s);
 }
-
-size_t convolution_epilogue_scratch(const ConvEpilogue& e, int64_t rows, int64_t channels) {
-  return e.statistics.mean ? sums_bytes({rows, channels}, statistics_columns) : 0;
+void batch_norm_backward(const NormGradientsOf<bf16>& to, const NormBackwardOf<bf16>& from,
+                         const NormShape& s, void* scratch) {
+  backward(to, from, s, scratch);
 }
-void convolution_epilogue(float* y, const ConvEpilogue& e, int64_t rows, int64_t channels, void* scratch) {
-  const NormShape s{rows, channels};
-  const bool changes = e.scale || e.shift || e.residual || e.f != Activation::none;
-  const Line line{e.scale, e.shift, e.residual};
-  if (!e.statistics.mean) {
-    if (changes) scale_shift_forward(y, y, e.scale, e.shift, e.residual, e.f, s);
-  } else if (!changes) {
-    run_statistics<false, Activation::none>(nullptr, y, line, e.statistics, s, scratch);
-  } else if (e.f == Activation::relu) {
-    run_statistics<true, Activation::relu>(y, y, line, e.statistics, s, scratch);
-  } else {
-    run_statistics<true, Activation::none>(y, y, line, e.statistics, s, scratch);
-  }
+void convolution_epilogue(bf16* y, const ConvEpilogueOf<bf16>& e, int64_t rows, int64_t channels,
+                          void* scratch) {
+  epilogue(y, e, {rows, channels}, scratch);
 }
 
 }  // namespace espalier::cuda

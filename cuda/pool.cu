@@ -59,15 +59,15 @@ struct Output {
 };
 
 /// `side`: the window's, or 0: s.k, known only now.
-template <int n, int side, bool indexed>
+template <int n, int side, bool indexed, class Real>
 __global__ void __launch_bounds__(threads)
-    max_pool_kernel(float* y, uint8_t* index, const float* x, int64_t images, Image s) {
+    max_pool_kernel(Real* y, uint8_t* index, const Real* x, int64_t images, Image s) {
   if (item() >= s.out_h * s.out_w * (s.c / n)) return;
   const Output<n> out(item(), s);
   const Window v(out.y, s, s.h), h(out.x, s, s.w);
   const int k = side > 0 ? side : s.k;
   for (int64_t image = blockIdx.y; image < images; image += gridDim.y) {
-    const float* const from = x + image * s.in_size() + out.channel;
+    const Real* const from = x + image * s.in_size() + out.channel;
     Vec<float, n> best;
     Vec<uint8_t, n> place;
 #pragma unroll
@@ -94,15 +94,15 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
-template <int n, int side>
+template <int n, int side, class Real>
 __global__ void __launch_bounds__(threads)
-    average_pool_kernel(float* y, const float* x, float share, int64_t images, Image s) {
+    average_pool_kernel(Real* y, const Real* x, float share, int64_t images, Image s) {
   if (item() >= s.out_h * s.out_w * (s.c / n)) return;
   const Output<n> out(item(), s);
   const Window v(out.y, s, s.h), h(out.x, s, s.w);
   const int k = side > 0 ? side : s.k;
   for (int64_t image = blockIdx.y; image < images; image += gridDim.y) {
-    const float* const from = x + image * s.in_size() + out.channel;
+    const Real* const from = x + image * s.in_size() + out.channel;
     Vec<float, n> sum = {};
 #pragma unroll side> 0 ? side : 1
     for (int ky = 0; ky < k; ++ky)
@@ -121,8 +121,9 @@ __global__ void __launch_bounds__(threads)
 }
 
 /// What each output passes on: its gradient to the place of the largest,
+template <class Real>
 struct ToLargest {
-  const float* dy;
+  const Real* dy;
   const uint8_t* index;
   template <int n>
   struct Loaded {
@@ -136,8 +137,9 @@ struct ToLargest {
   }
 };
 /// or an equal share to all.
+template <class Real>
 struct ToAll {
-  const float* dy;
+  const Real* dy;
   float share;
   template <int n>
   struct Loaded {
@@ -153,9 +155,9 @@ struct ToAll {
 
 /// dx of a cell of `cell` x `cell` pixels in n channels: each window that holds one of them is read once.
 /// With strides of 2 and cells of 2, a window of 2 x 2 is read once in all, one of 3 x 3 four times.
-template <int n, int cell, class Passed>
+template <int n, int cell, class Passed, class Real>
 __global__ void __launch_bounds__(threads)
-    pool_backward_kernel(float* dx, Passed passed, int64_t images, Image s, bool accumulate) {
+    pool_backward_kernel(Real* dx, Passed passed, int64_t images, Image s, bool accumulate) {
   const int vectors = s.c / n, cells = (s.w + cell - 1) / cell, rows = (s.h + cell - 1) / cell;
   if (item() >= rows * cells * vectors) return;
   const int pixel = item() / vectors, channel = (item() - pixel * vectors) * n;
@@ -189,7 +191,7 @@ __global__ void __launch_bounds__(threads)
       for (int b = 0; b < cell; ++b) {
         const int py = y - s.pad + a, px = x - s.pad + b;
         if (py >= s.h || px >= s.w) continue;
-        float* const to = dx + image * s.in_size() + (py * s.w + px) * s.c + channel;
+        Real* const to = dx + image * s.in_size() + (py * s.w + px) * s.c + channel;
         if (accumulate) {
           const Vec<float, n> before = load<n>(to);
 #pragma unroll
@@ -219,8 +221,8 @@ struct Means {
   }
 };
 
-template <int n>
-__global__ void __launch_bounds__(threads) pixel_mean_kernel(float* y, const float* x, float share, Means m) {
+template <int n, class Real>
+__global__ void __launch_bounds__(threads) pixel_mean_kernel(Real* y, const Real* x, float share, Means m) {
   __shared__ float shared[n][threads];
   const int thread = static_cast<int>(threadIdx.x), lane = thread / m.width % m.lanes,
             tile_of_block = thread / (m.width * m.lanes);
@@ -229,7 +231,7 @@ __global__ void __launch_bounds__(threads) pixel_mean_kernel(float* y, const flo
   const bool active = tile_of_block < m.tiles && tile < m.count && k < m.c;
   Vec<float, n> sum = {};
   if (active) {
-    const float* const from = x + image * m.pixels * m.c + k;
+    const Real* const from = x + image * m.pixels * m.c + k;
 #pragma unroll 8
     for (int pixel = lane; pixel < m.pixels; pixel += m.lanes) {
       const Vec<float, n> value = load<n>(from + pixel * m.c);
@@ -252,15 +254,15 @@ __global__ void __launch_bounds__(threads) pixel_mean_kernel(float* y, const flo
   store(y + image * m.c + k, sum);
 }
 
-template <int n>
-__global__ void __launch_bounds__(threads) spread_kernel(float* dx, const float* dy, float share,
-                                                         int64_t images, int pixels, int c, bool accumulate) {
+template <int n, class Real>
+__global__ void __launch_bounds__(threads)
+    spread_kernel(Real* dx, const Real* dy, float share, int64_t images, int pixels, int c, bool accumulate) {
   const int vectors = c / n;
   if (item() >= pixels * vectors) return;
   const int channel = item() % vectors * n;
   for (int64_t image = blockIdx.y; image < images; image += gridDim.y) {
     Vec<float, n> value = load<n>(dy + image * c + channel);
-    float* const to = dx + image * pixels * c + int64_t{item()} * n;
+    Real* const to = dx + image * pixels * c + int64_t{item()} * n;
 #pragma unroll
     for (int i = 0; i < n; ++i) value[i] *= share;
     if (accumulate) {
@@ -293,14 +295,14 @@ void with_side(int64_t k, const Body& body) {
 
 float share_of(const PoolShape& s) { return 1.0f / static_cast<float>(s.k * s.k); }
 
-template <class Passed, class... P>
-void pool_backward(float* dx, const Passed& passed, const PoolShape& s, bool accumulate,
+template <class Real, class Passed, class... P>
+void pool_backward(Real* dx, const Passed& passed, const PoolShape& s, bool accumulate,
                    const P*... pointers) {
   with_width(
       [&](auto n) {
         const auto run = [&](auto cell) {
           const int64_t items = blocks_for(s.h, cell) * blocks_for(s.w, cell) * (s.c / n);
-          launch(pool_backward_kernel<n, cell, Passed>, by_image(s.n, items),
+          launch(pool_backward_kernel<n, cell, Passed, Real>, by_image(s.n, items),
                  std::tuple(dx, passed, s.n, Image(s), accumulate));
         };
         if (s.stride == 2)
@@ -311,59 +313,101 @@ void pool_backward(float* dx, const Passed& passed, const PoolShape& s, bool acc
       s.c, dx, pointers...);
 }
 
-}  // namespace
-
-/// Moves 4 bytes for each number of x, 5 for each of y (4 without an index); where windows overlap, the
-/// caches have the rest.
-void max_pool_forward(float* y, uint8_t* index, const float* x, const PoolShape& s) {
+/// Moves each number of x and of y once, and a byte of the index with it; where windows overlap, the caches
+/// have the rest.
+template <class Real>
+void max_pool_forward_of(Real* y, uint8_t* index, const Real* x, const PoolShape& s) {
   with_width(
       [&](auto n) {
         with_side(s.k, [&](auto side) {
-          launch(index ? max_pool_kernel<n, side, true> : max_pool_kernel<n, side, false>,
+          launch(index ? max_pool_kernel<n, side, true, Real> : max_pool_kernel<n, side, false, Real>,
                  by_image(s.n, s.out_h() * s.out_w() * (s.c / n)), std::tuple(y, index, x, s.n, Image(s)));
         });
       },
       s.c, y, index, x);
 }
-/// 5 bytes for each number of dy, 4 for each of dx.
-void max_pool_backward(float* dx, const float* dy, const uint8_t* index, const PoolShape& s,
-                       bool accumulate) {
-  pool_backward(dx, ToLargest{dy, index}, s, accumulate, dy, index);
+template <class Real>
+void max_pool_backward_of(Real* dx, const Real* dy, const uint8_t* index, const PoolShape& s,
+                          bool accumulate) {
+  pool_backward(dx, ToLargest<Real>{dy, index}, s, accumulate, dy, index);
 }
 
-void average_pool_forward(float* y, const float* x, const PoolShape& s) {
+template <class Real>
+void average_pool_forward_of(Real* y, const Real* x, const PoolShape& s) {
   with_width(
       [&](auto n) {
         with_side(s.k, [&](auto side) {
-          launch(average_pool_kernel<n, side>, by_image(s.n, s.out_h() * s.out_w() * (s.c / n)),
+          launch(average_pool_kernel<n, side, Real>, by_image(s.n, s.out_h() * s.out_w() * (s.c / n)),
                  std::tuple(y, x, share_of(s), s.n, Image(s)));
         });
       },
       s.c, y, x);
 }
-void average_pool_backward(float* dx, const float* dy, const PoolShape& s, bool accumulate) {
-  pool_backward(dx, ToAll{dy, share_of(s)}, s, accumulate, dy);
+template <class Real>
+void average_pool_backward_of(Real* dx, const Real* dy, const PoolShape& s, bool accumulate) {
+  pool_backward(dx, ToAll<Real>{dy, share_of(s)}, s, accumulate, dy);
 }
 
-void global_average_pool_forward(float* y, const float* x, int64_t n, int64_t pixels, int64_t c) {
+template <class Real>
+void global_average_pool_forward_of(Real* y, const Real* x, int64_t n, int64_t pixels, int64_t c) {
   with_width(
       [&](auto width) {
         const Means m(n, pixels, c, width);
-        launch(pixel_mean_kernel<width>,
+        launch(pixel_mean_kernel<width, Real>,
                {dim3(static_cast<unsigned>(blocks_for(m.count, m.tiles))), dim3(threads)},
                std::tuple(y, x, 1.0f / static_cast<float>(pixels), m));
       },
       c, y, x);
 }
-void global_average_pool_backward(float* dx, const float* dy, int64_t n, int64_t pixels, int64_t c,
-                                  bool accumulate) {
+template <class Real>
+void global_average_pool_backward_of(Real* dx, const Real* dy, int64_t n, int64_t pixels, int64_t c,
+                                     bool accumulate) {
   with_width(
       [&](auto width) {
-        launch(spread_kernel<width>, by_image(n, pixels * (c / width)),
+        launch(spread_kernel<width, Real>, by_image(n, pixels * (c / width)),
                std::tuple(dx, dy, 1.0f / static_cast<float>(pixels), n, static_cast<int>(pixels),
                           static_cast<int>(c), accumulate));
       },
       c, dx, dy);
+}
+
+}  // namespace
+
+void max_pool_forward(float* y, uint8_t* index, const float* x, const PoolShape& s) {
+  max_pool_forward_of(y, index, x, s);
+}
+void max_pool_backward(float* dx, const float* dy, const uint8_t* index, const PoolShape& s,
+                       bool accumulate) {
+  max_pool_backward_of(dx, dy, index, s, accumulate);
+}
+void average_pool_forward(float* y, const float* x, const PoolShape& s) { average_pool_forward_of(y, x, s); }
+void average_pool_backward(float* dx, const float* dy, const PoolShape& s, bool accumulate) {
+  average_pool_backward_of(dx, dy, s, accumulate);
+}
+void global_average_pool_forward(float* y, const float* x, int64_t n, int64_t pixels, int64_t c) {
+  global_average_pool_forward_of(y, x, n, pixels, c);
+}
+void global_average_pool_backward(float* dx, const float* dy, int64_t n, int64_t pixels, int64_t c,
+                                  bool accumulate) {
+  global_average_pool_backward_of(dx, dy, n, pixels, c, accumulate);
+}
+
+void max_pool_forward(bf16* y, uint8_t* index, const bf16* x, const PoolShape& s) {
+  max_pool_forward_of(y, index, x, s);
+}
+void max_pool_backward(bf16* dx, const bf16* dy, const uint8_t* index, const PoolShape& s, bool accumulate) {
+  max_pool_backward_of(dx, dy, index, s, accumulate);
+}
+void average_pool_forward(bf16* y, const bf16* x, const PoolShape& s) { average_pool_forward_of(y, x, s); }
+void average_pool_backward(bf16* dx, const bf16* dy, const PoolShape& s, bool accumulate) {
+  average_pool_backward_of(dx, dy, s, accumulate);
+}
+void global_average_pool_forward(bf16* y, const bf16* x, int64_t n, int64_t pixels, int64_t c) {
+  global_average_pool_forward_of(y, x, n, pixels, c);
+}
+void global_average_pool_backward(bf16* dx, const bf16* dy, int64_t n, int64_t pixels, int64_t c,
+                                  bool accumulate) {
+  global_average_pool_backward_of(dx, dy, n, pixels, c, accumulate);
 }
 
 }  // namespace espalier::cuda

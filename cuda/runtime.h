@@ -26,6 +26,8 @@ void check(cudnnStatus_t status, const char* call,
 cudaStream_t stream();
 cublasLtHandle_t cublas();
 cudnnHandle_t cudnn();
+/// Bytes of scratch memory for so many, with what follows them as aligned as they are.
+constexpr size_t aligned_bytes(size_t bytes) { return (bytes + 255) / 256 * 256; }
 /// Streaming multiprocessors of the card: how many blocks a grid that strides should have is a few times
 /// this.
 int multiprocessors();

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "espalier/core/compute_device.h"
 #include "espalier/core/kernels.h"
 #include "espalier/core/random.h"
 
@@ -134,7 +135,7 @@ const Views& Loader::views_ahead() {
 void Loader::gather_on_device(Batch& batch) {
   const Dataset::Copy& data = dataset_.on(there_->device);
   const Shape& shape = data.images.shape();
-  batch.images = Tensor::empty(shape.with(0, batch.size), DType::f32, there_->device);
+  batch.images = Tensor::empty(shape.with(0, batch.size), activation_dtype(there_->device), there_->device);
   batch.labels = Tensor::empty({batch.size}, DType::i32, there_->device);
   const auto* pixels = data.images.data<uint8_t>();
   const int64_t* rows = there_->order.data<int64_t>() + next_ * batch_;
@@ -143,21 +144,22 @@ void Loader::gather_on_device(Batch& batch) {
     const Views& views = views_ahead();
     const int64_t behind = next_ * batch_ - there_->first;
     const auto* holes = static_cast<const Box*>(views.holes.raw());
-    ESP_RUN(there_->device, gather_views(batch.images.f32(),
-                                         {.x = pixels,
-                                          .rows = rows,
-                                          .down = views.down.data<int32_t>() + behind * shape[1],
-                                          .across = views.across.data<int32_t>() + behind * shape[2],
-                                          .holes = holes ? holes + behind * views.holes_each : nullptr,
-                                          .n = batch.size,
-                                          .h = shape[1],
-                                          .w = shape[2],
-                                          .c = shape[3],
-                                          .holes_each = views.holes_each},
-                                         scale, shift));
+    ESP_RUN_REAL(batch.images,
+                 gather_views(batch.images.data<Real>(),
+                              ImageViews{.x = pixels,
+                                         .rows = rows,
+                                         .down = views.down.data<int32_t>() + behind * shape[1],
+                                         .across = views.across.data<int32_t>() + behind * shape[2],
+                                         .holes = holes ? holes + behind * views.holes_each : nullptr,
+                                         .n = batch.size,
+                                         .h = shape[1],
+                                         .w = shape[2],
+                                         .c = shape[3],
+                                         .holes_each = views.holes_each},
+                              scale, shift));
   } else {
-    ESP_RUN(there_->device, gather_images(batch.images.f32(), pixels, rows, batch.size, shape[1] * shape[2],
-                                          shape[3], scale, shift));
+    ESP_RUN_REAL(batch.images, gather_images(batch.images.data<Real>(), pixels, rows, batch.size,
+                                             shape[1] * shape[2], shape[3], scale, shift));
   }
   ESP_RUN(there_->device,
           gather_labels(batch.labels.data<int32_t>(), data.labels.data<int32_t>(), rows, batch.size));
@@ -172,7 +174,7 @@ bool Loader::next(Batch& batch) {
   } else {
     gather(batch, order_.data() + next_ * batch_);
     if (there_) {
-      batch.images = batch.images.to(there_->device);
+      batch.images = batch.images.to(there_->device).to(activation_dtype(there_->device));
       batch.labels = batch.labels.to(there_->device);
       if (batch.other_labels.defined()) batch.other_labels = batch.other_labels.to(there_->device);
     }

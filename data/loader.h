@@ -23,7 +23,7 @@ struct LoaderOptions {
 };
 
 struct Batch {
-  Tensor images;     ///< f32 [n,H,W,C]: (pixel / 255 - mean) / std
+  Tensor images;     ///< [n,H,W,C], of activation_dtype (core/compute_device.h): (pixel / 255 - mean) / std
   Tensor labels;     ///< i32 [n]
   int64_t size = 0;  ///< n: LoaderOptions::batch, or what is left for an epoch's last unless it is dropped
   /// Under mixup, an image is `share` of what `labels` says and the rest of what `other_labels`, i32 [n],

@@ -26,7 +26,7 @@ Batch random_batch(const BenchOptions& o, Device device) {
   for (float& value : batch.images.span<float>()) value = random_uniform(1, i++);
   for (int32_t& label : batch.labels.span<int32_t>())
     label = static_cast<int32_t>(random_below(2, i++, o.model.classes));
-  batch.images = batch.images.to(device);
+  batch.images = batch.images.to(device).to(activation_dtype(device));
   batch.labels = batch.labels.to(device);
   return batch;
 }

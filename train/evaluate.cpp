@@ -15,7 +15,7 @@ namespace {
 
 /// x [N,H,W,C] with its columns in reverse order.
 Tensor mirrored(const Tensor& images) {
-  const Tensor x = images.to(Device::cpu);
+  const Tensor x = images.to(DType::f32).to(Device::cpu);
   const int64_t rows = x.shape()[0] * x.shape()[1], w = x.shape()[2], c = x.shape()[3];
   Tensor y = Tensor::empty(x.shape());
   const float* from = x.f32();
@@ -25,7 +25,7 @@ Tensor mirrored(const Tensor& images) {
       for (int64_t column = 0; column < w; ++column)
         std::copy_n(from + (row * w + column) * c, c, to + (row * w + w - 1 - column) * c);
   });
-  return y.to(images.device());
+  return y.to(images.device()).to(images.dtype());
 }
 
 /// The place of the largest, and among equals of the first: where softmax_cross_entropy's rank is 0.
@@ -38,7 +38,8 @@ double milliseconds(Clock::duration d) { return std::chrono::duration<double, st
 
 /// Where `model` is.
 Variable one_image(const Shape& input, Module& model) {
-  return Variable(Tensor::full({1, input[0], input[1], input[2]}, 0.5f, device_of(model.parameters())));
+  const Device device = device_of(model.parameters());
+  return Variable(Tensor::full({1, input[0], input[1], input[2]}, 0.5f, device).to(activation_dtype(device)));
 }
 
 double forward_ms(Module& model, const Variable& x) {
@@ -68,7 +69,7 @@ Evaluation evaluate(Module& model, Loader& loader, bool flip) {
     e.outputs = logits.shape()[1];
     e.confusion.resize(static_cast<size_t>(e.outputs * e.outputs));
     const Tensor ranks = result.rank.to(Device::cpu), labels = batch.labels.to(Device::cpu),
-                 outputs = logits.value().to(Device::cpu);
+                 outputs = logits.value().to(DType::f32).to(Device::cpu);
     for (int64_t i = 0; i < batch.size; ++i) {
       const int32_t rank = ranks.data<int32_t>()[i], label = labels.data<int32_t>()[i];
       first += rank == 0;

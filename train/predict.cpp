@@ -104,7 +104,7 @@ std::string predict(Module& model, const Config& config, const std::vector<std::
     Batch batch;
     loader.next(batch);
     stop_if_interrupted();
-    const auto classes = likeliest(model.forward(Variable(batch.images)).value().to(Device::cpu), top);
+    const auto classes = likeliest(model.forward(Variable(batch.images)).value().to(DType::f32).to(Device::cpu), top);
     for (size_t i = 0; i < some.size(); ++i) {
       if (problems[i].empty())
         each({.path = some[i], .classes = classes[i]});

@@ -6,7 +6,7 @@ namespace espalier::ops {
 Variable activation(const Variable& x, Activation f) {
   const Tensor& from = x.value();
   Tensor y = from.like(from.shape());
-  ESP_RUN(from.device(), activation_forward(y.f32(), from.f32(), f, from.elements()));
+  ESP_RUN_REAL(from, activation_forward(y.data<Real>(), from.data<Real>(), f, from.elements()));
   return record(
       {.op = "activation",
        .attributes = {{"function", std::string(activation_name(f))}},
@@ -15,8 +15,8 @@ Variable activation(const Variable& x, Activation f) {
        .channels = Channels::kept,
        .backward = [f, saved = f == Activation::gelu ? from : y](const Tensor& dy, const Gradients& to) {
          const auto dx = to.into(0);
-         ESP_RUN(dy.device(),
-                 activation_backward(dx.data, dy.f32(), saved.f32(), f, dy.elements(), dx.accumulate));
+         ESP_RUN_REAL(dy, activation_backward(dx.data<Real>(), dy.data<Real>(), saved.data<Real>(), f,
+                                              dy.elements(), dx.accumulate));
        }});
 }
 

@@ -16,7 +16,7 @@ inline bool keeps_input(Activation f) { return f == Activation::gelu; }
 /// f(z), z kept.
 inline Tensor activated(const Tensor& z, Activation f) {
   Tensor y = z.like(z.shape());
-  ESP_RUN(z.device(), activation_forward(y.f32(), z.f32(), f, z.elements()));
+  ESP_RUN_REAL(z, activation_forward(y.data<Real>(), z.data<Real>(), f, z.elements()));
   return y;
 }
 
@@ -30,11 +30,12 @@ inline Tensor backward_activation_bias(const Tensor& dy, const Tensor& saved, Ac
   if (has_bias && gradients.needed(bias)) {
     const auto target = gradients.into(bias);
     Scratch scratch(ESP_RUN(device, rows_scratch(cols)), device);
-    ESP_RUN(device,
-            activation_bias_backward(f == Activation::none ? nullptr : dz.f32(), target.data, dy.f32(),
-                                     saved.f32(), f, rows, cols, target.accumulate, scratch.data()));
+    ESP_RUN_REAL(dy, activation_bias_backward(f == Activation::none ? nullptr : dz.data<Real>(), target.f32(),
+                                              dy.data<Real>(), saved.data<Real>(), f, rows, cols,
+                                              target.accumulate, scratch.data()));
   } else if (f != Activation::none) {
-    ESP_RUN(device, activation_backward(dz.f32(), dy.f32(), saved.f32(), f, dy.elements(), false));
+    ESP_RUN_REAL(dy, activation_backward(dz.data<Real>(), dy.data<Real>(), saved.data<Real>(), f,
+                                         dy.elements(), false));
   }
   return dz;
 }

@@ -1,19 +1,21 @@
 #include "espalier/autograd/ops.h"
+#include "espalier/autograd/ops/operand.h"
 #include "espalier/autograd/ops/scratch.h"
 
 namespace espalier::ops {
 namespace {
 
-void check_equal_shapes(const char* op, const Variable& a, const Variable& b) {
+void check_alike(const char* op, const Variable& a, const Variable& b) {
   ESP_CHECK(a.shape() == b.shape(), op, ": shapes differ, ", a.shape(), " and ", b.shape());
+  check_dtype(op, b.value(), a.value());
 }
 
 /// factor times the sum of all elements: sum and mean
 Variable total(std::string_view op, const Variable& x, float factor) {
   const Tensor& from = x.value();
-  Tensor y = from.like({});
+  Tensor y = Tensor::empty({}, DType::f32, from.device());  // whatever x is
   Scratch scratch(ESP_RUN(from.device(), reduce_scratch()), from.device());
-  ESP_RUN(from.device(), sum(y.f32(), from.f32(), factor, from.elements(), scratch.data()));
+  ESP_RUN_REAL(from, sum(y.f32(), from.data<Real>(), factor, from.elements(), scratch.data()));
   return record({.op = op,
                  .attributes = {},
                  .inputs = {x},
@@ -21,16 +23,16 @@ Variable total(std::string_view op, const Variable& x, float factor) {
                  .channels = Channels::reduced,
                  .backward = [factor, n = from.elements()](const Tensor& dy, const Gradients& to) {
                    const auto dx = to.into(0);
-                   ESP_RUN(dy.device(), broadcast(dx.data, dy.f32(), factor, n, dx.accumulate));
+                   ESP_RUN_REAL(dx.gradient, broadcast(dx.data<Real>(), dy.f32(), factor, n, dx.accumulate));
                  }});
 }
 
 }  // namespace
 
 Variable add(const Variable& a, const Variable& b) {
-  check_equal_shapes("add", a, b);
+  check_alike("add", a, b);
   Tensor y = a.value().like(a.shape());
-  ESP_RUN(y.device(), add(y.f32(), a.value().f32(), b.value().f32(), y.elements()));
+  ESP_RUN_REAL(y, add(y.data<Real>(), a.value().data<Real>(), b.value().data<Real>(), y.elements()));
   return record({.op = "add",
                  .attributes = {},
                  .inputs = {a, b},
@@ -43,9 +45,9 @@ Variable add(const Variable& a, const Variable& b) {
 }
 
 Variable mul(const Variable& a, const Variable& b) {
-  check_equal_shapes("mul", a, b);
+  check_alike("mul", a, b);
   Tensor y = a.value().like(a.shape());
-  ESP_RUN(y.device(), mul(y.f32(), a.value().f32(), b.value().f32(), y.elements(), false));
+  ESP_RUN_REAL(y, mul(y.data<Real>(), a.value().data<Real>(), b.value().data<Real>(), y.elements(), false));
   return record({.op = "mul",
                  .attributes = {},
                  .inputs = {a, b},
@@ -55,15 +57,15 @@ Variable mul(const Variable& a, const Variable& b) {
                    for (size_t input : {0, 1}) {
                      if (!to.needed(input)) continue;
                      const auto dx = to.into(input);
-                     ESP_RUN(dy.device(),
-                             mul(dx.data, dy.f32(), (input ? a : b).f32(), dy.elements(), dx.accumulate));
+                     ESP_RUN_REAL(dy, mul(dx.data<Real>(), dy.data<Real>(), (input ? a : b).data<Real>(),
+                                          dy.elements(), dx.accumulate));
                    }
                  }});
 }
 
 Variable scale(const Variable& x, float factor) {
   Tensor y = x.value().like(x.shape());
-  ESP_RUN(y.device(), scale(y.f32(), x.value().f32(), factor, y.elements(), false));
+  ESP_RUN_REAL(y, scale(y.data<Real>(), x.value().data<Real>(), factor, y.elements(), false));
   return record({.op = "scale",
                  .attributes = {{"factor", static_cast<double>(factor)}},
                  .inputs = {x},
@@ -71,7 +73,8 @@ Variable scale(const Variable& x, float factor) {
                  .channels = Channels::kept,
                  .backward = [factor](const Tensor& dy, const Gradients& to) {
                    const auto dx = to.into(0);
-                   ESP_RUN(dy.device(), scale(dx.data, dy.f32(), factor, dy.elements(), dx.accumulate));
+                   ESP_RUN_REAL(
+                       dy, scale(dx.data<Real>(), dy.data<Real>(), factor, dy.elements(), dx.accumulate));
                  }});
 }
 
@@ -85,7 +88,7 @@ Variable mean(const Variable& x) {
 Variable dropout(const Variable& x, float p, uint64_t key) {
   ESP_CHECK(p >= 0.0f && p < 1.0f, "dropout: probability ", p, " is not in [0,1)");
   Tensor y = x.value().like(x.shape());
-  ESP_RUN(y.device(), dropout(y.f32(), x.value().f32(), p, key, y.elements(), false));
+  ESP_RUN_REAL(y, dropout(y.data<Real>(), x.value().data<Real>(), p, key, y.elements(), false));
   return record({.op = "dropout",
                  .attributes = {{"p", static_cast<double>(p)}},
                  .inputs = {x},
@@ -93,7 +96,8 @@ Variable dropout(const Variable& x, float p, uint64_t key) {
                  .channels = Channels::kept,
                  .backward = [p, key](const Tensor& dy, const Gradients& to) {
                    const auto dx = to.into(0);
-                   ESP_RUN(dy.device(), dropout(dx.data, dy.f32(), p, key, dy.elements(), dx.accumulate));
+                   ESP_RUN_REAL(
+                       dy, dropout(dx.data<Real>(), dy.data<Real>(), p, key, dy.elements(), dx.accumulate));
                  }});
 }
 

@@ -1,14 +1,16 @@
 #include "espalier/autograd/fixed_weights.h"
 #include "espalier/autograd/ops/activation_bias.h"
 #include "espalier/autograd/ops/convolve.h"
+#include "espalier/autograd/ops/operand.h"
 
 namespace espalier::ops {
 
 ConvShape conv_shape(const Variable& x, const Variable& w, const Variable& b, const Conv2dOptions& options) {
   ESP_CHECK(x.shape().axes() == 4 && w.shape().axes() == 4,
             "conv2d: expects x [N,H,W,C] and w [O,Kh,Kw,C], found ", x.shape(), " and ", w.shape());
-  const ConvShape s{x.shape()[0], x.shape()[1], x.shape()[2],   x.shape()[3], w.shape()[0],
-                    w.shape()[1], w.shape()[2], options.stride, options.pad,  options.groups};
+  const ConvShape s{x.shape()[0], x.shape()[1],   x.shape()[2],     x.shape()[3],
+                    w.shape()[0], w.shape()[1],   w.shape()[2],     options.stride,
+                    options.pad,  options.groups, x.value().dtype()};
   ESP_CHECK(s.groups > 0 && s.c % s.groups == 0 && s.o % s.groups == 0, "conv2d: ", s.groups,
             " groups do not divide ", s.c, " input and ", s.o, " output channels");
   ESP_CHECK(w.shape()[3] == s.c / s.groups, "conv2d: input has ", s.c / s.groups,
@@ -21,14 +23,27 @@ ConvShape conv_shape(const Variable& x, const Variable& w, const Variable& b, co
   return s;
 }
 
-Tensor convolve(const Tensor& x, const Tensor& w, const ConvShape& s, const ConvEpilogue& epilogue) {
+namespace {
+
+/// What holds for all types, with what is of one.
+template <class Real>
+ConvEpilogueOf<Real> with_residual(const ConvEpilogue& e, const Tensor& residual) {
+  return {e.scale, e.shift, residual.data<Real>(), e.f, e.statistics};
+}
+
+}  // namespace
+
+Tensor convolve(const Tensor& x, const Tensor& w, const ConvShape& s, const ConvEpilogue& epilogue,
+                const Tensor& residual) {
   const Device device = x.device();
   Tensor y = x.like({s.n, s.out_h(), s.out_w(), s.o});
   const void* prepared =
       FixedWeights::prepared(w, {s.n, s.h, s.w, s.stride, s.pad}, ESP_RUN(device, conv2d_prepared_bytes(s)),
                              [&](void* made) { ESP_RUN(device, conv2d_prepare(made, w.f32(), s)); });
-  Scratch scratch(ESP_RUN(device, conv2d_forward_scratch(s, epilogue)), device);
-  ESP_RUN(device, conv2d_forward(y.f32(), x.f32(), w.f32(), prepared, epilogue, s, scratch.data()));
+  Scratch scratch(ESP_RUN_REAL(x, conv2d_forward_scratch(s, with_residual<Real>(epilogue, residual))),
+                  device);
+  ESP_RUN_REAL(x, conv2d_forward(y.data<Real>(), x.data<Real>(), w.data<Real>(), prepared,
+                                 with_residual<Real>(epilogue, residual), s, scratch.data()));
   return y;
 }
 
@@ -44,35 +59,36 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& b, const C
     statistics->variance = Tensor::empty({s.o}, DType::f32, x.value().device());
     epilogue.statistics = {statistics->mean.f32(), statistics->variance.f32(), statistics->center.f32()};
   }
-  const Tensor z = convolve(x.value(), w.value(), s, epilogue);
+  const Tensor weight = operand(w.value(), x.value());
+  const Tensor z = convolve(x.value(), weight, s, epilogue);
   const Tensor y = apart ? activated(z, f) : z;
-  return record(
-      {.op = "conv2d",
-       .attributes = {{"stride", s.stride},
-                      {"pad", s.pad},
-                      {"groups", s.groups},
-                      {"activation", std::string(activation_name(f))}},
-       .inputs = b.defined() ? std::vector{x, w, b} : std::vector{x, w},
-       .output = y,
-       .channels = {Channels::mixed, {s.groups}},
-       .backward = [s, f, saved = f == Activation::none ? Tensor() : z, w = w.value(),
-                    x = w.requires_gradient() ? x.value() : Tensor(),  // for dw alone
-                    bias = b.defined()](const Tensor& dy, const Gradients& to) {
-         const Device device = dy.device();
-         const Tensor dz = backward_activation_bias(dy, saved, f, to, 2, bias);
-         if (to.needed(1)) {
-           const auto dw = to.into(1);
-           Scratch scratch(ESP_RUN(device, conv2d_backward_weights_scratch(s, dw.accumulate)), device);
-           ESP_RUN(device,
-                   conv2d_backward_weights(dw.data, dz.f32(), x.f32(), s, dw.accumulate, scratch.data()));
-         }
-         if (to.needed(0)) {
-           const auto dx = to.into(0);
-           Scratch scratch(ESP_RUN(device, conv2d_backward_data_scratch(s, dx.accumulate)), device);
-           ESP_RUN(device,
-                   conv2d_backward_data(dx.data, dz.f32(), w.f32(), s, dx.accumulate, scratch.data()));
-         }
-       }});
+  return record({.op = "conv2d",
+                 .attributes = {{"stride", s.stride},
+                                {"pad", s.pad},
+                                {"groups", s.groups},
+                                {"activation", std::string(activation_name(f))}},
+                 .inputs = b.defined() ? std::vector{x, w, b} : std::vector{x, w},
+                 .output = y,
+                 .channels = {Channels::mixed, {s.groups}},
+                 .backward = [s, f, saved = f == Activation::none ? Tensor() : z, w = weight,
+                              x = w.requires_gradient() ? x.value() : Tensor(),  // for dw alone
+                              bias = b.defined()](const Tensor& dy, const Gradients& to) {
+                   const Device device = dy.device();
+                   const Tensor dz = backward_activation_bias(dy, saved, f, to, 2, bias);
+                   if (to.needed(1)) {
+                     const auto dw = to.into(1);
+                     Scratch scratch(ESP_RUN(device, conv2d_backward_weights_scratch(s, dw.accumulate)),
+                                     device);
+                     ESP_RUN_REAL(dz, conv2d_backward_weights(dw.f32(), dz.data<Real>(), x.data<Real>(), s,
+                                                              dw.accumulate, scratch.data()));
+                   }
+                   if (to.needed(0)) {
+                     const auto dx = to.into(0);
+                     Scratch scratch(ESP_RUN(device, conv2d_backward_data_scratch(s, dx.accumulate)), device);
+                     ESP_RUN_REAL(dz, conv2d_backward_data(dx.data<Real>(), dz.data<Real>(), w.data<Real>(),
+                                                           s, dx.accumulate, scratch.data()));
+                   }
+                 }});
 }
 
 }  // namespace espalier::ops

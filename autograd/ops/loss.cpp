@@ -24,21 +24,22 @@ CrossEntropy softmax_cross_entropy(const Variable& logits, const Tensor& labels,
   }
   Tensor losses = Tensor::empty({n}, DType::f32, device), rank = Tensor::empty({n}, DType::i32, device);
   Tensor dlogits = needs_history({&logits}) ? logits.value().like(logits.shape()) : Tensor();
-  ESP_RUN(device, softmax_cross_entropy(losses.f32(), dlogits.f32(), rank.data<int32_t>(),
-                                        logits.value().f32(), labels.data<int32_t>(), smoothing, n, classes));
+  ESP_RUN_REAL(logits.value(), softmax_cross_entropy(losses.f32(), dlogits.data<Real>(), rank.data<int32_t>(),
+                                                     logits.value().data<Real>(), labels.data<int32_t>(),
+                                                     smoothing, n, classes));
   Tensor loss = Tensor::empty({}, DType::f32, device);
   Scratch scratch(ESP_RUN(device, reduce_scratch()), device);
   ESP_RUN(device, sum(loss.f32(), losses.f32(), 1.0f / static_cast<float>(n), n, scratch.data()));
-  Variable mean = record(
-      {.op = "softmax_cross_entropy",
-       .attributes = {{"smoothing", static_cast<double>(smoothing)}},
-       .inputs = {logits},
-       .output = loss,
-       .channels = Channels::reduced,
-       .backward = [dlogits](const Tensor& dy, const Gradients& to) {
-         const auto dx = to.into(0);
-         ESP_RUN(dy.device(), scale_by(dx.data, dlogits.f32(), dy.f32(), dlogits.elements(), dx.accumulate));
-       }});
+  Variable mean = record({.op = "softmax_cross_entropy",
+                          .attributes = {{"smoothing", static_cast<double>(smoothing)}},
+                          .inputs = {logits},
+                          .output = loss,
+                          .channels = Channels::reduced,
+                          .backward = [dlogits](const Tensor& dy, const Gradients& to) {
+                            const auto dx = to.into(0);
+                            ESP_RUN_REAL(dlogits, scale_by(dx.data<Real>(), dlogits.data<Real>(), dy.f32(),
+                                                           dlogits.elements(), dx.accumulate));
+                          }});
   return {std::move(mean), std::move(rank)};
 }
 

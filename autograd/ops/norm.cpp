@@ -1,5 +1,8 @@
+#include <optional>
+
 #include "espalier/autograd/ops/activation_bias.h"
 #include "espalier/autograd/ops/convolve.h"
+#include "espalier/autograd/ops/operand.h"
 
 namespace espalier::ops {
 namespace {
@@ -34,6 +37,22 @@ struct ScaleShift {
   Tensor scale, shift, rstd;
 };
 
+using Target = std::optional<Gradients::Target>;
+
+template <class Real>
+NormGradientsOf<Real> gradients_into(const Target& dx, const Target& dresidual, const Target& dgamma,
+                                     const Target& dbeta) {
+  const auto added = [](const Target& target) { return target && target->accumulate; };
+  return {.dx = dx ? dx->data<Real>() : nullptr,
+          .dresidual = dresidual ? dresidual->data<Real>() : nullptr,
+          .dgamma = dgamma ? dgamma->f32() : nullptr,
+          .dbeta = dbeta ? dbeta->f32() : nullptr,
+          .add_dx = added(dx),
+          .add_dresidual = added(dresidual),
+          .add_dgamma = added(dgamma),
+          .add_dbeta = added(dbeta)};
+}
+
 }  // namespace
 
 Variable batch_norm(const Variable& x, const BatchNorm& norm, Activation f, const Variable& residual,
@@ -51,8 +70,8 @@ Variable batch_norm(const Variable& x, const BatchNorm& norm, Activation f, cons
       own.mean = Tensor::empty({c}, DType::f32, device);
       own.variance = Tensor::empty({c}, DType::f32, device);
       Scratch scratch(ESP_RUN(device, channel_statistics_scratch(s)), device);
-      ESP_RUN(device,
-              channel_statistics({own.mean.f32(), own.variance.f32()}, x.value().f32(), s, scratch.data()));
+      ESP_RUN_REAL(x.value(), channel_statistics({own.mean.f32(), own.variance.f32()}, x.value().data<Real>(),
+                                                 s, scratch.data()));
       statistics = &own;
     }
     ESP_RUN(device, update_running(mean.f32(), variance.f32(), statistics->mean.f32(),
@@ -62,8 +81,9 @@ Variable batch_norm(const Variable& x, const BatchNorm& norm, Activation f, cons
   }
   const ScaleShift line(norm, mean, variance);
   Tensor y = x.value().like(x.shape());
-  ESP_RUN(device, scale_shift_forward(y.f32(), x.value().f32(), line.scale.f32(), line.shift.f32(),
-                                      residual.defined() ? residual.value().f32() : nullptr, f, s));
+  ESP_RUN_REAL(y,
+               scale_shift_forward(y.data<Real>(), x.value().data<Real>(), line.scale.f32(), line.shift.f32(),
+                                   residual.defined() ? residual.value().data<Real>() : nullptr, f, s));
   std::vector<Variable> inputs{x, norm.gamma, norm.beta, norm.running_mean, norm.running_variance};
   if (residual.defined()) inputs.push_back(residual);
   // With a residual, relu's sign is read off y, which the next op keeps anyway; gelu needs z, and so the
@@ -81,30 +101,25 @@ Variable batch_norm(const Variable& x, const BatchNorm& norm, Activation f, cons
                               kept_residual = keep_residual ? residual.value() : Tensor(),
                               residual = residual.defined(),
                               training = norm.training](const Tensor& dy, const Gradients& to) {
-                   NormGradients gradients;
-                   const auto want = [&](size_t input, float*& data, bool& add) {
-                     if (!to.needed(input)) return;
-                     const bool large = input == 0 || input == 5;
-                     const auto target = large ? to.into(input, dy) : to.into(input);
-                     data = target.data;
-                     add = target.accumulate;
-                   };
-                   want(1, gradients.dgamma, gradients.add_dgamma);
-                   want(2, gradients.dbeta, gradients.add_dbeta);
-                   if (residual) want(5, gradients.dresidual, gradients.add_dresidual);
-                   want(0, gradients.dx, gradients.add_dx);
-                   const NormBackward from{.dy = dy.f32(),
-                                           .x = x.f32(),
-                                           .scale = line.scale.f32(),
-                                           .shift = line.shift.f32(),
-                                           .mean = mean.f32(),
-                                           .rstd = line.rstd.f32(),
-                                           .residual = kept_residual.f32(),
-                                           .y = kept_y.f32(),
-                                           .f = f,
-                                           .batch_statistics = training};
+                   Target dx, dgamma, dbeta, dresidual;
+                   if (to.needed(1)) dgamma.emplace(to.into(1));
+                   if (to.needed(2)) dbeta.emplace(to.into(2));
+                   if (residual && to.needed(5)) dresidual.emplace(to.into(5, dy));
+                   if (to.needed(0)) dx.emplace(to.into(0, dy));
                    Scratch scratch(ESP_RUN(dy.device(), batch_norm_backward_scratch(s)), dy.device());
-                   ESP_RUN(dy.device(), batch_norm_backward(gradients, from, s, scratch.data()));
+                   ESP_RUN_REAL(
+                       dy, batch_norm_backward(gradients_into<Real>(dx, dresidual, dgamma, dbeta),
+                                               NormBackwardOf<Real>{.dy = dy.data<Real>(),
+                                                                    .x = x.data<Real>(),
+                                                                    .scale = line.scale.f32(),
+                                                                    .shift = line.shift.f32(),
+                                                                    .mean = mean.f32(),
+                                                                    .rstd = line.rstd.f32(),
+                                                                    .residual = kept_residual.data<Real>(),
+                                                                    .y = kept_y.data<Real>(),
+                                                                    .f = f,
+                                                                    .batch_statistics = training},
+                                               s, scratch.data()));
                  }});
 }
 
@@ -123,11 +138,9 @@ Variable conv2d_batch_norm(const Variable& x, const Variable& w, const Variable&
   ScaleShift line(norm, norm.running_mean.value(), norm.running_variance.value());
   if (b.defined())  // (z + b) scale + shift
     ESP_RUN(x.value().device(), mul(line.shift.f32(), b.value().f32(), line.scale.f32(), s.o, true));
-  return Variable(convolve(x.value(), w.value(), s,
-                           {.scale = line.scale.f32(),
-                            .shift = line.shift.f32(),
-                            .residual = residual.defined() ? residual.value().f32() : nullptr,
-                            .f = f}));
+  return Variable(convolve(x.value(), operand(w.value(), x.value()), s,
+                           {.scale = line.scale.f32(), .shift = line.shift.f32(), .f = f},
+                           residual.defined() ? residual.value() : Tensor()));
 }
 
 }  // namespace espalier::ops

@@ -25,7 +25,7 @@ Variable max_pool2d(const Variable& x, int64_t k, int64_t stride, int64_t pad) {
   const Shape out{s.n, s.out_h(), s.out_w(), s.c};
   Tensor y = x.value().like(out);
   Tensor index = needs_history({&x}) ? Tensor::empty(out, DType::u8, device) : Tensor();
-  ESP_RUN(device, max_pool_forward(y.f32(), index.data<uint8_t>(), x.value().f32(), s));
+  ESP_RUN_REAL(y, max_pool_forward(y.data<Real>(), index.data<uint8_t>(), x.value().data<Real>(), s));
   return record({.op = "max_pool2d",
                  .attributes = pool_attributes(s),
                  .inputs = {x},
@@ -33,15 +33,15 @@ Variable max_pool2d(const Variable& x, int64_t k, int64_t stride, int64_t pad) {
                  .channels = Channels::kept,
                  .backward = [s, index](const Tensor& dy, const Gradients& to) {
                    const auto dx = to.into(0);
-                   ESP_RUN(dy.device(),
-                           max_pool_backward(dx.data, dy.f32(), index.data<uint8_t>(), s, dx.accumulate));
+                   ESP_RUN_REAL(dy, max_pool_backward(dx.data<Real>(), dy.data<Real>(), index.data<uint8_t>(),
+                                                      s, dx.accumulate));
                  }});
 }
 
 Variable average_pool2d(const Variable& x, int64_t k, int64_t stride, int64_t pad) {
   const PoolShape s = pool_shape("average_pool2d", x, k, stride, pad);
   Tensor y = x.value().like({s.n, s.out_h(), s.out_w(), s.c});
-  ESP_RUN(y.device(), average_pool_forward(y.f32(), x.value().f32(), s));
+  ESP_RUN_REAL(y, average_pool_forward(y.data<Real>(), x.value().data<Real>(), s));
   return record({.op = "average_pool2d",
                  .attributes = pool_attributes(s),
                  .inputs = {x},
@@ -49,7 +49,8 @@ Variable average_pool2d(const Variable& x, int64_t k, int64_t stride, int64_t pa
                  .channels = Channels::kept,
                  .backward = [s](const Tensor& dy, const Gradients& to) {
                    const auto dx = to.into(0);
-                   ESP_RUN(dy.device(), average_pool_backward(dx.data, dy.f32(), s, dx.accumulate));
+                   ESP_RUN_REAL(dy,
+                                average_pool_backward(dx.data<Real>(), dy.data<Real>(), s, dx.accumulate));
                  }});
 }
 
@@ -57,7 +58,7 @@ Variable global_average_pool(const Variable& x) {
   ESP_CHECK(x.shape().axes() == 4, "global_average_pool: expects x [N,H,W,C], found ", x.shape());
   const int64_t n = x.shape()[0], pixels = x.shape()[1] * x.shape()[2], c = x.shape()[3];
   Tensor y = x.value().like({n, c});
-  ESP_RUN(y.device(), global_average_pool_forward(y.f32(), x.value().f32(), n, pixels, c));
+  ESP_RUN_REAL(y, global_average_pool_forward(y.data<Real>(), x.value().data<Real>(), n, pixels, c));
   return record({.op = "global_average_pool",
                  .attributes = {},
                  .inputs = {x},
@@ -65,8 +66,8 @@ Variable global_average_pool(const Variable& x) {
                  .channels = Channels::kept,
                  .backward = [n, pixels, c](const Tensor& dy, const Gradients& to) {
                    const auto dx = to.into(0);
-                   ESP_RUN(dy.device(),
-                           global_average_pool_backward(dx.data, dy.f32(), n, pixels, c, dx.accumulate));
+                   ESP_RUN_REAL(dy, global_average_pool_backward(dx.data<Real>(), dy.data<Real>(), n, pixels,
+                                                                 c, dx.accumulate));
                  }});
 }
 

@@ -1,4 +1,5 @@
 #include "espalier/autograd/ops.h"
+#include "espalier/autograd/ops/operand.h"
 
 namespace espalier::ops {
 
@@ -23,6 +24,7 @@ Variable concat(const std::vector<Variable>& parts) {
                   part.shape().with(-1, 1) == shape.with(-1, 1),
               "concat: expects shapes that differ in their last axis alone, found ", shape, " and ",
               part.shape());
+    check_dtype("concat", part.value(), parts[0].value());
     firsts.push_back(channels);
     channels += part.shape()[-1];
   }
@@ -31,8 +33,8 @@ Variable concat(const std::vector<Variable>& parts) {
   std::vector<int64_t> widths;
   for (size_t k = 0; k < parts.size(); ++k) {
     widths.push_back(parts[k].shape()[-1]);
-    ESP_RUN(y.device(), copy_columns(y.f32() + firsts[k], channels, parts[k].value().f32(), widths[k],
-                                     widths[k], rows, false));
+    ESP_RUN_REAL(y, copy_columns(y.data<Real>() + firsts[k], channels, parts[k].value().data<Real>(),
+                                 widths[k], widths[k], rows, false));
   }
   return record({.op = "concat",
                  .attributes = {},
@@ -43,8 +45,8 @@ Variable concat(const std::vector<Variable>& parts) {
                    for (size_t k = 0; k < firsts.size(); ++k) {
                      if (!to.needed(k)) continue;
                      const auto dx = to.into(k);
-                     ESP_RUN(dy.device(), copy_columns(dx.data, widths[k], dy.f32() + firsts[k], channels,
-                                                       widths[k], rows, dx.accumulate));
+                     ESP_RUN_REAL(dy, copy_columns(dx.data<Real>(), widths[k], dy.data<Real>() + firsts[k],
+                                                   channels, widths[k], rows, dx.accumulate));
                    }
                  }});
 }
@@ -55,7 +57,8 @@ Variable slice(const Variable& x, int64_t first, int64_t channels) {
             "slice: channels ", first, "..", first + channels - 1, " are not all in x ", shape);
   const int64_t width = shape[-1], rows = shape.elements() / width;
   Tensor y = x.value().like(shape.with(-1, channels));
-  ESP_RUN(y.device(), copy_columns(y.f32(), channels, x.value().f32() + first, width, channels, rows, false));
+  ESP_RUN_REAL(y, copy_columns(y.data<Real>(), channels, x.value().data<Real>() + first, width, channels,
+                               rows, false));
   return record({.op = "slice",
                  .attributes = {{"first", first}, {"channels", channels}},
                  .inputs = {x},
@@ -63,9 +66,9 @@ Variable slice(const Variable& x, int64_t first, int64_t channels) {
                  .channels = {Channels::sliced, {first, channels}},
                  .backward = [=](const Tensor& dy, const Gradients& to) {
                    const auto dx = to.into(0);
-                   if (!dx.accumulate) ESP_RUN(dy.device(), fill(dx.data, 0.0f, rows * width));
-                   ESP_RUN(dy.device(), copy_columns(dx.data + first, width, dy.f32(), channels, channels,
-                                                     rows, dx.accumulate));
+                   if (!dx.accumulate) dx.gradient.fill(0.0f);
+                   ESP_RUN_REAL(dy, copy_columns(dx.data<Real>() + first, width, dy.data<Real>(), channels,
+                                                 channels, rows, dx.accumulate));
                  }});
 }
 

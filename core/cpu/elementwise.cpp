@@ -132,6 +132,14 @@ void copy_bytes(void* y, const void* x, size_t bytes) {
                 static_cast<size_t>(end - begin));
   });
 }
+void cast(bf16* y, const float* x, int64_t n) {
+  parallel_for(n, bytes_grain, [=](int64_t begin, int64_t end) { std::copy(x + begin, x + end, y + begin); });
+}
+void cast(float* y, const bf16* x, int64_t n, bool accumulate) {
+  parallel_for(n, bytes_grain, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) y[i] = accumulate ? y[i] + x[i] : static_cast<float>(x[i]);
+  });
+}
 void fill(float* y, float value, int64_t n) { ESP_DISPATCH(fill)(y, value, n); }
 void add(float* y, const float* a, const float* b, int64_t n) { ESP_DISPATCH(add)(y, a, b, n); }
 void mul(float* y, const float* a, const float* b, int64_t n, bool accumulate) {

@@ -29,7 +29,7 @@ class WithPrecision {
 };
 
 inline const char* precision_name(cuda::Precision precision) {
-  return precision == cuda::Precision::f32 ? "f32" : "tf32";
+  return precision == cuda::Precision::f32 ? "f32" : precision == cuda::Precision::tf32 ? "tf32" : "bf16";
 }
 
 }  // namespace espalier

@@ -24,9 +24,10 @@ bool has(const GraphPlan& plan, cudnnBackendNumericalNote_t note) {
 }
 
 void check_plans(const std::vector<ConvShape>& shapes) {
-  for (const ConvShape& s : shapes)
-    for (const Precision precision : {Precision::f32, Precision::tf32}) {
+  for (ConvShape s : shapes)
+    for (const Precision precision : {Precision::f32, Precision::tf32, Precision::bf16}) {
       const WithPrecision with(precision);
+      s.dtype = precision == Precision::bf16 ? DType::bf16 : DType::f32;
       for (const Direction direction :
            {Direction::forward, Direction::backward_data, Direction::backward_weights})
         for (const bool accumulate : {false, true}) {
@@ -91,13 +92,13 @@ TEST_F(CudnnPlans, Groups) {
 }
 
 TEST_F(CudnnPlans, FuseBiasResidualAndRelu) {
-  for (const ConvShape& s :
-       {square(128, 32, 3, 64, 3), square(128, 8, 256, 256, 3), square(16, 56, 256, 64, 1),
-        square(16, 28, 37, 101, 3), square(16, 224, 3, 64, 7, 2), square(100, 28, 1, 20, 5)})
-    for (const Precision precision : {Precision::f32, Precision::tf32})
+  for (ConvShape s : {square(128, 32, 3, 64, 3), square(128, 8, 256, 256, 3), square(16, 56, 256, 64, 1),
+                      square(16, 28, 37, 101, 3), square(16, 224, 3, 64, 7, 2), square(100, 28, 1, 20, 5)})
+    for (const Precision precision : {Precision::f32, Precision::tf32, Precision::bf16})
       for (const bool residual : {false, true})
         for (const bool relu : {false, true}) {
           const WithPrecision with(precision);
+          s.dtype = precision == Precision::bf16 ? DType::bf16 : DType::f32;
           const ConvPlan& plan = conv2d_plan(s, Direction::forward, false, {true, residual, relu});
           EXPECT_TRUE(plan.fused) << s.c << " to " << s.o << ", " << precision_name(precision)
                                   << ", residual " << residual << ", relu " << relu;

@@ -1,18 +1,65 @@
 // Every op of autograd with its gradients on the GPU against the CPU, on the same numbers.
 #include "espalier/autograd/ops.h"
+#include "espalier/autograd/fixed_weights.h"
 
 #include "cuda/on_cuda.h"
+#include "support/bad_input.h"
 #include "support/op_case.h"
 
 namespace espalier {
 namespace {
 
-/// What is on the GPU, for the host.
-Doubles host(const Tensor& tensor) { return doubles(tensor.to(Device::cpu).span<float>()); }
+/// What is on the GPU, for the host, as f32.
+Tensor on_host(const Tensor& tensor) { return tensor.to(Device::cpu).to(DType::f32); }
+Doubles host(const Tensor& tensor) { return doubles(on_host(tensor).span<float>()); }
+
+Tensor rounded(const Tensor& tensor) { return tensor.to(DType::bf16).to(DType::f32); }
+
+/// What of a case is f32 while the rest is bf16, and how near it comes to the CPU's.
+struct InBf16 {
+  std::vector<size_t> parameters = {};  ///< inputs by number
+  DType result = DType::bf16;
+  double tolerance = 1e-2;
+};
+
+/// Activations and their gradients bf16, parameters and theirs f32: the CPU's numbers in f32 from the same
+/// rounded inputs.
+void check_in_bf16(const OpCase& c, const InBf16& how) {
+  const auto variables = [&](Device device) {
+    std::vector<Variable> made;
+    for (size_t i = 0; i < c.inputs.size(); ++i) {
+      const Tensor value = rounded(random_tensor(c.inputs[i], 10 + i, c.low, c.high)).to(device);
+      const bool is_f32 = device == Device::cpu || std::ranges::count(how.parameters, i) > 0;
+      made.emplace_back(is_f32 ? value : value.to(DType::bf16), true);
+    }
+    return made;
+  };
+  const auto here = variables(Device::cpu), there = variables(Device::cuda);
+  const Variable expected = c.op(here), y = c.op(there);
+  ASSERT_EQ(y.value().dtype(), how.result);
+  EXPECT_TRUE(near(on_host(y.value()), host(expected.value()), how.tolerance)) << "value";
+  const Tensor seed = rounded(random_tensor(y.shape(), 9));
+  expected.backward(seed);
+  y.backward(seed.to(Device::cuda).to(y.value().dtype()));
+  c.op(there).backward(seed.to(Device::cuda).to(y.value().dtype()));
+  for (size_t i = 0; i < there.size(); ++i) {
+    ASSERT_TRUE(there[i].gradient().defined());
+    ASSERT_EQ(there[i].gradient().dtype(), there[i].value().dtype());
+    Doubles twice = host(here[i].gradient());
+    for (double& g : twice) g *= 2;
+    EXPECT_TRUE(near(on_host(there[i].gradient()), twice, how.tolerance)) << "gradient of input " << i;
+  }
+  const NoGradient off;
+  for (int time = 0; time < 2; ++time) {
+    const FixedWeights fixed;
+    EXPECT_TRUE(near(on_host(c.op(there).value()), host(expected.value()), how.tolerance))
+        << "without gradients";
+  }
+}
 
 /// The op's value and gradients on the GPU are the CPU's; so are they when they are added to others, and when
 /// one input alone wants one.
-void check_on_cuda(const OpCase& c) {
+void check_on_cuda(const OpCase& c, const InBf16& how = {}) {
   const auto variables = [&](Device device, auto wanted) {
     std::vector<Variable> made;
     for (size_t i = 0; i < c.inputs.size(); ++i)
@@ -51,9 +98,13 @@ void check_on_cuda(const OpCase& c) {
     EXPECT_TRUE(near(some[only].gradient().to(Device::cpu), once(only), c.tolerance))
         << "input " << only << " alone";
   }
-  const NoGradient off;
-  EXPECT_TRUE(near(c.op(there).value().to(Device::cpu), host(expected.value()), c.tolerance))
-      << "without gradients";
+  {
+    const NoGradient off;
+    EXPECT_TRUE(near(c.op(there).value().to(Device::cpu), host(expected.value()), c.tolerance))
+        << "without gradients";
+  }
+  SCOPED_TRACE("in bf16");
+  check_in_bf16(c, how);
 }
 
 using OpsOnCuda = OnCuda;
@@ -75,7 +126,8 @@ TEST_F(OpsOnCuda, Linear) {
         check_on_cuda(
             {.inputs = inputs,
              .op = [=](const Inputs& v) { return ops::linear(v[0], v[1], bias ? v[2] : Variable(), f); },
-             .reference = {}});
+             .reference = {}},
+            {.parameters = {1, 2}});
       }
 }
 
@@ -108,7 +160,8 @@ TEST_F(OpsOnCuda, Convolution) {
                                                 {.stride = r.stride, .pad = r.pad, .groups = r.groups}, f);
                            },
                        .reference = {},
-                       .tolerance = 2e-5});
+                       .tolerance = 2e-5},
+                      {.parameters = {1, 2}});
       }
 }
 
@@ -140,7 +193,8 @@ TEST_F(OpsOnCuda, BatchNorm) {
                                                       residual ? v[3] : Variable());
                              },
                          .reference = {},
-                         .tolerance = 2e-5});
+                         .tolerance = 2e-5},
+                        {.parameters = {1, 2}});
         }
 }
 
@@ -176,7 +230,9 @@ TEST_F(OpsOnCuda, ConvolutionAndBatchNorm) {
                                                  residual ? v[5] : Variable());
                  },
              .reference = {},
-             .tolerance = 5e-5});
+             .tolerance = 5e-5},
+            // What lies between the two is rounded; that takes some numbers to relu's other side.
+            {.parameters = {1, 2, 3, 4}, .tolerance = f == Activation::relu ? 5e-2 : 1e-2});
       }
 }
 
@@ -236,9 +292,10 @@ TEST_F(OpsOnCuda, Arithmetic) {
         {.inputs = {shape}, .op = [](const Inputs& v) { return ops::mul(v[0], v[0]); }, .reference = {}});
     check_on_cuda(
         {.inputs = {shape}, .op = [](const Inputs& v) { return ops::scale(v[0], -1.7f); }, .reference = {}});
-    check_on_cuda({.inputs = {shape}, .op = [](const Inputs& v) { return ops::sum(v[0]); }, .reference = {}});
-    check_on_cuda(
-        {.inputs = {shape}, .op = [](const Inputs& v) { return ops::mean(v[0]); }, .reference = {}});
+    check_on_cuda({.inputs = {shape}, .op = [](const Inputs& v) { return ops::sum(v[0]); }, .reference = {}},
+                  {.result = DType::f32});
+    check_on_cuda({.inputs = {shape}, .op = [](const Inputs& v) { return ops::mean(v[0]); }, .reference = {}},
+                  {.result = DType::f32});
   }
 }
 
@@ -265,7 +322,8 @@ TEST_F(OpsOnCuda, CrossEntropyAndRank) {
                      .op = [&](const Inputs& v) { return loss(v).loss; },
                      .reference = {},
                      .low = -4,
-                     .high = 4});
+                     .high = 4},
+                    {.result = DType::f32});
       const Tensor logits = random_tensor({n, classes}, 3);
       const Tensor expected = loss({Variable(logits)}).rank,
                    actual = loss({Variable(logits.to(Device::cuda))}).rank.to(Device::cpu);
@@ -276,6 +334,42 @@ TEST_F(OpsOnCuda, CrossEntropyAndRank) {
 TEST_F(OpsOnCuda, LabelsHaveToBeWhereTheLogitsAre) {
   const Variable logits(random_tensor({2, 3}, 1).to(Device::cuda));
   EXPECT_THROW(ops::softmax_cross_entropy(logits, Tensor::zeros({2}, DType::i32)), Error);
+}
+
+TEST_F(OpsOnCuda, TypesOfActivationsAreNotMixed) {
+  const Variable exact(random_tensor({2, 3}, 1).to(Device::cuda)), rough(exact.value().to(DType::bf16), true);
+  EXPECT_TRUE(contains(message_of([&] { ops::add(exact, rough); }), "add: types differ, f32 and bf16"));
+  EXPECT_THROW(ops::mul(rough, exact), Error);
+  EXPECT_THROW(ops::concat({rough, exact}), Error);
+  EXPECT_THROW(ops::scale(rough, 2.0f).backward(exact.value()), Error);
+}
+
+TEST_F(OpsOnCuda, Bf16IsForTheGpuAlone) {
+  const Variable here(random_tensor({2, 3}, 1).to(DType::bf16));
+  EXPECT_EQ(message_of([&] { ops::scale(here, 2.0f); }), "bf16 is computed on a GPU alone");
+}
+
+TEST_F(OpsOnCuda, AFoldedNormIsInBf16WhatItIsInF32) {
+  const Variable w(random_tensor({37, 3, 3, 16}, 3).to(Device::cuda)), none;
+  const auto run = [&](DType dtype, Activation f, bool residual) {
+    const auto of = [&](const Shape& shape, uint64_t key) {
+      return Variable(rounded(random_tensor(shape, key)).to(Device::cuda).to(dtype));
+    };
+    const Inputs channels{Variable(random_tensor({1, 37}, 5).to(Device::cuda)),
+                          Variable(random_tensor({37}, 6).to(Device::cuda)),
+                          Variable(random_tensor({37}, 7).to(Device::cuda))};
+    const NoGradient off;
+    const FixedWeights fixed;
+    return ops::conv2d_batch_norm(of({2, 8, 8, 16}, 1), w, channels[1], {.pad = 1}, norm_of(channels, false),
+                                  f, residual ? of({2, 8, 8, 37}, 2) : none)
+        .value();
+  };
+  for (const Activation f : {Activation::none, Activation::relu, Activation::gelu})
+    for (const bool residual : {true, false}) {
+      const Tensor actual = run(DType::bf16, f, residual);
+      ASSERT_EQ(actual.dtype(), DType::bf16);
+      EXPECT_TRUE(near(on_host(actual), host(run(DType::f32, f, residual)), 1e-2));
+    }
 }
 
 TEST_F(OpsOnCuda, TheHostReadsWhatIsOnTheGpuOnlyByCopies) {

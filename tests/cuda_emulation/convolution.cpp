@@ -33,21 +33,31 @@ constexpr std::array<Names, 3> directions = {{
 /// A tensor's [n,c,h,w], which lies with channels innermost and without gaps.
 struct ImageTensor {
   int64_t id, n, c, h, w;
+  bool bf16, between;
 };
 std::string understand(ImageTensor& tensor, const Node* node) {
   if (node == nullptr) return "an operation lacks a tensor";
   const auto d = node->all<int64_t>(CUDNN_ATTR_TENSOR_DIMENSIONS),
              strides = node->all<int64_t>(CUDNN_ATTR_TENSOR_STRIDES);
   if (d.size() != 4 || strides.size() != 4) return "only tensors of four axes are emulated";
-  tensor = {node->one<int64_t>(CUDNN_ATTR_TENSOR_UNIQUE_ID, -1), d[0], d[1], d[2], d[3]};
+  tensor = {node->one<int64_t>(CUDNN_ATTR_TENSOR_UNIQUE_ID, -1),
+            d[0],
+            d[1],
+            d[2],
+            d[3],
+            node->one(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_DATA_FLOAT) == CUDNN_DATA_BFLOAT16,
+            node->one(CUDNN_ATTR_TENSOR_IS_VIRTUAL, char{0}) != 0};
   const std::array<int64_t, 4> dense = {d[1] * d[2] * d[3], 1, d[1] * d[3], d[1]};
   for (size_t axis = 0; axis < 4; ++axis)
     if (d[axis] > 1 && strides[axis] != dense[axis])
       return "only dense tensors with channels innermost are emulated";
-  if (node->one(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_DATA_FLOAT) != CUDNN_DATA_FLOAT)
-    return "only f32 tensors are emulated";
+  if (!tensor.bf16 && node->one(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_DATA_FLOAT) != CUDNN_DATA_FLOAT)
+    return "only f32 and bf16 tensors are emulated";
+  if (tensor.bf16 && tensor.between) return "only f32 between operations is emulated";
   return {};
 }
+
+constexpr const char* mixed = "f32 and bf16 in one convolution are not emulated";
 
 /// The one number of an attribute that has the same for both axes.
 std::string both_axes(int64_t& value, const Node& node, cudnnBackendAttributeName_t name) {
@@ -72,6 +82,7 @@ std::string understand_behind(Convolution& convolution, const Node& operation) {
   const auto like_output = [&](const ImageTensor& t) {
     return t.n == s.n && t.c == s.o && t.h == s.out_h() && t.w == s.out_w();
   };
+  if (!y.between && y.bf16 != convolution.bf16) return mixed;
   if (!like_output(y)) return "an operation behind a convolution has an output of another shape";
   convolution.output = y.id;
 
@@ -86,6 +97,7 @@ std::string understand_behind(Convolution& convolution, const Node& operation) {
   ImageTensor other;
   if (std::string why = understand(other, operation.node(CUDNN_ATTR_OPERATION_POINTWISE_BDESC)); !why.empty())
     return why;
+  if (other.bf16 != convolution.bf16) return mixed;
   if (like_output(other) && convolution.residual < 0)
     convolution.residual = other.id;
   else if (other.n == 1 && other.c == s.o && other.h == 1 && other.w == 1 && convolution.bias < 0)
@@ -137,6 +149,8 @@ std::string understand(Convolution& convolution, const Node& graph) {
       weights.c * s.groups != s.c)
     return fmt::format("an output of {}x{}x{}x{} does not fit the convolution", output.n, output.h, output.w,
                        output.c);
+  convolution.bf16 = image.bf16;
+  if (weights.bf16 != image.bf16 || (!output.between && output.bf16 != image.bf16)) return mixed;
   convolution.image = image.id;
   convolution.weights = weights.id;
   convolution.output = output.id;
@@ -151,11 +165,19 @@ std::string understand(Convolution& convolution, const Node& graph) {
 }
 
 void compute(const Convolution& convolution, const ConvolutionPointers& at, bool tf32) {
-  float *image = at.image, *weights = at.weights, *output = at.output;
   const ConvShape& s = convolution.shape;
+  const int64_t outputs = s.n * s.out_h() * s.out_w() * s.o;
+  const auto changed = [&](Convolution::Direction by) { return convolution.direction == by; };
+  AsFloats of_image(at.image, s.n * s.h * s.w * s.c, convolution.bf16, changed(Convolution::backward_data)),
+      of_weights(at.weights, s.o * s.kh * s.kw * (s.c / s.groups), convolution.bf16,
+                 changed(Convolution::backward_weights)),
+      of_output(at.output, outputs, convolution.bf16, changed(Convolution::forward)),
+      of_bias(at.bias, s.o, convolution.bf16, false),
+      of_residual(at.residual, outputs, convolution.bf16, false);
+  float *image = of_image.data(), *weights = of_weights.data(), *output = of_output.data();
   std::vector<float> rounded_image, rounded_weights, rounded_output;
   const auto round = [&](std::vector<float>& into, float*& x, int64_t n) {
-    if (!tf32) return;
+    if (!tf32 || convolution.bf16) return;
     into = round_to_tf32(x, static_cast<size_t>(n));
     x = into.data();
   };
@@ -165,8 +187,9 @@ void compute(const Convolution& convolution, const ConvolutionPointers& at, bool
   if (convolution.direction != Convolution::forward)
     round(rounded_output, output, s.n * s.out_h() * s.out_w() * s.o);
   const bool accumulate = convolution.accumulate;
-  const ConvEpilogue behind{
-      .shift = at.bias, .residual = at.residual, .f = convolution.relu ? Activation::relu : Activation::none};
+  const ConvEpilogue behind{.shift = of_bias.data(),
+                            .residual = of_residual.data(),
+                            .f = convolution.relu ? Activation::relu : Activation::none};
   switch (convolution.direction) {
     case Convolution::forward:
       with_scratch(cpu::conv2d_forward_scratch(s, behind), [&](void* scratch) {

@@ -17,6 +17,7 @@ struct Convolution {
   int64_t image, weights, output;    ///< the tensors' ids
   int64_t bias = -1, residual = -1;  ///< or -1: there is none
   bool accumulate, relu = false;
+  bool bf16 = false;  ///< all tensors in memory; else f32
 };
 
 /// "" or why this graph is none that can be answered.
@@ -24,7 +25,7 @@ std::string understand(Convolution& convolution, const Node& graph);
 
 /// x, w, y or their gradients; null what there is none of
 struct ConvolutionPointers {
-  float *image, *weights, *output, *bias, *residual;
+  void *image, *weights, *output, *bias, *residual;
 };
 void compute(const Convolution& convolution, const ConvolutionPointers& at, bool tf32);
 

@@ -44,8 +44,9 @@ struct MatmulDescription : cublasLtMatmulDescOpaque_t {
 struct MatrixLayout : cublasLtMatrixLayoutOpaque_t {
   cudaDataType type;
   int64_t rows, columns, leading;
-  bool dense_f32() const { return type == CUDA_R_32F && leading == rows; }
-  size_t bytes() const { return static_cast<size_t>(rows * columns) * sizeof(float); }
+  bool is_bf16() const { return type == CUDA_R_16BF; }
+  bool dense() const { return (type == CUDA_R_32F || is_bf16()) && leading == rows; }
+  size_t bytes() const { return static_cast<size_t>(rows * columns) * (is_bf16() ? 2 : 4); }
 };
 struct MatmulPreference : cublasLtMatmulPreferenceOpaque_t {
   Attributes attributes;
@@ -62,6 +63,7 @@ struct Product {
   enum Kind : uint8_t { forward, backward_data, backward_weights } kind;
   LinearShape shape;
   bool tf32, bias, relu;
+  bool bf16_operands, bf16_result;
 };
 
 /// "" or why there is no such product here, or none at all.
@@ -74,7 +76,13 @@ std::string understand(Product& product, const MatmulDescription& d, const Matri
   if (k != k_of_b || m != c.rows || n != c.columns)
     return fmt::format("shapes do not fit: {}x{} times {}x{} is not {}x{}", m, k, k_of_b, n, c.rows,
                        c.columns);
-  if (!a.dense_f32() || !b.dense_f32() || !c.dense_f32()) return "only dense f32 matrices are emulated";
+  if (!a.dense() || !b.dense() || !c.dense()) return "only dense f32 and bf16 matrices are emulated";
+  if (a.type != b.type || (c.is_bf16() && !a.is_bf16()))
+    return "only operands of one type, and a result of theirs or f32, are emulated";
+  product.bf16_operands = a.is_bf16();
+  product.bf16_result = c.is_bf16();
+  if (product.bf16_operands && d.compute != CUBLAS_COMPUTE_32F)
+    return "bf16 operands with another compute type than f32 are not emulated";
   if (d.compute != CUBLAS_COMPUTE_32F && d.compute != CUBLAS_COMPUTE_32F_FAST_TF32)
     return fmt::format("compute type {} is not emulated", static_cast<int>(d.compute));
   if (ta && tb) return "a product of two transposed matrices is not emulated";
@@ -101,11 +109,21 @@ std::string understand(Product& product, const MatmulDescription& d, const Matri
 }
 
 /// By the CPU's kernels; a, b, d as cuBLASLt has them.
-void compute(const Product& product, float* d, const float* a, const float* b, const float* bias,
+void compute(const Product& product, void* d_, const void* a_, const void* b_, const void* bias_,
              bool accumulate) {
   const LinearShape& s = product.shape;
   const bool a_is_w = product.kind != Product::backward_weights, b_is_x = product.kind == Product::forward;
   const int64_t a_size = (a_is_w ? s.out : s.n) * s.in, b_size = s.n * (b_is_x ? s.in : s.out);
+  const int64_t d_size = s.n * s.in * s.out /
+                         (product.kind == Product::forward         ? s.in
+                          : product.kind == Product::backward_data ? s.out
+                                                                   : s.n);
+  AsFloats of_a(const_cast<void*>(a_), a_size, product.bf16_operands, false),
+      of_b(const_cast<void*>(b_), b_size, product.bf16_operands, false),
+      of_bias(const_cast<void*>(bias_), s.out, product.bf16_result, false),
+      of_d(d_, d_size, product.bf16_result, true);
+  const float *a = of_a.data(), *b = of_b.data(), *bias = of_bias.data();
+  float* const d = of_d.data();
   std::vector<float> rounded_a, rounded_b;
   if (product.tf32) {
     a = (rounded_a = round_to_tf32(a, static_cast<size_t>(a_size))).data();
@@ -262,14 +280,13 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
                                    {"b", b, of(layout_b).bytes(), 16},
                                    {"d", d, of(layout_d).bytes(), 16}};
   if (product.bias)
-    operands.push_back({"the bias", bias, static_cast<size_t>(product.shape.out) * sizeof(float), 4});
+    operands.push_back(
+        {"the bias", bias, static_cast<size_t>(product.shape.out) * (product.bf16_result ? 2 : 4), 4});
   if (workspace_bytes > 0) operands.push_back({"the workspace", workspace, workspace_bytes, 16});
   if (why = refusal(operands); !why.empty()) return refuse_product(CUBLAS_STATUS_INVALID_VALUE, why);
 
   const cudaError_t status =
-      enqueue_library_call(stream, [product, accumulate, d = static_cast<float*>(d),
-                                    a = static_cast<const float*>(a), b = static_cast<const float*>(b),
-                                    bias = product.bias ? static_cast<const float*>(bias) : nullptr] {
+      enqueue_library_call(stream, [product, accumulate, d, a, b, bias = product.bias ? bias : nullptr] {
         compute(product, d, a, b, bias, accumulate);
       });
   return status == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;

@@ -255,13 +255,15 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
   const auto pointers = pointers_of(pack);
   const auto pointer = [&](int64_t id) {
     const auto found = pointers.find(id);
-    return found == pointers.end() ? nullptr : static_cast<float*>(found->second);
+    return found == pointers.end() ? nullptr : found->second;
   };
   const ConvolutionPointers at{pointer(convolution.image), pointer(convolution.weights),
                                pointer(convolution.output), pointer(convolution.bias),
                                pointer(convolution.residual)};
   const ConvShape& s = convolution.shape;
-  const auto bytes = [](int64_t numbers) { return static_cast<size_t>(numbers) * sizeof(float); };
+  const auto bytes = [&](int64_t numbers) {
+    return static_cast<size_t>(numbers) * (convolution.bf16 ? 2 : 4);
+  };
   std::vector<Operand> operands = {
       {"the image", at.image, bytes(s.n * s.h * s.w * s.c), data_alignment},
       {"the weights", at.weights, bytes(s.o * s.kh * s.kw * (s.c / s.groups)), data_alignment},

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 
+#include "espalier/core/bf16.h"
 #include "espalier/cuda_emulation/emulation.h"
 #include "espalier/cuda_emulation/memory.h"
 #include "espalier/cuda_emulation/streams.h"
@@ -29,6 +31,15 @@ std::vector<float> round_to_tf32(const float* x, size_t n) {
     if (std::isfinite(value))
       value = std::bit_cast<float>((std::bit_cast<uint32_t>(value) + 0x1000U) & ~0x1fffU);
   return rounded;
+}
+
+AsFloats::AsFloats(void* address, int64_t n, bool is_bf16, bool changed)
+    : address_(address), rounded_(is_bf16 && address), changed_(changed) {
+  const auto* const from = static_cast<const bf16*>(address);
+  if (rounded_) widened_.assign(from, from + n);
+}
+AsFloats::~AsFloats() {
+  if (rounded_ && changed_) std::ranges::copy(widened_, static_cast<bf16*>(address_));
 }
 
 cudaError_t enqueue_library_call(cudaStream_t stream, std::function<void()> work) {
