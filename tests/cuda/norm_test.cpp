@@ -202,7 +202,8 @@ TEST_P(CudaNormKernels, ConvolutionEpilogue) {
                                .f = f,
                                .statistics = statistics ? found.to(statistics == 2 ? center.data() : nullptr)
                                                         : ChannelStatistics()};
-          const auto scratch = device_scratch(cuda::convolution_epilogue_scratch(e, s.rows, s.c));
+          const auto scratch =
+              device_scratch(cuda::convolution_epilogue_scratch(e.statistics.mean != nullptr, s.rows, s.c));
           cuda::convolution_epilogue(y, e, s.rows, s.c, scratch);
           EXPECT_TRUE(near(y, expected, 2e-6));
           EXPECT_TRUE(scratch.intact());
@@ -373,7 +374,8 @@ TEST(CudaNorm, LongRuns) {
     const OnDeviceStatistics found(c);
     const ConvEpilogue e{
         .scale = given.scale, .shift = given.shift, .f = Activation::relu, .statistics = found.to()};
-    const auto block = device_scratch(cuda::convolution_epilogue_scratch(e, s.rows, c));
+    const auto block =
+        device_scratch(cuda::convolution_epilogue_scratch(e.statistics.mean != nullptr, s.rows, c));
     cuda::convolution_epilogue(too, e, s.rows, c, block);
     const Moments expected = moments(y, s);
     EXPECT_TRUE(same(too, on_y.host()));
