@@ -351,7 +351,7 @@ ESP_KERNEL(void, group_norm_pull, float* by, const double* squares, const int32_
 ESP_KERNEL(void, group_lasso_pull, float* by, const double* squares, double weight, int64_t channels)
 /// dw [rows,pixels,columns] += (out[row] + in[column]) w; `in` may be null: 0
 ESP_KERNEL(void, pull, float* dw, const float* w, const float* out, const float* in, const AxesShape& s)
-/// y += share x, or share x^2
-ESP_KERNEL(void, add_share, float* y, const float* x, float share, bool squared, int64_t n)
+/// y += share x^2
+ESP_KERNEL(void, add_squares, float* y, const float* x, float share, int64_t n)
 
 }  // namespace espalier

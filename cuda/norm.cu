@@ -93,12 +93,12 @@ __global__ void __launch_bounds__(column_threads, statistics_blocks)
     const int step = -m.stride;
     int64_t at = (m.rows - 1 - place.first_row(m)) * m.c + place.k;
 #pragma unroll 1
-    for (int row = 0; row < place.rows; row += at_once, at += int64_t{at_once} * step) {
+    for (int left = place.rows; left > 0; left -= at_once, at += int64_t{at_once} * step) {
       bool valid[at_once];
       Vec<float, n> values[at_once], residual[at_once];
 #pragma unroll
       for (int u = 0; u < at_once; ++u) {
-        valid[u] = row + u < place.rows;
+        valid[u] = u < left;
         values[u] = residual[u] = {};
         if (!valid[u]) continue;
         values[u] = load<n>(x + at + u * step);
@@ -144,18 +144,18 @@ __global__ void __launch_bounds__(column_threads, n == 4 || f == Activation::gel
   const int step = m.stride;
   int64_t at = place.first_row(m) * m.c + place.k;
 #pragma unroll 1
-  for (int row = 0; row < place.rows; row += at_once, at += int64_t{at_once} * step) {
+  for (int left = place.rows; left > 0; left -= at_once, at += int64_t{at_once} * step) {
     Vec<float, n> values[at_once], residual[at_once];
 #pragma unroll
     for (int u = 0; u < at_once; ++u) {
       residual[u] = {};
-      if (row + u >= place.rows) continue;
+      if (u >= left) continue;
       values[u] = load<n>(x + at + u * step);
       if (line.residual) residual[u] = load<n>(line.residual + at + u * step);
     }
 #pragma unroll
     for (int u = 0; u < at_once; ++u) {
-      if (row + u >= place.rows) continue;
+      if (u >= left) continue;
 #pragma unroll
       for (int i = 0; i < n; ++i)
         values[u][i] = apply<f>(fmaf(values[u][i], scale[i], shift[i]) + residual[u][i]);
@@ -213,12 +213,12 @@ __global__ void __launch_bounds__(column_threads, backward_blocks)
     const int step = -m.stride;
     int64_t at = (m.rows - 1 - place.first_row(m)) * m.c + place.k;
 #pragma unroll 1
-    for (int row = 0; row < place.rows; row += at_once, at += int64_t{at_once} * step) {
+    for (int left = place.rows; left > 0; left -= at_once, at += int64_t{at_once} * step) {
       BackwardRow<n> rows[at_once];
 #pragma unroll
       for (int u = 0; u < at_once; ++u) {
         rows[u].dy = rows[u].x = rows[u].other = {};  // adds nothing
-        if (row + u < place.rows) rows[u].read(from, other, at + u * step);
+        if (u < left) rows[u].read(from, other, at + u * step);
       }
       Vec<float, n> dz[at_once];
 #pragma unroll
@@ -233,7 +233,7 @@ __global__ void __launch_bounds__(column_threads, backward_blocks)
       if (!to.dresidual) continue;
 #pragma unroll
       for (int u = 0; u < at_once; ++u) {
-        if (row + u >= place.rows) continue;
+        if (u >= left) continue;
         float* const place_of = to.dresidual + at + u * step;
         if (to.add_dresidual) {
           const Vec<float, n> before = load<n>(place_of);
@@ -283,18 +283,18 @@ __global__ void __launch_bounds__(column_threads, backward_blocks)
   if (f != Activation::none) shift = load<n>(from.shift + place.k);
   const int step = m.stride;
   int64_t at = place.first_row(m) * m.c + place.k;
-  for (int row = 0; row < place.rows; row += at_once, at += int64_t{at_once} * step) {
+  for (int left = place.rows; left > 0; left -= at_once, at += int64_t{at_once} * step) {
     BackwardRow<n> rows[at_once];
     Vec<float, n> before[at_once];
 #pragma unroll
     for (int u = 0; u < at_once; ++u) {
-      if (row + u >= place.rows) continue;
+      if (u >= left) continue;
       rows[u].read(from, other, at + u * step);
       if (to.add_dx) before[u] = load<n>(to.dx + at + u * step);
     }
 #pragma unroll
     for (int u = 0; u < at_once; ++u) {
-      if (row + u >= place.rows) continue;
+      if (u >= left) continue;
       Vec<float, n> dx = rows[u].template gradient<f>(has_y, scale, shift);
 #pragma unroll
       for (int i = 0; i < n; ++i) {
