@@ -86,6 +86,14 @@ struct NormShape {
   bool operator==(const NormShape&) const = default;
 };
 
+/// Running statistics [C] that a batch of `rows` moves: running = (1 - momentum) running + momentum (the
+/// batch's mean; its variance divided by rows - 1). Null: none.
+struct RunningStatistics {
+  float *mean = nullptr, *variance = nullptr;
+  float momentum = 0;
+  int64_t rows = 0;
+};
+
 /// What batch_norm_backward reads.
 struct NormBackward {
   const float *dy, *x;                       ///< [rows,C]
@@ -264,13 +272,11 @@ ESP_KERNEL(void, conv2d_backward_weights, float* dw, const float* dy, const floa
 ESP_KERNEL(size_t, channel_statistics_scratch, const NormShape& s)
 ESP_KERNEL(void, channel_statistics, const ChannelStatistics& to, const float* x, const NormShape& s,
            void* scratch)
-/// running = (1 - momentum) running + momentum (the batch's mean; its variance divided by rows - 1), [C] each
-ESP_KERNEL(void, update_running, float* running_mean, float* running_variance, const float* mean,
-           const float* variance, float momentum, const NormShape& s)
 /// rstd = 1 / sqrt(variance + eps), scale = gamma rstd, shift = beta - mean scale: the norm is x scale +
-/// shift; [C] each
+/// shift; [C] each. Moves running statistics by mean and variance, which are not theirs.
 ESP_KERNEL(void, norm_scale_shift, float* scale, float* shift, float* rstd, const float* mean,
-           const float* variance, const float* gamma, const float* beta, float eps, int64_t c)
+           const float* variance, const float* gamma, const float* beta, float eps,
+           const RunningStatistics& running, int64_t c)
 /// y = f(x scale + shift + residual); residual may be null; y may be x or residual
 ESP_KERNEL(void, scale_shift_forward, float* y, const float* x, const float* scale, const float* shift,
            const float* residual, Activation f, const NormShape& s)

@@ -306,19 +306,16 @@ __global__ void __launch_bounds__(column_threads, backward_blocks)
   }
 }
 
-__global__ void update_running_kernel(float* running_mean, float* running_variance, const float* mean,
-                                      const float* variance, float momentum, float sample, int64_t c) {
-  const int64_t k = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (k >= c) return;
-  running_mean[k] += momentum * (mean[k] - running_mean[k]);
-  running_variance[k] += momentum * (sample * variance[k] - running_variance[k]);
-}
-
+/// sample: what makes of the batch's variance that of all there are, rows / (rows - 1)
 __global__ void scale_shift_kernel(float* scale, float* shift, float* rstd, const float* mean,
                                    const float* variance, const float* gamma, const float* beta, float eps,
-                                   int64_t c) {
+                                   RunningStatistics running, float sample, int64_t c) {
   const int64_t k = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (k >= c) return;
+  if (running.mean) {
+    running.mean[k] += running.momentum * (mean[k] - running.mean[k]);
+    running.variance[k] += running.momentum * (sample * variance[k] - running.variance[k]);
+  }
   const float r =
       static_cast<float>(1.0 / std::sqrt(static_cast<double>(variance[k]) + static_cast<double>(eps)));
   rstd[k] = r;
@@ -399,17 +396,13 @@ void channel_statistics(const ChannelStatistics& to, const float* x, const NormS
   run_statistics<false, Activation::none>(nullptr, x, {}, about, s, scratch);
 }
 
-void update_running(float* running_mean, float* running_variance, const float* mean, const float* variance,
-                    float momentum, const NormShape& s) {
-  const float sample = static_cast<float>(static_cast<double>(s.rows) / static_cast<double>(s.rows - 1));
-  launch(update_running_kernel, one_each(s.c),
-         std::tuple(running_mean, running_variance, mean, variance, momentum, sample, s.c));
-}
-
 void norm_scale_shift(float* scale, float* shift, float* rstd, const float* mean, const float* variance,
-                      const float* gamma, const float* beta, float eps, int64_t c) {
+                      const float* gamma, const float* beta, float eps, const RunningStatistics& running,
+                      int64_t c) {
+  const auto rows = static_cast<double>(running.rows);
   launch(scale_shift_kernel, one_each(c),
-         std::tuple(scale, shift, rstd, mean, variance, gamma, beta, eps, c));
+         std::tuple(scale, shift, rstd, mean, variance, gamma, beta, eps, running,
+                    static_cast<float>(rows / (rows - 1)), c));
 }
 
 /// Moves 8 bytes a number, 12 with a residual.

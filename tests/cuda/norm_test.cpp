@@ -112,18 +112,23 @@ TEST_F(CudaNorm, RunningStatisticsScaleAndShift) {
     const OnDevice<float> on_mean(mean), on_variance(variance), on_gamma(gamma), on_beta(beta),
         on_running_mean(running_mean), on_running_variance(running_variance), on_scale(c), on_shift(c),
         on_rstd(c);
-    const NormShape s{50, c};
-    cpu::update_running(running_mean.data(), running_variance.data(), mean.data(), variance.data(), 0.1f, s);
-    cuda::update_running(on_running_mean, on_running_variance, on_mean, on_variance, 0.1f, s);
-    EXPECT_TRUE(near(on_running_mean, running_mean, 1e-6));
-    EXPECT_TRUE(near(on_running_variance, running_variance, 1e-6));
     Floats scale(mean.size()), shift(mean.size()), rstd(mean.size());
-    cpu::norm_scale_shift(scale.data(), shift.data(), rstd.data(), mean.data(), variance.data(), gamma.data(),
-                          beta.data(), 1e-5f, c);
-    cuda::norm_scale_shift(on_scale, on_shift, on_rstd, on_mean, on_variance, on_gamma, on_beta, 1e-5f, c);
-    EXPECT_TRUE(near(on_scale, scale, 1e-6));
-    EXPECT_TRUE(near(on_shift, shift, 1e-6));
-    EXPECT_TRUE(near(on_rstd, rstd, 1e-6));
+    for (const bool moves : {true, false}) {
+      RunningStatistics running, on_running;
+      if (moves) {
+        running = {running_mean.data(), running_variance.data(), 0.1f, 50};
+        on_running = {on_running_mean, on_running_variance, 0.1f, 50};
+      }
+      cpu::norm_scale_shift(scale.data(), shift.data(), rstd.data(), mean.data(), variance.data(),
+                            gamma.data(), beta.data(), 1e-5f, running, c);
+      cuda::norm_scale_shift(on_scale, on_shift, on_rstd, on_mean, on_variance, on_gamma, on_beta, 1e-5f,
+                             on_running, c);
+      EXPECT_TRUE(near(on_running_mean, running_mean, 1e-6));
+      EXPECT_TRUE(near(on_running_variance, running_variance, 1e-6));
+      EXPECT_TRUE(near(on_scale, scale, 1e-6));
+      EXPECT_TRUE(near(on_shift, shift, 1e-6));
+      EXPECT_TRUE(near(on_rstd, rstd, 1e-6));
+    }
   }
 }
 
