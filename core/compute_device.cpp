@@ -27,7 +27,9 @@ std::optional<int> card_index(const std::string& text) {
 void select_card(int index) { cuda::select_device(index); }
 int cards() { return cuda::device_count(); }
 #else
-void select_card(int) { fail_usage("this build computes on the CPU alone"); }
+void select_card(int) {
+  fail_usage("this build computes on the CPU alone; `cmake --preset cuda` makes one that has CUDA");
+}
 int cards() { return 0; }
 #endif
 
@@ -83,6 +85,19 @@ std::string card_text() {
   }
 #endif
   return "";
+}
+
+CardMemory card_memory() {
+#ifdef ESPALIER_CUDA
+  if (chosen == Device::cuda) {
+    const auto held = cuda::memory_stats();
+    const auto used = static_cast<double>(held.used_bytes);
+    return {.total = static_cast<double>(cuda::device_info().memory),
+            .used = used,
+            .left = static_cast<double>(cuda::free_memory()) + static_cast<double>(held.system_bytes) - used};
+  }
+#endif
+  return {};
 }
 
 int64_t peak_card_bytes() {

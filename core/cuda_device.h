@@ -43,6 +43,8 @@ void* allocate(size_t bytes);
 void release(void* block) noexcept;
 using MemoryStats = AllocatorStats;  ///< its system is the driver
 MemoryStats memory_stats();
+/// Bytes that the driver has left, for any program.
+size_t free_memory();
 void reset_peak_memory();
 /// Gives blocks that are wholly free back to the driver.
 void trim_memory();
