@@ -15,8 +15,8 @@ Device compute_device();
 /// build without CUDA for all cards.
 void choose_device(const std::string& text, const std::string& source = "--device");
 
-/// What --precision says: "f32" (exact) or "tf32", how a card computes products and convolutions from now on.
-/// UsageError for anything else, and for tf32 on the CPU, which has f32 alone.
+/// What --precision says: "f32" (exact), "tf32" or "bf16", how a card computes from now on
+/// (cuda_device.h). UsageError for anything else, and for all but f32 on the CPU.
 void choose_precision(const std::string& text, const std::string& source = "--precision");
 /// "f32" of the CPU.
 const char* precision_name();
