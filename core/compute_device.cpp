@@ -63,7 +63,8 @@ void choose_precision(const std::string& text, const std::string& source) {
   if (named == std::end(precisions))
     fail_usage(source, ": found '", printable(text), "', expected f32, tf32 or bf16",
                did_you_mean(text, {std::begin(precisions), std::end(precisions)}));
-  if (chosen == Device::cpu && text != "f32") fail_usage(source, ": the CPU computes in f32 alone");
+  if (chosen == Device::cpu && text != "f32")
+    fail_usage(source, ": found '", text, "', but the CPU computes in f32 alone; --device cuda is a card");
 #ifdef ESPALIER_CUDA
   cuda::set_precision(static_cast<cuda::Precision>(named - std::begin(precisions)));
 #endif

@@ -93,7 +93,8 @@ double most_activations(const Config& config, Module& model, size_t first) {
     const Frozen frozen(model, frozen_layers(*config.stages[i].train, model));
     most = std::max(most, activation_bytes(model, config.model.input));
   }
-  return most > 0 ? most : activation_bytes(model, config.model.input);
+  if (most == 0) most = activation_bytes(model, config.model.input);
+  return std::string_view(precision_name()) == "bf16" ? most / 2 : most;
 }
 
 MemoryPlan plan_memory(const Config& config, const DataSplits* data,
