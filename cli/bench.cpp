@@ -146,6 +146,7 @@ void bench(const Given& given) {
     if (checkpoint) load_checkpoint(*checkpoint, *made);
   } else {
     OpenedCheckpoint opened = open_named_checkpoint(*checkpoint);
+    if (!precision) compute_as_trained(opened.info.config);
     made = std::move(opened.model);
     options.model = opened.info.config.model;
   }
