@@ -1,6 +1,8 @@
 #include "espalier/core/compute_device.h"
 
+#include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <optional>
 
 #include "espalier/core/cuda_device.h"
@@ -11,6 +13,8 @@ namespace espalier {
 namespace {
 
 Device chosen = Device::cpu;
+
+constexpr const char* precisions[] = {"f32", "tf32", "bf16"};  // as cuda::Precision counts them
 
 /// The card that "cuda" or "cuda:N" names; nothing where the text is neither.
 std::optional<int> card_index(const std::string& text) {
@@ -27,7 +31,9 @@ std::optional<int> card_index(const std::string& text) {
 void select_card(int index) { cuda::select_device(index); }
 int cards() { return cuda::device_count(); }
 #else
-void select_card(int) { fail_usage("this build computes on the CPU alone"); }
+void select_card(int) {
+  fail_usage("this build computes on the CPU alone; `cmake --preset cuda` makes one that has CUDA");
+}
 int cards() { return 0; }
 #endif
 
@@ -53,18 +59,20 @@ void choose_device(const std::string& text, const std::string& source) {
 }
 
 void choose_precision(const std::string& text, const std::string& source) {
-  if (text != "f32" && text != "tf32")
-    fail_usage(source, ": found '", printable(text), "', expected f32 or tf32",
-               did_you_mean(text, {"f32", "tf32"}));
-  if (chosen == Device::cpu && text != "f32") fail_usage(source, ": the CPU computes in f32 alone");
+  const auto* const named = std::ranges::find(precisions, text);
+  if (named == std::end(precisions))
+    fail_usage(source, ": found '", printable(text), "', expected f32, tf32 or bf16",
+               did_you_mean(text, {std::begin(precisions), std::end(precisions)}));
+  if (chosen == Device::cpu && text != "f32")
+    fail_usage(source, ": found '", text, "', but the CPU computes in f32 alone; --device cuda is a card");
 #ifdef ESPALIER_CUDA
-  cuda::set_precision(text == "f32" ? cuda::Precision::f32 : cuda::Precision::tf32);
+  cuda::set_precision(static_cast<cuda::Precision>(named - std::begin(precisions)));
 #endif
 }
 
 const char* precision_name() {
 #ifdef ESPALIER_CUDA
-  if (chosen == Device::cuda && cuda::precision() == cuda::Precision::tf32) return "tf32";
+  if (chosen == Device::cuda) return precisions[static_cast<size_t>(cuda::precision())];
 #endif
   return "f32";
 }
@@ -83,6 +91,19 @@ std::string card_text() {
   }
 #endif
   return "";
+}
+
+CardMemory card_memory() {
+#ifdef ESPALIER_CUDA
+  if (chosen == Device::cuda) {
+    const auto held = cuda::memory_stats();
+    const auto used = static_cast<double>(held.used_bytes);
+    return {.total = static_cast<double>(cuda::device_info().memory),
+            .used = used,
+            .left = static_cast<double>(cuda::free_memory()) + static_cast<double>(held.system_bytes) - used};
+  }
+#endif
+  return {};
 }
 
 int64_t peak_card_bytes() {

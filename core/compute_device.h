@@ -15,8 +15,8 @@ Device compute_device();
 /// build without CUDA for all cards.
 void choose_device(const std::string& text, const std::string& source = "--device");
 
-/// What --precision says: "f32" (exact) or "tf32", how a card computes products and convolutions from now on.
-/// UsageError for anything else, and for tf32 on the CPU, which has f32 alone.
+/// What --precision says: "f32" (exact), "tf32" or "bf16", how a card computes from now on
+/// (cuda_device.h). UsageError for anything else, and for all but f32 on the CPU.
 void choose_precision(const std::string& text, const std::string& source = "--precision");
 /// "f32" of the CPU.
 const char* precision_name();
@@ -26,6 +26,13 @@ void synchronize(Device device);
 
 /// "NVIDIA H200 (driver 13.0, CUDA 13.0, cuDNN 9.19.0)" of the card in use; "" of the CPU.
 std::string card_text();
+/// Bytes of the card in use; all 0 of the CPU.
+struct CardMemory {
+  double total = 0;
+  double used = 0;  ///< by what this process has there
+  double left = 0;  ///< that it may have yet: what is free, and what it holds and does not use
+};
+CardMemory card_memory();
 /// The most of its memory that has been in use, in bytes; 0 of the CPU.
 int64_t peak_card_bytes();
 

@@ -17,9 +17,10 @@ struct CUgraphExec_st;  // CUDA's own name
 
 namespace espalier::cuda {
 
-/// How products and convolutions of f32 operands are computed: exactly as f32, or with operands rounded to 10
-/// bits of mantissa and sums in f32 (TensorFloat-32).
-enum class Precision : uint8_t { f32, tf32 };
+/// How products and convolutions are computed: exactly as f32, with operands rounded to 10 bits of mantissa
+/// and sums in f32 (TensorFloat-32), or in bf16: images come as bf16 (core/bf16.h), activations and their
+/// gradients stay that, and sums are f32. What is f32 still is then computed as under tf32.
+enum class Precision : uint8_t { f32, tf32, bf16 };
 void set_precision(Precision precision);
 Precision precision();
 
@@ -47,6 +48,8 @@ void* allocate(size_t bytes);
 void release(void* block) noexcept;
 using MemoryStats = AllocatorStats;  ///< its system is the driver
 MemoryStats memory_stats();
+/// Bytes that the driver has left, for any program.
+size_t free_memory();
 void reset_peak_memory();
 /// Gives blocks that are wholly free back to the driver.
 void trim_memory();

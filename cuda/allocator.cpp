@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "espalier/core/error.h"
+#include "espalier/core/out_of_memory.h"
 #include "espalier/cuda/runtime.h"
 
 namespace espalier::cuda {
@@ -188,19 +188,24 @@ void* allocate(size_t bytes) {
   if (void* const block = from.allocate(bytes)) return block;
   if (PrivateMemories::all().trim())
     if (void* const block = from.allocate(bytes)) return block;
-  size_t free = 0, all = 0;
-  ESP_CUDA(cudaMemGetInfo(&free, &all));
   const MemoryStats held = memory_stats();
   const auto mib = [](size_t count) { return join((count + mebibyte - 1) / mebibyte, " MiB"); };
-  fail("cuda: out of memory: ", mib(bytes), " asked for; this program uses ", mib(held.used_bytes),
-       " and holds ", mib(held.system_bytes), "; ", mib(free), " of ", mib(all), " are free on ",
-       device_info().name);
+  throw OutOfMemory(
+      join("cuda: out of memory: ", mib(bytes), " asked for"),
+      join("this program uses ", mib(held.used_bytes), " and holds ", mib(held.system_bytes), "; ",
+           mib(free_memory()), " of ", mib(device_info().memory), " are free on ", device_info().name));
 }
 
 void release(void* block) noexcept {
   if (!PrivateMemories::all().release(block)) pool().release(block);
 }
 MemoryStats memory_stats() { return pool().stats(); }
+size_t free_memory() {
+  stream();
+  size_t free = 0, all = 0;
+  ESP_CUDA(cudaMemGetInfo(&free, &all));
+  return free;
+}
 void reset_peak_memory() { pool().reset_peak(); }
 void trim_memory() { pool().trim(); }
 

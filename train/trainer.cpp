@@ -5,7 +5,9 @@
 #include <cmath>
 
 #include "espalier/autograd/ops.h"
+#include "espalier/core/compute_device.h"
 #include "espalier/core/cuda_device.h"
+#include "espalier/core/out_of_memory.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/clip.h"
 #include "espalier/optim/ema.h"
@@ -16,6 +18,12 @@ namespace {
 
 double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// An op of a tape for a message: "layer1.0.conv1 (conv2d)".
+std::string op_text(const TapeEntry& entry, const Tape& tape) {
+  const std::string layer = layer_of(entry, tape);
+  return layer.empty() ? entry.op : layer + " (" + entry.op + ")";
 }
 
 /// Where a forward pass first goes wrong: "the output of fc2 (linear)".
@@ -31,10 +39,21 @@ std::string first_not_finite(Module& model, const Tensor& images) {
   model.forward(Variable(images));
   for (const TapeEntry& entry : tape.entries) {
     if (!broken(tape.tensor(entry.output))) continue;
-    const std::string layer = layer_of(entry, tape);
-    return "the output of " + (layer.empty() ? entry.op : layer + " (" + entry.op + ")");
+    return "the output of " + op_text(entry, tape);
   }
   return "the loss itself";
+}
+
+/// What a pass computes behind its first `done` ops.
+std::string op_behind(const Tape& tape, uint64_t done) {
+  return done < tape.entries.size() ? op_text(tape.entries[done], tape) : "the loss";
+}
+
+/// What an image takes at most in a step: what ops put out, and the gradients on both sides of the largest.
+double step_bytes(Module& model, const Shape& image, const Tape& tape) {
+  size_t largest = 0;
+  for (const TapeEntry& entry : tape.entries) largest = std::max(largest, tape.tensor(entry.output).bytes());
+  return activation_bytes(model, image) + 2 * static_cast<double>(largest);
 }
 
 /// The loss of a batch; under mixup its images' two labels count by their shares, and `rank` is by the
@@ -156,6 +175,15 @@ void Trainer::count(const Batch& batch) {
 
 /// Adds `share` of the gradient of the batch's mean loss.
 void Trainer::add_gradients(const Batch& batch, double share) {
+  const uint64_t before = ops_recorded();
+  try {
+    pass(batch, share);
+  } catch (const OutOfMemory& error) {
+    fail_out_of_memory(error, batch.images, ops_recorded() - before);
+  }
+}
+
+void Trainer::pass(const Batch& batch, double share) {
   TrainState& s = state_;
   const Device device = batch.images.device();
   const auto memory = passes_.memory(device);
@@ -199,6 +227,28 @@ void Trainer::update() {
     factor = clip_factor(s.optimizer.parameters(), s.config.optimizer.clip_norm);
   s.optimizer.step(s.lr, factor);
   if (s.config.ema > 0) update_average(s.optimizer.parameters(), s.config.ema);
+}
+
+void Trainer::fail_out_of_memory(const OutOfMemory& error, const Tensor& images, uint64_t done) const {
+  const Shape& all = images.shape();
+  const Shape image{all[1], all[2], all[3]};
+  std::string text = error.what();
+  int64_t fits = 0;
+  try {  // what the pass had is free again by now, and enough for one image
+    const Network network(state_.model, image);
+    if (error.by().empty()) text = error.asked_by(op_behind(network.tape, done)).what();
+    double missing = 0;  // gradients that the step has not come to
+    for (const Parameter* parameter : state_.model.parameters())
+      if (parameter->learned() && !parameter->frozen() && !parameter->gradient().defined())
+        missing += static_cast<double>(parameter->value().bytes());
+    fits =
+        static_cast<int64_t>((card_memory().left - missing) / step_bytes(state_.model, image, network.tape));
+  } catch (const OutOfMemory&) {  // not even for that: the first message has to do
+  }
+  fail("stage '", state_.stage, "': ", text, "; ",
+       fits > 0 && fits < all[0] ? join("a batch of about ", fits, " would fit, data.batch is ", all[0])
+                                 : "a smaller data.batch may fit",
+       "; ", state_.last_checkpoint());
 }
 
 void Trainer::fail_not_finite() const {

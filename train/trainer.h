@@ -9,6 +9,8 @@
 
 namespace espalier {
 
+class OutOfMemory;  // core/out_of_memory.h
+
 class Trainer {
  public:
   Trainer(TrainState& state, std::vector<Callback*> callbacks)
@@ -38,10 +40,13 @@ class Trainer {
   void clear_gradients();
   void count(const Batch& batch);
   void add_gradients(const Batch& batch, double share);
+  void pass(const Batch& batch, double share);
   void update();
   void settle();
   void notify(void (Callback::*event)(TrainState&));
   [[noreturn]] void fail_not_finite() const;
+  /// `done`: ops that the pass over `images` had come through.
+  [[noreturn]] void fail_out_of_memory(const OutOfMemory& error, const Tensor& images, uint64_t done) const;
 
   TrainState& state_;
   std::vector<Callback*> callbacks_;
