@@ -38,7 +38,7 @@ int64_t traffic(const Tensor& tensor, int64_t passes = 1) {
 
 Tensor random_numbers(const Pass& pass, const Shape& shape, DType dtype, uint64_t key) {
   if (pass.device == Device::meta) return Tensor::empty(shape, dtype, pass.device);
-  return random_tensor(shape, key).to(pass.device);
+  return random_operand(shape, key).to(pass.device);
 }
 /// What passes on, of all images, or a parameter.
 Tensor operand(const OpContext& op, int value, uint64_t key) {
