@@ -194,9 +194,9 @@ TEST(Loader, ReadsInPlaceWhoeverHoldsIt) {
   ASSERT_TRUE(loader.next(batch, true));
   EXPECT_TRUE(batch.images.shares(held.images));
   EXPECT_EQ(labels(held), (std::vector<int32_t>{4, 5, 6, 7}));
-  EXPECT_EQ(held.images.f32()[0], static_cast<float>(31 * 4 % 256) / 255.0f);
+  EXPECT_FLOAT_EQ(held.images.f32()[0], 31 * 4 / 255.0f);
   EXPECT_EQ(message_of([&] { loader.next(batch, true); }),  // the last, of two images
-            "loader: a batch of shape [2,1,1,1] in memory of [4,1,1,1]");
+            "loader: a batch of shape [2, 1, 1, 1] in memory of [4, 1, 1, 1]");
 }
 
 TEST(Loader, RefusesWhatDoesNotFit) {
