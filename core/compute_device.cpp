@@ -65,6 +65,8 @@ void choose_precision(const std::string& text, const std::string& source) {
                did_you_mean(text, {std::begin(precisions), std::end(precisions)}));
   if (chosen == Device::cpu && text != "f32")
     fail_usage(source, ": found '", text, "', but the CPU computes in f32 alone; --device cuda is a card");
+  if (text == "bf16")
+    fail_usage(source, ": found 'bf16', which no device computes in yet, expected f32 or tf32");
 #ifdef ESPALIER_CUDA
   cuda::set_precision(static_cast<cuda::Precision>(named - std::begin(precisions)));
 #endif
