@@ -7,8 +7,10 @@ and memory, the emulator is told by the environment.
 import json
 import os
 import re
+import sys
 import unittest
 
+sys.path.insert(0, os.path.dirname(__file__))
 from support import CliTest, config, sgd, write_data
 
 BUILD = os.environ.get("ESPALIER_CUDA", "OFF")
