@@ -10,50 +10,48 @@ namespace espalier {
 #ifdef ESPALIER_CUDA
 
 namespace {
-
 constexpr int launched_first = 2, most_attempts = 3;
-
-/// What a graph has taken down of what the passes read.
-struct Input {
-  const void* data;
-  Shape shape;
-  bool learned = false;
-  bool operator==(const Input&) const = default;
-};
-struct Inputs {
-  Inputs(Module& model, std::span<const Batch> batches)
-      : training(model.training()), precision(cuda::precision()) {
-    for (const Parameter* parameter : model.parameters())
-      if (!parameter->is_count())
-        tensors.push_back(
-            {parameter->value().raw(), parameter->shape(), parameter->variable.requires_gradient()});
-    for (const Batch& batch : batches)
-      for (const Tensor* tensor : {&batch.images, &batch.labels})
-        tensors.push_back({tensor->raw(), tensor->shape()});
-  }
-  bool operator==(const Inputs&) const = default;
-
-  bool training;
-  cuda::Precision precision;
-  std::vector<Input> tensors;
-};
-
-/// Counts of batches, which the host keeps.
-struct Count {
-  Parameter* parameter;
-  int64_t value;
-  int64_t& now() const { return *parameter->value().data<int64_t>(); }
-};
-std::vector<Count> counts_of(Module& model) {
-  std::vector<Count> counts;
-  for (Parameter* parameter : model.parameters())
-    if (parameter->is_count()) counts.push_back({parameter, *parameter->value().data<int64_t>()});
-  return counts;
 }
 
-}  // namespace
-
 struct CapturedStep::OnCard {
+  /// What a graph has taken down of what the passes read.
+  struct Input {
+    const void* data;
+    Shape shape;
+    bool learned = false;
+    bool operator==(const Input&) const = default;
+  };
+  struct Inputs {
+    Inputs(Module& model, std::span<const Batch> batches)
+        : training(model.training()), precision(cuda::precision()) {
+      for (const Parameter* parameter : model.parameters())
+        if (!parameter->is_count())
+          tensors.push_back(
+              {parameter->value().raw(), parameter->shape(), parameter->variable.requires_gradient()});
+      for (const Batch& batch : batches)
+        for (const Tensor* tensor : {&batch.images, &batch.labels})
+          tensors.push_back({tensor->raw(), tensor->shape()});
+    }
+    bool operator==(const Inputs&) const = default;
+
+    bool training;
+    cuda::Precision precision;
+    std::vector<Input> tensors;
+  };
+
+  /// Counts of batches, which the host keeps.
+  struct Count {
+    Parameter* parameter;
+    int64_t value;
+    int64_t& now() const { return *parameter->value().data<int64_t>(); }
+  };
+  static std::vector<Count> counts_of(Module& model) {
+    std::vector<Count> counts;
+    for (Parameter* parameter : model.parameters())
+      if (parameter->is_count()) counts.push_back({parameter, *parameter->value().data<int64_t>()});
+    return counts;
+  }
+
   cuda::PrivateMemory memory;  // outlives all that is in it
   std::optional<Inputs> inputs;
   int launched = 0, attempts = 0;  // with these
