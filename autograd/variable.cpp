@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "espalier/core/kernels.h"
+#include "espalier/core/out_of_memory.h"
 
 namespace espalier {
 
@@ -39,6 +40,16 @@ namespace {
 thread_local bool history_on = true;
 thread_local Tape* active_tape = nullptr;
 std::atomic<uint64_t> next_sequence{1};
+thread_local uint64_t recorded = 0;
+
+/// "the gradients of conv1 (conv2d)": the op by its first parameter's layer.
+std::string gradients_text(const Node& node) {
+  std::string layer;
+  for (const auto& input : node.inputs)
+    if (input && !input->name.empty() && layer.empty()) layer = input->name.substr(0, input->name.rfind('.'));
+  return layer.empty() ? join("the gradients of ", node.op)
+                       : join("the gradients of ", layer, " (", node.op, ")");
+}
 
 /// dst += src, in place if nothing else looks at dst's memory.
 void add_gradient(Tensor& dst, const Tensor& src) {
@@ -100,7 +111,11 @@ void Variable::backward(Tensor seed) const {
     steps.pop_back();
     Tensor dy = std::exchange(step.output->gradient, Tensor());
     ESP_CHECK(step.node->backward, "backward: part of this history has been walked and freed already");
-    if (dy.defined()) step.node->backward(std::move(dy), Gradients(*step.node));
+    try {
+      if (dy.defined()) step.node->backward(std::move(dy), Gradients(*step.node));
+    } catch (const OutOfMemory& error) {
+      throw error.asked_by(gradients_text(*step.node));
+    }
     step.node->backward = nullptr;
     step.node->inputs.clear();
   }
@@ -149,7 +164,10 @@ bool needs_history(std::initializer_list<const Variable*> inputs) {
          std::any_of(inputs.begin(), inputs.end(), [](auto* v) { return v->requires_gradient(); });
 }
 
+uint64_t ops_recorded() { return recorded; }
+
 Variable record(OpRecord op) {
+  ++recorded;
   Variable output(std::move(op.output));
   if (active_tape) active_tape->add(op.op, op.attributes, op.inputs, output, op.channels);
   const bool wanted =

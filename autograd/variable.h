@@ -47,7 +47,8 @@ class Variable {
 
   /// Computes the gradient of this variable, which must have one element, with respect to every variable it
   /// came from that requires one, and adds it to theirs. The history is freed as it is walked: buffers go
-  /// back to the allocator once passed, and a second call is an error.
+  /// back to the allocator once passed, and a second call is an error. Where memory runs out, OutOfMemory
+  /// says which op's gradients asked for it.
   void backward() const;
   /// The same, for a variable of any shape, from the gradient `seed` of that shape.
   void backward(Tensor seed) const;
@@ -189,6 +190,9 @@ struct OpRecord {
   Channels channels;
   Backward backward;
 };
+
+/// How many ops this thread has recorded so far: says how far a pass came that an Error has ended.
+uint64_t ops_recorded();
 
 /// Makes an op's output a Variable: with this history if gradients are on and an input requires one; on the
 /// active tape if there is one.

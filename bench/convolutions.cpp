@@ -114,9 +114,9 @@ Tensor scratch_for(const ConvShape& s) {
 
 /// GFLOP/s and how many times theirs, for each direction.
 std::vector<std::string> race_kernels(const ConvShape& s, double seconds) {
-  const Tensor x = random_tensor({s.n, s.h, s.w, s.c}, 1),
-               w = random_tensor({s.o, s.kh, s.kw, s.c / s.groups}, 2),
-               dy = random_tensor({s.n, s.out_h(), s.out_w(), s.o}, 3);
+  const Tensor x = random_operand({s.n, s.h, s.w, s.c}, 1),
+               w = random_operand({s.o, s.kh, s.kw, s.c / s.groups}, 2),
+               dy = random_operand({s.n, s.out_h(), s.out_w(), s.o}, 3);
   Tensor y = Tensor::empty(dy.shape()), dx = Tensor::empty(x.shape()), dw = Tensor::empty(w.shape());
   Tensor block = scratch_for(s);
   void* memory = block.raw();

@@ -135,12 +135,19 @@ Arguments& Arguments::data_root(std::optional<std::string>& into) {
   return path("--data", "ROOT", into, "Folder of data sets (see `espalier help data`)");
 }
 
-Arguments& Arguments::device() {
+Arguments& Arguments::device(const bool* planned) {
+  planned_ = planned;
   app_->add_option(
           "--device", device_,
           "What to compute on (default: cpu); cuda:1 is the second card, auto a card if there is one")
       ->type_name("cpu|cuda|auto");
   return *this;
+}
+
+Arguments& Arguments::precision(std::optional<std::string>& into) {
+  precision_ = &into;
+  return text("--precision", "f32|tf32|bf16", into,
+              "What a card computes in (default: the config's, or else tf32); the CPU has f32 alone");
 }
 
 Arguments& Arguments::threads() {
@@ -231,7 +238,13 @@ bool Arguments::parse(const Given& given) {
     fail_usage(command_, ": ", mistake(error), "; see `espalier ", command_, " --help`");
   }
   check_extras();
-  choose_device(device_, command_ + ": --device");
+  if (planned_ && *planned_) {
+    if (device_ != "cuda")
+      fail_usage(command_, ": --plan: is of a card: --device cuda, which need not be there");
+  } else {
+    choose_device(device_, command_ + ": --device");
+    if (precision_ && *precision_) choose_precision(**precision_, command_ + ": --precision");
+  }
   if (computes_) espalier::threads();  // what OMP_NUM_THREADS has wrong is said before anything is done
   for (const CLI::Option* option : app_->get_options())
     if (option->get_positional())

@@ -52,7 +52,10 @@ class Arguments {
   // Those that several commands have.
   Arguments& overrides(std::vector<std::string>& into);
   Arguments& data_root(std::optional<std::string>& into);
-  Arguments& device();  ///< takes effect in parse(), as
+  /// Takes effect in parse(), as the two that follow; unless `planned`, if given, is set by then: nothing is
+  /// computed, and the device must be a card, which need not be there.
+  Arguments& device(const bool* planned = nullptr);
+  Arguments& precision(std::optional<std::string>& into);
   Arguments& threads();
 
   /// Reads `given`. False if it asks for help, which has then been printed. UsageError for anything that was
@@ -73,6 +76,8 @@ class Arguments {
   std::unique_ptr<CLI::App> app_;
   bool computes_ = false;  ///< has --threads
   std::string device_ = "cpu";
+  const bool* planned_ = nullptr;
+  std::optional<std::string>* precision_ = nullptr;
 };
 
 }  // namespace espalier::cli

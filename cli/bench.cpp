@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/open_model.h"
@@ -16,6 +18,7 @@
 #include "espalier/core/utf8.h"
 #include "espalier/formats/input_file.h"
 #include "espalier/train/checkpoint.h"
+#include "espalier/train/floor.h"
 #include "espalier/train/profile.h"
 
 namespace espalier::cli {
@@ -68,6 +71,30 @@ std::string text_of(const BenchResult& r) {
       bytes_text(r.peak_memory_bytes));
 }
 
+/// The floor of a step in all precisions, or in the one that is asked for.
+void print_plan(Module& model, const BenchOptions& options, const std::optional<std::string>& asked,
+                bool json) {
+  const std::vector<std::string> known{"f32", "tf32", "bf16"};
+  if (asked && std::ranges::find(known, *asked) == known.end())
+    fail_usage("bench: --precision: found '", printable(*asked), "', expected f32, tf32 or bf16",
+               did_you_mean(*asked, known));
+  std::vector<StepFloor> floors;
+  for (const std::string& precision : asked ? std::vector{*asked} : known)
+    floors.push_back(step_floor(model, options, precision));
+  if (json) {
+    auto all = nlohmann::ordered_json::array();
+    for (const StepFloor& floor : floors) all.push_back(to_json(floor));
+    return print_json({{"model", options.model.type},
+                       {"mode", "plan"},
+                       {"batch", options.batch},
+                       {"card", h100().name},
+                       {"floors", all}});
+  }
+  print(fmt::format("{}  batch {}  the least that a step can take on an {}\n\n", options.model.type,
+                    options.batch, h100().name) +
+        floor_table(floors, terminal_width()));
+}
+
 }  // namespace
 
 void bench(const Given& given) {
@@ -75,7 +102,7 @@ void bench(const Given& given) {
   std::optional<std::string> model, checkpoint, input, precision;
   int64_t batch = 64, classes = 0;
   double seconds = 5;
-  bool json = false, verbose = false;
+  bool json = false, verbose = false, planned = false;
   Arguments arguments("bench");
   arguments.positional("train|infer", mode, "The trainer's own step, or inference")
       .text("--model", "NAME", model, "See `espalier help models`")
@@ -85,15 +112,16 @@ void bench(const Given& given) {
       .text("--input", "HxWxC", input, "Shape of an image (default: the model's)")
       .whole("--classes", classes, 1, 1'000'000, "Classes (default: the model's)")
       .seconds("--seconds", seconds, "How long to measure (default: 5)")
-      .device()
-      .text("--precision", "f32|tf32", precision, "Of products and convolutions on a card (default: tf32)")
+      .device(&planned)
+      .precision(precision)
       .threads()
       .flag("--json", json, "Print JSON alone")
-      .flag("--verbose", verbose, "Time each layer's kernels by themselves, too");
+      .flag("--verbose", verbose, "Time each layer's kernels by themselves, too")
+      .flag("--plan", planned,
+            "With --device cuda: the least time that a step can take on an H100; needs no card");
   if (!arguments.parse(given)) return;
   if (verbose && compute_device() == Device::cuda)
     fail_usage("bench: --verbose: times the CPU's kernels alone");
-  if (precision) choose_precision(*precision, "bench: --precision");
 
   if (mode != "train" && mode != "infer")
     fail_usage("bench: found '", printable(mode), "', expected train or infer",
@@ -102,6 +130,11 @@ void bench(const Given& given) {
   if (!model && (input || classes))
     fail_usage("bench: ", input ? "--input" : "--classes", ": the checkpoint has its own");
 
+  if (planned && mode != "train") fail_usage("bench: --plan: is of a step of train");
+  if (planned && verbose) fail_usage("bench: --verbose: times kernels, and --plan runs none");
+
+  std::optional<MetaDevice> shapes_alone;
+  if (planned) shapes_alone.emplace();
   BenchOptions options{.model = {}, .batch = batch, .seconds = seconds};
   std::unique_ptr<Module> made;
   if (model) {
@@ -113,9 +146,11 @@ void bench(const Given& given) {
     if (checkpoint) load_checkpoint(*checkpoint, *made);
   } else {
     OpenedCheckpoint opened = open_named_checkpoint(*checkpoint);
+    if (!precision) compute_as_trained(opened.info.config);
     made = std::move(opened.model);
     options.model = opened.info.config.model;
   }
+  if (planned) return print_plan(*made, options, precision, json);
   const BenchResult result = (mode == "train" ? bench_train : bench_infer)(options, *made);
   if (json)
     print_json(to_json(result));

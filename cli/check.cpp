@@ -5,6 +5,7 @@
 
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/open_model.h"
+#include "espalier/core/compute_device.h"
 #include "espalier/core/definition_list.h"
 #include "espalier/core/mistakes.h"
 #include "espalier/core/parallel.h"
@@ -43,6 +44,15 @@ std::string pruning_text(const Schedule& schedule) {
                      grouped(schedule.begin), grouped(schedule.end), grouped(schedule.every));
 }
 
+/// On a card with what it has, for what the machine has is more than most runs take.
+std::string memory_text(const MemoryPlan& plan) {
+  const CardMemory card = card_memory();
+  if (card.total == 0) return "about " + plan.text();
+  return fmt::format("about {}; the card has {} of {} left, for batches of up to about {}", plan.text(),
+                     bytes_text(card.used + card.left), bytes_text(card.total),
+                     grouped(plan.batch_within(card.used + card.left)));
+}
+
 /// `macs`: of the model that the first stage begins with.
 std::string time_text(const std::vector<StagePlan>& stages, int64_t macs) {
   double total = 0;
@@ -61,8 +71,9 @@ std::string time_text(const std::vector<StagePlan>& stages, int64_t macs) {
           fmt::format("\n{}: the learning rate climbs over {} steps", stage.name, grouped(stage.climb_steps));
     if (stage.pruning) lines += fmt::format("\n{}: {}", stage.name, pruning_text(*stage.pruning));
   }
-  return fmt::format("about {} on {} {}{}", duration_text(total), espalier::threads(),
-                     plural(espalier::threads(), "thread"), lines);
+  const std::string threads = join(espalier::threads(), " ", plural(espalier::threads(), "thread"));
+  return fmt::format("about {} on {}{}", duration_text(total),
+                     compute_device() == Device::cuda ? card_text() : threads, lines);
 }
 
 void append(std::vector<std::string>& all, const std::vector<std::string>& more) {
@@ -79,12 +90,14 @@ void check(const Given& given) {
   arguments.positional("CONFIG", file, "The JSON file to check, or a recipe's name")
       .overrides(overrides)
       .data_root(root)
+      .device()
       .threads();
   if (!arguments.parse(given)) return;
 
   file = config_named(file);
   Mistakes mistakes;
   Config config = load_config(file, overrides, {}, mistakes);
+  mistakes.attempt("/precision", [&] { use_precision(config); });
   const Parts parts =
       check_parts(config, root, mistakes, [](const std::string& line) { print(line + "\n"); });
   mistakes.report(file);
@@ -98,7 +111,7 @@ void check(const Given& given) {
   append(warnings, advice(config, parts.batches.value()));
 
   std::vector<Definition> report{{"data", data_text(config, *parts.data)},
-                                 {"memory", "about " + plan.memory.text()},
+                                 {"memory", memory_text(plan.memory)},
                                  {"time", time_text(plan.stages, network.totals.macs)}};
   for (const std::string& note : notes) report.push_back({"note", note});
   const size_t width = terminal_width();

@@ -56,7 +56,7 @@ void write_logits(const std::string& file, Module& model, Loader& loader, bool f
 void eval(const Given& given) {
   std::string file;
   std::vector<std::string> overrides;
-  std::optional<std::string> root, images, logits;
+  std::optional<std::string> root, images, logits, precision;
   bool json = false, flip = false;
   Arguments arguments("eval");
   arguments.positional("CHECKPOINT", file, "A run's checkpoint.safetensors or models/STAGE.safetensors")
@@ -64,6 +64,7 @@ void eval(const Given& given) {
       .data_root(root)
       .path("--images", "FOLDER", images, "Images in folders of the classes' names, instead of the test set")
       .device()
+      .precision(precision)
       .threads()
       .flag("--flip", flip, "Mean logits of each image and its mirror image")
       .path("--logits", "FILE", logits, "Write the first batch's images and logits there, as safetensors")
@@ -73,6 +74,7 @@ void eval(const Given& given) {
   if (logits) check_output("eval: --logits", *logits, {file});
   const auto [model, saved] = open_named_checkpoint(file, overrides);
   const Config& config = saved.config;
+  if (!precision) compute_as_trained(config);
   const Say say = [&](const std::string& line) {
     if (json)
       cli::note(line);  // stdout is the object alone

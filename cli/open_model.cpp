@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "espalier/cli/command.h"
+#include "espalier/core/compute_device.h"
 #include "espalier/core/error.h"
 #include "espalier/core/utf8.h"
 #include "espalier/formats/input_file.h"
@@ -20,6 +21,10 @@ std::string config_named(const std::string& given, bool quiet) {
 OpenedCheckpoint open_named_checkpoint(const std::string& given, const std::vector<std::string>& overrides) {
   require_present(given);
   return open_checkpoint(given, overrides);
+}
+
+void compute_as_trained(const Config& config) {
+  if (compute_device() == Device::cuda) use_precision(config);
 }
 
 std::unique_ptr<Module> open_model(const std::string& given, Config& config,

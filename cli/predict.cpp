@@ -76,6 +76,7 @@ void print_object(const Prediction& prediction, const Lines& lines) {
 void predict(const Given& given) {
   std::string file;
   std::vector<std::string> paths;
+  std::optional<std::string> precision;
   int64_t top = 5;
   bool json = false;
   Arguments arguments("predict");
@@ -84,11 +85,13 @@ void predict(const Given& given) {
       .whole("--top", top, 1, 1'000'000,
              "Likeliest classes of an image (default: 5; a terminal shows what fits)")
       .device()
+      .precision(precision)
       .threads()
       .flag("--json", json, "Print a JSON object an image, with all of --top, or the problem");
   if (!arguments.parse(given)) return;
 
   const auto [model, saved] = open_named_checkpoint(file);
+  if (!precision) compute_as_trained(saved.config);
   const std::vector<std::string> files = image_files(paths);
   const AverageInPlace average(model->parameters());
   const Lines lines(files, saved.classes);

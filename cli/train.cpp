@@ -63,8 +63,10 @@ std::string options_again(const Given& given, const RunOptions& options) {
   std::string again;
   if (options.data) again += " --data " + shell_word(*options.data);
   for (size_t i = 0; i < given.size(); ++i) {
-    if (given[i].starts_with("--threads=")) again += " " + given[i];
-    if (given[i] == "--threads") again += " --threads " + given[i + 1];
+    for (const std::string name : {"--device", "--threads"}) {
+      if (given[i].starts_with(name + "=")) again += " " + shell_word(given[i]);
+      if (given[i] == name) again += " " + name + " " + shell_word(given[i + 1]);
+    }
   }
   if (options.autotune) again += " --autotune";
   return again;
@@ -75,6 +77,7 @@ std::string options_again(const Given& given, const RunOptions& options) {
 void train(const Given& given) {
   std::string config;
   std::vector<std::string> overrides;
+  std::optional<std::string> precision;
   RunOptions options;
   bool quiet = false;
   Arguments arguments("train");
@@ -86,6 +89,7 @@ void train(const Given& given) {
       .flag("--resume", options.resume,
             "Go on from the folder's checkpoint, to the same bits; with --set of more epochs, on to those")
       .device()
+      .precision(precision)
       .threads()
       .flag("--autotune", options.autotune, "Time kernels of small linear layers; choices stay in the folder")
       .flag("--quiet", quiet, "Nothing but warnings and errors, which go to standard error");
@@ -93,9 +97,10 @@ void train(const Given& given) {
 
   take_run(config, options);
   options.again = options_again(given, options);
-  const Config loaded = load_config(
+  Config loaded = load_config(
       config_named(config, quiet), overrides,
       [&](const std::string& name, const std::string& weights) { return begun_run(options, name, weights); });
+  if (precision) loaded.precision = precision;
   catch_interrupts();
   Console console(quiet);
   run(loaded, options, console);

@@ -31,7 +31,9 @@ std::optional<int> card_index(const std::string& text) {
 void select_card(int index) { cuda::select_device(index); }
 int cards() { return cuda::device_count(); }
 #else
-void select_card(int) { fail_usage("this build computes on the CPU alone"); }
+void select_card(int) {
+  fail_usage("this build computes on the CPU alone; `cmake --preset cuda` makes one that has CUDA");
+}
 int cards() { return 0; }
 #endif
 
@@ -61,7 +63,8 @@ void choose_precision(const std::string& text, const std::string& source) {
   if (named == std::end(precisions))
     fail_usage(source, ": found '", printable(text), "', expected f32, tf32 or bf16",
                did_you_mean(text, {std::begin(precisions), std::end(precisions)}));
-  if (chosen == Device::cpu && text != "f32") fail_usage(source, ": the CPU computes in f32 alone");
+  if (chosen == Device::cpu && text != "f32")
+    fail_usage(source, ": found '", text, "', but the CPU computes in f32 alone; --device cuda is a card");
 #ifdef ESPALIER_CUDA
   cuda::set_precision(static_cast<cuda::Precision>(named - std::begin(precisions)));
 #endif
@@ -95,6 +98,19 @@ std::string card_text() {
   }
 #endif
   return "";
+}
+
+CardMemory card_memory() {
+#ifdef ESPALIER_CUDA
+  if (chosen == Device::cuda) {
+    const auto held = cuda::memory_stats();
+    const auto used = static_cast<double>(held.used_bytes);
+    return {.total = static_cast<double>(cuda::device_info().memory),
+            .used = used,
+            .left = static_cast<double>(cuda::free_memory()) + static_cast<double>(held.system_bytes) - used};
+  }
+#endif
+  return {};
 }
 
 int64_t peak_card_bytes() {

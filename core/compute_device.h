@@ -30,6 +30,13 @@ void synchronize(Device device);
 
 /// "NVIDIA H200 (driver 13.0, CUDA 13.0, cuDNN 9.19.0)" of the card in use; "" of the CPU.
 std::string card_text();
+/// Bytes of the card in use; all 0 of the CPU.
+struct CardMemory {
+  double total = 0;
+  double used = 0;  ///< by what this process has there
+  double left = 0;  ///< that it may have yet: what is free, and what it holds and does not use
+};
+CardMemory card_memory();
 /// The most of its memory that has been in use, in bytes; 0 of the CPU.
 int64_t peak_card_bytes();
 

@@ -7,9 +7,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 
+#include "espalier/core/error.h"
 #include "espalier/core/memory_pool.h"
+
+struct CUgraphExec_st;  // CUDA's own name
 
 namespace espalier::cuda {
 
@@ -44,6 +48,8 @@ void* allocate(size_t bytes);
 void release(void* block) noexcept;
 using MemoryStats = AllocatorStats;  ///< its system is the driver
 MemoryStats memory_stats();
+/// Bytes that the driver has left, for any program.
+size_t free_memory();
 void reset_peak_memory();
 /// Gives blocks that are wholly free back to the driver.
 void trim_memory();
@@ -54,5 +60,68 @@ void upload(void* device, const void* host, size_t bytes);
 void download(void* host, const void* device, size_t bytes);
 /// Waits until all that was asked for is done; an Error of a kernel surfaces here at the latest.
 void synchronize();
+
+/// A call to the card or its libraries failed. What failed may be work that was asked for earlier.
+class DeviceError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Device memory apart from all other, for work that is done again and again at the same addresses: also
+/// what is free in it is in nobody else's hands. Where the card has no more, it goes to who asks.
+class PrivateMemory {
+ public:
+  PrivateMemory();
+  /// What is in use stays so until it is released; the rest goes back.
+  ~PrivateMemory();
+  PrivateMemory(const PrivateMemory&) = delete;
+  PrivateMemory& operator=(const PrivateMemory&) = delete;
+
+  /// Gives back what is free.
+  void trim();
+  /// From here on all of it is needed, until something of it goes back.
+  void hold();
+  /// Whether all is still there that was when hold() was called.
+  bool held() const;
+
+  /// While one lives, what this thread allocates is of that memory.
+  class Use {
+   public:
+    explicit Use(PrivateMemory& memory);
+    ~Use();
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+   private:
+    MemoryPool* before_;
+  };
+
+ private:
+  struct Part;
+  friend class PrivateMemories;
+  Part* part_;
+};
+
+/// Work that is asked for once and done many times, at the cost of one call each time: a CUDA graph. It
+/// reads and writes the addresses that it was captured with.
+class Graph {
+ public:
+  /// Of what `work` asks of the card, of which nothing is done yet. Error where `work` waits, or copies
+  /// between host and device, or wants memory that only the driver has; what it changed on the host it has.
+  explicit Graph(const std::function<void()>& work);
+  ~Graph();
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+
+  void launch();
+  /// Kernels, products and convolutions in it.
+  int64_t size() const { return size_; }
+  /// While this thread captures one.
+  static bool capturing();
+
+ private:
+  CUgraphExec_st* executable_ = nullptr;
+  int64_t size_ = 0;
+};
 
 }  // namespace espalier::cuda

@@ -139,6 +139,14 @@ struct NormShape {
   bool operator==(const NormShape&) const = default;
 };
 
+/// Running statistics [C] that a batch of `rows` moves: running = (1 - momentum) running + momentum (the
+/// batch's mean; its variance divided by rows - 1). Null: none.
+struct RunningStatistics {
+  float *mean = nullptr, *variance = nullptr;
+  float momentum = 0;
+  int64_t rows = 0;
+};
+
 /// What batch_norm_backward reads.
 template <class Real>
 struct NormBackwardOf {
@@ -325,13 +333,11 @@ ESP_KERNEL_REAL(void, conv2d_backward_weights, float* dw, const Real* dy, const 
 ESP_KERNEL(size_t, channel_statistics_scratch, const NormShape& s)
 ESP_KERNEL_REAL(void, channel_statistics, const ChannelStatistics& to, const Real* x, const NormShape& s,
                 void* scratch)
-/// running = (1 - momentum) running + momentum (the batch's mean; its variance divided by rows - 1), [C] each
-ESP_KERNEL(void, update_running, float* running_mean, float* running_variance, const float* mean,
-           const float* variance, float momentum, const NormShape& s)
 /// rstd = 1 / sqrt(variance + eps), scale = gamma rstd, shift = beta - mean scale: the norm is x scale +
-/// shift; [C] each
+/// shift; [C] each. Moves running statistics by mean and variance, which are not theirs.
 ESP_KERNEL(void, norm_scale_shift, float* scale, float* shift, float* rstd, const float* mean,
-           const float* variance, const float* gamma, const float* beta, float eps, int64_t c)
+           const float* variance, const float* gamma, const float* beta, float eps,
+           const RunningStatistics& running, int64_t c)
 /// y = f(x scale + shift + residual); residual may be null; y may be x or residual
 ESP_KERNEL_REAL(void, scale_shift_forward, Real* y, const Real* x, const float* scale, const float* shift,
                 const Real* residual, Activation f, const NormShape& s)
@@ -413,7 +419,7 @@ ESP_KERNEL(void, group_norm_pull, float* by, const double* squares, const int32_
 ESP_KERNEL(void, group_lasso_pull, float* by, const double* squares, double weight, int64_t channels)
 /// dw [rows,pixels,columns] += (out[row] + in[column]) w; `in` may be null: 0
 ESP_KERNEL(void, pull, float* dw, const float* w, const float* out, const float* in, const AxesShape& s)
-/// y += share x, or share x^2
-ESP_KERNEL(void, add_share, float* y, const float* x, float share, bool squared, int64_t n)
+/// y += share x^2
+ESP_KERNEL(void, add_squares, float* y, const float* x, float share, int64_t n)
 
 }  // namespace espalier

@@ -38,7 +38,7 @@ HWY_AFTER_NAMESPACE();
 namespace espalier {
 HWY_EXPORT(stream);
 
-Tensor random_tensor(const Shape& shape, uint64_t key) {
+Tensor random_operand(const Shape& shape, uint64_t key) {
   Tensor tensor = Tensor::empty(shape);
   uint64_t i = 0;
   for (float& value : tensor.span<float>()) value = random_uniform(key, i++) - 0.5f;
@@ -109,7 +109,7 @@ double best_ms(const std::function<void()>& call, double limit_ms) { return race
 double peak_gflops(double limit_ms) {
   constexpr int64_t n = 768;
   const LinearShape s{n, n, n};
-  const Tensor x = random_tensor({n, n}, 1), w = random_tensor({n, n}, 2);
+  const Tensor x = random_operand({n, n}, 1), w = random_operand({n, n}, 2);
   Tensor y = Tensor::empty({n, n});
   Tensor scratch = Tensor::empty({static_cast<int64_t>(cpu::linear_forward_scratch(s, false))}, DType::u8);
   const auto product = [&] {

@@ -10,7 +10,7 @@
 namespace espalier {
 
 /// Uniform on [-0.5, 0.5), a function of `key`.
-Tensor random_tensor(const Shape& shape, uint64_t key);
+Tensor random_operand(const Shape& shape, uint64_t key);
 
 /// The tenth percentile: how long something takes here while nothing disturbs it. (The mean and the median
 /// are of a disturbed moment, too, where other processes run; the least may be a lucky one.)

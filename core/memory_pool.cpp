@@ -56,10 +56,10 @@ void* MemoryPool::allocate(size_t bytes) {
   return block->address;
 }
 
-void MemoryPool::release(void* address) noexcept {
+bool MemoryPool::release(void* address) noexcept {
   std::lock_guard lock(mutex_);
   auto found = used_blocks_.find(address);
-  if (found == used_blocks_.end()) return;
+  if (found == used_blocks_.end()) return false;
   Block* block = found->second;
   used_blocks_.erase(found);
   stats_.used_bytes -= block->size;
@@ -75,6 +75,7 @@ void MemoryPool::release(void* address) noexcept {
     join_after(block);
   }
   free_blocks_.insert(block);
+  return true;
 }
 
 AllocatorStats MemoryPool::stats() const {

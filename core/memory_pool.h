@@ -50,8 +50,9 @@ class MemoryPool {
   /// A block of at least `bytes`, not initialised; null if the source has no more, also after free slabs went
   /// back to it.
   void* allocate(size_t bytes);
-  /// Gives a block back; it is joined with free neighbours and kept for the next request.
-  void release(void* block) noexcept;
+  /// Gives a block back; it is joined with free neighbours and kept for the next request. False, and nothing
+  /// done, for what is no block of this pool in use.
+  bool release(void* block) noexcept;
   /// Gives slabs that are wholly free back to the source.
   void trim() noexcept;
 

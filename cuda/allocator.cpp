@@ -1,9 +1,13 @@
 // Device memory and what crosses between it and the host.
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
 
-#include "espalier/core/error.h"
+#include "espalier/core/out_of_memory.h"
 #include "espalier/cuda/runtime.h"
 
 namespace espalier::cuda {
@@ -29,6 +33,8 @@ class Driver : public SlabSource {
 
  private:
   static Slab ask(size_t bytes) {
+    ESP_CHECK(!Graph::capturing(), "cuda: a graph wants ", bytes,
+              " bytes of the driver, which gives nothing to a capture");
     void* address = nullptr;
     const cudaError_t status = cudaMalloc(&address, bytes);
     if (status == cudaErrorMemoryAllocation) {
@@ -94,26 +100,117 @@ class Staging {
   size_t turn_ = 0;
 };
 
+/// What private memory is made of: blocks of the pool.
+class Blocks : public SlabSource {
+ public:
+  Slab take(size_t bytes) override {
+    constexpr size_t least = 4 * driver_page;
+    bytes = std::max((bytes + driver_page - 1) / driver_page * driver_page, least);
+    return {static_cast<char*>(pool().allocate(bytes)), bytes};
+  }
+  void give_back(const Slab& slab) noexcept override {
+    all_there = false;
+    pool().release(slab.address);
+  }
+
+  std::atomic<bool> all_there = false;  // since hold()
+};
+
+thread_local MemoryPool* in_use = nullptr;  // of a private memory; null: none
+
 }  // namespace
+
+struct PrivateMemory::Part {
+  Blocks source;
+  MemoryPool pool{source, alignment};
+  bool ended = false;
+};
+
+/// All private memories of which somebody may hold a block: those that live, and those that are gone but for
+/// such blocks.
+class PrivateMemories {
+ public:
+  static PrivateMemories& all() {
+    static auto* const kept = new PrivateMemories;  // never destroyed, as the pool
+    return *kept;
+  }
+
+  PrivateMemory::Part* make() {
+    const std::lock_guard lock(mutex_);
+    return parts_.emplace_back(std::make_unique<PrivateMemory::Part>()).get();
+  }
+  void end(PrivateMemory::Part* part) noexcept {
+    const std::lock_guard lock(mutex_);
+    part->ended = true;
+    part->pool.trim();
+    drop_empty();
+  }
+  /// False for a block of none of them.
+  bool release(void* block) noexcept {
+    const std::lock_guard lock(mutex_);
+    const auto it =
+        std::ranges::find_if(parts_, [block](const auto& part) { return part->pool.release(block); });
+    if (it == parts_.end()) return false;
+    if ((*it)->ended) {
+      (*it)->pool.trim();
+      drop_empty();
+    }
+    return true;
+  }
+  /// False where nothing could be given back.
+  bool trim() noexcept {
+    const std::lock_guard lock(mutex_);
+    const size_t used = pool().stats().used_bytes;
+    for (const auto& part : parts_) part->pool.trim();
+    return pool().stats().used_bytes < used;
+  }
+
+ private:
+  void drop_empty() {
+    std::erase_if(parts_, [](const auto& part) { return part->ended && part->pool.stats().used_bytes == 0; });
+  }
+
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<PrivateMemory::Part>> parts_;
+};
+
+PrivateMemory::PrivateMemory() : part_(PrivateMemories::all().make()) {}
+PrivateMemory::~PrivateMemory() { PrivateMemories::all().end(part_); }
+void PrivateMemory::trim() { part_->pool.trim(); }
+void PrivateMemory::hold() { part_->source.all_there = true; }
+bool PrivateMemory::held() const { return part_->source.all_there; }
+PrivateMemory::Use::Use(PrivateMemory& memory) : before_(std::exchange(in_use, &memory.part_->pool)) {}
+PrivateMemory::Use::~Use() { in_use = before_; }
 
 void* allocate(size_t bytes) {
   stream();  // chooses the card, or says why there is none
-  if (void* const block = pool().allocate(bytes)) return block;
-  size_t free = 0, all = 0;
-  ESP_CUDA(cudaMemGetInfo(&free, &all));
+  MemoryPool& from = in_use ? *in_use : pool();
+  if (void* const block = from.allocate(bytes)) return block;
+  if (PrivateMemories::all().trim())
+    if (void* const block = from.allocate(bytes)) return block;
   const MemoryStats held = memory_stats();
   const auto mib = [](size_t count) { return join((count + mebibyte - 1) / mebibyte, " MiB"); };
-  fail("cuda: out of memory: ", mib(bytes), " asked for; this program uses ", mib(held.used_bytes),
-       " and holds ", mib(held.system_bytes), "; ", mib(free), " of ", mib(all), " are free on ",
-       device_info().name);
+  throw OutOfMemory(
+      join("cuda: out of memory: ", mib(bytes), " asked for"),
+      join("this program uses ", mib(held.used_bytes), " and holds ", mib(held.system_bytes), "; ",
+           mib(free_memory()), " of ", mib(device_info().memory), " are free on ", device_info().name));
 }
 
-void release(void* block) noexcept { pool().release(block); }
+void release(void* block) noexcept {
+  if (!PrivateMemories::all().release(block)) pool().release(block);
+}
 MemoryStats memory_stats() { return pool().stats(); }
+size_t free_memory() {
+  stream();
+  size_t free = 0, all = 0;
+  ESP_CUDA(cudaMemGetInfo(&free, &all));
+  return free;
+}
 void reset_peak_memory() { pool().reset_peak(); }
 void trim_memory() { pool().trim(); }
 
 void upload(void* device, const void* host, size_t bytes) {
+  ESP_CHECK(bytes == 0 || !Graph::capturing(), "cuda: a graph cannot hold a copy of what the host has now");
   static Staging& staging = *new Staging;
   staging.upload(static_cast<char*>(device), static_cast<const char*>(host), bytes);
 }

@@ -99,12 +99,12 @@ __global__ void __launch_bounds__(column_threads, statistics_blocks)
     const int step = -m.stride;
     int64_t at = (m.rows - 1 - place.first_row(m)) * m.c + place.k;
 #pragma unroll 1
-    for (int row = 0; row < place.rows; row += at_once, at += int64_t{at_once} * step) {
+    for (int left = place.rows; left > 0; left -= at_once, at += int64_t{at_once} * step) {
       bool valid[at_once];
       Vec<float, n> values[at_once], residual[at_once];
 #pragma unroll
       for (int u = 0; u < at_once; ++u) {
-        valid[u] = row + u < place.rows;
+        valid[u] = u < left;
         values[u] = residual[u] = {};
         if (!valid[u]) continue;
         values[u] = load<n>(x + at + u * step);
@@ -150,18 +150,18 @@ __global__ void __launch_bounds__(column_threads, n == 4 || f == Activation::gel
   const int step = m.stride;
   int64_t at = place.first_row(m) * m.c + place.k;
 #pragma unroll 1
-  for (int row = 0; row < place.rows; row += at_once, at += int64_t{at_once} * step) {
+  for (int left = place.rows; left > 0; left -= at_once, at += int64_t{at_once} * step) {
     Vec<float, n> values[at_once], residual[at_once];
 #pragma unroll
     for (int u = 0; u < at_once; ++u) {
       residual[u] = {};
-      if (row + u >= place.rows) continue;
+      if (u >= left) continue;
       values[u] = load<n>(x + at + u * step);
       if (line.residual) residual[u] = load<n>(line.residual + at + u * step);
     }
 #pragma unroll
     for (int u = 0; u < at_once; ++u) {
-      if (row + u >= place.rows) continue;
+      if (u >= left) continue;
 #pragma unroll
       for (int i = 0; i < n; ++i)
         values[u][i] = apply<f>(fmaf(values[u][i], scale[i], shift[i]) + residual[u][i]);
@@ -220,12 +220,12 @@ __global__ void __launch_bounds__(column_threads, backward_blocks)
     const int step = -m.stride;
     int64_t at = (m.rows - 1 - place.first_row(m)) * m.c + place.k;
 #pragma unroll 1
-    for (int row = 0; row < place.rows; row += at_once, at += int64_t{at_once} * step) {
+    for (int left = place.rows; left > 0; left -= at_once, at += int64_t{at_once} * step) {
       BackwardRow<n> rows[at_once];
 #pragma unroll
       for (int u = 0; u < at_once; ++u) {
         rows[u].dy = rows[u].x = rows[u].other = {};  // adds nothing
-        if (row + u < place.rows) rows[u].read(from, other, at + u * step);
+        if (u < left) rows[u].read(from, other, at + u * step);
       }
       Vec<float, n> dz[at_once];
 #pragma unroll
@@ -240,7 +240,7 @@ __global__ void __launch_bounds__(column_threads, backward_blocks)
       if (!to.dresidual) continue;
 #pragma unroll
       for (int u = 0; u < at_once; ++u) {
-        if (row + u >= place.rows) continue;
+        if (u >= left) continue;
         Real* const place_of = to.dresidual + at + u * step;
         if (to.add_dresidual) {
           const Vec<float, n> before = load<n>(place_of);
@@ -290,18 +290,18 @@ __global__ void __launch_bounds__(column_threads, backward_blocks)
   if (f != Activation::none) shift = load<n>(from.shift + place.k);
   const int step = m.stride;
   int64_t at = place.first_row(m) * m.c + place.k;
-  for (int row = 0; row < place.rows; row += at_once, at += int64_t{at_once} * step) {
+  for (int left = place.rows; left > 0; left -= at_once, at += int64_t{at_once} * step) {
     BackwardRow<n> rows[at_once];
     Vec<float, n> before[at_once];
 #pragma unroll
     for (int u = 0; u < at_once; ++u) {
-      if (row + u >= place.rows) continue;
+      if (u >= left) continue;
       rows[u].read(from, other, at + u * step);
       if (to.add_dx) before[u] = load<n>(to.dx + at + u * step);
     }
 #pragma unroll
     for (int u = 0; u < at_once; ++u) {
-      if (row + u >= place.rows) continue;
+      if (u >= left) continue;
       Vec<float, n> dx = rows[u].template gradient<f>(has_y, scale, shift);
 #pragma unroll
       for (int i = 0; i < n; ++i) {
@@ -313,19 +313,16 @@ __global__ void __launch_bounds__(column_threads, backward_blocks)
   }
 }
 
-__global__ void update_running_kernel(float* running_mean, float* running_variance, const float* mean,
-                                      const float* variance, float momentum, float sample, int64_t c) {
-  const int64_t k = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (k >= c) return;
-  running_mean[k] += momentum * (mean[k] - running_mean[k]);
-  running_variance[k] += momentum * (sample * variance[k] - running_variance[k]);
-}
-
+/// sample: what makes of the batch's variance that of all there are, rows / (rows - 1)
 __global__ void scale_shift_kernel(float* scale, float* shift, float* rstd, const float* mean,
                                    const float* variance, const float* gamma, const float* beta, float eps,
-                                   int64_t c) {
+                                   RunningStatistics running, float sample, int64_t c) {
   const int64_t k = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (k >= c) return;
+  if (running.mean) {
+    running.mean[k] += running.momentum * (mean[k] - running.mean[k]);
+    running.variance[k] += running.momentum * (sample * variance[k] - running.variance[k]);
+  }
   const float r =
       static_cast<float>(1.0 / std::sqrt(static_cast<double>(variance[k]) + static_cast<double>(eps)));
   rstd[k] = r;
@@ -453,17 +450,13 @@ size_t convolution_epilogue_scratch(bool statistics, int64_t rows, int64_t chann
   return statistics ? sums_bytes({rows, channels}, statistics_columns) : 0;
 }
 
-void update_running(float* running_mean, float* running_variance, const float* mean, const float* variance,
-                    float momentum, const NormShape& s) {
-  const float sample = static_cast<float>(static_cast<double>(s.rows) / static_cast<double>(s.rows - 1));
-  launch(update_running_kernel, one_each(s.c),
-         std::tuple(running_mean, running_variance, mean, variance, momentum, sample, s.c));
-}
-
 void norm_scale_shift(float* scale, float* shift, float* rstd, const float* mean, const float* variance,
-                      const float* gamma, const float* beta, float eps, int64_t c) {
+                      const float* gamma, const float* beta, float eps, const RunningStatistics& running,
+                      int64_t c) {
+  const auto rows = static_cast<double>(running.rows);
   launch(scale_shift_kernel, one_each(c),
-         std::tuple(scale, shift, rstd, mean, variance, gamma, beta, eps, c));
+         std::tuple(scale, shift, rstd, mean, variance, gamma, beta, eps, running,
+                    static_cast<float>(rows / (rows - 1)), c));
 }
 
 // Statistics read each number once; the forward pass moves 2 for each, 3 with a residual. The backward pass

@@ -1,4 +1,4 @@
-// What penalties add to gradients, and what criteria gather of them. add_signs, pull and add_share move 12
+// What penalties add to gradients, and what criteria gather of them. add_signs, pull and add_squares move 12
 // bytes a number; axis_squares reads a weight twice, the second time from the cache if that holds it.
 #include "espalier/core/kernels.h"
 #include "espalier/cuda/device.cuh"
@@ -32,13 +32,13 @@ __global__ void signs_kernel(float* dw, const float* w, const uint8_t* where, fl
 }
 
 template <int width>
-__global__ void share_kernel(float* y, const float* x, float share, bool squared, int64_t first, int64_t n) {
+__global__ void squares_kernel(float* y, const float* x, float share, int64_t first, int64_t n) {
   for (int64_t item = first_item(); item < (n - first) / width; item += stride()) {
     const int64_t i = first + item * width;
     auto sum = load<width>(y + i);
     const auto v = load<width>(x + i);
 #pragma unroll
-    for (int k = 0; k < width; ++k) sum[k] += share * (squared ? v[k] * v[k] : v[k]);
+    for (int k = 0; k < width; ++k) sum[k] += share * (v[k] * v[k]);
     store(y + i, sum);
   }
 }
@@ -171,12 +171,10 @@ void add_signs(float* dw, const float* w, const uint8_t* where, float weight, in
     launch(signs_kernel<1>, striding(n - whole, threads), std::tuple(dw, w, where, weight, whole, n));
 }
 
-void add_share(float* y, const float* x, float share, bool squared, int64_t n) {
+void add_squares(float* y, const float* x, float share, int64_t n) {
   const int64_t whole = aligned<4>(y, x) ? n / 4 * 4 : 0;
-  if (whole > 0)
-    launch(share_kernel<4>, striding(whole / 4, threads), std::tuple(y, x, share, squared, 0, whole));
-  if (whole < n)
-    launch(share_kernel<1>, striding(n - whole, threads), std::tuple(y, x, share, squared, whole, n));
+  if (whole > 0) launch(squares_kernel<4>, striding(whole / 4, threads), std::tuple(y, x, share, 0, whole));
+  if (whole < n) launch(squares_kernel<1>, striding(n - whole, threads), std::tuple(y, x, share, whole, n));
 }
 
 void pull(float* dw, const float* w, const float* out, const float* in, const AxesShape& s) {

@@ -10,7 +10,8 @@ namespace {
 
 [[noreturn]] void fail_call(const char* call, const std::string& text, const std::source_location& where) {
   const std::string_view path = where.file_name();
-  fail("cuda: ", call, " failed: ", text, " (", path.substr(path.rfind('/') + 1), ":", where.line(), ")");
+  throw DeviceError(join("cuda: ", call, " failed: ", text, " (", path.substr(path.rfind('/') + 1), ":",
+                         where.line(), ")"));
 }
 
 }  // namespace

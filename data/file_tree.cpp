@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t most_bytes = size_t{1} << 30;  // of one file
+constexpr size_t most_file_bytes = size_t{1} << 30;  // of one file
 
 bool hidden(const fs::path& path) {
   return std::any_of(path.begin(), path.end(), [](const fs::path& name) {
@@ -120,7 +120,7 @@ std::string FileTree::place(const std::string& path) const {
 }
 
 std::vector<uint8_t> FileTree::read(const std::string& path) const {
-  return is_archive_ ? archived_.at(path) : read_bytes(root_ / path, most_bytes);
+  return is_archive_ ? archived_.at(path) : read_bytes(root_ / path, most_file_bytes);
 }
 
 uint64_t hash(std::string_view text) {

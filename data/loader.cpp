@@ -13,6 +13,19 @@
 namespace espalier {
 namespace {
 
+/// Makes `tensor` unless it is there.
+void prepare(Tensor& tensor, const Shape& shape, DType dtype, Device device) {
+  if (!tensor.defined()) tensor = Tensor::empty(shape, dtype, device);
+  ESP_CHECK(tensor.shape() == shape, "loader: a batch of shape ", shape, " in memory of ", tensor.shape());
+}
+/// `from` in `to`, or in its place.
+void bring(Tensor& to, const Tensor& from, Device device) {
+  if (to.defined())
+    to.copy_from(from);
+  else
+    to = from.to(device);
+}
+
 constexpr uint64_t shuffle_stream = 0x73687566666C65;  // "shuffle"
 
 /// One number a channel, or `otherwise` for all channels where none are given.
@@ -99,8 +112,8 @@ int64_t Loader::images_ahead(int64_t batches) const {
 /// On the CPU.
 void Loader::gather(Batch& batch, const int64_t* rows) const {
   const Shape& shape = dataset_.images.shape();
-  batch.images = Tensor::empty(shape.with(0, batch.size));
-  batch.labels = Tensor::empty({batch.size}, DType::i32);
+  prepare(batch.images, shape.with(0, batch.size), DType::f32, Device::cpu);
+  prepare(batch.labels, {batch.size}, DType::i32, Device::cpu);
   const auto* pixels = dataset_.images.data<uint8_t>();
   if (augmenter_)
     batch.share = augmenter_->gather(batch.images.f32(), pixels, rows, batch.size, epoch_, next_ * batch_);
@@ -135,8 +148,8 @@ const Views& Loader::views_ahead() {
 void Loader::gather_on_device(Batch& batch) {
   const Dataset::Copy& data = dataset_.on(there_->device);
   const Shape& shape = data.images.shape();
-  batch.images = Tensor::empty(shape.with(0, batch.size), activation_dtype(there_->device), there_->device);
-  batch.labels = Tensor::empty({batch.size}, DType::i32, there_->device);
+  prepare(batch.images, shape.with(0, batch.size), activation_dtype(there_->device), there_->device);
+  prepare(batch.labels, {batch.size}, DType::i32, there_->device);
   const auto* pixels = data.images.data<uint8_t>();
   const int64_t* rows = there_->order.data<int64_t>() + next_ * batch_;
   const float *scale = there_->scale.f32(), *shift = there_->shift.f32();
@@ -165,19 +178,21 @@ void Loader::gather_on_device(Batch& batch) {
           gather_labels(batch.labels.data<int32_t>(), data.labels.data<int32_t>(), rows, batch.size));
 }
 
-bool Loader::next(Batch& batch) {
-  batch = {};  // first, so that its memory, still in the cache, is what this batch gets
+bool Loader::next(Batch& batch, bool in_place) {
+  if (!in_place) batch = {};  // first, so that its memory, still in the cache, is what this batch gets
   if (next_ == batches()) return false;
   batch.size = std::min(batch_, dataset_.size() - next_ * batch_);
   if (there_ && (!augmenter_ || augmenter_->only_views())) {
     gather_on_device(batch);
+  } else if (there_) {
+    Batch here{.images = {}, .labels = {}, .size = batch.size};
+    gather(here, order_.data() + next_ * batch_);
+    batch.share = here.share;
+    bring(batch.images, here.images.to(activation_dtype(there_->device)), there_->device);
+    bring(batch.labels, here.labels, there_->device);
+    if (here.other_labels.defined()) bring(batch.other_labels, here.other_labels, there_->device);
   } else {
     gather(batch, order_.data() + next_ * batch_);
-    if (there_) {
-      batch.images = batch.images.to(there_->device).to(activation_dtype(there_->device));
-      batch.labels = batch.labels.to(there_->device);
-      if (batch.other_labels.defined()) batch.other_labels = batch.other_labels.to(there_->device);
-    }
   }
   ++next_;
   return true;

@@ -61,7 +61,10 @@ class Loader {
   /// Images in the next `batches` batches of this epoch, or in those that are left.
   int64_t images_ahead(int64_t batches) const;
   /// Reads the next batch, in memory that the last one handed back; false at the end of the epoch.
-  bool next(Batch& batch);
+  /// `in_place`: in the memory of `batch` itself, an earlier one of as many images, or an empty one.
+  bool next(Batch& batch, bool in_place = false);
+  /// Where batches go.
+  Device device() const { return there_ ? there_->device : Device::cpu; }
 
  private:
   void gather(Batch& batch, const int64_t* rows) const;

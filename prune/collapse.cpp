@@ -13,7 +13,7 @@ std::vector<std::string> collapsed_layers(Module& model) {
   std::vector<std::string> lines;
   for (const Parameter* parameter : model.parameters()) {
     if (parameter->role != Role::weight) continue;
-    const Tensor& value = parameter->value();
+    const Tensor value = parameter->value().to(Device::cpu);
     const int64_t rows = value.shape()[0], weights = value.elements(), size = weights / rows;
     int64_t left = 0, rows_left = 0;
     for (int64_t r = 0; r < rows; ++r) {

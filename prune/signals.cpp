@@ -40,8 +40,8 @@ Signals gather_signals(Module& model, Looks looks, int64_t batches,
       const Device device = parameter->value().device();
       Tensor& sum = signals.tensors[parameter];
       if (!sum.defined()) sum = Tensor::zeros(parameter->shape(), DType::f32, device);
-      ESP_RUN(device, add_share(sum.f32(), parameter->gradient().f32(), 1.0f / static_cast<float>(batches),
-                                true, sum.elements()));
+      ESP_RUN(device, add_squares(sum.f32(), parameter->gradient().f32(), 1.0f / static_cast<float>(batches),
+                                  sum.elements()));
       parameter->variable.clear_gradient();
     }
   }

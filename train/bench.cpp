@@ -75,13 +75,15 @@ BenchResult measure(const BenchOptions& o, const char* mode, Module& model, cons
 
 }  // namespace
 
+OptimizerOptions bench_optimizer(const std::string& model) {
+  if (model == "mlp" || model.starts_with("lenet")) return {.type = "adam", .lr = 1e-3};
+  return {.type = "sgd", .lr = 1e-3, .momentum = 0.9, .weight_decay = 5e-4};
+}
+
 BenchResult bench_train(const BenchOptions& o, Module& model) {
   model.set_training(true);
   TrainConfig config;
-  const bool adam = o.model.type == "mlp" || o.model.type.starts_with("lenet");
-  config.optimizer.type = adam ? "adam" : "sgd";
-  config.optimizer.lr = 1e-3;
-  if (!adam) config.optimizer.momentum = 0.9, config.optimizer.weight_decay = 5e-4;
+  static_cast<OptimizerOptions&>(config.optimizer) = bench_optimizer(o.model.type);
   const auto optimizer = make_optimizer(config.optimizer, model.parameters());
   Position position;
   const std::string name = "bench";

@@ -8,6 +8,7 @@
 
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/module.h"
+#include "espalier/optim/optimizer.h"
 
 namespace espalier {
 
@@ -31,8 +32,10 @@ struct BenchResult {
   double best_ms() const { return milliseconds.front(); }
 };
 
-/// Steps of training `model`: Adam for MLPs and LeNets, SGD with momentum 0.9 and weight decay 5e-4 for
-/// others.
+/// Adam for MLPs and LeNets, SGD with momentum 0.9 and weight decay 5e-4 for others; `model` is its type.
+OptimizerOptions bench_optimizer(const std::string& model);
+
+/// Steps of training `model` by that optimizer.
 BenchResult bench_train(const BenchOptions& options, Module& model);
 /// Forward passes of `model` in inference mode.
 BenchResult bench_infer(const BenchOptions& options, Module& model);

@@ -21,6 +21,7 @@
 #include "espalier/prune/names.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/evaluate.h"
+#include "espalier/train/schema.h"
 #include "espalier/train/weights_origin.h"
 
 namespace espalier {
@@ -131,6 +132,12 @@ LoaderOptions evaluation_options(const Config& config) {
 }
 
 }  // namespace
+
+void use_precision(const Config& config) {
+  if (!config.precision) return;
+  const schema::Place place = schema::Place("", config.set) / "precision";
+  choose_precision(*config.precision, join(config.file, ": ", place.shown()));
+}
 
 std::string data_root(const DataConfig& config, const std::optional<std::string>& given) {
   if (given) return *given;

@@ -28,6 +28,10 @@ std::string data_root(const DataConfig& config, const std::optional<std::string>
 /// Where its data set is read from, for messages: folder or archive, or what it is called if it is drawn.
 std::string data_place(const Config& config, const std::optional<std::string>& given_root);
 
+/// Has this process compute in the config's precision, where it says one (core/compute_device.h). UsageError,
+/// with the field's place, where the device has it not.
+void use_precision(const Config& config);
+
 /// What images are made into for the config's model.
 ImageFolderOptions image_options(const Config& config);
 

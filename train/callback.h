@@ -41,10 +41,13 @@ struct TrainState {
   /// and reading them waits for it. The Trainer's, which on the CPU has done so behind each step.
   std::function<void()> settle = [] {};
 
-  /// The end of a message about numbers that are no longer finite: where to go on from, and what may help.
+  /// The end of a message about a stage that failed: where to go on from.
+  std::string last_checkpoint() const {
+    return saved.empty() ? "no checkpoint has been written yet" : "the last good checkpoint is " + saved;
+  }
+  /// The same where numbers are no longer finite, and what may help.
   std::string remedy() const {
-    return (saved.empty() ? "no checkpoint has been written yet" : "the last good checkpoint is " + saved) +
-           "; a lower learning rate or optimizer.clip_norm may help";
+    return last_checkpoint() + "; a lower learning rate or optimizer.clip_norm may help";
   }
   int64_t epochs() const { return (total_steps + epoch_steps - 1) / epoch_steps; }
 };

@@ -52,6 +52,8 @@ Json position_json(const Position& position) {
   Json json;
   for_fields(position, [&](const char* name, const auto& field) { json[name] = field; });
   json["run_seconds"] = position.run_seconds;
+  json["device"] = position.device;
+  json["precision"] = position.precision;
   if (position.steps_before) json["steps_before"] = *position.steps_before;
   json["results"] = Json::array();
   for (const StageResult& result : position.results) json["results"].push_back(to_json(result));
@@ -100,6 +102,9 @@ Position position_from(const Json& json, const std::string& place) {
     position.run_seconds = position.seconds;
     for (const StageResult& result : position.results) position.run_seconds += result.seconds;
   }
+  for (const auto& [name, field] :
+       {std::pair{"device", &position.device}, {"precision", &position.precision}})
+    if (json.contains(name)) *field = json_field<std::string>(json, name, place);
   if (json.contains("steps_before")) position.steps_before = json_count(json, "steps_before", place);
   if (json.contains("chosen")) position.chosen = json_field<ChosenChannels>(json, "chosen", place);
   if (json.contains("whole")) {

@@ -56,8 +56,10 @@ struct Position {
   ChosenChannels chosen = {};              ///< the regularizer's
   std::optional<WholeNetwork> whole = {};  ///< before the stage's first cut, if it cuts channels as it trains
 
-  int64_t threads = 0;                   ///< of the process that wrote it,
-  std::string isa = {};                  ///< and its instruction set
+  int64_t threads = 0;   ///< of the process that wrote it,
+  std::string isa = {};  ///< and its instruction set
+  std::string device = {},
+              precision = {};  ///< what it computed on, and in; empty: of a version that did not say
   std::optional<ImageCounts> data = {};  ///< that it has used; absent: of a version that did not say
   /// How long each stage was to train when the run began ("3 epochs"); empty: of a version that did not say.
   std::vector<std::string> begun = {};

@@ -239,6 +239,9 @@ const Type<Config>& config_type() {
       {field("name", &Config::name, file_name(),
              "of the run, whose folder is runs/NAME; without it, the file's name"),
        field("seed", &Config::seed, whole(0, (int64_t{1} << 53) - 1), "of everything that is drawn"),
+       field("precision", &Config::precision, one_of({"f32", "tf32", "bf16"}),
+             "of products and convolutions: f32 (exact), tf32 (what a card takes) or bf16; the CPU has f32 "
+             "alone"),
        field("model", &Config::model, model_type(), "the network").required(),
        field("data", &Config::data, data_type(), "what it learns from").required(),
        field("stages", &Config::stages, list_of(stage_type(), {.from = 1}),

@@ -161,6 +161,8 @@ struct Config {
   std::vector<schema::SetValue> set = {};  ///< by --set; no field
   std::string name;                        ///< absent: the file's name
   int64_t seed = 0;
+  std::optional<std::string> precision =
+      {};  ///< f32, tf32, bf16; absent: the device's own (compute_device.h)
   ModelConfig model;
   DataConfig data;
   std::vector<StageConfig> stages;

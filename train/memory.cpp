@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "espalier/core/compute_device.h"
 #include "espalier/core/physical_memory.h"
 #include "espalier/core/table.h"
 #include "espalier/nn/network.h"
@@ -50,6 +51,11 @@ std::string MemoryPlan::text() const {
                      bytes_text(slots), bytes_text(activations));
 }
 
+int64_t MemoryPlan::batch_within(double bytes) const {
+  const double image = activations / static_cast<double>(std::max<int64_t>(batch, 1));
+  return static_cast<int64_t>(std::max(0.0, (bytes - (total() - activations)) / std::max(image, 1.0)));
+}
+
 void MemoryPlan::include(const DataSplits& splits) {
   for (const Dataset* split : {&splits.train, &splits.validation, &splits.test})
     data += bytes_of(split->images);
@@ -87,7 +93,8 @@ double most_activations(const Config& config, Module& model, size_t first) {
     const Frozen frozen(model, frozen_layers(*config.stages[i].train, model));
     most = std::max(most, activation_bytes(model, config.model.input));
   }
-  return most > 0 ? most : activation_bytes(model, config.model.input);
+  if (most == 0) most = activation_bytes(model, config.model.input);
+  return std::string_view(precision_name()) == "bf16" ? most / 2 : most;
 }
 
 MemoryPlan plan_memory(const Config& config, const DataSplits* data,
@@ -103,8 +110,9 @@ MemoryPlan plan_memory(const Config& config, const DataSplits* data,
   const auto parameters = model->parameters();
   plan.parameters = bytes_of(parameters);
   const double whole = whole_bytes(config);
-  plan.activations = most_activations(config, *model, static_cast<size_t>(first)) *
-                     static_cast<double>(batch_of(config, data));
+  plan.batch = batch_of(config, data);
+  plan.activations =
+      most_activations(config, *model, static_cast<size_t>(first)) * static_cast<double>(plan.batch);
   for (auto i = static_cast<size_t>(first); i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
     if (stage.train) {
@@ -125,8 +133,18 @@ MemoryPlan plan_memory(const Config& config, const DataSplits* data,
 void check_memory(const Config& config, const DataSplits* data,
                   const std::optional<std::filesystem::path>& checkpoint) {
   const MemoryPlan plan = plan_memory(config, data, checkpoint);
-  require_memory(plan.total(),
-                 join(config.file.empty() ? "" : config.file + ": ", "a run needs about ", plan.text()));
+  const std::string need =
+      join(config.file.empty() ? "" : config.file + ": ", "a run needs about ", plan.text());
+  if (compute_device() != Device::cuda) return require_memory(plan.total(), need);
+  require_memory(plan.data + plan.parameters, need);  // they pass through the host
+  const CardMemory card = card_memory();
+  const double most = card.used + card.left;
+  if (plan.total() <= most) return;
+  const int64_t batch = plan.batch_within(most);
+  fail(need, "; the card has ", bytes_text(most), " of ", bytes_text(card.total), " left",
+       batch > 0
+           ? join(", for which a batch of about ", batch, " would do, data.batch is ", config.data.batch)
+           : "");
 }
 
 }  // namespace espalier

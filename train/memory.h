@@ -21,6 +21,9 @@ struct MemoryPlan {
   double slots = 0;        ///< the optimizer's
   double activations = 0;  ///< what the ops of a forward pass of one batch put out, the batch included; of
                            ///< frozen layers what is kept of it (activation_bytes in nn/network.h)
+  int64_t batch = 0;       ///< images that these are of
+  /// The largest batch with which it takes at most `bytes`; 0: there is none.
+  int64_t batch_within(double bytes) const;
   double total() const { return data + parameters + gradients + slots + activations; }
   /// "12 GB: data 1 MB, parameters 3 GB, ..."
   std::string text() const;
@@ -48,7 +51,7 @@ MemoryPlan plan_memory(const Config& config, const DataSplits* data = nullptr,
                        const std::optional<std::filesystem::path>& checkpoint = {});
 
 /// Error "x.json: a run needs about ..., and this machine has ..." where that is more than there is
-/// (core/physical_memory.h).
+/// (core/physical_memory.h); where a card computes, than it has, with the batch that would do.
 void check_memory(const Config& config, const DataSplits* data = nullptr,
                   const std::optional<std::filesystem::path>& checkpoint = {});
 

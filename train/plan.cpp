@@ -6,6 +6,7 @@
 #include <chrono>
 #include <numeric>
 
+#include "espalier/core/compute_device.h"
 #include "espalier/core/measure.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"
@@ -53,7 +54,9 @@ class Trial {
                                 state_.epoch_steps);
       const int64_t images = position_.trained_images;  // the last step of an epoch may have fewer
       const auto before = Clock::now();
-      if (trainer.step(loader)) {
+      const bool stepped = trainer.step(loader);
+      synchronize(compute_device());  // a card works on behind the host
+      if (stepped) {
         if (position_.step++ >= warm_up)
           seconds.push_back(since(before) / static_cast<double>(position_.trained_images - images));
       } else {
@@ -124,7 +127,8 @@ Plan make_plan(const Config& config, const DataSplits& data) {
   const double uncut = whole_bytes(config);
   memory.include(data);
   memory.parameters = static_cast<double>(network.totals.bytes);
-  memory.activations = most_activations(config, *model) * static_cast<double>(loader.batch());
+  memory.batch = loader.batch();
+  memory.activations = most_activations(config, *model) * static_cast<double>(memory.batch);
 
   double an_image = evaluation_seconds(config, *model, data.test);
   int64_t macs = network.totals.macs;

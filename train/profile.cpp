@@ -2,9 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <set>
-
 #include "espalier/core/measure.h"
 #include "espalier/core/table.h"
 #include "espalier/nn/network.h"
@@ -25,17 +22,11 @@ Profile profile(Module& model, const Shape& input, int64_t batch, bool training,
   Profile result{.kernels = {},
                  .peak_gflops = peak_gflops(8 * kernel_ms),
                  .peak_gigabytes = peak_gigabytes(8 * kernel_ms)};
-  std::set<int> learned;  // values that a gradient flows into
-  for (size_t i = 0; i < tape.values.size(); ++i)
-    if (!tape.values[i].parameter.empty()) learned.insert(static_cast<int>(i));
-  for (const TapeEntry& entry : tape.entries) {
-    OpContext op{tape, entry, batch, training, {}};
-    for (const int value : entry.inputs) op.gradients.push_back(training && learned.contains(value));
-    for (const KernelCall& call : kernels_of(op))
+  const Pass pass{.batch = batch, .training = training};
+  for_each_kernel(tape, pass, [&](const TapeEntry& entry, const std::vector<KernelCall>& calls) {
+    for (const KernelCall& call : calls)
       result.kernels.push_back(timed(call, layer_of(entry, tape), kernel_ms));
-    if (std::ranges::any_of(entry.inputs, [&](int value) { return learned.contains(value); }))
-      learned.insert(entry.output);
-  }
+  });
   return result;
 }
 

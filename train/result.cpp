@@ -39,7 +39,7 @@ Json to_json(const StageResult& s) {
 Json to_json(const RunResult& run) {
   Json stages = Json::array();
   for (const StageResult& stage : run.stages) stages.push_back(to_json(stage));
-  Json json{{"name", run.name}, {"seed", run.seed}, {"device", run.device}};
+  Json json{{"name", run.name}, {"seed", run.seed}, {"device", run.device}, {"precision", run.precision}};
   if (!run.card.empty()) {
     json["card"] = run.card;
     json["peak_device_bytes"] = run.peak_device_bytes;
@@ -94,6 +94,7 @@ RunResult run_from_json(const Json& json, const std::string& source) {
       .name = json_field<std::string>(json, "name", place),
       .seed = json_field<int64_t>(json, "seed", place),
       .device = json_field<std::string>(json, "device", place),
+      .precision = json.contains("precision") ? json_field<std::string>(json, "precision", place) : "f32",
       .card = json.contains("card") ? json_field<std::string>(json, "card", place) : "",
       .peak_device_bytes = json.contains("card") ? json_field<int64_t>(json, "peak_device_bytes", place) : 0,
       .threads = json_field<int>(json, "threads", place),

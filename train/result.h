@@ -41,7 +41,7 @@ struct StageResult {
 struct RunResult {
   std::string name;
   int64_t seed = 0;
-  std::string device = "cpu";
+  std::string device = "cpu", precision = "f32";
   std::string card = {};          ///< with its driver and libraries; empty on the CPU
   int64_t peak_device_bytes = 0;  ///< of a card's memory
   int64_t threads = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "espalier/core/compute_device.h"
 #include "espalier/core/kernel_choice.h"
 #include "espalier/core/shell_word.h"
 #include "espalier/core/table.h"
@@ -26,6 +27,7 @@ using schema::Place;
 /// is its remedy, allow_empty; where its data lie and whether they are kept decoded; how often it writes down
 /// where it is. With `any_length` also without how long stages train.
 Json comparable(Config config, bool any_length) {
+  config.precision.reset();  // the checkpoint says in which it was computed: check_device
   config.data.root.reset();
   config.data.cache = DataConfig{}.cache;
   // Of old image folders 0 was written where nothing was said; which it is shows in the number of images.
@@ -165,6 +167,18 @@ void check_data(const Position& at, const Config& config, const ImageCounts& fou
               ", expected ", grouped(then), ", as when ", file,
               " was written: with the data of then the run goes on, and without --resume another begins");
   }
+}
+
+std::string check_device(const Position& at, const std::string& file) {
+  if (at.precision.empty()) return "";
+  const std::string device = device_name(compute_device()), precision = precision_name();
+  if (device != at.device)
+    return join(file, ": was written on ", at.device, " in ", at.precision, ", goes on on ", device, " in ",
+                precision, ": results differ from those of one device");
+  if (precision != at.precision)
+    fail_usage(file, ": was computed in ", at.precision, ", found ", precision, " to go on in; --precision ",
+               at.precision, " goes on as it began, --output DIR begins elsewhere");
+  return "";
 }
 
 void restore_kernels(const RunFolder& folder, Console& console) {

@@ -41,6 +41,11 @@ void check_data(const Position& position, const Config& config, const ImageCount
 /// many `batches`.
 void check_position(const Position& position, const Config& config, int64_t batches, const std::string& file);
 
+/// What is to be said where the position in the checkpoint `file` is of another device than this process
+/// computes on; empty: nothing. UsageError where it is of the same, but was computed in another precision:
+/// such a run is neither of the two.
+std::string check_device(const Position& position, const std::string& file);
+
 /// Puts kernels.json, if --autotune has left one, in force. A kernel that there is none of is named, and not
 /// used.
 void restore_kernels(const RunFolder& folder, Console& console);

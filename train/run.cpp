@@ -89,6 +89,7 @@ class Run {
     RunResult result{.name = config_.name,
                      .seed = config_.seed,
                      .device = device_name(compute_device()),
+                     .precision = precision_name(),
                      .card = card_text(),
                      .peak_device_bytes = peak_card_bytes(),
                      .threads = threads(),
@@ -116,6 +117,8 @@ class Run {
  private:
   std::unique_ptr<Module> fresh_model() {
     if (goes_on_) saved_ = saved_run(folder_, config_);  // another config's shapes would say less
+    if (goes_on_ && saved_->info.position->stage < static_cast<int64_t>(config_.stages.size()))
+      moved_ = check_device(*saved_->info.position, saved_->file.string());
     check_memory(config_, nullptr, goes_on_from());
     return build_model(config_, !goes_on_, &weights_notes_);
   }
@@ -185,12 +188,12 @@ class Run {
 
   /// What a person is to know before it begins.
   void introduce() {
-    console_.line(fmt::format("{}: {} with {} images to train on and {} to test, {}, {}", config_.name,
+    const bool on_card = compute_device() == Device::cuda;
+    console_.line(fmt::format("{}: {} with {} images to train on and {} to test, {}{}, {}", config_.name,
                               config_.model.type, grouped(data_.train.size()), grouped(data_.test.size()),
+                              on_card ? fmt::format("on a card in {}, ", precision_name()) : "",
                               threads_text(threads()), isa_name(isa())));
-    if (compute_device() == Device::cuda)
-      console_.line(
-          fmt::format("computes on {}, products and convolutions in {}", card_text(), precision_name()));
+    if (on_card) console_.line("computes on " + card_text());
     for (const std::string& note : config_.notes) console_.line(note);
     for (const std::string& note : data_.notes) console_.line(note);
     for (const std::string& note : weights_notes_.lines) console_.line(note);
@@ -252,6 +255,7 @@ class Run {
           "{}: was written with {} and {}, goes on with {} and {}: results may differ in "
           "their last bits",
           file, threads_text(position_.threads), position_.isa, threads_text(threads()), isa_name(isa())));
+    if (!moved_.empty()) console_.warn(moved_);
     restore_kernels(folder_, console_);
     write_config();
     if (!lengths.empty()) make_longer();
@@ -283,6 +287,8 @@ class Run {
     position_.metrics_bytes = metrics_->sync();
     position_.threads = threads();
     position_.isa = isa_name(isa());
+    position_.device = device_name(compute_device());
+    position_.precision = precision_name();
     position_.data = image_counts();
     if (!kernel_choice::all().empty())
       write_file(folder_.for_writing(folder_.kernels()), nlohmann::json(kernel_choice::all()).dump(2) + "\n");
@@ -551,6 +557,7 @@ class Run {
   RunFolder folder_;
   bool goes_on_;                   ///< from a checkpoint
   std::optional<SavedRun> saved_;  ///< what that says of itself
+  std::string moved_;              ///< what is to be said of a device that is another now
   WeightsNotes weights_notes_;
   std::unique_ptr<Module> model_;
   DataSplits data_;
@@ -587,6 +594,7 @@ RunResult run(const Config& config, const RunOptions& options, Console& console)
   Config own = config;
   std::optional<Run> run;
   try {
+    use_precision(own);
     take_classes(own, options.data);
     ChosenRun chosen = choose_folder(own, options);
     if (options.resume) own = with_lengths_of_run(std::move(own), RunFolder(chosen.folder));

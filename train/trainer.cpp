@@ -5,6 +5,9 @@
 #include <cmath>
 
 #include "espalier/autograd/ops.h"
+#include "espalier/core/compute_device.h"
+#include "espalier/core/cuda_device.h"
+#include "espalier/core/out_of_memory.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/clip.h"
 #include "espalier/optim/ema.h"
@@ -15,6 +18,12 @@ namespace {
 
 double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// An op of a tape for a message: "layer1.0.conv1 (conv2d)".
+std::string op_text(const TapeEntry& entry, const Tape& tape) {
+  const std::string layer = layer_of(entry, tape);
+  return layer.empty() ? entry.op : layer + " (" + entry.op + ")";
 }
 
 /// Where a forward pass first goes wrong: "the output of fc2 (linear)".
@@ -30,10 +39,21 @@ std::string first_not_finite(Module& model, const Tensor& images) {
   model.forward(Variable(images));
   for (const TapeEntry& entry : tape.entries) {
     if (!broken(tape.tensor(entry.output))) continue;
-    const std::string layer = layer_of(entry, tape);
-    return "the output of " + (layer.empty() ? entry.op : layer + " (" + entry.op + ")");
+    return "the output of " + op_text(entry, tape);
   }
   return "the loss itself";
+}
+
+/// What a pass computes behind its first `done` ops.
+std::string op_behind(const Tape& tape, uint64_t done) {
+  return done < tape.entries.size() ? op_text(tape.entries[done], tape) : "the loss";
+}
+
+/// What an image takes at most in a step: what ops put out, and the gradients on both sides of the largest.
+double step_bytes(Module& model, const Shape& image, const Tape& tape) {
+  size_t largest = 0;
+  for (const TapeEntry& entry : tape.entries) largest = std::max(largest, tape.tensor(entry.output).bytes());
+  return activation_bytes(model, image) + 2 * static_cast<double>(largest);
 }
 
 /// The loss of a batch; under mixup its images' two labels count by their shares, and `rank` is by the
@@ -54,6 +74,16 @@ void Trainer::notify(void (Callback::*event)(TrainState&)) {
 }
 
 void Trainer::run(Loader& loader) {
+  sure_ = state_.position.step;
+  try {
+    train(loader);
+  } catch (const cuda::DeviceError& error) {  // it may be of any step that the host has not waited for
+    fail("stage '", state_.stage, "': the card failed behind step ", sure_, ", the last that is sure; step ",
+         std::max(last_step_, sure_), " had been asked for: ", error.what(), "; ", state_.last_checkpoint());
+  }
+}
+
+void Trainer::train(Loader& loader) {
   TrainState& s = state_;
   Position& at = s.position;
   notify(&Callback::on_stage_begin);
@@ -80,18 +110,28 @@ void Trainer::run(Loader& loader) {
 
 bool Trainer::step(Loader& loader) {
   TrainState& s = state_;
-  const int64_t images = loader.images_ahead(s.config.accumulate);
+  const int64_t batches = s.config.accumulate, images = loader.images_ahead(batches);
   if (images == 0) return false;
   const double start = seconds_now();
   double waited = 0;
-  clear_gradients();
-  for (int64_t seen = 0; seen < images;) {
-    Batch batch;
+  const auto read = [&](Batch& batch, bool in_place) {
     const double before = seconds_now();
-    loader.next(batch);
+    loader.next(batch, in_place);
     waited += seconds_now() - before;
-    add_gradients(batch, static_cast<double>(batch.size) / static_cast<double>(images));
-    seen += batch.size;
+  };
+  if (loader.device() != Device::cpu && images == batches * loader.batch()) {
+    batches_.resize(static_cast<size_t>(batches));
+    for (Batch& batch : batches_) read(batch, true);
+    make_gradients(batches_, images);
+  } else {
+    clear_gradients();
+    for (int64_t seen = 0; seen < images;) {
+      Batch batch;
+      read(batch, false);
+      count(batch);
+      add_gradients(batch, static_cast<double>(batch.size) / static_cast<double>(images));
+      seen += batch.size;
+    }
   }
   update();
   const double spent = seconds_now() - start;
@@ -103,9 +143,19 @@ bool Trainer::step(Loader& loader) {
 }
 
 void Trainer::step(const Batch& batch) {
-  clear_gradients();
-  add_gradients(batch, 1.0);
+  make_gradients({&batch, 1}, batch.size);
   update();
+}
+
+/// Of batches of `images` in all.
+void Trainer::make_gradients(std::span<const Batch> batches, int64_t images) {
+  for (const Batch& batch : batches) count(batch);
+  step_ = passes_.run(batches, [&] {
+    clear_gradients();
+    for (const Batch& batch : batches)
+      add_gradients(batch, static_cast<double>(batch.size) / static_cast<double>(images));
+    return step_;
+  });
 }
 
 void Trainer::clear_gradients() {
@@ -113,21 +163,36 @@ void Trainer::clear_gradients() {
   step_.clear();
 }
 
-/// Adds `share` of the gradient of the batch's mean loss.
-void Trainer::add_gradients(const Batch& batch, double share) {
+/// On the host: that the batch is in the tally, where add_gradients is about to put it.
+void Trainer::count(const Batch& batch) {
   TrainState& s = state_;
-  const auto result = cross_entropy(s.model.forward(Variable(batch.images)), batch,
-                                    static_cast<float>(s.config.label_smoothing));
-  const Tensor& loss = result.loss.value();
-  const Device device = loss.device();
-  if (!tally_.defined()) tally_ = Tensor::zeros({sizeof(Tally)}, DType::u8, device);
-  ESP_RUN(device, add_to_tally(static_cast<Tally*>(tally_.raw()), loss.f32(), result.rank.data<int32_t>(),
-                               batch.size));
-  step_.push_back({loss, share});
+  if (!tally_.defined()) tally_ = Tensor::zeros({sizeof(Tally)}, DType::u8, batch.images.device());
   s.position.images += batch.size;
   images_ = batch.images;
   last_step_ = s.position.step + 1;
   if (unsettled_++ == 0) first_step_ = last_step_;
+}
+
+/// Adds `share` of the gradient of the batch's mean loss.
+void Trainer::add_gradients(const Batch& batch, double share) {
+  const uint64_t before = ops_recorded();
+  try {
+    pass(batch, share);
+  } catch (const OutOfMemory& error) {
+    fail_out_of_memory(error, batch.images, ops_recorded() - before);
+  }
+}
+
+void Trainer::pass(const Batch& batch, double share) {
+  TrainState& s = state_;
+  const Device device = batch.images.device();
+  const auto memory = passes_.memory(device);
+  const auto result = cross_entropy(s.model.forward(Variable(batch.images)), batch,
+                                    static_cast<float>(s.config.label_smoothing));
+  const Tensor& loss = result.loss.value();
+  ESP_RUN(device, add_to_tally(static_cast<Tally*>(tally_.raw()), loss.f32(), result.rank.data<int32_t>(),
+                               batch.size));
+  step_.push_back({loss, share});
   if (device == Device::cpu) settle();  // nothing has to be waited for
   result.loss.backward(Tensor::full({}, static_cast<float>(share), device));
 }
@@ -144,13 +209,14 @@ void Trainer::settle() {
   }
   const auto& tally = *static_cast<const Tally*>(read.raw());
   s.loss = 0;
-  for (const Part& part : step_) s.loss += part.share * part.loss.item();
+  for (const BatchLoss& batch : step_) s.loss += batch.share * batch.loss.item();
   if (!std::isfinite(tally.loss_sum)) fail_not_finite();
   s.position.loss_sum += tally.loss_sum;
   s.position.correct += tally.correct;
   ESP_RUN(tally_.device(), set_bytes(tally_.raw(), 0, tally_.bytes()));
   unsettled_ = 0;
   images_ = {};
+  sure_ = s.position.step;
 }
 
 void Trainer::update() {
@@ -161,6 +227,28 @@ void Trainer::update() {
     factor = clip_factor(s.optimizer.parameters(), s.config.optimizer.clip_norm);
   s.optimizer.step(s.lr, factor);
   if (s.config.ema > 0) update_average(s.optimizer.parameters(), s.config.ema);
+}
+
+void Trainer::fail_out_of_memory(const OutOfMemory& error, const Tensor& images, uint64_t done) const {
+  const Shape& all = images.shape();
+  const Shape image{all[1], all[2], all[3]};
+  std::string text = error.what();
+  int64_t fits = 0;
+  try {  // what the pass had is free again by now, and enough for one image
+    const Network network(state_.model, image);
+    if (error.by().empty()) text = error.asked_by(op_behind(network.tape, done)).what();
+    double missing = 0;  // gradients that the step has not come to
+    for (const Parameter* parameter : state_.model.parameters())
+      if (parameter->learned() && !parameter->frozen() && !parameter->gradient().defined())
+        missing += static_cast<double>(parameter->value().bytes());
+    fits =
+        static_cast<int64_t>((card_memory().left - missing) / step_bytes(state_.model, image, network.tape));
+  } catch (const OutOfMemory&) {  // not even for that: the first message has to do
+  }
+  fail("stage '", state_.stage, "': ", text, "; ",
+       fits > 0 && fits < all[0] ? join("a batch of about ", fits, " would fit, data.batch is ", all[0])
+                                 : "a smaller data.batch may fit",
+       "; ", state_.last_checkpoint());
 }
 
 void Trainer::fail_not_finite() const {

@@ -4,15 +4,17 @@
 #include <memory>
 #include <vector>
 
-#include "espalier/data/loader.h"
 #include "espalier/train/callback.h"
+#include "espalier/train/captured_step.h"
 
 namespace espalier {
+
+class OutOfMemory;  // core/out_of_memory.h
 
 class Trainer {
  public:
   Trainer(TrainState& state, std::vector<Callback*> callbacks)
-      : state_(state), callbacks_(std::move(callbacks)) {
+      : state_(state), callbacks_(std::move(callbacks)), passes_(state.model) {
     state_.settle = [this] { settle(); };
   }
   ~Trainer() {
@@ -21,7 +23,7 @@ class Trainer {
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
-  /// From state.position to the end of the stage. Error if the loss is not finite.
+  /// From state.position to the end of the stage. Error if the loss is not finite, and where a card fails.
   void run(Loader& loader);
   /// One step at state.lr from the loader's next config.accumulate batches, or those that are left of its
   /// epoch: forward and backward of each, and the update by their images' mean gradient. False, and no step,
@@ -29,28 +31,35 @@ class Trainer {
   bool step(Loader& loader);
   /// One step at state.lr from one batch.
   void step(const Batch& batch);
+  /// Steps so far whose passes were a graph's (captured_step.h).
+  int64_t replayed() const { return passes_.replayed(); }
 
  private:
+  void train(Loader& loader);
+  void make_gradients(std::span<const Batch> batches, int64_t images);
   void clear_gradients();
+  void count(const Batch& batch);
   void add_gradients(const Batch& batch, double share);
+  void pass(const Batch& batch, double share);
   void update();
   void settle();
   void notify(void (Callback::*event)(TrainState&));
   [[noreturn]] void fail_not_finite() const;
+  /// `done`: ops that the pass over `images` had come through.
+  [[noreturn]] void fail_out_of_memory(const OutOfMemory& error, const Tensor& images, uint64_t done) const;
 
   TrainState& state_;
   std::vector<Callback*> callbacks_;
+  CapturedStep passes_;
+  std::vector<Batch> batches_;  // of a step on a card, in the same memory each time
 
   // What has been added up where the network computes, and not been read.
   Tensor tally_;                            // a Tally
   Tensor images_;                           // of the last batch
   int64_t unsettled_ = 0;                   // batches
   int64_t first_step_ = 0, last_step_ = 0;  // that these are of, from 1
-  struct Part {
-    Tensor loss;
-    double share;
-  };
-  std::vector<Part> step_;  // the step's loss
+  StepLosses step_;                         // the step's loss
+  int64_t sure_ = 0;                        // the last step that is known to be done
 };
 
 }  // namespace espalier

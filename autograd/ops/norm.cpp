@@ -28,11 +28,12 @@ struct ScaleShift {
       : scale(Tensor::empty({c}, DType::f32, device)),
         shift(Tensor::empty({c}, DType::f32, device)),
         rstd(Tensor::empty({c}, DType::f32, device)) {}
-  ScaleShift(const BatchNorm& norm, const Tensor& mean, const Tensor& variance)
+  ScaleShift(const BatchNorm& norm, const Tensor& mean, const Tensor& variance,
+             const RunningStatistics& running = {})
       : ScaleShift(mean.elements(), mean.device()) {
-    ESP_RUN(mean.device(),
-            norm_scale_shift(scale.f32(), shift.f32(), rstd.f32(), mean.f32(), variance.f32(),
-                             norm.gamma.value().f32(), norm.beta.value().f32(), norm.eps, mean.elements()));
+    ESP_RUN(mean.device(), norm_scale_shift(scale.f32(), shift.f32(), rstd.f32(), mean.f32(), variance.f32(),
+                                            norm.gamma.value().f32(), norm.beta.value().f32(), norm.eps,
+                                            running, mean.elements()));
   }
   Tensor scale, shift, rstd;
 };
@@ -63,6 +64,7 @@ Variable batch_norm(const Variable& x, const BatchNorm& norm, Activation f, cons
   const int64_t c = x.shape()[-1];
   const NormShape s{x.shape().elements() / c, c};
   Tensor mean = norm.running_mean.value(), variance = norm.running_variance.value();
+  RunningStatistics running;
   if (norm.training) {
     ESP_CHECK(s.rows > 1, "batch_norm: one value a channel has no variance to train with, input ", x.shape());
     BatchStatistics own;
@@ -74,12 +76,11 @@ Variable batch_norm(const Variable& x, const BatchNorm& norm, Activation f, cons
                                                  s, scratch.data()));
       statistics = &own;
     }
-    ESP_RUN(device, update_running(mean.f32(), variance.f32(), statistics->mean.f32(),
-                                   statistics->variance.f32(), norm.momentum, s));
+    running = {mean.f32(), variance.f32(), norm.momentum, s.rows};
     mean = statistics->mean;
     variance = statistics->variance;
   }
-  const ScaleShift line(norm, mean, variance);
+  const ScaleShift line(norm, mean, variance, running);
   Tensor y = x.value().like(x.shape());
   ESP_RUN_REAL(y,
                scale_shift_forward(y.data<Real>(), x.value().data<Real>(), line.scale.f32(), line.shift.f32(),

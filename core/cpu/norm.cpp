@@ -228,17 +228,23 @@ void channel_statistics(const ChannelStatistics& to, const float* x, const NormS
   ESP_DISPATCH(statistics)(to, x, s, scratch);
 }
 
-void update_running(float* running_mean, float* running_variance, const float* mean, const float* variance,
-                    float momentum, const NormShape& s) {
-  const float sample = static_cast<float>(static_cast<double>(s.rows) / static_cast<double>(s.rows - 1));
-  for (int64_t k = 0; k < s.c; ++k) {
-    running_mean[k] += momentum * (mean[k] - running_mean[k]);
-    running_variance[k] += momentum * (sample * variance[k] - running_variance[k]);
+namespace {
+
+void move_running(const RunningStatistics& running, const float* mean, const float* variance, int64_t c) {
+  const auto rows = static_cast<double>(running.rows);
+  const float momentum = running.momentum, sample = static_cast<float>(rows / (rows - 1));
+  for (int64_t k = 0; k < c; ++k) {
+    running.mean[k] += momentum * (mean[k] - running.mean[k]);
+    running.variance[k] += momentum * (sample * variance[k] - running.variance[k]);
   }
 }
 
+}  // namespace
+
 void norm_scale_shift(float* scale, float* shift, float* rstd, const float* mean, const float* variance,
-                      const float* gamma, const float* beta, float eps, int64_t c) {
+                      const float* gamma, const float* beta, float eps, const RunningStatistics& running,
+                      int64_t c) {
+  if (running.mean) move_running(running, mean, variance, c);
   for (int64_t k = 0; k < c; ++k) {
     rstd[k] =
         static_cast<float>(1.0 / std::sqrt(static_cast<double>(variance[k]) + static_cast<double>(eps)));

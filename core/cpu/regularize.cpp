@@ -104,9 +104,9 @@ void pull(float* dw, const float* w, const float* out, const float* in, const Ax
   });
 }
 
-void add_share(float* y, const float* x, float share, bool squared, int64_t n) {
+void add_squares(float* y, const float* x, float share, int64_t n) {
   parallel_for(n, grain, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) y[i] += share * (squared ? x[i] * x[i] : x[i]);
+    for (int64_t i = begin; i < end; ++i) y[i] += share * (x[i] * x[i]);
   });
 }
 

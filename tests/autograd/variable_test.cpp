@@ -4,6 +4,7 @@
 
 #include "espalier/autograd/ops.h"
 #include "espalier/core/allocator.h"
+#include "espalier/core/out_of_memory.h"
 #include "support/bad_input.h"
 #include "support/numbers.h"
 
@@ -19,6 +20,33 @@ Floats gradient_of(const Variable& x) {
 }
 
 // --- gradients
+
+TEST(Variable, OutOfMemoryInABackwardPassNamesTheOp) {
+  const Variable w(Tensor::full({2}, 1.0f), true, "conv1.weight");
+  const auto full = [](const Tensor&, const Gradients&) {
+    throw OutOfMemory("9 MiB asked for", "none is free");
+  };
+  const Variable named = record({.op = "conv2d",
+                                 .attributes = {},
+                                 .inputs = {w},
+                                 .output = w.value(),
+                                 .channels = {},
+                                 .backward = full});
+  EXPECT_EQ(message_of([&] { ops::sum(named).backward(); }),
+            "9 MiB asked for by the gradients of conv1 (conv2d); none is free");
+  const Variable x = leaf({1, 2});
+  const Variable plain = record(
+      {.op = "relu", .attributes = {}, .inputs = {x}, .output = x.value(), .channels = {}, .backward = full});
+  EXPECT_EQ(message_of([&] { ops::sum(plain).backward(); }),
+            "9 MiB asked for by the gradients of relu; none is free");
+}
+
+TEST(Variable, OpsAreCountedAsTheyAreRecorded) {
+  const uint64_t before = ops_recorded();
+  const Variable x = leaf({1, 2});
+  ops::sum(ops::add(x, x));
+  EXPECT_EQ(ops_recorded(), before + 2);
+}
 
 TEST(Variable, TheSameInputTwice) {
   const Variable x = leaf({1, 2, 3});

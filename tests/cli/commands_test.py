@@ -40,7 +40,6 @@ class Usage(CliTest):
                  "train: --threads: found '0', expected a whole number from 1 to 1024"),
                 ("train a.json --threads many",
                  "train: --threads: found 'many', expected a whole number from 1 to 1024"),
-                ("train a.json --device cuda", "train: --device cuda: this build computes on the CPU alone"),
                 ("train a.json --device cdua",
                  "train: --device: found 'cdua', expected cpu, cuda, cuda:N or auto, did you mean 'cuda'?"),
                 ("check --quiet a.json", "check: no option '--quiet'; see `espalier check --help`"),

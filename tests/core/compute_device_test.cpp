@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "support/bad_input.h"
+
 namespace espalier {
 namespace {
 
@@ -23,6 +25,16 @@ TEST(ComputeDevice, TheCpuIsExact) {
   EXPECT_STREQ(precision_name(), "f32");
   EXPECT_THROW(choose_precision("tf32"), UsageError);
   EXPECT_THROW(choose_precision("bf16"), UsageError);
+}
+
+TEST(ComputeDevice, SaysWhyThePrecisionIsNotToBeHad) {
+  const auto why = [](const std::string& text) {
+    return message_of([&] { choose_precision(text, "x.json: /precision"); });
+  };
+  EXPECT_EQ(why("tf32"),
+            "x.json: /precision: found 'tf32', but the CPU computes in f32 alone; --device cuda is a card");
+  EXPECT_EQ(why("tf23"),
+            "x.json: /precision: found 'tf23', expected f32, tf32 or bf16, did you mean 'tf32'?");
 }
 
 #ifndef ESPALIER_CUDA

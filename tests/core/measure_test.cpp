@@ -13,7 +13,7 @@ namespace espalier {
 namespace {
 
 TEST(Measure, RandomTensorsAreAFunctionOfTheirKey) {
-  const Tensor a = random_tensor({3, 5}, 1), b = random_tensor({3, 5}, 1), c = random_tensor({3, 5}, 2);
+  const Tensor a = random_operand({3, 5}, 1), b = random_operand({3, 5}, 1), c = random_operand({3, 5}, 2);
   EXPECT_TRUE(std::ranges::equal(a.span<float>(), b.span<float>()));
   EXPECT_FALSE(std::ranges::equal(a.span<float>(), c.span<float>()));
   for (const float value : a.span<float>()) EXPECT_TRUE(value >= -0.5f && value < 0.5f) << value;

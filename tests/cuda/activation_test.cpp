@@ -1,10 +1,13 @@
 #include <limits>
 
+#include "cuda/card.h"
 #include "cuda/support.h"
 #include "support/formulas.h"
 
 namespace espalier {
 namespace {
+
+using CudaActivation = OnCard<>;
 
 Floats forward(Activation f, const Floats& x, int64_t offset = 0) {
   const auto n = static_cast<int64_t>(x.size());
@@ -22,7 +25,7 @@ Floats backward(Activation f, const Floats& dy, const Floats& saved) {
 /// What the backward kernel reads: the input for gelu, the output for the others.
 Floats saved_of(Activation f, const Floats& x) { return f == Activation::gelu ? x : forward(f, x); }
 
-TEST(CudaActivation, ForwardAndBackwardAgainstDouble) {
+TEST_F(CudaActivation, ForwardAndBackwardAgainstDouble) {
   for (const Activation f : activations)
     for (const int64_t n : {1, 3, 33, 255, 1001, 2049, 20013})
       for (const int64_t offset : {0, 1}) {
@@ -42,7 +45,7 @@ TEST(CudaActivation, ForwardAndBackwardAgainstDouble) {
       }
 }
 
-TEST(CudaActivation, InPlace) {
+TEST_F(CudaActivation, InPlace) {
   for (const Activation f : activations) {
     const Floats x = random_floats(10001, 1, -6, 6);
     const OnDevice<float> z(x);
@@ -51,7 +54,7 @@ TEST(CudaActivation, InPlace) {
   }
 }
 
-TEST(CudaActivation, AccurateOverTheWholeRange) {
+TEST_F(CudaActivation, AccurateOverTheWholeRange) {
   Floats x;
   for (float v = -30.0f; v <= 30.0f; v += 0.00371f) x.push_back(v);
   for (const Activation f : activations) {
@@ -63,7 +66,7 @@ TEST(CudaActivation, AccurateOverTheWholeRange) {
   }
 }
 
-TEST(CudaActivation, LargeNumbersSaturate) {
+TEST_F(CudaActivation, LargeNumbersSaturate) {
   const float largest = std::numeric_limits<float>::max(), infinity = std::numeric_limits<float>::infinity();
   const Floats x = {50.0f,   88.0f, 89.0f, 104.0f, 105.0f,  200.0f,
                     1000.0f, 1e10f, 1e19f, 1e25f,  largest, infinity};
@@ -82,13 +85,13 @@ TEST(CudaActivation, LargeNumbersSaturate) {
   EXPECT_EQ(backward(Activation::gelu, ones, negative), zeros);
 }
 
-TEST(CudaActivation, NaNStaysNaN) {
+TEST_F(CudaActivation, NaNStaysNaN) {
   for (const Activation f : activations)
     for (const float y : forward(f, Floats(35, std::numeric_limits<float>::quiet_NaN())))
       EXPECT_TRUE(std::isnan(y)) << static_cast<int>(f);
 }
 
-TEST(CudaActivation, BiasBackwardSumsColumns) {
+TEST_F(CudaActivation, BiasBackwardSumsColumns) {
   // One slab and several, columns of vectors and none, less than a warp of them and several tiles.
   for (const Activation f : activations)
     for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{1, 1},
@@ -126,7 +129,7 @@ TEST(CudaActivation, BiasBackwardSumsColumns) {
       }
 }
 
-TEST(CudaActivation, BiasBackwardInPlaceAndTheSameBitsAgain) {
+TEST_F(CudaActivation, BiasBackwardInPlaceAndTheSameBitsAgain) {
   const int64_t rows = 3001, cols = 64;
   const Floats y = random_floats(rows * cols, 1), dy = random_floats(rows * cols, 2);
   const OnDevice<float> dsaved(y), ddy(dy), dx(rows * cols), in_place(dy);

@@ -1,4 +1,5 @@
 #include <cstring>
+#include <memory>
 #include <numeric>
 
 #include "cuda/card.h"
@@ -91,6 +92,46 @@ TEST_F(CudaAllocator, MoreThanThereIsNamesWhatWasAskedUsedHeldAndFree) {
   void* const again = allocate(10 * mebibyte);  // and all goes on
   release(again);
   release(some);
+}
+
+/// What this thread allocates of `memory`.
+void* allocate_in(PrivateMemory& memory, size_t bytes) {
+  const PrivateMemory::Use use(memory);
+  return allocate(bytes);
+}
+
+TEST_F(CudaAllocator, WhatIsFreeInPrivateMemoryStaysThere) {
+  PrivateMemory memory;
+  void* const block = allocate_in(memory, 5 * mebibyte);
+  release(block);
+  void* const other = allocate(5 * mebibyte);
+  EXPECT_NE(other, block);
+  EXPECT_EQ(allocate_in(memory, 5 * mebibyte), block);
+  release(block);
+  release(other);
+}
+
+TEST_F(CudaAllocator, PrivateMemoryIsHeldUntilSomethingOfItGoesBack) {
+  const size_t used = memory_stats().used_bytes;
+  PrivateMemory memory;
+  release(allocate_in(memory, 5 * mebibyte));
+  EXPECT_FALSE(memory.held());
+  memory.hold();
+  EXPECT_TRUE(memory.held());
+  EXPECT_GT(memory_stats().used_bytes, used);
+  EXPECT_THROW(allocate(size_t{1} << 50), Error);  // which takes what there is
+  EXPECT_FALSE(memory.held());
+  EXPECT_EQ(memory_stats().used_bytes, used);
+}
+
+TEST_F(CudaAllocator, BlocksOutliveTheirPrivateMemory) {
+  const size_t used = memory_stats().used_bytes;
+  auto memory = std::make_unique<PrivateMemory>();
+  void* const block = allocate_in(*memory, 5 * mebibyte);
+  memory.reset();
+  EXPECT_GT(memory_stats().used_bytes, used);
+  release(block);
+  EXPECT_EQ(memory_stats().used_bytes, used);
 }
 
 TEST_F(CudaCopies, WhatIsUploadedMayBeChangedAtOnce) {

@@ -1,9 +1,13 @@
 #include <array>
 
+#include "cuda/card.h"
 #include "cuda/support.h"
 
 namespace espalier {
 namespace {
+
+using CudaElementwise = OnCard<>;
+using CudaDropout = OnCard<>;
 
 // Less than a vector, a warp, a block, its loads under way (2048), odd tails, several blocks.
 const int64_t sizes[] = {1, 3, 4, 31, 33, 255, 257, 1001, 2048, 2049, 40013};
@@ -16,7 +20,7 @@ Floats on_cpu(int64_t n, const Kernel& kernel) {
   return y;
 }
 
-TEST(CudaElementwise, AsOnTheCpu) {
+TEST_F(CudaElementwise, AsOnTheCpu) {
   for (const int64_t n : sizes)
     for (const int64_t offset : {0, 1, 4}) {
       SCOPED_TRACE(testing::Message() << n << ", inputs at " << offset);
@@ -39,7 +43,7 @@ TEST(CudaElementwise, AsOnTheCpu) {
     }
 }
 
-TEST(CudaElementwise, NothingIsLeftAlone) {
+TEST_F(CudaElementwise, NothingIsLeftAlone) {
   const OnDevice<float> y(Floats{5});
   cuda::fill(y, 1, 0);
   cuda::add(y, y, y, 0);
@@ -49,7 +53,7 @@ TEST(CudaElementwise, NothingIsLeftAlone) {
   EXPECT_TRUE(same(y, {5}));
 }
 
-TEST(CudaElementwise, AddInPlace) {
+TEST_F(CudaElementwise, AddInPlace) {
   const Floats a = random_floats(10001, 1), b = random_floats(10001, 2);
   Floats sum(a.size());
   cpu::add(sum.data(), a.data(), b.data(), 10001);
@@ -60,7 +64,7 @@ TEST(CudaElementwise, AddInPlace) {
   EXPECT_TRUE(same(right, sum));
 }
 
-TEST(CudaElementwise, CopiesColumns) {
+TEST_F(CudaElementwise, CopiesColumns) {
   // rows, width, first, columns: vectors and none, few rows of many columns and the other way
   for (const auto& [rows, width, first, columns] : {std::array<int64_t, 4>{1, 1, 0, 1},
                                                     {5, 40, 3, 37},
@@ -84,7 +88,7 @@ TEST(CudaElementwise, CopiesColumns) {
     }
 }
 
-TEST(CudaElementwise, SetsAndCopiesBytes) {
+TEST_F(CudaElementwise, SetsAndCopiesBytes) {
   for (const int64_t n : {1, 1001, 90001}) {
     std::vector<uint8_t> x(static_cast<size_t>(n));
     for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint8_t>(i * 7);
@@ -96,7 +100,7 @@ TEST(CudaElementwise, SetsAndCopiesBytes) {
   }
 }
 
-TEST(CudaDropout, TheBitsOfTheCpu) {
+TEST_F(CudaDropout, TheBitsOfTheCpu) {
   const int64_t n = 40013;
   const Floats x = random_floats(n, 3, 0.5, 1.0);
   const OnDevice<float> dx(x);

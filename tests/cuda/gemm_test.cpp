@@ -12,8 +12,6 @@ namespace {
 const LinearShape shapes[] = {{1, 1, 1},      {1, 784, 300}, {3, 37, 101},   {5, 17, 9},
                               {7, 15, 1},     {17, 1, 33},   {64, 512, 100}, {64, 784, 256},
                               {128, 256, 10}, {255, 33, 31}, {65, 300, 101}, {2, 2048, 1000}};
-constexpr Activation activations[] = {Activation::none, Activation::relu, Activation::gelu,
-                                      Activation::sigmoid, Activation::tanh};
 
 class CudaGemm : public OnCard<testing::TestWithParam<LinearShape>> {
  protected:
@@ -21,19 +19,10 @@ class CudaGemm : public OnCard<testing::TestWithParam<LinearShape>> {
   const Floats x = random_floats(s.n * s.in, 1), w = random_floats(s.out * s.in, 2),
                b = random_floats(s.out, 3), dy = random_floats(s.n * s.out, 4);
 
-  /// body(image, output, input) with numbers into y, w and x
-  template <class Body>
-  void for_products(const Body& body) const {
-    for (int64_t n = 0; n < s.n; ++n)
-      for (int64_t o = 0; o < s.out; ++o)
-        for (int64_t i = 0; i < s.in; ++i)
-          body(static_cast<size_t>(n * s.out + o), static_cast<size_t>(o * s.in + i),
-               static_cast<size_t>(n * s.in + i));
-  }
   Doubles forward(bool bias) const {
     Doubles y(dy.size());
     for (size_t i = 0; i < y.size(); ++i) y[i] = bias ? b[i % b.size()] : 0.0;
-    for_products([&](size_t yi, size_t wi, size_t xi) { y[yi] += double{x[xi]} * w[wi]; });
+    for_products(s, [&](size_t yi, size_t wi, size_t xi) { y[yi] += double{x[xi]} * w[wi]; });
     return y;
   }
   /// body(tolerance) at both precisions
@@ -82,7 +71,7 @@ TEST_P(CudaGemm, ANanGoesThroughRelu) {
 
 TEST_P(CudaGemm, BackwardData) {
   Doubles expected(x.size());
-  for_products([&](size_t yi, size_t wi, size_t xi) { expected[xi] += double{dy[yi]} * w[wi]; });
+  for_products(s, [&](size_t yi, size_t wi, size_t xi) { expected[xi] += double{dy[yi]} * w[wi]; });
   const OnDevice<float> at_dy(dy), at_w(w);
   at_each_precision([&](double tolerance) {
     for (const bool accumulate : {false, true}) {
@@ -99,7 +88,7 @@ TEST_P(CudaGemm, BackwardData) {
 
 TEST_P(CudaGemm, BackwardWeights) {
   Doubles expected(w.size());
-  for_products([&](size_t yi, size_t wi, size_t xi) { expected[wi] += double{dy[yi]} * x[xi]; });
+  for_products(s, [&](size_t yi, size_t wi, size_t xi) { expected[wi] += double{dy[yi]} * x[xi]; });
   const OnDevice<float> at_dy(dy), at_x(x);
   at_each_precision([&](double tolerance) {
     for (const bool accumulate : {false, true}) {

@@ -1,8 +1,13 @@
 // Batches are the CPU's, bit for bit.
+#include "cuda/card.h"
 #include "cuda/support.h"
 
 namespace espalier {
 namespace {
+
+using CudaGatherImages = OnCard<>;
+using CudaGatherLabels = OnCard<>;
+using CudaViews = OnCard<>;
 
 std::vector<uint8_t> random_bytes(int64_t n, uint64_t key) {
   std::vector<uint8_t> x(static_cast<size_t>(n));
@@ -10,7 +15,7 @@ std::vector<uint8_t> random_bytes(int64_t n, uint64_t key) {
   return x;
 }
 
-TEST(CudaGatherImages, TheBitsOfTheCpu) {
+TEST_F(CudaGatherImages, TheBitsOfTheCpu) {
   for (const int64_t channels : {1, 3, 4, 5, 16, 17})
     for (const int64_t pixels : {1, 7, 49, 784, 1024})
       for (const int64_t offset : {0, 1}) {
@@ -30,7 +35,7 @@ TEST(CudaGatherImages, TheBitsOfTheCpu) {
       }
 }
 
-TEST(CudaGatherLabels, PicksRows) {
+TEST_F(CudaGatherLabels, PicksRows) {
   const OnDevice<int32_t> x(std::vector<int32_t>{7, 8, 9}), y(4);
   const OnDevice<int64_t> rows(std::vector<int64_t>{2, 0, 2, 1});
   cuda::gather_labels(y, x, rows, 4);
@@ -38,7 +43,7 @@ TEST(CudaGatherLabels, PicksRows) {
 }
 
 // Every map there may be: moved, mirrored, black at the edges, and holes over each other.
-TEST(CudaViews, TheBitsOfTheCpu) {
+TEST_F(CudaViews, TheBitsOfTheCpu) {
   for (const int64_t c : {1, 2, 3, 4, 17})
     for (const auto& [h, w] : {std::pair<int64_t, int64_t>{1, 1}, {3, 5}, {32, 32}, {33, 31}})
       for (const int64_t holes_each : {0, 2}) {

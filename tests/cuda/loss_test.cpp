@@ -1,9 +1,14 @@
 #include <limits>
 
+#include "cuda/card.h"
 #include "cuda/support.h"
+#include "support/formulas.h"
 
 namespace espalier {
 namespace {
+
+using CudaCrossEntropy = OnCard<>;
+using CudaTally = OnCard<>;
 
 struct Result {
   Floats loss, gradient;
@@ -30,41 +35,25 @@ void check_against_double(double offset) {
         std::vector<int32_t> labels(static_cast<size_t>(n));
         for (size_t i = 0; i < labels.size(); ++i)
           labels[i] = static_cast<int32_t>(random_below(2, i, classes));
-        Doubles loss(labels.size()), gradient(z.size());
-        std::vector<int32_t> rank(labels.size());
-        for (size_t i = 0; i < labels.size(); ++i) {
-          const float* row = z.data() + i * static_cast<size_t>(classes);
-          double total = 0;
-          for (int64_t k = 0; k < classes; ++k) total += std::exp(row[k] - offset);
-          for (int64_t k = 0; k < classes; ++k) {
-            const double target =
-                (k == labels[i] ? 1.0 - smoothing : 0.0) + smoothing / static_cast<double>(classes);
-            const double log_softmax = row[k] - offset - std::log(total);
-            loss[i] -= target * log_softmax;
-            // Times n, so that the tolerance means something.
-            gradient[i * static_cast<size_t>(classes) + static_cast<size_t>(k)] =
-                std::exp(log_softmax) - target;
-            rank[i] += row[k] > row[labels[i]] || (row[k] == row[labels[i]] && k < labels[i]);
-          }
-        }
+        const CrossEntropyFormula expected(z, labels, double{smoothing}, offset);
         Result r = run(z, labels, smoothing);
-        EXPECT_TRUE(near(r.loss, loss, 1e-6));
+        EXPECT_TRUE(near(r.loss, expected.loss, 1e-6));
         for (float& each : r.gradient) each *= static_cast<float>(n);
-        EXPECT_TRUE(near(r.gradient, gradient, 1e-6));
-        EXPECT_EQ(r.rank, rank);
+        EXPECT_TRUE(near(r.gradient, expected.gradient, 1e-6));
+        EXPECT_EQ(r.rank, expected.rank);
       }
 }
 
-TEST(CudaCrossEntropy, AgainstDouble) { check_against_double(0); }
+TEST_F(CudaCrossEntropy, AgainstDouble) { check_against_double(0); }
 
-TEST(CudaCrossEntropy, AnOffsetThatAllLogitsShareCostsNoDigits) {
+TEST_F(CudaCrossEntropy, AnOffsetThatAllLogitsShareCostsNoDigits) {
   for (const double offset : {1e4, -1e3}) {
     SCOPED_TRACE(offset);
     check_against_double(offset);
   }
 }
 
-TEST(CudaCrossEntropy, LargeLogitsDoNotOverflowAndSmallOnesDoNotVanish) {
+TEST_F(CudaCrossEntropy, LargeLogitsDoNotOverflowAndSmallOnesDoNotVanish) {
   const Result r = run({1000, 999, -1000, -2000}, {1}, 0.0f);
   EXPECT_NEAR(r.loss[0], 1 + std::log1p(std::exp(-1.0)), 1e-4);
   EXPECT_NEAR(r.gradient[0], 1 / (1 + std::exp(-1.0)), 1e-6);
@@ -74,7 +63,7 @@ TEST(CudaCrossEntropy, LargeLogitsDoNotOverflowAndSmallOnesDoNotVanish) {
                 1e-4);
 }
 
-TEST(CudaCrossEntropy, GradientAndRankAreOptional) {
+TEST_F(CudaCrossEntropy, GradientAndRankAreOptional) {
   const Floats z = random_floats(33 * 10, 1);
   const std::vector<int32_t> labels(33, 4);
   const OnDevice<float> loss(33), dz(z);
@@ -83,14 +72,14 @@ TEST(CudaCrossEntropy, GradientAndRankAreOptional) {
   EXPECT_TRUE(same(loss, run(z, labels, 0.1f).loss));
 }
 
-TEST(CudaCrossEntropy, RankBreaksTiesByIndex) {
+TEST_F(CudaCrossEntropy, RankBreaksTiesByIndex) {
   EXPECT_EQ(run({2, 2, 2, 2}, {0}, 0).rank[0], 0);
   EXPECT_EQ(run({2, 2, 2, 2}, {3}, 0).rank[0], 3);
   EXPECT_EQ(run({3, 2, 2, 5}, {1}, 0).rank[0], 2);
   EXPECT_EQ(run(Floats(2000, 1.0f), {1500}, 0).rank[0], 1500);
 }
 
-TEST(CudaCrossEntropy, NaNShowsInTheLossAndIsNeverRight) {
+TEST_F(CudaCrossEntropy, NaNShowsInTheLossAndIsNeverRight) {
   for (const int32_t place : {0, 5, 39})
     for (const int32_t label : {0, 5, 39})
       for (const float smoothing : {0.0f, 0.1f}) {
@@ -104,7 +93,7 @@ TEST(CudaCrossEntropy, NaNShowsInTheLossAndIsNeverRight) {
       }
 }
 
-TEST(CudaCrossEntropy, InfiniteLogits) {
+TEST_F(CudaCrossEntropy, InfiniteLogits) {
   const float infinity = std::numeric_limits<float>::infinity();
   const Result r = run({1, -infinity, 2}, {0}, 0.0f);  // a class ruled out, as masking does
   EXPECT_NEAR(r.loss[0], std::log1p(std::exp(1.0)), 1e-6);
@@ -112,7 +101,7 @@ TEST(CudaCrossEntropy, InfiniteLogits) {
   EXPECT_TRUE(std::isnan(run({1, infinity, 2}, {0}, 0.0f).loss[0]));
 }
 
-TEST(CudaTally, AddsUpBatches) {
+TEST_F(CudaTally, AddsUpBatches) {
   std::vector<int32_t> rank(1003);
   for (size_t i = 0; i < rank.size(); ++i) rank[i] = static_cast<int32_t>(random_below(3, i, 12));
   const float loss = 0.1f;

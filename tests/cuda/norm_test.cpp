@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <optional>
 
+#include "cuda/card.h"
 #include "cuda/support.h"
 #include "support/formulas.h"
 
@@ -19,17 +21,7 @@ std::string name_of(const testing::TestParamInfo<NormShape>& info) {
   return "rows" + std::to_string(info.param.rows) + "c" + std::to_string(info.param.c);
 }
 
-struct Moments {
-  Doubles mean, variance;
-};
-Moments moments(std::span<const float> x, const NormShape& s) {
-  Moments m{Doubles(static_cast<size_t>(s.c)), Doubles(static_cast<size_t>(s.c))};
-  const double n = static_cast<double>(s.rows);
-  for (size_t i = 0; i < x.size(); ++i) m.mean[i % m.mean.size()] += x[i] / n;
-  for (size_t i = 0; i < x.size(); ++i)
-    m.variance[i % m.mean.size()] += std::pow(x[i] - m.mean[i % m.mean.size()], 2) / n;
-  return m;
-}
+using CudaNorm = OnCard<>;
 
 struct OnDeviceStatistics {
   explicit OnDeviceStatistics(int64_t c) : mean(c), variance(c) {}
@@ -37,12 +29,12 @@ struct OnDeviceStatistics {
   OnDevice<float> mean, variance;
 };
 
-TEST(CudaNorm, StatisticsOfNumbersFarFromZero) {
+TEST_F(CudaNorm, StatisticsOfNumbersFarFromZero) {
   std::vector<NormShape> all(std::begin(shapes), std::end(shapes));
   all.insert(all.end(), {{1, 5}, {5003, 32}, {20001, 1}, {1100, 2047}, {1100, 2048}});
   for (const NormShape& s : all) {
     const Floats x = random_floats(s.rows * s.c, 1, 999.0, 1001.0);
-    const Moments expected = moments(x, s);
+    const ChannelMoments expected(x, s);
     const OnDevice<float> near_mean(Floats(static_cast<size_t>(s.c), 1000.0f)),
         zeros(Floats(static_cast<size_t>(s.c), 0.0f));
     for (const int64_t offset : {0, 1}) {
@@ -66,14 +58,14 @@ TEST(CudaNorm, StatisticsOfNumbersFarFromZero) {
 }
 
 // As relu leaves them: their squares about a center that is not theirs all round the same way.
-TEST(CudaNorm, StatisticsOfManyEqualNumbers) {
+TEST_F(CudaNorm, StatisticsOfManyEqualNumbers) {
   const NormShape s{4000, 5};
   const auto scratch = device_scratch(cuda::channel_statistics_scratch(s));
   for (const float first_row : {0.7f, 1.1f, 1.3f, 1.5f, 2.7f}) {  // the center: 1.4 to 8 deviations away
     Floats x = random_floats(s.rows * s.c, 1, -1.0, 1.0);
     for (float& value : x) value = std::max(0.0f, value);
     std::fill_n(x.begin(), s.c, first_row);
-    const Moments expected = moments(x, s);
+    const ChannelMoments expected(x, s);
     const OnDeviceStatistics found(s.c);
     const OnDevice<float> device_x(x);
     cuda::channel_statistics(found.to(), device_x, s, scratch);
@@ -86,10 +78,10 @@ TEST(CudaNorm, StatisticsOfManyEqualNumbers) {
   }
 }
 
-TEST(CudaNorm, StatisticsMayReplaceTheirCenter) {
+TEST_F(CudaNorm, StatisticsMayReplaceTheirCenter) {
   const NormShape s{300, 24};
   const Floats x = random_floats(s.rows * s.c, 1, 2.0, 3.0);
-  const Moments expected = moments(x, s);
+  const ChannelMoments expected(x, s);
   const OnDevice<float> device_x(x), mean(random_floats(s.c, 2)), variance(s.c);
   const auto scratch = device_scratch(cuda::channel_statistics_scratch(s));
   cuda::channel_statistics({mean, variance, mean}, device_x, s, scratch);
@@ -97,7 +89,7 @@ TEST(CudaNorm, StatisticsMayReplaceTheirCenter) {
   EXPECT_TRUE(near(variance, expected.variance, 1e-6));
 }
 
-TEST(CudaNorm, ANaNStaysInItsChannel) {
+TEST_F(CudaNorm, ANaNStaysInItsChannel) {
   const NormShape s{600, 20};
   Floats x = random_floats(s.rows * s.c, 1);
   x[static_cast<size_t>(300 * s.c + 7)] = std::nanf("");
@@ -112,7 +104,7 @@ TEST(CudaNorm, ANaNStaysInItsChannel) {
   }
 }
 
-TEST(CudaNorm, RunningStatisticsScaleAndShift) {
+TEST_F(CudaNorm, RunningStatisticsScaleAndShift) {
   for (const int64_t c : {1, 3, 128, 129, 512}) {
     const Floats mean = random_floats(c, 1), variance = random_floats(c, 2, 0.1, 2.0),
                  gamma = random_floats(c, 3), beta = random_floats(c, 4);
@@ -120,30 +112,41 @@ TEST(CudaNorm, RunningStatisticsScaleAndShift) {
     const OnDevice<float> on_mean(mean), on_variance(variance), on_gamma(gamma), on_beta(beta),
         on_running_mean(running_mean), on_running_variance(running_variance), on_scale(c), on_shift(c),
         on_rstd(c);
-    const NormShape s{50, c};
-    cpu::update_running(running_mean.data(), running_variance.data(), mean.data(), variance.data(), 0.1f, s);
-    cuda::update_running(on_running_mean, on_running_variance, on_mean, on_variance, 0.1f, s);
-    EXPECT_TRUE(near(on_running_mean, running_mean, 1e-6));
-    EXPECT_TRUE(near(on_running_variance, running_variance, 1e-6));
     Floats scale(mean.size()), shift(mean.size()), rstd(mean.size());
-    cpu::norm_scale_shift(scale.data(), shift.data(), rstd.data(), mean.data(), variance.data(), gamma.data(),
-                          beta.data(), 1e-5f, c);
-    cuda::norm_scale_shift(on_scale, on_shift, on_rstd, on_mean, on_variance, on_gamma, on_beta, 1e-5f, c);
-    EXPECT_TRUE(near(on_scale, scale, 1e-6));
-    EXPECT_TRUE(near(on_shift, shift, 1e-6));
-    EXPECT_TRUE(near(on_rstd, rstd, 1e-6));
+    for (const bool moves : {true, false}) {
+      RunningStatistics running, on_running;
+      if (moves) {
+        running = {running_mean.data(), running_variance.data(), 0.1f, 50};
+        on_running = {on_running_mean, on_running_variance, 0.1f, 50};
+      }
+      cpu::norm_scale_shift(scale.data(), shift.data(), rstd.data(), mean.data(), variance.data(),
+                            gamma.data(), beta.data(), 1e-5f, running, c);
+      cuda::norm_scale_shift(on_scale, on_shift, on_rstd, on_mean, on_variance, on_gamma, on_beta, 1e-5f,
+                             on_running, c);
+      EXPECT_TRUE(near(on_running_mean, running_mean, 1e-6));
+      EXPECT_TRUE(near(on_running_variance, running_variance, 1e-6));
+      EXPECT_TRUE(near(on_scale, scale, 1e-6));
+      EXPECT_TRUE(near(on_shift, shift, 1e-6));
+      EXPECT_TRUE(near(on_rstd, rstd, 1e-6));
+    }
   }
 }
 
-class CudaNormKernels : public testing::TestWithParam<NormShape> {
+class CudaNormKernels : public OnCard<testing::TestWithParam<NormShape>> {
  protected:
   const NormShape s = GetParam();
   const int64_t n = s.rows * s.c;
   const Floats x = random_floats(n, 1), residual = random_floats(n, 2), dy = random_floats(n, 3),
                scale = random_floats(s.c, 4, 0.5, 2.0), shift = random_floats(s.c, 5),
                mean = random_floats(s.c, 6), rstd = random_floats(s.c, 7, 0.5, 2.0);
-  const OnDevice<float> on_x{x}, on_residual{residual}, on_dy{dy}, on_scale{scale}, on_shift{shift},
-      on_mean{mean}, on_rstd{rstd};
+  std::optional<OnDevice<float>> on_x, on_residual, on_dy, on_scale, on_shift, on_mean, on_rstd;
+
+  void SetUp() override {
+    OnCard::SetUp();
+    if (IsSkipped()) return;
+    on_x.emplace(x), on_residual.emplace(residual), on_dy.emplace(dy), on_scale.emplace(scale);
+    on_shift.emplace(shift), on_mean.emplace(mean), on_rstd.emplace(rstd);
+  }
 
   double z(size_t i, bool with_residual, bool scaled = true, bool shifted = true) const {
     const size_t k = i % scale.size();
@@ -160,18 +163,19 @@ TEST_P(CudaNormKernels, ScaleShiftForward) {
       Doubles expected(x.size());
       for (size_t i = 0; i < x.size(); ++i) expected[i] = activated(f, z(i, with_residual, scaled, shifted));
       const auto run = [&](float* y, const float* from, const float* added) {
-        cuda::scale_shift_forward(y, from, scaled ? on_scale.data() : nullptr,
-                                  shifted ? on_shift.data() : nullptr, with_residual ? added : nullptr, f, s);
+        cuda::scale_shift_forward(y, from, scaled ? on_scale->data() : nullptr,
+                                  shifted ? on_shift->data() : nullptr, with_residual ? added : nullptr, f,
+                                  s);
       };
       const OnDevice<float> y(n), not_aligned(n, 1), over_x(x), over_residual(residual);
-      run(y, on_x, on_residual);
+      run(y, *on_x, *on_residual);
       EXPECT_TRUE(near(y, expected, 2e-6));
       if (options != 7 && options != 2) continue;
-      run(not_aligned, on_x, on_residual);
+      run(not_aligned, *on_x, *on_residual);
       EXPECT_TRUE(same(not_aligned, y.host()));
-      run(over_x, over_x, on_residual);
+      run(over_x, over_x, *on_residual);
       EXPECT_TRUE(same(over_x, y.host())) << "y is x";
-      run(over_residual, on_x, over_residual);
+      run(over_residual, *on_x, over_residual);
       EXPECT_TRUE(with_residual ? same(over_residual, y.host()) : near(over_residual, expected, 2e-6))
           << "y is the residual";
     }
@@ -196,9 +200,9 @@ TEST_P(CudaNormKernels, ConvolutionEpilogue) {
           }
           const OnDevice<float> y(x, offset);
           const OnDeviceStatistics found(s.c);
-          const ConvEpilogue e{.scale = scaled ? on_scale.data() : nullptr,
-                               .shift = shifted ? on_shift.data() : nullptr,
-                               .residual = with_residual ? on_residual.data() : nullptr,
+          const ConvEpilogue e{.scale = scaled ? on_scale->data() : nullptr,
+                               .shift = shifted ? on_shift->data() : nullptr,
+                               .residual = with_residual ? on_residual->data() : nullptr,
                                .f = f,
                                .statistics = statistics ? found.to(statistics == 2 ? center.data() : nullptr)
                                                         : ChannelStatistics()};
@@ -208,41 +212,36 @@ TEST_P(CudaNormKernels, ConvolutionEpilogue) {
           EXPECT_TRUE(near(y, expected, 2e-6));
           EXPECT_TRUE(scratch.intact());
           if (!statistics) continue;
-          const Moments of_y = moments(rounded, s);
+          const ChannelMoments of_y(rounded, s);
           EXPECT_TRUE(near(found.mean, of_y.mean, 1e-6));
           EXPECT_TRUE(near(found.variance, of_y.variance, 3e-6));
         }
 }
 
 TEST_P(CudaNormKernels, Backward) {
-  const double count = static_cast<double>(s.rows);
   for (const Activation f : {Activation::none, Activation::relu, Activation::gelu})
     for (const bool with_residual : {false, true})
       for (const bool batch_statistics : {false, true}) {
         SCOPED_TRACE(testing::Message() << "activation " << static_cast<int>(f) << ", residual "
                                         << with_residual << ", batch " << batch_statistics);
-        Doubles dz(x.size()), dx(x.size()), dgamma(scale.size()), dbeta(scale.size());
-        Floats y(x.size());
-        for (size_t i = 0; i < x.size(); ++i) {
-          const size_t k = i % scale.size();
-          y[i] = static_cast<float>(activated(f, z(i, with_residual)));
-          dz[i] = dy[i] * activation_slope(f, z(i, with_residual));
-          dbeta[k] += dz[i];
-          dgamma[k] += dz[i] * (double{x[i]} - mean[k]) * rstd[k];
-        }
-        for (size_t i = 0; i < x.size(); ++i) {
-          const size_t k = i % scale.size();
-          const double by_batch = (dbeta[k] + (double{x[i]} - mean[k]) * rstd[k] * dgamma[k]) / count;
-          dx[i] = scale[k] * (dz[i] - (batch_statistics ? by_batch : 0.0));
-        }
-        const OnDevice<float> on_y(y);
-        NormBackward from{.dy = on_dy,
-                          .x = on_x,
-                          .scale = on_scale,
-                          .shift = on_shift,
-                          .mean = on_mean,
-                          .rstd = on_rstd,
-                          .residual = with_residual ? on_residual.data() : nullptr,
+        const NormFormula formula({.dy = dy.data(),
+                                   .x = x.data(),
+                                   .scale = scale.data(),
+                                   .shift = shift.data(),
+                                   .mean = mean.data(),
+                                   .rstd = rstd.data(),
+                                   .residual = with_residual ? residual.data() : nullptr,
+                                   .f = f,
+                                   .batch_statistics = batch_statistics},
+                                  s);
+        const OnDevice<float> on_y(formula.y);
+        NormBackward from{.dy = *on_dy,
+                          .x = *on_x,
+                          .scale = *on_scale,
+                          .shift = *on_shift,
+                          .mean = *on_mean,
+                          .rstd = *on_rstd,
+                          .residual = with_residual ? on_residual->data() : nullptr,
                           .f = f,
                           .batch_statistics = batch_statistics};
         // Outputs wanted or not, overwritten or added to, aligned or not; relu's sign from z and from y. All
@@ -256,7 +255,8 @@ TEST_P(CudaNormKernels, Backward) {
           SCOPED_TRACE(testing::Message()
                        << "wanted " << wanted << ", added to " << added << ", offset " << offset);
           const auto scratch = device_scratch(cuda::batch_norm_backward_scratch(s));
-          const Doubles* const expected[] = {&dx, &dz, &dgamma, &dbeta};
+          const Doubles* const expected[] = {&formula.dx, &formula.dresidual, &formula.dgamma,
+                                             &formula.dbeta};
           std::vector<OnDevice<float>> outputs;
           std::vector<Floats> before;
           for (const Doubles* numbers : expected) {
@@ -308,7 +308,7 @@ struct BackwardCase {
   OnDevice<uint8_t> scratch;
 };
 
-TEST(CudaNorm, GradientsOfAnInputThatIsItsOwnResidualAddUp) {
+TEST_F(CudaNorm, GradientsOfAnInputThatIsItsOwnResidualAddUp) {
   for (const int64_t c : {17, 20}) {
     const BackwardCase given({40, c});
     NormBackward from = given.from(Activation::gelu);
@@ -323,7 +323,7 @@ TEST(CudaNorm, GradientsOfAnInputThatIsItsOwnResidualAddUp) {
   }
 }
 
-TEST(CudaNorm, GradientsTakeTheMemoryOfTheOutputs) {
+TEST_F(CudaNorm, GradientsTakeTheMemoryOfTheOutputs) {
   for (const int64_t c : {17, 20})
     for (const Activation f : {Activation::none, Activation::relu, Activation::gelu}) {
       const BackwardCase given({40, c});
@@ -344,7 +344,7 @@ TEST(CudaNorm, GradientsTakeTheMemoryOfTheOutputs) {
 }
 
 // So many rows that each thread turns several times, in fours and one by one.
-TEST(CudaNorm, LongRuns) {
+TEST_F(CudaNorm, LongRuns) {
   for (const int64_t c : {1027, 1028}) {
     const BackwardCase given({1100, c});
     const NormShape& s = given.s;
@@ -377,7 +377,7 @@ TEST(CudaNorm, LongRuns) {
     const auto block =
         device_scratch(cuda::convolution_epilogue_scratch(e.statistics.mean != nullptr, s.rows, c));
     cuda::convolution_epilogue(too, e, s.rows, c, block);
-    const Moments expected = moments(y, s);
+    const ChannelMoments expected(y, s);
     EXPECT_TRUE(same(too, on_y.host()));
     EXPECT_TRUE(near(found.mean, expected.mean, 1e-6));
     EXPECT_TRUE(near(found.variance, expected.variance, 3e-6));
@@ -385,7 +385,7 @@ TEST(CudaNorm, LongRuns) {
 }
 
 // Whichever block comes last: the order of additions does not depend on it.
-TEST(CudaNorm, SameBits) {
+TEST_F(CudaNorm, SameBits) {
   for (const int64_t c : {37, 64}) {
     const BackwardCase given({3001, c});
     Floats first;

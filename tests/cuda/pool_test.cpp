@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "cuda/card.h"
 #include "cuda/support.h"
 
 namespace espalier {
@@ -19,13 +20,14 @@ struct Sizes {
   int64_t in, out;
 };
 
-class CudaPool : public testing::TestWithParam<PoolShape> {
+using CudaPool = OnCard<>;
+class CudaPoolKernels : public OnCard<testing::TestWithParam<PoolShape>> {
  protected:
   const PoolShape s = GetParam();
   const Sizes size{s};
 };
 
-TEST_P(CudaPool, Max) {
+TEST_P(CudaPoolKernels, Max) {
   // Whole numbers, so that windows have equals: the first wins. All negative: padding must not. And a NaN.
   Floats x = random_floats(size.in, 1, -9, -1);
   for (float& v : x) v = std::floor(v);
@@ -54,7 +56,7 @@ TEST_P(CudaPool, Max) {
   }
 }
 
-TEST_P(CudaPool, Average) {
+TEST_P(CudaPoolKernels, Average) {
   const Floats x = random_floats(size.in, 1), dy = random_floats(size.out, 2);
   Floats y(dy.size()), dx(x.size());
   cpu::average_pool_forward(y.data(), x.data(), s);
@@ -69,14 +71,14 @@ TEST_P(CudaPool, Average) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, CudaPool, testing::ValuesIn(shapes), [](const auto& info) {
+INSTANTIATE_TEST_SUITE_P(Shapes, CudaPoolKernels, testing::ValuesIn(shapes), [](const auto& info) {
   const PoolShape& s = info.param;
   return "n" + std::to_string(s.n) + "h" + std::to_string(s.h) + "w" + std::to_string(s.w) + "c" +
          std::to_string(s.c) + "k" + std::to_string(s.k) + "s" + std::to_string(s.stride) + "p" +
          std::to_string(s.pad);
 });
 
-TEST(CudaPool, GlobalAverage) {
+TEST_F(CudaPool, GlobalAverage) {
   for (const int64_t n : {1, 9})
     for (const int64_t pixels : {1, 49, 257})
       for (const int64_t c : {1, 3, 37, 64, 132}) {
@@ -97,7 +99,7 @@ TEST(CudaPool, GlobalAverage) {
       }
 }
 
-TEST(CudaPool, SameBits) {
+TEST_F(CudaPool, SameBits) {
   const PoolShape s{3, 17, 17, 37, 3, 2, 1};
   const Sizes size(s);
   const OnDevice<float> dy(random_floats(size.out, 1)), x(random_floats(size.in, 2)), y(size.out),

@@ -1,9 +1,12 @@
 #include <limits>
 
+#include "cuda/card.h"
 #include "cuda/support.h"
 
 namespace espalier {
 namespace {
+
+using CudaReduce = OnCard<>;
 
 float sum(const Floats& x, float factor, int64_t offset = 0) {
   const OnDevice<float> dx(x, offset), y(1);
@@ -25,7 +28,7 @@ UpdateSpan span_of(const OnDevice<float>& g, const OnDevice<uint8_t>* mask = nul
   return {nullptr, g.data(), mask ? mask->data() : nullptr, nullptr, nullptr, g.size()};
 }
 
-TEST(CudaReduce, SumAndSquareSumAgainstDouble) {
+TEST_F(CudaReduce, SumAndSquareSumAgainstDouble) {
   for (const int64_t n : {0, 1, 3, 31, 33, 255, 1001, 1024, 1025, 8192, 8193, 70001, 300007})
     for (const int64_t offset : {0, 1}) {
       SCOPED_TRACE(testing::Message() << n << " at " << offset);
@@ -37,13 +40,13 @@ TEST(CudaReduce, SumAndSquareSumAgainstDouble) {
     }
 }
 
-TEST(CudaReduce, TheSameBitsAgainAndWhereverItLies) {
+TEST_F(CudaReduce, TheSameBitsAgainAndWhereverItLies) {
   const Floats x = random_floats(200003, 1);
   const float first = sum(x, 1);
   for (const int64_t offset : {0, 1, 2, 4}) EXPECT_EQ(sum(x, 1, offset), first) << offset;
 }
 
-TEST(CudaReduce, ManySmallNumbersAreNotLost) {
+TEST_F(CudaReduce, ManySmallNumbersAreNotLost) {
   // A running sum in single precision is a thousandth off by 2^24.
   const int64_t n = int64_t{1} << 22;
   const OnDevice<float> x(n), y(1);
@@ -53,7 +56,7 @@ TEST(CudaReduce, ManySmallNumbersAreNotLost) {
   EXPECT_FLOAT_EQ(y.host()[0], static_cast<float>(static_cast<double>(n) * 0.1f));
 }
 
-TEST(CudaReduce, SquareSumOfAllSpansWhereTheirMasksKeep) {
+TEST_F(CudaReduce, SquareSumOfAllSpansWhereTheirMasksKeep) {
   const OnDevice<float> a(Floats{3, 100, 4, 100}), b(Floats{12});
   const OnDevice<uint8_t> mask(std::vector<uint8_t>{1, 0, 1, 0});
   EXPECT_EQ(square_sum({span_of(a, &mask), span_of(b)}), 169);
@@ -61,7 +64,7 @@ TEST(CudaReduce, SquareSumOfAllSpansWhereTheirMasksKeep) {
   EXPECT_EQ(square_sum({{nullptr, a, nullptr, nullptr, nullptr, 0}}), 0);
 }
 
-TEST(CudaReduce, SquareSumOfManySpans) {
+TEST_F(CudaReduce, SquareSumOfManySpans) {
   // More than one launch takes, of all sizes.
   for (const size_t count : {60, 65, 700, 1301}) {
     std::vector<int64_t> begin{0};
@@ -81,7 +84,7 @@ TEST(CudaReduce, SquareSumOfManySpans) {
   }
 }
 
-TEST(CudaReduce, FirstNotFinite) {
+TEST_F(CudaReduce, FirstNotFinite) {
   const float nan = std::numeric_limits<float>::quiet_NaN(),
               infinity = std::numeric_limits<float>::infinity();
   const int64_t n = 40013;

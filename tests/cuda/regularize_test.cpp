@@ -23,17 +23,16 @@ TEST_F(RegularizeOnCuda, Signs) {
       }
 }
 
-TEST_F(RegularizeOnCuda, Shares) {
+TEST_F(RegularizeOnCuda, Squares) {
   for (const int64_t n : sizes)
-    for (const bool squared : {true, false})
-      for (const int64_t offset : {0, 1}) {
-        const Floats x = random_floats(n, 1);
-        Floats y = random_floats(n, 2);
-        const OnDevice<float> there(y, offset);
-        cuda::add_share(there, OnDevice<float>(x, offset), 0.3f, squared, n);
-        cpu::add_share(y.data(), x.data(), 0.3f, squared, n);
-        EXPECT_TRUE(near(there, y, 1e-6)) << n << ", squared " << squared << ", offset " << offset;
-      }
+    for (const int64_t offset : {0, 1}) {
+      const Floats x = random_floats(n, 1);
+      Floats y = random_floats(n, 2);
+      const OnDevice<float> there(y, offset);
+      cuda::add_squares(there, OnDevice<float>(x, offset), 0.3f, n);
+      cpu::add_squares(y.data(), x.data(), 0.3f, n);
+      EXPECT_TRUE(near(there, y, 1e-6)) << n << ", offset " << offset;
+    }
 }
 
 const AxesShape shapes[] = {{1, 1, 1},    {3, 1, 5},   {101, 9, 37},  {64, 9, 64},  {512, 9, 3},

@@ -2,10 +2,18 @@
 #include <limits>
 #include <optional>
 
+#include "cuda/card.h"
 #include "cuda/support.h"
 
 namespace espalier {
 namespace {
+
+using CudaSgdUpdate = OnCard<>;
+using CudaAdamUpdate = OnCard<>;
+using CudaEmaUpdate = OnCard<>;
+using CudaUpdate = OnCard<>;
+using CudaClipFactor = OnCard<>;
+using CudaApplyMask = OnCard<>;
 
 /// Parameters of several sizes, every second one masked, with their slots: here and on the device. They lie
 /// one behind the other with gaps, which have to stay as they are.
@@ -78,7 +86,7 @@ void check_steps(bool with_slots, const Kernel& kernel) {
   }
 }
 
-TEST(CudaSgdUpdate, AsOnTheCpu) {
+TEST_F(CudaSgdUpdate, AsOnTheCpu) {
   for (const float momentum : {0.0f, 0.9f})
     for (const bool nesterov : {false, true})
       for (const bool scaled : {false, true}) {
@@ -101,7 +109,7 @@ TEST(CudaSgdUpdate, AsOnTheCpu) {
       }
 }
 
-TEST(CudaSgdUpdate, TheFirstStepForgetsTheBuffer) {
+TEST_F(CudaSgdUpdate, TheFirstStepForgetsTheBuffer) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const OnDevice<float> w(Floats{1}), g(Floats{2}), v(Floats{nan});
   const UpdateSpan span{w, g, nullptr, v, nullptr, 1};
@@ -116,7 +124,7 @@ TEST(CudaSgdUpdate, TheFirstStepForgetsTheBuffer) {
   EXPECT_TRUE(same(w, {0}));
 }
 
-TEST(CudaAdamUpdate, AsOnTheCpu) {
+TEST_F(CudaAdamUpdate, AsOnTheCpu) {
   for (const bool decoupled : {false, true})
     for (const bool scaled : {false, true}) {
       SCOPED_TRACE(testing::Message() << "decoupled " << decoupled << ", scaled " << scaled);
@@ -139,13 +147,13 @@ TEST(CudaAdamUpdate, AsOnTheCpu) {
     }
 }
 
-TEST(CudaEmaUpdate, AsOnTheCpu) {
+TEST_F(CudaEmaUpdate, AsOnTheCpu) {
   check_steps(true, [](const UpdateSpan* spans, int64_t count, int, bool device) {
     (device ? cuda::ema_update : cpu::ema_update)(spans, count, 0.9f);
   });
 }
 
-TEST(CudaEmaUpdate, NeedsNoGradient) {
+TEST_F(CudaEmaUpdate, NeedsNoGradient) {
   const OnDevice<float> w(Floats{1, 2, 3, 4, 5}), average(Floats{5, 4, 3, 2, 1});
   const UpdateSpan span{w, nullptr, nullptr, average, nullptr, 5};
   cuda::ema_update(&span, 1, 0.5f);
@@ -153,7 +161,7 @@ TEST(CudaEmaUpdate, NeedsNoGradient) {
   EXPECT_TRUE(same(w, {1, 2, 3, 4, 5}));
 }
 
-TEST(CudaUpdate, MoreParametersThanOneLaunchTakes) {
+TEST_F(CudaUpdate, MoreParametersThanOneLaunchTakes) {
   for (const size_t count : {64, 65, 601, 1300}) {
     std::vector<int64_t> sizes(count);
     for (size_t p = 0; p < count; ++p) sizes[p] = p % 200 == 3 ? 5000 : static_cast<int64_t>(p % 7);
@@ -171,7 +179,7 @@ TEST(CudaUpdate, MoreParametersThanOneLaunchTakes) {
   }
 }
 
-TEST(CudaClipFactor, BringsTheNormDownAndNeverUp) {
+TEST_F(CudaClipFactor, BringsTheNormDownAndNeverUp) {
   const auto factor = [](double norm, double most) {
     const OnDevice<double> square(std::vector<double>{norm * norm});
     const OnDevice<float> y(1);
@@ -190,7 +198,7 @@ TEST(CudaClipFactor, BringsTheNormDownAndNeverUp) {
   EXPECT_EQ(factor(nan, 1), on_cpu);
 }
 
-TEST(CudaApplyMask, ZeroesWhatItDrops) {
+TEST_F(CudaApplyMask, ZeroesWhatItDrops) {
   for (const int64_t n : {1, 7, 33, 1001, 40013})
     for (const int64_t offset : {0, 1}) {
       Floats w = random_floats(n, 1);

@@ -7,6 +7,8 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
+#elif defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
 #endif
 
 // Saves the callee's registers and the stack pointer, and goes on where another stack was left so.
@@ -56,15 +58,30 @@ struct Home {
 };
 thread_local Home home;
 
+// What sanitizers are told: AddressSanitizer of the stack that is left and the one that is gone to,
+// ThreadSanitizer of the thread that a fiber is to it. A switch orders what lies before and behind it.
 #if defined(__SANITIZE_ADDRESS__)
-void leave(void** shadow, const void* bottom, size_t bytes) {
+void* new_shadow() { return nullptr; }
+void delete_shadow(void*) {}
+void leave(void** shadow, void*, const void* bottom, size_t bytes) {
   __sanitizer_start_switch_fiber(shadow, bottom, bytes);
 }
 void arrive(void* shadow, const void** bottom, size_t* bytes) {
   __sanitizer_finish_switch_fiber(shadow, bottom, bytes);
 }
+#elif defined(__SANITIZE_THREAD__)
+void* new_shadow() { return __tsan_create_fiber(0); }
+void delete_shadow(void* shadow) { __tsan_destroy_fiber(shadow); }
+// Inlined: a function that is left on another stack than it was entered on would confuse its view of both.
+[[gnu::always_inline]] inline void leave(void** shadow, void* other, const void*, size_t) {
+  *shadow = __tsan_get_current_fiber();
+  __tsan_switch_to_fiber(other, 0);
+}
+void arrive(void*, const void**, size_t*) {}
 #else
-void leave(void**, const void*, size_t) {}
+void* new_shadow() { return nullptr; }
+void delete_shadow(void*) {}
+void leave(void**, void*, const void*, size_t) {}
 void arrive(void*, const void**, size_t*) {}
 #endif
 
@@ -76,7 +93,7 @@ void begin_fiber() {
   home.running->entry_();
 }
 
-Fiber::Fiber(void (*entry)()) : entry_(entry) {
+Fiber::Fiber(void (*entry)()) : entry_(entry), shadow_(new_shadow()) {
   void* mapping = mmap(nullptr, guard_bytes + stack_bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) throw std::bad_alloc();
@@ -88,18 +105,21 @@ Fiber::Fiber(void (*entry)()) : entry_(entry) {
   stack_pointer_ = top - saved_registers;
 }
 
-Fiber::~Fiber() { munmap(mapping_, guard_bytes + stack_bytes); }
+Fiber::~Fiber() {
+  delete_shadow(shadow_);
+  munmap(mapping_, guard_bytes + stack_bytes);
+}
 
 void Fiber::resume() {
   home.running = this;
-  leave(&home.shadow, mapping_ + guard_bytes, stack_bytes);
+  leave(&home.shadow, shadow_, mapping_ + guard_bytes, stack_bytes);
   espalier_switch_stack(&home.stack_pointer, stack_pointer_);
   arrive(home.shadow, nullptr, nullptr);
 }
 
 void Fiber::suspend() {
   Fiber* const fiber = home.running;
-  leave(&fiber->shadow_, home.bottom, home.bytes);
+  leave(&fiber->shadow_, home.shadow, home.bottom, home.bytes);
   espalier_switch_stack(&fiber->stack_pointer_, home.stack_pointer);
   arrive(fiber->shadow_, &home.bottom, &home.bytes);
 }

@@ -25,7 +25,7 @@ class Fiber {
   void* stack_pointer_;
   char* mapping_;
   void (*entry_)();
-  void* shadow_ = nullptr;  // AddressSanitizer's view of the stack while it is left
+  void* shadow_;  // what a sanitizer knows the stack by
 };
 
 }  // namespace espalier::emulation

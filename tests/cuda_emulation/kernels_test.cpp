@@ -92,9 +92,9 @@ __global__ void votes_kernel(unsigned* y, int* counter) {
   const unsigned up = __shfl_up_sync(~0U, lane, 1), segment = __shfl_sync(~0U, lane, 1, 8);
   const unsigned largest = __reduce_max_sync(~0U, lane * 7 % 32);
   const int below = __syncthreads_count(threadIdx.x < 40);
-  y[threadIdx.x] = static_cast<unsigned>(any == 0 && all == 1 && ballot == 0x49249249U &&
-                                         up == (lane == 0 ? 0 : lane - 1) && segment == lane / 8 * 8 + 1 &&
-                                         largest == 31 && below == 40);
+  const bool right = any == 0 && all == 1 && ballot == 0x49249249U && up == (lane == 0 ? 0 : lane - 1) &&
+                     segment == lane / 8 * 8 + 1 && largest == 31 && below == 40;
+  atomicAdd(y + threadIdx.x, static_cast<unsigned>(right));
   atomicAdd(counter, 1);
 }
 
@@ -102,7 +102,7 @@ TEST(EmulatedKernels, VotesAndIntegerAtomics) {
   unsigned* const y = on_card(std::vector<unsigned>(64));
   int* const counter = on_card(std::vector<int>(1));
   launch(votes_kernel, {dim3(500), dim3(64)}, std::tuple(y, counter));
-  for (const unsigned right : from_card(y, 64)) EXPECT_EQ(right, 1U);
+  for (const unsigned right : from_card(y, 64)) EXPECT_EQ(right, 500U);
   EXPECT_EQ(from_card(counter, 1)[0], 500 * 64);
   release(y);
   release(counter);

@@ -22,7 +22,11 @@ namespace {
 constexpr size_t page = 4096, alignment = 256;
 constexpr size_t huge_page = size_t{2}
                              << 20;  // a thousand times less to do than small ones when access changes
-constexpr size_t arena_bytes = size_t{1} << 40;    // of addresses
+#if defined(__SANITIZE_THREAD__)
+constexpr size_t arena_bytes = size_t{1} << 38;  // of the addresses that it leaves a program
+#else
+constexpr size_t arena_bytes = size_t{1} << 40;  // of addresses
+#endif
 constexpr size_t most_filled = size_t{256} << 20;  // larger blocks begin as zeros that take no memory
 constexpr int untouched = 0xff;                    // four of them are a NaN
 

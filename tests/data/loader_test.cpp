@@ -185,6 +185,20 @@ TEST(Loader, ReusesABatchsMemoryOnlyIfNobodyHoldsIt) {
   EXPECT_EQ(kept.f32()[0], pixel);
 }
 
+TEST(Loader, ReadsInPlaceWhoeverHoldsIt) {
+  const Dataset dataset = numbered(10);
+  Loader loader(dataset, {.batch = 4, .shuffle = false});
+  Batch batch;
+  ASSERT_TRUE(loader.next(batch, true));
+  const Batch held = batch;
+  ASSERT_TRUE(loader.next(batch, true));
+  EXPECT_TRUE(batch.images.shares(held.images));
+  EXPECT_EQ(labels(held), (std::vector<int32_t>{4, 5, 6, 7}));
+  EXPECT_FLOAT_EQ(held.images.f32()[0], 31 * 4 / 255.0f);
+  EXPECT_EQ(message_of([&] { loader.next(batch, true); }),  // the last, of two images
+            "loader: a batch of shape [2, 1, 1, 1] in memory of [4, 1, 1, 1]");
+}
+
 TEST(Loader, RefusesWhatDoesNotFit) {
   const Dataset dataset = numbered(10, 1, 1, 3);
   const auto message = [&](const LoaderOptions& options) {

@@ -11,7 +11,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 using namespace std::string_literals;
 
-std::string refusal(const std::string& text) {
+std::string json_refusal(const std::string& text) {
   return message_of([&] { parse_json(text, "x.json"); });
 }
 
@@ -70,16 +70,16 @@ TEST(ParseJson, MistakesHaveLineAndColumn) {
            {"1e999", "1:1: a number that is too large"},
            {"{\"a\": 1}\0{\"a\": 2}"s, "1:9: not JSON: a zero byte"},
            {"{}\n\0"s, "2:1: not JSON: a zero byte"}})
-    EXPECT_EQ(refusal(text), "x.json:" + message) << text;
-  EXPECT_EQ(refusal(""), "x.json: empty, expected a JSON object");
-  EXPECT_EQ(refusal(" \n"), "x.json: empty, expected a JSON object");
+    EXPECT_EQ(json_refusal(text), "x.json:" + message) << text;
+  EXPECT_EQ(json_refusal(""), "x.json: empty, expected a JSON object");
+  EXPECT_EQ(json_refusal(" \n"), "x.json: empty, expected a JSON object");
 }
 
 TEST(ParseJson, AFieldThatIsGivenTwiceIsRefused) {
-  EXPECT_EQ(refusal("{\"a\": 1,\n  \"b\": {\"a\": 2},\n  \"a\": 3}"),
+  EXPECT_EQ(json_refusal("{\"a\": 1,\n  \"b\": {\"a\": 2},\n  \"a\": 3}"),
             "x.json:3:3: \"a\" is given twice in one object");
-  EXPECT_EQ(refusal("[{\"a\": 1, \"a\": 1}]"), "x.json:1:11: \"a\" is given twice in one object");
-  EXPECT_EQ(refusal("{\"\\u001b\\\"\": 1, \"\\u001b\\\"\": 1}"),
+  EXPECT_EQ(json_refusal("[{\"a\": 1, \"a\": 1}]"), "x.json:1:11: \"a\" is given twice in one object");
+  EXPECT_EQ(json_refusal("{\"\\u001b\\\"\": 1, \"\\u001b\\\"\": 1}"),
             "x.json:1:17: \"\\x1b\"\" is given twice in one object");
 }
 
@@ -88,12 +88,12 @@ TEST(ParseJson, DepthIsBounded) {
     const std::string text = nested(deepest_json, open, close);
     EXPECT_EQ(parse_json(text, "x.json").dump(), text);
     for (size_t depth : {deepest_json + 1, size_t{1'000'000}}) {
-      const std::string message = refusal(nested(depth, open, close));
+      const std::string message = json_refusal(nested(depth, open, close));
       EXPECT_EQ(message, join("x.json:1:", deepest_json * std::string(open).size() + 1,
                               ": more than 100 lists and objects inside of each other"));
     }
   }
-  EXPECT_TRUE(contains(refusal(std::string(1'000'000, '[')), "more than 100 lists")) << "and nothing closed";
+  EXPECT_TRUE(contains(json_refusal(std::string(1'000'000, '[')), "more than 100 lists")) << "and nothing closed";
 }
 
 TEST(ParseJson, ManyFieldsTakeNoSquareOfTheirNumber) {
@@ -106,7 +106,7 @@ TEST(ParseJson, MessagesAreShortAndPrintable) {
   for (const std::string& text :
        {"[" + std::string(900'000, 'a') + "]", "[\"" + std::string(900'000, 'a'),
         "{\"" + std::string(900'000, 'a') + "\":1,\"" + std::string(900'000, 'a') + "\":1}"})
-    EXPECT_LT(refusal(text).size(), 400u);
+    EXPECT_LT(json_refusal(text).size(), 400u);
 }
 
 TEST(JsonField, AreReadAsWhatTheyAre) {

@@ -9,7 +9,7 @@
 namespace espalier {
 namespace {
 
-Parameter parameter(const Shape& shape, FileLayout layout) {
+Parameter laid_out(const Shape& shape, FileLayout layout) {
   Floats values(static_cast<size_t>(shape.elements()));
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
   Parameter p;
@@ -20,7 +20,7 @@ Parameter parameter(const Shape& shape, FileLayout layout) {
 
 TEST(FileLayout, AConvolutionIsOihwInFiles) {
   // In memory [O=2, Kh=1, Kw=2, I=3]: number ((o 1 + 0) 2 + kw) 3 + i.
-  const Parameter p = parameter({2, 1, 2, 3}, {FileLayout::oihw});
+  const Parameter p = laid_out({2, 1, 2, 3}, {FileLayout::oihw});
   EXPECT_EQ(file_shape(p), (Shape{2, 3, 1, 2}));
   const Tensor file = to_file_layout(p, p.value());
   EXPECT_EQ(file.shape(), (Shape{2, 3, 1, 2}));
@@ -30,7 +30,7 @@ TEST(FileLayout, AConvolutionIsOihwInFiles) {
 
 TEST(FileLayout, ALinearLayerBehindAFlattenHasPyTorchsColumnsInFiles) {
   // Two pixels, three channels: column hw 3 + c in memory, c 2 + hw in files.
-  const Parameter p = parameter({2, 6}, {FileLayout::flattened, 2});
+  const Parameter p = laid_out({2, 6}, {FileLayout::flattened, 2});
   EXPECT_EQ(file_shape(p), (Shape{2, 6}));
   const Tensor file = to_file_layout(p, p.value());
   EXPECT_TRUE(std::ranges::equal(file.span<float>(), Floats{0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11}));
@@ -38,7 +38,7 @@ TEST(FileLayout, ALinearLayerBehindAFlattenHasPyTorchsColumnsInFiles) {
 }
 
 TEST(FileLayout, MasksGoTheSameWay) {
-  const Parameter p = parameter({1, 2, 1, 2}, {FileLayout::oihw});
+  const Parameter p = laid_out({1, 2, 1, 2}, {FileLayout::oihw});
   const Tensor mask = Tensor::from({1, 2, 1, 2}, std::vector<uint8_t>{1, 2, 3, 4});
   const Tensor file = to_file_layout(p, mask);
   EXPECT_TRUE(std::ranges::equal(file.span<uint8_t>(), std::vector<uint8_t>{1, 3, 2, 4}));
@@ -46,7 +46,7 @@ TEST(FileLayout, MasksGoTheSameWay) {
 }
 
 TEST(FileLayout, TheRestIsACopy) {
-  Parameter p = parameter({2, 3}, {});
+  Parameter p = laid_out({2, 3}, {});
   Tensor file = to_file_layout(p, p.value());
   EXPECT_TRUE(same_bits(file, p.value()));
   file.f32()[0] = 100;

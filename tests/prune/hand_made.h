@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "espalier/nn/module.h"
+#include "support/bad_input.h"
 
 namespace espalier {
 
@@ -27,17 +28,6 @@ inline std::vector<float> numbers(const Tensor& tensor) {
 inline std::vector<int> flags(const Tensor& tensor) {
   const auto span = tensor.span<uint8_t>();
   return {span.begin(), span.end()};
-}
-
-/// What `action` says when it throws Expected, or that it did not.
-template <class Expected, class Action>
-std::string message_of(Action&& action) {
-  try {
-    action();
-  } catch (const Expected& error) {
-    return error.what();
-  }
-  return "(nothing was thrown)";
 }
 
 }  // namespace espalier

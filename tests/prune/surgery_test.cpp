@@ -90,7 +90,7 @@ std::map<std::string, int64_t> widths(Module& model, const std::vector<ChannelGr
   return widths;
 }
 
-using Names = std::set<std::string>;
+using NameSet = std::set<std::string>;
 
 /// Cuts what the seed says of `model`, and the same of its twin, which keeps its numbers as they were.
 void check_cut(Module& model, Module& twin, const Shape& input, uint64_t seed, double tolerance) {
@@ -139,8 +139,8 @@ void check_same(Module& one, Module& other, const Shape& input) {
 /// the history makes the same network, bit for bit, of a fresh one. Every layer that may lose channels must
 /// for some seed, or nothing is proven of it; which they were.
 template <class Make>
-Names check_cuts(const Make& make, const Shape& input, int seeds, double tolerance) {
-  Names may, lost;
+NameSet check_cuts(const Make& make, const Shape& input, int seeds, double tolerance) {
+  NameSet may, lost;
   for (int seed = 0; seed < seeds; ++seed) {
     SCOPED_TRACE(seed);
     const auto model = make(), twin = make(), fresh = make();
@@ -197,7 +197,7 @@ std::unique_ptr<Module> grouped() {
 
 TEST(Surgery, CuttingEqualsMaskingInGroups) {
   EXPECT_EQ(check_cuts(grouped, {6, 6, 3}, 50, 1e-5),
-            (Names{"stem", "grouped", "depthwise", "mixing", "alone"}));
+            (NameSet{"stem", "grouped", "depthwise", "mixing", "alone"}));
 }
 
 /// Two side by side, each read again from where it stands then; one beside itself; halves added up; all
@@ -227,7 +227,7 @@ std::unique_ptr<Module> joined() {
 
 TEST(Surgery, CuttingEqualsMaskingOfWhatIsJoinedSlicedAndFlattened) {
   EXPECT_EQ(check_cuts(joined, {6, 6, 3}, 50, 1e-5),
-            (Names{"a", "b", "both", "of_a", "of_b", "doubled", "fc1"}));
+            (NameSet{"a", "b", "both", "of_a", "of_b", "doubled", "fc1"}));
 }
 
 /// A layer used twice, with its norm, and a residual sum.
@@ -250,7 +250,7 @@ std::unique_ptr<Module> used_twice() {
 }
 
 TEST(Surgery, CuttingEqualsMaskingOfWhatIsUsedTwice) {
-  EXPECT_EQ(check_cuts(used_twice, {6, 6, 3}, 50, 1e-5), (Names{"stem", "twice", "into", "inner", "outer"}));
+  EXPECT_EQ(check_cuts(used_twice, {6, 6, 3}, 50, 1e-5), (NameSet{"stem", "twice", "into", "inner", "outer"}));
 }
 
 /// Cut to one input a group a grouped convolution is no depthwise one: what is cut next are its outputs, of

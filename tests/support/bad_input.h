@@ -10,12 +10,12 @@
 
 #include "espalier/core/error.h"
 
-/// The message of the Error that `call` throws; a failure and "" if it throws none.
-template <class Call>
+/// The message of the Expected that `call` throws; a failure and "" if it throws none.
+template <class Expected = espalier::Error, class Call>
 std::string message_of(Call&& call) {
   try {
     call();
-  } catch (const espalier::Error& error) {
+  } catch (const Expected& error) {
     EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos)
         << "more than one line: " << error.what();
     return error.what();

@@ -3,8 +3,11 @@
 
 #include <cmath>
 #include <numbers>
+#include <span>
+#include <vector>
 
 #include "espalier/core/kernels.h"
+#include "support/numbers.h"
 
 namespace espalier {
 
@@ -46,5 +49,85 @@ inline double activation_slope(Activation f, double x) {
 
 constexpr Activation activations[] = {Activation::none, Activation::relu, Activation::gelu,
                                       Activation::sigmoid, Activation::tanh};
+
+/// Calls body(image, output, input) for each product of x w', with numbers into y, w and x.
+template <class Body>
+void for_products(const LinearShape& s, const Body& body) {
+  for (int64_t n = 0; n < s.n; ++n)
+    for (int64_t o = 0; o < s.out; ++o)
+      for (int64_t i = 0; i < s.in; ++i)
+        body(static_cast<size_t>(n * s.out + o), static_cast<size_t>(o * s.in + i),
+             static_cast<size_t>(n * s.in + i));
+}
+
+/// Of each channel of x [rows,C], over its rows.
+struct ChannelMoments {
+  Doubles mean, variance;
+  ChannelMoments(std::span<const float> x, const NormShape& s)
+      : mean(static_cast<size_t>(s.c)), variance(mean.size()) {
+    const double rows = static_cast<double>(s.rows);
+    for (size_t i = 0; i < x.size(); ++i) mean[i % mean.size()] += x[i] / rows;
+    for (size_t i = 0; i < x.size(); ++i)
+      variance[i % mean.size()] += std::pow(x[i] - mean[i % mean.size()], 2) / rows;
+  }
+};
+
+/// What batch_norm_backward computes from numbers that the host may read: y and the gradients.
+struct NormFormula {
+  Floats y;
+  Doubles dresidual, dx;  // [rows,C]
+  Doubles dgamma, dbeta;  // [C]
+  NormFormula(const NormBackward& from, const NormShape& s)
+      : y(static_cast<size_t>(s.rows * s.c)),
+        dresidual(y.size()),
+        dx(y.size()),
+        dgamma(static_cast<size_t>(s.c)),
+        dbeta(dgamma.size()) {
+    for (size_t i = 0; i < y.size(); ++i) {
+      const size_t k = i % dbeta.size();
+      const double z =
+          from.x[i] * double{from.scale[k]} + from.shift[k] + (from.residual ? from.residual[i] : 0.0);
+      y[i] = static_cast<float>(activated(from.f, z));
+      dresidual[i] = from.dy[i] * activation_slope(from.f, z);
+      dbeta[k] += dresidual[i];
+      dgamma[k] += dresidual[i] * normalized(from, i);
+    }
+    for (size_t i = 0; i < y.size(); ++i) {
+      const size_t k = i % dbeta.size();
+      const double by_batch = (dbeta[k] + normalized(from, i) * dgamma[k]) / static_cast<double>(s.rows);
+      dx[i] = from.scale[k] * (dresidual[i] - (from.batch_statistics ? by_batch : 0.0));
+    }
+  }
+
+ private:
+  double normalized(const NormBackward& from, size_t i) const {
+    const size_t k = i % dbeta.size();
+    return (double{from.x[i]} - from.mean[k]) * from.rstd[k];
+  }
+};
+
+/// Of logits z [n,classes], all around `offset`. The gradient is n times that of their mean loss, so that a
+/// tolerance means something.
+struct CrossEntropyFormula {
+  Doubles loss, gradient;
+  std::vector<int32_t> rank;
+  CrossEntropyFormula(const Floats& z, const std::vector<int32_t>& labels, double smoothing, double offset)
+      : loss(labels.size()), gradient(z.size()), rank(labels.size()) {
+    const size_t classes = z.size() / labels.size();
+    for (size_t i = 0; i < labels.size(); ++i) {
+      const float* const row = z.data() + i * classes;
+      const auto label = static_cast<size_t>(labels[i]);
+      double total = 0;
+      for (size_t k = 0; k < classes; ++k) total += std::exp(row[k] - offset);
+      for (size_t k = 0; k < classes; ++k) {
+        const double target = (k == label ? 1.0 - smoothing : 0.0) + smoothing / static_cast<double>(classes);
+        const double log_softmax = row[k] - offset - std::log(total);
+        loss[i] -= target * log_softmax;
+        gradient[i * classes + k] = std::exp(log_softmax) - target;
+        rank[i] += row[k] > row[label] || (row[k] == row[label] && k < label);
+      }
+    }
+  }
+};
 
 }  // namespace espalier

@@ -8,7 +8,7 @@ namespace espalier {
 namespace {
 
 // What stands in a field of the minimal config, and what is said of it.
-struct Case {
+struct Advised {
   const char* pointer;
   const char* value;
   std::vector<std::string> said;
@@ -21,7 +21,7 @@ std::vector<std::string> said_of(const nlohmann::ordered_json& json, int64_t bat
 
 TEST(Advice, OfWhatPeopleWriteThereIsNone) {
   EXPECT_EQ(said_of(minimal()), std::vector<std::string>{}) << "0.3, then 0.9";
-  const Case cases[] = {
+  const Advised cases[] = {
       {"/stages/1/prune/criterion", "\"lamp\"", {}},
       {"/stages/0/train/optimizer", R"({"type": "sgd", "lr": 10})", {}},
       {"/stages/0/train/schedule", R"({"type": "multistep", "milestones": [1, 2]})", {}},
@@ -32,11 +32,11 @@ TEST(Advice, OfWhatPeopleWriteThereIsNone) {
       {"/stages/1/prune", R"({"sparsity": 0.95, "remove": true})", {}},
       {"/stages/1/prune", R"({"sparsity": 1, "allow_empty": true, "include": ["fc1"], "remove": true})", {}},
   };
-  for (const Case& one : cases) EXPECT_EQ(said_of(with(one.pointer, one.value)), one.said) << one.value;
+  for (const Advised& one : cases) EXPECT_EQ(said_of(with(one.pointer, one.value)), one.said) << one.value;
 }
 
 TEST(Advice, OfPlausibleNonsense) {
-  const Case cases[] = {
+  const Advised cases[] = {
       {"/stages/1/prune",
        R"({"sparsity": 1, "allow_empty": true, "unit": "row"})",
        {"/stages/1/prune/sparsity: 1 leaves nothing: the network will say the same of every image"}},
@@ -110,7 +110,7 @@ TEST(Advice, OfPlausibleNonsense) {
         "is "
         "0.95: nothing more goes"}},
   };
-  for (const Case& one : cases) {
+  for (const Advised& one : cases) {
     std::vector<std::string> expected;
     for (const std::string& text : one.said) expected.push_back("x.json: " + text);
     EXPECT_EQ(said_of(with(one.pointer, one.value)), expected) << one.pointer << " " << one.value;

@@ -43,13 +43,13 @@ TEST(Config, MistakesAreNamed) {
   const Mistake mistakes[] = {
       // Names.
       {"/model/hiden", "[3]", "/model/hiden: no such field, did you mean 'hidden'?"},
-      {"/zebra", "1", "/zebra: no such field, known: name, seed, model, data, stages"},
+      {"/zebra", "1", "/zebra: no such field, known: name, seed, precision, model, data, stages"},
       {"/stages/0/train/lr", "1",
        "/stages/0/train/lr: no such field, known: epochs, steps, optimizer, schedule, freeze, loss, "
        "label_smoothing, "
        "ema, accumulate, prune, regularize, log_every, eval_every, early_stop, checkpoint_every, "
        "reestimate_norm"},
-      {"/a~1b", "1", "/a~1b: no such field, known: name, seed, model, data, stages"},
+      {"/a~1b", "1", "/a~1b: no such field, known: name, seed, precision, model, data, stages"},
       {"/stages/2/export", "{}", "/stages/2/export: not built yet"},
       // What is missing.
       {"/model", "", "/model: missing, expected an object"},

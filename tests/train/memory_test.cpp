@@ -37,6 +37,16 @@ TEST(PlanMemory, CountsFromShapesWhatARunTakes) {
       "324 kB");
 }
 
+TEST(PlanMemory, SaysWhichBatchWouldFit) {
+  const MemoryPlan plan = plan_memory(small_config(adam));
+  EXPECT_EQ(plan.batch, 100);
+  const double image = plan.activations / 100;
+  EXPECT_EQ(plan.batch_within(plan.total()), 100);
+  EXPECT_EQ(plan.batch_within(plan.total() - 9.5 * image), 90);
+  EXPECT_EQ(plan.batch_within(plan.total() + 1000 * image), 1100);
+  EXPECT_EQ(plan.batch_within(plan.parameters), 0);
+}
+
 TEST(PlanMemory, IsThePlanThatTrialsOnRealNumbersMake) {
   for (const char* type : {"lenet5", "resnet20"}) {
     Config config = small_config(adam, R"(, "train_images": 20, "test_images": 10)");

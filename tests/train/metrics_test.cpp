@@ -11,14 +11,14 @@
 namespace espalier {
 namespace {
 
-double half() { return 0.5; }
+double half_a_second() { return 0.5; }
 
 TEST(MetricsFile, GrowsByRowsAndIsCutOnResume) {
   const TemporaryFolder folder;
   const auto path = folder.path() / "metrics.jsonl";
   int64_t kept = 0;
   {
-    MetricsFile file(path, 0, half);
+    MetricsFile file(path, 0, half_a_second);
     file.write({{"step", 1}});
     kept = file.sync();
     file.write({{"step", 2}});
@@ -49,12 +49,12 @@ TEST(MetricsFile, KnowsTheRowsThatAreLeft) {
 
 TEST(MetricsFile, SaysWhatIsWrongWithItsFile) {
   const TemporaryFolder folder;
-  EXPECT_TRUE(contains(message_of([&] { MetricsFile(folder.path() / "no" / "m", 0, half); }),
+  EXPECT_TRUE(contains(message_of([&] { MetricsFile(folder.path() / "no" / "m", 0, half_a_second); }),
                        "cannot be written: No such file"));
-  MetricsFile(folder.path() / "m", 0, half);
+  MetricsFile(folder.path() / "m", 0, half_a_second);
   EXPECT_TRUE(
-      contains(message_of([&] { MetricsFile(folder.path() / "m", 5, half); }), "shorter than the 5 bytes"));
-  MetricsFile full(folder.path() / "full", 0, half);
+      contains(message_of([&] { MetricsFile(folder.path() / "m", 5, half_a_second); }), "shorter than the 5 bytes"));
+  MetricsFile full(folder.path() / "full", 0, half_a_second);
   const FileSizeLimit limit(0);
   EXPECT_TRUE(contains(message_of([&] {
                          full.write({{"step", 1}});
@@ -64,7 +64,7 @@ TEST(MetricsFile, SaysWhatIsWrongWithItsFile) {
 
 TEST(MetricsCallback, KnowsTheSparsityFromTheFirstStepOn) {
   const TemporaryFolder folder;
-  MetricsFile file(folder.path() / "m", 0, half);
+  MetricsFile file(folder.path() / "m", 0, half_a_second);
   const auto model = make_model({.type = "mlp", .input = {4, 4, 1}, .classes = 4, .hidden = {8}}, 0);
   for (Parameter* parameter : model->parameters()) {
     if (parameter->role != Role::weight) continue;

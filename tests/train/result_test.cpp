@@ -49,11 +49,19 @@ TEST(Result, GoesThroughJsonUnchanged) {
 
 TEST(Result, HasTheFieldsThatScriptsRelyOn) {
   const auto json = to_json(two_stages());
-  for (const char* key : {"name", "seed", "device", "threads", "version", "commit", "stages"})
+  for (const char* key : {"name", "seed", "device", "precision", "threads", "version", "commit", "stages"})
     EXPECT_TRUE(json.contains(key)) << key;
   for (const char* key : {"name", "kind", "seconds", "images_per_second", "accuracy", "top5", "loss",
                           "parameters", "nonzeros", "sparsity", "macs", "bytes", "latency_ms"})
     EXPECT_TRUE(json["stages"][1].contains(key)) << key;
+}
+
+TEST(Result, OfAVersionWithoutPrecisionsIsOfF32) {
+  auto json = to_json(two_stages());
+  json["precision"] = "tf32";
+  EXPECT_EQ(run_from_json(json, "result.json").precision, "tf32");
+  json.erase("precision");
+  EXPECT_EQ(run_from_json(json, "result.json").precision, "f32");
 }
 
 TEST(Result, AMissingOrMistypedFieldNamesTheFile) {

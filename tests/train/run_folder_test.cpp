@@ -29,12 +29,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::string tuned =
+const std::string tuned_stage =
     R"({"name": "tuned", "train": {"steps": 20, "optimizer": {"type": "sgd", "lr": 0.01, "momentum": 0.9}}})";
 
 RunResult run_in(const fs::path& folder, bool resume) {
   Console console(true);
-  return run(small_config(tuned), {.output = folder.string(), .data = {}, .resume = resume}, console);
+  return run(small_config(tuned_stage), {.output = folder.string(), .data = {}, .resume = resume}, console);
 }
 
 TEST(RunFolder, ARunThatAnotherProcessHasFinishedMeanwhileIsLeftAlone) {
@@ -59,7 +59,7 @@ TEST(RunFolder, TwoRunsThatBeginAtOnceTakeFoldersOfTheirOwn) {
   const fs::path place = fs::current_path();
   fs::current_path(folder.path());
   Console console(true);
-  const Config config = small_config(tuned);
+  const Config config = small_config(tuned_stage);
   before_lock = [] {  // one that is faster, and has come to its end before this one could lock the folder
     fs::copy("done", "runs/small", fs::copy_options::recursive);
   };

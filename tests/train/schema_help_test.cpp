@@ -5,13 +5,13 @@
 namespace espalier::schema {
 namespace {
 
-struct Cut {
+struct Share {
   double share = 0.5;
 };
 struct Step {
   std::string type = "dense";
   double rate = 0;
-  Cut cut, trim;
+  Share cut, trim;
   std::optional<bool> fast, slow;
 };
 struct Plan {
@@ -20,7 +20,7 @@ struct Plan {
 };
 
 Type<Plan> plan() {
-  const Type<Cut> cut = object<Cut>({field("share", &Cut::share, number({.from = 0, .to = 1}), "what goes")});
+  const Type<Share> cut = object<Share>({field("share", &Share::share, number({.from = 0, .to = 1}), "what goes")});
   const Type<Step> step = object<Step>(
       {field("type", &Step::type, one_of({"dense", "sparse", "both", "none"}), "its kind").required(),
        field("rate", &Step::rate, number({.from = 0}), "how fast").only_for({"dense", "sparse", "both"}),

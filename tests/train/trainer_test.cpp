@@ -6,6 +6,8 @@
 
 #include "espalier/autograd/ops.h"
 #include "espalier/core/allocator.h"
+#include "espalier/core/out_of_memory.h"
+#include "espalier/nn/layers.h"
 #include "espalier/train/build.h"
 #include "support/bad_input.h"
 #include "support/numbers.h"
@@ -229,6 +231,35 @@ TEST(Trainer, AnOverflowNamesTheLayerWhoseOutputItIs) {
   const std::string message = message_of([&] { Trainer(f.state, {}).run(f.loader); });
   EXPECT_TRUE(
       contains(message, "first seen in the output of fc2 (linear); no checkpoint has been written yet"));
+}
+
+/// A perceptron whose second layer has memory for one image alone.
+struct Crowded : Module {
+  Linear& first = add_child<Linear>("first", 16, 8);
+  Linear& second = add_child<Linear>("second", 8, 4);
+  Variable forward(const Variable& x) override {
+    const Variable hidden = first(ops::flatten(x));
+    if (x.shape()[0] > 1) throw OutOfMemory("out of memory: 9 MiB asked for", "7 MiB are free");
+    return second(hidden);
+  }
+  std::string type() const override { return "crowded"; }
+};
+
+TEST(Trainer, OutOfMemoryNamesTheLayerAndWhereToGoOnFrom) {
+  Fixture f(2);
+  Crowded crowded;
+  TrainState state{.stage = f.name,
+                   .config = f.config,
+                   .model = crowded,
+                   .optimizer = *f.optimizer,
+                   .position = f.position,
+                   .epoch_steps = 3,
+                   .total_steps = 2,
+                   .saved = "x (step 0)"};
+  EXPECT_EQ(
+      message_of([&] { Trainer(state, {}).run(f.loader); }),
+      "stage 'fit': out of memory: 9 MiB asked for by second (linear); 7 MiB are free; a smaller data.batch "
+      "may fit; the last good checkpoint is x (step 0)");
 }
 
 }  // namespace

@@ -25,23 +25,13 @@ class Gemm : public testing::TestWithParam<LinearShape> {
   const WithThreads two{2};
   const Floats x = random_floats(s.n * s.in, 1), w = random_floats(s.out * s.in, 2),
                b = random_floats(s.out, 3), dy = random_floats(s.n * s.out, 4);
-
-  /// body(image, output, input) with numbers into y, w and x
-  template <class Body>
-  void for_products(const Body& body) const {
-    for (int64_t n = 0; n < s.n; ++n)
-      for (int64_t o = 0; o < s.out; ++o)
-        for (int64_t i = 0; i < s.in; ++i)
-          body(static_cast<size_t>(n * s.out + o), static_cast<size_t>(o * s.in + i),
-               static_cast<size_t>(n * s.in + i));
-  }
 };
 
 TEST_P(Gemm, Forward) {
   for (const bool bias : {false, true}) {
     Doubles expected(dy.size());
     for (size_t i = 0; i < expected.size(); ++i) expected[i] = bias ? b[i % b.size()] : 0.0;
-    for_products([&](size_t yi, size_t wi, size_t xi) { expected[yi] += double{x[xi]} * w[wi]; });
+    for_products(s, [&](size_t yi, size_t wi, size_t xi) { expected[yi] += double{x[xi]} * w[wi]; });
     Floats y(dy.size(), 5.0f);
     Tensor block = scratch(cpu::linear_forward_scratch(s, bias));
     cpu::linear_forward(y.data(), x.data(), w.data(), nullptr, bias ? b.data() : nullptr, Activation::none, s,
@@ -59,7 +49,7 @@ TEST_P(Gemm, PreparedAndUnpreparedWithEveryActivation) {
   for (const bool bias : {false, true}) {
     Doubles z(dy.size());
     for (size_t i = 0; i < z.size(); ++i) z[i] = bias ? b[i % b.size()] : 0.0;
-    for_products([&](size_t yi, size_t wi, size_t xi) { z[yi] += double{x[xi]} * w[wi]; });
+    for_products(s, [&](size_t yi, size_t wi, size_t xi) { z[yi] += double{x[xi]} * w[wi]; });
     for (const Activation f : activations) {
       Doubles expected = z;
       for (double& each : expected) each = activated(f, each);
@@ -78,7 +68,7 @@ TEST_P(Gemm, PreparedAndUnpreparedWithEveryActivation) {
 
 TEST_P(Gemm, BackwardData) {
   Doubles expected(x.size());
-  for_products([&](size_t yi, size_t wi, size_t xi) { expected[xi] += double{dy[yi]} * w[wi]; });
+  for_products(s, [&](size_t yi, size_t wi, size_t xi) { expected[xi] += double{dy[yi]} * w[wi]; });
   check_output(expected, 1e-5, [&](float* dx, bool accumulate) {
     Tensor block = scratch(cpu::linear_backward_data_scratch(s, accumulate));
     cpu::linear_backward_data(dx, dy.data(), w.data(), s, accumulate, block.raw());
@@ -87,7 +77,7 @@ TEST_P(Gemm, BackwardData) {
 
 TEST_P(Gemm, BackwardWeights) {
   Doubles expected(w.size());
-  for_products([&](size_t yi, size_t wi, size_t xi) { expected[wi] += double{dy[yi]} * x[xi]; });
+  for_products(s, [&](size_t yi, size_t wi, size_t xi) { expected[wi] += double{dy[yi]} * x[xi]; });
   check_output(expected, 1e-5, [&](float* dw, bool accumulate) {
     Tensor block = scratch(cpu::linear_backward_weights_scratch(s, accumulate));
     cpu::linear_backward_weights(dw, dy.data(), x.data(), s, accumulate, block.raw());

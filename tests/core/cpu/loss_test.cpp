@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "espalier/core/kernels.h"
+#include "support/formulas.h"
 #include "support/numbers.h"
 #include "support/threads.h"
 
@@ -32,30 +33,12 @@ void check_against_double(double offset) {
         std::vector<int32_t> labels(static_cast<size_t>(n));
         for (size_t i = 0; i < labels.size(); ++i)
           labels[i] = static_cast<int32_t>(random_below(2, i, classes));
-        Doubles loss(labels.size()), gradient(z.size());
-        std::vector<int32_t> rank(labels.size());
-        for (size_t i = 0; i < labels.size(); ++i) {
-          const float* row = z.data() + i * static_cast<size_t>(classes);
-          double total = 0;
-          for (int64_t k = 0; k < classes; ++k) total += std::exp(row[k] - offset);
-          for (int64_t k = 0; k < classes; ++k) {
-            const double target =
-                (k == labels[i] ? 1.0 - smoothing : 0.0) + smoothing / static_cast<double>(classes);
-            const double log_softmax = row[k] - offset - std::log(total);
-            loss[i] -= target * log_softmax;
-            gradient[i * static_cast<size_t>(classes) + static_cast<size_t>(k)] =
-                (std::exp(log_softmax) - target) / static_cast<double>(n);
-            rank[i] += row[k] > row[labels[i]] || (row[k] == row[labels[i]] && k < labels[i]);
-          }
-        }
-        const Result r = run(z, labels, smoothing);
-        EXPECT_TRUE(near(r.loss, loss, 1e-6)) << classes << " classes, batch " << n;
-        for (double& each : gradient)
-          each *= static_cast<double>(n);  // so that the tolerance means something
-        Floats scaled = r.gradient;
-        for (float& each : scaled) each *= static_cast<float>(n);
-        EXPECT_TRUE(near(scaled, gradient, 1e-6)) << classes << " classes, batch " << n;
-        EXPECT_EQ(r.rank, rank);
+        const CrossEntropyFormula expected(z, labels, double{smoothing}, offset);
+        Result r = run(z, labels, smoothing);
+        EXPECT_TRUE(near(r.loss, expected.loss, 1e-6)) << classes << " classes, batch " << n;
+        for (float& each : r.gradient) each *= static_cast<float>(n);
+        EXPECT_TRUE(near(r.gradient, expected.gradient, 1e-6)) << classes << " classes, batch " << n;
+        EXPECT_EQ(r.rank, expected.rank);
       }
 }
 

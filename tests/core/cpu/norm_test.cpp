@@ -21,19 +21,15 @@ TEST(Norm, StatisticsOfNumbersFarFromZero) {
         const WithThreads some{threads};
         const NormShape s{rows, c};
         const Floats x = random_floats(rows * c, 1, 999.0, 1001.0);
-        Doubles mean(static_cast<size_t>(c)), variance(static_cast<size_t>(c));
-        for (size_t i = 0; i < x.size(); ++i)
-          mean[i % mean.size()] += double{x[i]} / static_cast<double>(rows);
-        for (size_t i = 0; i < x.size(); ++i)
-          variance[i % mean.size()] += std::pow(x[i] - mean[i % mean.size()], 2) / static_cast<double>(rows);
+        const ChannelMoments expected(x, s);
         const Floats near_mean(static_cast<size_t>(c), 1000.0f);
         for (const float* center : {near_mean.data(), static_cast<const float*>(nullptr)}) {
-          Floats found_mean(mean.size()), found_variance(mean.size());
+          Floats found_mean(near_mean.size()), found_variance(near_mean.size());
           Tensor block = scratch(cpu::channel_statistics_scratch(s));
           cpu::channel_statistics({found_mean.data(), found_variance.data(), center}, x.data(), s,
                                   block.raw());
-          EXPECT_TRUE(near(found_mean, mean, 1e-6)) << rows << "x" << c;
-          EXPECT_TRUE(near(found_variance, variance, 1e-4)) << rows << "x" << c;
+          EXPECT_TRUE(near(found_mean, expected.mean, 1e-6)) << rows << "x" << c;
+          EXPECT_TRUE(near(found_variance, expected.variance, 1e-4)) << rows << "x" << c;
         }
       }
 }
@@ -98,26 +94,11 @@ TEST_P(NormKernels, ScaleShiftForward) {
 }
 
 TEST_P(NormKernels, Backward) {
-  const double count = static_cast<double>(s.rows);
   for (const Activation f : {Activation::none, Activation::relu, Activation::gelu})
     for (const bool with_residual : {false, true})
       for (const bool batch_statistics : {false, true}) {
         SCOPED_TRACE(testing::Message() << "activation " << static_cast<int>(f) << ", residual "
                                         << with_residual << ", batch " << batch_statistics);
-        Doubles dz(x.size()), dx(x.size()), dgamma(scale.size()), dbeta(scale.size());
-        Floats y(x.size());
-        for (size_t i = 0; i < x.size(); ++i) {
-          const size_t k = i % scale.size();
-          y[i] = static_cast<float>(activated(f, z(i, with_residual)));
-          dz[i] = dy[i] * activation_slope(f, z(i, with_residual));
-          dbeta[k] += dz[i];
-          dgamma[k] += dz[i] * (double{x[i]} - mean[k]) * rstd[k];
-        }
-        for (size_t i = 0; i < x.size(); ++i) {
-          const size_t k = i % scale.size();
-          const double by_batch = (dbeta[k] + (double{x[i]} - mean[k]) * rstd[k] * dgamma[k]) / count;
-          dx[i] = scale[k] * (dz[i] - (batch_statistics ? by_batch : 0.0));
-        }
         NormBackward from{.dy = dy.data(),
                           .x = x.data(),
                           .scale = scale.data(),
@@ -127,13 +108,15 @@ TEST_P(NormKernels, Backward) {
                           .residual = with_residual ? residual.data() : nullptr,
                           .f = f,
                           .batch_statistics = batch_statistics};
+        const NormFormula formula(from, s);
         // Every output wanted or not, overwritten or added to; relu's sign from the residual and from y.
         for (int wanted = 1; wanted < 16; ++wanted)
           for (const int added : {0, wanted, 0b0110, 0b1001}) {
-            if (f == Activation::relu) from.y = with_residual && added ? y.data() : nullptr;
+            if (f == Activation::relu) from.y = with_residual && added ? formula.y.data() : nullptr;
             SCOPED_TRACE(testing::Message() << "wanted " << wanted << ", added to " << added);
             Guarded block(cpu::batch_norm_backward_scratch(s));
-            const Doubles* const expected[] = {&dx, &dz, &dgamma, &dbeta};
+            const Doubles* const expected[] = {&formula.dx, &formula.dresidual, &formula.dgamma,
+                                               &formula.dbeta};
             std::vector<Floats> outputs;
             for (const Doubles* numbers : expected)
               outputs.push_back(random_floats(static_cast<int64_t>(numbers->size()), 8, 1.0, 2.0));

@@ -63,12 +63,10 @@ TEST(Regularize, PullsByRowAndByColumn) {
   EXPECT_EQ(dw, (Floats{22, 45, 124, 169}));
 }
 
-TEST(Regularize, AddsShares) {
+TEST(Regularize, AddsSquares) {
   const Floats x{1, -2, 3};
-  Floats y{1, 1, 1};
-  cpu::add_share(y.data(), x.data(), 0.5f, false, 3);
-  EXPECT_EQ(y, (Floats{1.5f, 0.0f, 2.5f}));
-  cpu::add_share(y.data(), x.data(), 0.5f, true, 3);
+  Floats y{1.5f, 0.0f, 2.5f};
+  cpu::add_squares(y.data(), x.data(), 0.5f, 3);
   EXPECT_EQ(y, (Floats{2.0f, 2.0f, 7.0f}));
 }
 
