@@ -228,6 +228,11 @@ TEST_F(CapturedStepOnCuda, AResNetWithPenaltiesThatGrow) {
   }
 }
 
+TEST_F(CapturedStepOnCuda, AResNetInBf16) {
+  const WithPrecision bf16(cuda::Precision::bf16);
+  expect_replayed_as_launched([] { return Training(resnet, with_momentum(), 12, 2); }, 1, 4);
+}
+
 TEST_F(CapturedStepOnCuda, IsCapturedAgainBehindACut) {
   expect_replayed_as_launched([] { return Training(vgg, with_momentum(), 18, 2); }, 1, 2 + 3, {},
                               [](Training& t, int64_t step) {
