@@ -39,7 +39,7 @@ template <int width, Activation f, class Real>
 __global__ void __launch_bounds__(threads)
     slab_kernel(Real* dx, float* sums, const Real* dy, const Real* saved, int64_t rows, int64_t cols,
                 int64_t slab_rows, bool accumulate) {
-  constexpr int unroll = 4;
+  constexpr int unroll = sizeof(Real) * width >= 4 ? 4 : 2;  // of single bf16 more would spill on sm_80
   const int64_t column = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * width;
   const int64_t begin = blockIdx.y * slab_rows, end = begin + slab_rows < rows ? begin + slab_rows : rows;
   Vec<float, width> sum = {};
