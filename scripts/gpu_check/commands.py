@@ -11,6 +11,10 @@ class Failed(Exception):
     """A part of the check that did not do what it should."""
 
 
+class Stopped(Failed):
+    """One that ran past its limit."""
+
+
 class Skipped(Exception):
     """One that cannot be done here."""
 
@@ -34,7 +38,7 @@ class Result:
     def checked(self):
         """Itself; Failed, with the last that it said, if it did not end well."""
         if self.late:
-            raise Failed("it ran past its limit")
+            raise Stopped("it ran past its limit")
         if self.code != 0:
             said = (self.err.strip() or self.out.strip()).splitlines()[-3:]
             how = f"signal {-self.code}" if self.code < 0 else f"exit code {self.code}"

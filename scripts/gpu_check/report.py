@@ -5,7 +5,7 @@ import os
 import statistics
 import time
 
-from gpu_check.commands import Deadline, Failed, Skipped, Terminated
+from gpu_check.commands import Deadline, Failed, Skipped, Stopped, Terminated
 
 LEAST = 5  # seconds, with which a part is still begun
 
@@ -40,7 +40,7 @@ class Report:
             except Skipped as why:
                 row["status"], row["note"] = "skipped", str(why)
             except Failed as why:
-                row["status"], row["note"] = "FAILED", str(why)
+                row["status"], row["note"] = "STOPPED" if isinstance(why, Stopped) else "FAILED", str(why)
             except Terminated:
                 raise
             except Exception as why:  # of this script: what a program printed was not as expected

@@ -16,13 +16,14 @@ class Training:
         self.small = check.device == "cpu"
         self.precisions = ("f32",) if self.small else ("tf32", "bf16")
 
-    def config(self, name, **train):
-        """ResNet-20 on some of CIFAR-10."""
+    def config(self, name, length=None, **train):
+        """ResNet-20 on some of CIFAR-10, for two epochs if `length` says nothing else."""
+        length = length or {"epochs": 1 if self.small else 2}
         network = {"type": "resnet20", "input": [32, 32, 3]} | ({"width": 0.25} if self.small else {})
         data = {"type": "image_folder", "path": "cifar10-part.tar", "batch": 128,
                 "augment": [{"type": "crop", "pad": 4, "fill": "reflect"}, {"type": "flip"}],
                 "normalize": {"mean": [0.4914, 0.4822, 0.4465], "std": [0.2470, 0.2435, 0.2616]}}
-        stage = {"name": "dense", "train": {"epochs": 1 if self.small else 2, "optimizer": SGD, **train}}
+        stage = {"name": "dense", "train": {**length, "optimizer": SGD, **train}}
         path = self.folder / f"{name}.json"
         path.write_text(json.dumps({"name": name, "seed": 1, "model": network, "data": data, "stages": [stage]}))
         return path
@@ -84,23 +85,25 @@ class Training:
     def resumed(self, deadline):
         """One that is stopped at its first row of metrics and goes on, beside one that is not."""
         precision = self.precisions[-1]
-        config = self.config("resumed", epochs=2 if self.small else 8, log_every=1)
+        config = self.config("resumed", {"steps": 10 if self.small else 250}, log_every=1)
         rows = self.folder / "stopped" / "metrics.jsonl"
 
+        signalled = []
+
         def stop_at_first_row(process):
-            if rows.exists() and rows.stat().st_size > 0:
-                process.send_signal(signal.SIGINT)
+            if not signalled and rows.exists() and rows.stat().st_size > 0:
+                signalled.append(process.send_signal(signal.SIGTERM))  # once: the second ends it at once
 
         self.train(config, "whole", precision, deadline).checked()
         stopped = self.train(config, "stopped", precision, deadline, watch=stop_at_first_row)
-        if stopped.code != 128 + signal.SIGINT:
+        if stopped.code != 128 + signal.SIGTERM:
             stopped.checked()
             raise Failed("the run came to its end before it could be stopped")
         before = len(rows.read_text().splitlines())
         self.train(config, "stopped", precision, deadline, "--resume").checked()
         if self.models_of("stopped") != self.models_of("whole"):
-            raise Failed(f"{precision}: a run that was stopped at step {before} went on to other bits")
-        return f"{precision}, stopped at step {before} of {len(rows.read_text().splitlines())}"
+            raise Failed(f"{precision}: a run that was stopped at row {before} went on to other bits")
+        return f"{precision}, stopped at row {before} of {len(rows.read_text().splitlines())}"
 
     def tiny(self):
         """Some steps, of which the last are a graph, an evaluation and a checkpoint: for compute-sanitizer."""
