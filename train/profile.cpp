@@ -4,8 +4,8 @@
 
 #include "espalier/core/measure.h"
 #include "espalier/core/table.h"
+#include "espalier/graph/kernels.h"
 #include "espalier/nn/network.h"
-#include "espalier/train/profile_kernels.h"
 
 namespace espalier {
 namespace {
@@ -18,14 +18,13 @@ KernelTime timed(const KernelCall& call, const std::string& layer, double limit_
 
 Profile profile(Module& model, const Shape& input, int64_t batch, bool training, double kernel_ms) {
   const Network network(model, input);
-  const Tape& tape = network.tape;
   Profile result{.kernels = {},
                  .peak_gflops = peak_gflops(8 * kernel_ms),
                  .peak_gigabytes = peak_gigabytes(8 * kernel_ms)};
   const Pass pass{.batch = batch, .training = training};
-  for_each_kernel(tape, pass, [&](const TapeEntry& entry, const std::vector<KernelCall>& calls) {
+  for_each_kernel(network.graph, pass, [&](const GraphNode& node, const std::vector<KernelCall>& calls) {
     for (const KernelCall& call : calls)
-      result.kernels.push_back(timed(call, layer_of(entry, tape), kernel_ms));
+      result.kernels.push_back(timed(call, network.graph.layer_of(node), kernel_ms));
   });
   return result;
 }
