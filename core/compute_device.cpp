@@ -29,12 +29,12 @@ std::optional<int> card_index(const std::string& text) {
 
 #ifdef ESPALIER_CUDA
 void select_card(int index) { cuda::select_device(index); }
-int cards() { return cuda::device_count(); }
+bool has_card() { return cuda::can_select_device(0); }
 #else
 void select_card(int) {
   fail_usage("this build computes on the CPU alone; `cmake --preset cuda` makes one that has CUDA");
 }
-int cards() { return 0; }
+bool has_card() { return false; }
 #endif
 
 }  // namespace
@@ -43,7 +43,7 @@ Device compute_device() { return chosen; }
 
 void choose_device(const std::string& text, const std::string& source) {
   const auto index = card_index(text);
-  if (index || (text == "auto" && cards() > 0)) {
+  if (index || (text == "auto" && has_card())) {
     try {
       select_card(index.value_or(0));
     } catch (const UsageError& error) {

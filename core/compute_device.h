@@ -11,8 +11,8 @@ namespace espalier {
 /// The CPU unless choose_device said another.
 Device compute_device();
 /// What --device says, which messages call `source`: "cpu", "cuda", "cuda:1", or "auto", a card if there is
-/// one. UsageError, one line, for anything else, and where that card cannot be had (cuda_device.h); in a
-/// build without CUDA for all cards.
+/// one that can be had. UsageError, one line, for anything else, and where that card cannot be had
+/// (cuda_device.h); in a build without CUDA for all cards.
 void choose_device(const std::string& text, const std::string& source = "--device");
 
 /// What --precision says: "f32" (exact), "tf32" or "bf16", how a card computes from now on
@@ -28,7 +28,7 @@ DType activation_dtype(Device device);
 /// Waits until all that was asked of the device is done.
 void synchronize(Device device);
 
-/// "NVIDIA H200 (driver 13.0, CUDA 13.0, cuDNN 9.19.0)" of the card in use; "" of the CPU.
+/// "NVIDIA H200 (driver 580.159.04, CUDA 13.0, cuDNN 9.19.0)" of the card in use; "" of the CPU.
 std::string card_text();
 /// Bytes of the card in use; all 0 of the CPU.
 struct CardMemory {

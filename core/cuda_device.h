@@ -28,7 +28,7 @@ struct DeviceInfo {
   std::string name;                    ///< "NVIDIA H200"
   int index = 0;                       ///< among those that the driver shows
   int major = 0, minor = 0;            ///< compute capability
-  std::string driver, runtime, cudnn;  ///< versions: "13.0", "13.0", "9.19.0"
+  std::string driver, runtime, cudnn;  ///< versions: "580.159.04", "13.0", "9.19.0"
   size_t memory = 0;                   ///< bytes, in all
 };
 
@@ -38,6 +38,8 @@ struct DeviceInfo {
 void select_device(int index);
 /// Of the chosen card (0 unless select_device said another).
 const DeviceInfo& device_info();
+/// True where select_device(index) would choose it.
+bool can_select_device(int index) noexcept;
 /// Cards that the driver shows; 0 also where there is no driver. Never throws.
 int device_count() noexcept;
 

@@ -18,6 +18,8 @@ enum class Device : uint8_t { cpu, cuda, meta };
 
 size_t dtype_bytes(DType dtype);
 const char* dtype_name(DType dtype);
+/// True of what kernels of activations take: f32 and bf16.
+inline bool is_real(DType dtype) { return dtype == DType::f32 || dtype == DType::bf16; }
 const char* device_name(Device device);
 
 template <class T>

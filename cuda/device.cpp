@@ -2,8 +2,10 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <fstream>
 #include <mutex>
 #include <optional>
+#include <sstream>
 
 #include "espalier/core/error.h"
 #include "espalier/cuda/runtime.h"
@@ -24,6 +26,12 @@ std::string cudnn_version_text(size_t version) {  // 91900 is 9.19.0
   return join(version / 10000, ".", version / 100 % 100, ".", version % 100);
 }
 
+std::string driver_text(const Driver& seen) {
+  std::ifstream said("/proc/driver/nvidia/version");  // not there under the emulator and Windows's Linux
+  const std::string version = driver_version(said);
+  return version.empty() ? "for CUDA " + version_text(seen.version) : version;
+}
+
 Card open_card(int index) {
   const Driver seen = driver();
   if (const std::string why = refusal(seen, index); !why.empty()) fail_usage(why);
@@ -38,7 +46,7 @@ Card open_card(int index) {
            .index = index,
            .major = properties.major,
            .minor = properties.minor,
-           .driver = version_text(seen.version),
+           .driver = driver_text(seen),
            .runtime = version_text(seen.runtime),
            .cudnn = cudnn_version_text(cudnnGetVersion()),
            .memory = properties.totalGlobalMem},
@@ -68,6 +76,17 @@ Driver driver() noexcept {
     cudaGetLastError();  // or the next call that is checked reports it
   }
   return seen;
+}
+
+std::string driver_version(std::istream& said) {
+  // NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (...)
+  std::string first_line, word;
+  std::getline(said, first_line);
+  if (!first_line.starts_with("NVRM version:")) return "";
+  std::istringstream words(first_line);
+  while (words >> word)
+    if (word.find('.') != word.npos && word.find_first_not_of("0123456789.") == word.npos) return word;
+  return "";
 }
 
 std::string version_text(int version) { return join(version / 1000, ".", version % 1000 / 10); }
@@ -113,6 +132,15 @@ const DeviceInfo& device_info() { return card().info; }
 int multiprocessors() {
   static const int count = card().multiprocessors;
   return count;
+}
+
+bool can_select_device(int index) noexcept {
+  try {
+    open_card(index);
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
 }
 
 int device_count() noexcept { return driver().cards; }

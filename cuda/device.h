@@ -3,6 +3,7 @@
 
 #include <cuda_runtime.h>
 
+#include <iosfwd>
 #include <string>
 
 namespace espalier::cuda {
@@ -16,6 +17,9 @@ struct Driver {
 };
 Driver driver() noexcept;
 
+/// The driver's own version out of what it says in /proc/driver/nvidia/version: "580.159.04"; "" if that says
+/// none.
+std::string driver_version(std::istream& said);
 /// "13.2" of 13020.
 std::string version_text(int version);
 /// Why card `index` cannot be had: one line, or "".

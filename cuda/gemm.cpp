@@ -5,6 +5,7 @@
 #include "espalier/core/error.h"
 #include "espalier/core/kernels.h"
 #include "espalier/core/plan_cache.h"
+#include "espalier/cuda/norm.h"
 #include "espalier/cuda/runtime.h"
 
 namespace espalier::cuda {
@@ -46,15 +47,13 @@ using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDes
 /// cuBLASLt counts by columns: to it our matrices are transposed, and c' = b' a'.
 class ProductPlan {
  public:
-  explicit ProductPlan(const Product& p) : bias_(p.bias), beta_(p.accumulate ? 1.0f : 0.0f) {
+  explicit ProductPlan(const Product& p)
+      : fused_(p.bias || p.relu), bias_(p.bias), beta_(p.accumulate ? 1.0f : 0.0f) {
     const bool exact = precision() == Precision::f32 || p.operands == DType::bf16;
     ESP_CUDA(cublasLtMatmulDescCreate(matmul_.into(),
                                       exact ? CUBLAS_COMPUTE_32F : CUBLAS_COMPUTE_32F_FAST_TF32, CUDA_R_32F));
     set(CUBLASLT_MATMUL_DESC_TRANSA, p.b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_TRANSB, p.a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
-    set(CUBLASLT_MATMUL_DESC_EPILOGUE, p.bias ? p.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS
-                                       : p.relu ? CUBLASLT_EPILOGUE_RELU
-                                                : CUBLASLT_EPILOGUE_DEFAULT);
     describe(b_, p.k, p.n, p.b_transposed, p.operands);
     describe(a_, p.m, p.k, p.a_transposed, p.operands);
     describe(c_, p.m, p.n, false, p.result);
@@ -70,17 +69,21 @@ class ProductPlan {
       const uint32_t bytes = 16;
       ESP_CUDA(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &bytes, sizeof bytes));
     }
-    cublasLtMatmulHeuristicResult_t result;
-    int found = 0;
-    const cublasStatus_t status =
-        cublasLtMatmulAlgoGetHeuristic(cublas(), matmul_, b_, a_, c_, c_, preference, 1, &result, &found);
-    ESP_CHECK(status == CUBLAS_STATUS_SUCCESS && found == 1, "cuda: cuBLASLt has no product of ", p.m, "x",
-              p.k, " and ", p.k, "x", p.n, ": ", cublasLtGetStatusString(status));
-    algorithm_ = result.algo;
-    scratch_bytes_ = result.workspaceSize;
+    cublasStatus_t status =
+        choose(preference, p.bias   ? p.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS
+                           : p.relu ? CUBLASLT_EPILOGUE_RELU
+                                    : CUBLASLT_EPILOGUE_DEFAULT);
+    if (status != CUBLAS_STATUS_SUCCESS && fused_) {  // as of a single row with a bias, in some versions
+      fused_ = bias_ = false;
+      status = choose(preference, CUBLASLT_EPILOGUE_DEFAULT);
+    }
+    ESP_CHECK(status == CUBLAS_STATUS_SUCCESS, "cuda: cuBLASLt has no product of ", p.m, "x", p.k, " and ",
+              p.k, "x", p.n, ": ", cublasLtGetStatusString(status));
   }
 
   size_t scratch_bytes() const { return scratch_bytes_; }
+  /// False where bias and relu were asked for and are left to the caller.
+  bool fused() const { return fused_; }
 
   void run(void* c, const void* a, const void* b, const void* bias, void* scratch) {
     if (bias_) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
@@ -90,6 +93,19 @@ class ProductPlan {
   }
 
  private:
+  /// An algorithm for the product with this behind it.
+  cublasStatus_t choose(cublasLtMatmulPreference_t preference, cublasLtEpilogue_t epilogue) {
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
+    cublasLtMatmulHeuristicResult_t result;
+    int found = 0;
+    const cublasStatus_t status =
+        cublasLtMatmulAlgoGetHeuristic(cublas(), matmul_, b_, a_, c_, c_, preference, 1, &result, &found);
+    if (status != CUBLAS_STATUS_SUCCESS) return status;
+    if (found == 0) return CUBLAS_STATUS_NOT_SUPPORTED;
+    algorithm_ = result.algo;
+    scratch_bytes_ = result.workspaceSize;
+    return result.state;
+  }
   template <class T>
   void set(cublasLtMatmulDescAttributes_t attribute, const T& value) {
     ESP_CUDA(cublasLtMatmulDescSetAttribute(matmul_, attribute, &value, sizeof value));
@@ -101,7 +117,7 @@ class ProductPlan {
                                         static_cast<uint64_t>(rows), columns));
   }
 
-  bool bias_;
+  bool fused_, bias_;
   float beta_;
   Matmul matmul_;
   Layout a_, b_, c_;
@@ -155,9 +171,13 @@ void forward(Real* y, const Real* x, const Real* w, const float* b, Activation f
     bias = scratch;
     scratch = static_cast<char*>(scratch) + bytes;
   }
-  forward_plan(s, b != nullptr, relu).run(y, x, w, bias, scratch);
-  // cuBLASLt's gelu is the approximation by tanh.
-  if (!relu && f != Activation::none) activation_forward(y, y, f, s.n * s.out);
+  ProductPlan& product = forward_plan(s, b != nullptr, relu);
+  const bool fused = product.fused();
+  product.run(y, x, w, bias, scratch);
+  if (!fused && (b || relu))
+    convolution_epilogue(y, {.shift = b, .f = f}, s.n, s.out, nullptr);
+  else if (!relu && f != Activation::none)  // cuBLASLt's gelu is the approximation by tanh
+    activation_forward(y, y, f, s.n * s.out);
 }
 
 }  // namespace

@@ -21,6 +21,9 @@ namespace espalier::cuda {
 struct Launch {
   dim3 grid, block;
   size_t shared = 0;  ///< bytes of dynamic shared memory
+
+  /// Of an empty batch: a launch that CUDA refuses.
+  bool is_empty() const { return grid.x == 0 || grid.y == 0 || grid.z == 0; }
 };
 
 constexpr int64_t blocks_for(int64_t n, int64_t per_block) { return (n + per_block - 1) / per_block; }
@@ -47,7 +50,7 @@ template <class... P, class... A>
 void launch(void (*kernel)(P...), const Launch& how, std::tuple<A...> arguments,
             const std::source_location& where = std::source_location::current()) {
   static_assert(sizeof...(P) == sizeof...(A));
-  if (how.grid.x == 0) return;
+  if (how.is_empty()) return;
   // >>> would be taken apart:
   // clang-format off
   std::apply(

@@ -28,10 +28,8 @@ std::string op_text(const GraphNode& node, const Graph& graph) {
 }
 
 /// Where a forward pass first goes wrong: "the output of fc2 (linear)".
-std::string first_not_finite(Module& model, const Tensor& images) {
-  const auto broken = [](const Tensor& t) {
-    return t.dtype() == DType::f32 && espalier::first_not_finite(t) >= 0;
-  };
+std::string first_broken(Module& model, const Tensor& images) {
+  const auto broken = [](const Tensor& t) { return is_real(t.dtype()) && first_not_finite(t) >= 0; };
   if (broken(images)) return "the images";
   for (const Parameter* parameter : model.parameters())
     if (broken(parameter->value())) return parameter->name;
@@ -257,7 +255,7 @@ void Trainer::fail_not_finite() const {
       first_step_ < last_step_ ? join(" or one of those from ", first_step_, " on") : "";
   fail("stage '", state_.stage, "': the loss is ", std::isnan(state_.loss) ? "nan" : "infinite", " at step ",
        last_step_, earlier, " (epoch ", (last_step_ - 1) / state_.epoch_steps + 1, "), first seen in ",
-       first_not_finite(state_.model, images_), "; ", state_.remedy());
+       first_broken(state_.model, images_), "; ", state_.remedy());
 }
 
 }  // namespace espalier

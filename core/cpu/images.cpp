@@ -33,7 +33,12 @@ class Normaliser {
   /// to [n] from [n]; both begin at channel 0.
   void run(float* to, const uint8_t* from, int64_t n) const {
     if (channels_ > most_channels) {
-      for (int64_t i = 0; i < n; ++i) to[i] = from[i] * scale_[i % channels_] + shift_[i % channels_];
+      const hn::CappedTag<float, 1> one;  // rounded once, as below
+      for (int64_t i = 0; i < n; ++i) {
+        const int64_t c = i % channels_;
+        to[i] =
+            hn::GetLane(hn::MulAdd(hn::Set(one, from[i]), hn::Set(one, scale_[c]), hn::Set(one, shift_[c])));
+      }
       return;
     }
     const int64_t period = channels_ * lanes();

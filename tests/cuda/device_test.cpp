@@ -1,5 +1,7 @@
 #include "espalier/cuda/device.h"
 
+#include <sstream>
+
 #include "cuda/card.h"
 #include "espalier/core/error.h"
 #include "espalier/cuda/runtime.h"
@@ -80,6 +82,23 @@ TEST(CudaErrors, WithoutACardEveryEntrySaysSo) {
   EXPECT_EQ(message_of([] { allocate(1); }), why);
   EXPECT_EQ(message_of([] { synchronize(); }), why);
   EXPECT_THROW(select_device(0), UsageError);
+}
+
+TEST(CudaDriver, ItsVersionIsReadFromWhatItSays) {
+  const auto version_in = [](const char* text) {
+    std::istringstream said(text);
+    return driver_version(said);
+  };
+  EXPECT_EQ(
+      version_in("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024\n"
+                 "GCC version:  gcc version 12.2.0 (Debian 12.2.0-14)\n"),
+      "535.183.01");
+  EXPECT_EQ(
+      version_in(
+          "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build  (root@x)\n"),
+      "580.159.04");
+  EXPECT_EQ(version_in("GCC version:  gcc version 12.2.0\n"), "");
+  EXPECT_EQ(version_in(""), "");
 }
 
 TEST_F(CudaDevice, SaysWhatItIs) {

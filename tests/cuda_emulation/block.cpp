@@ -64,7 +64,7 @@ class Block {
   void release_barrier();
   void finish_warp(int base, unsigned mask);
   void explain_deadlock();
-  [[noreturn]] void give_up(std::string problem);
+  [[noreturn]] void give_up(std::string&& problem);
   std::string where(const Thread& thread) const {
     return fmt::format("thread {} at {}", text(thread.index), text(thread.site));
   }
@@ -184,8 +184,11 @@ void Block::wait(State state) {
   threadIdx = self->index;
 }
 
-void Block::give_up(std::string problem) {
-  problem_ = std::move(problem);
+/// `problem` is moved from: what is alive on this stack now is never destroyed.
+void Block::give_up(std::string&& problem) {
+  problem_.clear();
+  problem_.swap(problem);
+  problem.shrink_to_fit();
   for (;;) Fiber::suspend();  // never resumed
 }
 
@@ -233,8 +236,10 @@ uint64_t Block::warp(WarpOperation operation, unsigned mask, uint64_t value, int
   self->value = value;
   self->source = source;
   self->site = site;
-  if ((mask >> lane & 1) == 0)
-    give_up(fmt::format("warp operation without its own lane in the mask: {}", where(*self)));
+  if ((mask >> lane & 1) == 0) {
+    std::string why = fmt::format("warp operation without its own lane in the mask: {}", where(*self));
+    give_up(std::move(why));
+  }
   unsigned& arrived = arrived_[static_cast<size_t>(index / warp_size)];
   arrived |= 1U << lane;
   if ((arrived & mask) == mask) {
@@ -253,10 +258,12 @@ void Block::finish_warp(int base, unsigned mask) {
   for (int l = 0; l < warp_size; ++l) {
     if ((mask >> l & 1) == 0) continue;
     const Thread& other = lanes[l];
+    std::string why;
     if (other.operation != current_->operation || other.mask != mask || !same(other.site, current_->site))
-      give_up(fmt::format("divergent warp operation: {} and {}", where(*current_), where(other)));
-    if (other.operation == WarpOperation::shuffle && (mask >> other.source & 1) == 0)
-      give_up(fmt::format("shuffle from a lane outside of the mask: {}", where(other)));
+      why = fmt::format("divergent warp operation: {} and {}", where(*current_), where(other));
+    else if (other.operation == WarpOperation::shuffle && (mask >> other.source & 1) == 0)
+      why = fmt::format("shuffle from a lane outside of the mask: {}", where(other));
+    if (!why.empty()) give_up(std::move(why));
     ballot |= static_cast<unsigned>(other.value & 1) << l;
   }
   for (int l = 0; l < warp_size; ++l) {

@@ -249,6 +249,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   Product product;
   const std::string why = understand(product, of(description), of(a), of(b), of(d));
   if (!why.empty()) return refuse_product(CUBLAS_STATUS_NOT_SUPPORTED, why);
+  // Stricter than the library is known to be: PyTorch keeps away from a bias beside a single row or column.
+  if (product.bias && (of(d).rows == 1 || of(d).columns == 1))
+    return refuse_product(CUBLAS_STATUS_INVALID_VALUE, "a bias beside a single row or column");
   if (wanted < 1) return CUBLAS_STATUS_INVALID_VALUE;
   const size_t allowed = static_cast<MatmulPreference*>(preference)
                              ->attributes.get<uint64_t>(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, 0);

@@ -20,12 +20,11 @@ struct cudnnContext {
 namespace espalier::emulation {
 
 Node::~Node() {
-  if (real != nullptr) real_cudnn()->destroy(real);
+  if (real != nullptr) real_cudnn().destroy(real);
 }
 
 namespace {
 
-constexpr int64_t workspace_without_library = 1024;  // so that one has to be given
 constexpr size_t data_alignment = 16;
 
 thread_local std::string last_error;
@@ -38,7 +37,7 @@ cudnnStatus_t refuse_call(cudnnStatus_t status, const std::string& why) {
 cudnnStatus_t answer(cudnnStatus_t status) {
   if (status == CUDNN_STATUS_SUCCESS) return status;
   char text[2048] = "";
-  real_cudnn()->last_error(text, sizeof text);
+  real_cudnn().last_error(text, sizeof text);
   last_error = text;
   return status;
 }
@@ -67,30 +66,29 @@ bool ours_alone(const Node& node) { return node.type == CUDNN_BACKEND_VARIANT_PA
 /// Where the caller described no card of its own and gave a handle, the emulated card's description.
 cudnnStatus_t set_card(const Node& node, cudnnBackendAttributeName_t name) {
   if (node.nodes.count(name) > 0) return CUDNN_STATUS_SUCCESS;
-  return real_cudnn()->set(node.real, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &real_cudnn()->card);
+  return real_cudnn().set(node.real, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &real_cudnn().card);
 }
 
 /// The engine rounds operands to TF32: what tensor cores make of f32.
 bool uses_tensor_cores(const Node& plan) {
   const Node* const config = plan.node(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
-  const RealCudnn* const real = real_cudnn();
-  if (config == nullptr || real == nullptr) return false;
+  const RealCudnn& real = real_cudnn();
+  if (config == nullptr) return false;
   Node engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
   int64_t count = 0;
   cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
-  if (real->create(engine.type, &engine.real) != CUDNN_STATUS_SUCCESS ||
-      real->get(config->real, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count,
-                &engine.real) != CUDNN_STATUS_SUCCESS ||
-      real->get(engine.real, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
-                CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, notes) != CUDNN_STATUS_SUCCESS)
+  if (real.create(engine.type, &engine.real) != CUDNN_STATUS_SUCCESS ||
+      real.get(config->real, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count,
+               &engine.real) != CUDNN_STATUS_SUCCESS ||
+      real.get(engine.real, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
+               CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, notes) != CUDNN_STATUS_SUCCESS)
     return false;
   return std::find(notes, notes + count, CUDNN_NUMERICAL_NOTE_TENSOR_CORE) != notes + count;
 }
 
 int64_t workspace_of(const Node& plan) {
-  if (real_cudnn() == nullptr) return workspace_without_library;
   int64_t count = 0, bytes = 0;
-  real_cudnn()->get(plan.real, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &bytes);
+  real_cudnn().get(plan.real, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &bytes);
   return bytes;
 }
 
@@ -124,7 +122,7 @@ cudnnStatus_t cudnnGetStream(cudnnHandle_t handle, cudaStream_t* stream) {
   *stream = handle->stream;
   return CUDNN_STATUS_SUCCESS;
 }
-size_t cudnnGetVersion() { return real_cudnn() != nullptr ? real_cudnn()->version() : CUDNN_VERSION; }
+size_t cudnnGetVersion() { return real_cudnn().version(); }
 const char* cudnnGetErrorString(cudnnStatus_t status) {
   static thread_local std::string text;
   switch (status) {
@@ -151,8 +149,8 @@ void cudnnGetLastErrorString(char* text, size_t bytes) {
 cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type,
                                            cudnnBackendDescriptor_t* handle) {
   auto node = std::make_shared<Node>(type);
-  if (real_cudnn() != nullptr && !ours_alone(*node))
-    if (const auto status = real_cudnn()->create(type, &node->real); status != CUDNN_STATUS_SUCCESS)
+  if (!ours_alone(*node))
+    if (const auto status = real_cudnn().create(type, &node->real); status != CUDNN_STATUS_SUCCESS)
       return answer(status);
   *handle = new NodePointer(std::move(node));
   return CUDNN_STATUS_SUCCESS;
@@ -170,7 +168,7 @@ cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t handle, cudnnBac
     const auto* const bytes = static_cast<const char*>(values);
     node.values[name].assign(bytes, bytes + static_cast<size_t>(count) * size_of(type));
     if (type == CUDNN_TYPE_HANDLE || node.real == nullptr) return CUDNN_STATUS_SUCCESS;
-    return answer(real_cudnn()->set(node.real, name, type, count, values));
+    return answer(real_cudnn().set(node.real, name, type, count, values));
   }
   std::vector<NodePointer>& kept = node.nodes[name];
   kept.clear();
@@ -182,10 +180,11 @@ cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t handle, cudnnBac
     real.push_back(kept.back()->real);
   }
   return node.real == nullptr ? CUDNN_STATUS_SUCCESS
-                              : answer(real_cudnn()->set(node.real, name, type, count, real.data()));
+                              : answer(real_cudnn().set(node.real, name, type, count, real.data()));
 }
 
 cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t handle) {
+  const KeepsMemory for_good;
   Node& node = *of(handle);
   if (node.real != nullptr) {
     cudnnStatus_t status = CUDNN_STATUS_SUCCESS;
@@ -193,7 +192,7 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t handle) {
       status = set_card(node, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP);
     if (node.type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)
       status = set_card(node, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP);
-    if (status == CUDNN_STATUS_SUCCESS) status = real_cudnn()->finalize(node.real);
+    if (status == CUDNN_STATUS_SUCCESS) status = real_cudnn().finalize(node.real);
     if (status != CUDNN_STATUS_SUCCESS) return answer(status);
   }
   node.finalized = true;
@@ -210,21 +209,14 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t handle, cudnnBac
   const bool descriptors = type == CUDNN_TYPE_BACKEND_DESCRIPTOR;
   auto* const into = static_cast<cudnnBackendDescriptor_t*>(values);
 
+  const KeepsMemory for_good;
   if (node->real != nullptr) {
     std::vector<cudnnBackendDescriptor_t> real;
     for (int64_t i = 0; descriptors && i < wanted; ++i) real.push_back(of(into[i])->real);
     void* const answered = descriptors ? (wanted > 0 ? real.data() : nullptr) : values;
-    if (const auto status = real_cudnn()->get(node->real, name, type, wanted, count, answered);
+    if (const auto status = real_cudnn().get(node->real, name, type, wanted, count, answered);
         status != CUDNN_STATUS_SUCCESS)
       return answer(status);
-  } else if (name == CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE) {
-    *static_cast<int64_t*>(values) = workspace_without_library;
-    *count = 1;
-  } else if (name == CUDNN_ATTR_ENGINEHEUR_RESULTS || name == CUDNN_ATTR_ENGINECFG_ENGINE) {
-    *count = 1;
-  } else if (name == CUDNN_ATTR_ENGINE_GLOBAL_INDEX) {
-    *static_cast<int64_t*>(values) = 0;
-    *count = 1;
   } else {
     *count = 0;
   }

@@ -284,6 +284,8 @@ TEST_F(EmulatedFaults, AGraphReplaysWhatItHoldsAndNothingElse) {
         synchronize();
       },
       "touches device memory at byte 0 of a block of 128 bytes that was freed");
+  ESP_CUDA(cudaGraphExecDestroy(executable));
+  ESP_CUDA(cudaGraphDestroy(graph));
 }
 
 // --- what the host may rely on before it waits
@@ -298,6 +300,7 @@ TEST_F(EmulatedFaults, ResultsReadBeforeASynchronisationAreNotThere) {
   EXPECT_EQ(host[0], -7);
   synchronize();
   EXPECT_EQ(host[0], 1);
+  ESP_CUDA(cudaFreeHost(pinned));
 }
 
 TEST_F(EmulatedFaults, PinnedMemoryIsReadWhenTheCopyRuns) {
@@ -309,6 +312,7 @@ TEST_F(EmulatedFaults, PinnedMemoryIsReadWhenTheCopyRuns) {
   ESP_CUDA(cudaMemcpyAsync(x, pinned, 128, cudaMemcpyHostToDevice, stream()));
   host[0] = 2;  // too early
   EXPECT_EQ(from_card(x, 1)[0], 2);
+  ESP_CUDA(cudaFreeHost(pinned));
 }
 
 // --- launches that no card can do

@@ -6,6 +6,7 @@
 #include <new>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #elif defined(__SANITIZE_THREAD__)
 #include <sanitizer/tsan_interface.h>
@@ -69,6 +70,8 @@ void leave(void** shadow, void*, const void* bottom, size_t bytes) {
 void arrive(void* shadow, const void** bottom, size_t* bytes) {
   __sanitizer_finish_switch_fiber(shadow, bottom, bytes);
 }
+/// Frames that were never returned from leave their marks for whoever has these addresses next.
+void forget(void* stack, size_t bytes) { __asan_unpoison_memory_region(stack, bytes); }
 #elif defined(__SANITIZE_THREAD__)
 void* new_shadow() { return __tsan_create_fiber(0); }
 void delete_shadow(void* shadow) { __tsan_destroy_fiber(shadow); }
@@ -78,11 +81,13 @@ void delete_shadow(void* shadow) { __tsan_destroy_fiber(shadow); }
   __tsan_switch_to_fiber(other, 0);
 }
 void arrive(void*, const void**, size_t*) {}
+void forget(void*, size_t) {}
 #else
 void* new_shadow() { return nullptr; }
 void delete_shadow(void*) {}
 void leave(void**, void*, const void*, size_t) {}
 void arrive(void*, const void**, size_t*) {}
+void forget(void*, size_t) {}
 #endif
 
 }  // namespace
@@ -107,6 +112,7 @@ Fiber::Fiber(void (*entry)()) : entry_(entry), shadow_(new_shadow()) {
 
 Fiber::~Fiber() {
   delete_shadow(shadow_);
+  forget(mapping_ + guard_bytes, stack_bytes);
   munmap(mapping_, guard_bytes + stack_bytes);
 }
 

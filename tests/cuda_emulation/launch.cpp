@@ -105,7 +105,12 @@ void ArgumentCheck::pointer(const void* address) {
 }
 void ArgumentCheck::object(const void* object, size_t bytes) {
   const std::scoped_lock lock(api_mutex());
-  constexpr uintptr_t lowest = uintptr_t{1} << 32, highest = uintptr_t{1} << 47;  // smaller: counts
+#if defined(__SANITIZE_ADDRESS__)
+  constexpr uintptr_t lowest = 0x10007fff8000;  // below lies its shadow memory
+#else
+  constexpr uintptr_t lowest = uintptr_t{1} << 32;
+#endif
+  constexpr uintptr_t highest = uintptr_t{1} << 47;  // what is smaller or larger are counts
   for (size_t at = 0; at + sizeof(uintptr_t) <= bytes; at += sizeof(uintptr_t)) {
     uintptr_t word = 0;
     std::memcpy(&word, static_cast<const char*>(object) + at, sizeof word);

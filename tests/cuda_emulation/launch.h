@@ -60,7 +60,7 @@ template <class... P, class... A>
 void launch(void (*kernel)(P...), const Launch& how, std::tuple<A...> arguments,
             const std::source_location& where = std::source_location::current()) {
   static_assert(sizeof...(P) == sizeof...(A));
-  if (how.grid.x == 0) return;
+  if (how.is_empty()) return;
   const auto values =
       std::apply([](auto&... a) { return std::tuple<P...>(static_cast<P>(a)...); }, arguments);
   emulation::ArgumentCheck check_arguments(where);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <string_view>
 
 namespace espalier::emulation {
@@ -48,15 +49,17 @@ bool load(RealCudnn& real) {
 
 }  // namespace
 
-const RealCudnn* real_cudnn() {
-  static RealCudnn real = {};
-  static const bool loaded = [] {
-    if (load(real)) return true;
-    fmt::print(stderr, "cuda emulation: {} cannot be used here: cuDNN's graphs go unchecked\n",
+const RealCudnn& real_cudnn() {
+  static const RealCudnn loaded = [] {
+    const KeepsMemory for_good;
+    RealCudnn real = {};
+    if (load(real)) return real;
+    fmt::print(stderr,
+               "cuda emulation: {} cannot be used here, and without it cuDNN's graphs would go unchecked\n",
                ESPALIER_CUDNN_LIBRARY);
-    return false;
+    std::abort();
   }();
-  return loaded ? &real : nullptr;
+  return loaded;
 }
 
 }  // namespace espalier::emulation

@@ -4,7 +4,20 @@
 
 #include <cudnn_graph.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/lsan_interface.h>
+#endif
+
 namespace espalier::emulation {
+
+/// While one is alive LeakSanitizer looks away: what NVIDIA's libraries keep for good is no leak of ours.
+#if defined(__SANITIZE_ADDRESS__)
+using KeepsMemory = __lsan::ScopedDisabler;
+#else
+struct KeepsMemory {
+  ~KeepsMemory() {}
+};
+#endif
 
 struct RealCudnn {
   decltype(&cudnnBackendCreateDescriptor) create;
@@ -17,7 +30,7 @@ struct RealCudnn {
   cudnnBackendDescriptor_t card;  ///< an H100
 };
 
-/// Null where the library is not on this machine: graphs go unchecked then.
-const RealCudnn* real_cudnn();
+/// Ends the program where the library cannot be used: graphs would go unchecked.
+const RealCudnn& real_cudnn();
 
 }  // namespace espalier::emulation
