@@ -4,6 +4,10 @@
 #include <optional>
 
 #include "espalier/core/utf8.h"
+#include "espalier/formats/input_file.h"
+#include "espalier/formats/safetensors.h"
+#include "espalier/graph/graph_json.h"
+#include "espalier/nn/history_json.h"
 
 namespace espalier {
 namespace {
@@ -169,6 +173,27 @@ Variable GraphModule::placeholder(const GraphNode& node, const std::vector<Varia
                  .output = Tensor::zeros(graph_.shape(node.output)),
                  .channels = node.channels,
                  .backward = {}});
+}
+
+std::unique_ptr<GraphModule> read_graph_module(const std::string& file) {
+  require_file(file);
+  if (!file.ends_with(".safetensors"))
+    return std::make_unique<GraphModule>(graph_from_json(read_file(file), file));
+  TensorFile weights;
+  {
+    const MetaDevice header_alone;
+    weights = read_safetensors(file);
+  }
+  const auto text = [&](const char* key) {
+    const auto found = weights.metadata.find(key);
+    return found == weights.metadata.end() ? "" : found->second;
+  };
+  const std::string network = text("espalier.network"), history = text("espalier.history");
+  ESP_CHECK(!network.empty(), file, ": has no 'espalier.network' in its metadata: no file of Espalier's");
+  auto made = std::make_unique<GraphModule>(graph_from_json(network, file + ": its network cannot be read"),
+                                            weights.tensors);
+  if (!history.empty()) made->history = history_from(history, file);
+  return made;
 }
 
 FileLayout file_layout(const Graph& graph, int number) {

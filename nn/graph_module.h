@@ -3,6 +3,8 @@
 #pragma once
 
 #include <map>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "espalier/graph/graph.h"
@@ -41,6 +43,11 @@ class GraphModule : public Module {
   std::map<std::string, Layer*> layers_;
   std::map<std::string, BatchNorm2d*> norms_;  // layers that normalise by the batch
 };
+
+/// The network of a file: JSON (graph/graph_json.h), or weights in whose metadata it is, with the cuts that
+/// it has behind it. With shapes alone, and zeros. UsageError where there is no such file, Error for one that
+/// describes no network.
+std::unique_ptr<GraphModule> read_graph_module(const std::string& file);
 
 /// How a file lays out value `number` of a graph, a parameter: PyTorch's way, by what op reads it. Layers
 /// (nn/layers.h) declare the same; one that does not would be read wrongly where there is but the graph.

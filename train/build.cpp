@@ -302,7 +302,7 @@ std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module
 
 std::unique_ptr<Module> network_of_shapes(const Config& config, const std::vector<AxisCut>& history) {
   auto fresh = make_model(config.model, static_cast<uint64_t>(config.seed));
-  cut(*fresh, history);
+  cut(*fresh, cuts_between(fresh->history, history));
   return to_compute_device(std::move(fresh));
 }
 

@@ -13,12 +13,12 @@
 #include "espalier/formats/json.h"
 #include "espalier/graph/graph_json.h"
 #include "espalier/nn/graph_module.h"
+#include "espalier/nn/history_json.h"
 #include "espalier/nn/init.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/names.h"
 #include "espalier/prune/surgery.h"
 #include "espalier/train/foreign_weights.h"
-#include "espalier/train/history_json.h"
 #include "espalier/train/weights_origin.h"
 
 namespace espalier {
@@ -300,6 +300,14 @@ Graph network_graph(const TensorFile& file, const std::string& source) {
   return graph_from_json(metadata(file, "espalier.network", source), source + ": its network cannot be read");
 }
 
+/// Its network as it was saved, cuts and all.
+std::unique_ptr<Module> described(const TensorFile& file, const std::string& source) {
+  auto model = std::make_unique<GraphModule>(network_graph(file, source), file.tensors);
+  if (const auto found = file.metadata.find("espalier.history"); found != file.metadata.end())
+    model->history = history_from(found->second, source);
+  return model;
+}
+
 Config config_of_a_program(const TensorFile& file, const Graph& graph, const std::string& source,
                            const std::vector<std::string>& overrides) {
   const Shape& image = graph.shape(0);
@@ -327,13 +335,14 @@ TensorFile read_checkpoint(const std::filesystem::path& path) {
   return read_safetensors(path);
 }
 
-/// Cuts a fresh model to the shapes in the file, which `source` names in messages, here and below.
+/// Cuts a model that has lost no more than the file's to the shapes in the file, which `source` names in
+/// messages, here and below.
 void replay(const TensorFile& file, Module& model, const std::string& source) {
   const auto found = file.metadata.find("espalier.history");
   if (found == file.metadata.end()) return;
   const auto history = history_from(found->second, source);
   try {
-    cut(model, history);
+    cut(model, cuts_between(model.history, history));
   } catch (const Error& error) {
     fail(source, ": ", error.what());
   }
@@ -601,11 +610,9 @@ OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
   const TensorFile file = read_checkpoint(path);
   CheckpointInfo info = checkpoint_info(file, source);
   if (is_of_a_program(file)) {
-    auto model = std::make_unique<GraphModule>(network_graph(file, source), file.tensors);
-    info.config = config_of_a_program(file, model->graph(), source, overrides);
+    info.config = config_of_a_program(file, network_graph(file, source), source, overrides);
+    auto model = described(file, source);
     load(file, *model, source);
-    if (const auto found = file.metadata.find("espalier.history"); found != file.metadata.end())
-      model->history = history_from(found->second, source);
     return {to_compute_device(std::move(model)), std::move(info)};
   }
   if (!overrides.empty()) {
@@ -613,7 +620,9 @@ OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
     info.config = parse_config(config_json(info.config).dump(), source, overrides);
     if (info.config.model.classes == 0) info.config.model.classes = classes;  // whatever data it is to see
   }
-  auto model = make_model(info.config.model, static_cast<uint64_t>(info.config.seed));
+  const bool alone = info.config.model.type == "graph";  // what it was made of need not be there any more
+  auto model = alone ? described(file, source)
+                     : make_model(info.config.model, static_cast<uint64_t>(info.config.seed));
   replay(file, *model, source);
   load(file, *model, source);
   return {to_compute_device(std::move(model)), std::move(info)};

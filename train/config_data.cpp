@@ -23,7 +23,7 @@ Type<Shape> image_shape() {
 void catalogue_defaults(ModelConfig& model) {
   const ModelInfo* info = find_model(model.type);
   if (!info) return;
-  model.input = info->input;
+  if (info->input.axes() > 0) model.input = info->input;
   model.classes = 0;
 }
 
@@ -140,6 +140,11 @@ Type<ModelConfig> model_type() {
              "how it begins: a 3x3 convolution, or a 7x7 by stride 2 and pooling; without it, small where a "
              "side has under 64 pixels")
            .only_for(model_names("stem")),
+       field(
+           "file", &ModelConfig::file, path(),
+           "what describes the network: a graph as JSON, or a file of weights that holds one; it says input "
+           "and classes, too")
+           .only_for(model_names("file")),
        field("weights", &ModelConfig::weights, path(),
              "a safetensors file to start from, relative to the working directory; a file of Espalier's "
              "gives the other fields, too, where there is no 'type', the channels that were cut and the "
@@ -153,6 +158,8 @@ Type<ModelConfig> model_type() {
            "names of layers that are not read from 'weights' but start afresh, or of what they lie under, as "
            "in prune's include: the last one, say, for data of other classes")},
       {.defaults = catalogue_defaults, .check = [](const ModelConfig& m, const Place& at) {
+         if (m.type == "graph" && !m.file)
+           (at / "file").fail("missing, expected the file that describes the network");
          if (m.hold_zeros && !m.weights)
            (at / "hold_zeros").fail("is for weights that are read, which 'weights' names");
          if (m.skip && !m.weights) (at / "skip").fail("is for weights that are read, which 'weights' names");

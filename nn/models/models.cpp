@@ -6,6 +6,7 @@
 #include "espalier/core/physical_memory.h"
 #include "espalier/core/spelling.h"
 #include "espalier/core/table.h"
+#include "espalier/nn/graph_module.h"
 #include "espalier/nn/init.h"
 #include "espalier/nn/models/lenet.h"
 #include "espalier/nn/models/mlp.h"
@@ -29,6 +30,18 @@ Made make_lenet5(const Options& o, Activation f) {
   return std::make_unique<LeNet5>(o.input, o.classes, o.width, f, o.pool == "average");
 }
 
+Made make_graph(const Options& o, Activation) {
+  if (!o.file) fail_usage("model: graph needs a file that describes it, which 'file' names");
+  auto made = read_graph_module(*o.file);
+  const Graph& graph = made->graph();
+  const Shape& image = graph.shape(0);
+  if (const Shape takes{image[1], image[2], image[3]}; takes != o.input)
+    fail_usage("model: ", *o.file, " takes images of ", takes, ", found input ", o.input);
+  if (const int64_t classes = graph.shape(graph.nodes.back().output)[1]; classes != o.classes)
+    fail_usage("model: ", *o.file, " has ", classes, " outputs, found ", o.classes, " classes");
+  return made;
+}
+
 std::vector<ModelInfo> catalogue() {
   const Shape digit{28, 28, 1}, small{32, 32, 3}, photograph{224, 224, 3};
   std::vector<ModelInfo> models{
@@ -44,7 +57,14 @@ std::vector<ModelInfo> catalogue() {
        digit,
        10,
        {"pool"},
-       make_lenet5}};
+       make_lenet5},
+      {"graph",
+       "a network that nothing but 'file' describes: a graph as JSON (docs/formats.md), or a file of weights "
+       "that holds one",
+       {},
+       0,
+       {"file"},
+       make_graph}};
   for (const VggPlan& plan : vgg_plans()) {
     const auto make = [&plan](const Options& o, Activation f) { return std::make_unique<Vgg>(plan, o, f); };
     models.push_back({join("vgg", plan.depth),

@@ -10,7 +10,7 @@
 #include "espalier/graph/graph_json.h"
 #include "espalier/nn/graph_module.h"
 #include "espalier/train/checkpoint.h"
-#include "espalier/train/history_json.h"
+#include "espalier/nn/history_json.h"
 #include "espalier/train/result.h"
 
 namespace {
