@@ -123,9 +123,6 @@ void bench(const Given& given) {
       .flag("--plan", planned,
             "With --device cuda: the least time that a step can take on an H100; needs no card");
   if (!arguments.parse(given)) return;
-  if (verbose && compute_device() == Device::cuda)
-    fail_usage("bench: --verbose: times the CPU's kernels alone");
-
   if (mode != "train" && mode != "infer")
     fail_usage("bench: found '", printable(mode), "', expected train or infer",
                did_you_mean(mode, {"train", "infer"}));
@@ -154,18 +151,21 @@ void bench(const Given& given) {
     options.model = opened.info.config.model;
   }
   if (planned) return print_plan(*made, options, precision, json);
+  if (verbose && activation_dtype(compute_device()) != DType::f32)
+    fail_usage("bench: --verbose: times kernels in f32 and tf32, found ", precision_name());
   const BenchResult result = (mode == "train" ? bench_train : bench_infer)(options, *made);
-  if (json)
-    print_json(to_json(result));
-  else
-    print(text_of(result));
+  if (!json) print(text_of(result));
   if (const std::string warning = new_starvation_warning(); !warning.empty()) warn(warning);
-  if (!verbose) return;
-  const Profile kernels = profile(*made, options.model.input, batch, mode == "train");
-  if (json)
-    std::fputs(profile_table(kernels, result.median_ms()).c_str(), stderr);
-  else
-    print("\n" + profile_table(kernels, result.median_ms(), terminal_width()));
+  auto shown = to_json(result);
+  if (verbose) {
+    const Profile kernels = profile(*made, options.model.input, batch, mode == "train");
+    shown["profile"] = to_json(kernels);
+    if (json)
+      std::fputs(profile_table(kernels, result.median_ms()).c_str(), stderr);
+    else
+      print("\n" + profile_table(kernels, result.median_ms(), terminal_width()));
+  }
+  if (json) print_json(shown);
 }
 
 }  // namespace espalier::cli

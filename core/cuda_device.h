@@ -120,6 +120,8 @@ class Graph {
   int64_t size() const { return size_; }
   /// While this thread captures one.
   static bool capturing();
+  /// Not under ESPALIER_CUDA_ALLOCATOR=plain, where every block is asked of the driver.
+  static bool possible();
 
  private:
   CUgraphExec_st* executable_ = nullptr;

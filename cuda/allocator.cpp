@@ -2,12 +2,15 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "espalier/core/out_of_memory.h"
+#include "espalier/core/utf8.h"
 #include "espalier/cuda/runtime.h"
 
 namespace espalier::cuda {
@@ -18,9 +21,24 @@ constexpr size_t alignment = 256;             // what cudaMalloc promises, two 1
 constexpr size_t driver_page = 2 * mebibyte;  // what the driver hands out
 constexpr size_t least_slab = 16 * driver_page;
 
+/// ESPALIER_CUDA_ALLOCATOR=plain: every block is a cudaMalloc of its own, of the bytes asked for and freed as
+/// soon as it is released, so that compute-sanitizer sees what oversteps a tensor. Slow, and without graphs.
+bool plain() {
+  static const bool wished = [] {
+    const char* const text = std::getenv("ESPALIER_CUDA_ALLOCATOR");
+    const std::string_view wish = text ? text : "";
+    if (wish != "" && wish != "caching" && wish != "plain")
+      fail_usage("ESPALIER_CUDA_ALLOCATOR: found '", printable(std::string(wish)),
+                 "', expected caching or plain");
+    return wish == "plain";
+  }();
+  return wished;
+}
+
 class Driver : public SlabSource {
  public:
   Slab take(size_t bytes) override {
+    if (plain()) return ask(bytes);
     bytes = (bytes + driver_page - 1) / driver_page * driver_page;
     if (bytes < least_slab)
       if (const Slab slab = ask(least_slab); slab.address) return slab;
@@ -48,7 +66,7 @@ class Driver : public SlabSource {
 
 MemoryPool& pool() {
   // Never destroyed: tensors with static storage duration may outlive it otherwise, and the driver may not.
-  static MemoryPool* const kept = new MemoryPool(*new Driver, alignment);
+  static MemoryPool* const kept = new MemoryPool(*new Driver, plain() ? 1 : alignment);
   return *kept;
 }
 
@@ -184,7 +202,7 @@ PrivateMemory::Use::~Use() { in_use = before_; }
 
 void* allocate(size_t bytes) {
   stream();  // chooses the card, or says why there is none
-  MemoryPool& from = in_use ? *in_use : pool();
+  MemoryPool& from = in_use && !plain() ? *in_use : pool();
   if (void* const block = from.allocate(bytes)) return block;
   if (PrivateMemories::all().trim())
     if (void* const block = from.allocate(bytes)) return block;
@@ -198,7 +216,9 @@ void* allocate(size_t bytes) {
 
 void release(void* block) noexcept {
   if (!PrivateMemories::all().release(block)) pool().release(block);
+  if (plain()) pool().trim();
 }
+bool Graph::possible() { return !plain(); }
 MemoryStats memory_stats() { return pool().stats(); }
 size_t free_memory() {
   stream();

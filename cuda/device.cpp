@@ -10,10 +10,6 @@
 #include "espalier/core/error.h"
 #include "espalier/cuda/runtime.h"
 
-#ifndef ESPALIER_LEAST_CAPABILITY
-#define ESPALIER_LEAST_CAPABILITY 0  // emulated: there is no code for a card
-#endif
-
 namespace espalier::cuda {
 namespace {
 

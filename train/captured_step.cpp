@@ -116,7 +116,8 @@ CapturedStep::OnCard& CapturedStep::on_card() {
 }
 
 StepLosses CapturedStep::run(std::span<const Batch> batches, const Passes& passes) {
-  if (batches.front().images.device() != Device::cuda || !on_card().prepare(model_, batches, passes))
+  if (batches.front().images.device() != Device::cuda || !cuda::Graph::possible() ||
+      !on_card().prepare(model_, batches, passes))
     return passes();
   card_->graph->launch();
   ++replayed_;

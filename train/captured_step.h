@@ -9,6 +9,7 @@
 //   - an epoch's last step where fewer images are left than others have
 //   - steps under mixup, whose loss has a share of its own in each batch
 //   - steps for which the capture failed three times, as where the driver has no memory left
+//   - all under ESPALIER_CUDA_ALLOCATOR=plain (cuda/allocator.cpp)
 // All of these bring the same bits.
 #pragma once
 

@@ -401,11 +401,17 @@ class Bench(CliTest):
                                "16", "--seconds", "0.05", "--json", "--verbose")
         shown = json.loads(result.stdout)
         self.assertEqual(list(shown), ["model", "mode", "batch", "threads", "isa", "device", "card", "precision", "macs",
-                                       "images_per_second", "milliseconds", "peak_memory_bytes"])
+                                       "images_per_second", "milliseconds", "peak_memory_bytes", "profile"])
         self.assertEqual((shown["mode"], shown["batch"], shown["macs"]), ("train", 16, 64 * 256 + 256 * 128 + 128 * 4))
         self.assertGreaterEqual(shown["milliseconds"]["median"], shown["milliseconds"]["best"])
         self.assertAlmostEqual(shown["images_per_second"]["median"] * shown["milliseconds"]["median"], 16e3)
         self.assertIn("linear_backward_data", result.stderr)
+        kernels = shown["profile"]["kernels"]
+        self.assertEqual([kernels[0][key] for key in ("layer", "kernel", "macs")],
+                         ["fc1", "linear_forward", 16 * 64 * 256])
+        self.assertTrue(all(row["milliseconds"] > 0 and row["floor_milliseconds"] > 0 for row in kernels))
+        plain = json.loads(self.succeeds("bench", "infer", "--model", "mlp", "--seconds", "0.05", "--json"))
+        self.assertNotIn("profile", plain)
 
     def test_verbose_has_a_row_for_each_kernel_a_step_needs(self):
         text = self.succeeds("bench", "train", "--model", "lenet5", "--batch", "2", "--seconds", "0.05", "--verbose")

@@ -6,12 +6,13 @@ and memory, the emulator is told by the environment.
 
 import json
 import os
+import random
 import re
 import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from support import CliTest, config, sgd, write_data
+from support import SIDE, CliTest, config, draw, png, safetensors, sgd, write_data
 
 BUILD = os.environ.get("ESPALIER_CUDA", "OFF")
 TRAIN = {"name": "dense", "train": sgd(steps=12, log_every=4)}
@@ -147,9 +148,21 @@ class OtherMachines(Device):
         self.refused("cuda: there is no card 1: the driver shows one, cuda:0", device="cuda:1")
         self.refused("cuda: there is no card 7: the driver shows 2, cuda:0 to cuda:1", device="cuda:7", cards=2)
 
-    def test_auto_is_the_cpu_where_no_card_is_shown(self):
-        self.succeeds("train", "small.json", "--device", "auto", environment={"ESPALIER_EMULATION_CARDS": "0"})
-        self.assertEqual(self.read_json("runs/small/result.json")["device"], "cpu")
+    def test_a_card_older_than_the_build(self):
+        self.refused("cuda: card 0, NVIDIA H100 80GB HBM3 (emulated), is too old: it has compute capability 7.5, this "
+                     "program was built for 8.0 and newer (CMAKE_CUDA_ARCHITECTURES)", capability=75)
+
+    def test_auto_is_the_cpu_where_no_card_can_be_had(self):
+        for name, value in (("CARDS", 0), ("DRIVER", 0), ("CAPABILITY", 75)):
+            with self.subTest(name):
+                self.succeeds("train", "small.json", "--device", "auto", "--output", name,
+                              environment={f"ESPALIER_EMULATION_{name}": str(value)})
+                self.assertEqual(self.read_json(f"{name}/result.json")["device"], "cpu")
+
+    def test_an_allocator_that_is_none(self):
+        line, code = self.last_line("bench", "train", "--model", "mlp", "--device", "cuda",
+                                    environment={"ESPALIER_CUDA_ALLOCATOR": "plane"})
+        self.assertEqual((line, code), ("ESPALIER_CUDA_ALLOCATOR: found 'plane', expected caching or plain", 2))
 
 
 @unittest.skipUnless(BUILD == "EMULATED", "is not emulated")
@@ -187,6 +200,34 @@ class OnACard(Device):
         self.assertRegex(result.stderr, r"was written on cuda in tf32, goes on on cpu in f32: results differ")
         self.assertEqual(self.read_json("runs/small/result.json")["precision"], "f32")
 
+    def test_with_plain_memory_it_computes_the_same(self):
+        for allocator in ("caching", "plain"):
+            self.succeeds("train", "small.json", "--device", "cuda", "--output", allocator,
+                          environment={"ESPALIER_CUDA_ALLOCATOR": allocator})
+        caching, plain = (safetensors(self.folder / folder / "checkpoint.safetensors")[0]
+                          for folder in ("caching", "plain"))
+        self.assertEqual(plain, caching)
+
+    def test_bench_times_its_kernels_beside_their_floors(self):
+        bench = ("bench", "train", "--model", "lenet5", "--batch", 2, "--seconds", 0.01, "--verbose", "--device",
+                 "cuda")
+        result = self.espalier(*bench, "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        shown = json.loads(result.stdout)
+        self.assertEqual((shown["device"], shown["precision"]), ("cuda", "tf32"))
+        rows = {(row["layer"], row["kernel"]): row for row in shown["profile"]["kernels"]}
+        self.assertIn(("conv2", "conv2d_backward_data"), rows)
+        for row in rows.values():
+            self.assertGreater(row["milliseconds"], 0)
+            self.assertGreater(row["floor_milliseconds"], 0)
+        product = rows["fc1", "linear_forward"]
+        floors = [2e-6 * product["macs"] / shown["profile"]["peak_gflops"],
+                  1e-6 * product["bytes"] / shown["profile"]["peak_gigabytes"]]
+        self.assertAlmostEqual(product["floor_milliseconds"], max(floors))
+        self.assertIn("linear_backward_data", result.stderr)
+        self.fails_unwritten(2, "bench: --verbose: times kernels in f32 and tf32, found bf16", *bench,
+                             "--precision", "bf16")
+
     def test_check_says_what_the_card_has(self):
         text = " ".join(self.succeeds("check", "small.json", "--device", "cuda").split())
         self.assertRegex(text, r"the card has 8\d\.\d GB of 8\d\.\d GB left, for batches of up to about [\d,]+")
@@ -214,6 +255,51 @@ class OnACard(Device):
         self.assertRegex(found[1], r"^(the gradients of )?(conv1|conv2|fc1|max_pool2d)( \(\w+\))?$")
         self.succeeds("bench", "train", "--model", "lenet5", "--batch", int(found[2]) // 2, "--device", "cuda",
                       "--seconds", 0.01, environment={"ESPALIER_EMULATION_MEMORY": str(100 << 20)})
+
+
+@unittest.skipUnless(BUILD == "EMULATED", "is not emulated")
+class InBf16(Device):
+    """A network with norms and residuals, trained, cut and tuned."""
+
+    def setUp(self):
+        super().setUp()
+        self.write("half.json", config({"name": "dense", "train": sgd(steps=4, log_every=2)},
+                                       {"name": "cut", "prune": {"unit": "channel", "criterion": "l2", "ratio": 0.25,
+                                                                 "min_channels": 2}},
+                                       {"name": "tuned", "train": sgd(steps=4, log_every=2)},
+                                       model={"type": "resnet20", "input": [SIDE, SIDE, 1], "width": 0.25},
+                                       precision="bf16"))
+
+    def train(self, *arguments):
+        return self.succeeds("train", *arguments, "--device", "cuda")
+
+    def test_it_trains_cuts_evaluates_and_predicts(self):
+        first = self.train("half.json").splitlines()[0]
+        self.assertRegex(first, r"^half: resnet20 .* on a card in bf16, ")
+        result = self.read_json("runs/half/result.json")
+        self.assertEqual([result["device"], result["precision"]], ["cuda", "bf16"])
+        dense, cut, tuned = result["stages"]
+        self.assertLess(tuned["macs"], dense["macs"])
+        model = "runs/half/models/tuned.safetensors"
+        evaluate = ("eval", model, "--device", "cuda", "--json")
+        shown = json.loads(self.succeeds(*evaluate))
+        self.assertEqual(shown["accuracy"], tuned["accuracy"])
+        exact = json.loads(self.succeeds(*evaluate, "--precision", "f32"))
+        self.assertNotEqual(shown["loss"], exact["loss"])
+        self.assertAlmostEqual(shown["loss"], exact["loss"], delta=0.02 * exact["loss"])
+        self.write("digits/0.png", png(SIDE, SIDE, 1, draw(0, random.Random(1))))
+        found = json.loads(self.succeeds("predict", model, "digits", "--json", "--top", 10, "--device", "cuda"))
+        self.assertAlmostEqual(sum(one["probability"] for one in found["predictions"]), 1, 5)
+
+    def test_it_goes_on_to_the_same_bits(self):
+        longer = ("--set", "stages.tuned.train.steps=8")
+        self.train("half.json", *longer, "--output", "at-once")
+        self.train("half.json", "--output", "in-two")
+        self.train("--resume", "in-two", *longer)
+        at_once, in_two = (safetensors(self.folder / folder / "checkpoint.safetensors")[0]
+                           for folder in ("at-once", "in-two"))
+        self.assertEqual(in_two, at_once)
+        self.assertEqual(self.read_json("in-two/result.json")["precision"], "bf16")
 
 
 if __name__ == "__main__":

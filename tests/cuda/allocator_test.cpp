@@ -1,6 +1,8 @@
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <numeric>
+#include <string_view>
 
 #include "cuda/card.h"
 #include "espalier/core/cuda_device.h"
@@ -92,6 +94,22 @@ TEST_F(CudaAllocator, MoreThanThereIsNamesWhatWasAskedUsedHeldAndFree) {
   void* const again = allocate(10 * mebibyte);  // and all goes on
   release(again);
   release(some);
+}
+
+TEST_F(CudaAllocator, PlainBlocksAreTheDriversOwn) {
+  const char* const wish = std::getenv("ESPALIER_CUDA_ALLOCATOR");
+  if (!wish || std::string_view(wish) != "plain") GTEST_SKIP() << "ESPALIER_CUDA_ALLOCATOR=plain";
+  PrivateMemory memory;
+  const PrivateMemory::Use use(memory);
+  const MemoryStats before = memory_stats();
+  void* const a = allocate(1000);
+  void* const b = allocate(77);
+  EXPECT_EQ(memory_stats().system_calls, before.system_calls + 2);
+  EXPECT_EQ(memory_stats().system_bytes, before.system_bytes + 1077);
+  release(a);
+  EXPECT_EQ(memory_stats().system_bytes, before.system_bytes + 77);
+  release(b);
+  EXPECT_EQ(memory_stats().system_bytes, before.system_bytes);
 }
 
 /// What this thread allocates of `memory`.
