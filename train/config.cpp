@@ -197,6 +197,7 @@ Type<StageConfig> stage_type() {
 }
 
 void check_images(const Config& config, const Place& at) {
+  if (config.model.input.axes() == 0) return;  // of a file that cannot be read, which has been said
   if (const auto& normalize = config.data.normalize; normalize) {
     const auto channels = static_cast<size_t>(config.model.input[2]);
     if (normalize->mean.size() != channels) {

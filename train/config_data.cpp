@@ -15,7 +15,8 @@ Type<Shape> image_shape() {
             const std::vector<int64_t> values = sizes.read(json, at);
             return at.is_sound() ? Shape(std::span<const int64_t>(values)) : Shape{1, 1, 1};
           },
-          [](const Shape& shape) {
+          [](const Shape& shape) {  // nothing where a file says it
+            if (shape.axes() == 0) return Json();
             return Json(std::vector<int64_t>(shape.sizes().begin(), shape.sizes().end()));
           }};
 }
@@ -23,7 +24,7 @@ Type<Shape> image_shape() {
 void catalogue_defaults(ModelConfig& model) {
   const ModelInfo* info = find_model(model.type);
   if (!info) return;
-  if (info->input.axes() > 0) model.input = info->input;
+  model.input = info->input;
   model.classes = 0;
 }
 

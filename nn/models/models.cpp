@@ -57,14 +57,7 @@ std::vector<ModelInfo> catalogue() {
        digit,
        10,
        {"pool"},
-       make_lenet5},
-      {"graph",
-       "a network that nothing but 'file' describes: a graph as JSON (docs/formats.md), or a file of weights "
-       "that holds one",
-       {},
-       0,
-       {"file"},
-       make_graph}};
+       make_lenet5}};
   for (const VggPlan& plan : vgg_plans()) {
     const auto make = [&plan](const Options& o, Activation f) { return std::make_unique<Vgg>(plan, o, f); };
     models.push_back({join("vgg", plan.depth),
@@ -89,6 +82,14 @@ std::vector<ModelInfo> catalogue() {
     else
       models.push_back({name, title + " for small images", small, 10, {}, make});
   }
+  models.push_back(
+      {"graph",
+       "a network that nothing but 'file' describes: a graph as JSON (docs/formats.md), or a file of weights "
+       "that holds one",
+       {},
+       0,
+       {"file"},
+       make_graph});
   return models;
 }
 

@@ -9,8 +9,8 @@
 #include "espalier/formats/json.h"
 #include "espalier/graph/graph_json.h"
 #include "espalier/nn/graph_module.h"
-#include "espalier/train/checkpoint.h"
 #include "espalier/nn/history_json.h"
+#include "espalier/train/checkpoint.h"
 #include "espalier/train/result.h"
 
 namespace {

@@ -250,7 +250,8 @@ std::unique_ptr<Module> used_twice() {
 }
 
 TEST(Surgery, CuttingEqualsMaskingOfWhatIsUsedTwice) {
-  EXPECT_EQ(check_cuts(used_twice, {6, 6, 3}, 50, 1e-5), (NameSet{"stem", "twice", "into", "inner", "outer"}));
+  EXPECT_EQ(check_cuts(used_twice, {6, 6, 3}, 50, 1e-5),
+            (NameSet{"stem", "twice", "into", "inner", "outer"}));
 }
 
 /// Cut to one input a group a grouped convolution is no depthwise one: what is cut next are its outputs, of

@@ -4,9 +4,9 @@
 
 #include <map>
 
+#include "espalier/graph/kernels.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/network.h"
-#include "espalier/graph/kernels.h"
 #include "support/bad_input.h"
 
 namespace espalier {
