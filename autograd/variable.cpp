@@ -38,7 +38,7 @@ Node::~Node() {
 namespace {
 
 thread_local bool history_on = true;
-thread_local Tape* active_tape = nullptr;
+thread_local OpObserver* active_observer = nullptr;
 std::atomic<uint64_t> next_sequence{1};
 thread_local uint64_t recorded = 0;
 
@@ -169,7 +169,7 @@ uint64_t ops_recorded() { return recorded; }
 Variable record(OpRecord op) {
   ++recorded;
   Variable output(std::move(op.output));
-  if (active_tape) active_tape->add(op.op, op.attributes, op.inputs, output, op.channels);
+  if (active_observer) active_observer->recorded(op, output);
   const bool wanted =
       std::any_of(op.inputs.begin(), op.inputs.end(), [](auto& v) { return v.requires_gradient(); });
   if (!history_on || !wanted) return output;
@@ -206,39 +206,11 @@ const char* channels_rule_name(Channels::Rule rule) {
   return "?";
 }
 
-const Attribute* TapeEntry::attribute(std::string_view name) const {
-  for (const auto& [key, value] : attributes)
-    if (key == name) return &value;
-  return nullptr;
-}
-
-Tape::Tape() : outer_(std::exchange(active_tape, this)) {}
-Tape::~Tape() { close(); }
-void Tape::close() {
-  if (open_) active_tape = outer_;
+OpObserver::OpObserver() : outer_(std::exchange(active_observer, this)) {}
+OpObserver* OpObserver::active() { return active_observer; }
+void OpObserver::close() {
+  if (open_) active_observer = outer_;
   open_ = false;
-}
-Tape* Tape::active() { return active_tape; }
-
-int Tape::number(const Variable& variable) {
-  auto [found, added] = numbers_.emplace(variable.state().get(), static_cast<int>(values.size()));
-  if (added) {
-    values.push_back({variable.shape(), variable.name()});
-    alive_.push_back(variable.state());
-  }
-  return found->second;
-}
-
-void Tape::add(std::string_view op, const Attributes& attributes, const std::vector<Variable>& inputs,
-               const Variable& output, const Channels& channels) {
-  TapeEntry entry;
-  entry.op = op;
-  for (const auto& [name, value] : attributes) entry.attributes.emplace_back(name, value);
-  for (const auto& input : inputs)
-    if (input.defined()) entry.inputs.push_back(number(input));
-  entry.output = number(output);
-  entry.channels = channels;
-  entries.push_back(std::move(entry));
 }
 
 }  // namespace espalier

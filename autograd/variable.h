@@ -23,7 +23,7 @@ struct VariableState {
   Tensor value;
   Tensor gradient;  ///< undefined until a backward pass reaches it
   bool requires_gradient = false;
-  std::string name;             ///< of a parameter, for the tape; empty otherwise
+  std::string name;             ///< of a parameter; empty otherwise
   std::shared_ptr<Node> maker;  ///< the op whose output this is; null for leaves
 };
 
@@ -97,7 +97,7 @@ using Attribute = std::variant<int64_t, double, std::string, std::vector<int64_t
 using Attributes = std::vector<std::pair<std::string_view, Attribute>>;
 
 /// What an op does to channels (the last axis of an image or of features; an output axis of a weight is the
-/// first). Structural pruning reads this from the tape; it knows no op by name.
+/// first). Structural pruning reads this from the graph of a pass; it knows no op by name.
 struct Channels {
   enum Rule : uint8_t {
     unknown,    ///< no rule: structural pruning refuses the op by name
@@ -115,55 +115,6 @@ struct Channels {
   Channels(Rule r = unknown, std::vector<int64_t> v = {}) : rule(r), values(std::move(v)) {}
 };
 const char* channels_rule_name(Channels::Rule rule);
-
-/// One op of an example pass as the tape keeps it.
-struct TapeEntry {
-  std::string op;
-  std::vector<std::pair<std::string, Attribute>> attributes;
-  std::vector<int> inputs;  ///< values by number; parameters too
-  int output;
-  Channels channels;
-
-  /// Null if it has none of that name.
-  const Attribute* attribute(std::string_view name) const;
-};
-
-/// One value of an example pass: an input, a parameter or an op's output.
-struct TapeValue {
-  Shape shape;
-  std::string parameter;  ///< its name, or empty
-};
-
-/// The ops of a pass in order: the one description of a network, from which MACs are counted, channels are
-/// coupled and files for other tools are written. Ops recorded while a Tape is alive and not closed (the
-/// innermost, on this thread) go to it, whether or not gradients are on.
-class Tape {
- public:
-  Tape();
-  ~Tape();
-  Tape(const Tape&) = delete;
-  Tape& operator=(const Tape&) = delete;
-
-  static Tape* active();
-  /// Ends the recording; what was recorded stays.
-  void close();
-  void add(std::string_view op, const Attributes& attributes, const std::vector<Variable>& inputs,
-           const Variable& output, const Channels& channels);
-
-  /// A value's numbers.
-  const Tensor& tensor(int value) const { return alive_[value]->value; }
-
-  std::vector<TapeEntry> entries;
-  std::vector<TapeValue> values;
-
- private:
-  int number(const Variable& variable);
-
-  std::unordered_map<const VariableState*, int> numbers_;
-  std::vector<std::shared_ptr<VariableState>> alive_;  // so that no address is used twice
-  Tape* outer_;
-  bool open_ = true;
-};
 
 /// While one is alive on this thread, ops record no history: inference.
 class NoGradient {
@@ -185,17 +136,38 @@ bool needs_history(std::initializer_list<const Variable*> inputs);
 struct OpRecord {
   std::string_view op;  ///< a string literal
   Attributes attributes;
-  std::vector<Variable> inputs;
+  std::vector<Variable>
+      inputs;  ///< in the order of the op's row (graph/op.h); one that is left out: undefined
   Tensor output;
   Channels channels;
   Backward backward;
 };
 
+/// Sees the ops that are recorded on its thread from when it is made until it is closed, whether or not
+/// gradients are on; of several that are open the innermost. graph/trace.h is one.
+class OpObserver {
+ public:
+  OpObserver(const OpObserver&) = delete;
+  OpObserver& operator=(const OpObserver&) = delete;
+  virtual void recorded(const OpRecord& op, const Variable& output) = 0;
+  /// The innermost open one, or null.
+  static OpObserver* active();
+  void close();
+
+ protected:
+  OpObserver();
+  ~OpObserver() { close(); }
+
+ private:
+  OpObserver* outer_;
+  bool open_ = true;
+};
+
 /// How many ops this thread has recorded so far: says how far a pass came that an Error has ended.
 uint64_t ops_recorded();
 
-/// Makes an op's output a Variable: with this history if gradients are on and an input requires one; on the
-/// active tape if there is one.
+/// Makes an op's output a Variable: with this history if gradients are on and an input requires one. The
+/// active OpObserver sees it.
 Variable record(OpRecord op);
 
 }  // namespace espalier

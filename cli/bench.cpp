@@ -45,7 +45,10 @@ Shape image_shape(const std::string& text) {
 
 /// The catalogue's defaults for the model of that name.
 ModelOptions model_options(const std::string& name) {
-  if (const ModelInfo* info = find_model(name)) {
+  const ModelInfo* info = find_model(name);
+  if (info && info->input.axes() == 0)
+    fail_usage("bench: --model: '", name, "' is what a file describes, and bench is given none");
+  if (info) {
     ModelOptions options;
     options.type = name;
     options.input = info->input;

@@ -46,8 +46,8 @@ void graph(const Given& given) {
   const std::unique_ptr<Module> model = open_model(file, config, root);
   if (dot && config.model.weights) check_output("graph: --dot", *dot, {*config.model.weights});
   const Network network(*model, config.model.input);
-  const ChannelGraph groups = channel_graph(*model, network.tape);
-  if (dot) write_file(*dot, graph_dot(groups, network.tape));
+  const ChannelGraph groups = channel_graph(*model, network.graph);
+  if (dot) write_file(*dot, graph_dot(groups, network.graph));
   if (json) return print_json(to_json(groups), 2);
   print(graph_text(groups, terminal_width()));
 }

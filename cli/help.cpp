@@ -29,6 +29,7 @@ std::string list(const std::vector<Definition>& entries, size_t indent = 2) {
 }
 
 Definition model_entry(const ModelInfo& info) {
+  if (info.input.axes() == 0) return {info.name, info.help};
   return {info.name, fmt::format("{}; input {}, {} classes", info.help, fmt::join(info.input.sizes(), "x"),
                                  info.classes)};
 }

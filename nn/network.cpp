@@ -1,23 +1,24 @@
 #include "espalier/nn/network.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <ranges>
 #include <set>
 
+#include "espalier/graph/op.h"
+#include "espalier/graph/trace.h"
 #include "espalier/nn/state_dict.h"
 
 namespace espalier {
 namespace {
 
-/// One image of zeros through the model in inference mode, onto `tape`.
-void record_pass(Module& model, const Shape& input, Tape& tape) {
+/// One image of zeros through the model in inference mode, seen by `trace`.
+void trace_pass(Module& model, const Shape& input, Trace& trace) {
   ESP_CHECK(input.axes() == 3, "network: expects one image [H,W,C], found ", input);
   const InMode inference(model, false);
   const NoGradient off;
   model.forward(
       Variable(Tensor::zeros({1, input[0], input[1], input[2]}, DType::f32, device_of(model.parameters()))));
-  tape.close();
+  trace.close();
 }
 
 double bytes_of(const Tensor& tensor) { return static_cast<double>(tensor.bytes()); }
@@ -37,71 +38,71 @@ void add_parameter(LayerRow& row, NetworkTotals& totals, const Parameter& parame
 
 }  // namespace
 
-std::string layer_of(const TapeEntry& entry, const Tape& tape) {
-  for (const int input : entry.inputs)
-    if (const std::string& name = tape.values[input].parameter; !name.empty())
-      return std::string(layer_name(name));
-  return "";
+int64_t macs_of(const Graph& graph, const GraphNode& node) {
+  if (const Op* op = find_op(node.op)) return op->macs ? op->macs(OpCall(graph, node, *op)) : 0;
+  if (node.channels.rule != Channels::mixed) return 0;  // a program's own op
+  const Shape& output = graph.shape(node.output);
+  return output.row_elements() / output[-1] * graph.shape(node.inputs[1]).elements();
 }
 
-int64_t macs_of(const TapeEntry& entry, const Tape& tape) {
-  if (entry.channels.rule != Channels::mixed) return 0;
-  const Shape& output = tape.values[entry.output].shape;
-  return output.row_elements() / output[-1] * tape.values[entry.inputs[1]].shape.elements();
-}
-
-std::unordered_map<std::string, int64_t> macs_by_weight(const Tape& tape) {
+std::unordered_map<std::string, int64_t> macs_by_weight(const Graph& graph) {
   std::unordered_map<std::string, int64_t> macs;
-  for (const TapeEntry& entry : tape.entries)
-    if (const int64_t count = macs_of(entry, tape)) macs[tape.values[entry.inputs[1]].parameter] += count;
+  for (const GraphNode& node : graph.nodes) {
+    const int64_t count = macs_of(graph, node);
+    if (count == 0) continue;
+    std::string weight;
+    for (const int input : node.present())
+      if (weight.empty()) weight = graph.values[static_cast<size_t>(input)].parameter;
+    macs[weight] += count;
+  }
   return macs;
 }
 
 double activation_bytes(Module& model, const Shape& input) {
-  Tape tape;
-  record_pass(model, input, tape);
+  Trace trace;
+  trace_pass(model, input, trace);
+  const Graph& graph = trace.graph;
   std::set<std::string> frozen;
   for (const Parameter* parameter : model.parameters())
     if (parameter->frozen() || !parameter->learned()) frozen.insert(parameter->name);
 
-  const size_t count = tape.values.size();
+  const size_t count = graph.values.size();
   std::vector<char> learns(count);  // values that have a gradient,
   std::vector<char> kept(count);    // and those that it needs
   for (size_t i = 0; i < count; ++i)
-    learns[i] = !tape.values[i].parameter.empty() && !frozen.contains(tape.values[i].parameter);
-  for (const TapeEntry& entry : tape.entries) {
-    char& output = learns[static_cast<size_t>(entry.output)];
-    for (const int in : entry.inputs) output |= learns[static_cast<size_t>(in)];
+    learns[i] = graph.is_parameter(static_cast<int>(i)) && !frozen.contains(graph.values[i].parameter);
+  for (const GraphNode& node : graph.nodes) {
+    char& output = learns[static_cast<size_t>(node.output)];
+    for (const int in : node.present()) output |= learns[static_cast<size_t>(in)];
     if (!output) continue;
-    kept[static_cast<size_t>(entry.output)] = 1;
-    for (const int in : entry.inputs) kept[static_cast<size_t>(in)] = 1;
+    kept[static_cast<size_t>(node.output)] = 1;
+    for (const int in : node.present()) kept[static_cast<size_t>(in)] = 1;
   }
-  const auto reshapes = [&](const TapeEntry& entry) {
-    return tape.tensor(entry.inputs.front()).shares(tape.tensor(entry.output));
-  };
-  for (const TapeEntry& entry : std::views::reverse(tape.entries))
-    if (reshapes(entry))
-      kept[static_cast<size_t>(entry.inputs.front())] |= kept[static_cast<size_t>(entry.output)];
+  for (const GraphNode& node : std::views::reverse(graph.nodes))
+    if (trace.reshapes(node))
+      kept[static_cast<size_t>(node.inputs.front())] |= kept[static_cast<size_t>(node.output)];
 
   const auto bytes = [&](int value, bool of_kept) {
     const auto i = static_cast<size_t>(value);
-    return tape.values[i].parameter.empty() && kept[i] == of_kept ? bytes_of(tape.tensor(value)) : 0.0;
+    return !graph.is_parameter(value) && kept[i] == of_kept ? bytes_of(trace.tensor(value)) : 0.0;
   };
   double total = bytes(0, true), passing = bytes(0, false);
-  for (const TapeEntry& entry : tape.entries) {
-    if (reshapes(entry)) continue;
-    total += bytes(entry.output, true);
-    double here = bytes(entry.output, false);
-    for (const int in : entry.inputs) here += bytes(in, false);
+  for (const GraphNode& node : graph.nodes) {
+    if (trace.reshapes(node)) continue;
+    total += bytes(node.output, true);
+    double here = bytes(node.output, false);
+    for (const int in : node.present()) here += bytes(in, false);
     passing = std::max(passing, here);
   }
   return total + passing;
 }
 
 Network::Network(Module& model, const Shape& input) {
-  record_pass(model, input, tape);
+  Trace trace;
+  trace_pass(model, input, trace);
+  graph = std::move(trace.graph);
 
-  const auto macs = macs_by_weight(tape);
+  const auto macs = macs_by_weight(graph);
   for (const auto& [name, layer] : model.layers()) {
     LayerRow row{.name = name, .type = layer->type(), .shape = {}};
     for (const auto& parameter : layer->own_parameters()) {
@@ -115,28 +116,7 @@ Network::Network(Module& model, const Shape& input) {
     totals.weight_zeros += row.weight_zeros;
     layers.push_back(std::move(row));
   }
-}
-
-nlohmann::json Network::describe() const {
-  using nlohmann::json;
-  json values = json::array(), ops = json::array();
-  for (const TapeValue& value : tape.values) {
-    json row{{"shape", std::vector<int64_t>(value.shape.sizes().begin(), value.shape.sizes().end())}};
-    if (!value.parameter.empty()) row["parameter"] = value.parameter;
-    values.push_back(std::move(row));
-  }
-  for (const TapeEntry& entry : tape.entries) {
-    json attributes = json::object();
-    for (const auto& [name, value] : entry.attributes)
-      std::visit([&, key = name](const auto& v) { attributes[key] = v; }, value);
-    ops.push_back({{"op", entry.op},
-                   {"attributes", std::move(attributes)},
-                   {"inputs", entry.inputs},
-                   {"output", entry.output},
-                   {"channels",
-                    {{"rule", channels_rule_name(entry.channels.rule)}, {"values", entry.channels.values}}}});
-  }
-  return {{"values", std::move(values)}, {"ops", std::move(ops)}};
+  if (const auto found = macs.find(""); found != macs.end()) totals.macs += found->second;
 }
 
 }  // namespace espalier

@@ -1,13 +1,12 @@
-// Network: what the tape of one example pass says about a model, as numbers a person asks for: layers,
-// shapes, parameters, non-zeros, multiply-accumulates; and as JSON, the description that a checkpoint
-// carries.
+// Network: what the graph of one example pass says about a model, as numbers a person asks for: layers,
+// shapes, parameters, non-zeros, multiply-accumulates.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "espalier/graph/graph.h"
 #include "espalier/nn/module.h"
 
 namespace espalier {
@@ -41,13 +40,9 @@ struct NetworkTotals {
 struct Network {
   Network(Module& model, const Shape& input);
 
-  Tape tape;
+  Graph graph;
   std::vector<LayerRow> layers;
   NetworkTotals totals;
-
-  /// {"values": [{"shape", "parameter"}], "ops": [{"op", "attributes", "inputs", "output", "channels"}]};
-  /// value 0 is the image.
-  nlohmann::json describe() const;
 };
 
 /// Bytes that one image of `input` ([H,W,C]) takes on its way through `model`: its own and those of what the
@@ -56,15 +51,12 @@ struct Network {
 /// inference mode, which on Device::meta (core/tensor.h) takes no memory itself.
 double activation_bytes(Module& model, const Shape& input);
 
-/// The layer that an op of a tape is, by its first parameter: "conv1"; empty for an op without one.
-std::string layer_of(const TapeEntry& entry, const Tape& tape);
-
 /// Multiply-accumulates of one image by the names of the weights they are made with; a layer that is used
-/// several times counts each time.
-std::unordered_map<std::string, int64_t> macs_by_weight(const Tape& tape);
+/// several times counts each time. Products of two activations are under "".
+std::unordered_map<std::string, int64_t> macs_by_weight(const Graph& graph);
 
-/// Multiply-accumulates of one op of a tape: output positions x weights that meet there; 0 for all but
-/// convolutions and linear layers.
-int64_t macs_of(const TapeEntry& entry, const Tape& tape);
+/// Multiply-accumulates of one op of a graph, by its row (graph/op.h). Of a program's own op that mixes
+/// channels: output positions x weights that meet there.
+int64_t macs_of(const Graph& graph, const GraphNode& node);
 
 }  // namespace espalier

@@ -2,22 +2,29 @@
 
 namespace espalier {
 
-BatchNorm2d::BatchNorm2d(int64_t channels)
+BatchNorm2d::BatchNorm2d(int64_t channels, float eps, float momentum)
     : weight_(add_parameter("weight", Role::scale, Tensor::full({channels}, 1.0f))),
       bias_(add_parameter("bias", Role::shift, Tensor::zeros({channels}))),
       running_mean_(add_parameter("running_mean", Role::buffer, Tensor::zeros({channels}))),
       running_var_(add_parameter("running_var", Role::buffer, Tensor::full({channels}, 1.0f))),
-      num_batches_tracked_(
-          add_parameter("num_batches_tracked", Role::buffer, Tensor::zeros({}, DType::i64))) {}
+      num_batches_tracked_(add_parameter("num_batches_tracked", Role::buffer, Tensor::zeros({}, DType::i64))),
+      eps_(eps),
+      momentum_(momentum) {}
 
-ops::BatchNorm BatchNorm2d::begin_pass() {
+float BatchNorm2d::begin_batch() {
   int64_t* const batches = num_batches_tracked_.value().data<int64_t>();  // null on Device::meta
   if (training()) ++*batches;
+  return cumulative_ ? 1.0f / static_cast<float>(*batches) : momentum_;
+}
+
+ops::BatchNorm BatchNorm2d::begin_pass() {
+  const float momentum = begin_batch();
   return {.gamma = weight_.variable,
           .beta = bias_.variable,
           .running_mean = running_mean_.variable,
           .running_variance = running_var_.variable,
-          .momentum = cumulative_ ? 1.0f / static_cast<float>(*batches) : 0.1f,
+          .eps = eps_,
+          .momentum = momentum,
           .training = training()};
 }
 

@@ -13,7 +13,7 @@ namespace espalier {
 /// which the host counts, on whatever device the rest is.
 class BatchNorm2d : public Module {
  public:
-  explicit BatchNorm2d(int64_t channels);
+  explicit BatchNorm2d(int64_t channels, float eps = 1e-5f, float momentum = 0.1f);
   Variable forward(const Variable& x) override;
   std::string type() const override { return "batch_norm"; }
   std::vector<ChannelAxes> channel_axes() const override {
@@ -21,14 +21,17 @@ class BatchNorm2d : public Module {
   }
   /// The op's arguments, for a pass in this module's mode; counts the batch if it is training.
   ops::BatchNorm begin_pass();
+  /// Counts the batch if it is training; how far it moves the running statistics.
+  float begin_batch();
   /// Forgets the running statistics; from here on they are the plain mean of those of all batches since
   /// (PyTorch's momentum=None).
   void begin_cumulative_statistics();
-  /// From here on each batch moves them by a tenth again.
+  /// From here on each batch moves them by `momentum` again.
   void end_cumulative_statistics() { cumulative_ = false; }
 
  private:
   Parameter &weight_, &bias_, &running_mean_, &running_var_, &num_batches_tracked_;
+  float eps_, momentum_;
   bool cumulative_ = false;
 };
 

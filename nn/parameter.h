@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "espalier/autograd/variable.h"
+#include "espalier/graph/op.h"
 
 namespace espalier {
 
@@ -21,14 +21,6 @@ struct FileLayout {
   };
   Kind kind = same;
   int64_t positions = 1;  ///< HW, for flattened
-};
-
-enum class Role : uint8_t {
-  weight,  ///< of a convolution or linear layer: what pruning counts and cuts
-  bias,
-  scale,   ///< of a normalisation: gamma
-  shift,   ///< of a normalisation: beta
-  buffer,  ///< not learned: running statistics
 };
 
 struct Parameter {

@@ -188,11 +188,11 @@ struct Choice {
   Choice(Module& model, const Shape& input, const WholeNetwork& whole, const ChannelPruneOptions& options,
          const Signals& signals, double progress)
       : network(model, input),
-        graph(channel_graph(model, network.tape)),
+        graph(channel_graph(model, network.graph)),
         channels(whole_channels(graph.groups, whole)),
         ranking(graph.groups, score_channels(graph.groups, options.scoring, signals), channels,
                 on_the_way(options.selection, progress), whole.parts),
-        cost(model, network.tape) {}
+        cost(model, network.graph) {}
 
   /// What goes in any case goes bit by bit, too.
   static ChannelSelection on_the_way(ChannelSelection selection, double progress) {
@@ -245,10 +245,10 @@ ChannelPruneResult cut_once(Module& model, const Shape& input, const WholeNetwor
                                std::ranges::count(kept[g], 1) * groups[g].multiplicity});
   std::optional<Proof> proof;
   if (options.verify.defined()) {
-    zero_channels(groups, kept, groups_that_fold(model, network.tape, graph));
+    zero_channels(groups, kept, groups_that_fold(model, network.graph, graph));
     proof.emplace(model, options.verify);
   }
-  fold_constants(model, network.tape, graph, kept);
+  fold_constants(model, network.graph, graph, kept);
   cut(model, result.cuts);
   if (proof) {
     result.proof = proof->end();
@@ -279,8 +279,8 @@ void keep_held(std::vector<ChannelRanking::Held>& now, const std::vector<Channel
 WholeNetwork whole_network(Module& model, const Shape& input) {
   const Network network(model, input);
   WholeNetwork whole{
-      .cost = CostModel(model, network.tape).after({}), .channels = {}, .history = model.history};
-  for (const ChannelGroup& group : channel_graph(model, network.tape).groups) {
+      .cost = CostModel(model, network.graph).after({}), .channels = {}, .history = model.history};
+  for (const ChannelGroup& group : channel_graph(model, network.graph).groups) {
     whole.channels[maker_of(group)] = group.channels;
     for (const Makers& makers : side_by_side(group))
       if (!makers.all()) whole.parts[makers.layers.front()] = makers.channels;

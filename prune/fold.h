@@ -11,12 +11,14 @@
 
 namespace espalier {
 
-/// For each group true if all that reads its channels can take a constant. `graph` is the model's on `tape`.
-std::vector<char> groups_that_fold(Module& model, const Tape& tape, const ChannelGraph& graph);
+/// For each group true if all that reads its channels can take a constant. `channels` are the model's, whose
+/// graph it is.
+std::vector<char> groups_that_fold(Module& model, const Graph& graph, const ChannelGraph& channels);
 
 /// Moves the constants of the channels that `kept` ([groups][channels], 0 if it goes) drops, of groups that
 /// fold; where there are moving averages of the weights, theirs into the averages of biases too. To be called
 /// before they are cut; zero_channels (surgery.h) leaves what it needs.
-void fold_constants(Module& model, const Tape& tape, const ChannelGraph& graph, const ChannelVerdicts& kept);
+void fold_constants(Module& model, const Graph& graph, const ChannelGraph& channels,
+                    const ChannelVerdicts& kept);
 
 }  // namespace espalier

@@ -40,7 +40,7 @@ struct Row {
   int32_t operator[](int64_t i) const { return first + static_cast<int32_t>(i); }
 };
 
-/// A parameter on the tape, with the channels along its axes.
+/// A parameter of the graph, with the channels along its axes.
 struct Axes {
   Parameter* parameter = nullptr;
   int out = -1, in = -1;
@@ -50,14 +50,14 @@ struct Axes {
 /// Every channel of every value and of every parameter's axes, in sets that must be cut together.
 class Coupling {
  public:
-  Coupling(Module& model, const Tape& tape) : tape_(tape) {
+  Coupling(Module& model, const Graph& graph) : graph_(graph) {
     std::map<std::string, Axes> known;
     for (const auto& [name, layer] : model.layers())
       for (const ChannelAxes& axes : layer->channel_axes())
         for (const auto& parameter : layer->own_parameters())
           if (parameter->name == name + "." + axes.parameter)
             known[parameter->name] = {parameter.get(), axes.out, axes.in, {}, {}};
-    for (const TapeValue& value : tape.values) {
+    for (const GraphValue& value : graph.values) {
       Axes axes;
       Row row;
       if (value.parameter.empty()) {
@@ -70,7 +70,7 @@ class Coupling {
       rows_.push_back(row);
       parameters_.push_back(std::move(axes));
     }
-    for (const TapeEntry& entry : tape.entries) couple(entry);
+    for (const GraphNode& node : graph.nodes) couple(node);
   }
 
   /// The set of a channel.
@@ -83,79 +83,79 @@ class Coupling {
  private:
   Row add(int64_t count) { return {sets_.add(count), count}; }
 
-  void tie(const TapeEntry& entry, const Row& a, const Row& b) {
-    ESP_CHECK(a.count == b.count, "graph: ", described(entry), " couples ", a.count, " channels with ",
+  void tie(const GraphNode& node, const Row& a, const Row& b) {
+    ESP_CHECK(a.count == b.count, "graph: ", described(node), " couples ", a.count, " channels with ",
               b.count);
     for (int64_t i = 0; i < a.count; ++i) sets_.join(a[i], b[i]);
   }
 
-  std::string described(const TapeEntry& entry) const {
-    const std::string layer = layer_of(entry, tape_);
-    return layer.empty() ? "op '" + entry.op + "'" : layer + " (" + entry.op + ")";
+  std::string described(const GraphNode& node) const {
+    const std::string layer = graph_.layer_of(node);
+    return layer.empty() ? "op '" + node.op + "'" : layer + " (" + node.op + ")";
   }
 
-  void couple(const TapeEntry& entry) {
-    const auto& [rule, values] = entry.channels;
-    const Row y = rows_[entry.output];
+  void couple(const GraphNode& node) {
+    const auto& [rule, values] = node.channels;
+    const Row y = rows_[node.output];
     std::vector<Row> data;  // the inputs that are no parameters
-    for (const int input : entry.inputs)
-      if (tape_.values[input].parameter.empty()) data.push_back(rows_[input]);
+    for (const int input : node.present())
+      if (!graph_.is_parameter(input)) data.push_back(rows_[input]);
     switch (rule) {
       case Channels::kept:
       case Channels::tied:
-        for (const Row& x : data) tie(entry, x, y);
+        for (const Row& x : data) tie(node, x, y);
         break;
       case Channels::joined:
-        for (size_t k = 0; k < data.size(); ++k) tie(entry, data[k], {y[values[k]], data[k].count});
+        for (size_t k = 0; k < data.size(); ++k) tie(node, data[k], {y[values[k]], data[k].count});
         break;
       case Channels::sliced:
-        tie(entry, {data.at(0)[values[0]], values[1]}, y);
+        tie(node, {data.at(0)[values[0]], values[1]}, y);
         break;
       case Channels::flattened:
         for (int64_t pixel = 0; pixel < values[0]; ++pixel)
-          tie(entry, data.at(0), {y[pixel * data[0].count], data[0].count});
+          tie(node, data.at(0), {y[pixel * data[0].count], data[0].count});
         break;
       case Channels::mixed:
-        return couple_mixed(entry, data.at(0), y, values.empty() ? 1 : values[0]);
+        return couple_mixed(node, data.at(0), y, values.empty() ? 1 : values[0]);
       case Channels::reduced:
         return;
       case Channels::unknown:
-        fail("graph: ", described(entry),
+        fail("graph: ", described(node),
              " has no channel rule: what structural pruning may cut there is unknown");
     }
-    for (const int input : entry.inputs)
-      if (!tape_.values[input].parameter.empty()) tie(entry, axes_of(entry, input).outputs, y);
+    for (const int input : node.present())
+      if (graph_.is_parameter(input)) tie(node, axes_of(node, input).outputs, y);
   }
 
-  const Axes& axes_of(const TapeEntry& entry, int input) const {
-    ESP_CHECK(parameters_[input].parameter && parameters_[input].out >= 0, "graph: ", described(entry),
-              " declares no channel axes for its parameter ", tape_.values[input].parameter);
+  const Axes& axes_of(const GraphNode& node, int input) const {
+    ESP_CHECK(parameters_[input].parameter && parameters_[input].out >= 0, "graph: ", described(node),
+              " declares no channel axes for its parameter ", graph_.values[input].parameter);
     return parameters_[input];
   }
 
   /// Groups all lose as many channels, and the same of each; of a depthwise convolution a channel is a group.
   /// Which it is the layer says, that declares no input axis: one input a group is also what is left of a
   /// grouped convolution that was cut, and that keeps its groups; and one group of a depthwise one.
-  void couple_mixed(const TapeEntry& entry, const Row& x, const Row& y, int64_t groups) {
+  void couple_mixed(const GraphNode& node, const Row& x, const Row& y, int64_t groups) {
     const int64_t in = x.count / groups, out = y.count / groups;
     bool depthwise = false;
-    for (const int input : entry.inputs) {
-      if (tape_.values[input].parameter.empty()) continue;
-      const Axes& axes = axes_of(entry, input);
-      tie(entry, axes.outputs, y);
+    for (const int input : node.present()) {
+      if (!graph_.is_parameter(input)) continue;
+      const Axes& axes = axes_of(node, input);
+      tie(node, axes.outputs, y);
       depthwise = depthwise || (axes.in < 0 && axes.parameter->role == Role::weight);
       if (axes.in < 0) continue;
-      ESP_CHECK(axes.inputs.count == in, "graph: ", described(entry), " reads ", in,
+      ESP_CHECK(axes.inputs.count == in, "graph: ", described(node), " reads ", in,
                 " channels a group, its weight has ", axes.inputs.count);
-      for (int64_t g = 0; g < groups; ++g) tie(entry, axes.inputs, {x[g * in], in});
+      for (int64_t g = 0; g < groups; ++g) tie(node, axes.inputs, {x[g * in], in});
     }
-    ESP_CHECK(!depthwise || in == 1, "graph: ", described(entry), " reads ", in,
+    ESP_CHECK(!depthwise || in == 1, "graph: ", described(node), " reads ", in,
               " channels a group, its weight declares no input axis");
     for (int64_t g = 0; g < groups; ++g)
       for (int64_t i = 0; i < out; ++i) sets_.join(y[g * out + i], depthwise ? x[g] : y[i]);
   }
 
-  const Tape& tape_;
+  const Graph& graph_;
   Sets sets_;
   std::vector<Row> rows_;         // of each value
   std::vector<Axes> parameters_;  // of each value
@@ -164,13 +164,13 @@ class Coupling {
 /// Turns sets of channels into groups: what shares a producer.
 class Grouping {
  public:
-  Grouping(Coupling& coupling, const Tape& tape)
+  Grouping(Coupling& coupling, const Graph& graph)
       : coupling_(coupling), channel_of_(static_cast<size_t>(coupling.channels()), -1) {
     producers_.add(coupling.channels());
     produced_.resize(static_cast<size_t>(coupling.channels()));
-    for (const TapeEntry& entry : tape.entries) {
-      if (entry.channels.rule != Channels::mixed) continue;
-      const Row& y = coupling.row(entry.output);
+    for (const GraphNode& node : graph.nodes) {
+      if (node.channels.rule != Channels::mixed) continue;
+      const Row& y = coupling.row(node.output);
       for (int64_t i = 0; i < y.count; ++i) {
         producers_.join(coupling.set(y[0]), coupling.set(y[i]));
         produced_[coupling.set(y[i])] = 1;
@@ -215,12 +215,12 @@ class Grouping {
 };
 
 /// Why no channel of this value may be cut, or nothing.
-const char* fixed_because(const Tape& tape, int value) {
-  if (!tape.values[value].parameter.empty()) return "";
+const char* fixed_because(const Graph& graph, int value) {
+  if (graph.is_parameter(value)) return "";
   bool made = false, read = false;
-  for (const TapeEntry& entry : tape.entries) {
-    made = made || entry.output == value;
-    read = read || std::ranges::count(entry.inputs, value) > 0;
+  for (const GraphNode& node : graph.nodes) {
+    made = made || node.output == value;
+    read = read || std::ranges::count(node.inputs, value) > 0;
   }
   return !made ? "the network's input" : !read ? networks_output : "";
 }
@@ -268,33 +268,33 @@ std::vector<Makers> side_by_side(const ChannelGroup& group) {
   return all;
 }
 
-ChannelGraph channel_graph(Module& model, const Tape& tape) {
-  Coupling coupling(model, tape);
-  Grouping grouping(coupling, tape);
-  std::set<int> seen;  // a shared layer is on the tape several times
-  for (const TapeEntry& entry : tape.entries)
-    for (const int input : entry.inputs) {
+ChannelGraph channel_graph(Module& model, const Graph& graph) {
+  Coupling coupling(model, graph);
+  Grouping grouping(coupling, graph);
+  std::set<int> seen;  // a shared layer is there several times
+  for (const GraphNode& node : graph.nodes)
+    for (const int input : node.present()) {
       const Axes& axes = coupling.parameter(input);
       if (!axes.parameter || !seen.insert(input).second) continue;
       if (axes.in >= 0 && axes.in != axes.out)
         grouping.add_member(axes.parameter, axes.in, false, axes.inputs);
       if (axes.out >= 0) grouping.add_member(axes.parameter, axes.out, true, axes.outputs);
     }
-  ChannelGraph graph;
-  for (int value = 0; value < static_cast<int>(tape.values.size()); ++value) {
-    graph.groups_of_value.push_back(grouping.groups_of(coupling.row(value)));
-    if (const std::string why = fixed_because(tape, value); !why.empty())
-      for (const int g : graph.groups_of_value.back()) grouping.groups[g].fixed = why;
+  ChannelGraph channels;
+  for (int value = 0; value < static_cast<int>(graph.values.size()); ++value) {
+    channels.groups_of_value.push_back(grouping.groups_of(coupling.row(value)));
+    if (const std::string why = fixed_because(graph, value); !why.empty())
+      for (const int g : channels.groups_of_value.back()) grouping.groups[g].fixed = why;
   }
-  graph.groups = std::move(grouping.groups);
-  for (ChannelGroup& group : graph.groups) group.multiplicity = side_by_side(group).front().multiplicity;
-  return graph;
+  channels.groups = std::move(grouping.groups);
+  for (ChannelGroup& group : channels.groups) group.multiplicity = side_by_side(group).front().multiplicity;
+  return channels;
 }
 
 std::vector<std::string> output_layers(Module& model, const Shape& input) {
-  const ChannelGraph graph = channel_graph(model, Network(model, input).tape);
+  const ChannelGraph channels = channel_graph(model, Network(model, input).graph);
   std::vector<std::string> layers;
-  for (const ChannelGroup& group : graph.groups)
+  for (const ChannelGroup& group : channels.groups)
     if (group.fixed == networks_output)
       for (std::string& maker : makers_of(group)) layers.push_back(std::move(maker));
   return layers;

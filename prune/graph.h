@@ -1,4 +1,4 @@
-// Pruning as a book, step 1, graph: which channels must be cut together. Read off the tape of one example
+// Pruning as a book, step 1, graph: which channels must be cut together. Read off the graph of one example
 // pass by two rules:
 //   - a producer's outputs are its consumer's inputs: to drop output 3 of a convolution is to drop input 3 of
 //     whatever reads it;
@@ -40,7 +40,7 @@ struct GroupMember {
 struct ChannelGroup {
   int64_t channels = 0;
   std::vector<GroupMember>
-      members;        ///< in the order of the tape: the first is the first layer's that makes them
+      members;        ///< in the order of its ops: the first is the first layer's that makes them
   std::string fixed;  ///< why it cannot be cut: networks_output or "the network's input"; empty if it can
   /// Real channels, outputs of the first layer that makes them, that each stands for: 1, but as many as a
   /// grouped convolution has groups, whose 32 x 4 outputs are 4 channels of 32. Where channels differ in it,
@@ -48,7 +48,7 @@ struct ChannelGroup {
   int64_t multiplicity = 1;
 };
 
-/// The layers that make a group's channels, in the order of the tape; the first is what a group is known by.
+/// The layers that make a group's channels, in the order of its ops; the first is what a group is known by.
 std::vector<std::string> makers_of(const ChannelGroup& group);
 std::string maker_of(const ChannelGroup& group);
 
@@ -66,12 +66,12 @@ std::vector<Makers> side_by_side(const ChannelGroup& group);
 
 struct ChannelGraph {
   std::vector<ChannelGroup> groups;               ///< by the place of their first layer
-  std::vector<std::vector<int>> groups_of_value;  ///< of each value of the tape; none for what no layer made
+  std::vector<std::vector<int>> groups_of_value;  ///< of each value of the graph; none for what no layer made
 };
 
-/// The graph of the network on `tape`. Error for an op without a channel rule, or a parameter whose layer
-/// declares no axes for it, by name.
-ChannelGraph channel_graph(Module& model, const Tape& tape);
+/// The channels of the network that `graph` is. Error for an op without a channel rule, or a parameter whose
+/// layer declares no axes for it, by name.
+ChannelGraph channel_graph(Module& model, const Graph& graph);
 
 /// The layers that make the network's output, a classifier's last alone; images are `input` [H,W,C]. Error as
 /// channel_graph.

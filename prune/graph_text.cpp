@@ -62,41 +62,41 @@ std::string graph_text(const ChannelGraph& graph, size_t width) {
   return text;
 }
 
-std::string graph_dot(const ChannelGraph& graph, const Tape& tape) {
+std::string graph_dot(const ChannelGraph& channels, const Graph& graph) {
   std::string text =
       "digraph network {\n  node [shape=box, fontname=\"sans-serif\"];\n  edge [fontname=\"sans-serif\"];\n";
-  std::vector<int> maker(tape.values.size(), -1);
-  for (size_t i = 0; i < tape.entries.size(); ++i) {
-    const TapeEntry& entry = tape.entries[i];
-    const std::string layer = layer_of(entry, tape);
-    text += fmt::format("  op{} [label=\"{}{}\"];\n", i, layer.empty() ? "" : layer + "\\n", entry.op);
-    maker[entry.output] = static_cast<int>(i);
+  std::vector<int> maker(graph.values.size(), -1);
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const GraphNode& node = graph.nodes[i];
+    const std::string layer = graph.layer_of(node);
+    text += fmt::format("  op{} [label=\"{}{}\"];\n", i, layer.empty() ? "" : layer + "\\n", node.op);
+    maker[node.output] = static_cast<int>(i);
   }
   const auto edge = [&](const std::string& from, const std::string& to, int value) {
-    const Shape& shape = tape.values[value].shape;
-    const std::vector<int>& groups = graph.groups_of_value[value];
+    const Shape& shape = graph.values[value].shape;
+    const std::vector<int>& groups = channels.groups_of_value[value];
     std::string style;
     if (!groups.empty())
       style = fmt::format(", color=\"{}\", penwidth=2{}", color(groups.front()),
-                          graph.groups[groups.front()].fixed.empty() ? "" : ", style=dashed");
+                          channels.groups[groups.front()].fixed.empty() ? "" : ", style=dashed");
     std::vector<int> numbers;
     for (const int g : groups) numbers.push_back(g + 1);
     text += fmt::format("  {} -> {} [label=\"{}{}\"{}];\n", from, to, shape.axes() ? shape[-1] : 1,
                         numbers.empty() ? "" : fmt::format(" (group {})", fmt::join(numbers, ", ")), style);
   };
-  std::vector<char> read(tape.values.size());
+  std::vector<char> read(graph.values.size());
   bool leaves = false;
-  for (size_t i = 0; i < tape.entries.size(); ++i)
-    for (const int input : tape.entries[i].inputs) {
+  for (size_t i = 0; i < graph.nodes.size(); ++i)
+    for (const int input : graph.nodes[i].present()) {
       read[input] = 1;
-      if (!tape.values[input].parameter.empty()) continue;
+      if (graph.is_parameter(input)) continue;
       leaves = leaves || maker[input] < 0;
       edge(maker[input] < 0 ? "input" : "op" + std::to_string(maker[input]), "op" + std::to_string(i), input);
     }
   if (leaves) text += "  input [shape=ellipse];\n";
   text += "  output [shape=ellipse];\n";
-  for (const TapeEntry& entry : tape.entries)
-    if (!read[entry.output]) edge("op" + std::to_string(maker[entry.output]), "output", entry.output);
+  for (const GraphNode& node : graph.nodes)
+    if (!read[node.output]) edge("op" + std::to_string(maker[node.output]), "output", node.output);
   return text + "}\n";
 }
 

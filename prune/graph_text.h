@@ -15,6 +15,6 @@ std::string graph_text(const ChannelGraph& graph, size_t width = any_width);
 
 /// The network in Graphviz's DOT language: a node for each op, an edge for each value with its channels, in
 /// the color of its group; dashed where the group is fixed.
-std::string graph_dot(const ChannelGraph& graph, const Tape& tape);
+std::string graph_dot(const ChannelGraph& channels, const Graph& graph);
 
 }  // namespace espalier

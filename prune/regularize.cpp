@@ -62,7 +62,7 @@ Regularizer::Regularizer(Module& model, const Shape& input, RegularizeOptions op
 }
 
 void Regularizer::find_groups() {
-  groups_ = channel_graph(model_, Network(model_, input_).tape).groups;
+  groups_ = channel_graph(model_, Network(model_, input_).graph).groups;
   maps_.reset();
   where_.clear();
   pulled_ = groups_that_may_lose(groups_, options_.include, options_.exclude, "regularize");

@@ -113,6 +113,27 @@ void zero_channels(const std::vector<ChannelGroup>& groups, const std::vector<st
     }
 }
 
+std::vector<AxisCut> cuts_between(const std::vector<AxisCut>& made, const std::vector<AxisCut>& wanted) {
+  std::vector<AxisCut> cuts;
+  for (const AxisCut& one : wanted) {
+    const auto same = std::ranges::find_if(
+        made, [&](const AxisCut& old) { return old.parameter == one.parameter && old.axis == one.axis; });
+    if (same == made.end()) {
+      cuts.push_back(one);
+      continue;
+    }
+    AxisCut rest{one.parameter, one.axis, static_cast<int64_t>(same->kept.size()), {}};
+    for (const int64_t index : one.kept) {
+      const auto at = std::ranges::lower_bound(same->kept, index);
+      ESP_CHECK(at != same->kept.end() && *at == index, "surgery: index ", index, " of ", one.parameter,
+                " along axis ", one.axis, " has been cut already");
+      rest.kept.push_back(at - same->kept.begin());
+    }
+    if (static_cast<int64_t>(rest.kept.size()) < rest.before) cuts.push_back(std::move(rest));
+  }
+  return cuts;
+}
+
 Transaction::Transaction(Module& model) : model_(model), history_(model.history) {
   // Values and averages are written in place (masking, folding, loading); the rest is replaced at most.
   for (Parameter* p : model.parameters())

@@ -49,5 +49,8 @@ class Transaction {
 /// checks first that every cut fits, with one line that names the first parameter that does not. Adds the
 /// cuts to the model's history, which, cut from a fresh model of its architecture, makes its shapes.
 void cut(Module& model, const std::vector<AxisCut>& cuts);
+/// The cuts that are left to make of a model with the history `made` one with the history `wanted`. Error
+/// where it has lost what that one keeps.
+std::vector<AxisCut> cuts_between(const std::vector<AxisCut>& made, const std::vector<AxisCut>& wanted);
 
 }  // namespace espalier

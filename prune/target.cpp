@@ -6,8 +6,9 @@
 
 namespace espalier {
 
-CostModel::CostModel(Module& model, const Tape& tape) {
-  const auto macs = macs_by_weight(tape);
+CostModel::CostModel(Module& model, const Graph& graph) {
+  const auto macs = macs_by_weight(graph);
+  if (const auto found = macs.find(""); found != macs.end()) macs_of_activations_ = found->second;
   for (const Parameter* parameter : model.parameters()) {
     const auto found = macs.find(parameter->name);
     sizes_.push_back({parameter->name, parameter->shape(), parameter->learned(),
@@ -19,7 +20,7 @@ CostModel::CostModel(Module& model, const Tape& tape) {
 NetworkCost CostModel::after(const std::vector<AxisCut>& cuts) const {
   std::unordered_map<std::string_view, std::vector<const AxisCut*>> of;
   for (const AxisCut& one : cuts) of[one.parameter].push_back(&one);
-  NetworkCost cost;
+  NetworkCost cost{.macs = macs_of_activations_};
   for (const Size& size : sizes_) {
     int64_t elements = size.shape.elements(), macs = size.macs;
     if (const auto found = of.find(size.name); found != of.end())

@@ -18,10 +18,10 @@ struct NetworkCost {
   int64_t bytes = 0;  ///< of learned numbers and buffers
 };
 
-/// Counts it from the tape and the sizes of parameters, less what `cuts` take.
+/// Counts it from the graph and the sizes of parameters, less what `cuts` take.
 class CostModel {
  public:
-  CostModel(Module& model, const Tape& tape);
+  CostModel(Module& model, const Graph& graph);
   NetworkCost after(const std::vector<AxisCut>& cuts) const;
 
  private:
@@ -33,6 +33,7 @@ class CostModel {
     int64_t macs;  // of all ops that multiply by it
   };
   std::vector<Size> sizes_;
+  int64_t macs_of_activations_ = 0;  // of products of two: no cut is known to change them
 };
 
 struct Target {

@@ -302,7 +302,7 @@ std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module
 
 std::unique_ptr<Module> network_of_shapes(const Config& config, const std::vector<AxisCut>& history) {
   auto fresh = make_model(config.model, static_cast<uint64_t>(config.seed));
-  cut(*fresh, history);
+  cut(*fresh, cuts_between(fresh->history, history));
   return to_compute_device(std::move(fresh));
 }
 
@@ -435,10 +435,12 @@ Reestimated reestimated(const StageConfig& stage) {
 std::optional<std::string> norm_of_one_value(Module& model, const Shape& input,
                                              const std::vector<std::string>& frozen) {
   const Network network(model, input);
-  for (const TapeEntry& entry : network.tape.entries) {
-    const Shape& x = network.tape.values[static_cast<size_t>(entry.inputs[0])].shape;
-    if (entry.op != "batch_norm" || x.elements() != x[-1]) continue;
-    if (std::string norm = layer_of(entry, network.tape); !any_means_layer(frozen, norm)) return norm;
+  const Graph& graph = network.graph;
+  for (const GraphNode& node : graph.nodes) {
+    const Op* op = find_op(node.op);
+    const Shape& x = graph.shape(node.inputs[0]);
+    if (!op || !op->normalizes_batch || x.elements() != x[-1]) continue;
+    if (std::string norm = graph.layer_of(node); !any_means_layer(frozen, norm)) return norm;
   }
   return std::nullopt;
 }

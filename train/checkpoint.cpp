@@ -11,13 +11,14 @@
 #include "espalier/core/utf8.h"
 #include "espalier/formats/input_file.h"
 #include "espalier/formats/json.h"
+#include "espalier/graph/graph_json.h"
+#include "espalier/nn/graph_module.h"
+#include "espalier/nn/history_json.h"
 #include "espalier/nn/init.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/names.h"
 #include "espalier/prune/surgery.h"
-#include "espalier/train/described_network.h"
 #include "espalier/train/foreign_weights.h"
-#include "espalier/train/history_json.h"
 #include "espalier/train/weights_origin.h"
 
 namespace espalier {
@@ -137,7 +138,7 @@ TensorFile network_file(Module& model, const Network& network, const std::vector
     ESP_CHECK(is_utf8(name), source, ": cannot write: the name of a class is not UTF-8");
   TensorFile file{.tensors = state_dict(model), .metadata = {}};
   file.metadata["format"] = "pt";  // what PyTorch's own loaders look for
-  file.metadata["espalier.network"] = network.describe().dump();
+  file.metadata["espalier.network"] = to_json(network.graph).dump();
   if (!classes.empty()) file.metadata["espalier.classes"] = Json(classes).dump();
   if (!model.history.empty()) file.metadata["espalier.history"] = history_json(model.history).dump();
   return file;
@@ -180,14 +181,14 @@ std::vector<double> one_a_channel(const std::vector<double>& given, double other
 }
 
 /// Error unless the description says how the file lays out each parameter.
-void check_layouts(Module& model, const Tape& tape, const std::string& source) {
+void check_layouts(Module& model, const Graph& graph, const std::string& source) {
   const auto positions = [](const FileLayout& layout) {
     return layout.kind == FileLayout::flattened ? layout.positions : 1;
   };
-  for (int i = 0; i < static_cast<int>(tape.values.size()); ++i) {
-    const Parameter* parameter = model.find(tape.values[static_cast<size_t>(i)].parameter);
+  for (int i = 0; i < static_cast<int>(graph.values.size()); ++i) {
+    const Parameter* parameter = model.find(graph.values[static_cast<size_t>(i)].parameter);
     if (!parameter || parameter->role != Role::weight || parameter->shape().axes() != 2) continue;
-    const FileLayout described = described_layout(tape.entries, tape.values, i);
+    const FileLayout described = file_layout(graph, i);
     const bool either = described.kind == FileLayout::same &&
                         parameter->layout.kind == FileLayout::flattened &&
                         (parameter->layout.positions == parameter->shape()[1]);
@@ -295,18 +296,27 @@ bool is_of_a_program(const TensorFile& file) {
   return !file.metadata.contains("espalier.config") && file.metadata.contains("espalier.network");
 }
 
-DescribedNetwork described(const TensorFile& file, const std::string& source) {
-  return described_network(metadata(file, "espalier.network", source), file.tensors, source);
+Graph network_graph(const TensorFile& file, const std::string& source) {
+  return graph_from_json(metadata(file, "espalier.network", source), source + ": its network cannot be read");
 }
 
-Config config_of_a_program(const TensorFile& file, const DescribedNetwork& network, const std::string& source,
+/// Its network as it was saved, cuts and all.
+std::unique_ptr<Module> described(const TensorFile& file, const std::string& source) {
+  auto model = std::make_unique<GraphModule>(network_graph(file, source), file.tensors);
+  if (const auto found = file.metadata.find("espalier.history"); found != file.metadata.end())
+    model->history = history_from(found->second, source);
+  return model;
+}
+
+Config config_of_a_program(const TensorFile& file, const Graph& graph, const std::string& source,
                            const std::vector<std::string>& overrides) {
+  const Shape& image = graph.shape(0);
   Config config;
   config.file = source;
   config.name = std::filesystem::path(source).stem().string();
-  config.model.type = network.model->type();
-  config.model.input = network.input;
-  config.model.classes = network.outputs;
+  config.model.type = "graph";
+  config.model.input = {image[1], image[2], image[3]};
+  config.model.classes = graph.shape(graph.nodes.back().output)[1];
   const auto normalize = file.metadata.find("espalier.normalize");
   Json data = Json::object();
   if (normalize != file.metadata.end())
@@ -325,13 +335,14 @@ TensorFile read_checkpoint(const std::filesystem::path& path) {
   return read_safetensors(path);
 }
 
-/// Cuts a fresh model to the shapes in the file, which `source` names in messages, here and below.
+/// Cuts a model that has lost no more than the file's to the shapes in the file, which `source` names in
+/// messages, here and below.
 void replay(const TensorFile& file, Module& model, const std::string& source) {
   const auto found = file.metadata.find("espalier.history");
   if (found == file.metadata.end()) return;
   const auto history = history_from(found->second, source);
   try {
-    cut(model, history);
+    cut(model, cuts_between(model.history, history));
   } catch (const Error& error) {
     fail(source, ": ", error.what());
   }
@@ -465,8 +476,8 @@ void save_weights(const std::filesystem::path& path, Module& model, const Config
 
 void save_weights(const std::filesystem::path& path, Module& model, const DataDescription& data) {
   const Network network(model, data.image);
-  ESP_CHECK(!network.tape.entries.empty(), path.string(), ": cannot write: the model has no ops");
-  check_layouts(model, network.tape, path.string());
+  ESP_CHECK(!network.graph.nodes.empty(), path.string(), ": cannot write: the model has no ops");
+  check_layouts(model, network.graph, path.string());
   TensorFile file = network_file(model, network, data.class_names, path.string());
   if (!data.mean.empty() || !data.std.empty())
     file.metadata["espalier.normalize"] = Json{
@@ -494,7 +505,7 @@ CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source
   CheckpointInfo info;
   if (is_of_a_program(file)) {
     const MetaDevice shapes_alone;
-    info.config = config_of_a_program(file, described(file, source), source, {});
+    info.config = config_of_a_program(file, network_graph(file, source), source, {});
   } else {
     info.config = parse_config(metadata(file, "espalier.config", source), source);
     ESP_CHECK(info.config.model.classes > 0, source,
@@ -599,19 +610,19 @@ OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
   const TensorFile file = read_checkpoint(path);
   CheckpointInfo info = checkpoint_info(file, source);
   if (is_of_a_program(file)) {
-    DescribedNetwork network = described(file, source);
-    info.config = config_of_a_program(file, network, source, overrides);
-    load(file, *network.model, source);
-    if (const auto found = file.metadata.find("espalier.history"); found != file.metadata.end())
-      network.model->history = history_from(found->second, source);
-    return {to_compute_device(std::move(network.model)), std::move(info)};
+    info.config = config_of_a_program(file, network_graph(file, source), source, overrides);
+    auto model = described(file, source);
+    load(file, *model, source);
+    return {to_compute_device(std::move(model)), std::move(info)};
   }
   if (!overrides.empty()) {
     const int64_t classes = info.config.model.classes;
     info.config = parse_config(config_json(info.config).dump(), source, overrides);
     if (info.config.model.classes == 0) info.config.model.classes = classes;  // whatever data it is to see
   }
-  auto model = make_model(info.config.model, static_cast<uint64_t>(info.config.seed));
+  const bool alone = info.config.model.type == "graph";  // what it was made of need not be there any more
+  auto model = alone ? described(file, source)
+                     : make_model(info.config.model, static_cast<uint64_t>(info.config.seed));
   replay(file, *model, source);
   load(file, *model, source);
   return {to_compute_device(std::move(model)), std::move(info)};

@@ -1,7 +1,7 @@
 // Checkpoint: one safetensors file with everything a run needs to go on. Weights stand under PyTorch's names
 // and in its layout, as in any weights file; beside them "mask/NAME", "slot0/NAME", "slot1/NAME" and
 // "average/NAME"; of weights alone, which PyTorch is to load, the metadata name the parameters whose zeros a
-// mask holds. The metadata hold the config as resolved, the network's description (the tape of one
+// mask holds. The metadata hold the config as resolved, the network's description (the graph of one
 // example pass), the history of cuts if channels were cut, the names of the classes where the data have some,
 // the checksums of all this and, in a checkpoint, the position.
 #pragma once
@@ -70,7 +70,7 @@ struct Position {
 };
 
 /// What a file says of itself. Of a program's (save_weights above) the config is one without stages: it has
-/// the model's input and classes, `described` as its type, no data set and the data's normalisation.
+/// the model's input and classes, `graph` as its type, no data set and the data's normalisation.
 struct CheckpointInfo {
   Config config;
   std::optional<Position> position;  ///< absent in a file of weights alone

@@ -14,6 +14,7 @@
 #include "espalier/formats/input_file.h"
 #include "espalier/formats/json.h"
 #include "espalier/formats/plain_json.h"
+#include "espalier/nn/graph_module.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/config_parts.h"
 #include "espalier/train/overrides.h"
@@ -196,6 +197,7 @@ Type<StageConfig> stage_type() {
 }
 
 void check_images(const Config& config, const Place& at) {
+  if (config.model.input.axes() == 0) return;  // of a file that cannot be read, which has been said
   if (const auto& normalize = config.data.normalize; normalize) {
     const auto channels = static_cast<size_t>(config.model.input[2]);
     if (normalize->mean.size() != channels) {
@@ -284,8 +286,8 @@ void take_network_of_weights(Json& json, const Place& at, const BegunRun& begun)
   try {
     const std::string file = expand_home(model["weights"]);
     const ModelConfig network = read_checkpoint_info(file).config.model;
-    ESP_CHECK(find_model(network.type), file, ": is a program's network, and none of `espalier help models`");
     described = model_type().write(network);
+    if (network.type == "graph") described["file"] = model["weights"];
   } catch (const Interrupted&) {
     throw;
   } catch (const std::exception& error) {
@@ -304,6 +306,24 @@ void take_network_of_weights(Json& json, const Place& at, const BegunRun& begun)
     described.erase("classes");  // of a new head: the data set's
   described.update(model);
   model = std::move(described);
+}
+
+/// A graph's file says what images it takes and how many outputs it has.
+void take_image_of_graph(Json& json, const Place& at) {
+  if (!json.contains("model") || !json["model"].is_object()) return;
+  Json& model = json["model"];
+  if (model.value("type", Json()) != "graph" || !model.contains("file") || !model["file"].is_string()) return;
+  try {
+    const auto described = read_graph_module(expand_home(model["file"]));
+    const Graph& graph = described->graph();
+    const Shape& image = graph.shape(0);
+    if (!model.contains("input")) model["input"] = {image[1], image[2], image[3]};
+    if (!model.contains("classes")) model["classes"] = graph.shape(graph.nodes.back().output)[1];
+  } catch (const Interrupted&) {
+    throw;
+  } catch (const std::exception& error) {
+    (at / "model" / "file").fail(printable(reason_of(error), 1000));
+  }
 }
 
 /// Of weights, where the config does not say it; of a run that goes on whatever it was when it began.
@@ -344,7 +364,11 @@ Config read_config(const std::string& text, const std::string& file,
   if (json.is_object()) {
     json.erase("$schema");
     if (!json.contains("name")) json["name"] = std::filesystem::path(file).stem().string();
-    if (of_a_person) (place / "model").attempt([&] { take_network_of_weights(json, place, begun); });
+    if (of_a_person)
+      (place / "model").attempt([&] {
+        take_network_of_weights(json, place, begun);
+        take_image_of_graph(json, place);
+      });
   }
   Config config;
   if (place.attempt([&] { config = config_type().read(json, place); })) {

@@ -15,7 +15,8 @@ Type<Shape> image_shape() {
             const std::vector<int64_t> values = sizes.read(json, at);
             return at.is_sound() ? Shape(std::span<const int64_t>(values)) : Shape{1, 1, 1};
           },
-          [](const Shape& shape) {
+          [](const Shape& shape) {  // nothing where a file says it
+            if (shape.axes() == 0) return Json();
             return Json(std::vector<int64_t>(shape.sizes().begin(), shape.sizes().end()));
           }};
 }
@@ -140,6 +141,11 @@ Type<ModelConfig> model_type() {
              "how it begins: a 3x3 convolution, or a 7x7 by stride 2 and pooling; without it, small where a "
              "side has under 64 pixels")
            .only_for(model_names("stem")),
+       field(
+           "file", &ModelConfig::file, path(),
+           "what describes the network: a graph as JSON, or a file of weights that holds one; it says input "
+           "and classes, too")
+           .only_for(model_names("file")),
        field("weights", &ModelConfig::weights, path(),
              "a safetensors file to start from, relative to the working directory; a file of Espalier's "
              "gives the other fields, too, where there is no 'type', the channels that were cut and the "
@@ -153,6 +159,8 @@ Type<ModelConfig> model_type() {
            "names of layers that are not read from 'weights' but start afresh, or of what they lie under, as "
            "in prune's include: the last one, say, for data of other classes")},
       {.defaults = catalogue_defaults, .check = [](const ModelConfig& m, const Place& at) {
+         if (m.type == "graph" && !m.file)
+           (at / "file").fail("missing, expected the file that describes the network");
          if (m.hold_zeros && !m.weights)
            (at / "hold_zeros").fail("is for weights that are read, which 'weights' names");
          if (m.skip && !m.weights) (at / "skip").fail("is for weights that are read, which 'weights' names");

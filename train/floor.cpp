@@ -8,21 +8,22 @@
 #include "espalier/autograd/ops.h"
 #include "espalier/core/error.h"
 #include "espalier/core/table.h"
+#include "espalier/graph/kernels.h"
+#include "espalier/graph/trace.h"
 #include "espalier/nn/module.h"
-#include "espalier/train/profile_kernels.h"
 
 namespace espalier {
 namespace {
 
 /// One image through the network and to its loss, shapes alone, in inference mode: a batch norm has no
 /// variance of one image, and which kernels a step runs is Pass's to say.
-void record_step(Module& model, const Shape& input, Tape& tape) {
+void trace_step(Module& model, const Shape& input, Trace& trace) {
   const MetaDevice shapes_alone;
   const InMode inference(model, false);
   const NoGradient off;
   const Variable logits = model.forward(Variable(Tensor::zeros({1, input[0], input[1], input[2]})));
   ops::softmax_cross_entropy(logits, Tensor::zeros({1}, DType::i32, Device::meta));
-  tape.close();
+  trace.close();
 }
 
 /// What the update reads and writes: weights and slots both, gradients once.
@@ -77,17 +78,17 @@ StepFloor step_floor(Module& model, const BenchOptions& options, const std::stri
     row->milliseconds += 1e3 * std::max(static_cast<double>(call.bytes) / card.bytes_per_second,
                                         2 * static_cast<double>(call.macs) / operations);
   };
-  Tape tape;
-  record_step(model, options.model.input, tape);
+  Trace trace;
+  trace_step(model, options.model.input, trace);
   const Pass pass{.batch = options.batch,
                   .training = true,
                   .device = Device::meta,
                   .activations = precision == "bf16" ? DType::bf16 : DType::f32};
-  for_each_kernel(tape, pass, [&](const TapeEntry& entry, const std::vector<KernelCall>& calls) {
+  for_each_kernel(trace.graph, pass, [&](const GraphNode& node, const std::vector<KernelCall>& calls) {
     for (const KernelCall& call : calls) add(call);
-    const bool is_free = tape.tensor(entry.output).shares(tape.tensor(entry.inputs.front()));
-    if (calls.empty() && !is_free && std::ranges::find(floor.left_out, entry.op) == floor.left_out.end())
-      floor.left_out.push_back(entry.op);
+    const bool is_free = trace.reshapes(node);
+    if (calls.empty() && !is_free && std::ranges::find(floor.left_out, node.op) == floor.left_out.end())
+      floor.left_out.push_back(node.op);
   });
   add(update_call(model, options.model.type));
   return floor;

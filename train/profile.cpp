@@ -6,9 +6,9 @@
 
 #include "espalier/core/measure.h"
 #include "espalier/core/table.h"
+#include "espalier/graph/kernels.h"
 #include "espalier/nn/network.h"
 #include "espalier/train/measure_card.h"
-#include "espalier/train/profile_kernels.h"
 
 namespace espalier {
 namespace {
@@ -27,16 +27,15 @@ double Profile::floor_ms(const KernelTime& kernel) const {
 
 Profile profile(Module& model, const Shape& input, int64_t batch, bool training, double kernel_ms) {
   const Network network(model, input);
-  const Tape& tape = network.tape;
   const Device device = device_of(model.parameters());
   const bool on_card = device == Device::cuda;
   Profile result{.kernels = {},
                  .peak_gflops = (on_card ? card_gflops : peak_gflops)(8 * kernel_ms),
                  .peak_gigabytes = (on_card ? card_gigabytes : peak_gigabytes)(8 * kernel_ms)};
   const Pass pass{.batch = batch, .training = training, .device = device};
-  for_each_kernel(tape, pass, [&](const TapeEntry& entry, const std::vector<KernelCall>& calls) {
+  for_each_kernel(network.graph, pass, [&](const GraphNode& node, const std::vector<KernelCall>& calls) {
     for (const KernelCall& call : calls)
-      result.kernels.push_back(timed(call, layer_of(entry, tape), device, kernel_ms));
+      result.kernels.push_back(timed(call, network.graph.layer_of(node), device, kernel_ms));
   });
   return result;
 }

@@ -8,6 +8,7 @@
 #include "espalier/core/compute_device.h"
 #include "espalier/core/cuda_device.h"
 #include "espalier/core/out_of_memory.h"
+#include "espalier/graph/trace.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/clip.h"
 #include "espalier/optim/ema.h"
@@ -20,10 +21,10 @@ double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-/// An op of a tape for a message: "layer1.0.conv1 (conv2d)".
-std::string op_text(const TapeEntry& entry, const Tape& tape) {
-  const std::string layer = layer_of(entry, tape);
-  return layer.empty() ? entry.op : layer + " (" + entry.op + ")";
+/// An op of a graph for a message: "layer1.0.conv1 (conv2d)".
+std::string op_text(const GraphNode& node, const Graph& graph) {
+  const std::string layer = graph.layer_of(node);
+  return layer.empty() ? node.op : layer + " (" + node.op + ")";
 }
 
 /// Where a forward pass first goes wrong: "the output of fc2 (linear)".
@@ -32,26 +33,26 @@ std::string first_broken(Module& model, const Tensor& images) {
   if (broken(images)) return "the images";
   for (const Parameter* parameter : model.parameters())
     if (broken(parameter->value())) return parameter->name;
-  Tape tape;
+  Trace trace;
   NoGradient off;
   model.forward(Variable(images));
-  for (const TapeEntry& entry : tape.entries) {
-    if (!broken(tape.tensor(entry.output))) continue;
-    return "the output of " + op_text(entry, tape);
+  for (const GraphNode& node : trace.graph.nodes) {
+    if (!broken(trace.tensor(node.output))) continue;
+    return "the output of " + op_text(node, trace.graph);
   }
   return "the loss itself";
 }
 
 /// What a pass computes behind its first `done` ops.
-std::string op_behind(const Tape& tape, uint64_t done) {
-  return done < tape.entries.size() ? op_text(tape.entries[done], tape) : "the loss";
+std::string op_behind(const Graph& graph, uint64_t done) {
+  return done < graph.nodes.size() ? op_text(graph.nodes[done], graph) : "the loss";
 }
 
 /// What an image takes at most in a step: what ops put out, and the gradients on both sides of the largest.
-double step_bytes(Module& model, const Shape& image, const Tape& tape) {
-  size_t largest = 0;
-  for (const TapeEntry& entry : tape.entries) largest = std::max(largest, tape.tensor(entry.output).bytes());
-  return activation_bytes(model, image) + 2 * static_cast<double>(largest);
+double step_bytes(Module& model, const Shape& image, const Graph& graph) {
+  int64_t largest = 0;
+  for (const GraphNode& node : graph.nodes) largest = std::max(largest, graph.shape(node.output).elements());
+  return activation_bytes(model, image) + 2.0 * sizeof(float) * static_cast<double>(largest);
 }
 
 /// The loss of a batch; under mixup its images' two labels count by their shares, and `rank` is by the
@@ -234,13 +235,13 @@ void Trainer::fail_out_of_memory(const OutOfMemory& error, const Tensor& images,
   int64_t fits = 0;
   try {  // what the pass had is free again by now, and enough for one image
     const Network network(state_.model, image);
-    if (error.by().empty()) text = error.asked_by(op_behind(network.tape, done)).what();
+    if (error.by().empty()) text = error.asked_by(op_behind(network.graph, done)).what();
     double missing = 0;  // gradients that the step has not come to
     for (const Parameter* parameter : state_.model.parameters())
       if (parameter->learned() && !parameter->frozen() && !parameter->gradient().defined())
         missing += static_cast<double>(parameter->value().bytes());
     fits =
-        static_cast<int64_t>((card_memory().left - missing) / step_bytes(state_.model, image, network.tape));
+        static_cast<int64_t>((card_memory().left - missing) / step_bytes(state_.model, image, network.graph));
   } catch (const OutOfMemory&) {  // not even for that: the first message has to do
   }
   fail("stage '", state_.stage, "': ", text, "; ",

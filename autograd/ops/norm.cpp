@@ -132,7 +132,7 @@ Variable conv2d_batch_norm(const Variable& x, const Variable& w, const Variable&
     const Variable z = conv2d(x, w, b, options, Activation::none, &statistics);
     return batch_norm(z, norm, f, residual, &statistics);
   }
-  if (Tape::active() || needs_history({&x, &w, &b, &norm.gamma, &norm.beta, &residual}))
+  if (OpObserver::active() || needs_history({&x, &w, &b, &norm.gamma, &norm.beta, &residual}))
     return batch_norm(conv2d(x, w, b, options), norm, f, residual);
   const ConvShape s = conv_shape(x, w, b, options);
   check_arguments({s.n, s.out_h(), s.out_w(), s.o}, norm, f, residual);

@@ -6,6 +6,7 @@
 #include "espalier/core/physical_memory.h"
 #include "espalier/core/spelling.h"
 #include "espalier/core/table.h"
+#include "espalier/nn/graph_module.h"
 #include "espalier/nn/init.h"
 #include "espalier/nn/models/lenet.h"
 #include "espalier/nn/models/mlp.h"
@@ -27,6 +28,18 @@ Made make_mlp(const Options& o, Activation f) { return make_perceptron(o, o.hidd
 Made make_lenet300(const Options& o, Activation f) { return make_perceptron(o, {300, 100}, f); }
 Made make_lenet5(const Options& o, Activation f) {
   return std::make_unique<LeNet5>(o.input, o.classes, o.width, f, o.pool == "average");
+}
+
+Made make_graph(const Options& o, Activation) {
+  if (!o.file) fail_usage("model: graph needs a file that describes it, which 'file' names");
+  auto made = read_graph_module(*o.file);
+  const Graph& graph = made->graph();
+  const Shape& image = graph.shape(0);
+  if (const Shape takes{image[1], image[2], image[3]}; takes != o.input)
+    fail_usage("model: ", *o.file, " takes images of ", takes, ", found input ", o.input);
+  if (const int64_t classes = graph.shape(graph.nodes.back().output)[1]; classes != o.classes)
+    fail_usage("model: ", *o.file, " has ", classes, " outputs, found ", o.classes, " classes");
+  return made;
 }
 
 std::vector<ModelInfo> catalogue() {
@@ -69,6 +82,14 @@ std::vector<ModelInfo> catalogue() {
     else
       models.push_back({name, title + " for small images", small, 10, {}, make});
   }
+  models.push_back(
+      {"graph",
+       "a network that nothing but 'file' describes: a graph as JSON (docs/formats.md), or a file of weights "
+       "that holds one",
+       {},
+       0,
+       {"file"},
+       make_graph});
   return models;
 }
 

@@ -25,12 +25,14 @@ struct ModelOptions {
   /// How a ResNet begins: "small" (3x3 convolution) or "imagenet" (7x7 by stride 2, and pooling); absent:
   /// small where a side has under 64 pixels
   std::optional<std::string> stem = {};
+  /// Of a `graph`: what describes it, a graph's JSON or a file of weights that holds one
+  std::optional<std::string> file = {};
 };
 
 /// A row of `espalier help models`.
 struct ModelInfo {
   std::string name, help;
-  Shape input;  ///< of one image, when none is given
+  Shape input;  ///< of one image, when none is given; no axes where a file says it, and the classes
   int64_t classes;
   std::vector<std::string> options;  ///< which concern it, besides input, classes, width and activation
   std::function<std::unique_ptr<Module>(const ModelOptions&, Activation)> make;

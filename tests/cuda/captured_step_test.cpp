@@ -154,7 +154,7 @@ void expect_replayed_as_launched(const std::function<Training()>& make, int64_t 
 
 /// Of all channels that may go every third does.
 void cut_thirds(Training& t) {
-  const auto groups = channel_graph(*t.model, Network(*t.model, t.input).tape).groups;
+  const auto groups = channel_graph(*t.model, Network(*t.model, t.input).graph).groups;
   std::vector<std::vector<uint8_t>> kept;
   for (const ChannelGroup& group : groups) {
     std::vector<uint8_t>& stays = kept.emplace_back(static_cast<size_t>(group.channels), uint8_t{1});

@@ -86,7 +86,7 @@ void expect_all_on(Module& model, Device device) {
 
 /// Of all channels that may go every third does.
 void cut_thirds(Module& model, const Shape& input) {
-  const auto groups = channel_graph(model, Network(model, input).tape).groups;
+  const auto groups = channel_graph(model, Network(model, input).graph).groups;
   std::vector<std::vector<uint8_t>> kept;
   for (const ChannelGroup& group : groups) {
     std::vector<uint8_t>& stays = kept.emplace_back(static_cast<size_t>(group.channels), uint8_t{1});

@@ -7,9 +7,10 @@
 #include <string_view>
 
 #include "espalier/formats/json.h"
+#include "espalier/graph/graph_json.h"
+#include "espalier/nn/graph_module.h"
+#include "espalier/nn/history_json.h"
 #include "espalier/train/checkpoint.h"
-#include "espalier/train/described_network.h"
-#include "espalier/train/history_json.h"
 #include "espalier/train/result.h"
 
 namespace {
@@ -35,7 +36,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   attempt([&] { checkpoint_info(parse_safetensors(std::as_bytes(std::span(data, size)), "fuzz"), "fuzz"); });
   attempt([&] {
     const MetaDevice shapes_alone;
-    described_network(std::string(reinterpret_cast<const char*>(data), size), {}, "fuzz");
+    GraphModule(graph_from_json(std::string(reinterpret_cast<const char*>(data), size), "fuzz"));
   });
 
   std::array<std::string, 5> texts;

@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-
 #include "espalier/nn/layers.h"
 #include "espalier/nn/models/models.h"
 #include "support/bad_input.h"
@@ -48,10 +46,10 @@ TEST(Network, RowsOfLeNet5) {
 TEST(Network, RecordsItsOwnPassAlone) {
   const auto model = make_model({.type = "lenet5", .input = {28, 28, 1}}, 0);
   const Network network(*model, {28, 28, 1});
-  const size_t ops = network.tape.entries.size();
-  EXPECT_EQ(Tape::active(), nullptr);
+  const size_t ops = network.graph.nodes.size();
+  EXPECT_EQ(OpObserver::active(), nullptr);
   model->forward(Variable(Tensor::zeros({2, 28, 28, 1})));
-  EXPECT_EQ(network.tape.entries.size(), ops);
+  EXPECT_EQ(network.graph.nodes.size(), ops);
 }
 
 TEST(Network, SparsityIsTheShareOfZeroWeights) {
@@ -100,20 +98,6 @@ TEST(Network, LeavesTheModelAsItWas) {
   model->set_training(false);
   const Network second(*model, {28, 28, 1});
   EXPECT_FALSE(model->training());
-}
-
-TEST(Network, DescribesItselfAsJson) {
-  const auto model = make_model({.type = "lenet5"}, 0);
-  const nlohmann::json json = Network(*model, {28, 28, 1}).describe();
-  ASSERT_EQ(json["ops"].size(), 7u);
-  EXPECT_EQ(json["ops"][0], nlohmann::json::parse(R"({"op": "conv2d", "inputs": [0, 1, 2], "output": 3,
-      "attributes": {"stride": 1, "pad": 0, "groups": 1, "activation": "relu"},
-      "channels": {"rule": "mixed", "values": [1]}})"));
-  EXPECT_EQ(json["ops"][4]["op"], "flatten");
-  EXPECT_EQ(json["ops"][4]["channels"], nlohmann::json::parse(R"({"rule": "flattened", "values": [16]})"));
-  EXPECT_EQ(json["values"][0], nlohmann::json::parse(R"({"shape": [1, 28, 28, 1]})"));
-  EXPECT_EQ(json["values"][1],
-            nlohmann::json::parse(R"({"shape": [20, 5, 5, 1], "parameter": "conv1.weight"})"));
 }
 
 TEST(Network, AnInputThatIsNoImageIsRefused) {

@@ -161,7 +161,7 @@ TEST(ChannelPruner, TheWorkedExampleOfTheReadme) {
   options.selection.limits.min_channels = 1;
   options.target = {Target::ratio, 1.0 / 3};
   const Shape pixel{1, 1, 2};
-  const auto groups = channel_graph(net, Network(net, pixel).tape).groups;
+  const auto groups = channel_graph(net, Network(net, pixel).graph).groups;
   EXPECT_EQ(score_channels(groups, options.scoring, {})[0],
             (std::vector<float>{13 / (22.0f / 3), 5 / (22.0f / 3), 4 / (22.0f / 3)}));
   const auto result = prune_channels(net, pixel, whole_network(net, pixel), options);

@@ -18,8 +18,8 @@ namespace {
 /// The layers whose channels' constants can be moved.
 std::vector<std::string> that_fold(Module& model, const Shape& input) {
   const Network network(model, input);
-  const ChannelGraph graph = channel_graph(model, network.tape);
-  const auto folds = groups_that_fold(model, network.tape, graph);
+  const ChannelGraph graph = channel_graph(model, network.graph);
+  const auto folds = groups_that_fold(model, network.graph, graph);
   std::vector<std::string> makers;
   for (size_t g = 0; g < folds.size(); ++g)
     if (folds[g] && graph.groups[g].fixed.empty()) makers.push_back(maker_of(graph.groups[g]));
@@ -28,8 +28,8 @@ std::vector<std::string> that_fold(Module& model, const Shape& input) {
 
 void fold_and_cut(Module& model, const Shape& input, const ChannelVerdicts& kept) {
   const Network network(model, input);
-  const ChannelGraph graph = channel_graph(model, network.tape);
-  fold_constants(model, network.tape, graph, kept);
+  const ChannelGraph graph = channel_graph(model, network.graph);
+  fold_constants(model, network.graph, graph, kept);
   cut(model, cuts_of(graph.groups, kept));
 }
 
@@ -188,8 +188,8 @@ TEST(Fold, ANetworkThatLosesConstantChannelsSaysTheSame) {
     const auto model = zoo(type, input), without = zoo(type, input);
     for (Module* one : {model.get(), without.get()}) randomize(*one, 5);
     const Network network(*model, input);
-    const ChannelGraph graph = channel_graph(*model, network.tape);
-    const auto folds = groups_that_fold(*model, network.tape, graph);
+    const ChannelGraph graph = channel_graph(*model, network.graph);
+    const auto folds = groups_that_fold(*model, network.graph, graph);
     ChannelVerdicts kept;
     for (size_t g = 0; g < graph.groups.size(); ++g) {
       kept.emplace_back(static_cast<size_t>(graph.groups[g].channels), uint8_t{1});
@@ -197,7 +197,7 @@ TEST(Fold, ANetworkThatLosesConstantChannelsSaysTheSame) {
       for (size_t c = 1; c < kept[g].size(); c += 2) kept[g][c] = 0;
     }
     for (Module* one : {model.get(), without.get()})
-      zero_channels(channel_graph(*one, Network(*one, input).tape).groups, kept, folds);
+      zero_channels(channel_graph(*one, Network(*one, input).graph).groups, kept, folds);
     const Doubles before = outputs(*model, input);
     fold_and_cut(*model, input, kept);
     cut(*without, cuts_of(graph.groups, kept));
@@ -293,8 +293,8 @@ TEST(Fold, WhateverTheActivationTheCutNetworkSaysWhatTheMaskedOneDoes) {
       RandomNet net(f, seed), without(f, seed), pruned(f, seed);
       take_statistics(net, input);
       const Network network(net, input);
-      const ChannelGraph graph = channel_graph(net, network.tape);
-      const auto folds = groups_that_fold(net, network.tape, graph);
+      const ChannelGraph graph = channel_graph(net, network.graph);
+      const auto folds = groups_that_fold(net, network.graph, graph);
       ChannelVerdicts kept;
       for (const ChannelGroup& group : graph.groups) {
         kept.emplace_back(static_cast<size_t>(group.channels), uint8_t{1});
@@ -310,7 +310,7 @@ TEST(Fold, WhateverTheActivationTheCutNetworkSaysWhatTheMaskedOneDoes) {
       const auto learned = without.parameters();
       for (size_t i = 0; i < learned.size(); ++i) learned[i]->value() = net.parameters()[i]->value().clone();
       fold_and_cut(net, input, kept);
-      cut(without, cuts_of(channel_graph(without, Network(without, input).tape).groups, kept));
+      cut(without, cuts_of(channel_graph(without, Network(without, input).graph).groups, kept));
       EXPECT_LE(difference(masked, outputs(net, input)), 1e-4);
       unfolded = std::max(unfolded, difference(masked, outputs(without, input)));
 

@@ -25,7 +25,7 @@ std::string text(const ChannelGroup& group) {
 std::vector<std::string> groups_of(Module& model, const Shape& input) {
   const Network network(model, input);
   std::vector<std::string> all;
-  for (const ChannelGroup& group : channel_graph(model, network.tape).groups) all.push_back(text(group));
+  for (const ChannelGroup& group : channel_graph(model, network.graph).groups) all.push_back(text(group));
   return all;
 }
 
@@ -69,7 +69,7 @@ TEST(Graph, ABiasAndANormGoWithTheirChannels) {
     return fc.forward(ops::global_average_pool(a.forward(x, n, Activation::relu)));
   };
   const Network network(net, {5, 5, 3});
-  const auto groups = channel_graph(net, network.tape).groups;
+  const auto groups = channel_graph(net, network.graph).groups;
   std::vector<std::string> members;
   for (const GroupMember& member : groups.at(0).members) {
     members.push_back(member.parameter->name);
@@ -85,7 +85,7 @@ TEST(Graph, BehindAFlattenAChannelIsAColumnForEachPixel) {
   Linear& fc = net.linear("fc", 12, 2, 4);
   net.pass = [&](const Variable& x) { return fc.forward(ops::flatten(ops::max_pool2d(a.forward(x), 2))); };
   const Network network(net, {4, 4, 1});
-  const auto groups = channel_graph(net, network.tape).groups;
+  const auto groups = channel_graph(net, network.graph).groups;
   ASSERT_EQ(text(groups.at(0)), "3: a:0 | fc:1");
   EXPECT_EQ(groups[0].members.back().channel_of, (std::vector<int32_t>{0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2}));
 }
@@ -96,7 +96,7 @@ TEST(Graph, AConcatenationOfTwoIsTwoGroupsOfItsReader) {
   Conv2d& c = net.conv("c", 5, 1);
   net.pass = [&](const Variable& x) { return c.forward(ops::concat({a.forward(x), b.forward(x)})); };
   const Network network(net, {5, 5, 3});
-  const auto groups = channel_graph(net, network.tape).groups;
+  const auto groups = channel_graph(net, network.graph).groups;
   ASSERT_EQ((Texts{text(groups.at(0)), text(groups.at(1))}), (Texts{"2: a:0 | c:3", "3: b:0 | c:3"}));
   EXPECT_EQ(groups[0].members.back().channel_of, (std::vector<int32_t>{0, 1, -1, -1, -1}));
   EXPECT_EQ(groups[1].members.back().channel_of, (std::vector<int32_t>{-1, -1, 0, 1, 2}));
@@ -110,7 +110,7 @@ TEST(Graph, WhatIsConcatenatedWithItselfIsReadTwice) {
     return b.forward(ops::concat({y, y}));
   };
   const Network network(net, {5, 5, 3});
-  const auto groups = channel_graph(net, network.tape).groups;
+  const auto groups = channel_graph(net, network.graph).groups;
   ASSERT_EQ(text(groups.at(0)), "2: a:0 | b:3");
   EXPECT_EQ(groups[0].members.back().channel_of, (std::vector<int32_t>{0, 1, 0, 1}));
   EXPECT_EQ(groups[0].multiplicity, 1) << "a makes each once";
@@ -124,7 +124,7 @@ TEST(Graph, SlicesOfOneThatAreAddedHalveItsChannels) {
     return b.forward(ops::add(ops::slice(y, 0, 3), ops::slice(y, 3, 3)));
   };
   const Network network(net, {5, 5, 3});
-  const auto groups = channel_graph(net, network.tape).groups;
+  const auto groups = channel_graph(net, network.graph).groups;
   ASSERT_EQ(text(groups.at(0)), "3: a:0 | b:3");
   EXPECT_EQ(groups[0].members.front().channel_of, (std::vector<int32_t>{0, 1, 2, 0, 1, 2}));
   EXPECT_EQ(groups[0].multiplicity, 2);
@@ -133,7 +133,7 @@ TEST(Graph, SlicesOfOneThatAreAddedHalveItsChannels) {
     return b.forward(ops::add(ops::slice(y, 0, 3), ops::slice(y, 2, 3)));
   };
   const Network overlapping(net, {5, 5, 3});
-  const auto uneven = channel_graph(net, overlapping.tape).groups;
+  const auto uneven = channel_graph(net, overlapping.graph).groups;
   EXPECT_EQ(uneven.at(0).members.front().channel_of, (std::vector<int32_t>{0, 1, 0, 1, 0, 2}));
   EXPECT_EQ(uneven[0].multiplicity, 1) << "the least of 3, 2 and 1";
 }
@@ -146,7 +146,7 @@ TEST(Graph, WhatTheFirstMakerDoesNotMakeHasNoSayInMultiplicity) {
     return c.forward(ops::concat({ops::add(ops::slice(z, 0, 2), y), ops::slice(z, 2, 2)}));
   };
   const Network network(net, {5, 5, 3});
-  const auto groups = channel_graph(net, network.tape).groups;
+  const auto groups = channel_graph(net, network.graph).groups;
   ASSERT_EQ(text(groups.at(0)), "4: a:0 b:0 | c:3");
   EXPECT_EQ(groups[0].multiplicity, 1);
 }
@@ -156,7 +156,7 @@ TEST(Graph, ADepthwiseConvolutionFollowsItsInput) {
   Conv2d &a = net.conv("a", 3, 4), &b = net.conv("b", 4, 8, 4), &c = net.conv("c", 8, 1);
   net.pass = [&](const Variable& x) { return c.forward(b.forward(a.forward(x))); };
   const Network network(net, {5, 5, 3});
-  const auto groups = channel_graph(net, network.tape).groups;
+  const auto groups = channel_graph(net, network.graph).groups;
   ASSERT_EQ(text(groups.at(0)), "4: a:0 b:0 | c:3");
   for (const GroupMember& member : groups[0].members) {
     const std::string& name = member.parameter->name;
@@ -172,7 +172,7 @@ TEST(Graph, ADepthwiseConvolutionFollowsItsInputToTheLastChannel) {
   Conv2d &a = net.conv("a", 3, 4), &b = net.conv("b", 4, 8, 4), &c = net.conv("c", 8, 1);
   net.pass = [&](const Variable& x) { return c.forward(b.forward(a.forward(x))); };
   const Network network(net, {5, 5, 3});
-  cut(net, cuts_of(channel_graph(net, network.tape).groups, {{0, 0, 1, 0}, {1}}));
+  cut(net, cuts_of(channel_graph(net, network.graph).groups, {{0, 0, 1, 0}, {1}}));
   EXPECT_EQ(groups_of(net, {5, 5, 3}), (Texts{"1: a:0 b:0 | c:3", "1*: c:0 |"}))
       << "b's two outputs are one channel still";
 }
@@ -182,7 +182,7 @@ TEST(Graph, TheGroupsOfAConvolutionLoseTheSameChannels) {
   Conv2d &a = net.conv("a", 3, 6), &b = net.conv("b", 6, 4, 2), &c = net.conv("c", 4, 1);
   net.pass = [&](const Variable& x) { return c.forward(b.forward(a.forward(x))); };
   const Network network(net, {5, 5, 3});
-  const auto groups = channel_graph(net, network.tape).groups;
+  const auto groups = channel_graph(net, network.graph).groups;
   ASSERT_EQ((Texts{text(groups.at(0)), text(groups.at(1))}), (Texts{"3: a:0 | b:3", "2: b:0 | c:3"}));
   EXPECT_EQ(groups[0].members[0].channel_of, (std::vector<int32_t>{0, 1, 2, 0, 1, 2}));
   EXPECT_EQ(groups[1].members[0].channel_of, (std::vector<int32_t>{0, 1, 0, 1}));
@@ -196,9 +196,9 @@ TEST(Graph, AGroupedConvolutionCutToOneInputAGroupIsNotDepthwise) {
   Conv2d &a = net.conv("a", 3, 6), &b = net.conv("b", 6, 6, 3), &c = net.conv("c", 6, 1);
   net.pass = [&](const Variable& x) { return c.forward(b.forward(a.forward(x))); };
   const Network network(net, {5, 5, 3});
-  cut(net, cuts_of(channel_graph(net, network.tape).groups, {{1, 0}, {1, 1}, {1}}));
+  cut(net, cuts_of(channel_graph(net, network.graph).groups, {{1, 0}, {1, 1}, {1}}));
   const Network smaller(net, {5, 5, 3});
-  const auto groups = channel_graph(net, smaller.tape).groups;
+  const auto groups = channel_graph(net, smaller.graph).groups;
   ASSERT_EQ((Texts{text(groups.at(0)), text(groups.at(1))}), (Texts{"1: a:0 | b:3", "2: b:0 | c:3"}));
   EXPECT_EQ(groups[0].members[0].channel_of, (std::vector<int32_t>{0, 0, 0}));
   EXPECT_EQ(groups[1].members[0].channel_of, (std::vector<int32_t>{0, 1, 0, 1, 0, 1}));
@@ -246,7 +246,7 @@ TEST(Graph, WhatIsAddedToTheInputStays) {
   Conv2d &a = net.conv("a", 3, 3), &b = net.conv("b", 3, 1);
   net.pass = [&](const Variable& x) { return b.forward(ops::add(x, a.forward(x))); };
   const Network network(net, {5, 5, 3});
-  const auto groups = channel_graph(net, network.tape).groups;
+  const auto groups = channel_graph(net, network.graph).groups;
   EXPECT_EQ(groups.at(0).fixed, "the network's input");
   EXPECT_EQ(groups.at(1).fixed, "the network's output");
 }

@@ -16,7 +16,7 @@ TEST(GraphText, CountsRealChannels) {
   const Network network(net, {5, 5, 3});
   // 3x3 kernels. Two filters of a, each of 27 weights and a bias, and the one input of each of b's 4 filters
   // that reads them; two filters of b, of 3 inputs, and two columns of c.
-  EXPECT_EQ(graph_text(channel_graph(net, network.tape)),
+  EXPECT_EQ(graph_text(channel_graph(net, network.graph)),
             R"(group 1: 6 channels that go 2 at a time, 92 weights
   made by  a
   read by  b
@@ -26,7 +26,7 @@ group 2: 4 channels that go 2 at a time, 146 weights
 group 3: 5 channels, the network's output: they stay
   made by  c
 )");
-  EXPECT_EQ(graph_text(channel_graph(net, network.tape), 40),
+  EXPECT_EQ(graph_text(channel_graph(net, network.graph), 40),
             R"(group 1: 6 channels that go 2 at a time,
 92 weights
   made by  a
@@ -47,7 +47,7 @@ TEST(GraphText, BreaksItsLinesBetweenNames) {
   Conv2d& reader = net.conv("c", 6, 5);
   net.pass = [&](const Variable& x) { return reader.forward(ops::add(first.forward(x), second.forward(x))); };
   const Network network(net, {5, 5, 3});
-  EXPECT_TRUE(graph_text(channel_graph(net, network.tape), 35)
+  EXPECT_TRUE(graph_text(channel_graph(net, network.graph), 35)
                   .starts_with("group 1: 6 channels, 101 weights\n"
                                "each\n"
                                "  made by  b\n"

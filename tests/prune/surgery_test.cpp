@@ -95,11 +95,11 @@ using NameSet = std::set<std::string>;
 /// Cuts what the seed says of `model`, and the same of its twin, which keeps its numbers as they were.
 void check_cut(Module& model, Module& twin, const Shape& input, uint64_t seed, double tolerance) {
   const Network network(model, input);
-  const auto groups = channel_graph(model, network.tape).groups;
+  const auto groups = channel_graph(model, network.graph).groups;
   const RandomSelection selected(groups, seed);
   selected.check();
   const auto cuts = cuts_of(groups, selected.kept);
-  const NetworkCost counted = CostModel(model, network.tape).after(cuts);
+  const NetworkCost counted = CostModel(model, network.graph).after(cuts);
   zero_channels(groups, selected.kept);
   take_statistics(model, input);
   const Doubles masked = outputs(model, input);
@@ -146,7 +146,7 @@ NameSet check_cuts(const Make& make, const Shape& input, int seeds, double toler
     const auto model = make(), twin = make(), fresh = make();
     for (Module* one : {model.get(), twin.get(), fresh.get()})
       randomize(*one, static_cast<uint64_t>(seed) * 1000);
-    const auto before = widths(*model, channel_graph(*model, Network(*model, input).tape).groups);
+    const auto before = widths(*model, channel_graph(*model, Network(*model, input).graph).groups);
     for (const int one : seed % 4 == 1 ? std::vector{seed, seed + seeds} : std::vector{seed})
       check_cut(*model, *twin, input, static_cast<uint64_t>(one), tolerance);
     if (testing::Test::HasFatalFailure()) break;
@@ -250,7 +250,8 @@ std::unique_ptr<Module> used_twice() {
 }
 
 TEST(Surgery, CuttingEqualsMaskingOfWhatIsUsedTwice) {
-  EXPECT_EQ(check_cuts(used_twice, {6, 6, 3}, 50, 1e-5), (NameSet{"stem", "twice", "into", "inner", "outer"}));
+  EXPECT_EQ(check_cuts(used_twice, {6, 6, 3}, 50, 1e-5),
+            (NameSet{"stem", "twice", "into", "inner", "outer"}));
 }
 
 /// Cut to one input a group a grouped convolution is no depthwise one: what is cut next are its outputs, of
@@ -271,7 +272,7 @@ TEST(Surgery, GroupsStayWhatTheyWereFromOneCutToTheNext) {
   for (SmallNet* one : {&net, &loaded, &fresh}) make(*one);
   const auto cut_to = [&](SmallNet& one, const ChannelVerdicts& kept) {
     const Network network(one, input);
-    const auto groups = channel_graph(one, network.tape).groups;
+    const auto groups = channel_graph(one, network.graph).groups;
     const auto cuts = cuts_of(groups, kept);
     zero_channels(groups, kept);
     const Doubles masked = outputs(one, input);
@@ -308,7 +309,7 @@ TEST(Surgery, CutsAllThatGoesWithAChannel) {
   gamma.value() = Tensor::from({3}, Floats{7, 8, 9});
   mean.value() = Tensor::from({3}, Floats{4, 5, 6});
   const Network network(net, {1, 2, 1});
-  const auto groups = channel_graph(net, network.tape).groups;
+  const auto groups = channel_graph(net, network.graph).groups;
   const auto cuts = cuts_of(groups, {{1, 0, 1}, {1, 1}});
   cut(net, cuts);
   EXPECT_EQ(numbers(w.value()), (std::vector<float>{0, 2, 3, 5, 10, 12, 13, 15}));
@@ -344,7 +345,7 @@ TEST(Surgery, FiveHundredCutsTakeNoMoreMemoryThanFew) {
     net.pass = [&](const Variable& x) {
       return fc.forward(ops::global_average_pool(ops::max_pool2d(b.forward(relu(a.forward(x))), 2)));
     };
-    const auto groups = [&] { return channel_graph(net, Network(net, input).tape).groups; };
+    const auto groups = [&] { return channel_graph(net, Network(net, input).graph).groups; };
     for (int64_t left = 26; left > 1 && cuts < 500; --left, ++cuts) {
       ops::sum(net.forward(Variable(random_tensor({2, 8, 8, 3}, 1)))).backward();
       ChannelVerdicts kept;
@@ -363,7 +364,7 @@ TEST(Surgery, RefusesWhatDoesNotFitAndLeavesAllAsItWas) {
   Conv2d &a = net.conv("a", 3, 4), &b = net.conv("b", 4, 2);
   net.pass = [&](const Variable& x) { return b.forward(a.forward(x)); };
   const Network network(net, {5, 5, 3});
-  const auto groups = channel_graph(net, network.tape).groups;
+  const auto groups = channel_graph(net, network.graph).groups;
   const auto message = [](auto action) { return message_of<Error>(action); };
   EXPECT_EQ(message([&] {
               cuts_of(groups, {{0, 0, 0, 0}, {1, 1}});

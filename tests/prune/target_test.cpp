@@ -14,13 +14,13 @@ TEST(CostModel, CountsWhatACutLeaves) {
   BatchNorm2d& n = net.norm("n", 4);
   net.pass = [&](const Variable& x) { return b.forward(a.forward(x, n, Activation::relu)); };
   const Network network(net, {5, 5, 3});
-  const CostModel model(net, network.tape);
+  const CostModel model(net, network.graph);
   const NetworkCost all = model.after({});
   EXPECT_EQ(all.macs, 25 * 9 * (3 * 4 + 4 * 2));
   EXPECT_EQ(all.parameters, 9 * 12 + 4 + 9 * 8 + 2 + 2 * 4);
   EXPECT_EQ(all.macs, network.totals.macs);
   EXPECT_EQ(all.bytes, network.totals.bytes);
-  const auto cuts = cuts_of(channel_graph(net, network.tape).groups, {{1, 0, 0, 1}, {1, 1}});
+  const auto cuts = cuts_of(channel_graph(net, network.graph).groups, {{1, 0, 0, 1}, {1, 1}});
   const NetworkCost some = model.after(cuts);
   EXPECT_EQ(some.macs, 25 * 9 * (3 * 2 + 2 * 2));
   EXPECT_EQ(some.parameters, 9 * 6 + 2 + 9 * 4 + 2 + 2 * 2);

@@ -4,9 +4,9 @@
 
 #include <map>
 
+#include "espalier/graph/kernels.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/network.h"
-#include "espalier/train/profile_kernels.h"
 #include "support/bad_input.h"
 
 namespace espalier {
@@ -85,10 +85,10 @@ TEST(Floor, AGradientThatIsAddedIsReadAsWell) {
   const auto model = make_model(options, 0);
   const Network network(*model, options.input);
   std::map<std::string, int64_t> bytes;
-  for_each_kernel(network.tape, {.batch = 2, .device = Device::meta},
-                  [&](const TapeEntry& entry, const std::vector<KernelCall>& calls) {
+  for_each_kernel(network.graph, {.batch = 2, .device = Device::meta},
+                  [&](const GraphNode& node, const std::vector<KernelCall>& calls) {
                     for (const KernelCall& call : calls)
-                      bytes[layer_of(entry, network.tape) + " " + call.kernel] = call.bytes;
+                      bytes[network.graph.layer_of(node) + " " + call.kernel] = call.bytes;
                   });
   const int64_t map = 4 * 2 * 8 * 8 * 4, weight = 4 * (4 * 3 * 3 * 4);
   EXPECT_EQ(bytes["layer1.0.conv2 conv2d_backward_data"], 2 * map + weight);

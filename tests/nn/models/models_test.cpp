@@ -28,8 +28,9 @@ std::vector<std::pair<std::string, Shape>> shapes(const ModelOptions& options) {
 using Expected = std::vector<std::pair<std::string, Shape>>;
 
 TEST(Models, TheCatalogueCanBeMade) {
-  ASSERT_EQ(model_catalogue().size(), 17u);
+  ASSERT_EQ(model_catalogue().size(), 18u);
   for (const ModelInfo& info : model_catalogue()) {
+    if (info.input.axes() == 0) continue;                       // a file says: graph_module_test.cpp
     const int64_t side = std::min<int64_t>(info.input[0], 64);  // as deep, but quick
     const Shape input{side, side, info.input[2]};
     const auto model =
@@ -177,6 +178,7 @@ TEST(Models, WhatCannotFitIsRefusedBeforeMemoryIsTaken) {
 
 TEST(Models, OnMetaHaveTheSameShapes) {
   for (const ModelInfo& info : model_catalogue()) {
+    if (info.input.axes() == 0) continue;
     if (info.input[0] > 100 && info.name != "resnet18") continue;  // would be slow in numbers
     const ModelOptions options{.type = info.name, .input = info.input, .classes = info.classes, .width = 0.1};
     const auto model = make_model(options, 0);

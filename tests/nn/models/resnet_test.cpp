@@ -80,10 +80,10 @@ TEST(ResNet, Layers) {
 Shape behind_stem(const ModelOptions& options) {
   const auto model = make_model(options, 0);
   const Network network(*model, options.input);
-  for (const TapeEntry& entry : network.tape.entries)
-    for (const int input : entry.inputs)
-      if (network.tape.values[input].parameter == "layer1.0.conv1.weight")
-        return network.tape.values[entry.inputs[0]].shape;
+  for (const GraphNode& node : network.graph.nodes)
+    for (const int input : node.inputs)
+      if (network.graph.values[input].parameter == "layer1.0.conv1.weight")
+        return network.graph.values[node.inputs[0]].shape;
   return {};
 }
 

@@ -1,4 +1,4 @@
-#include "espalier/train/history_json.h"
+#include "espalier/nn/history_json.h"
 
 #include <map>
 

@@ -1,8 +1,8 @@
-#include "espalier/train/described_network.h"
-
+// Files of a program with modules of its own: the program knows their graphs alone.
 #include <gtest/gtest.h>
 
 #include "espalier/autograd/ops.h"
+#include "espalier/graph/graph_json.h"
 #include "espalier/nn/inference.h"
 #include "espalier/nn/init.h"
 #include "espalier/nn/layers.h"
@@ -57,7 +57,7 @@ void randomise(Module& model) {
       parameter->value().copy_from(random_tensor(parameter->shape(), ++key, 0.1, 1));
 }
 
-TEST(DescribedNetwork, IsWhatAProgramSavedWhoeverMadeTheModule) {
+TEST(GraphCheckpoint, IsWhatAProgramSavedWhoeverMadeTheModule) {
   const TemporaryFolder folder;
   const auto file = folder.path() / "own.safetensors";
   OwnNet own;
@@ -90,11 +90,11 @@ TEST(DescribedNetwork, IsWhatAProgramSavedWhoeverMadeTheModule) {
     EXPECT_EQ(a.totals.macs, b.totals.macs);
     EXPECT_EQ(a.totals.parameters, b.totals.parameters);
     EXPECT_EQ(a.totals.nonzeros, b.totals.nonzeros);
-    EXPECT_EQ(a.describe(), b.describe());
+    EXPECT_EQ(to_json(a.graph), to_json(b.graph));
   }
 }
 
-TEST(DescribedNetwork, TakesTheDataThatAreNamed) {
+TEST(GraphCheckpoint, TakesTheDataThatAreNamed) {
   const TemporaryFolder folder;
   const auto file = folder.path() / "own.safetensors";
   OwnNet own;
@@ -108,7 +108,7 @@ TEST(DescribedNetwork, TakesTheDataThatAreNamed) {
                        "has no config, only data.* can be set"));
 }
 
-TEST(DescribedNetwork, WhatAFileWouldSayWronglyIsNotWritten) {
+TEST(GraphCheckpoint, WhatAFileWouldSayWronglyIsNotWritten) {
   const TemporaryFolder folder;
   const auto file = folder.path() / "own.safetensors";
   OwnNet own(1);
@@ -132,7 +132,7 @@ class Passes : public Module {
   std::function<Variable(const Variable&)> forward_;
 };
 
-TEST(DescribedNetwork, WhatCouldNotBeReadAgainIsNotWritten) {
+TEST(GraphCheckpoint, WhatCouldNotBeReadAgainIsNotWritten) {
   const TemporaryFolder folder;
   const auto file = folder.path() / "own.safetensors";
   const auto refusal = [&](std::function<Variable(const Variable&)> forward) {
@@ -186,7 +186,7 @@ class Squares : public Module {
   Linear &fc1_, &fc2_;
 };
 
-TEST(DescribedNetwork, AnOpOfAProgramsOwnCanBeLookedAtButNotRun) {
+TEST(GraphCheckpoint, AnOpOfAProgramsOwnCanBeLookedAtButNotRun) {
   const TemporaryFolder folder;
   const auto file = folder.path() / "squares.safetensors";
   Squares squares;
@@ -194,34 +194,11 @@ TEST(DescribedNetwork, AnOpOfAProgramsOwnCanBeLookedAtButNotRun) {
   const auto [model, info] = open_checkpoint(file);
   const Network network(*model, info.config.model.input);
   EXPECT_EQ(network.totals.macs, 4 * 6 + 6 * 2);
-  EXPECT_EQ(network.tape.entries[2].op, "square");
+  EXPECT_EQ(network.graph.nodes[2].op, "square");
   EXPECT_EQ(message_of([&] {
               logits_of(*model, random_tensor({1, 2, 2, 1}, 1));
             }),
             "op 'square' is none of Espalier's: only the program that has it can run this network");
-}
-
-TEST(DescribedNetwork, TextsThatDescribeNoneAreRefused) {
-  const std::string good =
-      R"({"values": [{"shape": [1, 2, 2, 1]}, {"shape": [1, 4]}],
-          "ops": [{"op": "flatten", "attributes": {}, "inputs": [0], "output": 1,
-                   "channels": {"rule": "flattened", "values": [4]}}]})";
-  EXPECT_EQ(described_network(good, {}, "f").outputs, 4);
-  for (const auto& [from, to, message] :
-       {std::tuple{R"("inputs": [0])", R"("inputs": [2])",
-                   "f: its network cannot be read: /ops/0/inputs: value 2 does not exist there"},
-        {R"("inputs": [0])", R"("inputs": [1])", "value 1 does not exist there"},
-        {R"("output": 1)", R"("output": 0)", "expected a value that no op has put out"},
-        {R"("output": 1)", R"("output": 9)", "expected a value that no op has put out"},
-        {R"("flattened",)", R"("flat",)", "no rule 'flat'"},
-        {R"([1, 2, 2, 1])", R"([1, 2])", "its first value is no image"},
-        {R"([1, 4])", R"([4])", "expected a row of logits"},
-        {R"([1, 4])", R"([1, 99999999999, 99999999999, 99999999999])", "too large"},
-        {R"("op": "flatten")", R"("op": 3)", "expected text"}}) {
-    std::string bad = good;
-    bad.replace(bad.find(from), std::string(from).size(), to);
-    EXPECT_TRUE(contains(message_of([&] { described_network(bad, {}, "f"); }), message));
-  }
 }
 
 }  // namespace

@@ -1,0 +1,55 @@
+// Graph: what a network computes, as a list of ops. It is traced from an example pass (trace.h) or read from
+// a file (graph_json.h); MACs are counted on it, channels are coupled, and modules run it
+// (nn/graph_module.h). What an op means stands in its row of the catalogue (op.h).
+#pragma once
+
+#include <ranges>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "espalier/autograd/variable.h"
+
+namespace espalier {
+
+/// A value of a pass: an input, a parameter or an op's output.
+struct GraphValue {
+  Shape shape;
+  std::string parameter;  ///< its name; empty for what is none
+};
+
+/// One op of a pass.
+struct GraphNode {
+  std::string op;
+  std::vector<std::pair<std::string, Attribute>> attributes;
+  std::vector<int>
+      inputs;  ///< values by number, parameters too; absent (-1) where an optional one is left out
+  int output;
+  Channels channels;
+
+  static constexpr int absent = -1;
+  /// The inputs that are not left out.
+  auto present() const {
+    return inputs | std::views::filter([](int value) { return value != absent; });
+  }
+  /// Null if it has none of that name.
+  const Attribute* attribute(std::string_view name) const;
+};
+
+/// The ops of a pass in their order: each reads what was there before it.
+struct Graph {
+  std::vector<GraphValue> values;
+  std::vector<GraphNode> nodes;
+
+  bool is_parameter(int value) const { return !values[static_cast<size_t>(value)].parameter.empty(); }
+  const Shape& shape(int value) const { return values[static_cast<size_t>(value)].shape; }
+  /// The node that puts out this value; null for an input or a parameter.
+  const GraphNode* maker_of(int value) const;
+  /// The nodes that read this value, in order; one that reads it twice is there once.
+  std::vector<const GraphNode*> readers_of(int value) const;
+  /// The layer that a node is, by its first parameter: "conv1"; empty for one without.
+  std::string layer_of(const GraphNode& node) const;
+};
+
+}  // namespace espalier

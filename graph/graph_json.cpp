@@ -1,0 +1,111 @@
+#include "espalier/graph/graph_json.h"
+
+#include <map>
+#include <set>
+
+#include "espalier/core/utf8.h"
+#include "espalier/formats/json.h"
+#include "espalier/graph/op.h"
+
+namespace espalier {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Channels channels_from(const Json& json, const std::string& place) {
+  const auto rule = json_field<std::string>(json, "rule", place);
+  for (int i = Channels::unknown; i <= Channels::reduced; ++i)
+    if (const auto one = static_cast<Channels::Rule>(i); rule == channels_rule_name(one))
+      return {one, json_field<std::vector<int64_t>>(json, "values", place)};
+  fail(json_place(place, "rule"), ": no rule '", printable(rule), "'");
+}
+
+Attribute attribute_from(const Json& json, const std::string& place) {
+  if (json.is_string()) return json_value<std::string>(json, place);
+  if (json.is_array()) return json_value<std::vector<int64_t>>(json, place);
+  if (json.is_number_float()) return json_value<double>(json, place);
+  return json_value<int64_t>(json, place);
+}
+
+GraphNode node_from(const Json& json, const std::string& place) {
+  GraphNode node;
+  node.op = json_field<std::string>(json, "op", place);
+  for (const auto& [name, value] : json_field<std::map<std::string, Json>>(json, "attributes", place))
+    node.attributes.emplace_back(name, attribute_from(value, json_place(place, name)));
+  node.inputs = json_field<std::vector<int>>(json, "inputs", place);
+  node.output = json_field<int>(json, "output", place);
+  node.channels = channels_from(json_field<Json>(json, "channels", place), json_place(place, "channels"));
+  return node;
+}
+
+GraphValue value_from(const Json& json, const std::string& place) {
+  const auto sizes = json_field<std::vector<int64_t>>(json, "shape", place);
+  GraphValue value{Shape(std::span<const int64_t>(sizes)),
+                   json.contains("parameter") ? json_field<std::string>(json, "parameter", place) : ""};
+  value.shape.elements();  // fails for one that no memory holds
+  return value;
+}
+
+}  // namespace
+
+Json to_json(const Graph& graph) {
+  Json values = Json::array(), ops = Json::array();
+  for (const GraphValue& value : graph.values) {
+    Json row{{"shape", std::vector<int64_t>(value.shape.sizes().begin(), value.shape.sizes().end())}};
+    if (!value.parameter.empty()) row["parameter"] = value.parameter;
+    values.push_back(std::move(row));
+  }
+  for (const GraphNode& node : graph.nodes) {
+    Json attributes = Json::object();
+    for (const auto& [name, value] : node.attributes)
+      std::visit([&, key = name](const auto& v) { attributes[key] = v; }, value);
+    ops.push_back(
+        {{"op", node.op},
+         {"attributes", std::move(attributes)},
+         {"inputs", node.inputs},
+         {"output", node.output},
+         {"channels", {{"rule", channels_rule_name(node.channels.rule)}, {"values", node.channels.values}}}});
+  }
+  return {{"values", std::move(values)}, {"ops", std::move(ops)}};
+}
+
+Graph graph_from_json(const std::string& text, const std::string& place) {
+  const Json json = parse_json(text, place);
+  Graph graph;
+  for (const auto& value : json_field<std::vector<Json>>(json, "values", place))
+    graph.values.push_back(
+        value_from(value, json_place(json_place(place, "values"), std::to_string(graph.values.size()))));
+  const Shape image = graph.values.empty() || graph.is_parameter(0) ? Shape{} : graph.shape(0);
+  ESP_CHECK(image.axes() == 4 && image.elements() > 0, place, ": its first value is no image");
+
+  // Every input is there before the op that reads it.
+  std::set<int> known{0};
+  const auto is_value = [&](int i) { return i >= 0 && static_cast<size_t>(i) < graph.values.size(); };
+  for (int i = 0; is_value(i); ++i)
+    if (graph.is_parameter(i)) known.insert(i);
+  for (const auto& op : json_field<std::vector<Json>>(json, "ops", place)) {
+    const std::string at = json_place(json_place(place, "ops"), std::to_string(graph.nodes.size()));
+    GraphNode node = node_from(op, at);
+    ESP_CHECK(!node.inputs.empty() && node.inputs[0] != GraphNode::absent, at, ": has no inputs");
+    for (const int input : node.inputs)
+      ESP_CHECK(input == GraphNode::absent || known.contains(input), json_place(at, "inputs"), ": value ",
+                input, " does not exist there");
+    ESP_CHECK(is_value(node.output) && known.insert(node.output).second, json_place(at, "output"), ": found ",
+              node.output, ", expected a value that no op has put out");
+    if (const Op* row = find_op(node.op)) {
+      try {
+        OpCall(graph, node, *row);
+      } catch (const Error& error) {
+        fail(at, ": ", error.what());
+      }
+    }
+    graph.nodes.push_back(std::move(node));
+  }
+  ESP_CHECK(!graph.nodes.empty(), place, ": has no ops");
+  const Shape& logits = graph.shape(graph.nodes.back().output);
+  ESP_CHECK(logits.axes() == 2 && logits[0] == 1 && logits[1] > 0, place, ": puts out ", logits,
+            ", expected a row of logits");
+  return graph;
+}
+
+}  // namespace espalier

@@ -1,0 +1,123 @@
+#include "espalier/graph/op.h"
+
+#include <algorithm>
+#include <deque>
+
+#include "espalier/autograd/ops/activation_bias.h"
+#include "espalier/core/spelling.h"
+#include "espalier/core/utf8.h"
+#include "espalier/graph/ops/families.h"
+
+namespace espalier {
+namespace {
+
+std::deque<Op>& rows() {  // their addresses stay
+  static std::deque<Op> all = [] {
+    std::deque<Op> made;
+    for (const auto& family : {ops::linear_rows, ops::conv_rows, ops::norm_rows, ops::activation_rows,
+                               ops::pool_rows, ops::shape_rows, ops::arithmetic_rows, ops::loss_rows})
+      std::ranges::move(family(), std::back_inserter(made));
+    return made;
+  }();
+  return all;
+}
+
+/// Error unless the node's inputs are as many as its row's.
+void check_inputs(const GraphNode& node, const Op& op) {
+  size_t least = 0;
+  bool open = false;
+  for (size_t i = 0; i < op.inputs.size(); ++i) {
+    const OpInput& input = op.inputs[i];
+    if (input.kind != OpInput::optional) least = i + 1;
+    open = open || input.kind == OpInput::variadic;
+    ESP_CHECK(
+        input.kind == OpInput::optional || i >= node.inputs.size() || node.inputs[i] != GraphNode::absent,
+        op.name, ": its input '", input.name, "' is left out");
+  }
+  const size_t most = open ? node.inputs.size() : op.inputs.size();
+  ESP_CHECK(node.inputs.size() >= least && node.inputs.size() <= most, op.name, ": has ", node.inputs.size(),
+            " inputs, expected ", least, open || most > least ? " or more" : "");
+}
+
+/// Error unless the node's attributes are its row's, and all that are required there.
+void check_attributes(const GraphNode& node, const Op& op) {
+  std::vector<std::string> known;
+  for (const OpAttribute& row : op.attributes) {
+    known.emplace_back(row.name);
+    const Attribute* found = node.attribute(row.name);
+    ESP_CHECK(found ? found->index() == row.otherwise.index() : !row.is_required, op.name,
+              ": has no attribute '", row.name, "' of its kind");
+  }
+  for (const auto& [name, value] : node.attributes)
+    ESP_CHECK(std::ranges::count(known, name) > 0, op.name, ": no attribute '", printable(name), "'",
+              did_you_mean(name, known));
+}
+
+}  // namespace
+
+size_t Op::place(std::string_view input) const {
+  const auto found = std::ranges::find(inputs, input, &OpInput::name);
+  ESP_CHECK(found != inputs.end(), name, ": has no input '", input, "'");
+  return static_cast<size_t>(found - inputs.begin());
+}
+
+OpCall::OpCall(const Graph& in, const GraphNode& at, const Op& row) : graph(in), node(at), op(row) {
+  check_inputs(node, op);
+  check_attributes(node, op);
+}
+
+int OpCall::input(std::string_view name) const {
+  const size_t i = op.place(name);
+  return i < node.inputs.size() ? node.inputs[i] : GraphNode::absent;
+}
+
+const Attribute& OpCall::find_attribute(std::string_view name) const {
+  if (const Attribute* found = node.attribute(name)) return *found;
+  const auto row = std::ranges::find(op.attributes, name, &OpAttribute::name);
+  ESP_CHECK(row != op.attributes.end(), op.name, ": has no attribute '", name, "'");
+  return row->otherwise;
+}
+
+Activation OpCall::activation() const {
+  return op.activation.empty() ? Activation::none
+                               : ops::activation_named(attribute<std::string>(op.activation));
+}
+
+Variable OpArguments::operator()(std::string_view name) const {
+  const size_t i = call.op.place(name);
+  return i < values.size() ? values[i] : Variable();
+}
+
+const Constants& ConstantArguments::operator()(std::string_view name) const {
+  static const Constants none;
+  const size_t i = call.op.place(name);
+  return i < values.size() ? values[i] : none;
+}
+
+const GraphNode* fused_behind(const Graph& graph, const GraphNode& node) {
+  const Op* op = find_op(node.op);
+  if (!op || op->fuses.empty() || OpCall(graph, node, *op).activation() != Activation::none) return nullptr;
+  const auto readers = graph.readers_of(node.output);
+  const bool alone = readers.size() == 1 && readers[0]->op == op->fuses &&
+                     readers[0]->inputs[0] == node.output &&
+                     std::ranges::count(readers[0]->inputs, node.output) == 1;
+  return alone ? readers[0] : nullptr;
+}
+
+const Op* find_op(std::string_view name) {
+  const auto found = std::ranges::find(rows(), name, &Op::name);
+  return found == rows().end() ? nullptr : &*found;
+}
+
+std::vector<const Op*> op_catalogue() {
+  std::vector<const Op*> all;
+  for (const Op& op : rows()) all.push_back(&op);
+  return all;
+}
+
+void add_op(Op op) {
+  ESP_CHECK(!find_op(op.name), "op '", op.name, "' is there already");
+  rows().push_back(std::move(op));
+}
+
+}  // namespace espalier

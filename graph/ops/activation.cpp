@@ -1,0 +1,64 @@
+#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops/families.h"
+#include "espalier/graph/ops/products.h"
+
+namespace espalier::ops {
+namespace {
+
+KernelCall backward_activation_bias(const KernelContext& op, const Tensor& dy, Activation f) {
+  const bool none = f == Activation::none;
+  const int64_t cols = dy.shape()[-1], rows = dy.elements() / cols;
+  return {"activation_bias_backward", "", 0, traffic(dy, none ? 1 : 3),
+          [=, dx = like(dy), saved = random_numbers(op.pass, dy.shape(), dy.dtype(), 7),
+           db = Tensor::empty({cols}, DType::f32, dy.device()),
+           scratch = memory(ESP_RUN(dy.device(), rows_scratch(cols)), dy.device())]() mutable {
+            ESP_RUN(dy.device(), activation_bias_backward(none ? nullptr : dx.f32(), db.f32(), dy.f32(),
+                                                          saved.f32(), f, rows, cols, false, scratch.raw()));
+          }};
+}
+
+Calls activation_kernels(const KernelContext& op) {
+  const Activation f = op.call.activation();
+  const Tensor x = operand(op, "x", 1);
+  Calls calls{forward_activation(x, f)};
+  if (op.gradient("x")) calls.push_back(backward_activation(op, x, f, op.add("x")));
+  return calls;
+}
+
+}  // namespace
+
+KernelCall forward_activation(const Tensor& x, Activation f) {
+  return {"activation_forward", "", 0, traffic(x, 2), [=, y = like(x)]() mutable {
+            ESP_RUN(x.device(), activation_forward(y.f32(), x.f32(), f, x.elements()));
+          }};
+}
+
+KernelCall backward_activation(const KernelContext& op, const Tensor& dy, Activation f, bool adds) {
+  return {"activation_backward", "", 0, traffic(dy, adds ? 4 : 3),
+          [=, dx = like(dy), saved = random_numbers(op.pass, dy.shape(), dy.dtype(), 7)]() mutable {
+            ESP_RUN(dy.device(),
+                    activation_backward(dx.f32(), dy.f32(), saved.f32(), f, dy.elements(), adds));
+          }};
+}
+
+void add_activation_and_bias(Calls& calls, const KernelContext& op, const Tensor& y) {
+  const Activation f = op.call.activation();
+  if (activates_apart(op)) calls.push_back(forward_activation(y, f));
+  if (!op.pass.training) return;
+  if (op.call.has("bias"))
+    calls.push_back(backward_activation_bias(op, y, f));
+  else if (f != Activation::none)
+    calls.push_back(backward_activation(op, y, f, false));
+}
+
+std::vector<Op> activation_rows() {
+  return {{.name = "activation",
+           .inputs = {{"x"}},
+           .attributes = {{"function", std::string()}},
+           .activation = "function",
+           .run = [](const OpArguments& x) { return activation(x("x"), x.call.activation()); },
+           .constants = [](const ConstantArguments& c) { return c("x"); },
+           .kernels = activation_kernels}};
+}
+
+}  // namespace espalier::ops

@@ -1,0 +1,52 @@
+#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops/families.h"
+
+namespace espalier::ops {
+namespace {
+
+Constants constants_of_add(const ConstantArguments& c) {
+  Constants constants = c("a");
+  add_constants(constants, c("b"));
+  return constants;
+}
+
+Constants constants_of_scale(const ConstantArguments& c) {
+  Constants constants = c("x");
+  for (auto& constant : constants)
+    if (constant) *constant *= c.call.real("factor");
+  return constants;
+}
+
+}  // namespace
+
+void add_constants(Constants& sum, const Constants& more) {
+  for (size_t i = 0; i < sum.size(); ++i)
+    if (sum[i]) *sum[i] += more[i].value();
+}
+
+std::vector<Op> arithmetic_rows() {
+  return {{.name = "add",
+           .inputs = {{"a"}, {"b"}},
+           .run = [](const OpArguments& x) { return add(x("a"), x("b")); },
+           .constants = constants_of_add},
+          {.name = "mul",
+           .inputs = {{"a"}, {"b"}},
+           .run = [](const OpArguments& x) { return mul(x("a"), x("b")); }},
+          {.name = "scale",
+           .inputs = {{"x"}},
+           .attributes = {{"factor", 1.0}},
+           .run = [](const OpArguments& x) { return scale(x("x"), x.call.real("factor")); },
+           .constants = constants_of_scale},
+          {.name = "sum", .inputs = {{"x"}}, .run = [](const OpArguments& x) { return sum(x("x")); }},
+          {.name = "mean", .inputs = {{"x"}}, .run = [](const OpArguments& x) { return mean(x("x")); }},
+          {.name = "dropout",
+           .inputs = {{"x"}},
+           .attributes = {{"p", 0.0}},
+           .run =
+               [](const OpArguments& x) {
+                 return x.training ? dropout(x("x"), x.call.real("p"), x.key) : x("x");
+               },
+           .constants = [](const ConstantArguments& c) { return c("x"); }}};
+}
+
+}  // namespace espalier::ops

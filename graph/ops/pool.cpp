@@ -1,0 +1,84 @@
+#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops/families.h"
+#include "espalier/graph/ops/operands.h"
+
+namespace espalier::ops {
+namespace {
+
+PoolShape pool_shape(const KernelContext& op) {
+  const Shape& in = op.call.shape("x");
+  return {op.pass.batch,       in[1], in[2], in[3], op.call.whole("window"), op.call.whole("stride"),
+          op.call.whole("pad")};
+}
+
+Calls max_pool_kernels(const KernelContext& op) {
+  const PoolShape s = pool_shape(op);
+  const Device device = op.pass.device;
+  Tensor index =
+      op.pass.training ? Tensor::zeros({s.n * s.out_h() * s.out_w() * s.c}, DType::u8, device) : Tensor();
+  return there_and_back(
+      op, "max_pool", index.defined() ? traffic(index) : 0,
+      [=](float* y, const float* x) mutable {
+        ESP_RUN(device, max_pool_forward(y, index.data<uint8_t>(), x, s));
+      },
+      [=](float* dx, const float* dy, bool adds) {
+        ESP_RUN(device, max_pool_backward(dx, dy, index.data<uint8_t>(), s, adds));
+      });
+}
+
+Calls average_pool_kernels(const KernelContext& op) {
+  const PoolShape s = pool_shape(op);
+  const Device device = op.pass.device;
+  return there_and_back(
+      op, "average_pool", 0,
+      [=](float* y, const float* x) { ESP_RUN(device, average_pool_forward(y, x, s)); },
+      [=](float* dx, const float* dy, bool adds) {
+        ESP_RUN(device, average_pool_backward(dx, dy, s, adds));
+      });
+}
+
+Calls global_average_pool_kernels(const KernelContext& op) {
+  const Shape& in = op.call.shape("x");
+  const int64_t n = op.pass.batch, pixels = in[1] * in[2], c = in[3];
+  const Device device = op.pass.device;
+  return there_and_back(
+      op, "global_average_pool", 0,
+      [=](float* y, const float* x) { ESP_RUN(device, global_average_pool_forward(y, x, n, pixels, c)); },
+      [=](float* dx, const float* dy, bool adds) {
+        ESP_RUN(device, global_average_pool_backward(dx, dy, n, pixels, c, adds));
+      });
+}
+
+}  // namespace
+
+std::vector<Op> pool_rows() {
+  const std::vector<OpAttribute> windows{{"window", int64_t{0}}, {"stride", int64_t{0}}, {"pad", int64_t{0}}};
+  return {{.name = "max_pool2d",
+           .inputs = {{"x"}},
+           .attributes = windows,
+           .run =
+               [](const OpArguments& x) {
+                 return max_pool2d(x("x"), x.call.whole("window"), x.call.whole("stride"),
+                                   x.call.whole("pad"));
+               },
+           .constants = [](const ConstantArguments& c) { return c("x"); },
+           .kernels = max_pool_kernels},
+          {.name = "average_pool2d",
+           .inputs = {{"x"}},
+           .attributes = windows,
+           .run =
+               [](const OpArguments& x) {
+                 return average_pool2d(x("x"), x.call.whole("window"), x.call.whole("stride"),
+                                       x.call.whole("pad"));
+               },
+           .constants = [](const ConstantArguments& c) { return c("x"); },
+           .keeps_constants = [](const OpCall& c) { return c.whole("pad") == 0; },  // which counts as zeros
+           .kernels = average_pool_kernels},
+          {.name = "global_average_pool",
+           .inputs = {{"x"}},
+           .run = [](const OpArguments& x) { return global_average_pool(x("x")); },
+           .constants = [](const ConstantArguments& c) { return c("x"); },
+           .kernels = global_average_pool_kernels}};
+}
+
+}  // namespace espalier::ops

@@ -1,0 +1,51 @@
+// What the rows of linear layers and convolutions share: the passes between a product forward and its
+// products backward.
+#pragma once
+
+#include "espalier/autograd/ops/activation_bias.h"
+#include "espalier/core/cpu/direction.h"
+#include "espalier/graph/ops/operands.h"
+
+namespace espalier::ops {
+
+using cpu::Direction;
+
+KernelCall forward_activation(const Tensor& x, Activation f);
+KernelCall backward_activation(const KernelContext& op, const Tensor& dy, Activation f, bool adds);
+
+/// In training gelu is a pass of its own, which keeps what backward needs.
+inline bool activates_apart(const KernelContext& op) {
+  return op.pass.training && keeps_input(op.call.activation());
+}
+
+/// The passes between an op's product forward and its products backward.
+void add_activation_and_bias(Calls& calls, const KernelContext& op, const Tensor& y);
+
+/// Forward, then what is behind it, then the products backward that this step needs.
+template <class Product>
+Calls calls_of_products(const KernelContext& op, const Tensor& y, const Product& product) {
+  Calls calls;
+  for (const Direction direction :
+       {Direction::forward, Direction::backward_weights, Direction::backward_data}) {
+    if (direction != Direction::forward && !op.pass.training) break;
+    if (direction == Direction::backward_data && !op.gradient("x")) break;
+    calls.push_back(product(direction));
+    calls.back().macs = op.call.op.macs(op.call) * op.pass.batch;
+    if (direction == Direction::forward) add_activation_and_bias(calls, op, y);
+  }
+  return calls;
+}
+
+/// What a product reads and writes: its operands once each.
+inline int64_t traffic_of_product(const KernelContext& op, Direction direction, const Tensor& x,
+                                  const Tensor& w, const Tensor& y) {
+  const bool adds = direction == Direction::backward_data && op.add("x");
+  return traffic(x, adds ? 2 : 1) + traffic(w) + traffic(y);
+}
+
+/// Every weight meets every position of the output once.
+inline int64_t macs_of_positions(const OpCall& call) {
+  return call.output().row_elements() / call.output()[-1] * call.shape("weight").elements();
+}
+
+}  // namespace espalier::ops

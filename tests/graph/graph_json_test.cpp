@@ -1,0 +1,60 @@
+#include "espalier/graph/graph_json.h"
+
+#include <gtest/gtest.h>
+
+#include "espalier/autograd/ops.h"
+#include "espalier/graph/trace.h"
+#include "support/bad_input.h"
+
+namespace espalier {
+namespace {
+
+TEST(GraphJson, IsWrittenAndReadAgain) {
+  const Variable w(Tensor::zeros({20, 5, 5, 1}), true, "conv1.weight"),
+      b(Tensor::zeros({20}), true, "conv1.bias");
+  Trace trace;
+  const Variable image(Tensor::zeros({1, 8, 8, 1}));
+  ops::flatten(ops::max_pool2d(ops::conv2d(image, w, b, {}, Activation::relu), 2));
+  const nlohmann::json json = to_json(trace.graph);
+  ASSERT_EQ(json["ops"].size(), 3u);
+  EXPECT_EQ(json["ops"][0], nlohmann::json::parse(R"({"op": "conv2d", "inputs": [0, 1, 2], "output": 3,
+      "attributes": {"stride": 1, "pad": 0, "groups": 1, "activation": "relu"},
+      "channels": {"rule": "mixed", "values": [1]}})"));
+  EXPECT_EQ(json["ops"][2]["channels"], nlohmann::json::parse(R"({"rule": "flattened", "values": [4]})"));
+  EXPECT_EQ(json["values"][0], nlohmann::json::parse(R"({"shape": [1, 8, 8, 1]})"));
+  EXPECT_EQ(json["values"][1],
+            nlohmann::json::parse(R"({"shape": [20, 5, 5, 1], "parameter": "conv1.weight"})"));
+  EXPECT_EQ(nlohmann::json(to_json(graph_from_json(json.dump(), "f"))), json);
+}
+
+TEST(GraphJson, TextsThatDescribeNoneAreRefused) {
+  const std::string good =
+      R"({"values": [{"shape": [1, 2, 2, 1]}, {"shape": [1, 4]}],
+          "ops": [{"op": "flatten", "attributes": {}, "inputs": [0], "output": 1,
+                   "channels": {"rule": "flattened", "values": [4]}}]})";
+  EXPECT_EQ(graph_from_json(good, "f").shape(1), (Shape{1, 4}));
+  for (const auto& [from, to, message] :
+       {std::tuple{R"("inputs": [0])", R"("inputs": [2])",
+                   "f: its network cannot be read: /ops/0/inputs: value 2 does not exist there"},
+        {R"("inputs": [0])", R"("inputs": [1])", "value 1 does not exist there"},
+        {R"("output": 1)", R"("output": 0)", "expected a value that no op has put out"},
+        {R"("output": 1)", R"("output": 9)", "expected a value that no op has put out"},
+        {R"("flattened",)", R"("flat",)", "no rule 'flat'"},
+        {R"([1, 2, 2, 1])", R"([1, 2])", "its first value is no image"},
+        {R"([1, 4])", R"([4])", "expected a row of logits"},
+        {R"([1, 4])", R"([1, 99999999999, 99999999999, 99999999999])", "too large"},
+        {R"("op": "flatten")", R"("op": 3)", "expected text"},
+        {R"("op": "flatten")", R"("op": "max_pool2d")",
+         "/ops/0: max_pool2d: has no attribute 'window' of its kind"},
+        {R"("attributes": {})", R"("attributes": {"p": 1})", "/ops/0: flatten: no attribute 'p'"},
+        {R"("inputs": [0])", R"("inputs": [0, 0])", "/ops/0: flatten: has 2 inputs, expected 1"},
+        {R"("inputs": [0])", R"("inputs": [-1])", "/ops/0: has no inputs"}}) {
+    std::string bad = good;
+    bad.replace(bad.find(from), std::string(from).size(), to);
+    EXPECT_TRUE(
+        contains(message_of([&] { graph_from_json(bad, "f: its network cannot be read"); }), message));
+  }
+}
+
+}  // namespace
+}  // namespace espalier
