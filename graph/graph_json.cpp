@@ -48,15 +48,16 @@ GraphValue value_from(const Json& json, const std::string& place) {
 
 }  // namespace
 
-Json to_json(const Graph& graph) {
-  Json values = Json::array(), ops = Json::array();
+nlohmann::json to_json(const Graph& graph) {
+  using nlohmann::json;
+  json values = json::array(), ops = json::array();
   for (const GraphValue& value : graph.values) {
-    Json row{{"shape", std::vector<int64_t>(value.shape.sizes().begin(), value.shape.sizes().end())}};
+    json row{{"shape", std::vector<int64_t>(value.shape.sizes().begin(), value.shape.sizes().end())}};
     if (!value.parameter.empty()) row["parameter"] = value.parameter;
     values.push_back(std::move(row));
   }
   for (const GraphNode& node : graph.nodes) {
-    Json attributes = Json::object();
+    json attributes = json::object();
     for (const auto& [name, value] : node.attributes)
       std::visit([&, key = name](const auto& v) { attributes[key] = v; }, value);
     ops.push_back(

@@ -10,7 +10,7 @@ namespace espalier {
 
 /// {"values": [{"shape", "parameter"}], "ops": [{"op", "attributes", "inputs", "output", "channels"}]}; value
 /// 0 is the image. An input is the number of a value, -1 for an optional one that is left out.
-nlohmann::ordered_json to_json(const Graph& graph);
+nlohmann::json to_json(const Graph& graph);
 
 /// The graph that `text` says. Error, which begins with `place` and names the place in it, for any text that
 /// describes none: every value is put out once, before it is read; ops that have a row (op.h) have its inputs
