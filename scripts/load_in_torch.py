@@ -120,7 +120,7 @@ class Node(torch.nn.Module):
 
 
 class Network(Node):
-    """Runs the ops of a tape in order, on images [N,C,H,W]. Its state_dict has the file's names."""
+    """Runs the ops of a graph in order, on images [N,C,H,W]. Its state_dict has the file's names."""
 
     def __init__(self, description, tensors, classes=None, normalize=None, own_ops=None):
         super().__init__()

@@ -42,7 +42,7 @@ inline Tensor backward_activation_bias(const Tensor& dy, const Tensor& saved, Ac
 
 inline constexpr const char* activation_names[] = {"none", "relu", "gelu", "sigmoid", "tanh"};
 inline const char* activation_name(Activation f) { return activation_names[static_cast<int>(f)]; }
-/// What a tape calls it. Error for a name that is none.
+/// What a graph calls it. Error for a name that is none.
 inline Activation activation_named(std::string_view name) {
   const auto found = std::ranges::find(activation_names, name);
   ESP_CHECK(found != std::end(activation_names), "activation: no '", name, "'");
