@@ -44,7 +44,11 @@ std::vector<Op> arithmetic_rows() {
            .attributes = {{"p", 0.0}},
            .run =
                [](const OpArguments& x) {
-                 return x.training ? dropout(x("x"), x.call.real("p"), x.key) : x("x");
+                 if (!x.training) return x("x");
+                 ESP_CHECK(
+                     x.key,
+                     "dropout: a network of which there is but a graph cannot be trained through it yet");
+                 return dropout(x("x"), x.call.real("p"), *x.key);
                },
            .constants = [](const ConstantArguments& c) { return c("x"); }}};
 }

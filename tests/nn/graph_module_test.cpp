@@ -6,6 +6,7 @@
 #include "espalier/nn/inference.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/network.h"
+#include "support/bad_input.h"
 #include "support/numbers.h"
 
 namespace espalier {
@@ -92,6 +93,21 @@ TEST_P(GraphOf, CountsWhatTheModelCounts) {
     EXPECT_EQ(a.layers[i].type, b.layers[i].type);
     EXPECT_EQ(a.layers[i].shape, b.layers[i].shape);
   }
+}
+
+TEST(GraphModule, IsNotTrainedThroughDropoutWithTheSameMaskInEachStep) {
+  class Drops : public Module {
+   public:
+    Variable forward(const Variable& x) override { return ops::flatten(ops::dropout(x, 0.5f, 1)); }
+    std::string type() const override { return "drops"; }
+  } drops;
+  GraphModule graph(Network(drops, {2, 2, 1}).graph);
+  const Variable x(random_tensor({3, 2, 2, 1}, 1));
+  graph.set_training(false);
+  EXPECT_TRUE(same_bits(graph.forward(x).value(), ops::flatten(x).value()));
+  graph.set_training(true);
+  EXPECT_EQ(message_of([&] { graph.forward(x); }),
+            "dropout: a network of which there is but a graph cannot be trained through it yet");
 }
 
 INSTANTIATE_TEST_SUITE_P(Zoo, GraphOf, testing::ValuesIn(zoo),
