@@ -9,6 +9,10 @@
 
 namespace espalier {
 
+std::string_view layer_name(std::string_view parameter_name) {
+  return parameter_name.substr(0, parameter_name.rfind('.'));
+}
+
 /// One recorded op. An output's state owns the node that made it, a node owns the states of its inputs, so a
 /// history lives exactly as long as something needs it.
 struct Node {
@@ -46,7 +50,7 @@ thread_local uint64_t recorded = 0;
 std::string gradients_text(const Node& node) {
   std::string layer;
   for (const auto& input : node.inputs)
-    if (input && !input->name.empty() && layer.empty()) layer = input->name.substr(0, input->name.rfind('.'));
+    if (input && !input->name.empty() && layer.empty()) layer = layer_name(input->name);
   return layer.empty() ? join("the gradients of ", node.op)
                        : join("the gradients of ", layer, " (", node.op, ")");
 }

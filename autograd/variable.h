@@ -18,6 +18,9 @@ namespace espalier {
 
 struct Node;
 
+/// "layer1.0.conv1" of "layer1.0.conv1.weight". A part of the argument, which has to outlive it.
+std::string_view layer_name(std::string_view parameter_name);
+
 /// What a Variable's copies share.
 struct VariableState {
   Tensor value;

@@ -22,12 +22,16 @@ std::vector<const GraphNode*> Graph::readers_of(int value) const {
   return readers;
 }
 
+const GraphNode* Graph::only_reader_of(int value) const {
+  const auto readers = readers_of(value);
+  const bool only = readers.size() == 1 && readers[0]->inputs[0] == value &&
+                    std::ranges::count(readers[0]->inputs, value) == 1;
+  return only ? readers[0] : nullptr;
+}
+
 std::string Graph::layer_of(const GraphNode& node) const {
   for (const int input : node.present())
-    if (is_parameter(input)) {
-      const std::string& name = values[static_cast<size_t>(input)].parameter;
-      return name.substr(0, name.rfind('.'));
-    }
+    if (is_parameter(input)) return std::string(layer_name(values[static_cast<size_t>(input)].parameter));
   return "";
 }
 

@@ -48,6 +48,12 @@ struct Graph {
   const GraphNode* maker_of(int value) const;
   /// The nodes that read this value, in order; one that reads it twice is there once.
   std::vector<const GraphNode*> readers_of(int value) const;
+  /// The node that alone reads this value, once and as its first input; null where there is none.
+  const GraphNode* only_reader_of(int value) const;
+  /// [H,W,C] of the images that it takes: value 0 without its batch.
+  Shape image() const { return {shape(0)[1], shape(0)[2], shape(0)[3]}; }
+  /// How many numbers its last op puts out for an image: [1,outputs].
+  int64_t outputs() const { return shape(nodes.back().output)[1]; }
   /// The layer that a node is, by its first parameter: "conv1"; empty for one without.
   std::string layer_of(const GraphNode& node) const;
 };

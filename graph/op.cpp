@@ -97,11 +97,8 @@ const Constants& ConstantArguments::operator()(std::string_view name) const {
 const GraphNode* fused_behind(const Graph& graph, const GraphNode& node) {
   const Op* op = find_op(node.op);
   if (!op || op->fuses.empty() || OpCall(graph, node, *op).activation() != Activation::none) return nullptr;
-  const auto readers = graph.readers_of(node.output);
-  const bool alone = readers.size() == 1 && readers[0]->op == op->fuses &&
-                     readers[0]->inputs[0] == node.output &&
-                     std::ranges::count(readers[0]->inputs, node.output) == 1;
-  return alone ? readers[0] : nullptr;
+  const GraphNode* reader = graph.only_reader_of(node.output);
+  return reader && reader->op == op->fuses ? reader : nullptr;
 }
 
 const Op* find_op(std::string_view name) {

@@ -32,10 +32,6 @@ void Parameter::to(Device device) {
   for (Tensor& slot : slots) slot = slot.to(device);
 }
 
-std::string_view layer_name(std::string_view parameter_name) {
-  return parameter_name.substr(0, parameter_name.rfind('.'));
-}
-
 Device device_of(const std::vector<Parameter*>& parameters) {
   const Parameter* first = nullptr;
   for (const Parameter* parameter : parameters) {

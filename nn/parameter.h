@@ -55,9 +55,6 @@ struct Parameter {
   int64_t nonzeros() const;
 };
 
-/// "layer1.0.conv1" of "layer1.0.conv1.weight". A part of the argument, which has to outlive it.
-std::string_view layer_name(std::string_view parameter_name);
-
 /// The device that holds the values of all of them: kernels that pass over many parameters at once run there.
 /// Counts, which stay on the host, are not asked. Error where they are on several; the CPU for none.
 Device device_of(const std::vector<Parameter*>& parameters);

@@ -59,12 +59,11 @@ class Folding {
   /// The running mean, of a norm that serves this place alone, that takes what a layer without a bias cannot;
   /// null if there is none, or if the layer's own activation stands between.
   Parameter* mean_behind(const GraphNode& layer) const {
-    const auto behind = graph_.readers_of(layer.output);
-    if (behind.size() != 1 || OpCall(graph_, layer, *find_op(layer.op)).activation() != Activation::none)
-      return nullptr;
-    const Op* norm = find_op(behind[0]->op);
-    if (!norm || !norm->normalizes_batch || behind[0]->inputs[0] != layer.output) return nullptr;
-    const int mean = OpCall(graph_, *behind[0], *norm).input("running_mean");
+    const GraphNode* behind = graph_.only_reader_of(layer.output);
+    if (!behind || OpCall(graph_, layer, *find_op(layer.op)).activation() != Activation::none) return nullptr;
+    const Op* norm = find_op(behind->op);
+    if (!norm || !norm->normalizes_batch) return nullptr;
+    const int mean = OpCall(graph_, *behind, *norm).input("running_mean");
     return readers(mean) == 1 ? parameters_[mean] : nullptr;
   }
 

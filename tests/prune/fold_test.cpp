@@ -97,6 +97,17 @@ TEST(Fold, WithoutABiasItGoesIntoTheMeanOfTheNormBehind) {
   EXPECT_EQ(numbers(net.find("bn.running_mean")->value()), (std::vector<float>{100 - 2 * 81}));
 }
 
+TEST(Fold, NothingIsMovedIntoTheMeanOfANormThatAddsWhatItReads) {
+  SmallNet net;
+  Conv2d &a = net.conv("a", 1, 2, 1, false), &b = net.conv("b", 2, 1, 1, false, 0);
+  BatchNorm2d &an = net.norm("an", 2), &bn = net.norm("bn", 1);
+  net.pass = [&](const Variable& x) {
+    const Variable z = b.forward(a.forward(x, an, Activation::relu));
+    return ops::global_average_pool(ops::batch_norm(z, bn.begin_pass(), Activation::none, z));
+  };
+  EXPECT_EQ(that_fold(net, {5, 5, 1}), std::vector<std::string>{});
+}
+
 TEST(Fold, NothingIsMovedIntoTheMeanOfANormThatServesTwice) {
   SmallNet net;
   Conv2d &a = net.conv("a", 1, 2, 1, false), &b = net.conv("b", 2, 1, 1, false, 0),
