@@ -68,16 +68,42 @@ GraphModule::GraphModule(Graph graph, const NamedTensors& tensors) : graph_(std:
   parameters_.resize(graph_.values.size());
   for (const auto& [name, tensor] : tensors)
     if (const auto found = numbers.find(name); found != numbers.end()) add(found->second);
+  std::map<const GraphNode*, const GraphNode*> in_front;  // what runs together with the node behind it
   for (const GraphNode& node : graph_.nodes) {
-    for (const int input : node.present()) {
-      last_use_[input] = &node;
+    for (const int input : node.present())
       if (graph_.is_parameter(input)) add(input);
-    }
-    if (const GraphNode* second = fused_behind(graph_, node)) behind_[&node] = second, front_[second] = &node;
+    if (const GraphNode* behind = fused_behind(graph_, node))
+      in_front[behind] = &node;
+    else
+      add_step(node, in_front.contains(&node) ? in_front.at(&node) : nullptr);
   }
+  std::map<int, Step*> last_use;
+  for (Step& step : steps_)
+    for (const int input : step.inputs()) last_use[input] = &step;
+  for (const auto& [value, step] : last_use) step->done_with.push_back(value);
   for (const auto& [name, tensor] : tensors)
     if (name.find('/') == name.npos && !find(name))
       add(name, "layer", Role::buffer, Tensor::zeros(tensor.shape(), tensor.dtype()), {}, -1, -1);
+}
+
+void GraphModule::add_step(const GraphNode& node, const GraphNode* in_front) {
+  const auto call_of = [&](const GraphNode* of) -> std::optional<OpCall> {
+    const Op* op = of ? find_op(of->op) : nullptr;
+    if (!op || !op->run) return std::nullopt;
+    return OpCall(graph_, *of, *op);
+  };
+  const auto norm = norms_.find(graph_.layer_of(node));
+  steps_.push_back({.node = node,
+                    .call = call_of(&node),
+                    .in_front = call_of(in_front),
+                    .norm = norm == norms_.end() ? nullptr : norm->second});
+}
+
+std::vector<int> GraphModule::Step::inputs() const {
+  std::vector<int> all;
+  if (in_front) std::ranges::copy(in_front->node.present(), std::back_inserter(all));
+  std::ranges::copy(node.present(), std::back_inserter(all));
+  return all;
 }
 
 Parameter& GraphModule::add(int value) {
@@ -122,43 +148,31 @@ Variable GraphModule::forward(const Variable& x) {
   for (size_t i = 0; i < values.size(); ++i)
     if (parameters_[i]) values[i] = parameters_[i]->variable;
   Variable y;
-  for (const GraphNode& node : graph_.nodes) {
-    if (behind_.contains(&node)) continue;  // run with the node behind it
-    y = run(node, values);
-    const auto forget = [&](const GraphNode& done) {  // what is not looked at any more takes no memory
-      for (const int input : done.present())
-        if (last_use_.at(input) == &done) values[static_cast<size_t>(input)] = {};
-    };
-    if (const auto front = front_.find(&node); front != front_.end()) forget(*front->second);
-    forget(node);
-    values[static_cast<size_t>(node.output)] = y;
+  for (const Step& step : steps_) {
+    y = run(step, values);
+    for (const int done : step.done_with) values[static_cast<size_t>(done)] = {};  // it takes no more memory
+    values[static_cast<size_t>(step.node.output)] = y;
   }
   return y;
 }
 
-Variable GraphModule::run(const GraphNode& node, const std::vector<Variable>& values) {
-  const auto inputs_of = [&](const GraphNode& of) {
+Variable GraphModule::run(const Step& step, const std::vector<Variable>& values) const {
+  const auto inputs_of = [&](const GraphNode& node) {
     std::vector<Variable> inputs;
-    for (const int input : of.inputs)
+    for (const int input : node.inputs)
       inputs.push_back(input == GraphNode::absent ? Variable() : values[static_cast<size_t>(input)]);
     return inputs;
   };
-  const std::vector<Variable> inputs = inputs_of(node);
-  const Op* op = find_op(node.op);
-  if (!op || !op->run) return placeholder(node, inputs);
-  const OpCall call(graph_, node, *op);
-  OpArguments arguments{call, inputs, training()};
-  if (const auto norm = norms_.find(graph_.layer_of(node)); norm != norms_.end()) {
-    arguments.training = norm->second->training();
-    arguments.momentum = norm->second->begin_batch();
+  const std::vector<Variable> inputs = inputs_of(step.node);
+  if (!step.call) return placeholder(step.node, inputs);
+  OpArguments arguments{*step.call, inputs, training()};
+  if (step.norm) {
+    arguments.training = step.norm->training();
+    arguments.momentum = step.norm->begin_batch();
   }
-  const auto front = front_.find(&node);
-  if (front == front_.end()) return op->run(arguments);
-  const GraphNode& first = *front->second;
-  const Op& first_op = *find_op(first.op);
-  const std::vector<Variable> first_inputs = inputs_of(first);
-  const OpCall first_call(graph_, first, first_op);
-  return first_op.run_fused({first_call, first_inputs, training()}, arguments);
+  if (!step.in_front) return step.call->op.run(arguments);
+  const std::vector<Variable> first_inputs = inputs_of(step.in_front->node);
+  return step.in_front->op.run_fused({*step.in_front, first_inputs, training()}, arguments);
 }
 
 /// Of an op that is a program's own all is known but its numbers, which is enough for a trace.
@@ -175,6 +189,17 @@ Variable GraphModule::placeholder(const GraphNode& node, const std::vector<Varia
                  .backward = {}});
 }
 
+std::unique_ptr<GraphModule> graph_module_of(const TensorFile& file, const std::string& source) {
+  const auto network = file.metadata.find("espalier.network"),
+             history = file.metadata.find("espalier.history"), none = file.metadata.end();
+  ESP_CHECK(network != none, source,
+            ": has no 'espalier.network' in its metadata: not a file of Espalier's that says its network");
+  auto made = std::make_unique<GraphModule>(
+      graph_from_json(network->second, source + ": its network cannot be read"), file.tensors);
+  if (history != none) made->history = history_from(history->second, source);
+  return made;
+}
+
 std::unique_ptr<GraphModule> read_graph_module(const std::string& file) {
   require_file(file);
   if (!file.ends_with(".safetensors"))
@@ -184,16 +209,7 @@ std::unique_ptr<GraphModule> read_graph_module(const std::string& file) {
     const MetaDevice header_alone;
     weights = read_safetensors(file);
   }
-  const auto text = [&](const char* key) {
-    const auto found = weights.metadata.find(key);
-    return found == weights.metadata.end() ? "" : found->second;
-  };
-  const std::string network = text("espalier.network"), history = text("espalier.history");
-  ESP_CHECK(!network.empty(), file, ": has no 'espalier.network' in its metadata: no file of Espalier's");
-  auto made = std::make_unique<GraphModule>(graph_from_json(network, file + ": its network cannot be read"),
-                                            weights.tensors);
-  if (!history.empty()) made->history = history_from(history, file);
-  return made;
+  return graph_module_of(weights, file);
 }
 
 FileLayout file_layout(const Graph& graph, int number) {

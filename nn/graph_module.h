@@ -2,12 +2,14 @@
 // their own have it: a module like any other.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "espalier/graph/graph.h"
+#include "espalier/graph/op.h"
 #include "espalier/nn/norm.h"
 #include "espalier/nn/state_dict.h"
 
@@ -29,20 +31,36 @@ class GraphModule : public Module {
  private:
   class Layer;
 
+  /// What one op makes, or two that run together.
+  struct Step {
+    const GraphNode& node;                ///< the op; of two the one behind
+    std::optional<OpCall> call = {};      ///< none of an op without a row
+    std::optional<OpCall> in_front = {};  ///< of two the first
+    BatchNorm2d* norm = nullptr;          ///< the layer that counts the batches of its norm
+    std::vector<int> done_with = {};      ///< values that no later step looks at
+
+    std::vector<int> inputs() const;
+  };
+
   Parameter& add(int value);
   Parameter& add(const std::string& name, const std::string& type, Role role, Tensor numbers,
                  FileLayout layout, int out, int in);
-  Variable run(const GraphNode& node, const std::vector<Variable>& values);
+  void add_step(const GraphNode& node, const GraphNode* in_front);
+  Variable run(const Step& step, const std::vector<Variable>& values) const;
   Variable placeholder(const GraphNode& node, const std::vector<Variable>& inputs) const;
 
   Graph graph_;
-  std::vector<Parameter*> parameters_;                   // of each value, or null
-  std::map<int, const GraphNode*> last_use_;             // of a value
-  std::map<const GraphNode*, const GraphNode*> behind_;  // what a node runs together with,
-  std::map<const GraphNode*, const GraphNode*> front_;   // and the other way round
+  std::vector<Parameter*> parameters_;  // of each value, or null
+  std::deque<Step> steps_;              // in order
   std::map<std::string, Layer*> layers_;
   std::map<std::string, BatchNorm2d*> norms_;  // layers that normalise by the batch
 };
+
+struct TensorFile;
+
+/// The network that a file of weights has in its metadata, with the cuts behind it: shapes, and zeros. Error
+/// that begins with `source` where there is none.
+std::unique_ptr<GraphModule> graph_module_of(const TensorFile& file, const std::string& source);
 
 /// The network of a file: JSON (graph/graph_json.h), or weights in whose metadata it is, with the cuts that
 /// it has behind it. With shapes alone, and zeros. UsageError where there is no such file, Error for one that

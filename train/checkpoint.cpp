@@ -296,27 +296,14 @@ bool is_of_a_program(const TensorFile& file) {
   return !file.metadata.contains("espalier.config") && file.metadata.contains("espalier.network");
 }
 
-Graph network_graph(const TensorFile& file, const std::string& source) {
-  return graph_from_json(metadata(file, "espalier.network", source), source + ": its network cannot be read");
-}
-
-/// Its network as it was saved, cuts and all.
-std::unique_ptr<Module> described(const TensorFile& file, const std::string& source) {
-  auto model = std::make_unique<GraphModule>(network_graph(file, source), file.tensors);
-  if (const auto found = file.metadata.find("espalier.history"); found != file.metadata.end())
-    model->history = history_from(found->second, source);
-  return model;
-}
-
 Config config_of_a_program(const TensorFile& file, const Graph& graph, const std::string& source,
                            const std::vector<std::string>& overrides) {
-  const Shape& image = graph.shape(0);
   Config config;
   config.file = source;
   config.name = std::filesystem::path(source).stem().string();
   config.model.type = "graph";
-  config.model.input = {image[1], image[2], image[3]};
-  config.model.classes = graph.shape(graph.nodes.back().output)[1];
+  config.model.input = graph.image();
+  config.model.classes = graph.outputs();
   const auto normalize = file.metadata.find("espalier.normalize");
   Json data = Json::object();
   if (normalize != file.metadata.end())
@@ -505,7 +492,7 @@ CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source
   CheckpointInfo info;
   if (is_of_a_program(file)) {
     const MetaDevice shapes_alone;
-    info.config = config_of_a_program(file, network_graph(file, source), source, {});
+    info.config = config_of_a_program(file, graph_module_of(file, source)->graph(), source, {});
   } else {
     info.config = parse_config(metadata(file, "espalier.config", source), source);
     ESP_CHECK(info.config.model.classes > 0, source,
@@ -610,8 +597,8 @@ OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
   const TensorFile file = read_checkpoint(path);
   CheckpointInfo info = checkpoint_info(file, source);
   if (is_of_a_program(file)) {
-    info.config = config_of_a_program(file, network_graph(file, source), source, overrides);
-    auto model = described(file, source);
+    auto model = graph_module_of(file, source);
+    info.config = config_of_a_program(file, model->graph(), source, overrides);
     load(file, *model, source);
     return {to_compute_device(std::move(model)), std::move(info)};
   }
@@ -621,7 +608,7 @@ OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
     if (info.config.model.classes == 0) info.config.model.classes = classes;  // whatever data it is to see
   }
   const bool alone = info.config.model.type == "graph";  // what it was made of need not be there any more
-  auto model = alone ? described(file, source)
+  auto model = alone ? graph_module_of(file, source)
                      : make_model(info.config.model, static_cast<uint64_t>(info.config.seed));
   replay(file, *model, source);
   load(file, *model, source);

@@ -314,11 +314,11 @@ void take_image_of_graph(Json& json, const Place& at) {
   Json& model = json["model"];
   if (model.value("type", Json()) != "graph" || !model.contains("file") || !model["file"].is_string()) return;
   try {
+    const MetaDevice shapes_alone;
     const auto described = read_graph_module(expand_home(model["file"]));
     const Graph& graph = described->graph();
-    const Shape& image = graph.shape(0);
-    if (!model.contains("input")) model["input"] = {image[1], image[2], image[3]};
-    if (!model.contains("classes")) model["classes"] = graph.shape(graph.nodes.back().output)[1];
+    if (!model.contains("input")) model["input"] = graph.image().sizes();
+    if (!model.contains("classes")) model["classes"] = graph.outputs();
   } catch (const Interrupted&) {
     throw;
   } catch (const std::exception& error) {

@@ -34,11 +34,10 @@ Made make_graph(const Options& o, Activation) {
   if (!o.file) fail_usage("model: graph needs a file that describes it, which 'file' names");
   auto made = read_graph_module(*o.file);
   const Graph& graph = made->graph();
-  const Shape& image = graph.shape(0);
-  if (const Shape takes{image[1], image[2], image[3]}; takes != o.input)
-    fail_usage("model: ", *o.file, " takes images of ", takes, ", found input ", o.input);
-  if (const int64_t classes = graph.shape(graph.nodes.back().output)[1]; classes != o.classes)
-    fail_usage("model: ", *o.file, " has ", classes, " outputs, found ", o.classes, " classes");
+  if (graph.image() != o.input)
+    fail_usage("model: ", *o.file, " takes images of ", graph.image(), ", found input ", o.input);
+  if (graph.outputs() != o.classes)
+    fail_usage("model: ", *o.file, " has ", graph.outputs(), " outputs, found ", o.classes, " classes");
   return made;
 }
 
