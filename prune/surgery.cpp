@@ -42,11 +42,16 @@ void check(const AxisCut& one, const Parameter& parameter, const Shape& shape) {
             "surgery: the indices to keep of ", parameter.name, " are not ascending in 0..", one.before - 1);
 }
 
+/// Where in `history` the axis of `one` has been cut; its end where it has not.
+auto of_the_axis(auto& history, const AxisCut& one) {
+  return std::ranges::find_if(
+      history, [&](const AxisCut& old) { return old.parameter == one.parameter && old.axis == one.axis; });
+}
+
 /// Makes one cut of each axis of those made before and those that follow.
 void add(std::vector<AxisCut>& history, const std::vector<AxisCut>& cuts) {
   for (const AxisCut& one : cuts) {
-    const auto same = std::ranges::find_if(
-        history, [&](const AxisCut& old) { return old.parameter == one.parameter && old.axis == one.axis; });
+    const auto same = of_the_axis(history, one);
     if (same == history.end()) {
       history.push_back(one);
       continue;
@@ -116,8 +121,7 @@ void zero_channels(const std::vector<ChannelGroup>& groups, const std::vector<st
 std::vector<AxisCut> cuts_between(const std::vector<AxisCut>& made, const std::vector<AxisCut>& wanted) {
   std::vector<AxisCut> cuts;
   for (const AxisCut& one : wanted) {
-    const auto same = std::ranges::find_if(
-        made, [&](const AxisCut& old) { return old.parameter == one.parameter && old.axis == one.axis; });
+    const auto same = of_the_axis(made, one);
     if (same == made.end()) {
       cuts.push_back(one);
       continue;

@@ -51,6 +51,7 @@ Calls conv2d_kernels(const KernelContext& op) {
                     op.call.whole("groups")};
   Epilogue epilogue(op);
   const Device device = op.pass.device;
+  const bool adds = op.add("x");
   return calls_of_products(op, y, [&](Direction direction) -> KernelCall {
     const std::string by = device == Device::cpu
                                ? cpu::conv2d_served_by(s, direction, !op.pass.training, epilogue.pointers())
@@ -58,32 +59,29 @@ Calls conv2d_kernels(const KernelContext& op) {
     const int64_t bytes = traffic_of_product(op, direction, x, w, y);
     switch (direction) {
       case Direction::backward_weights:
-        return {
-            "conv2d_backward_weights", by, 0, bytes,
-            [=, dw = like(w),
-             scratch = memory(ESP_RUN(device, conv2d_backward_weights_scratch(s, false)), device)]() mutable {
-              ESP_RUN(device, conv2d_backward_weights(dw.f32(), y.f32(), x.f32(), s, false, scratch.raw()));
-            }};
+        return product_call(
+            "conv2d_backward_weights", by, bytes, w,
+            ESP_RUN(device, conv2d_backward_weights_scratch(s, false)), [=](float* dw, void* scratch) {
+              ESP_RUN(device, conv2d_backward_weights(dw, y.f32(), x.f32(), s, false, scratch));
+            });
       case Direction::backward_data:
-        return {"conv2d_backward_data", by, 0, bytes,
-                [=, adds = op.add("x"), dx = like(x),
-                 scratch = memory(ESP_RUN(device, conv2d_backward_data_scratch(s, op.add("x"))),
-                                  device)]() mutable {
-                  ESP_RUN(device, conv2d_backward_data(dx.f32(), y.f32(), w.f32(), s, adds, scratch.raw()));
-                }};
+        return product_call("conv2d_backward_data", by, bytes, x,
+                            ESP_RUN(device, conv2d_backward_data_scratch(s, adds)),
+                            [=](float* dx, void* scratch) {
+                              ESP_RUN(device, conv2d_backward_data(dx, y.f32(), w.f32(), s, adds, scratch));
+                            });
       default:
         break;
     }
     const size_t prepared_bytes = op.pass.training ? 0 : ESP_RUN(device, conv2d_prepared_bytes(s));
     Tensor prepared = prepared_bytes ? memory(prepared_bytes, device) : Tensor();
     if (prepared.defined()) ESP_RUN(device, conv2d_prepare(prepared.raw(), w.f32(), s));
-    return {"conv2d_forward", by, 0, bytes,
-            [=, z = like(y),
-             scratch =
-                 memory(ESP_RUN(device, conv2d_forward_scratch(s, epilogue.pointers())), device)]() mutable {
-              ESP_RUN(device, conv2d_forward(z.f32(), x.f32(), w.f32(), prepared.raw(), epilogue.pointers(),
-                                             s, scratch.raw()));
-            }};
+    return product_call(
+        "conv2d_forward", by, bytes, y, ESP_RUN(device, conv2d_forward_scratch(s, epilogue.pointers())),
+        [=](float* z, void* scratch) mutable {
+          ESP_RUN(device,
+                  conv2d_forward(z, x.f32(), w.f32(), prepared.raw(), epilogue.pointers(), s, scratch));
+        });
   });
 }
 

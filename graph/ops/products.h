@@ -36,6 +36,16 @@ Calls calls_of_products(const KernelContext& op, const Tensor& y, const Product&
   return calls;
 }
 
+/// A product that writes `y` and has that much scratch memory: run(its numbers, the memory).
+template <class Run>
+KernelCall product_call(const std::string& kernel, const std::string& by, int64_t bytes, const Tensor& y,
+                        size_t scratch_bytes, const Run& run) {
+  return {kernel, by, 0, bytes,
+          [run = run, y = like(y), scratch = memory(scratch_bytes, y.device())]() mutable {
+            run(y.f32(), scratch.raw());
+          }};
+}
+
 /// What a product reads and writes: its operands once each.
 inline int64_t traffic_of_product(const KernelContext& op, Direction direction, const Tensor& x,
                                   const Tensor& w, const Tensor& y) {
