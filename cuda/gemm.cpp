@@ -47,8 +47,7 @@ using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDes
 /// cuBLASLt counts by columns: to it our matrices are transposed, and c' = b' a'.
 class ProductPlan {
  public:
-  explicit ProductPlan(const Product& p)
-      : fused_(p.bias || p.relu), bias_(p.bias), beta_(p.accumulate ? 1.0f : 0.0f) {
+  explicit ProductPlan(const Product& p) : bias_(p.bias), beta_(p.accumulate ? 1.0f : 0.0f) {
     const bool exact = precision() == Precision::f32 || p.operands == DType::bf16;
     ESP_CUDA(cublasLtMatmulDescCreate(matmul_.into(),
                                       exact ? CUBLAS_COMPUTE_32F : CUBLAS_COMPUTE_32F_FAST_TF32, CUDA_R_32F));
@@ -73,8 +72,9 @@ class ProductPlan {
         choose(preference, p.bias   ? p.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS
                            : p.relu ? CUBLASLT_EPILOGUE_RELU
                                     : CUBLASLT_EPILOGUE_DEFAULT);
-    if (status != CUBLAS_STATUS_SUCCESS && fused_) {  // as of a single row with a bias, in some versions
-      fused_ = bias_ = false;
+    if (status != CUBLAS_STATUS_SUCCESS && (p.bias || p.relu)) {  // as of a row with a bias, in some versions
+      is_bare_ = true;
+      bias_ = false;
       status = choose(preference, CUBLASLT_EPILOGUE_DEFAULT);
     }
     ESP_CHECK(status == CUBLAS_STATUS_SUCCESS, "cuda: cuBLASLt has no product of ", p.m, "x", p.k, " and ",
@@ -82,8 +82,8 @@ class ProductPlan {
   }
 
   size_t scratch_bytes() const { return scratch_bytes_; }
-  /// False where bias and relu were asked for and are left to the caller.
-  bool fused() const { return fused_; }
+  /// Whether bias and relu, which were asked for, are left to the caller.
+  bool is_bare() const { return is_bare_; }
 
   void run(void* c, const void* a, const void* b, const void* bias, void* scratch) {
     if (bias_) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
@@ -117,7 +117,7 @@ class ProductPlan {
                                         static_cast<uint64_t>(rows), columns));
   }
 
-  bool fused_, bias_;
+  bool is_bare_ = false, bias_;
   float beta_;
   Matmul matmul_;
   Layout a_, b_, c_;
@@ -172,9 +172,9 @@ void forward(Real* y, const Real* x, const Real* w, const float* b, Activation f
     scratch = static_cast<char*>(scratch) + bytes;
   }
   ProductPlan& product = forward_plan(s, b != nullptr, relu);
-  const bool fused = product.fused();
+  const bool is_bare = product.is_bare();
   product.run(y, x, w, bias, scratch);
-  if (!fused && (b || relu))
+  if (is_bare)
     convolution_epilogue(y, {.shift = b, .f = f}, s.n, s.out, nullptr);
   else if (!relu && f != Activation::none)  // cuBLASLt's gelu is the approximation by tanh
     activation_forward(y, y, f, s.n * s.out);

@@ -1,6 +1,6 @@
 # The CUDA side on the CPU (preset cuda-emulated): cuda/*.cu compiled by the host compiler against NVIDIA's own headers,
-# with this folder in place of the CUDA run-time libraries. Of the toolkit only the headers are needed, and cuDNN's
-# library, where it is there, checks every graph.
+# with this folder in place of the CUDA run-time libraries. Of the toolkit the headers are needed, and cuDNN's library,
+# which checks every graph.
 find_path(ESPALIER_CUDA_INCLUDE cuda_runtime.h HINTS ENV CUDA_HOME PATHS /usr/local/cuda/include PATH_SUFFIXES include
           REQUIRED)
 
@@ -17,13 +17,9 @@ target_include_directories(espalier_core SYSTEM PUBLIC $<BUILD_INTERFACE:${ESPAL
 target_compile_definitions(espalier_core PUBLIC ESPALIER_CUDA_EMULATED)
 
 find_library(ESPALIER_CUDNN_GRAPH NAMES cudnn_graph libcudnn_graph.so.9
-             PATHS /usr/local/cuda/lib64 /usr/local/cuda/lib)
-if(ESPALIER_CUDNN_GRAPH)
-  set_property(SOURCE ${emulation}/real_cudnn.cpp APPEND PROPERTY COMPILE_DEFINITIONS
-               ESPALIER_CUDNN_LIBRARY="${ESPALIER_CUDNN_GRAPH}")
-else()
-  message(STATUS "cuDNN's library was not found: under emulation its graphs go unchecked")
-endif()
+             PATHS /usr/local/cuda/lib64 /usr/local/cuda/lib REQUIRED)
+set_property(SOURCE ${emulation}/real_cudnn.cpp APPEND PROPERTY COMPILE_DEFINITIONS
+             ESPALIER_CUDNN_LIBRARY="${ESPALIER_CUDNN_GRAPH}")
 
 # The cards that such a build would refuse, as one of the preset cuda does.
 set_property(SOURCE cuda/device.cpp APPEND PROPERTY COMPILE_DEFINITIONS ESPALIER_LEAST_CAPABILITY=80)
