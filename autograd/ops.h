@@ -3,6 +3,8 @@
 // outputs.
 #pragma once
 
+#include <optional>
+
 #include "espalier/autograd/variable.h"
 #include "espalier/core/kernels.h"
 
@@ -87,8 +89,9 @@ Variable sum(const Variable& x);
 /// The mean of all elements, []
 Variable mean(const Variable& x);
 /// Each element is 0 with probability p (a function of `key` and its place), else x / (1 - p)
-/// (Srivastava et al. 2014). p in [0,1).
-Variable dropout(const Variable& x, float p, uint64_t key);
+/// (Srivastava et al. 2014). p in [0,1). Without a key, in inference, x as it is: a graph (graph/graph.h) of
+/// such a pass can be trained.
+Variable dropout(const Variable& x, float p, std::optional<uint64_t> key);
 
 // --- ops/loss.cpp
 // --------------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@
 #include "espalier/core/spelling.h"
 #include "espalier/core/terminal.h"
 #include "espalier/core/utf8.h"
+#include "espalier/graph/op.h"
 #include "espalier/nn/models/models.h"
+#include "espalier/nn/sequential.h"
 #include "espalier/prune/criterion.h"
 #include "espalier/train/config.h"
 #include "espalier/train/recipes.h"
@@ -42,6 +44,45 @@ std::string models_help() {
              "otherwise; its classes are the data set's, and these where data are synthetic.\n\n") +
          list(models) +
          prose("\nOptions of each: `espalier help NAME`. Layers and sizes: `espalier inspect CONFIG`.\n");
+}
+
+std::string declared_in_config(const std::string& word);
+
+std::string layers_help() {
+  std::vector<Definition> kinds;
+  for (const LayerKind& kind : layer_kinds()) kinds.push_back({kind.name, kind.help});
+  return prose(
+             "A config writes a network down as \"model\": {\"type\": \"layers\", \"layers\": "
+             "[{\"type\": NAME, ...}, ...]}, one layer behind another; docs/layers.md has examples.\n\n") +
+         list(kinds) + "\n" + declared_in_config("layers");
+}
+
+/// "x, weight, [bias]; stride (1), pad (0)"
+std::string op_text(const Op& op) {
+  std::vector<std::string> inputs, attributes;
+  for (const OpInput& input : op.inputs)
+    inputs.push_back(input.kind == OpInput::optional   ? fmt::format("[{}]", input.name)
+                     : input.kind == OpInput::variadic ? fmt::format("{}...", input.name)
+                                                       : std::string(input.name));
+  for (const OpAttribute& attribute : op.attributes) {
+    const std::string otherwise =
+        std::visit([](const auto& v) { return fmt::format("{}", v); }, attribute.otherwise);
+    attributes.push_back(attribute.is_required ? std::string(attribute.name)
+                                               : fmt::format("[{} {}]", attribute.name, otherwise));
+  }
+  return fmt::format("{}{}{}", fmt::join(inputs, ", "), attributes.empty() ? "" : "; ",
+                     fmt::join(attributes, ", "));
+}
+
+std::string ops_help() {
+  std::vector<Definition> entries;
+  for (const Op* op : op_catalogue())
+    if (op->run) entries.push_back({op->name, op_text(*op)});
+  return prose(
+             "What a network in a file is made of (docs/formats.md): ops with their inputs; and attributes. "
+             "What may "
+             "be left out is in brackets, attributes with what they are then.\n\n") +
+         list(entries);
 }
 
 std::string data_help() {
@@ -204,6 +245,8 @@ const std::vector<Topic>& topics() {
       {"config", "What a config holds; config.SECTION: its fields; config --all: every field",
        config_overview},
       {"models", "The models a config may name", models_help},
+      {"layers", "The layers of a network that a config writes down", layers_help},
+      {"ops", "What a network in a file is made of", ops_help},
       {"data", "Data sets, their files, and where they are looked for", data_help},
       {"criteria", "What pruning can rank weights by", criteria_help},
       {"recipes", "Published configs that go by their names", recipes_help},

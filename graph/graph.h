@@ -37,10 +37,12 @@ struct GraphNode {
   const Attribute* attribute(std::string_view name) const;
 };
 
-/// The ops of a pass in their order: each reads what was there before it.
+/// The ops of a pass in their order: each reads what was there before it. Value 0 is the input, what the last
+/// op puts out is the output.
 struct Graph {
   std::vector<GraphValue> values;
   std::vector<GraphNode> nodes;
+  std::string input_name = "images", output_name = "logits";
 
   bool is_parameter(int value) const { return !values[static_cast<size_t>(value)].parameter.empty(); }
   const Shape& shape(int value) const { return values[static_cast<size_t>(value)].shape; }

@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 
+#include "espalier/core/spelling.h"
 #include "espalier/core/utf8.h"
 #include "espalier/formats/json.h"
 #include "espalier/graph/op.h"
@@ -27,12 +28,66 @@ Attribute attribute_from(const Json& json, const std::string& place) {
   return json_value<int64_t>(json, place);
 }
 
+/// Of {"x": 0, "weight": 1} the numbers in the order of the op's row.
+std::vector<int> inputs_by_name(const Json& json, const Op& op, const std::string& place) {
+  std::vector<std::string> known;
+  for (const OpInput& input : op.inputs) known.emplace_back(input.name);
+  for (const auto& [name, value] : json.items())
+    ESP_CHECK(std::ranges::count(known, name) > 0, place, ": ", op.name, " has no input '", printable(name),
+              "'", did_you_mean(name, known));
+  std::vector<int> inputs;
+  for (const OpInput& input : op.inputs) {
+    const std::string name(input.name);
+    if (!json.contains(name))
+      inputs.push_back(GraphNode::absent);
+    else if (input.kind == OpInput::variadic)
+      std::ranges::copy(json_field<std::vector<int>>(json, name.c_str(), place), std::back_inserter(inputs));
+    else
+      inputs.push_back(json_field<int>(json, name.c_str(), place));
+  }
+  while (!inputs.empty() && inputs.back() == GraphNode::absent) inputs.pop_back();
+  return inputs;
+}
+
+std::vector<int> inputs_from(const Json& json, const std::string& op, const std::string& place) {
+  const Op* row = find_op(op);
+  const Json inputs = json_field<Json>(json, "inputs", place);
+  if (row && inputs.is_object()) return inputs_by_name(inputs, *row, json_place(place, "inputs"));
+  return json_field<std::vector<int>>(json, "inputs", place);
+}
+
+nlohmann::json inputs_of(const GraphNode& node) {
+  const Op* op = find_op(node.op);
+  if (!op) return node.inputs;
+  nlohmann::json inputs = nlohmann::json::object();
+  for (size_t i = 0; i < op->inputs.size() && i < node.inputs.size(); ++i) {
+    const OpInput& input = op->inputs[i];
+    if (input.kind == OpInput::variadic)
+      inputs[input.name] =
+          std::vector(node.inputs.begin() + static_cast<std::ptrdiff_t>(i), node.inputs.end());
+    else if (node.inputs[i] != GraphNode::absent)
+      inputs[input.name] = node.inputs[i];
+  }
+  return inputs;
+}
+
+/// The name of the one input or output of a network, which is `value`.
+std::string end_from(const Json& json, const char* which, int value, const std::string& place) {
+  const auto ends = json_field<std::vector<Json>>(json, which, place);
+  const std::string at = json_place(place, which);
+  ESP_CHECK(ends.size() == 1, at, ": found ", ends.size(), ", expected one");
+  const int found = json_field<int>(ends[0], "value", json_place(at, "0"));
+  ESP_CHECK(found == value, json_place(json_place(at, "0"), "value"), ": found ", found, ", expected ",
+            value);
+  return json_field<std::string>(ends[0], "name", json_place(at, "0"));
+}
+
 GraphNode node_from(const Json& json, const std::string& place) {
   GraphNode node;
   node.op = json_field<std::string>(json, "op", place);
   for (const auto& [name, value] : json_field<std::map<std::string, Json>>(json, "attributes", place))
     node.attributes.emplace_back(name, attribute_from(value, json_place(place, name)));
-  node.inputs = json_field<std::vector<int>>(json, "inputs", place);
+  node.inputs = inputs_from(json, node.op, place);
   node.output = json_field<int>(json, "output", place);
   node.channels = channels_from(json_field<Json>(json, "channels", place), json_place(place, "channels"));
   return node;
@@ -63,15 +118,23 @@ nlohmann::json to_json(const Graph& graph) {
     ops.push_back(
         {{"op", node.op},
          {"attributes", std::move(attributes)},
-         {"inputs", node.inputs},
+         {"inputs", inputs_of(node)},
          {"output", node.output},
          {"channels", {{"rule", channels_rule_name(node.channels.rule)}, {"values", node.channels.values}}}});
   }
-  return {{"values", std::move(values)}, {"ops", std::move(ops)}};
+  return {{"version", graph_version},
+          {"inputs", {{{"name", graph.input_name}, {"value", 0}}}},
+          {"outputs",
+           {{{"name", graph.output_name}, {"value", graph.nodes.empty() ? 0 : graph.nodes.back().output}}}},
+          {"values", std::move(values)},
+          {"ops", std::move(ops)}};
 }
 
 Graph graph_from_json(const std::string& text, const std::string& place) {
   const Json json = parse_json(text, place);
+  const int64_t version = json.contains("version") ? json_count(json, "version", place) : 1;
+  ESP_CHECK(version >= 1 && version <= graph_version, json_place(place, "version"), ": found ", version,
+            ", expected at most ", graph_version, version < 1 ? "" : ": it is a later Espalier's");
   Graph graph;
   for (const auto& value : json_field<std::vector<Json>>(json, "values", place))
     graph.values.push_back(
@@ -106,6 +169,10 @@ Graph graph_from_json(const std::string& text, const std::string& place) {
   const Shape& logits = graph.shape(graph.nodes.back().output);
   ESP_CHECK(logits.axes() == 2 && logits[0] == 1 && logits[1] > 0, place, ": puts out ", logits,
             ", expected a row of logits");
+  if (version > 1) {
+    graph.input_name = end_from(json, "inputs", 0, place);
+    graph.output_name = end_from(json, "outputs", graph.nodes.back().output, place);
+  }
   return graph;
 }
 

@@ -8,8 +8,13 @@
 
 namespace espalier {
 
-/// {"values": [{"shape", "parameter"}], "ops": [{"op", "attributes", "inputs", "output", "channels"}]}; value
-/// 0 is the image. An input is the number of a value, -1 for an optional one that is left out.
+/// The version that is written; files up to it are read.
+inline constexpr int64_t graph_version = 2;
+
+/// {"version", "inputs": [{"name", "value"}], "outputs": [{"name", "value"}], "values": [{"shape",
+/// "parameter"}], "ops": [{"op", "attributes", "inputs", "output", "channels"}]}. An op's inputs are numbers
+/// of values by the names of its row, lists where there may be several; of an op without a row, and in
+/// version 1, all of them in a list, -1 for one that is left out.
 nlohmann::json to_json(const Graph& graph);
 
 /// The graph that `text` says. Error, which begins with `place` and names the place in it, for any text that

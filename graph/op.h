@@ -79,7 +79,6 @@ struct OpArguments {
   const std::vector<Variable>& values;  ///< one for each of the node's inputs; undefined where absent
   bool training = false;                ///< norms by the batch, dropout drops
   std::optional<float> momentum = {};   ///< of running statistics, in place of the op's own
-  std::optional<uint64_t> key = {};     ///< of this step's random numbers
 
   /// The input of this name; undefined where it is left out.
   Variable operator()(std::string_view name) const;

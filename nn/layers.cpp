@@ -1,5 +1,7 @@
 #include "espalier/nn/layers.h"
 
+#include "espalier/autograd/random_pass.h"
+
 namespace espalier {
 namespace {
 const Variable none;
@@ -36,6 +38,10 @@ Variable Conv2d::forward(const Variable& x) {
 Variable Conv2d::forward(const Variable& x, BatchNorm2d& norm, Activation f, const Variable& residual) {
   return ops::conv2d_batch_norm(x, weight_.variable, bias_ ? bias_->variable : none, options(),
                                 norm.begin_pass(), f, residual);
+}
+
+Variable Dropout::forward(const Variable& x) {
+  return ops::dropout(x, p_, training() ? std::optional(RandomPass::next_key()) : std::nullopt);
 }
 
 }  // namespace espalier

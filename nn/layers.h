@@ -1,4 +1,4 @@
-// Layers with parameters. What has none (pooling, flatten, dropout) is an op: autograd/ops.h.
+// Layers that hold something. What does not (pooling, flatten) is an op: autograd/ops.h.
 #pragma once
 
 #include "espalier/autograd/ops.h"
@@ -45,6 +45,18 @@ class Conv2d : public Module {
   ops::Conv2dOptions options_;
   int64_t multiplier_ = 0;  // of a depthwise convolution: outputs of each input channel; else 0
   Activation f_;
+};
+
+/// In training y is x with a share p of its numbers dropped (ops::dropout), by the random numbers of the pass
+/// (autograd/random_pass.h); in inference x.
+class Dropout : public Module {
+ public:
+  explicit Dropout(float p) : p_(p) {}
+  Variable forward(const Variable& x) override;
+  std::string type() const override { return "dropout"; }
+
+ private:
+  float p_;
 };
 
 }  // namespace espalier

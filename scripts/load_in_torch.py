@@ -18,6 +18,7 @@ The file says what its network does, op by op (metadata 'espalier.network'), so 
 own is run by what you give: load(FILE, {"swish": lambda attributes, x: x * x.sigmoid()}). Needs torch and safetensors.
 """
 import argparse
+import inspect
 import json
 import os
 import sys
@@ -34,14 +35,88 @@ except ImportError as error:
 ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
 
 
-# What an op's description has to hold: inputs, at least and at most, and numbers among its attributes.
-OPS = {"conv2d": (2, 3, ("stride", "pad")), "linear": (2, 3, ()), "batch_norm": (5, 6, ("momentum", "eps")),
-       "activation": (1, 1, ()), "max_pool2d": (1, 1, ("window", "stride", "pad")),
-       "average_pool2d": (1, 1, ("window", "stride", "pad")), "global_average_pool": (1, 1, ()), "flatten": (1, 1, ()),
-       "add": (2, 2, ()), "mul": (2, 2, ()), "scale": (1, 1, ("factor",)), "dropout": (1, 1, ("p",)),
-       "concat": (1, 1 << 30, ()), "slice": (1, 1, ())}
+def op_conv2d(x, weight, bias=None, *, stride, pad, groups=1, activation="none"):
+    # A depthwise or grouped convolution's groups follow its weight, which may have been cut.
+    return ACTIVATIONS[activation](F.conv2d(x, weight, bias, stride, pad, 1, x.shape[1] // weight.shape[1]))
 
-KINDS = {dict: "an object", list: "a list", str: "text", int: "a whole number", (int, float): "a number"}
+
+def op_linear(x, weight, bias=None, *, activation="none"):
+    return ACTIVATIONS[activation](F.linear(x.flatten(1), weight, bias))
+
+
+def op_batch_norm(x, weight, bias, running_mean, running_var, residual=None, *, eps, momentum, activation="none", training):
+    y = F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+    return ACTIVATIONS[activation](y if residual is None else y + residual)
+
+
+def op_activation(x, *, function):
+    return ACTIVATIONS[function](x)
+
+
+def op_max_pool2d(x, *, window, stride, pad):
+    return F.max_pool2d(x, window, stride, pad)
+
+
+def op_average_pool2d(x, *, window, stride, pad):
+    return F.avg_pool2d(x, window, stride, pad)
+
+
+def op_global_average_pool(x):
+    return x.mean((2, 3))
+
+
+def op_flatten(x):
+    return x.flatten(1)
+
+
+def op_add(a, b):
+    return a + b
+
+
+def op_mul(a, b):
+    return a * b
+
+
+def op_scale(x, *, factor):
+    return x * factor
+
+
+def op_sum(x):
+    return x.sum()
+
+
+def op_mean(x):
+    return x.mean()
+
+
+def op_dropout(x, *, p, training):
+    return F.dropout(x, p, training)
+
+
+def op_concat(*parts):
+    return torch.cat(parts, 1)
+
+
+def op_slice(x, *, first, channels):
+    return x.narrow(1, first, channels)
+
+
+# An op's function has its inputs and attributes by the names of its row (graph/ops/*.cpp); what a row leaves open has a default.
+OPS = {name.removeprefix("op_"): function for name, function in list(globals().items()) if name.startswith("op_")}
+
+
+def parameters_of(op, *kinds):
+    """Of an op's function, by name."""
+    found = inspect.signature(OPS[op]).parameters.items()
+    return {name: one for name, one in found if one.kind in kinds and name != "training"}
+
+
+def inputs_of(op):
+    return parameters_of(op, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+
+
+KINDS = {dict: "an object", list: "a list", str: "text", int: "a whole number", (int, float, list): "a number",
+         (dict, list): "an object"}
 
 
 def part(of, key, kind):
@@ -53,27 +128,53 @@ def part(of, key, kind):
     return of[key]
 
 
+def check_attributes(name, attributes):
+    """ValueError unless they are those of the op."""
+    expected = parameters_of(name, inspect.Parameter.KEYWORD_ONLY)
+    for key in expected:
+        if expected[key].default is inspect.Parameter.empty or key in attributes:
+            textual = key in ("activation", "function")
+            found = part(attributes, key, str if textual else (int, float, list))
+            if textual and found not in ACTIVATIONS:
+                raise ValueError(f"'{found}' is no activation")
+    for key in attributes:
+        if key not in expected:
+            raise ValueError(f"'{key}' is no attribute of it")
+
+
 def check_op(op, known):
-    """ValueError unless all is there that run() needs: inputs are numbers of values that are `known`."""
-    name, attributes, inputs = part(op, "op", str), part(op, "attributes", dict), part(op, "inputs", list)
-    least, most, numbers = OPS.get(name, (0, 1 << 30, ()))
-    for key in numbers:
-        part(attributes, key, (int, float))
-    for key in {"activation", "function"} & attributes.keys() if name in OPS else ():
-        if part(attributes, key, str) not in ACTIVATIONS:
-            raise ValueError(f"'{attributes[key]}' is no activation")
-    if not least <= len(inputs) <= most:
-        raise ValueError(f"has {len(inputs)} inputs, expected {least}{' or more' if most > least else ''}")
+    """Makes its inputs a list of numbers of values, None for one that is left out. ValueError unless all is there that its
+    function needs, and the values are `known`."""
+    name, attributes, inputs = part(op, "op", str), part(op, "attributes", dict), part(op, "inputs", (dict, list))
+    expected = inputs_of(name) if name in OPS else {}
+    if isinstance(inputs, dict):
+        for key in inputs:
+            if key not in expected:
+                raise ValueError(f"'inputs': it has none called '{key}'")
+        several = [key for key, one in expected.items() if one.kind is inspect.Parameter.VAR_POSITIONAL]
+        inputs = [inputs.get(key) for key in expected if key not in several] + [v for key in several for v in inputs[key]]
+    else:  # as files had them before version 2, and ops of a program's own have them
+        inputs = [None if value == -1 else value for value in inputs]
+    while inputs and inputs[-1] is None:
+        inputs.pop()
+    op["inputs"] = inputs
     for value in inputs:
-        if not isinstance(value, int) or value not in known:
+        if value is not None and (not isinstance(value, int) or value not in known):
             raise ValueError(f"'inputs': value {json.dumps(value)} does not exist there")
-    values = part(part(op, "channels", dict), "values", list)
-    if name == "slice" and (len(values) < 2 or not all(isinstance(value, int) for value in values)):
-        raise ValueError("'channels' do not say which it takes")
+    if name in OPS:
+        for number, (key, one) in enumerate(expected.items()):
+            required = one.kind is inspect.Parameter.VAR_POSITIONAL or one.default is inspect.Parameter.empty
+            if required and (number >= len(inputs) or inputs[number] is None):
+                raise ValueError(f"has no input '{key}'")
+        if len(inputs) > len(expected) and not any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in expected.values()):
+            raise ValueError(f"has {len(inputs)} inputs, expected {len(expected)}")
+        check_attributes(name, attributes)
 
 
 def check_description(description, tensors):
     """ValueError unless it is a network of these tensors."""
+    if isinstance(description, dict) and description.get("version", 1) not in (1, 2):
+        raise ValueError(f"found version {description['version']}, expected at most 2: it is a later Espalier's")
     values, ops = part(description, "values", list), part(description, "ops", list)
     known = {0}
     for number, value in enumerate(values):
@@ -152,48 +253,20 @@ class Network(Node):
 
     def forward(self, x):
         own = dict(self.named_parameters()) | dict(self.named_buffers())
-        values = {0: x} | {i: own[name] for i, name in enumerate(self.names) if name}
+        values = {None: None, 0: x} | {i: own[name] for i, name in enumerate(self.names) if name}
         for op in self.ops:
-            inputs = [values[i] for i in op["inputs"]]
-            values[op["output"]] = self.run(op["op"], op["attributes"], op["channels"]["values"], inputs)
+            values[op["output"]] = self.run(op, [values[i] for i in op["inputs"]])
         return values[self.ops[-1]["output"]]
 
-    def run(self, op, a, channels, x):
-        act = ACTIVATIONS[a.get("activation", a.get("function", "none"))]
-        if op == "conv2d":
-            # A depthwise or grouped convolution's groups follow its weight, which may have been cut.
-            groups = x[0].shape[1] // x[1].shape[1]
-            return act(F.conv2d(x[0], x[1], x[2] if len(x) > 2 else None, a["stride"], a["pad"], 1, groups))
-        if op == "linear":
-            return act(F.linear(x[0].flatten(1), x[1], x[2] if len(x) > 2 else None))
-        if op == "batch_norm":
-            y = F.batch_norm(x[0], x[3], x[4], x[1], x[2], self.training, a["momentum"], a["eps"])
-            return act(y + x[5] if len(x) > 5 else y)
-        if op == "activation":
-            return act(x[0])
-        if op == "max_pool2d":
-            return F.max_pool2d(x[0], a["window"], a["stride"], a["pad"])
-        if op == "average_pool2d":
-            return F.avg_pool2d(x[0], a["window"], a["stride"], a["pad"])
-        if op == "global_average_pool":
-            return x[0].mean((2, 3))
-        if op == "flatten":
-            return x[0].flatten(1)
-        if op == "add":
-            return x[0] + x[1]
-        if op == "mul":
-            return x[0] * x[1]
-        if op == "scale":
-            return x[0] * a["factor"]
-        if op == "dropout":
-            return F.dropout(x[0], a["p"], self.training)
-        if op == "concat":
-            return torch.cat(x, 1)
-        if op == "slice":
-            return x[0].narrow(1, channels[0], channels[1])
-        if op in self.own_ops:
-            return self.own_ops[op](a, *x)
-        raise ValueError(f"op '{op}' is not known here: give load() a function for it")
+    def run(self, op, inputs):
+        name, attributes = op["op"], op["attributes"]
+        if name in self.own_ops:
+            return self.own_ops[name](attributes, *inputs)
+        if name not in OPS:
+            raise ValueError(f"op '{name}' is not known here: give load() a function for it")
+        wanted = inspect.signature(OPS[name]).parameters
+        more = {"training": self.training} if "training" in wanted else {}
+        return OPS[name](*inputs, **{key: value for key, value in attributes.items() if key in wanted}, **more)
 
 
 def opened(path):

@@ -28,7 +28,7 @@ namespace espalier {
 namespace {
 
 // One stream of random numbers for each use of the config's seed; the model's parameters take streams from 0.
-enum Stream : uint64_t { shuffling = 1u << 30, holding_out, pruning };
+enum Stream : uint64_t { shuffling = 1u << 30, holding_out, pruning, dropping };
 
 uint64_t stream(const Config& config, Stream use) {
   return random_key(static_cast<uint64_t>(config.seed), use);
@@ -236,6 +236,8 @@ std::vector<std::string> batch_notes(const Config& config, const Dataset& data) 
   }
   return notes;
 }
+
+uint64_t pass_key(const Config& config) { return stream(config, dropping); }
 
 Loader training_loader(const Config& config, const Dataset& data) {
   LoaderOptions options = evaluation_options(config);

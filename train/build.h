@@ -62,6 +62,8 @@ void check_classes(const std::string& checkpoint, const std::vector<std::string>
 /// Batches of training data as the config says: shuffled, augmented, normalised. UsageError if they cannot be
 /// made of `data`.
 Loader training_loader(const Config& config, const Dataset& data);
+/// Key of the random numbers that a run's passes draw, as dropout does.
+uint64_t pass_key(const Config& config);
 /// What a person must know of a stage that asks for more batches to look at (`prune.batches`) than `data`,
 /// the training set, has: it looks at each once.
 std::vector<std::string> batch_notes(const Config& config, const Dataset& data);

@@ -35,6 +35,7 @@ struct TrainState {
   std::optional<Schedule> pruning = {};                  ///< when its pruner acts, if it has one
   std::optional<PruneEvent> pruned = {};                 ///< what that did behind this step
   std::optional<Evaluation> test = {}, validation = {};  ///< of the epoch that ends
+  uint64_t random = 0;     ///< key of the random numbers that passes draw: dropout's
   std::string stop = {};   ///< set by a callback: why the stage ends with this epoch
   std::string saved = {};  ///< where the last good checkpoint is, in words
   /// Brings loss, position.loss_sum and position.correct up to this step: on a card they are added up there,

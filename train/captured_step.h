@@ -8,6 +8,7 @@
 //     memory or shape or whether it learns (a cut), the batches' memory, the precision
 //   - an epoch's last step where fewer images are left than others have
 //   - steps under mixup, whose loss has a share of its own in each batch
+//   - those of a network that draws random numbers, as dropout does, by a key of the host's
 //   - steps for which the capture failed three times, as where the driver has no memory left
 //   - all under ESPALIER_CUDA_ALLOCATOR=plain (cuda/allocator.cpp)
 // All of these bring the same bits.

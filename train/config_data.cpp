@@ -57,7 +57,7 @@ Type<NormalizeConfig> normalize_type() {
 }
 
 /// Two numbers, the second not below the first.
-Type<std::vector<double>> interval(const Range& range) {
+Type<std::vector<double>> interval(const Bounds& range) {
   const auto two = list_of(number(range), {2, 2});
   return {two,
           [=](const Json& json, const Place& at) {
@@ -141,6 +141,10 @@ Type<ModelConfig> model_type() {
              "how it begins: a 3x3 convolution, or a 7x7 by stride 2 and pooling; without it, small where a "
              "side has under 64 pixels")
            .only_for(model_names("stem")),
+       field("layers", &ModelConfig::layers, layer_list(),
+             "the network's layers, one behind another: docs/layers.md")
+           .required()
+           .only_for(model_names("layers")),
        field(
            "file", &ModelConfig::file, path(),
            "what describes the network: a graph as JSON, or a file of weights that holds one; it says input "

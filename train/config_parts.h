@@ -9,10 +9,10 @@ namespace espalier {
 
 namespace schema {
 
-inline const Range share = {.from = 0, .to = 1};
-inline const Range share_below_1 = {.from = 0, .below = 1};
-inline const Range not_negative = {.from = 0};
-inline const Range positive = {.above = 0};
+inline const Bounds share = {.from = 0, .to = 1};
+inline const Bounds share_below_1 = {.from = 0, .below = 1};
+inline const Bounds not_negative = {.from = 0};
+inline const Bounds positive = {.above = 0};
 
 }  // namespace schema
 
@@ -20,10 +20,11 @@ inline const char* const reestimate_help =
     "training batches that batch norms' running statistics are taken from anew before it is measured, as "
     "weights that were averaged or pruned need; 0: none";
 
-schema::Type<ModelConfig> model_type();            // config_data.cpp
-schema::Type<DataConfig> data_type();              // config_data.cpp
-schema::Type<PruneConfig> prune_type();            // config_prune.cpp
-schema::Type<RegularizeConfig> regularize_type();  // config_prune.cpp
+schema::Type<std::vector<LayerSpec>> layer_list();  // config_layers.cpp
+schema::Type<ModelConfig> model_type();             // config_data.cpp
+schema::Type<DataConfig> data_type();               // config_data.cpp
+schema::Type<PruneConfig> prune_type();             // config_prune.cpp
+schema::Type<RegularizeConfig> regularize_type();   // config_prune.cpp
 
 /// The classes of a model that does not say them itself: the data set's, as far as its type says how many it
 /// has; 0: that depends on its files. Synthetic data have as many as the model has by the catalogue.

@@ -16,7 +16,7 @@ using namespace schema;
 namespace {
 
 /// A number of steps, epochs or stages; a whole one is written without a point.
-Type<double> amount(const Range& range) {
+Type<double> amount(const Bounds& range) {
   Type<double> type = number(range);
   type.write = [](double value) {
     return value == std::floor(value) ? Json(static_cast<int64_t>(value)) : Json(value);
@@ -106,7 +106,7 @@ Type<ChannelOverrideConfig> channel_override_type() {
 
 Type<PruneConfig> prune_type() {
   const Names masked = {"weight", "row"}, channel = {"channel"};
-  const Range count = {.above = 0};
+  const Bounds count = {.above = 0};
   return object<PruneConfig>(
       {field("unit", &PruneConfig::unit, one_of(unit_names(), {"2:4", "block", "kernel", "column", "layer"}),
              "what lives or dies together: a weight; a row, which is a filter of a convolution or a row of a "

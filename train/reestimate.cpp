@@ -1,6 +1,8 @@
 #include "espalier/train/reestimate.h"
 
+#include "espalier/autograd/random_pass.h"
 #include "espalier/core/interrupt.h"
+#include "espalier/core/random.h"
 #include "espalier/nn/norm.h"
 
 namespace espalier {
@@ -15,6 +17,7 @@ void reestimate_norm(Module& model, Loader& loader, int64_t batches) {
   loader.start_epoch(epoch);
   for (Batch batch; batches > 0; stop_if_interrupted()) {
     if (loader.next(batch)) {
+      const RandomPass random(random_key(0, static_cast<uint64_t>(batches)));
       model.forward(Variable(batch.images));
       --batches;
     } else {

@@ -338,7 +338,8 @@ class Run {
                      .position = position_,
                      .epoch_steps = length.epoch_steps,
                      .total_steps = length.steps,
-                     .macs = Network(*model_, config_.model.input).totals.macs};
+                     .macs = Network(*model_, config_.model.input).totals.macs,
+                     .random = pass_key(config_)};
     if (config.prune) state.pruning = prune_schedule(config, length);
     if (folder_.has_checkpoint())
       state.saved = fmt::format("{} (step {})", folder_.checkpoint().string(), position_.step);

@@ -74,7 +74,7 @@ bool FieldDescription::is_for(const Json& variant) const {
 namespace {
 
 /// "a number from 0 to below 1"
-std::string in_range(const std::string& what, const Range& range) {
+std::string in_range(const std::string& what, const Bounds& range) {
   Names parts;
   if (range.above) parts.push_back(join("above ", *range.above));
   if (range.from && (range.to || range.below)) parts.push_back(join("from ", *range.from));
@@ -98,7 +98,7 @@ Type<bool> boolean() {
           [](bool value) { return Json(value); }};
 }
 
-Type<double> number(const Range& range) {
+Type<double> number(const Bounds& range) {
   const std::string expected = in_range("a number", range);
   Json json_schema = {{"type", "number"}};
   if (range.from) json_schema["minimum"] = *range.from;

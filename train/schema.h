@@ -129,14 +129,14 @@ struct Type : Description {
 
 // --- Values ---
 
-struct Range {
+struct Bounds {
   std::optional<double> from = {}, above = {}, to = {}, below = {};
 };
 constexpr int64_t a_billion = 1'000'000'000;
 
 Type<bool> boolean();
 /// A number in the range that a float can hold.
-Type<double> number(const Range& range);
+Type<double> number(const Bounds& range);
 /// A whole number; 3.0 is one.
 Type<int64_t> whole(int64_t from, int64_t to = a_billion);
 /// Text, not empty.

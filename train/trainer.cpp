@@ -5,9 +5,11 @@
 #include <cmath>
 
 #include "espalier/autograd/ops.h"
+#include "espalier/autograd/random_pass.h"
 #include "espalier/core/compute_device.h"
 #include "espalier/core/cuda_device.h"
 #include "espalier/core/out_of_memory.h"
+#include "espalier/core/random.h"
 #include "espalier/graph/trace.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/clip.h"
@@ -149,12 +151,13 @@ void Trainer::step(const Batch& batch) {
 /// Of batches of `images` in all.
 void Trainer::make_gradients(std::span<const Batch> batches, int64_t images) {
   for (const Batch& batch : batches) count(batch);
-  step_ = passes_.run(batches, [&] {
+  const auto passes = [&] {
     clear_gradients();
     for (const Batch& batch : batches)
       add_gradients(batch, static_cast<double>(batch.size) / static_cast<double>(images));
     return step_;
-  });
+  };
+  step_ = draws_ ? passes() : passes_.run(batches, passes);
 }
 
 void Trainer::clear_gradients() {
@@ -186,8 +189,12 @@ void Trainer::pass(const Batch& batch, double share) {
   TrainState& s = state_;
   const Device device = batch.images.device();
   const auto memory = passes_.memory(device);
+  const RandomPass random(random_key(random_key(random_key(s.random, static_cast<uint64_t>(s.position.stage)),
+                                                static_cast<uint64_t>(s.position.step)),
+                                     step_.size()));
   const auto result = cross_entropy(s.model.forward(Variable(batch.images)), batch,
                                     static_cast<float>(s.config.label_smoothing));
+  draws_ = random.drawn() > 0;
   const Tensor& loss = result.loss.value();
   ESP_RUN(device, add_to_tally(static_cast<Tally*>(tally_.raw()), loss.f32(), result.rank.data<int32_t>(),
                                batch.size));

@@ -56,6 +56,7 @@ class Trainer {
   // What has been added up where the network computes, and not been read.
   Tensor tally_;                            // a Tally
   Tensor images_;                           // of the last batch
+  bool draws_ = false;                      // the passes draw random numbers
   int64_t unsettled_ = 0;                   // batches
   int64_t first_step_ = 0, last_step_ = 0;  // that these are of, from 1
   StepLosses step_;                         // the step's loss

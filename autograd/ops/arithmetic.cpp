@@ -85,16 +85,18 @@ Variable mean(const Variable& x) {
   return total("mean", x, 1.0f / static_cast<float>(x.value().elements()));
 }
 
-Variable dropout(const Variable& x, float p, uint64_t key) {
+Variable dropout(const Variable& x, float p, std::optional<uint64_t> key) {
   ESP_CHECK(p >= 0.0f && p < 1.0f, "dropout: probability ", p, " is not in [0,1)");
-  Tensor y = x.value().like(x.shape());
-  ESP_RUN_REAL(y, dropout(y.data<Real>(), x.value().data<Real>(), p, key, y.elements(), false));
+  Tensor y = key ? x.value().like(x.shape()) : x.value().reshape(x.shape());
+  if (key) ESP_RUN_REAL(y, dropout(y.data<Real>(), x.value().data<Real>(), p, *key, y.elements(), false));
   return record({.op = "dropout",
                  .attributes = {{"p", static_cast<double>(p)}},
                  .inputs = {x},
                  .output = y,
                  .channels = Channels::kept,
-                 .backward = [p, key](const Tensor& dy, const Gradients& to) {
+                 .backward = [p, drops = key.has_value(), key = key.value_or(0)](const Tensor& dy,
+                                                                                 const Gradients& to) {
+                   if (!drops) return to.give(0, dy);
                    const auto dx = to.into(0);
                    ESP_RUN_REAL(
                        dy, dropout(dx.data<Real>(), dy.data<Real>(), p, key, dy.elements(), dx.accumulate));

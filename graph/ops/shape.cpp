@@ -2,6 +2,7 @@
 
 #include "espalier/autograd/ops.h"
 #include "espalier/graph/ops/families.h"
+#include "espalier/graph/ops/operands.h"
 
 namespace espalier::ops {
 namespace {
@@ -29,6 +30,42 @@ Constants constants_of_slice(const ConstantArguments& c) {
   return Constants(first, first + c.call.whole("channels"));
 }
 
+/// Columns from `x`, rows of x_width, to `y`, rows of y_width.
+KernelCall copy_columns_call(Tensor y, int64_t y_width, const Tensor& x, int64_t x_width,
+                             int64_t columns, bool adds) {
+  const int64_t rows = x.elements() / x_width, bytes = traffic(x) / x_width * columns * (adds ? 3 : 2);
+  return {"copy_columns", "", 0, bytes, [=]() mutable {
+            ESP_RUN(x.device(), copy_columns(y.f32(), y_width, x.f32(), x_width, columns, rows, adds));
+          }};
+}
+
+Calls concat_kernels(const KernelContext& op) {
+  const Tensor y = output(op, 1);
+  const int64_t width = y.shape()[-1];
+  Calls calls, back;
+  for (size_t i = 0; i < op.call.node.inputs.size(); ++i) {
+    const Tensor part = operand(op, op.call.node.inputs[i], 2 + i);
+    const int64_t columns = part.shape()[-1];
+    calls.push_back(copy_columns_call(y, width, part, columns, columns, false));
+    if (op.gradients[i]) back.push_back(copy_columns_call(part, columns, y, width, columns, op.adds[i]));
+  }
+  std::ranges::move(back, std::back_inserter(calls));
+  return calls;
+}
+
+/// Backward leaves the other channels' gradient 0.
+Calls slice_kernels(const KernelContext& op) {
+  const Tensor x = operand(op, "x", 1), y = output(op, 2);
+  const int64_t columns = y.shape()[-1], width = x.shape()[-1];
+  Calls calls{copy_columns_call(y, columns, x, width, columns, false)};
+  if (!op.gradient("x")) return calls;
+  if (!op.add("x"))
+    calls.push_back({"fill", "", 0, traffic(x),
+                     [x = like(x)]() mutable { ESP_RUN(x.device(), fill(x.f32(), 0.0f, x.elements())); }});
+  calls.push_back(copy_columns_call(like(x), width, y, columns, columns, op.add("x")));
+  return calls;
+}
+
 }  // namespace
 
 std::vector<Op> shape_rows() {
@@ -39,7 +76,8 @@ std::vector<Op> shape_rows() {
           {.name = "concat",
            .inputs = {{"parts", OpInput::variadic}},
            .run = [](const OpArguments& x) { return concat(x.values); },
-           .constants = constants_of_concat},
+           .constants = constants_of_concat,
+           .kernels = concat_kernels},
           {.name = "slice",
            .inputs = {{"x"}},
            .attributes = {{"first", int64_t{0}}, {"channels", int64_t{0}}},
@@ -47,7 +85,8 @@ std::vector<Op> shape_rows() {
                [](const OpArguments& x) {
                  return slice(x("x"), x.call.whole("first"), x.call.whole("channels"));
                },
-           .constants = constants_of_slice}};
+           .constants = constants_of_slice,
+           .kernels = slice_kernels}};
 }
 
 }  // namespace espalier::ops

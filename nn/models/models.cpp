@@ -41,6 +41,16 @@ Made make_graph(const Options& o, Activation) {
   return made;
 }
 
+/// Layers in a row, the last of which puts out a number for each class.
+Made make_layers(const Options& o, Activation f) {
+  LayerContext context{.classes = o.classes, .width = o.width, .activation = f};
+  auto made = std::make_unique<Sequential>(o.layers, o.input, context, "model: layers");
+  if (made->output() != Shape{o.classes})
+    fail_usage("model: layers: put out ", made->output(), ", expected ", Shape{o.classes},
+               ", a number for each class: a 'linear' without 'outputs' does");
+  return made;
+}
+
 std::vector<ModelInfo> catalogue() {
   const Shape digit{28, 28, 1}, small{32, 32, 3}, photograph{224, 224, 3};
   std::vector<ModelInfo> models{
@@ -81,6 +91,12 @@ std::vector<ModelInfo> catalogue() {
     else
       models.push_back({name, title + " for small images", small, 10, {}, make});
   }
+  models.push_back({"layers",
+                    "a network that the config writes down: 'layers' is a list of them (docs/layers.md)",
+                    small,
+                    10,
+                    {"layers"},
+                    make_layers});
   models.push_back(
       {"graph",
        "a network that nothing but 'file' describes: a graph as JSON (docs/formats.md), or a file of weights "

@@ -9,6 +9,7 @@
 
 #include "espalier/core/kernels.h"
 #include "espalier/nn/module.h"
+#include "espalier/nn/sequential.h"
 
 namespace espalier {
 
@@ -25,6 +26,7 @@ struct ModelOptions {
   /// How a ResNet begins: "small" (3x3 convolution) or "imagenet" (7x7 by stride 2, and pooling); absent:
   /// small where a side has under 64 pixels
   std::optional<std::string> stem = {};
+  std::vector<LayerSpec> layers = {};  ///< of `layers`
   /// Of a `graph`: what describes it, a graph's JSON or a file of weights that holds one
   std::optional<std::string> file = {};
 };

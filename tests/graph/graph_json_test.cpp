@@ -17,14 +17,51 @@ TEST(GraphJson, IsWrittenAndReadAgain) {
   ops::flatten(ops::max_pool2d(ops::conv2d(image, w, b, {}, Activation::relu), 2));
   const nlohmann::json json = to_json(trace.graph);
   ASSERT_EQ(json["ops"].size(), 3u);
-  EXPECT_EQ(json["ops"][0], nlohmann::json::parse(R"({"op": "conv2d", "inputs": [0, 1, 2], "output": 3,
+  EXPECT_EQ(json["ops"][0],
+            nlohmann::json::parse(R"({"op": "conv2d", "inputs": {"x": 0, "weight": 1, "bias": 2}, "output": 3,
       "attributes": {"stride": 1, "pad": 0, "groups": 1, "activation": "relu"},
       "channels": {"rule": "mixed", "values": [1]}})"));
   EXPECT_EQ(json["ops"][2]["channels"], nlohmann::json::parse(R"({"rule": "flattened", "values": [4]})"));
+  EXPECT_EQ(json["version"], 2);
+  EXPECT_EQ(json["inputs"], nlohmann::json::parse(R"([{"name": "images", "value": 0}])"));
+  EXPECT_EQ(json["outputs"], nlohmann::json::parse(R"([{"name": "logits", "value": 5}])"));
   EXPECT_EQ(json["values"][0], nlohmann::json::parse(R"({"shape": [1, 8, 8, 1]})"));
   EXPECT_EQ(json["values"][1],
             nlohmann::json::parse(R"({"shape": [20, 5, 5, 1], "parameter": "conv1.weight"})"));
   EXPECT_EQ(to_json(graph_from_json(json.dump(), "f")), json);
+}
+
+TEST(GraphJson, InputsStandByTheirNames) {
+  const Variable x(Tensor::zeros({1, 2, 2, 3})), w(Tensor::zeros({3}), true, "bn.weight"),
+      b(Tensor::zeros({3}), true, "bn.bias"), m(Tensor::zeros({3}), false, "bn.running_mean"),
+      v(Tensor::zeros({3}), false, "bn.running_var");
+  Trace trace;
+  const Variable y = ops::batch_norm(x, {w, b, m, v}, Activation::none, x);
+  ops::flatten(ops::concat({y, x, y}));
+  const nlohmann::json json = to_json(trace.graph);
+  EXPECT_EQ(json["ops"][0]["inputs"]["residual"], 0);
+  EXPECT_EQ(json["ops"][1]["inputs"], nlohmann::json::parse(R"({"parts": [5, 0, 5]})"));
+  const Graph again = graph_from_json(json.dump(), "f");
+  EXPECT_EQ(again.nodes[1].inputs, trace.graph.nodes[1].inputs);
+  for (const auto& [from, to, message] :
+       {std::tuple{"\"running_mean\":", "\"mean\":", "f: /ops/0/inputs: batch_norm has no input 'mean'"},
+        {"\"residual\":0", "\"residual\":[0]", "/ops/0/inputs/residual: found a list"},
+        {"\"residual\":0,", "", ""},
+        {"\"running_mean\":3,", "", "/ops/0: batch_norm: its input 'running_mean' is left out"},
+        {"\"version\":2", "\"version\":3",
+         "f: /version: found 3, expected at most 2: it is a later Espalier's"},
+        {"\"name\":\"images\",\"value\":0", "\"name\":\"images\",\"value\":1",
+         "f: /inputs/0/value: found 1, expected 0"},
+        {"\"outputs\":[", "\"outputs\":[{\"name\":\"more\",\"value\":1},",
+         "f: /outputs: found 2, expected one"}}) {
+    std::string bad = json.dump();
+    ASSERT_NE(bad.find(from), bad.npos) << from;
+    bad.replace(bad.find(from), std::string(from).size(), to);
+    if (*message)
+      EXPECT_TRUE(contains(message_of([&] { graph_from_json(bad, "f"); }), message)) << message;
+    else
+      EXPECT_EQ(graph_from_json(bad, "f").nodes[0].inputs.size(), 5u);
+  }
 }
 
 TEST(GraphJson, TextsThatDescribeNoneAreRefused) {

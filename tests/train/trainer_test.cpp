@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <set>
 
 #include "espalier/autograd/ops.h"
+#include "espalier/autograd/random_pass.h"
 #include "espalier/core/allocator.h"
 #include "espalier/core/out_of_memory.h"
 #include "espalier/nn/layers.h"
@@ -260,6 +262,43 @@ TEST(Trainer, OutOfMemoryNamesTheLayerAndWhereToGoOnFrom) {
       message_of([&] { Trainer(state, {}).run(f.loader); }),
       "stage 'fit': out of memory: 9 MiB asked for by second (linear); 7 MiB are free; a smaller data.batch "
       "may fit; the last good checkpoint is x (step 0)");
+}
+
+/// A layer behind dropout, which writes down the key that the dropout drew by.
+struct Drops : Module {
+  Linear& layer = add_child<Linear>("layer", 16, 4);
+  std::vector<uint64_t> keys;
+  Variable forward(const Variable& x) override {
+    if (training()) keys.push_back(RandomPass::next_key());
+    return layer(ops::dropout(ops::flatten(x), 0.5f, training() ? std::optional(keys.back()) : std::nullopt));
+  }
+  std::string type() const override { return "drops"; }
+};
+
+TEST(Trainer, EveryPassDropsOtherNumbersAndARunThatGoesOnTheSame) {
+  const auto keys_of = [](int64_t stage, int64_t first, int64_t steps, uint64_t seed) {
+    Fixture f(steps, 20, 10, 2);
+    Drops drops;
+    const auto optimizer = make_optimizer({.type = "adam"}, drops.parameters());
+    f.position.stage = stage;
+    f.position.step = first;
+    TrainState state{.stage = f.name,
+                     .config = f.config,
+                     .model = drops,
+                     .optimizer = *optimizer,
+                     .position = f.position,
+                     .epoch_steps = 1,
+                     .total_steps = steps,
+                     .random = seed};
+    Trainer(state, {}).run(f.loader);
+    return drops.keys;
+  };
+  const auto whole = keys_of(0, 0, 3, 1);
+  EXPECT_EQ(whole.size(), 6u);  // of two batches each
+  EXPECT_EQ(std::set(whole.begin(), whole.end()).size(), 6u);
+  EXPECT_EQ(keys_of(0, 2, 3, 1), (std::vector{whole[4], whole[5]}));
+  EXPECT_NE(keys_of(1, 0, 3, 1), whole);
+  EXPECT_NE(keys_of(0, 0, 3, 2), whole);
 }
 
 }  // namespace

@@ -78,6 +78,15 @@ TEST(Arithmetic, DropoutOfNothingIsTheIdentity) {
   EXPECT_TRUE(same_bits(ops::dropout(x, 0.0f, 5).value(), x.value()));
 }
 
+TEST(Arithmetic, DropoutInInferenceIsTheIdentityAndCopiesNothing) {
+  Variable x(random_tensor({101}, 1), true);
+  const Variable y = ops::dropout(x, 0.5f, std::nullopt);
+  EXPECT_TRUE(y.value().shares(x.value()));
+  EXPECT_EQ(y.shape(), x.shape());
+  ops::sum(ops::mul(y, y)).backward();
+  for (int i = 0; i < 101; ++i) EXPECT_EQ(x.gradient().f32()[i], 2 * x.value().f32()[i]);
+}
+
 TEST(Arithmetic, BadArguments) {
   const Variable a(Tensor::zeros({2, 3})), b(Tensor::zeros({3, 2})), none(Tensor::zeros({0}));
   EXPECT_EQ(message_of([&] { ops::add(a, b); }), "add: shapes differ, [2, 3] and [3, 2]");

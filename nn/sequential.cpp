@@ -1,0 +1,282 @@
+#include "espalier/nn/sequential.h"
+
+#include <map>
+
+#include "espalier/autograd/ops/activation_bias.h"
+#include "espalier/core/spelling.h"
+#include "espalier/core/utf8.h"
+#include "espalier/nn/models/models.h"
+
+namespace espalier {
+namespace {
+
+bool is_image(const Shape& shape) { return shape.axes() == 3; }
+
+/// Whether a norm's op takes it along.
+bool norm_takes(Activation f) {
+  return f == Activation::none || f == Activation::relu || f == Activation::gelu;
+}
+
+}  // namespace
+
+const std::vector<LayerKind>& layer_kinds() {
+  static const std::vector<LayerKind> kinds{
+      {"conv", "convolution by 'kernel' x 'kernel' windows to 'channels'"},
+      {"norm", "batch normalisation of what comes in"},
+      {"activation", "'function' of each number"},
+      {"pool", "the largest or the mean of 'window' x 'window' pixels, or the mean of all"},
+      {"linear", "linear layer to 'outputs', or to one for each class"},
+      {"flatten", "the numbers of an image as a row"},
+      {"dropout", "in training each number is 0 with probability 'p'"},
+      {"repeat", "'layers', 'times' one behind another, each time with weights of their own"},
+      {"residual", "'layers' of what comes in, and that added to it, or its 'shortcut'"},
+      {"concat", "the channels of what all 'branches' make of what comes in, side by side"}};
+  return kinds;
+}
+
+/// Goes over a list and adds its layers to a Sequential.
+class Sequential::Reading {
+ public:
+  Reading(Sequential& to, const Layers& layers, LayerContext& context, const std::string& place)
+      : to_(to), layers_(layers), context_(context), list_(place) {}
+
+  void all() {
+    while (at_ < layers_.size()) {
+      layer_ = &layers_[at_];
+      place_ = join(list_, "/", at_, " (", layer_->type, "): ");
+      name_ = layer_->name ? *layer_->name : join(layer_->type, ++count_[layer_->type]);
+      if (!names_.insert({name_, at_}).second) refuse("the name '", printable(name_), "' is taken");
+      ++at_;
+      add();
+    }
+  }
+
+ private:
+  template <class... Parts>
+  [[noreturn]] void refuse(const Parts&... parts) const {
+    fail_usage(place_, parts...);
+  }
+  void want_image() const {
+    if (!is_image(shape())) refuse("takes an image [H,W,C], but ", shape(), " comes in");
+  }
+  Shape& shape() { return to_.shape_; }
+  const Shape& shape() const { return to_.shape_; }
+  int64_t channels() const { return shape()[-1]; }
+  const LayerSpec* next() const { return at_ < layers_.size() ? &layers_[at_] : nullptr; }
+  bool next_is(const char* type) const { return next() && next()->type == type; }
+
+  void add() {
+    if (context_.left-- == 0) refuse("more than 10,000 layers, with those that are repeated");
+    const std::string& type = layer_->type;
+    if (type == "conv") return add_conv();
+    if (type == "norm") return add_norm();
+    if (type == "activation")
+      return step([f = function_of(*layer_)](auto& x) { return ops::activation(x, f); });
+    if (type == "pool") return add_pool();
+    if (type == "linear") return add_linear();
+    if (type == "flatten") return add_flatten();
+    if (type == "dropout") return add_dropout();
+    if (type == "repeat") return add_repeat();
+    if (type == "residual") return add_residual();
+    if (type == "concat") return add_concat();
+    std::vector<std::string> known;
+    for (const LayerKind& kind : layer_kinds()) known.push_back(kind.name);
+    refuse("no such layer", did_you_mean(type, known));
+  }
+
+  void step(Step made) {
+    close_norm();
+    to_.steps_.push_back(std::move(made));
+  }
+  /// A norm that was the last layer so far is not.
+  void close_norm() {
+    if (!to_.norm_) return;
+    to_.steps_.push_back([c = to_.convolution_, n = to_.norm_](const Variable& x) {
+      return c ? c->forward(x, *n, Activation::none) : ops::batch_norm(x, n->begin_pass());
+    });
+    to_.convolution_ = nullptr;
+    to_.norm_ = nullptr;
+  }
+
+  Activation function_of(const LayerSpec& layer) const {
+    return layer.function ? ops::activation_named(*layer.function) : context_.activation;
+  }
+  /// Of an activation that comes next, which is then done with.
+  Activation take_activation(bool (*takes)(Activation)) {
+    if (!next_is("activation") || !takes(function_of(*next()))) return Activation::none;
+    if (!next()->name) ++count_["activation"];
+    return function_of(layers_[at_++]);
+  }
+
+  void add_conv() {
+    want_image();
+    const LayerSpec& l = *layer_;
+    const int64_t out = scaled_width(l.channels, context_.width), stride = l.stride.value_or(1),
+                  pad = l.pad.value_or(l.kernel / 2);
+    const int64_t h = shape()[0] + 2 * pad, w = shape()[1] + 2 * pad;
+    if (h < l.kernel || w < l.kernel)
+      refuse("a window of ", l.kernel, "x", l.kernel, " with padding ", pad, " does not fit what comes in, ",
+             shape());
+    if (channels() % l.groups || out % l.groups)
+      refuse(l.groups, " groups do not divide the ", channels(), " channels that come in and the ", out,
+             " that come out");
+    const bool normed = next_is("norm");
+    close_norm();
+    const Activation f = normed ? Activation::none : take_activation([](Activation) { return true; });
+    auto& conv = to_.add_child<Conv2d>(name_, channels(), out, l.kernel,
+                                       ops::Conv2dOptions{.stride = stride, .pad = pad, .groups = l.groups},
+                                       l.bias.value_or(!normed), f);
+    shape() = {(h - l.kernel) / stride + 1, (w - l.kernel) / stride + 1, out};
+    if (!normed) return step([&conv](const Variable& x) { return conv.forward(x); });
+    layer_ = next();
+    name_ = layer_->name ? *layer_->name : join("norm", ++count_["norm"]);
+    place_ = join(list_, "/", at_, " (norm): ");
+    if (!names_.insert({name_, at_}).second) refuse("the name '", printable(name_), "' is taken");
+    ++at_;
+    add_norm(&conv);
+  }
+
+  void add_norm(Conv2d* conv = nullptr) {
+    close_norm();
+    auto& norm = to_.add_child<BatchNorm2d>(name_, channels());
+    to_.convolution_ = conv;
+    to_.norm_ = &norm;
+    const Activation f = take_activation(norm_takes);
+    if (f == Activation::none) return;
+    to_.convolution_ = nullptr, to_.norm_ = nullptr;
+    step([conv, &norm, f](const Variable& x) {
+      return conv ? conv->forward(x, norm, f) : ops::batch_norm(x, norm.begin_pass(), f);
+    });
+  }
+
+  void add_pool() {
+    want_image();
+    if (layer_->kind == "global_average") {
+      shape() = {channels()};
+      return step([](const Variable& x) { return ops::global_average_pool(x); });
+    }
+    const int64_t k = layer_->window, stride = layer_->stride.value_or(k), pad = layer_->pad.value_or(0);
+    const int64_t h = shape()[0] + 2 * pad, w = shape()[1] + 2 * pad;
+    if (h < k || w < k)
+      refuse("a window of ", k, "x", k, " with padding ", pad, " does not fit what comes in, ", shape());
+    if (2 * pad > k) refuse("padding ", pad, " is more than half a window of ", k, "x", k);
+    shape() = {(h - k) / stride + 1, (w - k) / stride + 1, channels()};
+    const bool average = layer_->kind == "average";
+    step([=](const Variable& x) {
+      return average ? ops::average_pool2d(x, k, stride, pad) : ops::max_pool2d(x, k, stride, pad);
+    });
+  }
+
+  void add_linear() {
+    if (is_image(shape()))
+      refuse("takes a row [I], but an image ", shape(),
+             " comes in: a 'flatten', or a 'pool' of kind 'global_average', makes a row of it");
+    const int64_t out = layer_->outputs ? scaled_width(*layer_->outputs, context_.width) : context_.classes;
+    const bool bias = layer_->bias.value_or(!next_is("norm"));
+    const Activation f = take_activation([](Activation) { return true; });
+    auto& linear = to_.add_child<Linear>(name_, channels(), out, bias, f, to_.positions_);
+    shape() = {out};
+    to_.positions_ = 1;
+    step([&linear](const Variable& x) { return linear.forward(x); });
+  }
+
+  void add_flatten() {
+    want_image();
+    to_.positions_ = shape()[0] * shape()[1];
+    shape() = {shape().elements()};
+    step([](const Variable& x) { return ops::flatten(x); });
+  }
+
+  void add_dropout() {
+    auto& dropout = to_.add_child<Dropout>(name_, static_cast<float>(layer_->p));
+    step([&dropout](const Variable& x) { return dropout.forward(x); });
+  }
+
+  Sequential& child(const std::string& name, const Layers& layers, const std::string& where) {
+    return to_.add_child<Sequential>(name, layers, shape(), context_, join(list_, "/", at_ - 1, "/", where),
+                                     to_.positions_);
+  }
+
+  void add_repeat() {
+    for (int64_t i = 0; i < layer_->times; ++i) {
+      Sequential& one = child(join(name_, ".", i), layer_->layers, "layers");
+      shape() = one.shape_;
+      to_.positions_ = one.positions_;
+      step([&one](const Variable& x) { return one.forward(x); });
+    }
+  }
+
+  void add_residual() {
+    auto& body = to_.add_child<Sequential>(name_, *layer_, shape(), context_, join(list_, "/", at_ - 1),
+                                           to_.positions_);
+    const Shape beside = body.shortcut_ ? body.shortcut_->shape_ : shape();
+    if (body.shape_ != beside)
+      refuse("its layers put out ", body.shape_, ", but ",
+             body.shortcut_ ? "its shortcut puts out " : "what comes in is ", beside,
+             body.shortcut_ ? "" : "; a 'shortcut' can make it that");
+    shape() = body.shape_;
+    to_.positions_ = body.positions_;
+    const Activation f = take_activation(norm_takes);
+    step([&body, f](const Variable& x) {
+      return body.forward(x, body.shortcut_ ? body.shortcut_->forward(x) : x, f);
+    });
+  }
+
+  void add_concat() {
+    std::vector<Sequential*> branches;
+    Shape all;
+    for (size_t i = 0; i < layer_->branches.size(); ++i) {
+      Sequential& branch = child(join(name_, ".", i), layer_->branches[i], join("branches/", i));
+      const Shape& out = branch.shape_;
+      if (i == 0) {
+        all = out;
+      } else {
+        if (out.axes() != all.axes() || out.with(-1, 1) != all.with(-1, 1))
+          refuse("its branches put out ", all, " and ", out, ", which cannot lie side by side");
+        all = all.with(-1, all[-1] + out[-1]);
+      }
+      branches.push_back(&branch);
+    }
+    shape() = all;
+    to_.positions_ = 1;
+    step([branches](const Variable& x) {
+      std::vector<Variable> parts;
+      for (Sequential* branch : branches) parts.push_back(branch->forward(x));
+      return ops::concat(parts);
+    });
+  }
+
+  Sequential& to_;
+  const Layers& layers_;
+  LayerContext& context_;
+  std::string list_, place_, name_;
+  const LayerSpec* layer_ = nullptr;
+  size_t at_ = 0;  // the layer behind it
+  std::map<std::string, int> count_;
+  std::map<std::string, size_t> names_;
+};
+
+Sequential::Sequential(const Layers& layers, const Shape& input, LayerContext& context,
+                       const std::string& place, int64_t positions)
+    : shape_(input), positions_(positions) {
+  Reading(*this, layers, context, place).all();
+}
+
+Sequential::Sequential(const LayerSpec& residual, const Shape& input, LayerContext& context,
+                       const std::string& place, int64_t positions)
+    : Sequential(residual.layers, input, context, place + "/layers", positions) {
+  if (residual.shortcut)
+    shortcut_ = &add_child<Sequential>("shortcut", *residual.shortcut, input, context, place + "/shortcut",
+                                       positions);
+}
+
+Variable Sequential::forward(const Variable& x, const Variable& residual, Activation f) {
+  Variable y = x;
+  for (const Step& step : steps_) y = step(y);
+  if (convolution_) return convolution_->forward(y, *norm_, f, residual);
+  if (norm_) return ops::batch_norm(y, norm_->begin_pass(), f, residual);
+  if (residual.defined()) y = ops::add(y, residual);
+  return f == Activation::none ? y : ops::activation(y, f);
+}
+
+}  // namespace espalier
