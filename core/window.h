@@ -54,11 +54,14 @@ struct WindowAxis {
   static constexpr int64_t most = 1 << 16;
 
   constexpr int64_t extent() const { return (size - 1) * dilation + 1; }
-  /// Whether numbers are in range (padding of 0 to `most`, others of 1 on) and a window fits `n` pixels.
+  /// Whether strides and dilations are 1 to `most`, and padding is 0 to `most`.
+  constexpr bool in_range() const {
+    return stride >= 1 && dilation >= 1 && before >= 0 && behind >= 0 && stride <= most && dilation <= most &&
+           before <= most && behind <= most;
+  }
+  /// Whether a window fits `n` pixels, all numbers being in range.
   constexpr bool fits(int64_t n) const {
-    return size >= 1 && stride >= 1 && dilation >= 1 && before >= 0 && behind >= 0 && size <= INT32_MAX &&
-           stride <= most && dilation <= most && before <= most && behind <= most && n <= INT32_MAX &&
-           extent() <= n + before + behind;
+    return in_range() && size >= 1 && size <= INT32_MAX && n <= INT32_MAX && extent() <= n + before + behind;
   }
   /// Outputs for `n` pixels, as PyTorch counts them.
   constexpr int64_t out(int64_t n) const {
