@@ -35,9 +35,35 @@ except ImportError as error:
 ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
 
 
-def op_conv2d(x, weight, bias=None, *, stride, pad, groups=1, activation="none"):
-    # A depthwise or grouped convolution's groups follow its weight, which may have been cut.
-    return ACTIVATIONS[activation](F.conv2d(x, weight, bias, stride, pad, 1, x.shape[1] // weight.shape[1]))
+def listed(value, length):
+    return value if isinstance(value, list) else [value] * length
+
+
+def op_conv2d(x, weight, bias=None, *, stride, pad, groups=1, activation="none", dilation=1):
+    groups = x.shape[1] // weight.shape[1]  # of a depthwise or grouped convolution they follow its weight, which may have been cut
+    top, left, bottom, right = listed(pad, 4)
+    if (top, left) != (bottom, right):  # PyTorch's own takes no others
+        x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
+    return ACTIVATIONS[activation](F.conv2d(x, weight, bias, listed(stride, 2), (top, left), listed(dilation, 2), groups))
+
+
+def pooled(largest, x, window, stride, pad, ceil, counts):
+    k, stride, (top, left, bottom, right) = listed(window, 2), listed(stride, 2), listed(pad, 4)
+    if (top, left) == (bottom, right):
+        return (F.max_pool2d(x, k, stride, (top, left), 1, ceil) if largest else
+                F.avg_pool2d(x, k, stride, (top, left), ceil, counts))
+    ends = []  # pixels to add below and on the right, so that whole windows fit as often as there are outputs
+    for n, size, step, before, behind in zip(x.shape[2:], k, stride, (top, left), (bottom, right)):
+        room = n + before + behind - size
+        outputs = min(-(-room // step), (n + before - 1) // step) if ceil else room // step
+        ends.append(outputs * step + size - before - n)
+    sides = (left, ends[1], top, ends[0])
+    if largest:
+        return F.max_pool2d(F.pad(x, sides, value=-torch.inf), k, stride)
+    ones = torch.ones_like(x[:1, :1])
+    counted = (F.pad(F.pad(ones, (left, right, top, bottom), value=1.0), (0, ends[1] - right, 0, ends[0] - bottom))
+               if counts else F.pad(ones, sides))
+    return F.avg_pool2d(F.pad(x, sides), k, stride) / F.avg_pool2d(counted, k, stride)
 
 
 def op_linear(x, weight, bias=None, *, activation="none"):
@@ -53,12 +79,12 @@ def op_activation(x, *, function):
     return ACTIVATIONS[function](x)
 
 
-def op_max_pool2d(x, *, window, stride, pad):
-    return F.max_pool2d(x, window, stride, pad)
+def op_max_pool2d(x, *, window, stride, pad, ceil_mode=0):
+    return pooled(True, x, window, stride, pad, bool(ceil_mode), True)
 
 
-def op_average_pool2d(x, *, window, stride, pad):
-    return F.avg_pool2d(x, window, stride, pad)
+def op_average_pool2d(x, *, window, stride, pad, ceil_mode=0, count_include_pad=1):
+    return pooled(False, x, window, stride, pad, bool(ceil_mode), bool(count_include_pad))
 
 
 def op_global_average_pool(x):
@@ -115,7 +141,10 @@ def inputs_of(op):
     return parameters_of(op, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 
-KINDS = {dict: "an object", list: "a list", str: "text", int: "a whole number", (int, float, list): "a number",
+# Numbers that may be lists where axes, [down, across], or sides, [top, left, bottom, right], are not alike.
+LISTS = {"window": 2, "stride": 2, "dilation": 2, "pad": 4}
+
+KINDS = {dict: "an object", list: "a list", str: "text", int: "a whole number", (int, float): "a number", (int, float, list): "a number",
          (dict, list): "an object"}
 
 
@@ -134,7 +163,9 @@ def check_attributes(name, attributes):
     for key in expected:
         if expected[key].default is inspect.Parameter.empty or key in attributes:
             textual = key in ("activation", "function")
-            found = part(attributes, key, str if textual else (int, float, list))
+            found = part(attributes, key, str if textual else (int, float, list) if key in LISTS else (int, float))
+            if isinstance(found, list) and (len(found) != LISTS[key] or not all(type(number) is int for number in found)):
+                raise ValueError(f"'{key}' is {json.dumps(found)[:40]}, expected {LISTS[key]} whole numbers")
             if textual and found not in ACTIVATIONS:
                 raise ValueError(f"'{found}' is no activation")
     for key in attributes:

@@ -266,6 +266,18 @@ TEST_F(OpsOnCuda, Pools) {
                      .reference = {}});
     }
     check_on_cuda({.inputs = {x},
+                   .op =
+                       [](const Inputs& v) {
+                         return ops::max_pool2d(v[0], {3, 2}, 2, {0, 0, 1, 1}, true);
+                       },
+                   .reference = {}});
+    check_on_cuda({.inputs = {x},
+                   .op =
+                       [](const Inputs& v) {
+                         return ops::average_pool2d(v[0], 3, {2, 1}, {1, 0, 0, 1}, true, false);
+                       },
+                   .reference = {}});
+    check_on_cuda({.inputs = {x},
                    .op = [](const Inputs& v) { return ops::global_average_pool(v[0]); },
                    .reference = {}});
   }
