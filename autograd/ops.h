@@ -39,8 +39,8 @@ struct BatchNorm {
   bool training = true;  ///< normalise by the batch's statistics, else by the running ones
 };
 /// y = f((x - mean) / sqrt(variance + eps) gamma + beta + residual), x [N,H,W,C] or [N,C], residual of x's
-/// shape or undefined, f none, relu or gelu (Ioffe and Szegedy 2015). `statistics`: x's, if its maker took
-/// them.
+/// shape or undefined, f none or what derives_from_input (Ioffe and Szegedy 2015). `statistics`: x's, if its
+/// maker took them.
 Variable batch_norm(const Variable& x, const BatchNorm& norm, Activation f = Activation::none,
                     const Variable& residual = {}, const BatchStatistics* statistics = nullptr);
 /// y = f(batch_norm(conv2d(x, w, b)) + residual), and in inference, where nothing is recorded, also in frozen
@@ -53,7 +53,8 @@ Variable conv2d_batch_norm(const Variable& x, const Variable& w, const Variable&
 // --- ops/activation.cpp
 // --------------------------------------------------------------------------------------------
 /// y = f(x), elementwise. relu: max(x, 0). gelu: x Phi(x), exact (Hendrycks and Gimpel 2016). sigmoid: 1 / (1
-/// + e^-x).
+/// + e^-x). relu6: min(relu(x), 6). silu: x sigmoid(x). hard_sigmoid: relu6(x + 3) / 6, hard_swish: x
+/// hard_sigmoid(x) (Howard et al. 2019). leaky_relu: x, or x / 100 where that is negative.
 Variable activation(const Variable& x, Activation f);
 
 // --- ops/pool.cpp

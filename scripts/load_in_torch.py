@@ -31,7 +31,9 @@ except ImportError as error:
     sys.exit(f"load_in_torch: needs torch and safetensors, which {sys.executable} cannot import ({error}): "
              "pip install torch safetensors")
 
-ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
+ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu, "sigmoid": torch.sigmoid, "tanh": torch.tanh,
+               "relu6": F.relu6, "silu": F.silu, "hard_swish": F.hardswish, "hard_sigmoid": F.hardsigmoid,
+               "leaky_relu": F.leaky_relu}
 
 
 # What an op's description has to hold: inputs, at least and at most, and numbers among its attributes.
