@@ -65,6 +65,8 @@ Variable max_pool2d(const Variable& x, int64_t k, int64_t stride = 0, int64_t pa
 Variable average_pool2d(const Variable& x, int64_t k, int64_t stride = 0, int64_t pad = 0);
 /// y [N,C]: the mean over all pixels of x [N,H,W,C].
 Variable global_average_pool(const Variable& x);
+/// y [N,h,w,C]: the means of h x w equal windows that x [N,H,W,C] is divided into; h divides H, w divides W.
+Variable adaptive_average_pool2d(const Variable& x, int64_t h, int64_t w);
 
 // --- ops/shape.cpp
 // -------------------------------------------------------------------------------------------------
@@ -77,9 +79,10 @@ Variable slice(const Variable& x, int64_t first, int64_t channels);
 
 // --- ops/arithmetic.cpp
 // --------------------------------------------------------------------------------------------
-/// a + b, equal shapes
+/// a + b, b of a's shape; or beside a [N,H,W,C] one number an image and channel, [N,C] or [N,1,1,C], or
+/// beside a [...,C] one a channel, [C], f32: a bias. Its gradient is then the sum over what it stands beside.
 Variable add(const Variable& a, const Variable& b);
-/// a b, elementwise, equal shapes
+/// a b, elementwise, of the same shapes: squeeze-and-excitation (Hu et al. 2018), a scale of each channel.
 Variable mul(const Variable& a, const Variable& b);
 /// factor x
 Variable scale(const Variable& x, float factor);

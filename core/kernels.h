@@ -388,6 +388,19 @@ ESP_KERNEL_REAL(void, global_average_pool_forward, Real* y, const Real* x, int64
 ESP_KERNEL_REAL(void, global_average_pool_backward, Real* dx, const Real* dy, int64_t n, int64_t pixels,
                 int64_t c, bool accumulate)
 
+// --- one number an image and channel, s [n,C], beside all of its pixels, x [n,pixels,C]
+// (core/cpu/pixels.cpp)
+// -----------------------------------------------------------------------------------
+/// y = x + s; y may be x
+ESP_KERNEL_REAL(void, add_to_pixels, Real* y, const Real* x, const Real* s, int64_t n, int64_t pixels,
+                int64_t c)
+/// y = x s, or y += x s; y may be x
+ESP_KERNEL_REAL(void, mul_pixels, Real* y, const Real* x, const Real* s, int64_t n, int64_t pixels, int64_t c,
+                bool accumulate)
+/// s = the sum over the pixels of a b, or s += that; b may be null: 1
+ESP_KERNEL_REAL(void, sum_pixels, Real* s, const Real* a, const Real* b, int64_t n, int64_t pixels, int64_t c,
+                bool accumulate)
+
 // --- loss (core/cpu/loss.cpp)
 // --------------------------------------------------------------------------------------
 /// loss [n] = cross-entropy of softmax(logits [n,classes]) against labels [n] smoothed by `smoothing` (a

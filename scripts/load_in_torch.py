@@ -39,7 +39,8 @@ ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu, "sigmoid": t
 # What an op's description has to hold: inputs, at least and at most, and numbers among its attributes.
 OPS = {"conv2d": (2, 3, ("stride", "pad")), "linear": (2, 3, ()), "batch_norm": (5, 6, ("momentum", "eps")),
        "activation": (1, 1, ()), "max_pool2d": (1, 1, ("window", "stride", "pad")),
-       "average_pool2d": (1, 1, ("window", "stride", "pad")), "global_average_pool": (1, 1, ()), "flatten": (1, 1, ()),
+       "average_pool2d": (1, 1, ("window", "stride", "pad")), "global_average_pool": (1, 1, ()),
+       "adaptive_average_pool2d": (1, 1, ("height", "width")), "flatten": (1, 1, ()),
        "add": (2, 2, ()), "mul": (2, 2, ()), "scale": (1, 1, ("factor",)), "dropout": (1, 1, ("p",)),
        "concat": (1, 1 << 30, ()), "slice": (1, 1, ())}
 
@@ -99,6 +100,11 @@ def check_description(description, tensors):
     last = ops[-1]["output"]
     if not 0 <= last < len(values) or len(values[last]["shape"]) != 2:
         raise ValueError("puts out no row of logits")
+
+
+def beside(x, s):
+    """s beside x, of its shape or one number a channel, of an image or of all: [N,C] or [C] beside [N,C,H,W]."""
+    return s[..., None, None] if s.dim() < x.dim() == 4 else s
 
 
 class Node(torch.nn.Module):
@@ -179,12 +185,14 @@ class Network(Node):
             return F.avg_pool2d(x[0], a["window"], a["stride"], a["pad"])
         if op == "global_average_pool":
             return x[0].mean((2, 3))
+        if op == "adaptive_average_pool2d":
+            return F.adaptive_avg_pool2d(x[0], (a["height"], a["width"]))
         if op == "flatten":
             return x[0].flatten(1)
         if op == "add":
-            return x[0] + x[1]
+            return x[0] + beside(*x)
         if op == "mul":
-            return x[0] * x[1]
+            return x[0] * beside(*x)
         if op == "scale":
             return x[0] * a["factor"]
         if op == "dropout":

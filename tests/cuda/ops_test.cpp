@@ -266,6 +266,11 @@ TEST_F(OpsOnCuda, Pools) {
     check_on_cuda({.inputs = {x},
                    .op = [](const Inputs& v) { return ops::global_average_pool(v[0]); },
                    .reference = {}});
+    for (const int64_t side : {1, 2})
+      if (x[1] % side == 0 && x[2] % side == 0)
+        check_on_cuda({.inputs = {x},
+                       .op = [=](const Inputs& v) { return ops::adaptive_average_pool2d(v[0], side, side); },
+                       .reference = {}});
   }
 }
 
@@ -298,6 +303,23 @@ TEST_F(OpsOnCuda, Arithmetic) {
                   {.result = DType::f32});
     check_on_cuda({.inputs = {shape}, .op = [](const Inputs& v) { return ops::mean(v[0]); }, .reference = {}},
                   {.result = DType::f32});
+  }
+}
+
+TEST_F(OpsOnCuda, ArithmeticBesidePixels) {
+  for (const Shape& x : {Shape{2, 3, 5, 7}, Shape{3, 8, 8, 64}, Shape{1, 1, 1, 33}}) {
+    SCOPED_TRACE(testing::Message() << x);
+    for (const Shape& s : {Shape{x[0], x[3]}, Shape{x[0], 1, 1, x[3]}, Shape{x[3]}}) {
+      if (s == x) continue;
+      SCOPED_TRACE(testing::Message() << "beside it " << s);
+      const auto parameters = s.axes() == 1 ? std::vector<size_t>{1} : std::vector<size_t>{};
+      check_on_cuda(
+          {.inputs = {x, s}, .op = [](const Inputs& v) { return ops::add(v[0], v[1]); }, .reference = {}},
+          {.parameters = parameters});
+      check_on_cuda(
+          {.inputs = {x, s}, .op = [](const Inputs& v) { return ops::mul(v[0], v[1]); }, .reference = {}},
+          {.parameters = parameters});
+    }
   }
 }
 

@@ -254,6 +254,47 @@ TEST(Surgery, CuttingEqualsMaskingOfWhatIsUsedTwice) {
             (NameSet{"stem", "twice", "into", "inner", "outer"}));
 }
 
+/// Squeeze-and-excitation: what gates a channel goes with it, and the squeezed channels by themselves; a
+/// scale and a bias of each channel go with it, too.
+class Excited : public SmallNet {
+ public:
+  Excited() {
+    Conv2d &stem = conv("stem", 3, 10), &body = conv("body", 10, 8);
+    BatchNorm2d &n1 = norm("n1", 10), &n2 = norm("n2", 8);
+    Linear &squeeze = linear("squeeze", 10, 6), &excite = linear("excite", 6, 10), &fc = linear("fc", 8, 5);
+    Scale& scale = add_child<Scale>("scale", 8);
+    pass = [&](const Variable& x) {
+      const Variable a = stem.forward(x, n1, Activation::hard_swish);
+      const Variable squeezed = relu(squeeze.forward(ops::global_average_pool(a)));
+      const Variable gate = ops::activation(excite.forward(squeezed), Activation::hard_sigmoid);
+      const Variable b = body.forward(ops::mul(a, gate), n2, Activation::none);
+      return fc.forward(ops::global_average_pool(ops::add(b, scale.forward(ops::max_pool2d(b, 1)))));
+    };
+  }
+
+ private:
+  /// x gamma + beta
+  class Scale : public Module {
+   public:
+    explicit Scale(int64_t channels)
+        : gamma_(add_parameter("gamma", Role::scale, Tensor::full({channels}, 1.0f))),
+          beta_(add_parameter("beta", Role::shift, Tensor::zeros({channels}))) {}
+    Variable forward(const Variable& x) override {
+      return ops::add(ops::mul(x, gamma_.variable), beta_.variable);
+    }
+    std::string type() const override { return "scale"; }
+    std::vector<ChannelAxes> channel_axes() const override { return {{"gamma", 0, 0}, {"beta", 0, 0}}; }
+
+   private:
+    Parameter &gamma_, &beta_;
+  };
+};
+
+TEST(Surgery, CuttingEqualsMaskingOfWhatIsExcitedAndScaled) {
+  EXPECT_EQ(check_cuts([] { return std::make_unique<Excited>(); }, {6, 6, 3}, 50, 1e-5),
+            (NameSet{"stem", "body", "squeeze", "excite"}));
+}
+
 /// Cut to one input a group a grouped convolution is no depthwise one: what is cut next are its outputs, of
 /// each group the same; nor does a depthwise convolution of one channel become an ordinary one.
 TEST(Surgery, GroupsStayWhatTheyWereFromOneCutToTheNext) {
