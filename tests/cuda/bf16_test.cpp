@@ -6,6 +6,7 @@
 
 #include "cuda/card.h"
 #include "cuda/support.h"
+#include "support/formulas.h"
 
 namespace espalier {
 namespace {

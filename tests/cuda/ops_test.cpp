@@ -4,6 +4,7 @@
 
 #include "cuda/on_cuda.h"
 #include "support/bad_input.h"
+#include "support/formulas.h"
 #include "support/op_case.h"
 
 namespace espalier {
