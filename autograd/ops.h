@@ -46,8 +46,8 @@ struct BatchNorm {
   bool training = true;  ///< normalise by the batch's statistics, else by the running ones
 };
 /// y = f((x - mean) / sqrt(variance + eps) gamma + beta + residual), x [N,H,W,C] or [N,C], residual of x's
-/// shape or undefined, f none, relu or gelu (Ioffe and Szegedy 2015). `statistics`: x's, if its maker took
-/// them.
+/// shape or undefined, f none or what derives_from_input (Ioffe and Szegedy 2015). `statistics`: x's, if its
+/// maker took them.
 Variable batch_norm(const Variable& x, const BatchNorm& norm, Activation f = Activation::none,
                     const Variable& residual = {}, const BatchStatistics* statistics = nullptr);
 /// y = f(batch_norm(conv2d(x, w, b)) + residual), and in inference, where nothing is recorded, also in frozen
@@ -60,7 +60,8 @@ Variable conv2d_batch_norm(const Variable& x, const Variable& w, const Variable&
 // --- ops/activation.cpp
 // --------------------------------------------------------------------------------------------
 /// y = f(x), elementwise. relu: max(x, 0). gelu: x Phi(x), exact (Hendrycks and Gimpel 2016). sigmoid: 1 / (1
-/// + e^-x).
+/// + e^-x). relu6: min(relu(x), 6). silu: x sigmoid(x). hard_sigmoid: relu6(x + 3) / 6, hard_swish: x
+/// hard_sigmoid(x) (Howard et al. 2019). leaky_relu: x, or x / 100 where that is negative.
 Variable activation(const Variable& x, Activation f);
 
 // --- ops/pool.cpp
@@ -75,6 +76,8 @@ Variable average_pool2d(const Variable& x, ByAxis k, ByAxis stride = 0, Padding 
                         bool ceil_mode = false, bool count_include_pad = true);
 /// y [N,C]: the mean over all pixels of x [N,H,W,C].
 Variable global_average_pool(const Variable& x);
+/// y [N,h,w,C]: the means of h x w equal windows that x [N,H,W,C] is divided into; h divides H, w divides W.
+Variable adaptive_average_pool2d(const Variable& x, int64_t h, int64_t w);
 
 // --- ops/shape.cpp
 // -------------------------------------------------------------------------------------------------
@@ -87,9 +90,10 @@ Variable slice(const Variable& x, int64_t first, int64_t channels);
 
 // --- ops/arithmetic.cpp
 // --------------------------------------------------------------------------------------------
-/// a + b, equal shapes
+/// a + b, b of a's shape; or beside a [N,H,W,C] one number an image and channel, [N,C] or [N,1,1,C], or
+/// beside a [...,C] one a channel, [C], f32: a bias. Its gradient is then the sum over what it stands beside.
 Variable add(const Variable& a, const Variable& b);
-/// a b, elementwise, equal shapes
+/// a b, elementwise, of the same shapes: squeeze-and-excitation (Hu et al. 2018), a scale of each channel.
 Variable mul(const Variable& a, const Variable& b);
 /// factor x
 Variable scale(const Variable& x, float factor);

@@ -45,6 +45,7 @@ class Case:
     batch: int = 64
     shown: int = 4  # images of which the logits are kept
     gradients: bool = True
+    counted: bool = False  # whether parameters and multiply-accumulates are, at the model's own input and classes
     block_scale: float = None  # where the last norm's scale of each block begins, if not at 1
 
     def __post_init__(self):
@@ -67,6 +68,12 @@ SMALL_BATCH = {"optimizers": {"sgd": sgd(0.002)}, "batch": 16, "shown": 16}
 LARGE_BATCH = {**SMALL_BATCH, "batch": 32}
 RESNET18 = {"model": "resnet18", "seed": 1, "input": (64, 64, 3), "classes": 10, **SMALL_BATCH}  # the imagenet stem
 RESNET50 = {"model": "resnet50", "seed": 1, "input": (32, 32, 3), "classes": 100, **SMALL_BATCH}
+# Of torchvision's, with the stem for small images and with that for photographs; their counts are of 224x224 and 1000
+# classes.
+TORCHVISION = {"optimizers": {"sgd": sgd(0.002)}, "batch": 16, "shown": 16, "classes": 10, "steps": 3,
+               "counted": True}
+SMALL = {**TORCHVISION, "input": (32, 32, 3)}
+LARGE = {**TORCHVISION, "input": (64, 64, 3)}
 CASES = {
     "mlp": Case("mlp", 103, all_optimizers(0.005, 1e-4)),
     "lenet300": Case("lenet300", 78, all_optimizers(0.005, 1e-4)),
@@ -83,6 +90,14 @@ CASES = {
     "resnet50": Case(steps=1, gradients=False, **RESNET50),
     "resnet50_small_blocks": Case(steps=3, gradients=False, block_scale=0.25, **RESNET50),
     "resnet50_gelu": Case(steps=3, options={"activation": "gelu"}, **RESNET50),
+    "mobilenetv2": Case("mobilenetv2", 1, **LARGE | {"optimizers": {"sgd": sgd(0.0002)}}),
+    "mobilenetv2_small": Case("mobilenetv2", 1, **SMALL | {"optimizers": {"sgd": sgd(0.0002)}}),
+    "mobilenetv3_small": Case("mobilenetv3_small", 1, **LARGE | {"optimizers": {"sgd": sgd(0.2)}}),
+    "mobilenetv3_small_small": Case("mobilenetv3_small", 1, **SMALL | {"optimizers": {"sgd": sgd(0.2)}}),
+    "densenet121": Case("densenet121", 1, **LARGE),
+    "densenet121_small": Case("densenet121", 1, **SMALL),
+    "squeezenet": Case("squeezenet", 1, **LARGE),
+    "squeezenet_small": Case("squeezenet", 1, **SMALL),
 }
 TORCH_OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
@@ -155,12 +170,33 @@ def losses(case, optimizer, dtype):
     return found
 
 
+def counts(case):
+    """Parameters and multiply-accumulates of one image, by hooks: each weight of a convolution or a linear layer meets
+    every position of the output once."""
+    row, macs = MODELS[case.model], []
+    network = row.build(row.input, row.classes)
+
+    def count(layer, _, output):
+        positions = output.shape[2] * output.shape[3] if output.dim() == 4 else 1
+        macs.append(layer.weight.numel() * positions)
+
+    for layer in network.modules():
+        if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)):
+            layer.register_forward_hook(count)
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, row.input[2], *row.input[:2]))
+    return {"input": row.input, "classes": row.classes, "macs": sum(macs),
+            "parameters": sum(value.numel() for value in network.parameters())}
+
+
 def record(case):
     logits, gradients = first_batch(case, torch.float32)
     found = {"model": {"type": case.model, "input": case.input, "classes": case.classes, **case.options},
              "seed": case.seed, "batch": case.batch, "torch": torch.__version__,
              "state_dict": [[name, list(value.shape)] for name, value in start(case, torch.float32).state_dict().items()],
              "logits": logits.tolist()}
+    if case.counted:
+        found["counts"] = counts(case)
     if case.block_scale is not None:
         found["block_scale"] = case.block_scale
     if case.gradients:

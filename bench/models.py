@@ -150,6 +150,38 @@ class ResNet(nn.Module):
         return self.fc(self.avgpool(x).flatten(1))
 
 
+def unstrided(*layers):
+    """These convolutions lose their strides."""
+    def change(model):
+        for layer in layers:
+            model.get_submodule(layer).stride = (1, 1)
+    return change
+
+
+def small_densenet(model):
+    stem = model.features.conv0
+    model.features.conv0 = convolution(stem.in_channels, stem.out_channels, 3)
+    model.features.pool0 = nn.Identity()
+
+
+def small_squeezenet(model):
+    unstrided("features.0")(model)
+    model.features[2] = nn.Identity()
+
+
+def torchvision_model(name, make_small, input, classes, stem=None):
+    """One of torchvision's, which drops nothing; for small images with the stem that `make_small` leaves."""
+    import torchvision
+
+    model = getattr(torchvision.models, name)(num_classes=classes)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    if stem == "small" or (stem is None and min(input[:2]) < 64):
+        make_small(model)
+    return model
+
+
 def adam(parameters):
     return torch.optim.Adam(parameters, lr=1e-3)
 
@@ -157,6 +189,13 @@ def adam(parameters):
 def sgd(parameters):
     return torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, weight_decay=5e-4)
 
+
+TORCHVISION = (
+    ("mobilenetv2", "mobilenet_v2", unstrided("features.0.0", "features.2.conv.1.0")),
+    ("mobilenetv3_small", "mobilenet_v3_small", unstrided("features.0.0", "features.1.block.0.0")),
+    ("densenet121", "densenet121", small_densenet),
+    ("squeezenet", "squeezenet1_1", small_squeezenet),
+)
 
 # build(input, classes, **options), input the (H, W, C) of one image; input and classes unless told otherwise; the
 # optimizer that `espalier bench train` gives it; whether it convolves, so that PyTorch's two memory layouts are worth a
@@ -172,4 +211,6 @@ MODELS = {
        for depth in (20, 32, 44, 56, 110)},
     **{f"resnet{depth}": Model(functools.partial(ResNet, depth), (224, 224, 3), 1000, sgd, True)
        for depth in (18, 34, 50, 101, 152)},
+    **{name: Model(functools.partial(torchvision_model, theirs, make_small), (224, 224, 3), 1000, sgd, True)
+       for name, theirs, make_small in TORCHVISION},
 }

@@ -83,7 +83,29 @@ auto with_real(DType dtype, const Body& body) {
   return body(float());
 }
 
-enum class Activation : uint8_t { none, relu, gelu, sigmoid, tanh };
+enum class Activation : uint8_t {
+  none,
+  relu,
+  gelu,
+  sigmoid,
+  tanh,
+  relu6,
+  silu,
+  hard_swish,
+  hard_sigmoid,
+  leaky_relu
+};
+/// What leaky_relu makes of a negative number: this times it.
+constexpr float leaky_slope = 0.01f;
+/// True if f'(x) is no function of f(x), so that the way back needs x.
+constexpr bool keeps_input(Activation f) {
+  return f == Activation::gelu || f == Activation::silu || f == Activation::hard_swish;
+}
+/// True if activation_backward's formula holds of x in place of f(x) as well, or is of x anyway: what a norm
+/// can end with, whose way back finds x again.
+constexpr bool derives_from_input(Activation f) {
+  return f != Activation::sigmoid && f != Activation::tanh && f != Activation::hard_sigmoid;
+}
 
 /// x [N,I], w [O,I], y [N,O], of x's type; parameters' gradients are f32
 struct LinearShape {
@@ -166,7 +188,7 @@ struct NormBackwardOf {
   const Real *dy, *x;                        ///< [rows,C]
   const float *scale, *shift, *mean, *rstd;  ///< [C]
   const Real* residual = nullptr;            ///< [rows,C], where f needs z and there was one
-  const Real* y = nullptr;                   ///< [rows,C], in place of the residual for relu
+  const Real* y = nullptr;                   ///< [rows,C], in place of the residual where f needs no z
   Activation f = Activation::none;
   bool batch_statistics = true;  ///< mean and rstd are x's own: training
 };
@@ -282,9 +304,10 @@ ESP_KERNEL_REAL(void, gather_views, Real* y, const ImageViews& views, const floa
 
 // --- activations (core/cpu/activation.cpp)
 // -------------------------------------------------------------------------
-/// y = f(x); y may be x. gelu is the exact one, x Phi(x).
+/// y = f(x); y may be x. gelu is the exact one, x Phi(x); silu is x sigmoid(x), hard_sigmoid relu6(x + 3) / 6
+/// and hard_swish x hard_sigmoid(x).
 ESP_KERNEL_REAL(void, activation_forward, Real* y, const Real* x, Activation f, int64_t n)
-/// dx = dy f'(.), from y for relu, sigmoid and tanh, from x for gelu: `saved` is that one
+/// dx = dy f'(.), from x where keeps_input(f), else from y: `saved` is that one
 ESP_KERNEL_REAL(void, activation_backward, Real* dx, const Real* dy, const Real* saved, Activation f,
                 int64_t n, bool accumulate)
 /// dx [rows,cols] = dy f'(saved), db [cols] = column sums of dx, in one pass. f == none leaves dx alone (may
@@ -377,6 +400,19 @@ ESP_KERNEL_REAL(void, global_average_pool_forward, Real* y, const Real* x, int64
 /// dx [n,pixels,C] = dy [n,C] / pixels
 ESP_KERNEL_REAL(void, global_average_pool_backward, Real* dx, const Real* dy, int64_t n, int64_t pixels,
                 int64_t c, bool accumulate)
+
+// --- one number an image and channel, s [n,C], beside all of its pixels, x [n,pixels,C]
+// (core/cpu/pixels.cpp)
+// -----------------------------------------------------------------------------------
+/// y = x + s; y may be x
+ESP_KERNEL_REAL(void, add_to_pixels, Real* y, const Real* x, const Real* s, int64_t n, int64_t pixels,
+                int64_t c)
+/// y = x s, or y += x s; y may be x
+ESP_KERNEL_REAL(void, mul_pixels, Real* y, const Real* x, const Real* s, int64_t n, int64_t pixels, int64_t c,
+                bool accumulate)
+/// s = the sum over the pixels of a b, or s += that; b may be null: 1
+ESP_KERNEL_REAL(void, sum_pixels, Real* s, const Real* a, const Real* b, int64_t n, int64_t pixels, int64_t c,
+                bool accumulate)
 
 // --- loss (core/cpu/loss.cpp)
 // --------------------------------------------------------------------------------------

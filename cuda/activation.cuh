@@ -26,20 +26,28 @@ __device__ __forceinline__ Normal normal(float x) {
   return {x < 0.0f ? tail : 1.0f - tail, exponential * 0.39894228f};
 }
 
+/// 1 / (1 + e^-x)
+__device__ __forceinline__ float logistic(float x) {
+  const float e = expf(-fabsf(x));
+  return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+}
+
 /// f(x). A NaN stays a NaN, so that the loss shows it.
 template <Activation f>
 __device__ __forceinline__ float apply(float x) {
   if constexpr (f == Activation::relu) return x < 0.0f ? 0.0f : x;
   if constexpr (f == Activation::gelu) return x * normal(x).integral;
-  if constexpr (f == Activation::sigmoid) {
-    const float e = expf(-fabsf(x));
-    return (x < 0.0f ? e : 1.0f) / (1.0f + e);
-  }
+  if constexpr (f == Activation::sigmoid) return logistic(x);
   if constexpr (f == Activation::tanh) return tanhf(x);
+  if constexpr (f == Activation::relu6) return x > 6.0f ? 6.0f : apply<Activation::relu>(x);
+  if constexpr (f == Activation::silu) return x * logistic(x);
+  if constexpr (f == Activation::hard_sigmoid) return apply<Activation::relu6>(x + 3.0f) * (1.0f / 6);
+  if constexpr (f == Activation::hard_swish) return x * apply<Activation::hard_sigmoid>(x);
+  if constexpr (f == Activation::leaky_relu) return x < 0.0f ? leaky_slope * x : x;
   return x;
 }
 
-/// dy f'(.), from the output for relu, sigmoid and tanh, from the input for gelu.
+/// dy f'(.), from the input where keeps_input(f), else from the output.
 template <Activation f>
 __device__ __forceinline__ float derive(float dy, float saved) {
   if constexpr (f == Activation::relu) return saved > 0.0f ? dy : 0.0f;
@@ -49,6 +57,17 @@ __device__ __forceinline__ float derive(float dy, float saved) {
   }
   if constexpr (f == Activation::sigmoid) return dy * (saved * (1.0f - saved));
   if constexpr (f == Activation::tanh) return dy * fmaf(-saved, saved, 1.0f);
+  if constexpr (f == Activation::relu6) return saved > 0.0f && saved < 6.0f ? dy : 0.0f;
+  if constexpr (f == Activation::silu) {
+    const float s = logistic(saved);
+    return dy * (s * fmaf(saved, 1.0f - s, 1.0f));
+  }
+  if constexpr (f == Activation::hard_sigmoid) return saved > 0.0f && saved < 1.0f ? dy * (1.0f / 6) : 0.0f;
+  if constexpr (f == Activation::hard_swish) {
+    const float slope = fmaf(saved, 1.0f / 3, 0.5f);
+    return saved >= 3.0f ? dy : saved > -3.0f ? dy * slope : 0.0f;
+  }
+  if constexpr (f == Activation::leaky_relu) return saved > 0.0f ? dy : leaky_slope * dy;
   return dy;
 }
 
@@ -66,6 +85,16 @@ void with(Activation f, const Body& body) {
       return body(std::integral_constant<Activation, Activation::sigmoid>());
     case Activation::tanh:
       return body(std::integral_constant<Activation, Activation::tanh>());
+    case Activation::relu6:
+      return body(std::integral_constant<Activation, Activation::relu6>());
+    case Activation::silu:
+      return body(std::integral_constant<Activation, Activation::silu>());
+    case Activation::hard_swish:
+      return body(std::integral_constant<Activation, Activation::hard_swish>());
+    case Activation::hard_sigmoid:
+      return body(std::integral_constant<Activation, Activation::hard_sigmoid>());
+    case Activation::leaky_relu:
+      return body(std::integral_constant<Activation, Activation::leaky_relu>());
   }
 }
 

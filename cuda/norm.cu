@@ -140,7 +140,7 @@ __global__ void __launch_bounds__(column_threads, statistics_blocks)
 
 /// y = f(line of x)
 template <int n, Activation f, class Real>
-__global__ void __launch_bounds__(column_threads, n == 4 || f == Activation::gelu ? 4 : 5)
+__global__ void __launch_bounds__(column_threads, n == 4 || keeps_input(f) ? 4 : 5)
     line_kernel(Columns m, Real* y, const Real* x, Line<Real> line) {
   constexpr int at_once = rows_moved;
   const ColumnPlace<n> place(m);
@@ -200,7 +200,7 @@ struct BackwardRow {
 template <Activation f, class Real>
 __device__ __forceinline__ const Real* beside(const NormBackwardOf<Real>& from) {
   if (f == Activation::none) return nullptr;
-  return f == Activation::relu && from.y ? from.y : from.residual;
+  return !keeps_input(f) && from.y ? from.y : from.residual;
 }
 
 /// dbeta and dgamma, and dx as slope x + offset beside scale dz.
@@ -213,7 +213,7 @@ __global__ void __launch_bounds__(column_threads, backward_blocks)
   float dbeta[n] = {}, dgamma[n] = {};
   if (place.rows > 0) {
     const Real* const other = beside<f>(from);
-    const bool has_y = f == Activation::relu && from.y;
+    const bool has_y = !keeps_input(f) && from.y;
     const Vec<float, n> mean = load<n>(from.mean + place.k);
     Vec<float, n> scale, shift;
     if (f != Activation::none) scale = load<n>(from.scale + place.k), shift = load<n>(from.shift + place.k);
@@ -283,7 +283,7 @@ __global__ void __launch_bounds__(column_threads, backward_blocks)
   const ColumnPlace<n> place(m);
   if (place.rows == 0) return;
   const Real* const other = beside<f>(from);
-  const bool has_y = f == Activation::relu && from.y;
+  const bool has_y = !keeps_input(f) && from.y;
   const Vec<float, n> scale = load<n>(from.scale + place.k), by_x = load<n>(slope + place.k),
                       by_one = load<n>(offset + place.k);
   Vec<float, n> shift;
@@ -420,7 +420,15 @@ void backward(const NormGradientsOf<Real>& to, const NormBackwardOf<Real>& from,
       return run_backward<Activation::none>(to, from, s, scratch);
     case Activation::relu:
       return run_backward<Activation::relu>(to, from, s, scratch);
-    default:
+    case Activation::relu6:
+      return run_backward<Activation::relu6>(to, from, s, scratch);
+    case Activation::silu:
+      return run_backward<Activation::silu>(to, from, s, scratch);
+    case Activation::hard_swish:
+      return run_backward<Activation::hard_swish>(to, from, s, scratch);
+    case Activation::leaky_relu:
+      return run_backward<Activation::leaky_relu>(to, from, s, scratch);
+    default:  // others a norm does not end with: derives_from_input
       return run_backward<Activation::gelu>(to, from, s, scratch);
   }
 }

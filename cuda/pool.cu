@@ -3,24 +3,12 @@
 // windows that hold it, in their order, so that it is written once, however they overlap.
 
 #include "espalier/core/kernels.h"
-#include "espalier/cuda/device.cuh"
+#include "espalier/cuda/pixels.cuh"
 
 namespace espalier::cuda {
 namespace {
 
-constexpr int threads = 256;
-
-/// The grid for `each` items an image, in the first dimension, of n images, in the second (at most 65535
-/// blocks: threads stride).
-Launch by_image(int64_t n, int64_t each) {
-  return {dim3(static_cast<unsigned>(blocks_for(each, threads)),
-               static_cast<unsigned>(std::min<int64_t>(n, 65535))),
-          dim3(threads)};
-}
-/// Of an image.
-__device__ __forceinline__ int item() {
-  return static_cast<int>(blockIdx.x) * threads + static_cast<int>(threadIdx.x);
-}
+constexpr int threads = pixel_threads;
 
 /// PoolShape, in the numbers of one image: 32 bits hold those.
 struct Image {
@@ -232,58 +220,6 @@ __global__ void __launch_bounds__(threads, backward_blocks(n, cell))
   }
 }
 
-/// How the pixels of images x [images,pixels,C] are dealt out for their mean: a thread adds up the pixels
-/// `lane`, `lane` + lanes, ... in n channels, a block has `tiles` of `width` such threads by `lanes`.
-struct Means {
-  int64_t images, c, count;  // count: of tiles, in all
-  int pixels, across;        // tiles next to each other for one image
-  int width, lanes, tiles;
-
-  Means(int64_t images_, int64_t pixels_, int64_t c_, int n)
-      : images(images_), c(c_), pixels(static_cast<int>(pixels_)) {
-    const int64_t vectors = c / n, widest = n == 4 ? 8 : 32;  // 128 bytes of a pixel
-    across = static_cast<int>(blocks_for(vectors, widest));
-    width = static_cast<int>(blocks_for(vectors, across));
-    lanes = 1;
-    while (2 * lanes * width <= threads && lanes * 16 <= pixels) lanes *= 2;  // 8 pixels each, or more
-    tiles = threads / (width * lanes);
-    count = images * across;
-  }
-};
-
-template <int n, class Real>
-__global__ void __launch_bounds__(threads) pixel_mean_kernel(Real* y, const Real* x, float share, Means m) {
-  __shared__ float shared[n][threads];
-  const int thread = static_cast<int>(threadIdx.x), lane = thread / m.width % m.lanes,
-            tile_of_block = thread / (m.width * m.lanes);
-  const int64_t tile = int64_t{blockIdx.x} * m.tiles + tile_of_block, image = tile / m.across,
-                k = ((tile - image * m.across) * m.width + thread % m.width) * n;
-  const bool active = tile_of_block < m.tiles && tile < m.count && k < m.c;
-  Vec<float, n> sum = {};
-  if (active) {
-    const Real* const from = x + image * m.pixels * m.c + k;
-#pragma unroll 8
-    for (int pixel = lane; pixel < m.pixels; pixel += m.lanes) {
-      const Vec<float, n> value = load<n>(from + pixel * m.c);
-#pragma unroll
-      for (int i = 0; i < n; ++i) sum[i] += value[i];
-    }
-  }
-#pragma unroll
-  for (int i = 0; i < n; ++i) shared[i][thread] = sum[i];
-  for (int half = m.lanes / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (active && lane < half) {
-#pragma unroll
-      for (int i = 0; i < n; ++i) shared[i][thread] = sum[i] += shared[i][thread + half * m.width];
-    }
-  }
-  if (!active || lane > 0) return;
-#pragma unroll
-  for (int i = 0; i < n; ++i) sum[i] *= share;
-  store(y + image * m.c + k, sum);
-}
-
 template <int n, class Real>
 __global__ void __launch_bounds__(threads)
     spread_kernel(Real* dx, const Real* dy, float share, int64_t images, int pixels, int c, bool accumulate) {
@@ -304,14 +240,6 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
-/// Calls body with the number of channels that a thread has, a compile-time constant.
-template <class Body, class... P>
-void with_width(const Body& body, int64_t c, const P*... pointers) {
-  if (c % 4 == 0 && aligned<4>(pointers...))
-    body(std::integral_constant<int, 4>());
-  else
-    body(std::integral_constant<int, 1>());
-}
 /// With the window's side, 0 for others than the usual.
 template <class Body>
 void with_side(const ByAxis& k, const Body& body) {
@@ -388,10 +316,10 @@ template <class Real>
 void global_average_pool_forward_of(Real* y, const Real* x, int64_t n, int64_t pixels, int64_t c) {
   with_width(
       [&](auto width) {
-        const Means m(n, pixels, c, width);
-        launch(pixel_mean_kernel<width, Real>,
-               {dim3(static_cast<unsigned>(blocks_for(m.count, m.tiles))), dim3(threads)},
-               std::tuple(y, x, 1.0f / static_cast<float>(pixels), m));
+        const PixelSums m(n, pixels, c, width);
+        launch(
+            pixel_sum_kernel<width, false, Real>, m.launch(),
+            std::tuple(y, x, static_cast<const Real*>(nullptr), 1.0f / static_cast<float>(pixels), false, m));
       },
       c, y, x);
 }

@@ -32,7 +32,9 @@ except ImportError as error:
     sys.exit(f"load_in_torch: needs torch and safetensors, which {sys.executable} cannot import ({error}): "
              "pip install torch safetensors")
 
-ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
+ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu, "sigmoid": torch.sigmoid, "tanh": torch.tanh,
+               "relu6": F.relu6, "silu": F.silu, "hard_swish": F.hardswish, "hard_sigmoid": F.hardsigmoid,
+               "leaky_relu": F.leaky_relu}
 
 
 def listed(value, length):
@@ -91,16 +93,25 @@ def op_global_average_pool(x):
     return x.mean((2, 3))
 
 
+def op_adaptive_average_pool2d(x, *, height, width):
+    return F.adaptive_avg_pool2d(x, (height, width))
+
+
 def op_flatten(x):
     return x.flatten(1)
 
 
+def beside(x, s):
+    """s beside x, of its shape or one number a channel, of an image or of all: [N,C] or [C] beside [N,C,H,W]."""
+    return s[..., None, None] if s.dim() < x.dim() == 4 else s
+
+
 def op_add(a, b):
-    return a + b
+    return a + beside(a, b)
 
 
 def op_mul(a, b):
-    return a * b
+    return a * beside(a, b)
 
 
 def op_scale(x, *, factor):
@@ -229,6 +240,11 @@ def check_description(description, tensors):
     last = ops[-1]["output"]
     if not 0 <= last < len(values) or len(values[last]["shape"]) != 2:
         raise ValueError("puts out no row of logits")
+
+
+def beside(x, s):
+    """s beside x, of its shape or one number a channel, of an image or of all: [N,C] or [C] beside [N,C,H,W]."""
+    return s[..., None, None] if s.dim() < x.dim() == 4 else s
 
 
 class Node(torch.nn.Module):

@@ -138,8 +138,9 @@ Type<ModelConfig> model_type() {
        field("batch_norm", &ModelConfig::batch_norm, boolean(), "a norm behind each convolution")
            .only_for(model_names("batch_norm")),
        field("stem", &ModelConfig::stem, one_of({"small", "imagenet"}),
-             "how it begins: a 3x3 convolution, or a 7x7 by stride 2 and pooling; without it, small where a "
-             "side has under 64 pixels")
+             "how it begins: with fewer strides than published for photographs (a ResNet with 3x3, not with "
+             "7x7 "
+             "by stride 2 and pooling), or as published; without it, small where a side has under 64 pixels")
            .only_for(model_names("stem")),
        field("layers", &ModelConfig::layers, layer_list(),
              "the network's layers, one behind another: docs/layers.md")

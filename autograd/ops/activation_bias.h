@@ -10,9 +10,6 @@
 
 namespace espalier::ops {
 
-/// True if backward needs z of y = f(z): for gelu; the others' derivative is a function of y.
-inline bool keeps_input(Activation f) { return f == Activation::gelu; }
-
 /// f(z), z kept.
 inline Tensor activated(const Tensor& z, Activation f) {
   Tensor y = z.like(z.shape());
@@ -40,7 +37,8 @@ inline Tensor backward_activation_bias(const Tensor& dy, const Tensor& saved, Ac
   return dz;
 }
 
-inline constexpr const char* activation_names[] = {"none", "relu", "gelu", "sigmoid", "tanh"};
+inline constexpr const char* activation_names[] = {
+    "none", "relu", "gelu", "sigmoid", "tanh", "relu6", "silu", "hard_swish", "hard_sigmoid", "leaky_relu"};
 inline const char* activation_name(Activation f) { return activation_names[static_cast<int>(f)]; }
 /// What a graph calls it. Error for a name that is none.
 inline Activation activation_named(std::string_view name) {

@@ -1,3 +1,5 @@
+#include <optional>
+
 #include "espalier/autograd/ops.h"
 #include "espalier/autograd/ops/operand.h"
 #include "espalier/autograd/ops/scratch.h"
@@ -5,9 +7,71 @@
 namespace espalier::ops {
 namespace {
 
-void check_alike(const char* op, const Variable& a, const Variable& b) {
-  ESP_CHECK(a.shape() == b.shape(), op, ": shapes differ, ", a.shape(), " and ", b.shape());
+/// What b is beside a.
+enum class Beside {
+  alike,    ///< of a's shape
+  image,    ///< a [N,H,W,C], b [N,C] or [N,1,1,C]
+  channel,  ///< a [...,C], b [C]
+};
+
+Beside place_beside(const char* op, const Variable& a, const Variable& b) {
+  const Shape &all = a.shape(), &some = b.shape();
+  if (all != some && all.axes() > 1 && some == Shape{all[-1]}) {
+    ESP_CHECK(b.value().dtype() == DType::f32, op, ": one number a channel is f32, found ",
+              dtype_name(b.value().dtype()));
+    return Beside::channel;
+  }
   check_dtype(op, b.value(), a.value());
+  if (all == some) return Beside::alike;
+  ESP_CHECK(all.axes() == 4 && (some == Shape{all[0], all[3]} || some == Shape{all[0], 1, 1, all[3]}), op,
+            ": shapes differ, ", all, " and ", some);
+  return Beside::image;
+}
+
+/// n images of `pixels` each.
+struct Pixels {
+  int64_t n, pixels, c;
+  explicit Pixels(const Shape& x) : n(x[0]), pixels(x[1] * x[2]), c(x[3]) {}
+};
+NormShape rows_of(const Shape& x) { return {x.elements() / x[-1], x[-1]}; }
+
+/// y = a scale + shift by channel; one of them may be left out.
+Tensor by_channel(const Tensor& a, const float* scale, const float* shift) {
+  Tensor y = a.like(a.shape());
+  ESP_RUN_REAL(y, scale_shift_forward(y.data<Real>(), a.data<Real>(), scale, shift, nullptr, Activation::none,
+                                      rows_of(a.shape())));
+  return y;
+}
+
+/// db = the sums of dy [...,C] over all but its last axis.
+void sum_to_channels(const Gradients::Target& db, const Tensor& dy) {
+  const auto [rows, c] = rows_of(dy.shape());
+  Scratch scratch(ESP_RUN(dy.device(), rows_scratch(c)), dy.device());
+  ESP_RUN_REAL(dy, activation_bias_backward(static_cast<Real*>(nullptr), db.f32(), dy.data<Real>(),
+                                            static_cast<const Real*>(nullptr), Activation::none, rows, c,
+                                            db.accumulate, scratch.data()));
+}
+
+/// The gradients of a b by channel: a norm's of mean 0 and variance 1, whose scale is b.
+void backward_by_channel(const Tensor& dy, const Tensor& a, const Tensor& b, const Gradients& to) {
+  const NormShape s = rows_of(a.shape());
+  const Tensor zeros = Tensor::full({s.c}, 0.0f, dy.device()), ones = Tensor::full({s.c}, 1.0f, dy.device());
+  std::optional<Gradients::Target> da, db;
+  if (to.needed(0)) da.emplace(to.into(0));
+  if (to.needed(1)) db.emplace(to.into(1));
+  Scratch scratch(ESP_RUN(dy.device(), batch_norm_backward_scratch(s)), dy.device());
+  ESP_RUN_REAL(dy, batch_norm_backward(NormGradientsOf<Real>{.dx = da ? da->data<Real>() : nullptr,
+                                                             .dgamma = db ? db->f32() : nullptr,
+                                                             .add_dx = da && da->accumulate,
+                                                             .add_dgamma = db && db->accumulate},
+                                       NormBackwardOf<Real>{.dy = dy.data<Real>(),
+                                                            .x = a.data<Real>(),
+                                                            .scale = b.f32(),
+                                                            .shift = zeros.f32(),
+                                                            .mean = zeros.f32(),
+                                                            .rstd = ones.f32(),
+                                                            .batch_statistics = false},
+                                       s, scratch.data()));
 }
 
 /// factor times the sum of all elements: sum and mean
@@ -30,35 +94,78 @@ Variable total(std::string_view op, const Variable& x, float factor) {
 }  // namespace
 
 Variable add(const Variable& a, const Variable& b) {
-  check_alike("add", a, b);
-  Tensor y = a.value().like(a.shape());
-  ESP_RUN_REAL(y, add(y.data<Real>(), a.value().data<Real>(), b.value().data<Real>(), y.elements()));
+  const Beside beside = place_beside("add", a, b);
+  Tensor y;
+  if (beside == Beside::channel) {
+    y = by_channel(a.value(), nullptr, b.value().f32());
+  } else {
+    y = a.value().like(a.shape());
+    const auto &from = a.value(), &more = b.value();
+    if (beside == Beside::alike) {
+      ESP_RUN_REAL(y, add(y.data<Real>(), from.data<Real>(), more.data<Real>(), y.elements()));
+    } else {
+      const Pixels s(a.shape());
+      ESP_RUN_REAL(y,
+                   add_to_pixels(y.data<Real>(), from.data<Real>(), more.data<Real>(), s.n, s.pixels, s.c));
+    }
+  }
   return record({.op = "add",
                  .attributes = {},
                  .inputs = {a, b},
                  .output = y,
                  .channels = Channels::tied,
-                 .backward = [](const Tensor& dy, const Gradients& to) {
-                   for (size_t input : {0, 1})
-                     if (to.needed(input)) to.give(input, dy);
+                 .backward = [beside](const Tensor& dy, const Gradients& to) {
+                   if (to.needed(0)) to.give(0, dy);
+                   if (!to.needed(1)) return;
+                   if (beside == Beside::alike) return to.give(1, dy);
+                   const auto db = to.into(1);
+                   if (beside == Beside::channel) return sum_to_channels(db, dy);
+                   const Pixels s(dy.shape());
+                   ESP_RUN_REAL(
+                       dy, sum_pixels(db.data<Real>(), dy.data<Real>(), static_cast<const Real*>(nullptr),
+                                      s.n, s.pixels, s.c, db.accumulate));
                  }});
 }
 
 Variable mul(const Variable& a, const Variable& b) {
-  check_alike("mul", a, b);
-  Tensor y = a.value().like(a.shape());
-  ESP_RUN_REAL(y, mul(y.data<Real>(), a.value().data<Real>(), b.value().data<Real>(), y.elements(), false));
+  const Beside beside = place_beside("mul", a, b);
+  Tensor y;
+  if (beside == Beside::channel) {
+    y = by_channel(a.value(), b.value().f32(), nullptr);
+  } else {
+    y = a.value().like(a.shape());
+    const auto &from = a.value(), &by = b.value();
+    if (beside == Beside::alike) {
+      ESP_RUN_REAL(y, mul(y.data<Real>(), from.data<Real>(), by.data<Real>(), y.elements(), false));
+    } else {
+      const Pixels s(a.shape());
+      ESP_RUN_REAL(y,
+                   mul_pixels(y.data<Real>(), from.data<Real>(), by.data<Real>(), s.n, s.pixels, s.c, false));
+    }
+  }
   return record({.op = "mul",
                  .attributes = {},
                  .inputs = {a, b},
                  .output = y,
                  .channels = Channels::tied,
-                 .backward = [a = a.value(), b = b.value()](const Tensor& dy, const Gradients& to) {
+                 .backward = [beside, a = a.value(), b = b.value()](const Tensor& dy, const Gradients& to) {
+                   if (beside == Beside::channel) return backward_by_channel(dy, a, b, to);
                    for (size_t input : {0, 1}) {
                      if (!to.needed(input)) continue;
                      const auto dx = to.into(input);
-                     ESP_RUN_REAL(dy, mul(dx.data<Real>(), dy.data<Real>(), (input ? a : b).data<Real>(),
-                                          dy.elements(), dx.accumulate));
+                     const Tensor& other = input ? a : b;
+                     if (beside == Beside::alike) {
+                       ESP_RUN_REAL(dy, mul(dx.data<Real>(), dy.data<Real>(), other.data<Real>(),
+                                            dy.elements(), dx.accumulate));
+                       continue;
+                     }
+                     const Pixels s(dy.shape());
+                     if (input == 0)
+                       ESP_RUN_REAL(dy, mul_pixels(dx.data<Real>(), dy.data<Real>(), other.data<Real>(), s.n,
+                                                   s.pixels, s.c, dx.accumulate));
+                     else
+                       ESP_RUN_REAL(dy, sum_pixels(dx.data<Real>(), dy.data<Real>(), other.data<Real>(), s.n,
+                                                   s.pixels, s.c, dx.accumulate));
                    }
                  }});
 }

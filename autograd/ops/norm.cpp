@@ -18,8 +18,8 @@ void check_arguments(const Shape& x, const BatchNorm& norm, Activation f, const 
               " has shape ", values->shape());
   ESP_CHECK(!residual.defined() || residual.shape() == x, "batch_norm: input has shape ", x, ", residual ",
             residual.shape());
-  ESP_CHECK(f == Activation::none || f == Activation::relu || f == Activation::gelu,
-            "batch_norm: activation is none, relu or gelu, found ", activation_name(f));
+  ESP_CHECK(derives_from_input(f), "batch_norm: its own activation cannot be ", activation_name(f),
+            ", which has to stand behind it");
 }
 
 /// x scale + shift, with what backward needs to know of them; [C] each.
@@ -87,10 +87,10 @@ Variable batch_norm(const Variable& x, const BatchNorm& norm, Activation f, cons
                                    residual.defined() ? residual.value().data<Real>() : nullptr, f, s));
   std::vector<Variable> inputs{x, norm.gamma, norm.beta, norm.running_mean, norm.running_variance};
   if (residual.defined()) inputs.push_back(residual);
-  // With a residual, relu's sign is read off y, which the next op keeps anyway; gelu needs z, and so the
-  // residual.
-  const bool keep_y = residual.defined() && f == Activation::relu,
-             keep_residual = residual.defined() && f == Activation::gelu;
+  // With a residual, relu's sign is read off y, which the next op keeps anyway; gelu and its like need z, and
+  // so the residual.
+  const bool keep_residual = residual.defined() && keeps_input(f),
+             keep_y = residual.defined() && f != Activation::none && !keep_residual;
   return record({.op = "batch_norm",
                  .attributes = {{"eps", static_cast<double>(norm.eps)},
                                 {"momentum", static_cast<double>(norm.momentum)},

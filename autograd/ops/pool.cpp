@@ -86,4 +86,35 @@ Variable global_average_pool(const Variable& x) {
                  }});
 }
 
+Variable adaptive_average_pool2d(const Variable& x, int64_t h, int64_t w) {
+  ESP_CHECK(x.shape().axes() == 4, "adaptive_average_pool2d: expects x [N,H,W,C], found ", x.shape());
+  const int64_t n = x.shape()[0], height = x.shape()[1], width = x.shape()[2], c = x.shape()[3];
+  ESP_CHECK(h > 0 && w > 0 && height % h == 0 && width % w == 0, "adaptive_average_pool2d: ", h, "x", w,
+            " windows do not divide an image of ", height, "x", width);
+  const bool whole = h == 1 && w == 1;
+  ESP_CHECK(whole || height / h == width / w, "adaptive_average_pool2d: windows of ", height / h, "x",
+            width / w, " are not square");
+  const PoolShape s{n, height, width, c, height / h, height / h};
+  Tensor y = x.value().like({n, h, w, c});
+  if (whole)
+    ESP_RUN_REAL(y,
+                 global_average_pool_forward(y.data<Real>(), x.value().data<Real>(), n, height * width, c));
+  else
+    ESP_RUN_REAL(y, average_pool_forward(y.data<Real>(), x.value().data<Real>(), s));
+  return record({.op = "adaptive_average_pool2d",
+                 .attributes = {{"height", h}, {"width", w}},
+                 .inputs = {x},
+                 .output = y,
+                 .channels = Channels::kept,
+                 .backward = [s, whole](const Tensor& dy, const Gradients& to) {
+                   const auto dx = to.into(0);
+                   if (whole)
+                     ESP_RUN_REAL(dy, global_average_pool_backward(dx.data<Real>(), dy.data<Real>(), s.n,
+                                                                   s.h * s.w, s.c, dx.accumulate));
+                   else
+                     ESP_RUN_REAL(dy,
+                                  average_pool_backward(dx.data<Real>(), dy.data<Real>(), s, dx.accumulate));
+                 }});
+}
+
 }  // namespace espalier::ops

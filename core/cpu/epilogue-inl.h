@@ -7,18 +7,23 @@
 #define ESPALIER_CORE_CPU_EPILOGUE_INL_H_
 #endif
 
+#include "espalier/core/cpu/activation-inl.h"
 #include "espalier/core/cpu/simd-inl.h"
 #include "espalier/core/kernels.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace espalier::HWY_NAMESPACE {
 
-/// True if outputs are stored as they are. Activations other than relu are a pass of their own, behind.
+/// True of activations that a few instructions make; others are a pass of their own, behind.
+inline bool in_registers(Activation f) {
+  return f == Activation::relu || f == Activation::relu6 || f == Activation::hard_swish;
+}
+/// True if outputs are stored as they are.
 inline bool plain(const ConvEpilogue& e) {
-  return !e.scale && !e.shift && !e.residual && e.f != Activation::relu && !e.statistics.mean;
+  return !e.scale && !e.shift && !e.residual && !in_registers(e.f) && !e.statistics.mean;
 }
 inline void run_other_activation(float* y, const ConvEpilogue& e, int64_t n) {
-  if (e.f != Activation::none && e.f != Activation::relu) cpu::activation_forward(y, y, e.f, n);
+  if (e.f != Activation::none && !in_registers(e.f)) cpu::activation_forward(y, y, e.f, n);
 }
 
 /// Sums of y - center and of its square, [2,O] a block of pixels: in single precision within a block, in
@@ -66,11 +71,15 @@ struct OutputChannels {
   }
   /// y[place ..] = f(v scale + shift + residual)
   HWY_INLINE void put(FloatVector v, float* y, int64_t place) {
-    const Floats d;
     if constexpr (!is_plain) {
       v = hn::MulAdd(v, scale, shift);
       if (e.residual) v = hn::Add(v, load(Tail(), e.residual + place, left));
-      if (e.f == Activation::relu) v = hn::IfThenZeroElse(hn::Lt(v, hn::Zero(d)), v);
+      if (e.f == Activation::relu)
+        v = apply<Activation::relu>(v);
+      else if (e.f == Activation::relu6)
+        v = apply<Activation::relu6>(v);
+      else if (e.f == Activation::hard_swish)
+        v = apply<Activation::hard_swish>(v);
       if (e.statistics.mean) {
         const auto departure = hn::Sub(v, center);
         sum = hn::Add(sum, departure);

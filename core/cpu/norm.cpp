@@ -140,7 +140,7 @@ HWY_INLINE FloatVector gradient(Tail tail, const NormBackward& from, FloatVector
                                 FloatVector shift, int64_t at, int64_t left) {
   const auto dy = load(tail, from.dy + at, left);
   if constexpr (f == Activation::none) return dy;
-  if (f == Activation::relu && from.y) return derive<f>(dy, load(tail, from.y + at, left));
+  if (!keeps_input(f) && from.y) return derive<f>(dy, load(tail, from.y + at, left));
   auto z = hn::MulAdd(x, scale, shift);
   if (from.residual) z = hn::Add(z, load(tail, from.residual + at, left));
   return derive<f>(dy, z);
@@ -204,7 +204,15 @@ void run_backward(const NormGradients& to, const NormBackward& from, const NormS
       return backward<Activation::none>(to, from, s, scratch);
     case Activation::relu:
       return backward<Activation::relu>(to, from, s, scratch);
-    default:
+    case Activation::relu6:
+      return backward<Activation::relu6>(to, from, s, scratch);
+    case Activation::silu:
+      return backward<Activation::silu>(to, from, s, scratch);
+    case Activation::hard_swish:
+      return backward<Activation::hard_swish>(to, from, s, scratch);
+    case Activation::leaky_relu:
+      return backward<Activation::leaky_relu>(to, from, s, scratch);
+    default:  // others a norm does not end with: derives_from_input
       return backward<Activation::gelu>(to, from, s, scratch);
   }
 }

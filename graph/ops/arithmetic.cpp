@@ -86,6 +86,16 @@ Calls total_kernels(const KernelContext& op) {
   return calls;
 }
 
+/// Where both inputs pass on; a parameter's numbers are not known here.
+bool reads_no_parameter(const OpCall& call) { return !call.graph.is_parameter(call.input("b")); }
+
+Constants constants_of_mul(const ConstantArguments& c) {
+  Constants constants = c("a");
+  for (size_t i = 0; i < constants.size(); ++i)
+    if (constants[i]) *constants[i] *= c("b")[i].value();
+  return constants;
+}
+
 Constants constants_of_scale(const ConstantArguments& c) {
   Constants constants = c("x");
   for (auto& constant : constants)
@@ -105,10 +115,13 @@ std::vector<Op> arithmetic_rows() {
            .inputs = {{"a"}, {"b"}},
            .run = [](const OpArguments& x) { return add(x("a"), x("b")); },
            .constants = constants_of_add,
+           .keeps_constants = reads_no_parameter,
            .kernels = add_kernels},
           {.name = "mul",
            .inputs = {{"a"}, {"b"}},
            .run = [](const OpArguments& x) { return mul(x("a"), x("b")); },
+           .constants = constants_of_mul,
+           .keeps_constants = reads_no_parameter,
            .kernels = mul_kernels},
           {.name = "scale",
            .inputs = {{"x"}},

@@ -45,7 +45,8 @@ KernelCall norm_forward(const Norm& n) {
 }
 
 /// Two passes: dy and x to their sums, then to dx. A residual's gradient is written by the first and read in
-/// dy's place by the second; with one, relu reads its sign off y and gelu needs the residual.
+/// dy's place by the second; with one, relu reads its sign off y, and gelu, which keeps_input, needs the
+/// residual.
 KernelCall norm_backward(const Norm& n) {
   const bool sign = n.residual.defined() && n.f != Activation::none;
   const int64_t passes = 5 + (n.residual_gradient ? 1 : 0) + (sign ? (n.residual_gradient ? 1 : 2) : 0) +
@@ -62,8 +63,8 @@ KernelCall norm_backward(const Norm& n) {
                                 .shift = channels,
                                 .mean = channels,
                                 .rstd = channels,
-                                .residual = sign && n.f == Activation::gelu ? n.residual.f32() : nullptr,
-                                .y = sign && n.f == Activation::relu ? n.y.f32() : nullptr,
+                                .residual = sign && keeps_input(n.f) ? n.residual.f32() : nullptr,
+                                .y = sign && !keeps_input(n.f) ? n.y.f32() : nullptr,
                                 .f = n.f};
         const NormGradients to{.dx = n.result.f32(),
                                .dresidual = dresidual.f32(),

@@ -51,6 +51,27 @@ Calls average_pool_kernels(const KernelContext& op) {
       });
 }
 
+Calls adaptive_average_pool_kernels(const KernelContext& op) {
+  const Shape &in = op.call.shape("x"), &out = op.call.output();
+  const bool whole = out[1] == 1 && out[2] == 1;
+  const PoolShape s{op.pass.batch, in[1], in[2], in[3], in[1] / out[1], in[1] / out[1]};
+  const Device device = op.pass.device;
+  return there_and_back(
+      op, "adaptive_average_pool", 0,
+      [=](float* y, const float* x) {
+        if (whole)
+          ESP_RUN(device, global_average_pool_forward(y, x, s.n, s.h * s.w, s.c));
+        else
+          ESP_RUN(device, average_pool_forward(y, x, s));
+      },
+      [=](float* dx, const float* dy, bool adds) {
+        if (whole)
+          ESP_RUN(device, global_average_pool_backward(dx, dy, s.n, s.h * s.w, s.c, adds));
+        else
+          ESP_RUN(device, average_pool_backward(dx, dy, s, adds));
+      });
+}
+
 Calls global_average_pool_kernels(const KernelContext& op) {
   const Shape& in = op.call.shape("x");
   const int64_t n = op.pass.batch, pixels = in[1] * in[2], c = in[3];
@@ -99,7 +120,16 @@ std::vector<Op> pool_rows() {
            .inputs = {{"x"}},
            .run = [](const OpArguments& x) { return global_average_pool(x("x")); },
            .constants = [](const ConstantArguments& c) { return c("x"); },
-           .kernels = global_average_pool_kernels}};
+           .kernels = global_average_pool_kernels},
+          {.name = "adaptive_average_pool2d",
+           .inputs = {{"x"}},
+           .attributes = {{"height", int64_t{1}}, {"width", int64_t{1}}},
+           .run =
+               [](const OpArguments& x) {
+                 return adaptive_average_pool2d(x("x"), x.call.whole("height"), x.call.whole("width"));
+               },
+           .constants = [](const ConstantArguments& c) { return c("x"); },
+           .kernels = adaptive_average_pool_kernels}};
 }
 
 }  // namespace espalier::ops

@@ -13,7 +13,7 @@ using cpu::Direction;
 KernelCall forward_activation(const Tensor& x, Activation f);
 KernelCall backward_activation(const KernelContext& op, const Tensor& dy, Activation f, bool adds);
 
-/// In training gelu is a pass of its own, which keeps what backward needs.
+/// In training gelu and its like are passes of their own, which keep what backward needs.
 inline bool activates_apart(const KernelContext& op) {
   return op.pass.training && keeps_input(op.call.activation());
 }

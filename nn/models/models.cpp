@@ -10,6 +10,7 @@
 #include "espalier/nn/init.h"
 #include "espalier/nn/models/lenet.h"
 #include "espalier/nn/models/mlp.h"
+#include "espalier/nn/models/mobilenetv2.h"
 #include "espalier/nn/models/resnet.h"
 #include "espalier/nn/models/vgg.h"
 #include "espalier/nn/network.h"
@@ -28,6 +29,14 @@ Made make_mlp(const Options& o, Activation f) { return make_perceptron(o, o.hidd
 Made make_lenet300(const Options& o, Activation f) { return make_perceptron(o, {300, 100}, f); }
 Made make_lenet5(const Options& o, Activation f) {
   return std::make_unique<LeNet5>(o.input, o.classes, o.width, f, o.pool == "average");
+}
+
+/// One of torchvision's networks, which have activations of their own.
+template <class Network>
+ModelInfo photographs(const std::string& name, const std::string& help) {
+  return {name, help,     {224, 224, 3},
+          1000, {"stem"}, [](const Options& o, Activation) { return std::make_unique<Network>(o); },
+          true};
 }
 
 Made make_graph(const Options& o, Activation) {
@@ -97,6 +106,7 @@ std::vector<ModelInfo> catalogue() {
                     10,
                     {"layers"},
                     make_layers});
+  models.push_back(photographs<MobileNetV2>("mobilenetv2", "MobileNetV2: inverted residuals"));
   models.push_back(
       {"graph",
        "a network that nothing but 'file' describes: a graph as JSON (docs/formats.md), or a file of weights "
@@ -147,6 +157,11 @@ std::vector<std::string> model_names(const std::string& option) {
   return names;
 }
 
+bool has_imagenet_stem(const ModelOptions& o) {
+  const bool small = std::min(o.input[0], o.input[1]) < 64;
+  return o.stem.value_or(small ? "small" : "imagenet") == "imagenet";
+}
+
 int64_t scaled_width(int64_t channels, double width) {
   return std::max<int64_t>(1, std::llround(static_cast<double>(channels) * width));
 }
@@ -162,6 +177,8 @@ std::unique_ptr<Module> make_model(const ModelOptions& o, uint64_t seed) {
     if (!std::count(info->options.begin(), info->options.end(), "stem"))
       fail_usage("model: ", o.type, " has no choice of a stem, but found '", *o.stem, "'");
   }
+  if (info->has_own_activations && o.activation != Options().activation)
+    fail_usage("model: ", o.type, " has activations of its own, but found '", o.activation, "'");
   const auto make = [&] {
     return info->make(o, o.activation == "gelu" ? Activation::gelu : Activation::relu);
   };

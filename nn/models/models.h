@@ -23,8 +23,8 @@ struct ModelOptions {
   std::string activation = "relu";  ///< or "gelu"
   std::string pool = "max";         ///< or "average"
   bool batch_norm = true;           ///< a VGG's norms
-  /// How a ResNet begins: "small" (3x3 convolution) or "imagenet" (7x7 by stride 2, and pooling); absent:
-  /// small where a side has under 64 pixels
+  /// How it begins: "imagenet", as published, a ResNet with 7x7 by stride 2 and pooling, or "small", with
+  /// fewer strides, a ResNet with 3x3; absent: small where a side has under 64 pixels
   std::optional<std::string> stem = {};
   std::vector<LayerSpec> layers = {};  ///< of `layers`
   /// Of a `graph`: what describes it, a graph's JSON or a file of weights that holds one
@@ -38,12 +38,16 @@ struct ModelInfo {
   int64_t classes;
   std::vector<std::string> options;  ///< which concern it, besides input, classes, width and activation
   std::function<std::unique_ptr<Module>(const ModelOptions&, Activation)> make;
+  bool has_own_activations = false;  ///< `activation` may say nothing else than its default
 };
 const std::vector<ModelInfo>& model_catalogue();
 /// The row of that name, or null.
 const ModelInfo* find_model(const std::string& name);
 /// The names of all models, or of those that `option` concerns.
 std::vector<std::string> model_names(const std::string& option = {});
+
+/// Whether it begins as published for photographs: what the option `stem` says, or the size of the images.
+bool has_imagenet_stem(const ModelOptions& options);
 
 /// `channels` times `width`, rounded to the nearest, at least 1.
 int64_t scaled_width(int64_t channels, double width);

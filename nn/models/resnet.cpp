@@ -47,8 +47,7 @@ Variable ResidualBlock::forward(const Variable& x) {
 
 ResNet::ResNet(const ResNetPlan& plan, const ModelOptions& o, Activation f)
     : f_(f), average_pool_(o.pool == "average") {
-  const bool small = std::min(o.input[0], o.input[1]) < 64;
-  pooled_ = plan.has_stem() && o.stem.value_or(small ? "small" : "imagenet") == "imagenet";
+  pooled_ = plan.has_stem() && has_imagenet_stem(o);
   const int64_t width = scaled_width(plan.channels, o.width);
   stem_ = &add_child<Conv2d>("conv1", o.input[2], width, pooled_ ? 7 : 3,
                              ops::Conv2dOptions{.stride = pooled_ ? 2 : 1, .pad = pooled_ ? 3 : 1}, false);

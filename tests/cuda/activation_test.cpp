@@ -22,8 +22,8 @@ Floats backward(Activation f, const Floats& dy, const Floats& saved) {
   cuda::activation_backward(dx, ddy, f == Activation::none ? nullptr : dsaved.data(), f, n, false);
   return dx.host();
 }
-/// What the backward kernel reads: the input for gelu, the output for the others.
-Floats saved_of(Activation f, const Floats& x) { return f == Activation::gelu ? x : forward(f, x); }
+/// What the backward kernel reads.
+Floats saved_of(Activation f, const Floats& x) { return keeps_input(f) ? x : forward(f, x); }
 
 TEST_F(CudaActivation, ForwardAndBackwardAgainstDouble) {
   for (const Activation f : activations)

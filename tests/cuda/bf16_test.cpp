@@ -6,6 +6,7 @@
 
 #include "cuda/card.h"
 #include "cuda/support.h"
+#include "support/formulas.h"
 
 namespace espalier {
 namespace {
@@ -83,8 +84,7 @@ TEST_F(CudaBf16, Elementwise) {
       check([&](auto* y, auto* x, auto*, bool add) { cuda::scale_by(y, x, factor, n, add); });
       check([&](auto* y, auto*, auto*, bool add) { cuda::broadcast(y, factor, 0.3f, n, add); });
       check([&](auto* y, auto* x, auto*, bool add) { cuda::dropout(y, x, 0.3f, 5, n, add); });
-      for (const Activation f :
-           {Activation::none, Activation::relu, Activation::gelu, Activation::sigmoid, Activation::tanh}) {
+      for (const Activation f : activations) {
         check([&](auto* y, auto* x, auto*, bool) { cuda::activation_forward(y, x, f, n); });
         check([&](auto* y, auto* x, auto* z, bool add) { cuda::activation_backward(y, x, z, f, n, add); });
       }
@@ -107,7 +107,7 @@ TEST_F(CudaBf16, BiasGradients) {
   for (const int64_t cols : {1, 5, 8, 37, 64, 101, 512})
     for (const int64_t rows : {1, 7, 300, 2000})
       for (const int64_t offset : {0, 1})
-        for (const Activation f : {Activation::none, Activation::relu, Activation::gelu}) {
+        for (const Activation f : activations) {
           SCOPED_TRACE(testing::Message() << rows << "x" << cols << " at " << offset);
           const Pair dy(rows * cols, 1, offset), saved(rows * cols, 2, offset), dx(rows * cols, 3, offset);
           const OnDevice<float> of_full(cols), of_half(cols);
@@ -212,7 +212,7 @@ TEST_F(CudaBf16, StatisticsAndScales) {
                                  device_scratch(cuda::channel_statistics_scratch(s)));
         EXPECT_TRUE(near(mean_of_half, mean.host()));
         EXPECT_TRUE(near(variance_of_half, variance.host()));
-        for (const Activation f : {Activation::none, Activation::relu, Activation::gelu})
+        for (const Activation f : norm_activations)
           check_rounded(rows * c, offset, [&]<class Real>(Real* y, bool) {
             cuda::scale_shift_forward(y, x.as<Real>(), scale, shift, residual.as<Real>(), f, s);
           });

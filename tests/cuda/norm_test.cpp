@@ -183,11 +183,11 @@ TEST_P(CudaNormKernels, ScaleShiftForward) {
 
 TEST_P(CudaNormKernels, ConvolutionEpilogue) {
   const OnDevice<float> center(random_floats(s.c, 8));
-  for (const Activation f : {Activation::none, Activation::relu, Activation::gelu})
+  for (const Activation f : norm_activations)
     for (const int options : {0, 1, 2, 3, 4, 5, 6, 7})
       for (const int statistics : {0, 1, 2})  // none, about zeros, about a center
         for (const int64_t offset : {0, 1}) {
-          if (statistics && f == Activation::gelu) continue;
+          if (statistics && f != Activation::none && f != Activation::relu) continue;
           if (offset && options != 0 && options != 7) continue;
           const bool with_residual = options & 1, scaled = options & 2, shifted = options & 4;
           SCOPED_TRACE(testing::Message() << "activation " << static_cast<int>(f) << ", options " << options
@@ -219,7 +219,7 @@ TEST_P(CudaNormKernels, ConvolutionEpilogue) {
 }
 
 TEST_P(CudaNormKernels, Backward) {
-  for (const Activation f : {Activation::none, Activation::relu, Activation::gelu})
+  for (const Activation f : norm_activations)
     for (const bool with_residual : {false, true})
       for (const bool batch_statistics : {false, true}) {
         SCOPED_TRACE(testing::Message() << "activation " << static_cast<int>(f) << ", residual "
@@ -250,7 +250,8 @@ TEST_P(CudaNormKernels, Backward) {
         for (int i = 0; i < 5; ++i, ++turn) {
           const int wanted = std::array{1, 15, 2, 13, 3, 4, 14, 8, 7}[static_cast<size_t>(turn % 9)],
                     added = std::array{0, wanted, 0b0110, 0b1001}[static_cast<size_t>(turn % 4)];
-          if (f == Activation::relu) from.y = with_residual && added ? on_y.data() : nullptr;
+          if (f != Activation::none && !keeps_input(f))
+            from.y = with_residual && added ? on_y.data() : nullptr;
           const int64_t offset = turn % 7 == 0;
           SCOPED_TRACE(testing::Message()
                        << "wanted " << wanted << ", added to " << added << ", offset " << offset);
@@ -325,7 +326,7 @@ TEST_F(CudaNorm, GradientsOfAnInputThatIsItsOwnResidualAddUp) {
 
 TEST_F(CudaNorm, GradientsTakeTheMemoryOfTheOutputs) {
   for (const int64_t c : {17, 20})
-    for (const Activation f : {Activation::none, Activation::relu, Activation::gelu}) {
+    for (const Activation f : norm_activations) {
       const BackwardCase given({40, c});
       NormBackward from = given.from(f);
       from.residual = given.residual;

@@ -4,6 +4,7 @@
 
 #include "cuda/on_cuda.h"
 #include "support/bad_input.h"
+#include "support/formulas.h"
 #include "support/op_case.h"
 
 namespace espalier {
@@ -118,8 +119,7 @@ TEST_F(OpsOnCuda, Linear) {
                                    {33, 101, 37},
                                    {64, 784, 256},
                                    {65, 128, 10}})
-    for (const Activation f :
-         {Activation::none, Activation::relu, Activation::gelu, Activation::sigmoid, Activation::tanh})
+    for (const Activation f : activations)
       for (const bool bias : {true, false}) {
         SCOPED_TRACE(testing::Message() << n << " " << in << " -> " << out << ", activation "
                                         << static_cast<int>(f) << ", bias " << bias);
@@ -147,7 +147,7 @@ TEST_F(OpsOnCuda, Convolution) {
                        {2, 8, 8, 32, 32, 3, 1, 1, 32},
                        {2, 7, 7, 16, 32, 3, 1, 1, 4},
                        {1, 1, 1, 1, 1, 1, 1, 0, 1}})
-    for (const Activation f : {Activation::none, Activation::relu, Activation::gelu})
+    for (const Activation f : activations)
       for (const bool bias : {true, false}) {
         SCOPED_TRACE(testing::Message()
                      << r.n << "x" << r.h << "x" << r.w << " " << r.c << " -> " << r.o << ", kernel " << r.k
@@ -183,7 +183,7 @@ TEST_F(OpsOnCuda, BatchNorm) {
                          Shape{33, 101}, Shape{65, 512}})
     for (const bool training : {true, false})
       for (const bool residual : {true, false})
-        for (const Activation f : {Activation::none, Activation::relu, Activation::gelu}) {
+        for (const Activation f : norm_activations) {
           SCOPED_TRACE(testing::Message() << x << ", training " << training << ", residual " << residual
                                           << ", activation " << static_cast<int>(f));
           std::vector<Shape> inputs{x, {x[-1]}, {x[-1]}};
@@ -218,7 +218,7 @@ TEST_F(OpsOnCuda, BatchNormMovesItsRunningStatistics) {
 TEST_F(OpsOnCuda, ConvolutionAndBatchNorm) {
   for (const bool training : {true, false})
     for (const bool residual : {true, false})
-      for (const Activation f : {Activation::none, Activation::relu, Activation::gelu}) {
+      for (const Activation f : norm_activations) {
         SCOPED_TRACE(testing::Message() << "training " << training << ", residual " << residual
                                         << ", activation " << static_cast<int>(f));
         std::vector<Shape> inputs{{2, 8, 8, 16}, {37}, {37}, {37, 3, 3, 16}, {37}};
@@ -241,8 +241,7 @@ TEST_F(OpsOnCuda, ConvolutionAndBatchNorm) {
 }
 
 TEST_F(OpsOnCuda, Activations) {
-  for (const Activation f :
-       {Activation::none, Activation::relu, Activation::gelu, Activation::sigmoid, Activation::tanh})
+  for (const Activation f : activations)
     for (const Shape& shape : {Shape{}, Shape{7}, Shape{3, 5, 7, 11}, Shape{33, 1001}}) {
       SCOPED_TRACE(testing::Message() << shape << ", activation " << static_cast<int>(f));
       check_on_cuda({.inputs = {shape},
@@ -280,6 +279,11 @@ TEST_F(OpsOnCuda, Pools) {
     check_on_cuda({.inputs = {x},
                    .op = [](const Inputs& v) { return ops::global_average_pool(v[0]); },
                    .reference = {}});
+    for (const int64_t side : {1, 2})
+      if (x[1] % side == 0 && x[2] % side == 0)
+        check_on_cuda({.inputs = {x},
+                       .op = [=](const Inputs& v) { return ops::adaptive_average_pool2d(v[0], side, side); },
+                       .reference = {}});
   }
 }
 
@@ -312,6 +316,23 @@ TEST_F(OpsOnCuda, Arithmetic) {
                   {.result = DType::f32});
     check_on_cuda({.inputs = {shape}, .op = [](const Inputs& v) { return ops::mean(v[0]); }, .reference = {}},
                   {.result = DType::f32});
+  }
+}
+
+TEST_F(OpsOnCuda, ArithmeticBesidePixels) {
+  for (const Shape& x : {Shape{2, 3, 5, 7}, Shape{3, 8, 8, 64}, Shape{1, 1, 1, 33}}) {
+    SCOPED_TRACE(testing::Message() << x);
+    for (const Shape& s : {Shape{x[0], x[3]}, Shape{x[0], 1, 1, x[3]}, Shape{x[3]}}) {
+      if (s == x) continue;
+      SCOPED_TRACE(testing::Message() << "beside it " << s);
+      const auto parameters = s.axes() == 1 ? std::vector<size_t>{1} : std::vector<size_t>{};
+      check_on_cuda(
+          {.inputs = {x, s}, .op = [](const Inputs& v) { return ops::add(v[0], v[1]); }, .reference = {}},
+          {.parameters = parameters});
+      check_on_cuda(
+          {.inputs = {x, s}, .op = [](const Inputs& v) { return ops::mul(v[0], v[1]); }, .reference = {}},
+          {.parameters = parameters});
+    }
   }
 }
 
@@ -380,7 +401,7 @@ TEST_F(OpsOnCuda, AFoldedNormIsInBf16WhatItIsInF32) {
                                   f, residual ? of({2, 8, 8, 37}, 2) : none)
         .value();
   };
-  for (const Activation f : {Activation::none, Activation::relu, Activation::gelu})
+  for (const Activation f : norm_activations)
     for (const bool residual : {true, false}) {
       const Tensor actual = run(DType::bf16, f, residual);
       ASSERT_EQ(actual.dtype(), DType::bf16);

@@ -43,7 +43,8 @@ const Zoo zoo[] = {
                  {.type = "concat", .branches = {{}, {{.type = "conv", .channels = 3, .kernel = 1}}}},
                  {.type = "pool"},
                  {.type = "flatten"},
-                 {.type = "linear"}}}}};
+                 {.type = "linear"}}}},
+    {"mobilenetv2", {.type = "mobilenetv2", .input = {16, 16, 3}, .classes = 5, .width = 0.1}}};
 
 class GraphOf : public testing::TestWithParam<Zoo> {
  protected:

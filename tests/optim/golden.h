@@ -39,6 +39,7 @@ class Golden {
     seed_ = record_.at("seed");
   }
 
+  bool has(const std::string& key) const { return record_.contains(key); }
   const nlohmann::json& operator[](const std::string& key) const { return record_.at(key); }
   /// With its initial weights, as `start` in bench/golden.py.
   std::unique_ptr<Module> model() const {

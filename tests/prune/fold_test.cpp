@@ -50,6 +50,21 @@ TEST(Fold, AConstantGoesIntoTheNextBias) {
   EXPECT_EQ(numbers(net.find("b.weight")->value()), (std::vector<float>{1, 4}));
 }
 
+TEST(Fold, AConstantThatAConstantGatesIsTheirProduct) {
+  SmallNet net;
+  Linear &a = net.linear("a", 1, 2), &gate = net.linear("gate", 1, 2), &b = net.linear("b", 2, 1);
+  net.pass = [&](const Variable& x) {
+    const Variable flat = ops::flatten(x);
+    return b.forward(ops::mul(relu(a.forward(flat)), relu(gate.forward(flat))));
+  };
+  set(net, "a.bias", {0, 4});
+  set(net, "gate.bias", {0, 3});
+  set(net, "b.weight", {1, 2});
+  set(net, "b.bias", {10});
+  fold_and_cut(net, {1, 1, 1}, {{1, 0}, {1}});
+  EXPECT_EQ(numbers(net.find("b.bias")->value()), (std::vector<float>{10 + 2 * 4 * 3}));
+}
+
 TEST(Fold, WhatGoesTooTakesNoConstant) {
   SmallNet net;
   Linear &a = net.linear("a", 1, 2), &b = net.linear("b", 2, 2), &c = net.linear("c", 2, 1);

@@ -134,6 +134,32 @@ void check_same(Module& one, Module& other, const Shape& input) {
   EXPECT_EQ(outputs(one, input), outputs(other, input));
 }
 
+/// A step against the gradients makes the loss smaller, in training mode.
+void check_trains_on(Module& model, const Shape& input) {
+  model.set_training(true);
+  const Variable images(random_tensor({6, input[0], input[1], input[2]}, 5));
+  const Tensor labels = Tensor::from({6}, std::vector<int32_t>{0, 1, 2, 3, 4, 0});
+  const auto loss = [&] { return ops::softmax_cross_entropy(model.forward(images), labels).loss; };
+  const Variable before = loss();
+  before.backward();
+  double squares = 0;
+  const auto with_gradients = [&](const auto& visit) {
+    for (Parameter* parameter : model.parameters()) {
+      if (!parameter->learned()) continue;
+      ASSERT_EQ(parameter->gradient().shape(), parameter->shape()) << parameter->name;
+      for (int64_t i = 0; i < parameter->value().elements(); ++i)
+        visit(parameter->value().f32()[i], parameter->gradient().f32()[i]);
+    }
+  };
+  with_gradients([&](float, float g) { squares += double{g} * g; });
+  const auto rate =
+      static_cast<float>(0.01 * before.value().item() / squares);  // a hundredth less, if straight
+  with_gradients([&](float& w, float g) { w -= rate * g; });
+  const double after = loss().value().item();
+  EXPECT_LT(after, before.value().item());
+  for (Parameter* parameter : model.parameters()) parameter->variable.clear_gradient();
+}
+
 /// The invariants, for random selections, of every other seed two in turn: counts are exact under ties, no
 /// group falls under its least width, cutting equals masking, MACs and parameters are as counted before, and
 /// the history makes the same network, bit for bit, of a fresh one. Every layer that may lose channels must
@@ -154,6 +180,7 @@ NameSet check_cuts(const Make& make, const Shape& input, int seeds, double toler
     check_same(*fresh, *twin, input);
     for (Module* one : {model.get(), fresh.get()}) take_statistics(*one, input);
     check_same(*fresh, *model, input);  // the zeros are gone
+    if (seed % 10 == 0) check_trains_on(*fresh, input);
     for (const auto& [maker, width] : before) {
       may.insert(maker);
       if (model->find(maker + ".weight")->shape()[0] < width) lost.insert(maker);
@@ -169,8 +196,8 @@ TEST(Surgery, CuttingEqualsMasking) {
     double width;
     int64_t side;
   };
-  for (const auto& [type, width, side] :
-       {Narrow{"vgg19", 0.125, 16}, Narrow{"resnet20", 0.25, 16}, Narrow{"resnet50", 0.125, 8}}) {
+  for (const auto& [type, width, side] : {Narrow{"vgg19", 0.125, 16}, Narrow{"resnet20", 0.25, 16},
+                                          Narrow{"resnet50", 0.125, 8}, Narrow{"mobilenetv2", 0.25, 16}}) {
     SCOPED_TRACE(type);
     const ModelOptions options{.type = type, .input = {side, side, 3}, .classes = 10, .width = width};
     check_cuts([&] { return make_model(options, 0); }, options.input, 50, 1e-3);
@@ -252,6 +279,47 @@ std::unique_ptr<Module> used_twice() {
 TEST(Surgery, CuttingEqualsMaskingOfWhatIsUsedTwice) {
   EXPECT_EQ(check_cuts(used_twice, {6, 6, 3}, 50, 1e-5),
             (NameSet{"stem", "twice", "into", "inner", "outer"}));
+}
+
+/// Squeeze-and-excitation: what gates a channel goes with it, and the squeezed channels by themselves; a
+/// scale and a bias of each channel go with it, too.
+class Excited : public SmallNet {
+ public:
+  Excited() {
+    Conv2d &stem = conv("stem", 3, 10), &body = conv("body", 10, 8);
+    BatchNorm2d &n1 = norm("n1", 10), &n2 = norm("n2", 8);
+    Linear &squeeze = linear("squeeze", 10, 6), &excite = linear("excite", 6, 10), &fc = linear("fc", 8, 5);
+    Scale& scale = add_child<Scale>("scale", 8);
+    pass = [&](const Variable& x) {
+      const Variable a = stem.forward(x, n1, Activation::hard_swish);
+      const Variable squeezed = relu(squeeze.forward(ops::global_average_pool(a)));
+      const Variable gate = ops::activation(excite.forward(squeezed), Activation::hard_sigmoid);
+      const Variable b = body.forward(ops::mul(a, gate), n2, Activation::none);
+      return fc.forward(ops::global_average_pool(ops::add(b, scale.forward(ops::max_pool2d(b, 1)))));
+    };
+  }
+
+ private:
+  /// x gamma + beta
+  class Scale : public Module {
+   public:
+    explicit Scale(int64_t channels)
+        : gamma_(add_parameter("gamma", Role::scale, Tensor::full({channels}, 1.0f))),
+          beta_(add_parameter("beta", Role::shift, Tensor::zeros({channels}))) {}
+    Variable forward(const Variable& x) override {
+      return ops::add(ops::mul(x, gamma_.variable), beta_.variable);
+    }
+    std::string type() const override { return "scale"; }
+    std::vector<ChannelAxes> channel_axes() const override { return {{"gamma", 0, 0}, {"beta", 0, 0}}; }
+
+   private:
+    Parameter &gamma_, &beta_;
+  };
+};
+
+TEST(Surgery, CuttingEqualsMaskingOfWhatIsExcitedAndScaled) {
+  EXPECT_EQ(check_cuts([] { return std::make_unique<Excited>(); }, {6, 6, 3}, 50, 1e-5),
+            (NameSet{"stem", "body", "squeeze", "excite"}));
 }
 
 /// Cut to one input a group a grouped convolution is no depthwise one: what is cut next are its outputs, of

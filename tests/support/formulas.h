@@ -1,6 +1,7 @@
 // Textbook formulas in double precision.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <span>
@@ -26,6 +27,16 @@ inline double activated(Activation f, double x) {
       return 1 / (1 + std::exp(-x));
     case Activation::tanh:
       return std::tanh(x);
+    case Activation::relu6:
+      return std::clamp(x, 0.0, 6.0);
+    case Activation::silu:
+      return x / (1 + std::exp(-x));
+    case Activation::hard_swish:
+      return x * activated(Activation::hard_sigmoid, x);
+    case Activation::hard_sigmoid:
+      return std::clamp(x + 3, 0.0, 6.0) / 6;
+    case Activation::leaky_relu:
+      return x > 0 ? x : 0.01 * x;
   }
   return 0;
 }
@@ -43,12 +54,28 @@ inline double activation_slope(Activation f, double x) {
       return activated(f, x) * (1 - activated(f, x));
     case Activation::tanh:
       return 1 - std::tanh(x) * std::tanh(x);
+    case Activation::relu6:
+      return x > 0 && x < 6;
+    case Activation::silu:
+      return (1 + x * (1 - activated(Activation::sigmoid, x))) * activated(Activation::sigmoid, x);
+    case Activation::hard_swish:
+      return x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5;
+    case Activation::hard_sigmoid:
+      return x > -3 && x < 3 ? 1.0 / 6 : 0;
+    case Activation::leaky_relu:
+      return x > 0 ? 1 : 0.01;
   }
   return 0;
 }
 
-constexpr Activation activations[] = {Activation::none, Activation::relu, Activation::gelu,
-                                      Activation::sigmoid, Activation::tanh};
+constexpr Activation activations[] = {Activation::none,      Activation::relu,       Activation::gelu,
+                                      Activation::sigmoid,   Activation::tanh,       Activation::relu6,
+                                      Activation::silu,      Activation::hard_swish, Activation::hard_sigmoid,
+                                      Activation::leaky_relu};
+/// Those that a norm can end with.
+constexpr Activation norm_activations[] = {Activation::none,      Activation::relu, Activation::gelu,
+                                           Activation::relu6,     Activation::silu, Activation::hard_swish,
+                                           Activation::leaky_relu};
 
 /// Calls body(image, output, input) for each product of x w', with numbers into y, w and x.
 template <class Body>

@@ -20,7 +20,7 @@ TEST(ActivationOp, ReferenceAndGradients) {
                    },
                .tolerance = 1e-6,
                .low = -4,
-               .high = 4};
+               .high = 8};
       if (shape.elements() > 10000) c.tolerance = 2e-6;
       check(c);
     }

@@ -50,6 +50,40 @@ TEST(Arithmetic, ReferenceAndGradients) {
   }
 }
 
+/// x and s, the numbers of s beside those of x.
+OpCase beside_case(const Shape& x, const Shape& s, bool product) {
+  return {.inputs = {x, s},
+          .op = [=](const auto& v) { return product ? ops::mul(v[0], v[1]) : ops::add(v[0], v[1]); },
+          .reference =
+              [=](auto v) {
+                const auto c = static_cast<size_t>(x[-1]), row = static_cast<size_t>(x.row_elements());
+                for (size_t i = 0; i < v[0].size(); ++i) {
+                  const double other = v[1][(s.axes() == 1 ? 0 : i / row * c) + i % c];
+                  v[0][i] = product ? v[0][i] * other : v[0][i] + other;
+                }
+                return v[0];
+              },
+          .tolerance = 5e-6};
+}
+
+TEST(Arithmetic, OneNumberAnImageAndChannelOrAChannelBesideAllPixels) {
+  for (const bool product : {false, true})
+    for (const Shape& x : {Shape{2, 3, 5, 17}, Shape{3, 1, 1, 4}, Shape{1, 9, 9, 1}, Shape{2, 2, 2, 64}}) {
+      SCOPED_TRACE(testing::Message() << x << ", product " << product);
+      check(beside_case(x, {x[0], x[3]}, product));
+      check(beside_case(x, {x[0], 1, 1, x[3]}, product));
+      check(beside_case(x, {x[3]}, product));
+      check(beside_case({x[0], x[3]}, {x[3]}, product));
+    }
+}
+
+TEST(Arithmetic, WhatIsBesideItselfHasBothGradients) {
+  // y = x mean(x) of one pixel: x^2
+  const Variable x(random_tensor({2, 1, 1, 3}, 1), true);
+  ops::mul(x, ops::global_average_pool(x)).backward(Tensor::full({2, 1, 1, 3}, 1.0f));
+  for (int i = 0; i < 6; ++i) EXPECT_FLOAT_EQ(x.gradient().f32()[i], 2 * x.value().f32()[i]);
+}
+
 TEST(Arithmetic, TheGradientOfAMeanIsTheSameEverywhere) {
   const Variable x(Tensor::zeros({2, 5}), true);
   ops::mean(x).backward();
@@ -91,6 +125,14 @@ TEST(Arithmetic, BadArguments) {
   const Variable a(Tensor::zeros({2, 3})), b(Tensor::zeros({3, 2})), none(Tensor::zeros({0}));
   EXPECT_EQ(message_of([&] { ops::add(a, b); }), "add: shapes differ, [2, 3] and [3, 2]");
   EXPECT_EQ(message_of([&] { ops::mul(a, b); }), "mul: shapes differ, [2, 3] and [3, 2]");
+  const Variable image(Tensor::zeros({2, 4, 4, 3}));
+  for (const Shape& s : {Shape{2, 4}, Shape{3, 3}, Shape{2, 4, 1, 3}, Shape{4}, Shape{}, Shape{2, 1, 3}})
+    EXPECT_EQ(message_of([&] { ops::mul(image, Variable(Tensor::zeros(s))); }),
+              join("mul: shapes differ, [2, 4, 4, 3] and ", s));
+  EXPECT_EQ(message_of([&] {
+              ops::add(Variable(Tensor::zeros({2, 3})), image);
+            }),
+            "add: shapes differ, [2, 3] and [2, 4, 4, 3]");
   EXPECT_EQ(message_of([&] { ops::mean(none); }), "mean: no elements");
   EXPECT_EQ(ops::sum(none).value().item(), 0.0f);
   for (const float p : {-0.1f, 1.0f, std::nanf("")})

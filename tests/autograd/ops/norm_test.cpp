@@ -64,7 +64,7 @@ void check_norm(const Shape& x, Activation f, bool with_residual, bool training)
 }
 
 TEST(NormOps, ReferenceAndGradients) {
-  for (const Activation f : {Activation::none, Activation::relu, Activation::gelu})
+  for (const Activation f : norm_activations)
     for (const bool residual : {false, true})
       for (const bool training : {false, true}) {
         check_norm({2, 3, 5, 17}, f, residual, training);
@@ -125,7 +125,7 @@ TEST(NormOps, StatisticsOfTheConvolutionAreThoseOfItsOutput) {
 
 TEST(NormOps, InferenceFoldsTheNormIntoTheConvolution) {
   for (const ConvNormCase& c : cases)
-    for (const Activation f : {Activation::none, Activation::relu, Activation::gelu})
+    for (const Activation f : norm_activations)
       for (const bool bias : {false, true}) {
         SCOPED_TRACE(testing::Message() << c.x << " " << c.w << " bias " << bias);
         const int64_t o = c.w[0];
@@ -166,7 +166,7 @@ TEST(NormOps, BadArguments) {
   EXPECT_EQ(message({1, 3}, {}),
             "batch_norm: one value a channel has no variance to train with, input [1, 3]");
   EXPECT_EQ(message({2, 3}, {}, Activation::tanh),
-            "batch_norm: activation is none, relu or gelu, found tanh");
+            "batch_norm: its own activation cannot be tanh, which has to stand behind it");
 }
 
 TEST(NormOps, BadArgumentsOfWhatIsFolded) {
@@ -182,7 +182,7 @@ TEST(NormOps, BadArgumentsOfWhatIsFolded) {
   EXPECT_EQ(message(4, {}), "batch_norm: input has 3 channels, gamma has shape [4]");
   EXPECT_EQ(message(3, {2, 4, 4, 1}), "batch_norm: input has shape [2, 4, 4, 3], residual [2, 4, 4, 1]");
   EXPECT_EQ(message(3, {}, Activation::sigmoid),
-            "batch_norm: activation is none, relu or gelu, found sigmoid");
+            "batch_norm: its own activation cannot be sigmoid, which has to stand behind it");
 }
 
 }  // namespace

@@ -94,6 +94,38 @@ TEST(PoolOps, GlobalAverage) {
   }
 }
 
+TEST(PoolOps, AdaptiveAverage) {
+  for (const auto& [x, h, w] : {std::tuple<Shape, int64_t, int64_t>{{2, 6, 6, 17}, 3, 3},
+                                {{2, 4, 8, 3}, 1, 2},
+                                {{1, 5, 3, 64}, 1, 1},
+                                {{2, 3, 3, 5}, 3, 3}}) {
+    SCOPED_TRACE(testing::Message() << x << " to " << h << "x" << w);
+    check({.inputs = {x},
+           .op = [=](const auto& v) { return ops::adaptive_average_pool2d(v[0], h, w); },
+           .reference =
+               [=](const auto& v) {
+                 const int64_t of_h = x[1] / h, of_w = x[2] / w;
+                 Doubles y(static_cast<size_t>(x[0] * h * w * x[3]));
+                 for (int64_t i = 0; i < x.elements(); ++i) {
+                   const int64_t c = i % x[3], px = i / x[3] % x[2], py = i / (x[3] * x[2]) % x[1],
+                                 n = i / (x[3] * x[2] * x[1]);
+                   y[static_cast<size_t>(((n * h + py / of_h) * w + px / of_w) * x[3] + c)] +=
+                       v[0][static_cast<size_t>(i)] / static_cast<double>(of_h * of_w);
+                 }
+                 return y;
+               }});
+  }
+  const auto message = [](const Shape& x, int64_t h, int64_t w) {
+    return message_of([&] { ops::adaptive_average_pool2d(Variable(Tensor::zeros(x)), h, w); });
+  };
+  EXPECT_EQ(message({2, 8, 8}, 1, 1), "adaptive_average_pool2d: expects x [N,H,W,C], found [2, 8, 8]");
+  EXPECT_EQ(message({2, 8, 6, 3}, 3, 3),
+            "adaptive_average_pool2d: 3x3 windows do not divide an image of 8x6");
+  EXPECT_EQ(message({2, 8, 6, 3}, 0, 1),
+            "adaptive_average_pool2d: 0x1 windows do not divide an image of 8x6");
+  EXPECT_EQ(message({2, 8, 6, 3}, 2, 2), "adaptive_average_pool2d: windows of 4x3 are not square");
+}
+
 TEST(PoolOps, BadArguments) {
   const auto message = [](const Shape& x, ByAxis k, ByAxis stride, Padding pad) {
     return message_of([&] { ops::max_pool2d(Variable(Tensor::zeros(x)), k, stride, pad); });

@@ -19,8 +19,8 @@ Floats forward(Activation f, const Floats& x) {
   return y;
 }
 
-/// What the backward kernel reads: the input for gelu, the output for the others.
-Floats saved_of(Activation f, const Floats& x) { return f == Activation::gelu ? x : forward(f, x); }
+/// What the backward kernel reads.
+Floats saved_of(Activation f, const Floats& x) { return keeps_input(f) ? x : forward(f, x); }
 
 TEST(Activation, ForwardAndBackwardAgainstDouble) {
   const WithThreads three(3);

@@ -142,7 +142,8 @@ inline void check_forward(const ConvKernels& kernels, const ConvCase& c, double 
   const int64_t o = c.s.o;
   const Doubles products = c.forward();
   const Floats scale = random_floats(o, 4, -2, 2), near_shift = random_floats(o, 5),
-               far_shift = random_floats(o, 6, 299, 301), center = random_floats(o, 7, 299, 301),
+               far_shift = random_floats(o, 6, 299, 301), little = random_floats(o, 9, -0.2, 0.2),
+               around_six = random_floats(o, 10, 4, 8), center = random_floats(o, 7, 299, 301),
                residual = random_floats(c.pixels * o, 8);
   const float *a = scale.data(), *b = near_shift.data(), *far = far_shift.data(), *r = residual.data();
   Guarded mean(static_cast<size_t>(o) * sizeof(float)), variance(static_cast<size_t>(o) * sizeof(float));
@@ -154,6 +155,9 @@ inline void check_forward(const ConvKernels& kernels, const ConvCase& c, double 
       {.f = Activation::relu},
       {.shift = b, .f = Activation::relu},
       {.scale = a, .shift = b, .f = Activation::gelu},
+      {.scale = little.data(), .shift = around_six.data(), .f = Activation::relu6},
+      {.f = Activation::hard_swish},
+      {.shift = b, .residual = r, .f = Activation::leaky_relu},
       {.scale = a, .residual = r},
       {.scale = a, .shift = b, .residual = r, .f = Activation::relu},
       {.statistics = plain},

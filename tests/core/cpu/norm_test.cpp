@@ -72,7 +72,7 @@ class NormKernels : public testing::TestWithParam<NormShape> {
 };
 
 TEST_P(NormKernels, ScaleShiftForward) {
-  for (const Activation f : {Activation::none, Activation::relu, Activation::gelu})
+  for (const Activation f : norm_activations)
     for (const int options : {0, 1, 2, 3, 4, 5, 6, 7}) {
       const bool with_residual = options & 1, scaled = options & 2, shifted = options & 4;
       SCOPED_TRACE(testing::Message() << "activation " << static_cast<int>(f) << ", options " << options);
@@ -94,7 +94,7 @@ TEST_P(NormKernels, ScaleShiftForward) {
 }
 
 TEST_P(NormKernels, Backward) {
-  for (const Activation f : {Activation::none, Activation::relu, Activation::gelu})
+  for (const Activation f : norm_activations)
     for (const bool with_residual : {false, true})
       for (const bool batch_statistics : {false, true}) {
         SCOPED_TRACE(testing::Message() << "activation " << static_cast<int>(f) << ", residual "
@@ -112,7 +112,8 @@ TEST_P(NormKernels, Backward) {
         // Every output wanted or not, overwritten or added to; relu's sign from the residual and from y.
         for (int wanted = 1; wanted < 16; ++wanted)
           for (const int added : {0, wanted, 0b0110, 0b1001}) {
-            if (f == Activation::relu) from.y = with_residual && added ? formula.y.data() : nullptr;
+            if (f != Activation::none && !keeps_input(f))
+              from.y = with_residual && added ? formula.y.data() : nullptr;
             SCOPED_TRACE(testing::Message() << "wanted " << wanted << ", added to " << added);
             Guarded block(cpu::batch_norm_backward_scratch(s));
             const Doubles* const expected[] = {&formula.dx, &formula.dresidual, &formula.dgamma,
@@ -180,7 +181,7 @@ TEST(Norm, GradientsTakeTheMemoryOfTheOutputs) {
                scale = random_floats(s.c, 3), shift = random_floats(s.c, 4), mean = random_floats(s.c, 5),
                rstd = random_floats(s.c, 6, 0.5, 2.0), residual = random_floats(s.rows * s.c, 7);
   Tensor block = scratch(cpu::batch_norm_backward_scratch(s));
-  for (const Activation f : {Activation::none, Activation::relu, Activation::gelu}) {
+  for (const Activation f : norm_activations) {
     NormBackward from{.dy = dy.data(),
                       .x = x.data(),
                       .scale = scale.data(),

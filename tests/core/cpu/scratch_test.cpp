@@ -502,7 +502,7 @@ TEST(Scratch, Reductions) {
     Doubles dx(dy.size()), db(c);
     double total = 0, squares = 0;
     for (size_t i = 0; i < dy.size(); ++i) {
-      const double v = saved[i];  // y, but gelu's is x
+      const double v = saved[i];  // x where keeps_input(f), else y
       const double slope = f == Activation::sigmoid ? v * (1 - v)
                            : f == Activation::tanh  ? 1 - v * v
                                                     : activation_slope(f, v);

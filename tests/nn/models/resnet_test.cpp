@@ -76,22 +76,11 @@ TEST(ResNet, Layers) {
                                                    "fc"}));
 }
 
-/// The shape of what the stem gives to layer1.
-Shape behind_stem(const ModelOptions& options) {
-  const auto model = make_model(options, 0);
-  const Network network(*model, options.input);
-  for (const GraphNode& node : network.graph.nodes)
-    for (const int input : node.inputs)
-      if (network.graph.values[input].parameter == "layer1.0.conv1.weight")
-        return network.graph.values[node.inputs[0]].shape;
-  return {};
-}
-
 TEST(ResNet, TheStemIsSmallForSmallImagesUnlessTold) {
   ModelOptions options = small("resnet18");
   const auto behind = [&](int64_t height, int64_t width) {
     options.input = {height, width, 3};
-    return behind_stem(options);
+    return shape_behind(options, "layer1.0.conv1");
   };
   EXPECT_EQ(behind(63, 80), (Shape{1, 63, 80, 6}));
   EXPECT_EQ(behind(64, 80), (Shape{1, 16, 20, 6}));

@@ -27,6 +27,16 @@ inline Names layer_names(const ModelOptions& options) {
   return names;
 }
 
+/// The shape of what the layer of that name reads.
+inline Shape shape_behind(const ModelOptions& options, const std::string& layer) {
+  const Graph graph = network(options).graph;
+  for (const GraphNode& node : graph.nodes)
+    for (const int input : node.present())
+      if (graph.values[static_cast<size_t>(input)].parameter == layer + ".weight")
+        return graph.shape(node.inputs[0]);
+  return {};
+}
+
 /// What make_model says to bad options.
 inline std::string refusal(const ModelOptions& options) {
   try {
