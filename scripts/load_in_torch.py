@@ -39,7 +39,14 @@ OPS = {"conv2d": (2, 3, ("stride", "pad")), "linear": (2, 3, ()), "batch_norm": 
        "activation": (1, 1, ()), "max_pool2d": (1, 1, ("window", "stride", "pad")),
        "average_pool2d": (1, 1, ("window", "stride", "pad")), "global_average_pool": (1, 1, ()), "flatten": (1, 1, ()),
        "add": (2, 2, ()), "mul": (2, 2, ()), "scale": (1, 1, ("factor",)), "dropout": (1, 1, ("p",)),
-       "concat": (1, 1 << 30, ()), "slice": (1, 1, ())}
+       "concat": (1, 1 << 30, ()), "slice": (1, 1, ()), "reshape": (1, 1, ()), "select": (1, 1, ("axis", "index")),
+       "permute": (1, 1, ()), "pad": (1, 1, ("value",)), "expand": (2, 2, ()), "layer_norm": (3, 3, ("eps",)),
+       "softmax": (1, 1, ()), "matmul": (2, 2, ("a_transposed", "b_transposed"))}
+LISTS = {"reshape": "sizes", "permute": "axes", "pad": "sides"}  # and lists of numbers
+# What has four axes lies as images do in PyTorch, [N,C,H,W], behind the first of these; as tokens, channels last, behind
+# the second; behind others as their first input does.
+IMAGES = {"conv2d", "max_pool2d", "average_pool2d", "global_average_pool", "flatten", "pad"}
+TOKENS = {"linear", "layer_norm", "softmax", "matmul", "reshape", "permute", "select", "expand"}
 
 KINDS = {dict: "an object", list: "a list", str: "text", int: "a whole number", (int, float): "a number"}
 
@@ -59,6 +66,8 @@ def check_op(op, known):
     least, most, numbers = OPS.get(name, (0, 1 << 30, ()))
     for key in numbers:
         part(attributes, key, (int, float))
+    if name in LISTS and not all(isinstance(size, int) for size in part(attributes, LISTS[name], list)):
+        raise ValueError(f"'{LISTS[name]}' are no whole numbers")
     for key in {"activation", "function"} & attributes.keys() if name in OPS else ():
         if part(attributes, key, str) not in ACTIVATIONS:
             raise ValueError(f"'{attributes[key]}' is no activation")
@@ -92,6 +101,8 @@ def check_description(description, tensors):
         try:
             check_op(op, known)
             known.add(part(op, "output", int))
+            if not 0 <= op["output"] < len(values):
+                raise ValueError(f"'output': value {op['output']} does not exist")
         except ValueError as error:
             raise ValueError(f"op {number}: {error}") from None
     last = ops[-1]["output"]
@@ -145,6 +156,20 @@ class Network(Node):
                                for key in ("mean", "std"))
         for name, tensor in tensors.items():
             self.add(name.split("."), tensor)
+        self.axes = [len(value["shape"]) for value in values]
+        self.images = {0}
+        for op in self.ops:
+            if self.takes_images(op) and self.axes[op["output"]] == 4:
+                self.images.add(op["output"])
+
+    def takes_images(self, op):
+        return op["op"] in IMAGES or op["op"] not in TOKENS and op["inputs"][0] in self.images
+
+    def laid_out(self, tensor, number, as_image):
+        """A value as an op takes it."""
+        if self.axes[number] != 4 or self.names[number] or (number in self.images) == as_image:
+            return tensor
+        return tensor.permute(0, 3, 1, 2) if as_image else tensor.permute(0, 2, 3, 1)
 
     def normalized(self, pixels):
         """Pixels [N,C,H,W] in 0..1 as the network was trained on them."""
@@ -154,18 +179,19 @@ class Network(Node):
         own = dict(self.named_parameters()) | dict(self.named_buffers())
         values = {0: x} | {i: own[name] for i, name in enumerate(self.names) if name}
         for op in self.ops:
-            inputs = [values[i] for i in op["inputs"]]
-            values[op["output"]] = self.run(op["op"], op["attributes"], op["channels"]["values"], inputs)
+            as_image = self.takes_images(op)
+            inputs = [self.laid_out(values[i], i, as_image) for i in op["inputs"]]
+            values[op["output"]] = self.run(op["op"], op["attributes"], op["channels"]["values"], inputs, as_image)
         return values[self.ops[-1]["output"]]
 
-    def run(self, op, a, channels, x):
+    def run(self, op, a, channels, x, as_image):
         act = ACTIVATIONS[a.get("activation", a.get("function", "none"))]
         if op == "conv2d":
             # A depthwise or grouped convolution's groups follow its weight, which may have been cut.
             groups = x[0].shape[1] // x[1].shape[1]
             return act(F.conv2d(x[0], x[1], x[2] if len(x) > 2 else None, a["stride"], a["pad"], 1, groups))
         if op == "linear":
-            return act(F.linear(x[0].flatten(1), x[1], x[2] if len(x) > 2 else None))
+            return act(F.linear(x[0], x[1], x[2] if len(x) > 2 else None))
         if op == "batch_norm":
             y = F.batch_norm(x[0], x[3], x[4], x[1], x[2], self.training, a["momentum"], a["eps"])
             return act(y + x[5] if len(x) > 5 else y)
@@ -188,9 +214,27 @@ class Network(Node):
         if op == "dropout":
             return F.dropout(x[0], a["p"], self.training)
         if op == "concat":
-            return torch.cat(x, 1)
+            axis = a.get("axis", -1)
+            return torch.cat(x, {-1: 1, 1: 2, 2: 3, 3: 1}[axis] if as_image else axis)
         if op == "slice":
-            return x[0].narrow(1, channels[0], channels[1])
+            return x[0].narrow(1 if as_image else -1, channels[0], channels[1])
+        if op == "reshape":
+            return x[0].reshape(x[0].shape[0], *a["sizes"])
+        if op == "select":
+            return x[0].select(a["axis"], a["index"])
+        if op == "permute":
+            return x[0].permute(a["axes"])
+        if op == "pad":
+            top, left, bottom, right = a["sides"]
+            return F.pad(x[0], (left, right, top, bottom), value=a["value"])
+        if op == "expand":
+            return x[1].expand(x[0].shape[0], *x[1].shape[1:])
+        if op == "layer_norm":
+            return F.layer_norm(x[0], x[1].shape, x[1], x[2], a["eps"])
+        if op == "softmax":
+            return x[0].softmax(-1)
+        if op == "matmul":
+            return (x[0].mT if a["a_transposed"] else x[0]) @ (x[1].mT if a["b_transposed"] else x[1])
         if op in self.own_ops:
             return self.own_ops[op](a, *x)
         raise ValueError(f"op '{op}' is not known here: give load() a function for it")

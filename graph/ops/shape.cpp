@@ -29,25 +29,46 @@ Constants constants_of_slice(const ConstantArguments& c) {
   return Constants(first, first + c.call.whole("channels"));
 }
 
+bool keeps_channels(const OpCall& c) { return c.node.channels.rule == Channels::kept; }
+
 }  // namespace
 
 std::vector<Op> shape_rows() {
-  return {{.name = "flatten",
-           .inputs = {{"x"}},
-           .run = [](const OpArguments& x) { return flatten(x("x")); },
-           .constants = constants_of_flatten},
-          {.name = "concat",
-           .inputs = {{"parts", OpInput::variadic}},
-           .run = [](const OpArguments& x) { return concat(x.values); },
-           .constants = constants_of_concat},
-          {.name = "slice",
-           .inputs = {{"x"}},
-           .attributes = {{"first", int64_t{0}}, {"channels", int64_t{0}}},
-           .run =
-               [](const OpArguments& x) {
-                 return slice(x("x"), x.call.whole("first"), x.call.whole("channels"));
-               },
-           .constants = constants_of_slice}};
+  return {
+      {.name = "flatten",
+       .inputs = {{"x"}},
+       .run = [](const OpArguments& x) { return flatten(x("x")); },
+       .constants = constants_of_flatten},
+      {.name = "concat",
+       .inputs = {{"parts", OpInput::variadic}},
+       .attributes = {{"axis", int64_t{-1}, false}},  // a graph says it of others than channels
+       .run = [](const OpArguments& x) { return concat(x.values, x.call.whole("axis")); },
+       .constants = constants_of_concat,
+       .keeps_constants = [](const OpCall& c) { return c.whole("axis") == -1; }},
+      {.name = "slice",
+       .inputs = {{"x"}},
+       .attributes = {{"first", int64_t{0}}, {"channels", int64_t{0}}},
+       .run =
+           [](const OpArguments& x) {
+             return slice(x("x"), x.call.whole("first"), x.call.whole("channels"));
+           },
+       .constants = constants_of_slice},
+      {.name = "reshape",
+       .inputs = {{"x"}},
+       .attributes = {{"sizes", std::vector<int64_t>()}},
+       .run =
+           [](const OpArguments& x) {
+             return reshape(x("x"), x.call.attribute<std::vector<int64_t>>("sizes"));
+           },
+       .constants = [](const ConstantArguments& c) { return c("x"); },
+       .keeps_constants = keeps_channels},
+      {.name = "select",
+       .inputs = {{"x"}},
+       .attributes = {{"axis", int64_t{0}}, {"index", int64_t{0}}},
+       .run =
+           [](const OpArguments& x) { return select(x("x"), x.call.whole("axis"), x.call.whole("index")); },
+       .constants = [](const ConstantArguments& c) { return c("x"); },
+       .keeps_constants = keeps_channels}};
 }
 
 }  // namespace espalier::ops
