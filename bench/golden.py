@@ -83,6 +83,7 @@ CASES = {
     "resnet50": Case(steps=1, gradients=False, **RESNET50),
     "resnet50_small_blocks": Case(steps=3, gradients=False, block_scale=0.25, **RESNET50),
     "resnet50_gelu": Case(steps=3, options={"activation": "gelu"}, **RESNET50),
+    "vit": Case("vit", 1, steps=3, **SMALL_BATCH),
 }
 TORCH_OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
@@ -131,7 +132,7 @@ def inference(case, dtype):
     same for every image.
     """
     network = start(case, dtype, norms=True).eval()
-    if not any("running_var" in name for name in network.state_dict()):
+    if not any(isinstance(module, (torch.nn.BatchNorm2d, torch.nn.LayerNorm)) for module in network.modules()):
         return None
     with torch.no_grad():
         images = batch(case, 0, dtype)[0]

@@ -12,6 +12,7 @@
 #include "espalier/nn/models/mlp.h"
 #include "espalier/nn/models/resnet.h"
 #include "espalier/nn/models/vgg.h"
+#include "espalier/nn/models/vit.h"
 #include "espalier/nn/network.h"
 
 namespace espalier {
@@ -81,6 +82,13 @@ std::vector<ModelInfo> catalogue() {
     else
       models.push_back({name, title + " for small images", small, 10, {}, make});
   }
+  models.push_back({"vit",
+                    "vision transformer for small images, as timm's: patches of 4x4, 9 blocks of 3 heads and "
+                    "192 channels, GELU; structural pruning cuts the hidden layers of its blocks",
+                    small,
+                    10,
+                    {},
+                    [](const Options& o, Activation) { return std::make_unique<VisionTransformer>(o); }});
   models.push_back(
       {"graph",
        "a network that nothing but 'file' describes: a graph as JSON (docs/formats.md), or a file of weights "

@@ -30,7 +30,8 @@ const Zoo zoo[] = {
     {"vgg16_gelu", {.type = "vgg16", .input = {16, 16, 3}, .classes = 5, .width = 0.1, .activation = "gelu"}},
     {"resnet20", {.type = "resnet20", .input = {16, 16, 3}, .classes = 5, .width = 0.5}},
     {"resnet18", {.type = "resnet18", .input = {32, 32, 3}, .classes = 5, .width = 0.1, .stem = "imagenet"}},
-    {"resnet50", {.type = "resnet50", .input = {16, 16, 3}, .classes = 5, .width = 0.1, .stem = "small"}}};
+    {"resnet50", {.type = "resnet50", .input = {16, 16, 3}, .classes = 5, .width = 0.1, .stem = "small"}},
+    {"vit", {.type = "vit", .input = {8, 8, 3}, .classes = 5, .width = 0.1}}};
 
 class GraphOf : public testing::TestWithParam<Zoo> {
  protected:

@@ -132,6 +132,7 @@ const Case cases[] = {
     {"resnet50", {"sgd"}, 1, 1e-3, 2e-3, 0, true},
     {"resnet50_small_blocks", {"sgd"}, 3, 1e-3, 2e-3, 0, true},
     {"resnet50_gelu", {"sgd"}, 3, 1e-3, 1e-4, 1e-3, true},
+    {"vit", {"sgd"}, 3, 2e-5, 1e-5, 1e-4, true},
 };
 template <class Keep>
 std::vector<Case> cases_that(const Keep& keep) {

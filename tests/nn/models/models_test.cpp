@@ -28,7 +28,7 @@ std::vector<std::pair<std::string, Shape>> shapes(const ModelOptions& options) {
 using Expected = std::vector<std::pair<std::string, Shape>>;
 
 TEST(Models, TheCatalogueCanBeMade) {
-  ASSERT_EQ(model_catalogue().size(), 18u);
+  ASSERT_EQ(model_catalogue().size(), 19u);
   for (const ModelInfo& info : model_catalogue()) {
     if (info.input.axes() == 0) continue;                       // a file says: graph_module_test.cpp
     const int64_t side = std::min<int64_t>(info.input[0], 64);  // as deep, but quick
@@ -51,7 +51,7 @@ TEST(Models, WhichModelsAnOptionConcerns) {
 }
 
 TEST(Models, StateDictsArePyTorchs) {
-  for (const char* name : {"mlp", "lenet5", "vgg19", "resnet20", "resnet50"}) {
+  for (const char* name : {"mlp", "lenet5", "vgg19", "resnet20", "resnet50", "vit"}) {
     std::ifstream file(join(source_folder(), "/tests/golden/", name, ".json"));
     const auto record = nlohmann::json::parse(file);
     const auto input = record["model"]["input"].get<std::vector<int64_t>>();
