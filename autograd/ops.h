@@ -7,13 +7,14 @@
 
 #include "espalier/autograd/variable.h"
 #include "espalier/core/kernels.h"
+#include "espalier/core/window.h"
 
 namespace espalier::ops {
 
 // --- ops/linear.cpp
 // ------------------------------------------------------------------------------------------------
-/// y [N,O] = f(x [N,I] w' + b), w [O,I], b [O] or undefined.
-/// With z = x w' + b and dz = dy f'(z): dx = dz w, dw = dz' x, db = column sums of dz.
+/// y [N,...,O] = f(x [N,...,I] w' + b), w [O,I], b [O] or undefined: of each row of x, [N,I], or of each
+/// token, [N,T,I]. With z = x w' + b and dz = dy f'(z): dx = dz w, dw = dz' x, db = column sums of dz.
 Variable linear(const Variable& x, const Variable& w, const Variable& b, Activation f = Activation::none);
 
 // --- ops/conv.cpp
@@ -57,6 +58,12 @@ Variable conv2d_batch_norm(const Variable& x, const Variable& w, const Variable&
                            const Conv2dOptions& options, const BatchNorm& norm,
                            Activation f = Activation::none, const Variable& residual = {});
 
+// --- ops/layer_norm.cpp
+// -------------------------------------------------------------------------------------------------
+/// y = (x - mean) / sqrt(variance + eps) gamma + beta over the last axis of x [...,C], gamma and beta [C]
+/// (Ba, Kiros and Hinton 2016).
+Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, float eps = 1e-5f);
+
 // --- ops/activation.cpp
 // --------------------------------------------------------------------------------------------
 /// y = f(x), elementwise. relu: max(x, 0). gelu: x Phi(x), exact (Hendrycks and Gimpel 2016). sigmoid: 1 / (1
@@ -83,10 +90,36 @@ Variable adaptive_average_pool2d(const Variable& x, int64_t h, int64_t w);
 // -------------------------------------------------------------------------------------------------
 /// [N,H,W,C] to [N,HWC]: channel c of pixel hw becomes feature hw C + c. Costs nothing.
 Variable flatten(const Variable& x);
-/// y [...,C1+C2+...]: the channels (the last axis) of all `parts` side by side, [...,Ck] each.
-Variable concat(const std::vector<Variable>& parts);
+/// y [...,C1+C2+...]: the channels (the last axis) of all `parts` side by side, [...,Ck] each; or their
+/// places along another axis but the first, whose shapes differ in that one alone. A negative axis counts
+/// from the end.
+Variable concat(const std::vector<Variable>& parts, int64_t axis = -1);
 /// y [...,channels]: the channels first .. first + channels - 1 of x [...,C].
 Variable slice(const Variable& x, int64_t first, int64_t channels);
+/// [N,...] to [N,sizes...], the numbers of each image in their order; one size may be -1: what is left. Costs
+/// nothing.
+Variable reshape(const Variable& x, const std::vector<int64_t>& sizes);
+/// x without axis `axis`, not the first, of which it takes place `index`: [N,T,C] to [N,C], say, of one
+/// token.
+Variable select(const Variable& x, int64_t axis, int64_t index);
+
+// --- ops/strided.cpp
+// -------------------------------------------------------------------------------------------------
+/// Axis i of y is axis axes[i] of x, as PyTorch's permute; the first stays.
+Variable permute(const Variable& x, const std::vector<int64_t>& axes);
+/// y [N,top+H+bottom,left+W+right,C]: x [N,H,W,C] with `value` around it.
+Variable pad(const Variable& x, const Padding& sides, float value = 0.0f);
+/// y [N,...]: `one` [1,...], a parameter, for each image of x [N,...], of x's type: a class token, position
+/// embeddings (Dosovitskiy et al. 2021). Its gradient is the sum over images.
+Variable expand(const Variable& x, const Variable& one);
+
+// --- ops/attention.cpp
+// -------------------------------------------------------------------------------------------------
+/// y [...,M,N] = a b, a [...,M,K], b [...,K,N], or either transposed in memory: a [...,K,M], b [...,N,K]. The
+/// axes in front are the same. da = dy b', db = a' dy.
+Variable matmul(const Variable& a, const Variable& b, bool a_transposed = false, bool b_transposed = false);
+/// y = e^x / sum e^x over the last axis. dx = y (dy - sum dy y).
+Variable softmax(const Variable& x);
 
 // --- ops/arithmetic.cpp
 // --------------------------------------------------------------------------------------------

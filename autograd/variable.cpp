@@ -202,6 +202,8 @@ const char* channels_rule_name(Channels::Rule rule) {
       return "sliced";
     case Channels::flattened:
       return "flattened";
+    case Channels::whole:
+      return "whole";
     case Channels::mixed:
       return "mixed";
     case Channels::reduced:

@@ -109,8 +109,10 @@ struct Channels {
     joined,     ///< inputs side by side: concat; `values`: the first output channel of each input
     sliced,     ///< `values`: first channel, channels
     flattened,  ///< [N,H,W,C] to [N,HWC]: channel c becomes features hw C + c; `values`: HW
-    mixed,      ///< every output channel from all inputs of its group: convolution, linear; `values`: groups
-    reduced,    ///< no channels left: sum, mean, loss
+    whole,    ///< all channels of the inputs are looked at together, or none comes out as it was: layer norm,
+              ///< softmax, a product of activations. Structural pruning leaves those around it as they are
+    mixed,    ///< every output channel from all inputs of its group: convolution, linear; `values`: groups
+    reduced,  ///< no channels left: sum, mean, loss
   };
   Rule rule;
   std::vector<int64_t> values;

@@ -49,17 +49,18 @@ def initial_weights(shapes, seed):
     """{name: f32 array} for `shapes`, {name: shape} in a state_dict's order: PyTorch's default initialisation.
 
     Number i of entry k is (2 random_uniform(random_key(seed, k), i) - 1) / sqrt(fan_in), with fan_in the inputs of one
-    output of that layer's weight. Norms and buffers count as entries but are left out: they keep their layer's values.
+    output of that layer's weight; of an embedding, which has no layer, times 0.02 sqrt 3 instead. Norms and buffers count
+    as entries but are left out: they keep their layer's values.
     """
     weights = {}
     for place, (name, shape) in enumerate(shapes.items()):
         layer, _, kind = name.rpartition(".")
         weight_shape = tuple(shapes.get(f"{layer}.weight", ()))
-        if kind not in ("weight", "bias") or len(weight_shape) < 2:
+        if layer and (kind not in ("weight", "bias") or len(weight_shape) < 2):
             continue
         count = math.prod(shape)
         uniform = random_uniform(random_key(seed, place), np.arange(count)).astype(np.float64)
-        bound = 1.0 / math.sqrt(math.prod(weight_shape[1:]))
+        bound = 1.0 / math.sqrt(math.prod(weight_shape[1:])) if layer else 0.02 * math.sqrt(3.0)
         weights[name] = ((2.0 * uniform - 1.0) * bound).astype(np.float32).reshape(shape)
     return weights
 
@@ -112,7 +113,7 @@ def random_norms(shapes, seed):
     values = {}
     for place, (name, shape) in enumerate(shapes.items()):
         layer, _, kind = name.rpartition(".")
-        if kind in NORM_RANGES and f"{layer}.running_var" in shapes:
+        if kind in NORM_RANGES and len(shapes[f"{layer}.weight"]) == 1:
             lowest, span = map(np.float32, NORM_RANGES[kind])
             values[name] = lowest + span * _of_place(seed, NORM, place, shape[0])
     return values

@@ -182,6 +182,55 @@ def torchvision_model(name, make_small, input, classes, stem=None):
     return model
 
 
+class Attention(nn.Module):
+    """Of all tokens to all, in `heads` parts of the channels."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x):
+        batch, tokens, width = x.shape
+        q, k, v = self.qkv(x).reshape(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        shares = (q @ k.mT * (width // self.heads) ** -0.5).softmax(-1)
+        return self.proj((shares @ v).transpose(1, 2).flatten(2))
+
+
+class TransformerBlock(nn.Module):
+    """Norms in front of attention and of the two layers behind it."""
+
+    def __init__(self, width, heads, hidden):
+        super().__init__()
+        self.norm1, self.attn = nn.LayerNorm(width, eps=1e-6), Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = nn.Sequential(collections.OrderedDict(
+            fc1=nn.Linear(width, hidden), act=nn.GELU(), fc2=nn.Linear(hidden, width)))
+
+    def forward(self, x):
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class VisionTransformer(nn.Module):
+    """timm's, by its names: patches and a class token, `blocks`, `norm`, `head`."""
+
+    def __init__(self, input, classes, patch=4, dim=192, depth=9, heads=3, mlp_ratio=4):
+        super().__init__()
+        tokens = 1 + (input[0] // patch) * (input[1] // patch)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, tokens, dim))
+        self.patch_embed = nn.Sequential(collections.OrderedDict(proj=nn.Conv2d(input[2], dim, patch, patch)))
+        self.blocks = nn.Sequential(*(TransformerBlock(dim, heads, int(mlp_ratio * dim)) for _ in range(depth)))
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.head = nn.Linear(dim, classes)
+
+    def forward(self, x):
+        x = self.patch_embed(x).flatten(2).mT
+        x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), 1) + self.pos_embed
+        return self.head(self.norm(self.blocks(x))[:, 0])
+
+
 def adam(parameters):
     return torch.optim.Adam(parameters, lr=1e-3)
 
@@ -213,4 +262,5 @@ MODELS = {
        for depth in (18, 34, 50, 101, 152)},
     **{name: Model(functools.partial(torchvision_model, theirs, make_small), (224, 224, 3), 1000, sgd, True)
        for name, theirs, make_small in TORCHVISION},
+    "vit": Model(VisionTransformer, (32, 32, 3), 10, sgd, True),
 }

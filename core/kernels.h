@@ -114,6 +114,14 @@ struct LinearShape {
   bool operator==(const LinearShape&) const = default;
 };
 
+/// a [batch,m,k], b [batch,k,n], y [batch,m,n], of one type; a or b may lie transposed in memory
+struct MatmulShape {
+  int64_t batch, m, n, k;
+  bool a_transposed = false, b_transposed = false;
+  DType dtype = DType::f32;
+  bool operator==(const MatmulShape&) const = default;
+};
+
 /// x [N,H,W,C], w [O,Kh,Kw,C/groups], y [N,out_h,out_w,O], of x's type; parameters' gradients are f32
 struct ConvShape {
   int64_t n, h, w, c, o, kh, kw;
@@ -203,6 +211,26 @@ struct NormGradientsOf {
 };
 using NormGradients = NormGradientsOf<float>;
 
+/// What layer_norm_backward reads: dy, x [rows,C]; gamma [C]; mean, rstd [rows], layer_norm_forward's.
+template <class Real>
+struct LayerNormBackwardOf {
+  const Real *dy, *x;
+  const float *gamma, *mean, *rstd;
+};
+using LayerNormBackward = LayerNormBackwardOf<float>;
+
+/// The places of two tensors that belong together, by up to five axes, outermost first. Strides count
+/// numbers; 0 where all along an axis is the same.
+struct StridedShape {
+  static constexpr int axes = 5;
+  int64_t sizes[axes] = {1, 1, 1, 1, 1}, y[axes] = {}, x[axes] = {};
+  int64_t elements() const {
+    int64_t product = 1;
+    for (const int64_t size : sizes) product *= size;
+    return product;
+  }
+};
+
 /// Rows top .. bottom-1 and columns left .. right-1 of an image.
 struct Box {
   int32_t top, left, bottom, right;
@@ -289,6 +317,8 @@ ESP_KERNEL_REAL(void, broadcast, Real* y, const float* scalar, float times, int6
 /// y_width and x_width long
 ESP_KERNEL_REAL(void, copy_columns, Real* y, int64_t y_width, const Real* x, int64_t x_width, int64_t columns,
                 int64_t rows, bool accumulate)
+/// y = x, or y += x, at the places of s: permute, crop, repeat
+ESP_KERNEL_REAL(void, copy_strided, Real* y, const Real* x, const StridedShape& s, bool accumulate)
 /// y = keep_i x / (1 - p), where keep_i, a function of `key` and i, is 0 with probability p; its own gradient
 ESP_KERNEL_REAL(void, dropout, Real* y, const Real* x, float p, uint64_t key, int64_t n, bool accumulate)
 // --- images of a batch (core/cpu/images.cpp)
@@ -345,6 +375,21 @@ ESP_KERNEL(size_t, linear_backward_weights_scratch, const LinearShape& s, bool a
 ESP_KERNEL_REAL(void, linear_backward_weights, float* dw, const Real* dy, const Real* x, const LinearShape& s,
                 bool accumulate, void* scratch)
 
+// --- products of activations (core/cpu/matmul.cpp)
+// ------------------------------------------------------------------------------------
+/// y = a b, or y += a b
+ESP_KERNEL(size_t, matmul_scratch, const MatmulShape& s, bool accumulate)
+ESP_KERNEL_REAL(void, matmul, Real* y, const Real* a, const Real* b, const MatmulShape& s, bool accumulate,
+                void* scratch)
+
+// --- softmax (core/cpu/softmax.cpp)
+// ------------------------------------------------------------------------------------
+/// y = e^x / sum e^x over each row of x [rows,C]
+ESP_KERNEL_REAL(void, softmax_forward, Real* y, const Real* x, const NormShape& s)
+/// dx = y (dy - sum dy y), or dx += that
+ESP_KERNEL_REAL(void, softmax_backward, Real* dx, const Real* dy, const Real* y, const NormShape& s,
+                bool accumulate)
+
 // --- convolution (core/cpu/conv.cpp, winograd.cpp, pointwise.cpp)
 // -------------------------------------------------------------------------------
 /// Bytes that conv2d_prepare fills for a weight that will not change (inference); 0: nothing is worth
@@ -383,6 +428,18 @@ ESP_KERNEL_REAL(void, scale_shift_forward, Real* y, const Real* x, const float* 
 ESP_KERNEL(size_t, batch_norm_backward_scratch, const NormShape& s)
 ESP_KERNEL_REAL(void, batch_norm_backward, const NormGradientsOf<Real>& to, const NormBackwardOf<Real>& from,
                 const NormShape& s, void* scratch)
+
+// --- layer norm (core/cpu/layer_norm.cpp)
+// ---------------------------------------------------------------------------------
+/// y = (x - mean) rstd gamma + beta, x [rows,C], with each row's own mean and rstd = 1 / sqrt(variance +
+/// eps), of its C numbers, which are written, too: [rows]
+ESP_KERNEL_REAL(void, layer_norm_forward, Real* y, float* mean, float* rstd, const Real* x,
+                const float* gamma, const float* beta, float eps, const NormShape& s)
+/// With z = (x - mean) rstd and dz = dy gamma: dbeta = sum of dy, dgamma = sum of dy z over rows; dx = rstd
+/// (dz - (sum of dz + z sum of dz z) / C), sums over the row.
+ESP_KERNEL(size_t, layer_norm_backward_scratch, const NormShape& s)
+ESP_KERNEL_REAL(void, layer_norm_backward, const NormGradientsOf<Real>& to,
+                const LayerNormBackwardOf<Real>& from, const NormShape& s, void* scratch)
 
 // --- pooling (core/cpu/pool.cpp)
 // -----------------------------------------------------------------------------------

@@ -137,4 +137,23 @@ __device__ bool sum_columns(const Columns& m, const ColumnPlace<n>& place, Colum
   return last && writes;
 }
 
+/// Calls body with the number of channels that a thread moves at once, a compile-time constant.
+template <class Body>
+void with_width(bool fours, const Body& body) {
+  if (fours)
+    body(std::integral_constant<int, 4>());
+  else
+    body(std::integral_constant<int, 1>());
+}
+template <class... P>
+bool by_fours(int64_t c, const P*... pointers) {
+  return c % 4 == 0 && aligned<4>(pointers...);
+}
+
+/// Scratch for the sums, enough for both widths: that a pointer is not aligned shows only later.
+template <class Layout>
+size_t sums_bytes(const NormShape& s, const Layout& layout) {
+  return std::max(layout(s, 1).sums_bytes(), s.c % 4 == 0 ? layout(s, 4).sums_bytes() : 0);
+}
+
 }  // namespace espalier::cuda

@@ -1,4 +1,4 @@
-// Linear layers: three matrix products by cuBLASLt.
+// Linear layers: three matrix products by cuBLASLt; and products of activations.
 #include <algorithm>
 #include <utility>
 
@@ -20,6 +20,7 @@ struct Product {
   bool a_transposed, b_transposed;
   bool bias = false, relu = false, accumulate = false;
   DType operands = DType::f32, result = DType::f32;
+  int64_t batch = 1;  ///< so many such products, their matrices one behind the other
 };
 
 cudaDataType data_type(DType dtype) { return dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
@@ -53,9 +54,9 @@ class ProductPlan {
                                       exact ? CUBLAS_COMPUTE_32F : CUBLAS_COMPUTE_32F_FAST_TF32, CUDA_R_32F));
     set(CUBLASLT_MATMUL_DESC_TRANSA, p.b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_TRANSB, p.a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
-    describe(b_, p.k, p.n, p.b_transposed, p.operands);
-    describe(a_, p.m, p.k, p.a_transposed, p.operands);
-    describe(c_, p.m, p.n, false, p.result);
+    describe(b_, p.k, p.n, p.b_transposed, p.operands, p.batch);
+    describe(a_, p.m, p.k, p.a_transposed, p.operands, p.batch);
+    describe(c_, p.m, p.n, false, p.result, p.batch);
 
     Preference preference;
     ESP_CUDA(cublasLtMatmulPreferenceCreate(preference.into()));
@@ -111,10 +112,18 @@ class ProductPlan {
     ESP_CUDA(cublasLtMatmulDescSetAttribute(matmul_, attribute, &value, sizeof value));
   }
   /// rows x columns, row-major, or its transpose in memory
-  static void describe(Layout& layout, int64_t rows, int64_t columns, bool transposed, DType dtype) {
+  static void describe(Layout& layout, int64_t rows, int64_t columns, bool transposed, DType dtype,
+                       int64_t batch) {
     if (transposed) std::swap(rows, columns);
     ESP_CUDA(cublasLtMatrixLayoutCreate(layout.into(), data_type(dtype), static_cast<uint64_t>(columns),
                                         static_cast<uint64_t>(rows), columns));
+    if (batch == 1) return;
+    const auto count = static_cast<int32_t>(batch);
+    const int64_t offset = rows * columns;
+    ESP_CUDA(
+        cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count));
+    ESP_CUDA(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &offset,
+                                              sizeof offset));
   }
 
   bool is_bare_ = false, bias_;
@@ -126,10 +135,11 @@ class ProductPlan {
 };
 
 ProductPlan& plan(const Product& p) {
-  static auto& cache = *new PlanCache<ProductPlan, 5>;  // never destroyed: cuBLAS may be gone before
+  static auto& cache = *new PlanCache<ProductPlan, 6>;  // never destroyed: cuBLAS may be gone before
   const int64_t flags = p.a_transposed | p.b_transposed << 1 | p.bias << 2 | p.relu << 3 | p.accumulate << 4 |
                         (p.operands == DType::bf16) << 5 | (p.result == DType::bf16) << 6;
-  return cache.get({p.m, p.n, p.k, flags, static_cast<int64_t>(precision())}, [&] { return ProductPlan(p); });
+  return cache.get({p.batch, p.m, p.n, p.k, flags, static_cast<int64_t>(precision())},
+                   [&] { return ProductPlan(p); });
 }
 
 ProductPlan& forward_plan(const LinearShape& s, bool bias, bool relu) {
@@ -154,6 +164,18 @@ ProductPlan& backward_weights_plan(const LinearShape& s, bool accumulate) {
                .b_transposed = false,
                .accumulate = accumulate,
                .operands = s.dtype});
+}
+
+ProductPlan& matmul_plan(const MatmulShape& s, bool accumulate) {
+  return plan({.m = s.m,
+               .n = s.n,
+               .k = s.k,
+               .a_transposed = s.a_transposed,
+               .b_transposed = s.b_transposed,
+               .accumulate = accumulate,
+               .operands = s.dtype,
+               .result = s.dtype,
+               .batch = s.batch});
 }
 
 /// In front of the products' own scratch memory: the bias as cuBLASLt wants it beside a bf16 output.
@@ -220,6 +242,16 @@ void linear_backward_data(bf16* dx, const bf16* dy, const bf16* w, const LinearS
 void linear_backward_weights(float* dw, const bf16* dy, const bf16* x, const LinearShape& s, bool accumulate,
                              void* scratch) {
   backward_weights_plan(s, accumulate).run(dw, dy, x, nullptr, scratch);
+}
+
+size_t matmul_scratch(const MatmulShape& s, bool accumulate) {
+  return matmul_plan(s, accumulate).scratch_bytes();
+}
+void matmul(float* y, const float* a, const float* b, const MatmulShape& s, bool accumulate, void* scratch) {
+  matmul_plan(s, accumulate).run(y, a, b, nullptr, scratch);
+}
+void matmul(bf16* y, const bf16* a, const bf16* b, const MatmulShape& s, bool accumulate, void* scratch) {
+  matmul_plan(s, accumulate).run(y, a, b, nullptr, scratch);
 }
 
 }  // namespace espalier::cuda

@@ -3,38 +3,16 @@
 #include <cmath>
 
 #include "espalier/core/kernels.h"
-#include "espalier/cuda/device.cuh"
+#include "espalier/cuda/rows.cuh"
 
 namespace espalier::cuda {
 namespace {
-
-constexpr int64_t most_warp_classes = 1024;  // a row of more gets a block
-constexpr int row_block = 256;               // threads
-
-/// What threads that work on one row have in common: a warp, or a block of 256.
-struct WarpTeam {
-  static constexpr int size = warp, rows = 4;  // rows of a block
-  __device__ float most(float v) { return warp_max(v); }
-  template <class T>
-  __device__ T sum(T v) {
-    return warp_sum(v);
-  }
-};
-struct BlockTeam {
-  static constexpr int size = row_block, rows = 1;
-  float* shared;  // [size / 32]
-  __device__ float most(float v) { return block_max<size>(v, shared); }
-  template <class T>
-  __device__ T sum(T v) {
-    return block_sum<size>(v, reinterpret_cast<T*>(shared));
-  }
-};
 
 /// z [classes]: one image's logits; dz = (softmax z - target) factor, or null; rank: 1 number, or null.
 template <class Team, class Real>
 __device__ __forceinline__ void row_loss(Team team, float* loss, Real* dz, int32_t* rank, const Real* z,
                                          int32_t label, float smoothing, int32_t classes, float factor) {
-  const auto lane = static_cast<int32_t>(threadIdx.x % Team::size);
+  const int32_t lane = lane_of_team<Team>();
   float top = -INFINITY;
   for (int32_t k = lane; k < classes; k += Team::size) top = fmaxf(top, z[k]);
   // It is taken off every term: an offset that all logits share cancels before anything is rounded.
@@ -72,7 +50,7 @@ __global__ void __launch_bounds__(Team::size* Team::rows)
   __shared__ float shared[row_block / warp];
   Team team;
   if constexpr (Team::rows == 1) team.shared = shared;
-  const int64_t row = int64_t{blockIdx.x} * Team::rows + threadIdx.x / Team::size;
+  const int64_t row = row_of_team<Team>();
   if (row < n)  // the same for all of a team
     row_loss(team, loss + row, dlogits ? dlogits + row * classes : nullptr, rank ? rank + row : nullptr,
              logits + row * classes, labels[row], smoothing, static_cast<int32_t>(classes),
@@ -82,8 +60,7 @@ __global__ void __launch_bounds__(Team::size* Team::rows)
 template <class Team, class Real>
 void row_losses(float* loss, Real* dlogits, int32_t* rank, const Real* logits, const int32_t* labels,
                 float smoothing, int64_t n, int64_t classes) {
-  launch(row_losses_kernel<Team, Real>,
-         {dim3(static_cast<unsigned>(blocks_for(n, Team::rows))), dim3(Team::size * Team::rows)},
+  launch(row_losses_kernel<Team, Real>, rows_of_teams<Team>(n),
          std::tuple(loss, dlogits, rank, logits, labels, smoothing, n, classes));
 }
 
@@ -108,13 +85,13 @@ __global__ void __launch_bounds__(row_block)
 
 void softmax_cross_entropy(float* loss, float* dlogits, int32_t* rank, const float* logits,
                            const int32_t* labels, float smoothing, int64_t n, int64_t classes) {
-  (classes <= most_warp_classes
+  (classes <= most_warp_numbers
        ? row_losses<WarpTeam, float>
        : row_losses<BlockTeam, float>)(loss, dlogits, rank, logits, labels, smoothing, n, classes);
 }
 void softmax_cross_entropy(float* loss, bf16* dlogits, int32_t* rank, const bf16* logits,
                            const int32_t* labels, float smoothing, int64_t n, int64_t classes) {
-  (classes <= most_warp_classes
+  (classes <= most_warp_numbers
        ? row_losses<WarpTeam, bf16>
        : row_losses<BlockTeam, bf16>)(loss, dlogits, rank, logits, labels, smoothing, n, classes);
 }

@@ -333,30 +333,11 @@ __global__ void scale_shift_kernel(float* scale, float* shift, float* rstd, cons
 /// One thread a channel.
 Launch one_each(int64_t c) { return {dim3(static_cast<unsigned>(blocks_for(c, 128))), dim3(128)}; }
 
-/// Calls body with the number of channels that a thread moves at once, a compile-time constant.
-template <class Body>
-void with_width(bool fours, const Body& body) {
-  if (fours)
-    body(std::integral_constant<int, 4>());
-  else
-    body(std::integral_constant<int, 1>());
-}
-template <class... P>
-bool by_fours(int64_t c, const P*... pointers) {
-  return c % 4 == 0 && aligned<4>(pointers...);
-}
-
 Columns statistics_columns(const NormShape& s, int n) {
   return {s, n, rows_at_once(n), statistics_blocks * multiprocessors_meant};
 }
 Columns backward_columns(const NormShape& s, int n) {
   return {s, n, rows_of_many(n), backward_blocks * multiprocessors_meant};
-}
-
-/// Enough for both widths: that a pointer is not aligned shows only later.
-template <class Layout>
-size_t sums_bytes(const NormShape& s, const Layout& layout) {
-  return std::max(layout(s, 1).sums_bytes(), s.c % 4 == 0 ? layout(s, 4).sums_bytes() : 0);
 }
 
 template <bool has_line, Activation f, class Real>

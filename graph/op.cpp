@@ -15,7 +15,8 @@ std::deque<Op>& rows() {  // their addresses stay
   static std::deque<Op> all = [] {
     std::deque<Op> made;
     for (const auto& family : {ops::linear_rows, ops::conv_rows, ops::norm_rows, ops::activation_rows,
-                               ops::pool_rows, ops::shape_rows, ops::arithmetic_rows, ops::loss_rows})
+                               ops::pool_rows, ops::shape_rows, ops::arithmetic_rows, ops::loss_rows,
+                               ops::layer_norm_rows, ops::attention_rows, ops::strided_rows})
       std::ranges::move(family(), std::back_inserter(made));
     return made;
   }();

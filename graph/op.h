@@ -24,9 +24,10 @@ struct KernelContext;
 enum class Role : uint8_t {
   weight,  ///< of a convolution or linear layer: what pruning counts and cuts
   bias,
-  scale,   ///< of a normalisation: gamma
-  shift,   ///< of a normalisation: beta
-  buffer,  ///< not learned: running statistics
+  scale,      ///< of a normalisation: gamma
+  shift,      ///< of a normalisation: beta
+  embedding,  ///< a token, or what is added to tokens: learned, not pruned
+  buffer,     ///< not learned: running statistics
 };
 
 struct OpInput {

@@ -133,10 +133,10 @@ Parameter& GraphModule::add(int value) {
 Parameter& GraphModule::add(const std::string& name, const std::string& type, Role role, Tensor numbers,
                             FileLayout layout, int out, int in) {
   const std::string layer(layer_name(name));
-  if (layer == name) return add_parameter(name, role, std::move(numbers), layout);
   auto& found = layers_[layer];
   if (!found) found = &add_child<Layer>(layer, type);
-  Parameter& added = found->add(name.substr(layer.size() + 1), role, std::move(numbers), layout, out, in);
+  const std::string own = layer == name ? "" : name.substr(layer.size() + 1);
+  Parameter& added = found->add(own, role, std::move(numbers), layout, out, in);
   added.name = name;
   added.variable.set_name(name);
   return added;

@@ -44,4 +44,17 @@ Variable Dropout::forward(const Variable& x) {
   return ops::dropout(x, p_, training() ? std::optional(RandomPass::next_key()) : std::nullopt);
 }
 
+LayerNorm::LayerNorm(int64_t channels, float eps)
+    : weight_(add_parameter("weight", Role::scale, Tensor::full({channels}, 1.0f))),
+      bias_(add_parameter("bias", Role::shift, Tensor::zeros({channels}))),
+      eps_(eps) {}
+
+Variable LayerNorm::forward(const Variable& x) {
+  return ops::layer_norm(x, weight_.variable, bias_.variable, eps_);
+}
+
+Embedding::Embedding(const Shape& shape) : value_(add_parameter("", Role::embedding, Tensor::zeros(shape))) {}
+
+Variable Embedding::forward(const Variable& x) { return ops::expand(x, value_.variable); }
+
 }  // namespace espalier

@@ -59,4 +59,29 @@ class Dropout : public Module {
   float p_;
 };
 
+/// y = (x - mean) / sqrt(variance + eps) weight + bias over the channels of each token, x [...,C].
+class LayerNorm : public Module {
+ public:
+  explicit LayerNorm(int64_t channels, float eps = 1e-5f);
+  Variable forward(const Variable& x) override;
+  std::string type() const override { return "layer_norm"; }
+  std::vector<ChannelAxes> channel_axes() const override { return {{"weight", 0, 0}, {"bias", 0, 0}}; }
+
+ private:
+  Parameter &weight_, &bias_;
+  float eps_;
+};
+
+/// Tokens that are learned, [1,T,D], or what is added to tokens: a parameter that has its layer's name alone.
+class Embedding : public Module {
+ public:
+  explicit Embedding(const Shape& shape);
+  /// [N,T,D]: for each image of x [N,...], of x's type.
+  Variable forward(const Variable& x) override;
+  std::string type() const override { return "expand"; }
+
+ private:
+  Parameter& value_;
+};
+
 }  // namespace espalier

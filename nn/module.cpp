@@ -60,7 +60,7 @@ void Module::adopt(const std::string& name, std::unique_ptr<Module> child) {
 void Module::rename(const std::string& prefix) {
   name_ = name_.empty() ? prefix : prefix + "." + name_;
   for (auto& parameter : own_) {
-    parameter->name = prefix + "." + parameter->name;
+    parameter->name = parameter_name(prefix, parameter->name);
     parameter->variable.set_name(parameter->name);
   }
   for (auto& [name, child] : children_) child->rename(prefix);

@@ -18,6 +18,12 @@ struct ChannelAxes {
   int out, in;
 };
 
+/// A parameter of a layer by its full name, "fc1.weight"; one that has no name of its own is named as its
+/// layer.
+inline std::string parameter_name(const std::string& layer, const std::string& own) {
+  return own.empty() ? layer : layer + "." + own;
+}
+
 /// One axis of one parameter after a cut of channels (prune/surgery.h).
 struct AxisCut {
   std::string parameter;  ///< "conv1.weight"

@@ -55,7 +55,7 @@ class Coupling {
     for (const auto& [name, layer] : model.layers())
       for (const ChannelAxes& axes : layer->channel_axes())
         for (const auto& parameter : layer->own_parameters())
-          if (parameter->name == name + "." + axes.parameter)
+          if (parameter->name == parameter_name(name, axes.parameter))
             known[parameter->name] = {parameter.get(), axes.out, axes.in, {}, {}};
     for (const GraphValue& value : graph.values) {
       Axes axes;
@@ -117,6 +117,7 @@ class Coupling {
         break;
       case Channels::mixed:
         return couple_mixed(node, data.at(0), y, values.empty() ? 1 : values[0]);
+      case Channels::whole:
       case Channels::reduced:
         return;
       case Channels::unknown:
@@ -215,12 +216,14 @@ class Grouping {
 };
 
 /// Why no channel of this value may be cut, or nothing.
-const char* fixed_because(const Graph& graph, int value) {
+std::string fixed_because(const Graph& graph, int value) {
   if (graph.is_parameter(value)) return "";
   bool made = false, read = false;
   for (const GraphNode& node : graph.nodes) {
-    made = made || node.output == value;
-    read = read || std::ranges::count(node.inputs, value) > 0;
+    const bool makes = node.output == value, reads = std::ranges::count(node.inputs, value) > 0;
+    if (node.channels.rule == Channels::whole && (makes || reads)) return "bound together by " + node.op;
+    made = made || makes;
+    read = read || reads;
   }
   return !made ? "the network's input" : !read ? networks_output : "";
 }
@@ -284,7 +287,8 @@ ChannelGraph channel_graph(Module& model, const Graph& graph) {
   for (int value = 0; value < static_cast<int>(graph.values.size()); ++value) {
     channels.groups_of_value.push_back(grouping.groups_of(coupling.row(value)));
     if (const std::string why = fixed_because(graph, value); !why.empty())
-      for (const int g : channels.groups_of_value.back()) grouping.groups[g].fixed = why;
+      for (const int g : channels.groups_of_value.back())
+        if (std::string& fixed = grouping.groups[g].fixed; fixed != networks_output) fixed = why;
   }
   channels.groups = std::move(grouping.groups);
   for (ChannelGroup& group : channels.groups) group.multiplicity = side_by_side(group).front().multiplicity;

@@ -69,7 +69,7 @@ def pooled(largest, x, window, stride, pad, ceil, counts):
 
 
 def op_linear(x, weight, bias=None, *, activation="none"):
-    return ACTIVATIONS[activation](F.linear(x.flatten(1), weight, bias))
+    return ACTIVATIONS[activation](F.linear(x, weight, bias))
 
 
 def op_batch_norm(x, weight, bias, running_mean, running_var, residual=None, *, eps, momentum, activation="none", training):
@@ -130,14 +130,53 @@ def op_dropout(x, *, p, training):
     return F.dropout(x, p, training)
 
 
-def op_concat(*parts):
-    return torch.cat(parts, 1)
+def op_concat(*parts, axis=-1, as_image):
+    return torch.cat(parts, {-1: 1, 1: 2, 2: 3, 3: 1}[axis] if as_image else axis)
 
 
-def op_slice(x, *, first, channels):
-    return x.narrow(1, first, channels)
+def op_slice(x, *, first, channels, as_image):
+    return x.narrow(1 if as_image else -1, first, channels)
 
 
+def op_reshape(x, *, sizes):
+    return x.reshape(x.shape[0], *sizes)
+
+
+def op_select(x, *, axis, index):
+    return x.select(axis, index)
+
+
+def op_permute(x, *, axes):
+    return x.permute(axes)
+
+
+def op_pad(x, *, sides, value):
+    top, left, bottom, right = sides
+    return F.pad(x, (left, right, top, bottom), value=value)
+
+
+def op_expand(x, one):
+    return one.expand(x.shape[0], *one.shape[1:])
+
+
+def op_layer_norm(x, weight, bias, *, eps):
+    return F.layer_norm(x, weight.shape, weight, bias, eps)
+
+
+def op_softmax(x):
+    return x.softmax(-1)
+
+
+def op_matmul(a, b, *, a_transposed, b_transposed):
+    return (a.mT if a_transposed else a) @ (b.mT if b_transposed else b)
+
+
+# What has four axes lies as images do in PyTorch, [N,C,H,W], behind the first of these; as tokens, channels last, behind
+# the second; behind others as their first input does.
+IMAGES = {"conv2d", "max_pool2d", "average_pool2d", "global_average_pool", "adaptive_average_pool2d", "flatten", "pad"}
+TOKENS = {"linear", "layer_norm", "softmax", "matmul", "reshape", "permute", "select", "expand"}
+# What an op's function may ask beside these: whether the network is in training, and how what comes in lies.
+ASKED = {"training", "as_image"}
 # An op's function has its inputs and attributes by the names of its row (graph/ops/*.cpp); what a row leaves open has a default.
 OPS = {name.removeprefix("op_"): function for name, function in list(globals().items()) if name.startswith("op_")}
 
@@ -145,7 +184,7 @@ OPS = {name.removeprefix("op_"): function for name, function in list(globals().i
 def parameters_of(op, *kinds):
     """Of an op's function, by name."""
     found = inspect.signature(OPS[op]).parameters.items()
-    return {name: one for name, one in found if one.kind in kinds and name != "training"}
+    return {name: one for name, one in found if one.kind in kinds and name not in ASKED}
 
 
 def inputs_of(op):
@@ -153,7 +192,8 @@ def inputs_of(op):
 
 
 # Numbers that may be lists where axes, [down, across], or sides, [top, left, bottom, right], are not alike.
-LISTS = {"window": 2, "stride": 2, "dilation": 2, "pad": 4}
+# None: a list of any length.
+LISTS = {"window": 2, "stride": 2, "dilation": 2, "pad": 4, "sides": 4, "sizes": None, "axes": None}
 
 KINDS = {dict: "an object", list: "a list", str: "text", int: "a whole number", (int, float): "a number", (int, float, list): "a number",
          (dict, list): "an object"}
@@ -175,8 +215,10 @@ def check_attributes(name, attributes):
         if expected[key].default is inspect.Parameter.empty or key in attributes:
             textual = key in ("activation", "function")
             found = part(attributes, key, str if textual else (int, float, list) if key in LISTS else (int, float))
-            if isinstance(found, list) and (len(found) != LISTS[key] or not all(type(number) is int for number in found)):
-                raise ValueError(f"'{key}' is {json.dumps(found)[:40]}, expected {LISTS[key]} whole numbers")
+            length = LISTS.get(key)
+            if isinstance(found, list) and (length not in (None, len(found)) or not all(type(n) is int for n in found)):
+                raise ValueError(f"'{key}' is {json.dumps(found)[:40]}, expected {length} whole numbers"
+                                 if length else f"'{key}' are no whole numbers")
             if textual and found not in ACTIVATIONS:
                 raise ValueError(f"'{found}' is no activation")
     for key in attributes:
@@ -235,6 +277,8 @@ def check_description(description, tensors):
         try:
             check_op(op, known)
             known.add(part(op, "output", int))
+            if not 0 <= op["output"] < len(values):
+                raise ValueError(f"'output': value {op['output']} does not exist")
         except ValueError as error:
             raise ValueError(f"op {number}: {error}") from None
     last = ops[-1]["output"]
@@ -293,6 +337,20 @@ class Network(Node):
                                for key in ("mean", "std"))
         for name, tensor in tensors.items():
             self.add(name.split("."), tensor)
+        self.axes = [len(value["shape"]) for value in values]
+        self.images = {0}
+        for op in self.ops:
+            if self.takes_images(op) and self.axes[op["output"]] == 4:
+                self.images.add(op["output"])
+
+    def takes_images(self, op):
+        return op["op"] in IMAGES or op["op"] not in TOKENS and op["inputs"][0] in self.images
+
+    def laid_out(self, tensor, number, as_image):
+        """A value as an op takes it."""
+        if number is None or self.axes[number] != 4 or self.names[number] or (number in self.images) == as_image:
+            return tensor
+        return tensor.permute(0, 3, 1, 2) if as_image else tensor.permute(0, 2, 3, 1)
 
     def normalized(self, pixels):
         """Pixels [N,C,H,W] in 0..1 as the network was trained on them."""
@@ -302,18 +360,20 @@ class Network(Node):
         own = dict(self.named_parameters()) | dict(self.named_buffers())
         values = {None: None, 0: x} | {i: own[name] for i, name in enumerate(self.names) if name}
         for op in self.ops:
-            values[op["output"]] = self.run(op, [values[i] for i in op["inputs"]])
+            as_image = self.takes_images(op)
+            inputs = [self.laid_out(values[i], i, as_image) for i in op["inputs"]]
+            values[op["output"]] = self.run(op, inputs, as_image)
         return values[self.ops[-1]["output"]]
 
-    def run(self, op, inputs):
+    def run(self, op, inputs, as_image):
         name, attributes = op["op"], op["attributes"]
         if name in self.own_ops:
             return self.own_ops[name](attributes, *inputs)
         if name not in OPS:
             raise ValueError(f"op '{name}' is not known here: give load() a function for it")
         wanted = inspect.signature(OPS[name]).parameters
-        more = {"training": self.training} if "training" in wanted else {}
-        return OPS[name](*inputs, **{key: value for key, value in attributes.items() if key in wanted}, **more)
+        attributes = attributes | {"training": self.training, "as_image": as_image}
+        return OPS[name](*inputs, **{key: value for key, value in attributes.items() if key in wanted})
 
 
 def opened(path):

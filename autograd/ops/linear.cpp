@@ -5,15 +5,17 @@
 namespace espalier::ops {
 
 Variable linear(const Variable& x, const Variable& w, const Variable& b, Activation f) {
-  ESP_CHECK(x.shape().axes() == 2 && w.shape().axes() == 2, "linear: expects x [N,I] and w [O,I], found ",
-            x.shape(), " and ", w.shape());
-  const LinearShape s{x.shape()[0], x.shape()[1], w.shape()[0], x.value().dtype()};
-  ESP_CHECK(w.shape()[1] == s.in, "linear: input has ", s.in, " features, weight expects ", w.shape()[1]);
+  ESP_CHECK(x.shape().axes() >= 2 && w.shape().axes() == 2,
+            "linear: expects x [N,I] or [N,...,I], and w [O,I], found ", x.shape(), " and ", w.shape());
+  const int64_t in = x.shape()[-1];
+  const LinearShape s{in > 0 ? x.shape().elements() / in : 0, in, w.shape()[0], x.value().dtype()};
+  ESP_CHECK(in > 0 && w.shape()[1] == s.in, "linear: input has ", s.in, " features, weight expects ",
+            w.shape()[1]);
   ESP_CHECK(!b.defined() || b.shape() == Shape{s.out}, "linear: bias has shape ", b.shape(), ", expected [",
             s.out, "]");
   const Device device = x.value().device();
   const Tensor weight = operand(w.value(), x.value());
-  Tensor y = x.value().like({s.n, s.out});
+  Tensor y = x.value().like(x.shape().with(-1, s.out));
   // A pass of its own where backward needs z as well as f(z).
   const bool apart = keeps_input(f) && needs_history({&x, &w, &b});
   {

@@ -12,30 +12,108 @@ Constants constants_of_add(const ConstantArguments& c) {
   return constants;
 }
 
+/// An op of a and b, where b may be one number an image and channel or one a channel.
+struct Beside {
+  explicit Beside(const KernelContext& op)
+      : a(operand(op, "a", 1)),
+        b(operand(op, "b", 2)),
+        alike(a.shape() == b.shape()),
+        by_channel(!alike && b.shape().axes() == 1),
+        n(a.shape()[0]),
+        c(a.shape()[-1]),
+        pixels(a.elements() / (n * c)) {}
+
+  Tensor a, b;
+  bool alike, by_channel;
+  int64_t n, c, pixels;
+
+  /// y = a scale + shift
+  KernelCall scale_shift(bool scales) const {
+    return {"scale_shift_forward", "", 0, traffic(a, 2), [=, *this, y = like(a)]() mutable {
+              ESP_RUN(a.device(), scale_shift_forward(y.f32(), a.f32(), scales ? b.f32() : nullptr,
+                                                      scales ? nullptr : b.f32(), nullptr, Activation::none,
+                                                      NormShape{n * pixels, c}));
+            }};
+  }
+  /// db = the sums of dy, or of dy a, over what b stands beside
+  KernelCall sum_pixels(bool times_a, bool adds) const {
+    return {
+        "sum_pixels", "", 0, traffic(a, times_a ? 2 : 1) + traffic(b), [=, *this, db = like(b)]() mutable {
+          ESP_RUN(a.device(), sum_pixels(db.f32(), a.f32(), times_a ? a.f32() : nullptr, n, pixels, c, adds));
+        }};
+  }
+};
+
 /// Backward hands the gradient on as it is; where there is one already, it is added.
 Calls add_kernels(const KernelContext& op) {
-  const Tensor a = operand(op, "a", 1), b = operand(op, "b", 2);
-  const auto call = [&] {
-    return KernelCall{"add", "", 0, traffic(a, 3), [=, y = like(a)]() mutable {
-                        ESP_RUN(a.device(), add(y.f32(), a.f32(), b.f32(), a.elements()));
+  const Beside s(op);
+  const auto add_all = [&] {
+    return KernelCall{"add", "", 0, traffic(s.a, 3), [s, y = like(s.a)]() mutable {
+                        ESP_RUN(s.a.device(), add(y.f32(), s.a.f32(), s.a.f32(), s.a.elements()));
                       }};
   };
-  Calls calls{call()};
-  for (const char* input : {"a", "b"})
-    if (op.gradient(input) && op.add(input)) calls.push_back(call());
+  Calls calls;
+  if (s.alike)
+    calls.push_back(add_all());
+  else if (s.by_channel)
+    calls.push_back(s.scale_shift(false));
+  else
+    calls.push_back({"add_to_pixels", "", 0, traffic(s.a, 2) + traffic(s.b), [s, y = like(s.a)]() mutable {
+                       ESP_RUN(s.a.device(),
+                               add_to_pixels(y.f32(), s.a.f32(), s.b.f32(), s.n, s.pixels, s.c));
+                     }});
+  if (op.gradient("a") && op.add("a")) calls.push_back(add_all());
+  if (!op.gradient("b")) return calls;
+  if (s.by_channel)
+    calls.push_back({"activation_bias_backward", "", 0, traffic(s.a),
+                     [s, db = like(s.b), adds = op.add("b"),
+                      scratch = memory(ESP_RUN(s.a.device(), rows_scratch(s.c)), s.a.device())]() mutable {
+                       ESP_RUN(s.a.device(),
+                               activation_bias_backward(static_cast<float*>(nullptr), db.f32(), s.a.f32(),
+                                                        static_cast<const float*>(nullptr), Activation::none,
+                                                        s.n * s.pixels, s.c, adds, scratch.raw()));
+                     }});
+  else if (!s.alike)
+    calls.push_back(s.sum_pixels(false, op.add("b")));
+  else if (op.add("b"))
+    calls.push_back(add_all());
   return calls;
 }
 
 Calls mul_kernels(const KernelContext& op) {
-  const Tensor a = operand(op, "a", 1), b = operand(op, "b", 2);
-  const auto call = [&](bool adds) {
-    return KernelCall{"mul", "", 0, traffic(a, adds ? 4 : 3), [=, y = like(a)]() mutable {
-                        ESP_RUN(a.device(), mul(y.f32(), a.f32(), b.f32(), a.elements(), adds));
-                      }};
+  const Beside s(op);
+  const Device device = s.a.device();
+  const auto mul_all = [&](bool adds) -> KernelCall {
+    if (s.alike)
+      return {"mul", "", 0, traffic(s.a, adds ? 4 : 3), [=, y = like(s.a)]() mutable {
+                ESP_RUN(device, mul(y.f32(), s.a.f32(), s.b.f32(), s.a.elements(), adds));
+              }};
+    return {"mul_pixels", "", 0, traffic(s.a, adds ? 3 : 2) + traffic(s.b), [=, y = like(s.a)]() mutable {
+              ESP_RUN(device, mul_pixels(y.f32(), s.a.f32(), s.b.f32(), s.n, s.pixels, s.c, adds));
+            }};
   };
-  Calls calls{call(false)};
-  for (const char* input : {"a", "b"})
-    if (op.gradient(input)) calls.push_back(call(op.add(input)));
+  if (!s.by_channel) {
+    Calls calls{mul_all(false)};
+    if (op.gradient("a")) calls.push_back(mul_all(op.add("a")));
+    if (op.gradient("b")) calls.push_back(s.alike ? mul_all(op.add("b")) : s.sum_pixels(true, op.add("b")));
+    return calls;
+  }
+  Calls calls{s.scale_shift(true)};
+  if (!op.gradient("a") && !op.gradient("b")) return calls;
+  const NormShape rows{s.n * s.pixels, s.c};
+  calls.push_back({"batch_norm_backward", "", 0, traffic(s.a, 3),
+                   [=, da = like(s.a), db = like(s.b),
+                    scratch = memory(ESP_RUN(device, batch_norm_backward_scratch(rows)), device)]() mutable {
+                     ESP_RUN(device, batch_norm_backward(NormGradients{.dx = da.f32(), .dgamma = db.f32()},
+                                                         NormBackward{.dy = s.a.f32(),
+                                                                      .x = s.a.f32(),
+                                                                      .scale = s.b.f32(),
+                                                                      .shift = s.b.f32(),
+                                                                      .mean = s.b.f32(),
+                                                                      .rstd = s.b.f32(),
+                                                                      .batch_statistics = false},
+                                                         rows, scratch.raw()));
+                   }});
   return calls;
 }
 

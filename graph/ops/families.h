@@ -11,9 +11,12 @@ namespace espalier::ops {
 std::vector<Op> linear_rows();
 std::vector<Op> conv_rows();
 std::vector<Op> norm_rows();
+std::vector<Op> layer_norm_rows();
 std::vector<Op> activation_rows();
 std::vector<Op> pool_rows();
 std::vector<Op> shape_rows();
+std::vector<Op> strided_rows();
+std::vector<Op> attention_rows();
 std::vector<Op> arithmetic_rows();
 std::vector<Op> loss_rows();
 

@@ -11,7 +11,8 @@ Calls linear_kernels(const KernelContext& op) {
   const Tensor b = op.call.has("bias") ? operand(op, "bias", 4) : Tensor();
   const Device device = op.pass.device;
   const Activation f = activates_apart(op) ? Activation::none : op.call.activation();
-  const LinearShape s{op.pass.batch, x.shape()[1], y.shape()[1]};
+  const int64_t in = x.shape()[-1];
+  const LinearShape s{x.elements() / in, in, y.shape()[-1]};
   const size_t prepared_bytes = op.pass.training ? 0 : ESP_RUN(device, linear_prepared_bytes(s));
   const bool adds = op.add("x");
   return calls_of_products(op, y, [&](Direction direction) -> KernelCall {

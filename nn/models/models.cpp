@@ -13,6 +13,7 @@
 #include "espalier/nn/models/mobilenetv2.h"
 #include "espalier/nn/models/resnet.h"
 #include "espalier/nn/models/vgg.h"
+#include "espalier/nn/models/vit.h"
 #include "espalier/nn/network.h"
 
 namespace espalier {
@@ -107,6 +108,13 @@ std::vector<ModelInfo> catalogue() {
                     {"layers"},
                     make_layers});
   models.push_back(photographs<MobileNetV2>("mobilenetv2", "MobileNetV2: inverted residuals"));
+  models.push_back({"vit",
+                    "vision transformer for small images, as timm's: patches of 4x4, 9 blocks of 3 heads and "
+                    "192 channels, GELU; structural pruning cuts the hidden layers of its blocks",
+                    small,
+                    10,
+                    {},
+                    [](const Options& o, Activation) { return std::make_unique<VisionTransformer>(o); }});
   models.push_back(
       {"graph",
        "a network that nothing but 'file' describes: a graph as JSON (docs/formats.md), or a file of weights "

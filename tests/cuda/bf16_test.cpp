@@ -7,6 +7,7 @@
 #include "cuda/card.h"
 #include "cuda/support.h"
 #include "support/formulas.h"
+#include "support/strided.h"
 
 namespace espalier {
 namespace {
@@ -217,6 +218,47 @@ TEST_F(CudaBf16, StatisticsAndScales) {
             cuda::scale_shift_forward(y, x.as<Real>(), scale, shift, residual.as<Real>(), f, s);
           });
       }
+}
+
+TEST_F(CudaBf16, Strided) {
+  for (const StridedCase& c : strided_cases())
+    for (const int64_t offset : {0, 1}) {
+      SCOPED_TRACE(c.name);
+      const Pair x(c.x_numbers, 1, offset);
+      check_rounded(c.y_numbers, offset, [&]<class Real>(Real* y, bool accumulate) {
+        cuda::copy_strided(y, x.as<Real>(), c.s, accumulate);
+      });
+    }
+}
+
+TEST_F(CudaBf16, RowsByTheirOwnSums) {
+  for (const NormShape& s : {NormShape{7, 1}, NormShape{130, 33}, NormShape{9, 192}, NormShape{3, 1500}})
+    for (const int64_t offset : {0, 1}) {
+      SCOPED_TRACE(testing::Message() << s.rows << "x" << s.c << " at " << offset);
+      const int64_t n = s.rows * s.c;
+      const Pair x(n, 1, offset), dy(n, 2, offset);
+      const OnDevice<float> gamma(random_floats(s.c, 3)), beta(random_floats(s.c, 4)), mean(s.rows),
+          rstd(s.rows), of_full(2 * s.c), of_half(2 * s.c);
+      const auto scratch = device_scratch(cuda::layer_norm_backward_scratch(s));
+      check_rounded(n, offset, [&]<class Real>(Real* y, bool) { cuda::softmax_forward(y, x.as<Real>(), s); });
+      check_rounded(n, offset, [&]<class Real>(Real* dx, bool accumulate) {
+        cuda::softmax_backward(dx, dy.as<Real>(), x.as<Real>(), s, accumulate);
+      });
+      check_rounded(n, offset, [&]<class Real>(Real* y, bool) {
+        cuda::layer_norm_forward(y, mean, rstd, x.as<Real>(), gamma, beta, 1e-5f, s);
+      });
+      const auto backward = [&]<class Real>(Real* dx, float* sums, bool accumulate) {
+        cuda::layer_norm_backward(
+            NormGradientsOf<Real>{.dx = dx, .dgamma = sums, .dbeta = sums + s.c, .add_dx = accumulate},
+            LayerNormBackwardOf<Real>{
+                .dy = dy.as<Real>(), .x = x.as<Real>(), .gamma = gamma, .mean = mean, .rstd = rstd},
+            s, scratch);
+      };
+      check_rounded(n, offset, [&]<class Real>(Real* dx, bool accumulate) {
+        backward(dx, std::is_same_v<Real, float> ? of_full.data() : of_half.data(), accumulate);
+      });
+      EXPECT_TRUE(near(of_half, of_full.host()));
+    }
 }
 
 }  // namespace

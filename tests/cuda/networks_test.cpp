@@ -140,7 +140,8 @@ const std::vector<std::pair<const char*, ModelOptions>>& networks() {
       {"mlp", {.type = "mlp"}},
       {"lenet5", {.type = "lenet5"}},
       {"vgg11", {.type = "vgg11", .input = {32, 32, 3}, .width = 0.125}},
-      {"resnet20", {.type = "resnet20", .input = {32, 32, 3}}}};
+      {"resnet20", {.type = "resnet20", .input = {32, 32, 3}}},
+      {"vit", {.type = "vit", .input = {16, 16, 3}, .width = 0.25}}};
   return all;
 }
 

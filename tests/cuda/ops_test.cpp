@@ -299,6 +299,75 @@ TEST_F(OpsOnCuda, Shapes) {
                    .reference = {}});
 }
 
+TEST_F(OpsOnCuda, Attention) {
+  for (const bool ta : {false, true})
+    for (const bool tb : {false, true}) {
+      SCOPED_TRACE(testing::Message() << ta << tb);
+      const Shape a = ta ? Shape{2, 3, 16, 33} : Shape{2, 3, 33, 16},
+                  b = tb ? Shape{2, 3, 65, 16} : Shape{2, 3, 16, 65};
+      check_on_cuda({.inputs = {a, b},
+                     .op = [=](const Inputs& v) { return ops::matmul(v[0], v[1], ta, tb); },
+                     .reference = {}});
+    }
+  for (const Shape& x : {Shape{5, 7}, Shape{2, 3, 65, 65}, Shape{2, 1500}}) {
+    SCOPED_TRACE(testing::Message() << x);
+    check_on_cuda({.inputs = {x},
+                   .op = [](const Inputs& v) { return ops::softmax(v[0]); },
+                   .reference = {},
+                   .low = -4,
+                   .high = 4});
+    check_on_cuda({.inputs = {x, {x[-1]}, {x[-1]}},
+                   .op = [](const Inputs& v) { return ops::layer_norm(v[0], v[1], v[2]); },
+                   .reference = {},
+                   .tolerance = 5e-5},
+                  {.parameters = {1, 2}});
+  }
+}
+
+TEST_F(OpsOnCuda, Tokens) {
+  check_on_cuda({.inputs = {{2, 9, 16}, {40, 16}, {40}},
+                 .op = [](const Inputs& v) { return ops::linear(v[0], v[1], v[2], Activation::gelu); },
+                 .reference = {}},
+                {.parameters = {1, 2}});
+  check_on_cuda({.inputs = {{2, 1, 16}, {2, 8, 16}},
+                 .op = [](const Inputs& v) { return ops::concat(v, 1); },
+                 .reference = {}});
+  check_on_cuda({.inputs = {{3, 9, 16}},
+                 .op = [](const Inputs& v) { return ops::select(v[0], 1, 8); },
+                 .reference = {}});
+  check_on_cuda({.inputs = {{3, 9, 3, 2, 8}},
+                 .op =
+                     [](const Inputs& v) {
+                       return ops::reshape(ops::permute(v[0], {0, 2, 3, 1, 4}), {6, 72});
+                     },
+                 .reference = {}});
+  check_on_cuda({.inputs = {{2, 5, 6, 3}},
+                 .op =
+                     [](const Inputs& v) {
+                       return ops::pad(v[0], {0, 1, 2, 3}, 0.5f);
+                     },
+                 .reference = {}});
+  for (const Shape& one : {Shape{1, 1, 16}, Shape{1, 9, 37}}) {
+    const Tensor x = Tensor::zeros({3, 2});
+    check_on_cuda(
+        {.inputs = {one},
+         .op = [=](const Inputs& v) { return ops::expand(Variable(x.to(v[0].value().device())), v[0]); },
+         .reference = {}},
+        {.parameters = {0}, .result = DType::f32});
+  }
+}
+
+TEST_F(OpsOnCuda, AnEmbeddingIsRepeatedInTheTypeOfActivations) {
+  const Variable x(Tensor::zeros({3, 2}).to(Device::cuda).to(DType::bf16)),
+      one(rounded(random_tensor({1, 5, 8}, 1)).to(Device::cuda), true);
+  const Variable y = ops::expand(x, one);
+  ASSERT_EQ(y.value().dtype(), DType::bf16);
+  y.backward(Tensor::full({3, 5, 8}, 1.0f, Device::cuda).to(DType::bf16));
+  for (int image = 0; image < 3; ++image)
+    for (int i = 0; i < 40; ++i) ASSERT_EQ(host(y.value())[image * 40 + i], host(one.value())[i]);
+  EXPECT_EQ(host(one.gradient()), Doubles(40, 3.0));
+}
+
 TEST_F(OpsOnCuda, Arithmetic) {
   for (const Shape& shape : {Shape{}, Shape{31}, Shape{3, 5, 7, 11}, Shape{257, 1001}}) {
     SCOPED_TRACE(testing::Message() << shape);

@@ -1,5 +1,5 @@
-// cuBLASLt for the emulator: the three products of a linear layer, answered by espalier::cpu. Others are
-// refused.
+// cuBLASLt for the emulator: the three products of a linear layer and products of activations, many at a
+// time, answered by espalier::cpu. Others are refused.
 #include <cublasLt.h>
 #include <fmt/format.h>
 
@@ -44,9 +44,14 @@ struct MatmulDescription : cublasLtMatmulDescOpaque_t {
 struct MatrixLayout : cublasLtMatrixLayoutOpaque_t {
   cudaDataType type;
   int64_t rows, columns, leading;
+  Attributes attributes;
+  int64_t batch() const { return attributes.get<int32_t>(CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, 1); }
   bool is_bf16() const { return type == CUDA_R_16BF; }
-  bool dense() const { return (type == CUDA_R_32F || is_bf16()) && leading == rows; }
-  size_t bytes() const { return static_cast<size_t>(rows * columns) * (is_bf16() ? 2 : 4); }
+  bool dense() const {
+    const auto offset = attributes.get<int64_t>(CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, 0);
+    return (type == CUDA_R_32F || is_bf16()) && leading == rows && (batch() == 1 || offset == rows * columns);
+  }
+  size_t bytes() const { return static_cast<size_t>(batch() * rows * columns) * (is_bf16() ? 2 : 4); }
 };
 struct MatmulPreference : cublasLtMatmulPreferenceOpaque_t {
   Attributes attributes;
@@ -60,8 +65,9 @@ const MatrixLayout& of(cublasLtMatrixLayout_t handle) { return *static_cast<cons
 /// Column-major d [m,n] = op(a) [m,k] op(b) [k,n], all dense; row-major that is a linear layer's d' = op(b)'
 /// op(a)'.
 struct Product {
-  enum Kind : uint8_t { forward, backward_data, backward_weights } kind;
-  LinearShape shape;
+  enum Kind : uint8_t { forward, backward_data, backward_weights, matmul } kind;
+  LinearShape shape;  ///< of a linear layer's
+  MatmulShape any;    ///< d' = op(b)' op(a)' as a product of activations
   bool tf32, bias, relu;
   bool bf16_operands, bf16_result;
 };
@@ -85,9 +91,14 @@ std::string understand(Product& product, const MatmulDescription& d, const Matri
     return "bf16 operands with another compute type than f32 are not emulated";
   if (d.compute != CUBLAS_COMPUTE_32F && d.compute != CUBLAS_COMPUTE_32F_FAST_TF32)
     return fmt::format("compute type {} is not emulated", static_cast<int>(d.compute));
-  if (ta && tb) return "a product of two transposed matrices is not emulated";
+  if (a.batch() != b.batch() || a.batch() != c.batch())
+    return fmt::format("{} times {} products are not {}", a.batch(), b.batch(), c.batch());
 
-  product.kind = ta ? Product::forward : tb ? Product::backward_weights : Product::backward_data;
+  product.any = {a.batch(), n, m, k, tb, ta};
+  product.kind = a.batch() > 1 || (ta && tb) ? Product::matmul
+                 : ta                        ? Product::forward
+                 : tb                        ? Product::backward_weights
+                                             : Product::backward_data;
   switch (product.kind) {
     case Product::forward:
       product.shape = {n, k, m};
@@ -97,6 +108,8 @@ std::string understand(Product& product, const MatmulDescription& d, const Matri
       break;
     case Product::backward_weights:
       product.shape = {k, m, n};
+      break;
+    case Product::matmul:
       break;
   }
   product.tf32 = d.compute == CUBLAS_COMPUTE_32F_FAST_TF32;
@@ -112,12 +125,9 @@ std::string understand(Product& product, const MatmulDescription& d, const Matri
 void compute(const Product& product, void* d_, const void* a_, const void* b_, const void* bias_,
              bool accumulate) {
   const LinearShape& s = product.shape;
-  const bool a_is_w = product.kind != Product::backward_weights, b_is_x = product.kind == Product::forward;
-  const int64_t a_size = (a_is_w ? s.out : s.n) * s.in, b_size = s.n * (b_is_x ? s.in : s.out);
-  const int64_t d_size = s.n * s.in * s.out /
-                         (product.kind == Product::forward         ? s.in
-                          : product.kind == Product::backward_data ? s.out
-                                                                   : s.n);
+  const MatmulShape& any = product.any;
+  const int64_t a_size = any.batch * any.k * any.n, b_size = any.batch * any.m * any.k,
+                d_size = any.batch * any.m * any.n;
   AsFloats of_a(const_cast<void*>(a_), a_size, product.bf16_operands, false),
       of_b(const_cast<void*>(b_), b_size, product.bf16_operands, false),
       of_bias(const_cast<void*>(bias_), s.out, product.bf16_result, false),
@@ -133,7 +143,12 @@ void compute(const Product& product, void* d_, const void* a_, const void* b_, c
     std::vector<char> scratch(bytes);
     call(scratch.data());
   };
-  switch (product.kind) {
+  // A linear layer's own product forward does not add.
+  switch (accumulate && product.kind == Product::forward ? Product::matmul : product.kind) {
+    case Product::matmul:
+      with_scratch(cpu::matmul_scratch(any, accumulate),
+                   [&](void* scratch) { cpu::matmul(d, b, a, any, accumulate, scratch); });
+      break;
     case Product::forward:
       with_scratch(cpu::linear_forward_scratch(s, bias != nullptr), [&](void* scratch) {
         cpu::linear_forward(d, b, a, nullptr, bias, product.relu ? Activation::relu : Activation::none, s,
@@ -220,6 +235,12 @@ cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* handle, cudaDa
   *handle = made;
   return CUBLAS_STATUS_SUCCESS;
 }
+cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t handle,
+                                                cublasLtMatrixLayoutAttribute_t name, const void* value,
+                                                size_t bytes) {
+  static_cast<MatrixLayout*>(handle)->attributes.set(name, value, bytes);
+  return CUBLAS_STATUS_SUCCESS;
+}
 cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t handle) {
   delete static_cast<MatrixLayout*>(handle);
   return CUBLAS_STATUS_SUCCESS;
@@ -274,7 +295,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t description
   if (!why.empty()) return refuse_product(CUBLAS_STATUS_NOT_SUPPORTED, why);
   const float times = *static_cast<const float*>(alpha), kept = *static_cast<const float*>(beta);
   const bool accumulate = kept == 1;
-  if (times != 1 || (kept != 0 && (!accumulate || c != d || product.kind == Product::forward)))
+  if (times != 1 || (kept != 0 && (!accumulate || c != d || product.bias || product.relu)))
     return refuse_product(CUBLAS_STATUS_NOT_SUPPORTED, "such factors alpha and beta are not emulated");
 
   const void* const bias =

@@ -44,7 +44,16 @@ const std::map<std::string, Sample> samples{
     {"average_pool2d",
      {{{2, 5, 4, 3}}, {{"window", int64_t{2}}, {"stride", int64_t{2}}, {"pad", int64_t{1}}}}},
     {"global_average_pool", {{{2, 5, 4, 3}}}},
+    {"adaptive_average_pool2d", {{{2, 6, 4, 3}}, {{"height", int64_t{3}}, {"width", int64_t{2}}}}},
     {"flatten", {{{2, 5, 4, 3}}}},
+    {"reshape", {{{2, 6, 4}}, {{"sizes", std::vector<int64_t>{3, 2, 4}}}}},
+    {"permute", {{{2, 3, 4}}, {{"axes", std::vector<int64_t>{0, 2, 1}}}}},
+    {"pad", {{{2, 3, 4, 2}}, {{"sides", std::vector<int64_t>{1, 0, 2, 1}}, {"value", 0.5}}}},
+    {"select", {{{2, 3, 4}}, {{"axis", int64_t{1}}, {"index", int64_t{2}}}}},
+    {"expand", {{{2, 3}, {1, 4, 3}}}},
+    {"layer_norm", {{{2, 3, 5}, {5}, {5}}, {{"eps", 1e-5}}}},
+    {"softmax", {{{2, 3, 5}}}},
+    {"matmul", {{{2, 3, 4}, {2, 4, 5}}, {{"a_transposed", int64_t{0}}, {"b_transposed", int64_t{0}}}}},
     {"concat", {{{2, 3, 2}, {2, 3, 4}}}},
     {"slice", {{{2, 3, 7}}, {{"first", int64_t{2}}, {"channels", int64_t{3}}}}},
     {"add", {{{2, 3, 4}, {2, 3, 4}}}},
@@ -58,7 +67,7 @@ const std::map<std::string, Sample> samples{
 /// Ops whose channels structural pruning cannot follow: it refuses them by name.
 const std::set<std::string> without_channel_rule{};
 /// Ops that move nothing.
-const std::set<std::string> without_kernels{"flatten"};
+const std::set<std::string> without_kernels{"flatten", "reshape"};
 
 class Catalogue : public testing::TestWithParam<const Op*> {
  protected:

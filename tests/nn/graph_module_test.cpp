@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include "espalier/autograd/random_pass.h"
+#include "espalier/graph/graph_json.h"
 #include "espalier/nn/inference.h"
+#include "espalier/nn/init.h"
 #include "espalier/nn/layers.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/network.h"
@@ -44,7 +46,8 @@ const Zoo zoo[] = {
                  {.type = "pool"},
                  {.type = "flatten"},
                  {.type = "linear"}}}},
-    {"mobilenetv2", {.type = "mobilenetv2", .input = {16, 16, 3}, .classes = 5, .width = 0.1}}};
+    {"mobilenetv2", {.type = "mobilenetv2", .input = {16, 16, 3}, .classes = 5, .width = 0.1}},
+    {"vit", {.type = "vit", .input = {8, 8, 3}, .classes = 5, .width = 0.1}}};
 
 class GraphOf : public testing::TestWithParam<Zoo> {
  protected:
@@ -110,6 +113,51 @@ TEST_P(GraphOf, CountsWhatTheModelCounts) {
     EXPECT_EQ(a.layers[i].type, b.layers[i].type);
     EXPECT_EQ(a.layers[i].shape, b.layers[i].shape);
   }
+}
+
+/// All that moves tokens about, and attention of one head.
+class Tokens : public Module {
+ public:
+  Tokens()
+      : conv_(add_child<Conv2d>("conv", 3, 6, 2, ops::Conv2dOptions{.stride = 2})),
+        token_(add_child<Embedding>("token", Shape{1, 1, 6})),
+        norm_(add_child<LayerNorm>("norm", 6)),
+        qk_(add_child<Linear>("qk", 6, 12)),
+        fc_(add_child<Linear>("fc", 6, 5)) {}
+  Variable forward(const Variable& x) override {
+    const Variable patches = ops::reshape(conv_.forward(ops::pad(x, {1, 0, 0, 1}, 0.5f)), {-1, 6});
+    const Variable tokens = ops::concat({token_.forward(patches), patches}, 1);
+    const int64_t count = tokens.shape()[1];
+    const Variable y = norm_.forward(tokens);
+    const Variable qk = ops::permute(ops::reshape(qk_.forward(y), {count, 2, 6}), {0, 2, 1, 3});
+    const Variable shares =
+        ops::softmax(ops::matmul(ops::select(qk, 1, 0), ops::select(qk, 1, 1), false, true));
+    return fc_.forward(ops::select(ops::add(tokens, ops::matmul(shares, y)), 1, 0));
+  }
+  std::string type() const override { return "tokens"; }
+
+ private:
+  Conv2d& conv_;
+  Embedding& token_;
+  LayerNorm& norm_;
+  Linear &qk_, &fc_;
+};
+
+TEST(GraphModule, MovesTokensAsItsModuleDoesInAnyBatch) {
+  Tokens model;
+  const Shape image{5, 7, 3};
+  initialize(model, 1);
+  const Network network(model, image);
+  // 12 patches of 12 pixels; 13 tokens; both products of attention under no weight.
+  EXPECT_EQ(network.totals.macs, 12 * 12 * 6 + 13 * 6 * 12 + 2 * 13 * 13 * 6 + 6 * 5);
+  EXPECT_EQ(network.totals.parameters, 6 * 12 + 6 + 6 + 12 + 6 * 12 + 12 + 6 * 5 + 5);
+  GraphModule graph(graph_from_json(to_json(network.graph).dump(), "the model"));
+  load_state_dict(graph, state_dict(model), "the model");
+  EXPECT_EQ(Network(graph, image).totals.parameters, network.totals.parameters);
+  EXPECT_EQ(graph.find("token")->role, Role::embedding);
+  const Tensor images = random_tensor({6, 5, 7, 3}, 1);
+  EXPECT_EQ(train(graph, images, 3), train(model, images, 3));
+  EXPECT_TRUE(same_bits(graph(Variable(images)).value(), model(Variable(images)).value()));
 }
 
 TEST(GraphModule, DropsInTrainingWhatTheNetworkItselfDrops) {

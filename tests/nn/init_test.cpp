@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "espalier/nn/layers.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/state_dict.h"
 #include "support/numbers.h"
@@ -40,6 +41,25 @@ TEST(Init, TheFormulaCountsInFileLayout) {
       << "channel 3, pixel 5 of [50, 4, 4]";
   EXPECT_FLOAT_EQ(number(5, 9), 0.000818268395960331f) << "a bias has its weight's bound";
   EXPECT_FLOAT_EQ(number(7, 9), -0.03872114419937134f);
+}
+
+TEST(Init, EmbeddingsHaveABoundOfTheirOwnAndLeaveThatOfBiases) {
+  class Net : public Module {
+   public:
+    Net() {
+      add_child<Linear>("a", 100, 7, false);
+      add_child<Embedding>("tokens", Shape{1, 50, 40});
+    }
+    Variable forward(const Variable& x) override { return x; }
+    std::string type() const override { return "net"; }
+  } net;
+  initialize(net, 3);
+  double squares = 0;
+  for (const double v : net.find("tokens")->value().span<float>()) {
+    ASSERT_LE(std::abs(v), 0.02 * std::sqrt(3.0) * (1 + 1e-7));
+    squares += v * v / 2000;
+  }
+  EXPECT_NEAR(std::sqrt(squares), 0.02, 0.001);
 }
 
 TEST(Init, TheSeedDecides) {

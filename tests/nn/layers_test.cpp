@@ -89,5 +89,29 @@ TEST(Layers, ChannelAxesPointAtChannels) {
     }
 }
 
+TEST(Layers, LayerNormIsItsOp) {
+  LayerNorm layer(5, 1e-3f);
+  layer.find("weight")->value().copy_from(random_tensor({5}, 1));
+  layer.find("bias")->value().copy_from(random_tensor({5}, 2));
+  const Variable x(random_tensor({2, 3, 5}, 3));
+  EXPECT_TRUE(same_bits(
+      layer(x).value(),
+      ops::layer_norm(x, Variable(random_tensor({5}, 1)), Variable(random_tensor({5}, 2)), 1e-3f).value()));
+}
+
+TEST(Layers, AnEmbeddingIsNamedAsItsLayer) {
+  class Net : public Module {
+   public:
+    Net() : token(add_child<Embedding>("token", Shape{1, 2, 3})) {}
+    Variable forward(const Variable& x) override { return token.forward(x); }
+    std::string type() const override { return "net"; }
+    Embedding& token;
+  } net;
+  ASSERT_NE(net.find("token"), nullptr);
+  EXPECT_EQ(net.find("token")->variable.name(), "token");
+  EXPECT_EQ(net.layers().at(0).first, "token");
+  EXPECT_EQ(net(Variable(Tensor::zeros({4, 7}))).shape(), (Shape{4, 2, 3}));
+}
+
 }  // namespace
 }  // namespace espalier

@@ -146,6 +146,7 @@ const Case cases[] = {
     {"resnet50_gelu", {"sgd"}, 3, 1e-3, 1e-4, 1e-3, true},
     {"mobilenetv2", {"sgd"}, 3, 1e-3, 2e-3, 5e-2, true},
     {"mobilenetv2_small", {"sgd"}, 3, 1e-3, 2e-3, 5e-2, true},
+    {"vit", {"sgd"}, 3, 2e-5, 1e-5, 1e-4, true},
 };
 template <class Keep>
 std::vector<Case> cases_that(const Keep& keep) {

@@ -133,7 +133,7 @@ TEST(ChannelPruner, NoneOfSeveralLayersSideBySideIsEmptied) {
 }
 
 TEST(ChannelPruner, TheCutNetworkIsTheMaskedOne) {
-  for (const char* type : {"vgg11", "resnet20", "resnet50"}) {
+  for (const char* type : {"vgg11", "resnet20", "resnet50", "vit"}) {
     const auto model = zoo(type, 4);
     ChannelPruneOptions options;
     options.verify = random_tensor({4, 8, 8, 3}, 5);

@@ -197,6 +197,9 @@ TEST(Fold, WhatFoldsIsReadByNoPaddedConvolution) {
   using Names = std::vector<std::string>;
   EXPECT_EQ(that_fold(*zoo("vgg11", {16, 16, 3}), {16, 16, 3}), (Names{"features.25"}));
   EXPECT_EQ(that_fold(*zoo("resnet20", {16, 16, 3}), {16, 16, 3}), Names{});
+  Names hidden;
+  for (int i = 0; i < 9; ++i) hidden.push_back(join("blocks.", i, ".mlp.fc1"));
+  EXPECT_EQ(that_fold(*zoo("vit", {8, 8, 3}), {8, 8, 3}), hidden);
   EXPECT_EQ(that_fold(*zoo("lenet300", {28, 28, 1}), {28, 28, 1}), (Names{"fc1", "fc2"}));
   EXPECT_EQ(that_fold(*zoo("lenet5", {28, 28, 1}), {28, 28, 1}), (Names{"conv1", "conv2", "fc1"}));
   const auto bottlenecks = that_fold(*zoo("resnet50", {32, 32, 3}), {32, 32, 3});

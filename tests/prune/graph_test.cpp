@@ -268,6 +268,22 @@ TEST(Graph, AnOpWithoutARuleIsRefusedByName) {
             "graph: op 'shuffle' has no channel rule: what structural pruning may cut there is unknown");
 }
 
+TEST(Graph, WhatALayerNormBindsTogetherStaysAndWhatIsBesideItMayGo) {
+  SmallNet net;
+  Conv2d& a = net.conv("a", 3, 4);
+  Linear &b = net.linear("b", 4, 6), &c = net.linear("c", 6, 4), &d = net.linear("d", 4, 2);
+  const Variable ones(Tensor::full({4}, 1.0f));
+  net.pass = [&](const Variable& x) {
+    const Variable tokens = ops::reshape(a.forward(x), {25, -1});
+    const Variable y = ops::add(tokens, c.forward(relu(b.forward(ops::layer_norm(tokens, ones, ones)))));
+    return d.forward(ops::select(y, 1, 0));
+  };
+  EXPECT_EQ(groups_of(net, {5, 5, 3}), (Texts{"4*: a:0 c:0 | d:1", "6: b:0 | c:1", "2*: d:0 |"}));
+  const auto groups = channel_graph(net, Network(net, {5, 5, 3}).graph).groups;
+  EXPECT_EQ(groups[0].fixed, "bound together by layer_norm");
+  EXPECT_EQ(groups[2].fixed, networks_output);
+}
+
 TEST(Graph, OfVgg19) {
   const auto model = make_model({.type = "vgg19", .input = {32, 32, 3}, .classes = 10}, 0);
   const Texts groups = groups_of(*model, {32, 32, 3});

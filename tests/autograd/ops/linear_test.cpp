@@ -39,6 +39,14 @@ TEST(Linear, ReferenceAndGradients) {
   check(linear_case(65, 40, 17, true, Activation::gelu));
 }
 
+TEST(Linear, OfTokens) {
+  for (const bool bias : {false, true}) {
+    OpCase c = linear_case(6, 5, 4, bias, Activation::gelu);
+    c.inputs[0] = {2, 3, 5};
+    check(c);
+  }
+}
+
 TEST(Linear, TheSameVariableAsInputAndWeight) {
   const Variable x(random_tensor({3, 3}, 1), true);
   ops::linear(x, x, {}).backward(Tensor::full({3, 3}, 1.0f));
@@ -57,9 +65,10 @@ TEST(Linear, BadArguments) {
       ops::linear(Variable(Tensor::zeros(x)), Variable(Tensor::zeros(w)), Variable(Tensor::zeros(b)));
     });
   };
-  EXPECT_EQ(message({2, 3, 4}, {5, 3}, {5}),
-            "linear: expects x [N,I] and w [O,I], found [2, 3, 4] and [5, 3]");
-  EXPECT_EQ(message({2, 3}, {5}, {5}), "linear: expects x [N,I] and w [O,I], found [2, 3] and [5]");
+  const std::string expects = "linear: expects x [N,I] or [N,...,I], and w [O,I], found ";
+  EXPECT_EQ(message({3}, {5, 3}, {5}), expects + "[3] and [5, 3]");
+  EXPECT_EQ(message({2, 3}, {5}, {5}), expects + "[2, 3] and [5]");
+  EXPECT_EQ(message({2, 3, 4}, {5, 3}, {5}), "linear: input has 4 features, weight expects 3");
   EXPECT_EQ(message({2, 3}, {5, 4}, {5}), "linear: input has 3 features, weight expects 4");
   EXPECT_EQ(message({2, 3}, {5, 3}, {3}), "linear: bias has shape [3], expected [5]");
   EXPECT_EQ(message({2, 3}, {5, 3}, {1, 5}), "linear: bias has shape [1, 5], expected [5]");

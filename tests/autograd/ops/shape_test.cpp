@@ -87,6 +87,87 @@ TEST(Slice, AddsToWhatOthersGave) {  // each half twice: the second slice finds 
          .tolerance = 1e-6});
 }
 
+TEST(Concat, OfTokens) {
+  check({.inputs = {{2, 1, 3}, {2, 4, 3}},
+         .op =
+             [](const auto& v) {
+               return ops::concat({v[0], v[1]}, 1);
+             },
+         .reference =
+             [](const auto& v) {
+               Doubles y(2 * 5 * 3);
+               copy(y, 15, 0, v[0], 3, 0, 3);
+               copy(y, 15, 3, v[1], 12, 0, 12);
+               return y;
+             },
+         .tolerance = 0});
+}
+
+TEST(Reshape, ReferenceAndGradients) {
+  for (const std::vector<int64_t>& sizes : {std::vector<int64_t>{30, 7}, {-1, 7}, {2, 5, -1}, {210}, {3, -1}})
+    check({.inputs = {{3, 2, 15, 7}},
+           .op =
+               [=](const auto& v) {
+                 const Variable y = ops::reshape(v[0], sizes);
+                 EXPECT_EQ(y.shape().axes(), static_cast<int>(sizes.size()) + 1);
+                 EXPECT_EQ(y.value().f32(), v[0].value().f32()) << "costs nothing";
+                 return y;
+               },
+           .reference = [](const auto& v) { return v[0]; },
+           .tolerance = 0});
+}
+
+TEST(Reshape, BadArguments) {
+  const Variable x(Tensor::zeros({2, 3, 4}));
+  const auto message = [&](const std::vector<int64_t>& sizes) {
+    return message_of([&] { ops::reshape(x, sizes); });
+  };
+  const std::string behind = ": expects as many numbers an image";
+  EXPECT_EQ(message({13}), "reshape: [2, 3, 4] to [N, 13]" + behind);
+  EXPECT_EQ(message({5, -1}), "reshape: [2, 3, 4] to [N, 5, -1]" + behind);
+  EXPECT_EQ(message({-1, -1}), "reshape: [2, 3, 4] to [N, -1, -1]" + behind);
+  EXPECT_EQ(message({0, -1}), "reshape: [2, 3, 4] to [N, 0, -1]" + behind);
+  EXPECT_EQ(message({1, 1, 1, 3, 4}), "reshape: [2, 3, 4] to [N, 1, 1, 1, 3, 4]" + behind);
+  EXPECT_EQ(message({int64_t{1} << 40, int64_t{1} << 40}),
+            "reshape: [2, 3, 4] to [N, 1099511627776, 1099511627776]" + behind);
+}
+
+TEST(Select, ReferenceAndGradients) {
+  check({.inputs = {{3, 4, 5}},
+         .op =
+             [](const auto& v) {
+               const Variable y = ops::select(v[0], 1, 2);
+               EXPECT_EQ(y.shape(), (Shape{3, 5}));
+               return y;
+             },
+         .reference =
+             [](const auto& v) {
+               Doubles y(15);
+               copy(y, 5, 0, v[0], 20, 10, 5);
+               return y;
+             },
+         .tolerance = 0});
+  check({.inputs = {{3, 4, 5}},  // the last axis, and a second that finds a gradient there
+         .op = [](const auto& v) { return ops::add(ops::select(v[0], -1, 4), ops::select(v[0], 2, 0)); },
+         .reference =
+             [](const auto& v) {
+               Doubles y(12);
+               for (size_t i = 0; i < 12; ++i) y[i] = v[0][i * 5 + 4] + v[0][i * 5];
+               return y;
+             },
+         .tolerance = 1e-6});
+}
+
+TEST(Select, BadArguments) {
+  const Variable x(Tensor::zeros({2, 3, 4}));
+  EXPECT_EQ(message_of([&] { ops::select(x, 0, 1); }),
+            "select: axis 0 of [2, 3, 4], expected one behind the first");
+  EXPECT_EQ(message_of([&] { ops::select(x, 3, 1); }),
+            "select: axis 3 of [2, 3, 4], expected one behind the first");
+  EXPECT_EQ(message_of([&] { ops::select(x, 1, 3); }), "select: place 3 is not on axis 1 of [2, 3, 4]");
+  EXPECT_EQ(message_of([&] { ops::select(x, 1, -1); }), "select: place -1 is not on axis 1 of [2, 3, 4]");
+}
+
 TEST(Concat, BadArguments) {
   const Variable a(Tensor::zeros({2, 3, 4, 5})), b(Tensor::zeros({2, 3, 3, 5}));
   EXPECT_EQ(
@@ -94,6 +175,14 @@ TEST(Concat, BadArguments) {
         ops::concat({a, b});
       }),
       "concat: expects shapes that differ in their last axis alone, found [2, 3, 4, 5] and [2, 3, 3, 5]");
+  EXPECT_EQ(message_of([&] {
+              ops::concat({a, a}, 0);
+            }),
+            "concat: axis 0 of [2, 3, 4, 5], expected one behind the first");
+  EXPECT_EQ(message_of([&] {
+              ops::concat({a, b}, 1);
+            }),
+            "concat: expects shapes that differ in axis 1 alone, found [2, 3, 4, 5] and [2, 3, 3, 5]");
   EXPECT_EQ(message_of([] { ops::concat({}); }), "concat: nothing to put side by side");
   EXPECT_EQ(message_of([&] { ops::slice(a, 3, 3); }), "slice: channels 3..5 are not all in x [2, 3, 4, 5]");
 }

@@ -27,6 +27,7 @@
 #include "espalier/core/cpu/winograd.h"
 #include "espalier/core/error.h"
 #include "espalier/core/isa.h"
+#include "support/rows.h"
 #include "support/watchdog.h"
 
 namespace espalier {
@@ -69,7 +70,7 @@ void run_case(const Case& body, uint64_t seed, int64_t number) {
 
 /// `count` cases; or as many as a share of ESPALIER_SCRATCH_SECONDS allows, of `tests` tests in all; or one.
 void run_cases(int64_t count, const Case& body) {
-  constexpr double tests = 7;
+  constexpr double tests = 9;
   uint64_t seed = 1;
   int64_t first = 0;
   double seconds = 0;
@@ -396,6 +397,22 @@ TEST(Scratch, Linear) {
   });
 }
 
+TEST(Scratch, Matmul) {
+  run_cases(100, [](Dice& dice, const Describe& describe) {
+    const auto size = [&] { return dice.coin() ? dice.between(1, 20) : dice.between(21, 90); };
+    const MatmulShape s{dice.between(1, 5), size(), size(), size(), dice.coin(), dice.coin()};
+    const bool accumulate = dice.coin();
+    describe(join("matmul ", s.batch, " of ", s.m, "x", s.k, "x", s.n, s.a_transposed ? ", a transposed" : "",
+                  s.b_transposed ? ", b transposed" : "", accumulate ? ", accumulate" : ""));
+    const Floats a = random_floats(s.batch * s.m * s.k, 1), b = random_floats(s.batch * s.k * s.n, 2);
+    Guarded left(a), right(b);
+    gradient("matmul", cpu::matmul_scratch(s, accumulate), random_floats(s.batch * s.m * s.n, 3),
+             matmul_formula(doubles(a), doubles(b), s), accumulate, [&](float* to, void* scratch) {
+               cpu::matmul(to, left.floats(), right.floats(), s, accumulate, scratch);
+             });
+  });
+}
+
 // --- norms and reductions
 
 NormShape norm_shape(Dice& dice) {
@@ -483,6 +500,50 @@ TEST(Scratch, BatchNorm) {
             Doubles total = *expected[i];
             for (size_t k = 0; k < total.size() && (added >> i & 1); ++k) total[k] += double{before[i][k]};
             EXPECT_TRUE(near(found[i], total, tolerance)) << "output " << i;
+          }
+        });
+  });
+}
+
+TEST(Scratch, LayerNorm) {
+  run_cases(100, [](Dice& dice, const Describe& describe) {
+    NormShape s = norm_shape(dice);
+    s.c = std::max<int64_t>(s.c, 2);
+    const int64_t added = dice.below(8);
+    describe(join("layer norm ", s.rows, "x", s.c, ", added ", added));
+    const Floats x = random_floats(s.rows * s.c, 1), dy = random_floats(s.rows * s.c, 2),
+                 gamma = random_floats(s.c, 3, 0.5, 2);
+    const LayerNormFormula expected(doubles(x), doubles(dy), doubles(gamma), Doubles(gamma.size()), 0.1);
+    const Floats of_mean(expected.mean.begin(), expected.mean.end()),
+        of_rstd(expected.rstd.begin(), expected.rstd.end());
+    Guarded in(x), g(dy), scale(gamma), mean(of_mean), rstd(of_rstd);
+    const LayerNormBackward from{.dy = g.floats(),
+                                 .x = in.floats(),
+                                 .gamma = scale.floats(),
+                                 .mean = mean.floats(),
+                                 .rstd = rstd.floats()};
+    const Doubles* const wanted[] = {&expected.dx, &expected.dgamma, &expected.dbeta};
+    std::vector<Floats> before;
+    for (int i = 0; i < 3; ++i) {
+      const size_t size = wanted[i]->size();
+      before.push_back(added >> i & 1 ? random_floats(static_cast<int64_t>(size), 20) : nans(size));
+    }
+    with_every_scratch(
+        cpu::layer_norm_backward_scratch(s), before,
+        [&](const std::vector<float*>& to, void* scratch) {
+          cpu::layer_norm_backward({.dx = to[0],
+                                    .dgamma = to[1],
+                                    .dbeta = to[2],
+                                    .add_dx = (added & 1) != 0,
+                                    .add_dgamma = (added & 2) != 0,
+                                    .add_dbeta = (added & 4) != 0},
+                                   from, s, scratch);
+        },
+        [&](const std::vector<Floats>& found) {
+          for (size_t i = 0; i < 3; ++i) {
+            Doubles sum = *wanted[i];
+            for (size_t k = 0; added >> i & 1 && k < sum.size(); ++k) sum[k] += before[i][k];
+            EXPECT_TRUE(near(found[i], sum, tolerance)) << "output " << i;
           }
         });
   });

@@ -52,7 +52,7 @@ TEST(Models, WhichModelsAnOptionConcerns) {
 }
 
 TEST(Models, StateDictsArePyTorchs) {
-  for (const char* name : {"mlp", "lenet5", "vgg19", "resnet20", "resnet50", "mobilenetv2"}) {
+  for (const char* name : {"mlp", "lenet5", "vgg19", "resnet20", "resnet50", "mobilenetv2", "vit"}) {
     std::ifstream file(join(source_folder(), "/tests/golden/", name, ".json"));
     const auto record = nlohmann::json::parse(file);
     const auto input = record["model"]["input"].get<std::vector<int64_t>>();

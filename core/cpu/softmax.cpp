@@ -1,0 +1,103 @@
+// Softmax over rows: each is read from memory once, and written once; the passes between find it in the
+// cache.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "espalier/core/kernels.h"
+#include "espalier/core/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "espalier/core/cpu/softmax.cpp"
+#include <hwy/foreach_target.h>  // first: what follows is compiled once for each instruction set
+
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
+
+#include "espalier/core/cpu/dispatch.h"
+#include "espalier/core/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace espalier::HWY_NAMESPACE {
+
+int64_t softmax_grain(int64_t c) { return std::max<int64_t>(1, 4096 / c); }
+
+/// In the tail, lanes past the end hold `other`.
+template <class Tail>
+HWY_INLINE FloatVector load_row(Tail tail, const float* p, int64_t left, float other) {
+  const auto v = load(tail, p, left);
+  if constexpr (!Tail::value) return v;
+  const Floats d;
+  return hn::IfThenElse(hn::FirstN(d, static_cast<size_t>(left)), v, hn::Set(d, other));
+}
+
+void softmax_row(float* y, const float* x, int64_t c) {
+  const Floats d;
+  auto top = hn::Set(d, x[0]), sum = hn::Zero(d), below = hn::Zero(d);
+  for_vectors(0, c,
+              [&](auto tail, int64_t i) HWY_ATTR { top = hn::Max(top, load_row(tail, x + i, c - i, x[0])); });
+  const auto greatest = hn::MaxOfLanes(d, top);
+  const float largest = hn::GetLane(greatest);
+  for_vectors(0, c, [&](auto tail, int64_t i) HWY_ATTR {
+    const auto difference = hn::Sub(load_row(tail, x + i, c - i, largest), greatest);
+    below = hn::Add(below, difference);
+    const auto e = hn::Exp(d, difference);
+    store(tail, e, y + i, c - i);
+    if constexpr (decltype(tail)::value)
+      sum = hn::Add(sum, hn::IfThenElseZero(hn::FirstN(d, static_cast<size_t>(c - i)), e));
+    else
+      sum = hn::Add(sum, e);
+  });
+  // hn::Exp makes a NaN 0; the sum of differences has it still, and -inf, which is a valid logit, is none.
+  const bool broken = std::isnan(hn::GetLane(hn::SumOfLanes(d, below)));
+  const float total = hn::GetLane(hn::SumOfLanes(d, sum));
+  const auto share = hn::Set(d, broken ? std::numeric_limits<float>::quiet_NaN() : 1.0f / total);
+  for_vectors(0, c, [&](auto tail, int64_t i) HWY_ATTR {
+    store(tail, hn::Mul(load(tail, y + i, c - i), share), y + i, c - i);
+  });
+}
+
+void softmax_forward(float* y, const float* x, const NormShape& s) {
+  parallel_for(s.rows, softmax_grain(s.c), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) softmax_row(y + row * s.c, x + row * s.c, s.c);
+  });
+}
+
+void softmax_backward_row(float* dx, const float* dy, const float* y, int64_t c, bool accumulate) {
+  const Floats d;
+  auto sum = hn::Zero(d);
+  for_vectors(0, c, [&](auto tail, int64_t i) HWY_ATTR {
+    sum = hn::MulAdd(load(tail, dy + i, c - i), load(tail, y + i, c - i), sum);
+  });
+  const auto mean = hn::SumOfLanes(d, sum);
+  for_vectors(0, c, [&](auto tail, int64_t i) HWY_ATTR {
+    const auto departure = hn::Sub(load(tail, dy + i, c - i), mean);
+    put(tail, hn::Mul(load(tail, y + i, c - i), departure), dx + i, c - i, accumulate);
+  });
+}
+
+void softmax_backward(float* dx, const float* dy, const float* y, const NormShape& s, bool accumulate) {
+  parallel_for(s.rows, softmax_grain(s.c), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t at = row * s.c;
+      softmax_backward_row(dx + at, dy + at, y + at, s.c, accumulate);
+    }
+  });
+}
+
+}  // namespace espalier::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace espalier::cpu {
+
+HWY_EXPORT(softmax_forward);
+HWY_EXPORT(softmax_backward);
+
+void softmax_forward(float* y, const float* x, const NormShape& s) { ESP_DISPATCH(softmax_forward)(y, x, s); }
+void softmax_backward(float* dx, const float* dy, const float* y, const NormShape& s, bool accumulate) {
+  ESP_DISPATCH(softmax_backward)(dx, dy, y, s, accumulate);
+}
+
+}  // namespace espalier::cpu
+#endif

@@ -1,0 +1,68 @@
+#include "espalier/nn/models/vit.h"
+
+#include <cmath>
+
+namespace espalier {
+namespace {
+
+constexpr float eps = 1e-6f;  // timm's
+constexpr int64_t patch = 4, head_dim = 64, heads = 3, depth = 9, mlp_ratio = 4;
+
+}  // namespace
+
+Attention::Attention(int64_t dim, int64_t heads)
+    : qkv_(&add_child<Linear>("qkv", dim, 3 * dim)),
+      proj_(&add_child<Linear>("proj", dim, dim)),
+      heads_(heads) {}
+
+Variable Attention::forward(const Variable& x) {
+  const int64_t tokens = x.shape()[1], dim = x.shape()[2] / heads_;
+  const Variable qkv =
+      ops::permute(ops::reshape(qkv_->forward(x), {tokens, 3, heads_, dim}), {0, 2, 3, 1, 4});
+  const auto part = [&](int64_t i) { return ops::select(qkv, 1, i); };  // [N,heads,T,d]
+  const Variable q = ops::scale(part(0), 1.0f / std::sqrt(static_cast<float>(dim)));
+  const Variable shares = ops::softmax(ops::matmul(q, part(1), false, true));
+  const Variable y = ops::permute(ops::matmul(shares, part(2)), {0, 2, 1, 3});
+  return proj_->forward(ops::reshape(y, {tokens, heads_ * dim}));
+}
+
+TransformerBlock::TransformerBlock(int64_t dim, int64_t heads, int64_t hidden)
+    : norm1_(&add_child<LayerNorm>("norm1", dim, eps)),
+      norm2_(nullptr),
+      attention_(&add_child<Attention>("attn", dim, heads)) {
+  norm2_ = &add_child<LayerNorm>("norm2", dim, eps);
+  fc1_ = &add_child<Linear>("mlp.fc1", dim, hidden, true, Activation::gelu);
+  fc2_ = &add_child<Linear>("mlp.fc2", hidden, dim);
+}
+
+Variable TransformerBlock::forward(const Variable& x) {
+  const Variable z = ops::add(x, attention_->forward(norm1_->forward(x)));
+  return ops::add(z, fc2_->forward(fc1_->forward(norm2_->forward(z))));
+}
+
+VisionTransformer::VisionTransformer(const ModelOptions& o) {
+  const int64_t height = o.input[0], width = o.input[1];
+  if (height % patch != 0 || width % patch != 0)
+    fail_usage("model: vit divides images into patches of ", patch, "x", patch, " pixels, found input ",
+               height, "x", width);
+  const int64_t dim = heads * scaled_width(head_dim, o.width), tokens = height / patch * (width / patch);
+  class_token_ = &add_child<Embedding>("cls_token", Shape{1, 1, dim});
+  positions_ = &add_child<Embedding>("pos_embed", Shape{1, 1 + tokens, dim});
+  patches_ =
+      &add_child<Conv2d>("patch_embed.proj", o.input[2], dim, patch, ops::Conv2dOptions{.stride = patch});
+  for (int64_t i = 0; i < depth; ++i)
+    blocks_.push_back(&add_child<TransformerBlock>(join("blocks.", i), dim, heads, mlp_ratio * dim));
+  norm_ = &add_child<LayerNorm>("norm", dim, eps);
+  head_ = &add_child<Linear>("head", dim, o.classes);
+}
+
+Variable VisionTransformer::forward(const Variable& x) {
+  const Variable image = patches_->forward(x);
+  const Variable patches = ops::reshape(image, {image.shape()[1] * image.shape()[2], -1});
+  const Variable tokens = ops::concat({class_token_->forward(patches), patches}, 1);
+  Variable y = ops::add(tokens, positions_->forward(tokens));
+  for (TransformerBlock* block : blocks_) y = block->forward(y);
+  return head_->forward(ops::select(norm_->forward(y), 1, 0));
+}
+
+}  // namespace espalier
