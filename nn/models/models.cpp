@@ -11,6 +11,7 @@
 #include "espalier/nn/models/lenet.h"
 #include "espalier/nn/models/mlp.h"
 #include "espalier/nn/models/mobilenetv2.h"
+#include "espalier/nn/models/mobilenetv3.h"
 #include "espalier/nn/models/resnet.h"
 #include "espalier/nn/models/vgg.h"
 #include "espalier/nn/network.h"
@@ -91,6 +92,8 @@ std::vector<ModelInfo> catalogue() {
       models.push_back({name, title + " for small images", small, 10, {}, make});
   }
   models.push_back(photographs<MobileNetV2>("mobilenetv2", "MobileNetV2: inverted residuals"));
+  models.push_back(photographs<MobileNetV3Small>(
+      "mobilenetv3_small", "MobileNetV3-Small: inverted residuals with squeeze-and-excitation"));
   models.push_back(
       {"graph",
        "a network that nothing but 'file' describes: a graph as JSON (docs/formats.md), or a file of weights "

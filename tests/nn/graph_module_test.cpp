@@ -28,7 +28,8 @@ const Zoo zoo[] = {
     {"resnet20", {.type = "resnet20", .input = {16, 16, 3}, .classes = 5, .width = 0.5}},
     {"resnet18", {.type = "resnet18", .input = {32, 32, 3}, .classes = 5, .width = 0.1, .stem = "imagenet"}},
     {"resnet50", {.type = "resnet50", .input = {16, 16, 3}, .classes = 5, .width = 0.1, .stem = "small"}},
-    {"mobilenetv2", {.type = "mobilenetv2", .input = {16, 16, 3}, .classes = 5, .width = 0.1}}};
+    {"mobilenetv2", {.type = "mobilenetv2", .input = {16, 16, 3}, .classes = 5, .width = 0.1}},
+    {"mobilenetv3_small", {.type = "mobilenetv3_small", .input = {16, 16, 3}, .classes = 5, .width = 0.2}}};
 
 class GraphOf : public testing::TestWithParam<Zoo> {
  protected:

@@ -146,6 +146,8 @@ const Case cases[] = {
     {"resnet50_gelu", {"sgd"}, 3, 1e-3, 1e-4, 1e-3, true},
     {"mobilenetv2", {"sgd"}, 3, 1e-3, 2e-3, 5e-2, true},
     {"mobilenetv2_small", {"sgd"}, 3, 1e-3, 2e-3, 5e-2, true},
+    {"mobilenetv3_small", {"sgd"}, 3, 1e-3, 2e-3, 1e-3, true},
+    {"mobilenetv3_small_small", {"sgd"}, 3, 1e-3, 2e-3, 1e-3, true},
 };
 template <class Keep>
 std::vector<Case> cases_that(const Keep& keep) {
