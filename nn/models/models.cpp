@@ -8,6 +8,7 @@
 #include "espalier/core/table.h"
 #include "espalier/nn/graph_module.h"
 #include "espalier/nn/init.h"
+#include "espalier/nn/models/densenet.h"
 #include "espalier/nn/models/lenet.h"
 #include "espalier/nn/models/mlp.h"
 #include "espalier/nn/models/mobilenetv2.h"
@@ -94,6 +95,8 @@ std::vector<ModelInfo> catalogue() {
   models.push_back(photographs<MobileNetV2>("mobilenetv2", "MobileNetV2: inverted residuals"));
   models.push_back(photographs<MobileNetV3Small>(
       "mobilenetv3_small", "MobileNetV3-Small: inverted residuals with squeeze-and-excitation"));
+  models.push_back(
+      photographs<DenseNet121>("densenet121", "DenseNet-121: what a layer makes beside all before it"));
   models.push_back(
       {"graph",
        "a network that nothing but 'file' describes: a graph as JSON (docs/formats.md), or a file of weights "
