@@ -158,6 +158,11 @@ def unstrided(*layers):
     return change
 
 
+def small_mobilenetv3(model):
+    unstrided("features.0.0", "features.1.block.0.0")(model)
+    model.features[1].use_res_connect = True  # its shape stays now
+
+
 def small_densenet(model):
     stem = model.features.conv0
     model.features.conv0 = convolution(stem.in_channels, stem.out_channels, 3)
@@ -241,7 +246,7 @@ def sgd(parameters):
 
 TORCHVISION = (
     ("mobilenetv2", "mobilenet_v2", unstrided("features.0.0", "features.2.conv.1.0")),
-    ("mobilenetv3_small", "mobilenet_v3_small", unstrided("features.0.0", "features.1.block.0.0")),
+    ("mobilenetv3_small", "mobilenet_v3_small", small_mobilenetv3),
     ("densenet121", "densenet121", small_densenet),
     ("squeezenet", "squeezenet1_1", small_squeezenet),
 )

@@ -27,6 +27,29 @@ Calls moving_kernels(const KernelContext& op) {
       op, op.call.op.name, 0, [=](float* to, const float* from) { run(to, from, false); }, run);
 }
 
+/// `one`, for each image; backward sums over images.
+Calls expand_kernels(const KernelContext& op) {
+  const Tensor one = operand(op, "one", 1), y = output(op, 2);
+  const Device device = op.pass.device;
+  const int64_t n = y.shape()[0], each = one.elements();
+  StridedShape s;
+  s.sizes[3] = n, s.sizes[4] = each;
+  s.y[3] = each, s.y[4] = s.x[4] = 1;
+  Calls calls{{"copy_strided", "", 0, traffic(one) + traffic(y), [=, to = like(y)]() mutable {
+                 ESP_RUN(device, copy_strided(to.f32(), one.f32(), s, false));
+               }}};
+  if (op.gradient("one"))
+    calls.push_back({"activation_bias_backward", "", 0, traffic(one) + traffic(y),
+                     [=, adds = op.add("one"), done = like(one),
+                      scratch = memory(ESP_RUN(device, rows_scratch(each)), device)]() mutable {
+                       ESP_RUN(device,
+                               activation_bias_backward(static_cast<float*>(nullptr), done.f32(), y.f32(),
+                                                        static_cast<const float*>(nullptr), Activation::none,
+                                                        n, each, adds, scratch.raw()));
+                     }});
+  return calls;
+}
+
 }  // namespace
 
 std::vector<Op> strided_rows() {
@@ -44,7 +67,8 @@ std::vector<Op> strided_rows() {
            .kernels = moving_kernels},
           {.name = "expand",
            .inputs = {{"x"}, {"one", OpInput::required, Role::embedding}},
-           .run = [](const OpArguments& x) { return expand(x("x"), x("one")); }}};
+           .run = [](const OpArguments& x) { return expand(x("x"), x("one")); },
+           .kernels = expand_kernels}};
 }
 
 }  // namespace espalier::ops

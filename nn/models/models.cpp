@@ -8,9 +8,11 @@
 #include "espalier/core/table.h"
 #include "espalier/nn/graph_module.h"
 #include "espalier/nn/init.h"
+#include "espalier/nn/models/densenet.h"
 #include "espalier/nn/models/lenet.h"
 #include "espalier/nn/models/mlp.h"
 #include "espalier/nn/models/mobilenetv2.h"
+#include "espalier/nn/models/mobilenetv3.h"
 #include "espalier/nn/models/resnet.h"
 #include "espalier/nn/models/vgg.h"
 #include "espalier/nn/models/vit.h"
@@ -108,6 +110,10 @@ std::vector<ModelInfo> catalogue() {
                     {"layers"},
                     make_layers});
   models.push_back(photographs<MobileNetV2>("mobilenetv2", "MobileNetV2: inverted residuals"));
+  models.push_back(photographs<MobileNetV3Small>(
+      "mobilenetv3_small", "MobileNetV3-Small: inverted residuals with squeeze-and-excitation"));
+  models.push_back(
+      photographs<DenseNet121>("densenet121", "DenseNet-121: what a layer makes beside all before it"));
   models.push_back({"vit",
                     "vision transformer for small images, as timm's: patches of 4x4, 9 blocks of 3 heads and "
                     "192 channels, GELU; structural pruning cuts the hidden layers of its blocks",

@@ -47,6 +47,8 @@ const Zoo zoo[] = {
                  {.type = "flatten"},
                  {.type = "linear"}}}},
     {"mobilenetv2", {.type = "mobilenetv2", .input = {16, 16, 3}, .classes = 5, .width = 0.1}},
+    {"mobilenetv3_small", {.type = "mobilenetv3_small", .input = {16, 16, 3}, .classes = 5, .width = 0.2}},
+    {"densenet121", {.type = "densenet121", .input = {16, 16, 3}, .classes = 5, .width = 0.1}},
     {"vit", {.type = "vit", .input = {8, 8, 3}, .classes = 5, .width = 0.1}}};
 
 class GraphOf : public testing::TestWithParam<Zoo> {

@@ -147,6 +147,10 @@ const Case cases[] = {
     {"mobilenetv2", {"sgd"}, 3, 1e-3, 2e-3, 5e-2, true},
     {"mobilenetv2_small", {"sgd"}, 3, 1e-3, 2e-3, 5e-2, true},
     {"vit", {"sgd"}, 3, 2e-5, 1e-5, 1e-4, true},
+    {"mobilenetv3_small", {"sgd"}, 3, 1e-3, 2e-3, 1e-3, true},
+    {"mobilenetv3_small_small", {"sgd"}, 3, 1e-3, 2e-3, 1e-3, true},
+    {"densenet121", {"sgd"}, 3, 1e-3, 2e-3, 6e-2, true},
+    {"densenet121_small", {"sgd"}, 3, 1e-3, 2e-3, 6e-2, true},
 };
 template <class Keep>
 std::vector<Case> cases_that(const Keep& keep) {

@@ -198,7 +198,8 @@ TEST(Surgery, CuttingEqualsMasking) {
   };
   for (const auto& [type, width, side] :
        {Narrow{"vgg19", 0.125, 16}, Narrow{"resnet20", 0.25, 16}, Narrow{"resnet50", 0.125, 8},
-        Narrow{"mobilenetv2", 0.25, 16}, Narrow{"vit", 0.125, 8}}) {
+        Narrow{"mobilenetv2", 0.25, 16}, Narrow{"mobilenetv3_small", 0.25, 16},
+        Narrow{"densenet121", 0.125, 8}, Narrow{"vit", 0.125, 8}}) {
     SCOPED_TRACE(type);
     const ModelOptions options{.type = type, .input = {side, side, 3}, .classes = 10, .width = width};
     check_cuts([&] { return make_model(options, 0); }, options.input, 50, 1e-3);

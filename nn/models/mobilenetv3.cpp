@@ -1,0 +1,103 @@
+#include "espalier/nn/models/mobilenetv3.h"
+
+#include <algorithm>
+
+namespace espalier {
+namespace {
+
+constexpr ConvNorm::NormOptions norm_options{.eps = 1e-3f, .momentum = 0.01f};
+
+struct Block {
+  int64_t kernel, hidden, channels;
+  bool excites;
+  Activation f;
+  int64_t stride;
+};
+constexpr Activation simple = Activation::relu, swish = Activation::hard_swish;
+constexpr Block excited_blocks[] = {
+    {3, 16, 16, true, simple, 2}, {3, 72, 24, false, simple, 2}, {3, 88, 24, false, simple, 1},
+    {5, 96, 40, true, swish, 2},  {5, 240, 40, true, swish, 1},  {5, 240, 40, true, swish, 1},
+    {5, 120, 48, true, swish, 1}, {5, 144, 48, true, swish, 1},  {5, 288, 96, true, swish, 2},
+    {5, 576, 96, true, swish, 1}, {5, 576, 96, true, swish, 1}};
+
+/// To a multiple of 8 that is no more than a tenth smaller.
+int64_t in_eights(int64_t channels) {
+  const int64_t near = std::max<int64_t>(8, (channels + 4) / 8 * 8);
+  return 10 * near < 9 * channels ? near + 8 : near;
+}
+
+/// y = x gate, gate [N,1,1,C] = hard_sigmoid(fc2(relu(fc1(mean of x's pixels)))) (Hu et al. 2018).
+class SqueezeExcitation : public Module {
+ public:
+  SqueezeExcitation(int64_t channels, int64_t squeezed)
+      : fc1_(&add_child<Conv2d>("fc1", channels, squeezed, 1, ops::Conv2dOptions{}, true, Activation::relu)),
+        fc2_(&add_child<Conv2d>("fc2", squeezed, channels, 1, ops::Conv2dOptions{}, true,
+                                Activation::hard_sigmoid)) {}
+  Variable forward(const Variable& x) override {
+    return ops::mul(x, fc2_->forward(fc1_->forward(ops::adaptive_average_pool2d(x, 1, 1))));
+  }
+  std::string type() const override { return "squeeze_excitation"; }
+
+ private:
+  Conv2d *fc1_, *fc2_;
+};
+
+/// y = norm(project(excite(depthwise(expand(x))))), plus x where the shape stays; block.0 .. block.3, without
+/// what leaves nothing to expand or does not excite.
+class ExcitedResidual : public Module {
+ public:
+  ExcitedResidual(const Block& block, int64_t in, int64_t hidden, int64_t out, int64_t stride)
+      : adds_(stride == 1 && in == out) {
+    int number = 0;
+    const auto name = [&] { return "block." + std::to_string(number++); };
+    if (hidden != in)
+      layers_.push_back(
+          &add_child<ConvNorm>(name(), in, hidden, 1, block.f, ops::Conv2dOptions{}, norm_options));
+    layers_.push_back(&add_child<ConvNorm>(name(), hidden, hidden, block.kernel, block.f,
+                                           ops::Conv2dOptions{.stride = stride, .groups = hidden},
+                                           norm_options));
+    if (block.excites)
+      layers_.push_back(&add_child<SqueezeExcitation>(name(), hidden, in_eights(hidden / 4)));
+    project_ =
+        &add_child<ConvNorm>(name(), hidden, out, 1, Activation::none, ops::Conv2dOptions{}, norm_options);
+  }
+  Variable forward(const Variable& x) override {
+    Variable y = x;
+    for (Module* layer : layers_) y = layer->forward(y);
+    return project_->forward(y, adds_ ? x : Variable());
+  }
+  std::string type() const override { return "inverted_residual"; }
+
+ private:
+  std::vector<Module*> layers_;
+  ConvNorm* project_;
+  bool adds_;
+};
+
+}  // namespace
+
+MobileNetV3Small::MobileNetV3Small(const ModelOptions& o) {
+  const auto name = [&] { return "features." + std::to_string(features_.size()); };
+  const bool small = !has_imagenet_stem(o);
+  int64_t in = scaled_width(16, o.width);
+  features_.push_back(&add_child<ConvNorm>(name(), o.input[2], in, 3, swish,
+                                           ops::Conv2dOptions{.stride = small ? 1 : 2}, norm_options));
+  for (const Block& block : excited_blocks) {
+    const int64_t out = scaled_width(block.channels, o.width), hidden = scaled_width(block.hidden, o.width),
+                  stride = small && features_.size() == 1 ? 1 : block.stride;
+    features_.push_back(&add_child<ExcitedResidual>(name(), block, in, hidden, out, stride));
+    in = out;
+  }
+  const int64_t last = scaled_width(576, o.width), hidden = scaled_width(1024, o.width);
+  features_.push_back(&add_child<ConvNorm>(name(), in, last, 1, swish, ops::Conv2dOptions{}, norm_options));
+  hidden_ = &add_child<Linear>("classifier.0", last, hidden, true, swish);
+  classifier_ = &add_child<Linear>("classifier.3", hidden, o.classes);
+}
+
+Variable MobileNetV3Small::forward(const Variable& x) {
+  Variable y = x;
+  for (Module* feature : features_) y = feature->forward(y);
+  return classifier_->forward(hidden_->forward(ops::global_average_pool(y)));
+}
+
+}  // namespace espalier
