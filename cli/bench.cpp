@@ -47,7 +47,7 @@ Shape image_shape(const std::string& text) {
 ModelOptions model_options(const std::string& name) {
   const ModelInfo* info = find_model(name);
   if (info && info->input.axes() == 0)
-    fail_usage("bench: --model: '", name, "' is what a file describes, and bench is given none");
+    fail_usage("bench: --model: '", name, "' is what a config or a file describes, and bench is given none");
   if (info) {
     ModelOptions options;
     options.type = name;

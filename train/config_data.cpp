@@ -166,6 +166,8 @@ Type<ModelConfig> model_type() {
       {.defaults = catalogue_defaults, .check = [](const ModelConfig& m, const Place& at) {
          if (m.type == "graph" && !m.file)
            (at / "file").fail("missing, expected the file that describes the network");
+         if (m.type == "layers" && m.input.axes() == 0)
+           (at / "input").mistake("missing, expected height, width and channels of an image");
          if (m.hold_zeros && !m.weights)
            (at / "hold_zeros").fail("is for weights that are read, which 'weights' names");
          if (m.skip && !m.weights) (at / "skip").fail("is for weights that are read, which 'weights' names");

@@ -105,8 +105,8 @@ std::vector<ModelInfo> catalogue() {
   }
   models.push_back({"layers",
                     "a network that the config writes down: 'layers' is a list of them (docs/layers.md)",
-                    small,
-                    10,
+                    {},
+                    0,
                     {"layers"},
                     make_layers});
   models.push_back(photographs<MobileNetV2>("mobilenetv2", "MobileNetV2: inverted residuals"));

@@ -34,7 +34,7 @@ struct ModelOptions {
 /// A row of `espalier help models`.
 struct ModelInfo {
   std::string name, help;
-  Shape input;  ///< of one image, when none is given; no axes where a file says it, and the classes
+  Shape input;  ///< of one image, when none is given; no axes where a config or a file says it
   int64_t classes;
   std::vector<std::string> options;  ///< which concern it, besides input, classes, width and activation
   std::function<std::unique_ptr<Module>(const ModelOptions&, Activation)> make;

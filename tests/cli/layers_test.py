@@ -59,6 +59,9 @@ class Layers(CliTest):
                      "flatten, dropout, repeat, residual, concat, did you mean 'conv'?")
         self.refused([{"type": "repeat", "times": 2, "layers": [{"type": "conv", "chanels": 8}]}],
                      "/model/layers/0/layers/0/chanels: no such field, did you mean 'channels'?")
+        self.write("own.json", {**config(DENSE), "model": {"type": "layers", "layers": LAYERS}})
+        self.fails_unwritten(2, "own.json: /model/input: missing, expected height, width and channels of an image",
+                             "train", "own.json")
         self.refused([{"type": "linear", "name": "a.b"}],
                      "/model/layers/0/name: found the text \"a.b\", expected a name without '.', which separates levels")
         self.refused([{"type": "linear", "channels": 8}],
