@@ -71,13 +71,15 @@ struct OutputChannels {
       v = hn::MulAdd(v, scale, shift);
       if (e.residual) v = hn::Add(v, load(Tail(), e.residual + place, left));
       if (e.f == Activation::relu) v = hn::IfThenZeroElse(hn::Lt(v, hn::Zero(d)), v);
-      if (e.statistics.mean) {
-        const auto departure = hn::Sub(v, center);
-        sum = hn::Add(sum, departure);
-        square = hn::MulAdd(departure, departure, square);
-      }
+      if (e.statistics.mean) count(v);
     }
     store(Tail(), v, y + place, left);
+  }
+  /// Takes an output into the statistics.
+  HWY_INLINE void count(FloatVector v) {
+    const auto departure = hn::Sub(v, center);
+    sum = hn::Add(sum, departure);
+    square = hn::MulAdd(departure, departure, square);
   }
   /// Adds the sums to those of the block: BlockSums::sum.
   HWY_INLINE void finish(float* sums, int64_t channels) const {
