@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "espalier/core/cpu/depthwise.h"
 #include "espalier/core/cpu/direct_conv.h"
 #include "espalier/core/cpu/patches_conv.h"
 #include "espalier/core/cpu/pointwise.h"
@@ -46,11 +47,22 @@ bool by_taps(const ConvShape& s) {
 /// Forward alone, and with prepared weights alone: to lay them out takes longer than the convolution.
 bool by_patches(const ConvShape& s) { return isa() != Isa::baseline && patches_fit(s); }
 
+/// Where images come from memory and rows are long enough for a vector's taps to pay (what lies in cache, and
+/// short rows, oneDNN does faster); backward weights of 5x5 windows everywhere, which it does by its
+/// reference.
+bool by_depthwise(const ConvShape& s, Direction direction) {
+  if (!depthwise_fits(s) || isa() == Isa::baseline) return false;
+  if (direction == Direction::backward_weights && s.kh == 5) return true;
+  const int64_t numbers = s.n * (s.h * s.w + s.out_h() * s.out_w()) * s.c;
+  return numbers >= 3 << 20 && s.w >= (s.kh == 3 ? 12 : 24);
+}
+
 NormShape pixels_of(const ConvShape& s) { return {s.n * s.out_h() * s.out_w(), s.o}; }
 
 size_t forward_scratch(const ConvShape& s, const ConvEpilogue& e) {
   if (by_winograd(s)) return winograd_forward_scratch(s, e);
   if (by_pointwise(s)) return pointwise_forward_scratch(s, e);
+  if (by_depthwise(s, Direction::forward)) return depthwise_forward_scratch(s, e);
   const size_t direct = direct_forward_scratch(s, e);
   return by_patches(s) ? std::max(direct, patches_forward_scratch(s, e)) : direct;
 }
@@ -58,23 +70,33 @@ void forward(float* y, const float* x, const float* w, const void* prepared, con
              const ConvShape& s, void* scratch) {
   if (by_winograd(s)) return winograd_forward(y, x, w, e, s, scratch);
   if (by_patches(s) && prepared) return patches_forward(y, x, prepared, e, s, scratch);
-  (by_pointwise(s) ? pointwise_forward : direct_forward)(y, x, w, prepared, e, s, scratch);
+  const auto run = by_pointwise(s)                       ? pointwise_forward
+                   : by_depthwise(s, Direction::forward) ? depthwise_forward
+                                                         : direct_forward;
+  run(y, x, w, prepared, e, s, scratch);
 }
 
 }  // namespace
 
 const char* conv2d_algorithm(const ConvShape& s) {
-  return by_winograd(s) ? "winograd" : by_pointwise(s) ? "pointwise" : "direct";
+  return by_winograd(s)                        ? "winograd"
+         : by_pointwise(s)                     ? "pointwise"
+         : by_depthwise(s, Direction::forward) ? "depthwise"
+                                               : "direct";
 }
 
 size_t conv2d_prepared_bytes(const ConvShape& s) {
   if (by_winograd(s)) return 0;
   if (by_patches(s)) return patches_prepared_bytes(s);
+  if (by_depthwise(s, Direction::forward)) return depthwise_prepared_bytes(s);
   return by_pointwise(s) ? pointwise_prepared_bytes(s) : direct_prepared_bytes(s);
 }
 void conv2d_prepare(void* prepared, const float* w, const ConvShape& s) {
   if (by_patches(s)) return patches_prepare(prepared, w, s);
-  (by_pointwise(s) ? pointwise_prepare : direct_prepare)(prepared, w, s);
+  const auto run = by_pointwise(s)                       ? pointwise_prepare
+                   : by_depthwise(s, Direction::forward) ? depthwise_prepare
+                                                         : direct_prepare;
+  run(prepared, w, s);
 }
 
 size_t conv2d_forward_scratch(const ConvShape& s, const ConvEpilogue& e) {
@@ -91,30 +113,38 @@ void conv2d_forward(float* y, const float* x, const float* w, const void* prepar
 
 size_t conv2d_backward_data_scratch(const ConvShape& s, bool accumulate) {
   if (by_winograd(s)) return winograd_backward_data_scratch(s);
+  if (by_depthwise(s, Direction::backward_data)) return depthwise_backward_data_scratch(s);
   return by_pointwise(s) ? pointwise_backward_data_scratch(s) : direct_backward_data_scratch(s, accumulate);
 }
 void conv2d_backward_data(float* dx, const float* dy, const float* w, const ConvShape& s, bool accumulate,
                           void* scratch) {
-  const auto run = by_winograd(s)    ? winograd_backward_data
-                   : by_pointwise(s) ? pointwise_backward_data
-                                     : direct_backward_data;
+  const auto run = by_winograd(s)                              ? winograd_backward_data
+                   : by_pointwise(s)                           ? pointwise_backward_data
+                   : by_depthwise(s, Direction::backward_data) ? depthwise_backward_data
+                                                               : direct_backward_data;
   run(dx, dy, w, s, accumulate, scratch);
 }
 
 size_t conv2d_backward_weights_scratch(const ConvShape& s, bool accumulate) {
   if (by_winograd(s)) return winograd_backward_weights_scratch(s);
+  if (by_depthwise(s, Direction::backward_weights)) return depthwise_backward_weights_scratch(s);
   return by_taps(s) ? taps_backward_weights_scratch(s) : direct_backward_weights_scratch(s, accumulate);
 }
 void conv2d_backward_weights(float* dw, const float* dy, const float* x, const ConvShape& s, bool accumulate,
                              void* scratch) {
-  const auto run = by_winograd(s) ? winograd_backward_weights
-                   : by_taps(s)   ? taps_backward_weights
-                                  : direct_backward_weights;
+  const auto run = by_winograd(s)                                 ? winograd_backward_weights
+                   : by_taps(s)                                   ? taps_backward_weights
+                   : by_depthwise(s, Direction::backward_weights) ? depthwise_backward_weights
+                                                                  : direct_backward_weights;
   run(dw, dy, x, s, accumulate, scratch);
 }
 
 std::string conv2d_served_by(const ConvShape& s, Direction direction, bool prepared, const ConvEpilogue& e) {
   if (by_patches(s) && prepared && direction == Direction::forward) return "patches";
+  if (depthwise_fits(s)) {
+    if (by_depthwise(s, direction)) return "depthwise";
+    return std::string("direct (") + direct_implementation(s, direction, e) + ")";
+  }
   const std::string name = conv2d_algorithm(s);
   if (name == "direct" && direction == Direction::backward_weights && by_taps(s)) return "taps";
   return name == "direct" ? name + " (" + direct_implementation(s, direction, e) + ")" : name;

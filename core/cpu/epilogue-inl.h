@@ -80,13 +80,15 @@ struct OutputChannels {
         v = apply<Activation::relu6>(v);
       else if (e.f == Activation::hard_swish)
         v = apply<Activation::hard_swish>(v);
-      if (e.statistics.mean) {
-        const auto departure = hn::Sub(v, center);
-        sum = hn::Add(sum, departure);
-        square = hn::MulAdd(departure, departure, square);
-      }
+      if (e.statistics.mean) count(v);
     }
     store(Tail(), v, y + place, left);
+  }
+  /// Takes an output into the statistics.
+  HWY_INLINE void count(FloatVector v) {
+    const auto departure = hn::Sub(v, center);
+    sum = hn::Add(sum, departure);
+    square = hn::MulAdd(departure, departure, square);
   }
   /// Adds the sums to those of the block: BlockSums::sum.
   HWY_INLINE void finish(float* sums, int64_t channels) const {

@@ -289,8 +289,10 @@ class RandomNet : public SmallNet {
 
   Step pool() {
     const int64_t kind = draw(4);
-    return [kind](const Variable& x) {
-      return kind == 0 ? x : kind == 1 ? ops::max_pool2d(x, 2, 1, 1) : ops::average_pool2d(x, 2, 1, kind - 2);
+    const bool counts = seed_ % 2 == 0;  // padding, as zeros
+    return [=](const Variable& x) {
+      if (kind == 0) return x;
+      return kind == 1 ? ops::max_pool2d(x, 2, 1, 1) : ops::average_pool2d(x, 2, 1, kind - 2, true, counts);
     };
   }
 

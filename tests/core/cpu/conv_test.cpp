@@ -39,7 +39,8 @@ const ConvShape shapes[] = {
     {2, 7, 9, 70, 66, 1, 1, {1, 2}},                                       // what our own product takes
     {2, 9, 8, 65, 70, 3, 3, {2, 1}, {1, 0, 2, 1}, 1, DType::f32, {1, 2}},  // gradient tap by tap
     {1, 5, 6, 150, 203, 3, 3, 1, {0, 1, 2, 1}, 1, DType::f32, {2, 1}},     // patches
-    {2, 16, 17, 12, 12, 3, 3, 1, {1, 1, 0, 1}},                            // what is not Winograd's
+    {3, 7, 8, 20, 20, 5, 5, 1, 2, 20},  // depthwise windows of 5x5, whose backward weights are our own
+    {2, 16, 17, 12, 12, 3, 3, 1, {1, 1, 0, 1}},  // what is not Winograd's
 };
 
 class Conv : public testing::TestWithParam<ConvShape> {
@@ -127,6 +128,26 @@ TEST(ConvAlgorithm, TapsServeBackwardWeightsOfNarrowShortcuts) {
   EXPECT_FALSE(by_taps({32, 33, 32, 4, 8, 1, 1, 2})) << "a stride that does not divide the image";
   EXPECT_FALSE(by_taps({32, 32, 32, 4, 8, 1, 1}));
   EXPECT_FALSE(by_taps({32, 32, 32, 4, 8, 3, 3, 2, 1}));
+}
+
+TEST(ConvAlgorithm, DepthwiseServesImagesThatComeFromMemory) {
+  const auto ours = [](const ConvShape& s) {
+    std::string which;
+    for (const auto direction :
+         {cpu::Direction::forward, cpu::Direction::backward_data, cpu::Direction::backward_weights})
+      which += cpu::conv2d_served_by(s, direction, false, {}) == "depthwise" ? "1" : "0";
+    return which;
+  };
+  const std::string all = isa() == Isa::baseline ? "000" : "111",
+                    weights = isa() == Isa::baseline ? "000" : "001";
+  EXPECT_EQ(ours({64, 24, 24, 144, 144, 3, 3, 1, 1, 144}), all);
+  EXPECT_EQ(ours({64, 48, 48, 96, 96, 3, 3, 2, 1, 96}), all);
+  EXPECT_EQ(ours({64, 28, 28, 120, 120, 5, 5, 1, 2, 120}), all);
+  EXPECT_EQ(ours({64, 12, 12, 240, 240, 5, 5, 1, 2, 240}), weights);
+  EXPECT_EQ(ours({64, 6, 6, 960, 960, 3, 3, 1, 1, 960}), "000") << "short rows";
+  EXPECT_EQ(ours({1, 24, 24, 144, 144, 3, 3, 1, 1, 144}), "000") << "in cache";
+  EXPECT_EQ(ours({64, 24, 24, 144, 144, 3, 3, 1, {0, 0, 1, 1}, 144}), "000");
+  EXPECT_EQ(ours({64, 24, 24, 144, 144, 3, 3, 1, 2, 144, DType::f32, 2}), "000");
 }
 
 TEST(ConvAlgorithm, IsARuleOfTheShape) {

@@ -20,6 +20,7 @@
 
 #include "core/cpu/conv_case.h"
 #include "espalier/core/cpu/conv.h"
+#include "espalier/core/cpu/depthwise.h"
 #include "espalier/core/cpu/direct_conv.h"
 #include "espalier/core/cpu/patches_conv.h"
 #include "espalier/core/cpu/pointwise.h"
@@ -237,6 +238,13 @@ constexpr ConvKernels pointwise{
     cpu::pointwise_backward_data,
     nullptr,
     nullptr};
+constexpr ConvKernels depthwise{
+    cpu::depthwise_forward_scratch,
+    cpu::depthwise_forward,
+    [](const ConvShape& s, bool) { return cpu::depthwise_backward_data_scratch(s); },
+    cpu::depthwise_backward_data,
+    [](const ConvShape& s, bool) { return cpu::depthwise_backward_weights_scratch(s); },
+    cpu::depthwise_backward_weights};
 constexpr ConvKernels patches{
     cpu::patches_forward_scratch,
     [](float* y, const float* x, const float*, const void* prepared, const ConvEpilogue& e,
@@ -280,6 +288,9 @@ TEST(Scratch, ConvolutionForward) {
     if (cpu::pointwise_fits(s))
       conv_forward("pointwise", pointwise, bytes(cpu::pointwise_prepared_bytes), cpu::pointwise_prepare, c, e,
                    expected, allowed);
+    if (cpu::depthwise_fits(s))
+      conv_forward("depthwise", depthwise, bytes(cpu::depthwise_prepared_bytes), cpu::depthwise_prepare, c, e,
+                   expected, allowed);
     if (cpu::patches_fit(s))
       conv_forward("patches", patches, cpu::patches_prepared_bytes, cpu::patches_prepare, c, e, expected,
                    allowed);
@@ -319,6 +330,7 @@ TEST(Scratch, ConvolutionBackwardData) {
     if (isa() == Isa::baseline) return;
     if (cpu::winograd_fits(s)) check("winograd", winograd);
     if (cpu::pointwise_fits(s)) check("pointwise", pointwise);
+    if (cpu::depthwise_fits(s)) check("depthwise", depthwise);
   });
 }
 
@@ -338,6 +350,7 @@ void check_conv_backward_weights(const ConvShape& s, bool accumulate, const Desc
   if (isa() == Isa::baseline) return;
   if (cpu::winograd_fits(s)) check("winograd", winograd);
   if (cpu::taps_fit(s)) check("taps", taps);
+  if (cpu::depthwise_fits(s)) check("depthwise", depthwise);
 }
 
 TEST(Scratch, ConvolutionBackwardWeights) {
