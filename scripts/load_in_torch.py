@@ -43,8 +43,8 @@ OPS = {"conv2d": (2, 3, ("stride", "pad")), "linear": (2, 3, ()), "batch_norm": 
        "permute": (1, 1, ()), "pad": (1, 1, ("value",)), "expand": (2, 2, ()), "layer_norm": (3, 3, ("eps",)),
        "softmax": (1, 1, ()), "matmul": (2, 2, ("a_transposed", "b_transposed"))}
 LISTS = {"reshape": "sizes", "permute": "axes", "pad": "sides"}  # and lists of numbers
-# What has four axes lies as images do in PyTorch, [N,C,H,W], behind the first of these; as tokens, channels last, behind
-# the second; behind others as their first input does.
+# What has four axes lies as images do in PyTorch, [N,C,H,W], behind the first of these; as tokens, channels last,
+# behind the second; behind others as their first input does.
 IMAGES = {"conv2d", "max_pool2d", "average_pool2d", "global_average_pool", "flatten", "pad"}
 TOKENS = {"linear", "layer_norm", "softmax", "matmul", "reshape", "permute", "select", "expand"}
 
@@ -234,7 +234,8 @@ class Network(Node):
         if op == "softmax":
             return x[0].softmax(-1)
         if op == "matmul":
-            return (x[0].mT if a["a_transposed"] else x[0]) @ (x[1].mT if a["b_transposed"] else x[1])
+            left, right = (value.transpose(-1, -2) if a[f"{name}_transposed"] else value for name, value in zip("ab", x))
+            return left @ right
         if op in self.own_ops:
             return self.own_ops[op](a, *x)
         raise ValueError(f"op '{op}' is not known here: give load() a function for it")

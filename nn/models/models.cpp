@@ -83,11 +83,11 @@ std::vector<ModelInfo> catalogue() {
       models.push_back({name, title + " for small images", small, 10, {}, make});
   }
   models.push_back({"vit",
-                    "vision transformer for small images, as timm's: patches of 4x4, 9 blocks of 3 heads and "
-                    "192 channels, GELU; structural pruning cuts the hidden layers of its blocks",
+                    "vision transformer for small images, timm's with a class token, GELU always; structural "
+                    "pruning cuts the hidden layers of its blocks",
                     small,
                     10,
-                    {},
+                    {"patch", "dim", "depth", "heads", "mlp_ratio"},
                     [](const Options& o, Activation) { return std::make_unique<VisionTransformer>(o); }});
   models.push_back(
       {"graph",
