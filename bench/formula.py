@@ -49,8 +49,8 @@ def initial_weights(shapes, seed):
     """{name: f32 array} for `shapes`, {name: shape} in a state_dict's order: PyTorch's default initialisation.
 
     Number i of entry k is (2 random_uniform(random_key(seed, k), i) - 1) / sqrt(fan_in), with fan_in the inputs of one
-    output of that layer's weight; of an embedding, which has no layer, times 0.02 sqrt 3 instead. Norms and buffers count
-    as entries but are left out: they keep their layer's values.
+    output of that layer's weight; of an embedding, which has no layer, times 0.02 sqrt 3 instead. Norms and buffers
+    count as entries but are left out: they keep their layer's values.
     """
     weights = {}
     for place, (name, shape) in enumerate(shapes.items()):

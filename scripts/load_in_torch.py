@@ -168,7 +168,7 @@ def op_softmax(x):
 
 
 def op_matmul(a, b, *, a_transposed, b_transposed):
-    return (a.mT if a_transposed else a) @ (b.mT if b_transposed else b)
+    return (a.transpose(-1, -2) if a_transposed else a) @ (b.transpose(-1, -2) if b_transposed else b)
 
 
 # What has four axes lies as images do in PyTorch, [N,C,H,W], behind the first of these; as tokens, channels last, behind

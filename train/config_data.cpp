@@ -142,6 +142,16 @@ Type<ModelConfig> model_type() {
              "7x7 "
              "by stride 2 and pooling), or as published; without it, small where a side has under 64 pixels")
            .only_for(model_names("stem")),
+       field("patch", &ModelConfig::patch, whole(1, 1024), "pixels of a patch's side")
+           .only_for(model_names("patch")),
+       field("dim", &ModelConfig::dim, whole(1, 65'536), "channels of a token; a multiple of heads")
+           .only_for(model_names("dim")),
+       field("depth", &ModelConfig::depth, whole(1, 1000), "blocks").only_for(model_names("depth")),
+       field("heads", &ModelConfig::heads, whole(1, 1024), "heads of attention in each block")
+           .only_for(model_names("heads")),
+       field("mlp_ratio", &ModelConfig::mlp_ratio, number({.from = 0.01, .to = 100}),
+             "hidden units of a block, in channels of a token")
+           .only_for(model_names("mlp_ratio")),
        field("layers", &ModelConfig::layers, layer_list(),
              "the network's layers, one behind another: docs/layers.md")
            .required()

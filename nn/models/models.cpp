@@ -103,24 +103,24 @@ std::vector<ModelInfo> catalogue() {
     else
       models.push_back({name, title + " for small images", small, 10, {}, make});
   }
-  models.push_back({"layers",
-                    "a network that the config writes down: 'layers' is a list of them (docs/layers.md)",
-                    {},
-                    0,
-                    {"layers"},
-                    make_layers});
   models.push_back(photographs<MobileNetV2>("mobilenetv2", "MobileNetV2: inverted residuals"));
   models.push_back(photographs<MobileNetV3Small>(
       "mobilenetv3_small", "MobileNetV3-Small: inverted residuals with squeeze-and-excitation"));
   models.push_back(
       photographs<DenseNet121>("densenet121", "DenseNet-121: what a layer makes beside all before it"));
   models.push_back({"vit",
-                    "vision transformer for small images, as timm's: patches of 4x4, 9 blocks of 3 heads and "
-                    "192 channels, GELU; structural pruning cuts the hidden layers of its blocks",
+                    "vision transformer for small images, timm's with a class token, GELU always; structural "
+                    "pruning cuts the hidden layers of its blocks",
                     small,
                     10,
-                    {},
+                    {"patch", "dim", "depth", "heads", "mlp_ratio"},
                     [](const Options& o, Activation) { return std::make_unique<VisionTransformer>(o); }});
+  models.push_back({"layers",
+                    "a network that the config writes down: 'layers' is a list of them (docs/layers.md)",
+                    {},
+                    0,
+                    {"layers"},
+                    make_layers});
   models.push_back(
       {"graph",
        "a network that nothing but 'file' describes: a graph as JSON (docs/formats.md), or a file of weights "

@@ -29,6 +29,10 @@ struct ModelOptions {
   std::vector<LayerSpec> layers = {};  ///< of `layers`
   /// Of a `graph`: what describes it, a graph's JSON or a file of weights that holds one
   std::optional<std::string> file = {};
+  /// Of a `vit`: pixels of a patch's side, channels of a token, blocks, heads of each, and hidden units of a
+  /// block in channels.
+  int64_t patch = 4, dim = 192, depth = 9, heads = 3;
+  double mlp_ratio = 4;
 };
 
 /// A row of `espalier help models`.

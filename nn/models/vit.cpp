@@ -1,12 +1,12 @@
 #include "espalier/nn/models/vit.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace espalier {
 namespace {
 
 constexpr float eps = 1e-6f;  // timm's
-constexpr int64_t patch = 4, head_dim = 64, heads = 3, depth = 9, mlp_ratio = 4;
 
 }  // namespace
 
@@ -42,16 +42,22 @@ Variable TransformerBlock::forward(const Variable& x) {
 
 VisionTransformer::VisionTransformer(const ModelOptions& o) {
   const int64_t height = o.input[0], width = o.input[1];
-  if (height % patch != 0 || width % patch != 0)
-    fail_usage("model: vit divides images into patches of ", patch, "x", patch, " pixels, found input ",
+  if (o.patch < 1 || height % o.patch != 0 || width % o.patch != 0)
+    fail_usage("model: vit divides images into patches of ", o.patch, "x", o.patch, " pixels, found input ",
                height, "x", width);
-  const int64_t dim = heads * scaled_width(head_dim, o.width), tokens = height / patch * (width / patch);
+  if (o.heads < 1 || o.dim % o.heads != 0)
+    fail_usage("model: vit has ", o.dim, " channels a token, found ", o.heads,
+               " heads, which do not divide them");
+  const int64_t dim = o.heads * scaled_width(o.dim / o.heads, o.width),
+                tokens = height / o.patch * (width / o.patch);
+  const auto hidden = static_cast<int64_t>(o.mlp_ratio * static_cast<double>(dim));  // as timm rounds it
   class_token_ = &add_child<Embedding>("cls_token", Shape{1, 1, dim});
   positions_ = &add_child<Embedding>("pos_embed", Shape{1, 1 + tokens, dim});
   patches_ =
-      &add_child<Conv2d>("patch_embed.proj", o.input[2], dim, patch, ops::Conv2dOptions{.stride = patch});
-  for (int64_t i = 0; i < depth; ++i)
-    blocks_.push_back(&add_child<TransformerBlock>(join("blocks.", i), dim, heads, mlp_ratio * dim));
+      &add_child<Conv2d>("patch_embed.proj", o.input[2], dim, o.patch, ops::Conv2dOptions{.stride = o.patch});
+  for (int64_t i = 0; i < o.depth; ++i)
+    blocks_.push_back(
+        &add_child<TransformerBlock>(join("blocks.", i), dim, o.heads, std::max<int64_t>(1, hidden)));
   norm_ = &add_child<LayerNorm>("norm", dim, eps);
   head_ = &add_child<Linear>("head", dim, o.classes);
 }

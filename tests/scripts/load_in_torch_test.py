@@ -60,7 +60,8 @@ class Program(unittest.TestCase):
     @unittest.skipUnless(torch, "torch or safetensors is not installed")
     def test_a_cut_network_gives_the_same_logits(self):
         for model in ({"type": "vgg11", "input": [16, 16, 3]}, {"type": "resnet20", "input": [16, 16, 3]},
-                      {"type": "resnet50", "input": [32, 32, 3]}, {"type": "lenet5", "input": [16, 16, 1]}):
+                      {"type": "resnet50", "input": [32, 32, 3]}, {"type": "lenet5", "input": [16, 16, 1]},
+                      {"type": "vit", "input": [16, 16, 3], "dim": 96, "depth": 2}):
             with self.subTest(model["type"]):
                 (self.folder / "cut.json").write_text(json.dumps(config(model)))
                 run = self.folder / model["type"]

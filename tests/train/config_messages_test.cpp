@@ -40,7 +40,7 @@ TEST(Config, MistakesAreNamed) {
   const std::string models =
       "mlp, lenet300, lenet5, vgg11, vgg13, vgg16, vgg19, resnet20, resnet32, resnet44, resnet56, resnet110, "
       "resnet18, resnet34, resnet50, resnet101, resnet152, mobilenetv2, mobilenetv3_small, densenet121, "
-      "graph";
+      "vit, layers, graph";
   const Mistake mistakes[] = {
       // Names.
       {"/model/hiden", "[3]", "/model/hiden: no such field, did you mean 'hidden'?"},

@@ -131,6 +131,10 @@ TEST(Config, AModelTakesTheOptionsThatConcernIt) {
   EXPECT_EQ(resnet.pool, "average");
   EXPECT_EQ(resnet.input, (Shape{224, 224, 3}));
   EXPECT_EQ(model(R"({"type": "resnet50"})").stem, std::nullopt) << "the image decides";
+  const ModelConfig vit =
+      model(R"({"type": "vit", "patch": 8, "dim": 96, "depth": 4, "heads": 2, "mlp_ratio": 2.5})");
+  EXPECT_EQ((std::vector{vit.patch, vit.dim, vit.depth, vit.heads}), (std::vector<int64_t>{8, 96, 4, 2}));
+  EXPECT_EQ(vit.mlp_ratio, 2.5);
   const ModelConfig vgg = model(R"({"type": "vgg19", "batch_norm": false})");
   EXPECT_FALSE(vgg.batch_norm);
   EXPECT_EQ(vgg.classes, 100);

@@ -47,6 +47,7 @@ TEST(Models, WhichModelsAnOptionConcerns) {
   EXPECT_EQ(model_names("batch_norm"), (Names{"vgg11", "vgg13", "vgg16", "vgg19"}));
   EXPECT_EQ(model_names("stem"), (Names{"resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
                                         "mobilenetv2", "mobilenetv3_small", "densenet121"}));
+  EXPECT_EQ(model_names("heads"), Names{"vit"});
   EXPECT_EQ(find_model("vgg19")->classes, 100);
   EXPECT_EQ(find_model("vgg"), nullptr);
 }

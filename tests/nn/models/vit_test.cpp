@@ -60,7 +60,27 @@ TEST(Vit, AttentionIsTheFormula) {
   EXPECT_TRUE(near(attention(x).value(), doubles(z.value().span<float>()), 1e-6));
 }
 
+TEST(Vit, HasTheSizesAskedFor) {
+  const auto model = make_model({.type = "vit",
+                                 .input = {16, 24, 1},
+                                 .classes = 7,
+                                 .width = 0.5,
+                                 .patch = 8,
+                                 .dim = 20,
+                                 .depth = 2,
+                                 .heads = 2,
+                                 .mlp_ratio = 1.5},
+                                0);
+  EXPECT_EQ(model->find("pos_embed")->shape(), (Shape{1, 1 + 2 * 3, 10}));
+  EXPECT_EQ(model->find("patch_embed.proj.weight")->shape(), (Shape{10, 8, 8, 1}));
+  EXPECT_EQ(model->find("blocks.1.mlp.fc1.weight")->shape(), (Shape{15, 10}));
+  EXPECT_EQ(model->find("blocks.2.norm1.weight"), nullptr);
+  EXPECT_EQ((*model)(Variable(Tensor::zeros({3, 16, 24, 1}))).shape(), (Shape{3, 7}));
+}
+
 TEST(Vit, BadOptions) {
+  EXPECT_EQ(refusal({.type = "vit", .input = {32, 32, 3}, .dim = 100}),
+            "model: vit has 100 channels a token, found 3 heads, which do not divide them");
   EXPECT_EQ(refusal({.type = "vit", .input = {32, 30, 3}}),
             "model: vit divides images into patches of 4x4 pixels, found input 32x30");
 }
