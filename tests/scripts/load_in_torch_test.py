@@ -96,8 +96,9 @@ class Program(unittest.TestCase):
                             "output": 9 if op == "linear" else inputs[0] + (3 if op == "conv2d" else 1)}
                            for op, attributes, inputs, channels in ops]}
         (self.folder / "net.json").write_text(json.dumps(network))
-        (self.folder / "run.json").write_text(json.dumps(
-            {**config({}), "model": {"type": "graph", "file": "net.json"}}))
+        run = {**config({}), "model": {"type": "graph", "file": "net.json"}}
+        run["stages"][1]["prune"]["min_channels"] = 2
+        (self.folder / "run.json").write_text(json.dumps(run))
         self.succeeds(BINARY, "train", "run.json", "--output", "run", "--quiet")
         for file in ("run/models/dense.safetensors", "run/models/pruned.safetensors"):
             self.succeeds(BINARY, "eval", file, "--logits", "pass.safetensors")
