@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "espalier/core/isa.h"
 #include "espalier/nn/models/models.h"
+#include "espalier/nn/network.h"
 #include "support/bad_input.h"
 
 namespace espalier {
@@ -67,6 +70,19 @@ TEST(Profile, GeluIsAPassOfItsOwnInTraining) {
                                       "fc2 linear_backward_weights", "fc2 linear_backward_data"}));
   EXPECT_EQ(rows_of(profile(*model, options.input, 2, false, 1.0)),
             (std::vector<std::string>{"fc1 linear_forward", "fc2 linear_forward"}));
+}
+
+TEST(Profile, CountsTheProductsOfAttention) {
+  const ModelOptions options{.type = "vit", .input = {8, 8, 3}, .dim = 12, .depth = 1};
+  const auto model = make_model(options, 0);
+  int64_t macs = 0;
+  for (const KernelTime& kernel : profile(*model, options.input, 2, false, 1.0).kernels) macs += kernel.macs;
+  EXPECT_EQ(macs, 2 * Network(*model, options.input).totals.macs);
+  const std::vector<std::string> rows = rows_of(profile(*model, options.input, 2, true, 1.0));
+  for (const char* row : {" matmul", " matmul_backward_a", " matmul_backward_b", " softmax_forward",
+                          " softmax_backward", " permute_backward", "blocks.0.norm1 layer_norm_forward",
+                          "blocks.0.norm2 layer_norm_backward", "blocks.0.mlp.fc1 linear_backward_data"})
+    EXPECT_GT(std::ranges::count(rows, row), 0) << row;
 }
 
 TEST(Profile, SaysWhatServesALinearLayer) {
