@@ -16,17 +16,22 @@ Variable linear(const Variable& x, const Variable& w, const Variable& b, Activat
 
 // --- ops/conv.cpp
 // --------------------------------------------------------------------------------------------------
+/// Strides and dilation by axis, padding by side, where they are not alike (core/window.h).
 struct Conv2dOptions {
-  int64_t stride = 1, pad = 0, groups = 1;
+  ByAxis stride = 1;
+  Padding pad = 0;
+  int64_t groups = 1;
+  ByAxis dilation = 1;
 };
 /// Mean and variance of each channel, [C]: what batch norm wants to know of its input.
 struct BatchStatistics {
   Tensor center;          ///< a guess at the mean, such as the running one: ChannelStatistics
   Tensor mean, variance;  ///< of the population
 };
-/// y [N,H',W',O] = f(x [N,H,W,C] * w + b), w [O,Kh,Kw,C/groups], b [O] or undefined; H' = (H + 2 pad - Kh) /
-/// stride + 1. Cross-correlation, as everywhere in the field. `statistics`, if given, gets those of y, taken
-/// while y is in cache where the kernel is ours (core/cpu/conv.cpp); its center is read.
+/// y [N,H',W',O] = f(x [N,H,W,C] * w + b), w [O,Kh,Kw,C/groups], b [O] or undefined; H' = (H + top + bottom -
+/// dilation (Kh - 1) - 1) / stride + 1, and W' likewise. Cross-correlation, as everywhere in the field.
+/// `statistics`, if given, gets those of y, taken while y is in cache where the kernel is ours
+/// (core/cpu/conv.cpp); its center is read.
 Variable conv2d(const Variable& x, const Variable& w, const Variable& b, const Conv2dOptions& options = {},
                 Activation f = Activation::none, BatchStatistics* statistics = nullptr);
 
@@ -59,10 +64,14 @@ Variable activation(const Variable& x, Activation f);
 
 // --- ops/pool.cpp
 // --------------------------------------------------------------------------------------------------
-/// y [N,H',W',C]: the largest of each k x k window; stride 0 means k. The gradient goes to the first largest.
-Variable max_pool2d(const Variable& x, int64_t k, int64_t stride = 0, int64_t pad = 0);
-/// y [N,H',W',C]: the mean of each k x k window, padding counted as zeros.
-Variable average_pool2d(const Variable& x, int64_t k, int64_t stride = 0, int64_t pad = 0);
+/// y [N,H',W',C]: the largest of each window of k x k (or k.down x k.across); stride 0 means k. H' = (H + top
+/// + bottom - k) / stride + 1; with `ceil_mode` rounded up, as long as the last window starts in front of the
+/// padding's end, as PyTorch does it. The gradient goes to the first largest.
+Variable max_pool2d(const Variable& x, ByAxis k, ByAxis stride = 0, Padding pad = 0, bool ceil_mode = false);
+/// y [N,H',W',C]: the mean of each window: of its pixels and its padding's zeros, or without
+/// `count_include_pad` of its pixels alone. What `ceil_mode` adds past the padding never counts.
+Variable average_pool2d(const Variable& x, ByAxis k, ByAxis stride = 0, Padding pad = 0,
+                        bool ceil_mode = false, bool count_include_pad = true);
 /// y [N,C]: the mean over all pixels of x [N,H,W,C].
 Variable global_average_pool(const Variable& x);
 /// y [N,h,w,C]: the means of h x w equal windows that x [N,H,W,C] is divided into; h divides H, w divides W.

@@ -85,7 +85,7 @@ ConvShape shape_of(const Row& row) {
 /// "16x56x56 128->128 3x3/2 g32"
 std::string text_of(const ConvShape& s) {
   return fmt::format("{}x{}x{} {}->{} {}x{}{}{}", s.n, s.h, s.w, s.c, s.o, s.kh, s.kw,
-                     s.stride > 1 ? fmt::format("/{}", s.stride) : "",
+                     s.stride.down > 1 ? fmt::format("/{}", s.stride.down) : "",
                      s.groups > 1 ? fmt::format(" g{}", s.groups) : "");
 }
 

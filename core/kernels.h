@@ -11,6 +11,7 @@
 
 #include "espalier/core/bf16.h"
 #include "espalier/core/tensor.h"
+#include "espalier/core/window.h"
 
 /// Declares one kernel in espalier::cpu and in espalier::cuda.
 #define ESP_KERNEL(result, name, ...) \
@@ -116,19 +117,31 @@ struct LinearShape {
 /// x [N,H,W,C], w [O,Kh,Kw,C/groups], y [N,out_h,out_w,O], of x's type; parameters' gradients are f32
 struct ConvShape {
   int64_t n, h, w, c, o, kh, kw;
-  int64_t stride = 1, pad = 0, groups = 1;
+  ByAxis stride = 1;
+  Padding pad = 0;
+  int64_t groups = 1;
   DType dtype = DType::f32;
-  int64_t out_h() const { return (h + 2 * pad - kh) / stride + 1; }
-  int64_t out_w() const { return (w + 2 * pad - kw) / stride + 1; }
+  ByAxis dilation = 1;
+  WindowAxis down() const { return {kh, stride.down, dilation.down, pad.top, pad.bottom}; }
+  WindowAxis across() const { return {kw, stride.across, dilation.across, pad.left, pad.right}; }
+  int64_t out_h() const { return down().out(h); }
+  int64_t out_w() const { return across().out(w); }
   bool operator==(const ConvShape&) const = default;
 };
 
-/// x [N,H,W,C], y [N,out_h,out_w,C]; windows of k x k
+/// x [N,H,W,C], y [N,out_h,out_w,C]
 struct PoolShape {
-  int64_t n, h, w, c, k;
-  int64_t stride, pad = 0;
-  int64_t out_h() const { return (h + 2 * pad - k) / stride + 1; }
-  int64_t out_w() const { return (w + 2 * pad - k) / stride + 1; }
+  int64_t n, h, w, c;
+  ByAxis k, stride;
+  Padding pad = 0;
+  bool ceil_mode = false;         ///< a last window may reach past the padding: WindowAxis::ceil
+  bool count_include_pad = true;  ///< a mean is that of a window's padding, too; what is past it never counts
+  WindowAxis down() const { return {k.down, stride.down, 1, pad.top, pad.bottom, ceil_mode}; }
+  WindowAxis across() const { return {k.across, stride.across, 1, pad.left, pad.right, ceil_mode}; }
+  int64_t out_h() const { return down().out(h); }
+  int64_t out_w() const { return across().out(w); }
+  /// Whether each mean is a sum / (k.down k.across).
+  bool same_shares() const { return !ceil_mode && count_include_pad; }
   bool operator==(const PoolShape&) const = default;
 };
 
@@ -374,11 +387,11 @@ ESP_KERNEL_REAL(void, batch_norm_backward, const NormGradientsOf<Real>& to, cons
 // --- pooling (core/cpu/pool.cpp)
 // -----------------------------------------------------------------------------------
 /// y = the largest of each window (padding never wins; the first among equals), index: its place in the
-/// window, ky k + kx; index may be null
+/// window, ky k.across + kx; index may be null
 ESP_KERNEL_REAL(void, max_pool_forward, Real* y, uint8_t* index, const Real* x, const PoolShape& s)
 ESP_KERNEL_REAL(void, max_pool_backward, Real* dx, const Real* dy, const uint8_t* index, const PoolShape& s,
                 bool accumulate)
-/// y = sum of each window / k^2 (padding counts as zeros, as PyTorch's count_include_pad)
+/// y = sum of each window / its pixels, as count_include_pad counts them; padding is zeros
 ESP_KERNEL_REAL(void, average_pool_forward, Real* y, const Real* x, const PoolShape& s)
 ESP_KERNEL_REAL(void, average_pool_backward, Real* dx, const Real* dy, const PoolShape& s, bool accumulate)
 /// y [n,C] = the mean over the pixels of x [n,pixels,C]

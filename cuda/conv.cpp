@@ -55,10 +55,10 @@ class ConvGraph {
     convolution.set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_DATA_FLOAT)
         .set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode)
         .set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, int64_t{2})
-        .set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, {s.pad, s.pad})
-        .set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, {s.pad, s.pad})
-        .set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, {s.stride, s.stride})
-        .set(CUDNN_ATTR_CONVOLUTION_DILATIONS, {1, 1})
+        .set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, {s.pad.top, s.pad.left})
+        .set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, {s.pad.bottom, s.pad.right})
+        .set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, {s.stride.down, s.stride.across})
+        .set(CUDNN_ATTR_CONVOLUTION_DILATIONS, {s.dilation.down, s.dilation.across})
         .finalize("a convolution's description");
 
     to_come_ = int{fused.residual} + int{fused.bias} + int{fused.relu};
@@ -133,7 +133,7 @@ ConvPlan make(const ConvShape& s, Direction direction, bool accumulate, const Fu
                                             : "",
             "repeatable engine for a convolution (", names(direction).text, ") of ", s.n, "x", s.h, "x", s.w,
             "x", s.c, " by ", s.o, "x", s.kh, "x", s.kw, "x", s.c / s.groups, ", stride ", s.stride,
-            ", padding ", s.pad);
+            ", padding ", s.pad, ", dilation ", s.dilation);
   return {std::move(*graph), false};
 }
 
@@ -202,12 +202,30 @@ void forward(Real* y, const Real* x, const Real* w, const ConvEpilogueOf<Real>& 
 
 const ConvPlan& conv2d_plan(const ConvShape& s, Direction direction, bool accumulate, const Fused& wanted) {
   // Never destroyed: cuDNN may be gone before the last plan.
-  static auto& cache = *new PlanCache<ConvPlan, 15>;
+  static auto& cache = *new PlanCache<ConvPlan, 21>;
   const int64_t flags = int64_t{accumulate} | wanted.bias << 1 | wanted.residual << 2 | wanted.relu << 3;
-  return cache.get(
-      {s.n, s.h, s.w, s.c, s.o, s.kh, s.kw, s.stride, s.pad, s.groups, static_cast<int64_t>(s.dtype), flags,
-       static_cast<int64_t>(direction), static_cast<int64_t>(precision_of(s)), described_card()},
-      [&] { return make(s, direction, accumulate, wanted); });
+  return cache.get({s.n,
+                    s.h,
+                    s.w,
+                    s.c,
+                    s.o,
+                    s.kh,
+                    s.kw,
+                    s.stride.down,
+                    s.stride.across,
+                    s.pad.top,
+                    s.pad.left,
+                    s.pad.bottom,
+                    s.pad.right,
+                    s.groups,
+                    s.dilation.down,
+                    s.dilation.across,
+                    static_cast<int64_t>(s.dtype),
+                    flags,
+                    static_cast<int64_t>(direction),
+                    static_cast<int64_t>(precision_of(s)),
+                    described_card()},
+                   [&] { return make(s, direction, accumulate, wanted); });
 }
 
 size_t conv2d_prepared_bytes(const ConvShape&) { return 0; }

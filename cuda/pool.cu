@@ -12,16 +12,23 @@ constexpr int threads = pixel_threads;
 
 /// PoolShape, in the numbers of one image: 32 bits hold those.
 struct Image {
-  int h, w, c, k, stride, pad, out_h, out_w;
+  int h, w, c, kh, kw, stride_y, stride_x, top, left, bottom, right, out_h, out_w;
+  bool pads;  // padding counts in a mean
   explicit Image(const PoolShape& s)
       : h(static_cast<int>(s.h)),
         w(static_cast<int>(s.w)),
         c(static_cast<int>(s.c)),
-        k(static_cast<int>(s.k)),
-        stride(static_cast<int>(s.stride)),
-        pad(static_cast<int>(s.pad)),
+        kh(static_cast<int>(s.k.down)),
+        kw(static_cast<int>(s.k.across)),
+        stride_y(static_cast<int>(s.stride.down)),
+        stride_x(static_cast<int>(s.stride.across)),
+        top(static_cast<int>(s.pad.top)),
+        left(static_cast<int>(s.pad.left)),
+        bottom(static_cast<int>(s.pad.bottom)),
+        right(static_cast<int>(s.pad.right)),
         out_h(static_cast<int>(s.out_h())),
-        out_w(static_cast<int>(s.out_w())) {}
+        out_w(static_cast<int>(s.out_w())),
+        pads(s.count_include_pad) {}
   __host__ __device__ int64_t in_size() const { return int64_t{h} * w * c; }
   __host__ __device__ int64_t out_size() const { return int64_t{out_h} * out_w * c; }
 };
@@ -29,9 +36,23 @@ struct Image {
 /// The part of a window that lies on the image, in one direction.
 struct Window {
   int start, first, last;  // start may be negative; pixels first .. last-1 are real
-  __device__ Window(int out, const Image& s, int size)
-      : start(out * s.stride - s.pad), first(max(start, 0)), last(min(start + s.k, size)) {}
+  int counted;             // those and, where it counts, the padding's
+  __device__ Window(int start_, int k, int size, int behind, bool pads)
+      : start(start_),
+        first(max(start, 0)),
+        last(min(start + k, size)),
+        counted(pads ? min(start + k, size + behind) - start : last - first) {}
 };
+__device__ __forceinline__ Window window_down(int out, const Image& s) {
+  return {out * s.stride_y - s.top, s.kh, s.h, s.bottom, s.pads};
+}
+__device__ __forceinline__ Window window_across(int out, const Image& s) {
+  return {out * s.stride_x - s.left, s.kw, s.w, s.right, s.pads};
+}
+/// What a pixel is of its window's mean.
+__device__ __forceinline__ float share_of(const Window& v, const Window& h) {
+  return 1.0f / static_cast<float>(v.counted * h.counted);
+}
 
 /// One output of n channels: where its window lies, and its place in an image of y.
 template <int n>
@@ -46,14 +67,14 @@ struct Output {
   }
 };
 
-/// `side`: the window's, or 0: s.k, known only now.
+/// `side`: the window's, or 0: s.kh x s.kw, known only now.
 template <int n, int side, bool indexed, class Real>
 __global__ void __launch_bounds__(threads)
     max_pool_kernel(Real* y, uint8_t* index, const Real* x, int64_t images, Image s) {
   if (item() >= s.out_h * s.out_w * (s.c / n)) return;
   const Output<n> out(item(), s);
-  const Window v(out.y, s, s.h), h(out.x, s, s.w);
-  const int k = side > 0 ? side : s.k;
+  const Window v = window_down(out.y, s), h = window_across(out.x, s);
+  const int kh = side > 0 ? side : s.kh, kw = side > 0 ? side : s.kw;
   for (int64_t image = blockIdx.y; image < images; image += gridDim.y) {
     const Real* const from = x + image * s.in_size() + out.channel;
     Vec<float, n> best;
@@ -62,9 +83,9 @@ __global__ void __launch_bounds__(threads)
     for (int i = 0; i < n; ++i) best[i] = 0, place[i] = 0;
     bool first = true;
 #pragma unroll side> 0 ? side : 1
-    for (int ky = 0; ky < k; ++ky)
+    for (int ky = 0; ky < kh; ++ky)
 #pragma unroll side> 0 ? side : 1
-      for (int kx = 0; kx < k; ++kx) {
+      for (int kx = 0; kx < kw; ++kx) {
         const int py = v.start + ky, px = h.start + kx;
         if (py < v.first || py >= v.last || px < h.first || px >= h.last) continue;
         const Vec<float, n> value = load<n>(from + (py * s.w + px) * s.c);
@@ -72,7 +93,7 @@ __global__ void __launch_bounds__(threads)
         for (int i = 0; i < n; ++i)
           if (first || value[i] > best[i] || value[i] != value[i]) {  // a NaN is not to be lost
             best[i] = value[i];
-            if (indexed) place[i] = static_cast<uint8_t>(ky * k + kx);
+            if (indexed) place[i] = static_cast<uint8_t>(ky * kw + kx);
           }
         first = false;
       }
@@ -84,18 +105,19 @@ __global__ void __launch_bounds__(threads)
 
 template <int n, int side, class Real>
 __global__ void __launch_bounds__(threads)
-    average_pool_kernel(Real* y, const Real* x, float share, int64_t images, Image s) {
+    average_pool_kernel(Real* y, const Real* x, float same_share, int64_t images, Image s) {
   if (item() >= s.out_h * s.out_w * (s.c / n)) return;
   const Output<n> out(item(), s);
-  const Window v(out.y, s, s.h), h(out.x, s, s.w);
-  const int k = side > 0 ? side : s.k;
+  const Window v = window_down(out.y, s), h = window_across(out.x, s);
+  const int kh = side > 0 ? side : s.kh, kw = side > 0 ? side : s.kw;
+  const float share = same_share > 0.0f ? same_share : share_of(v, h);
   for (int64_t image = blockIdx.y; image < images; image += gridDim.y) {
     const Real* const from = x + image * s.in_size() + out.channel;
     Vec<float, n> sum = {};
 #pragma unroll side> 0 ? side : 1
-    for (int ky = 0; ky < k; ++ky)
+    for (int ky = 0; ky < kh; ++ky)
 #pragma unroll side> 0 ? side : 1
-      for (int kx = 0; kx < k; ++kx) {
+      for (int kx = 0; kx < kw; ++kx) {
         const int py = v.start + ky, px = h.start + kx;
         if (py < v.first || py >= v.last || px < h.first || px >= h.last) continue;
         const Vec<float, n> value = load<n>(from + (py * s.w + px) * s.c);
@@ -120,12 +142,12 @@ struct ToLargest {
     __device__ __forceinline__ float at(int i, int place) const { return index[i] == place ? dy[i] : 0.0f; }
   };
   template <int n>
-  __device__ __forceinline__ Loaded<n> read(int64_t at) const {
+  __device__ __forceinline__ Loaded<n> read(int64_t at, int, int, const Image&) const {
     return {load<n>(dy + at), load<n>(index + at)};
   }
 };
-/// or an equal share to all.
-template <class Real>
+/// or an equal share to all: the same of every window, or (by_window) each window's own.
+template <class Real, bool by_window>
 struct ToAll {
   const Real* dy;
   float share;
@@ -136,8 +158,11 @@ struct ToAll {
     __device__ __forceinline__ float at(int i, int) const { return dy[i] * share; }
   };
   template <int n>
-  __device__ __forceinline__ Loaded<n> read(int64_t at) const {
-    return {load<n>(dy + at), share};
+  __device__ __forceinline__ Loaded<n> read(int64_t at, int oy, int ox, const Image& s) const {
+    if constexpr (by_window)
+      return {load<n>(dy + at), share_of(window_down(oy, s), window_across(ox, s))};
+    else
+      return {load<n>(dy + at), share};
   }
 };
 
@@ -155,11 +180,11 @@ __global__ void __launch_bounds__(threads, backward_blocks(n, cell))
   if (item() >= rows * cells * vectors) return;
   const int pixel = item() / vectors, channel = (item() - pixel * vectors) * n;
   // In the numbers of the padded image, which windows start from.
-  const int row = pixel / cells, y = row * cell + s.pad, x = (pixel - row * cells) * cell + s.pad;
-  const int first_y = y < s.k ? 0 : (y - s.k) / s.stride + 1,
-            first_x = x < s.k ? 0 : (x - s.k) / s.stride + 1,
-            last_y = min((y + cell - 1) / s.stride + 1, s.out_h),
-            last_x = min((x + cell - 1) / s.stride + 1, s.out_w);
+  const int row = pixel / cells, y = row * cell + s.top, x = (pixel - row * cells) * cell + s.left;
+  const int first_y = y < s.kh ? 0 : (y - s.kh) / s.stride_y + 1,
+            first_x = x < s.kw ? 0 : (x - s.kw) / s.stride_x + 1,
+            last_y = min((y + cell - 1) / s.stride_y + 1, s.out_h),
+            last_x = min((x + cell - 1) / s.stride_x + 1, s.out_w);
   for (int64_t image = blockIdx.y; image < images; image += gridDim.y) {
     Vec<float, n> sum[cell][cell] = {};
 #pragma unroll 1
@@ -167,22 +192,22 @@ __global__ void __launch_bounds__(threads, backward_blocks(n, cell))
 #pragma unroll 2
       for (int ox = first_x; ox < last_x; ++ox) {
         const auto window =
-            passed.template read<n>(image * s.out_size() + (oy * s.out_w + ox) * s.c + channel);
+            passed.template read<n>(image * s.out_size() + (oy * s.out_w + ox) * s.c + channel, oy, ox, s);
 #pragma unroll
         for (int a = 0; a < cell; ++a)
 #pragma unroll
           for (int b = 0; b < cell; ++b) {
-            const int ky = y + a - oy * s.stride, kx = x + b - ox * s.stride;
-            if (ky < 0 || ky >= s.k || kx < 0 || kx >= s.k) continue;
+            const int ky = y + a - oy * s.stride_y, kx = x + b - ox * s.stride_x;
+            if (ky < 0 || ky >= s.kh || kx < 0 || kx >= s.kw) continue;
 #pragma unroll
-            for (int i = 0; i < n; ++i) sum[a][b][i] += window.at(i, ky * s.k + kx);
+            for (int i = 0; i < n; ++i) sum[a][b][i] += window.at(i, ky * s.kw + kx);
           }
       }
 #pragma unroll
     for (int a = 0; a < cell; ++a)
 #pragma unroll
       for (int b = 0; b < cell; ++b) {
-        const int py = y - s.pad + a, px = x - s.pad + b;
+        const int py = y - s.top + a, px = x - s.left + b;
         if (py >= s.h || px >= s.w) continue;
         Real* const to = dx + image * s.in_size() + (py * s.w + px) * s.c + channel;
         if (accumulate) {
@@ -217,7 +242,7 @@ __global__ void __launch_bounds__(threads)
 
 /// With the window's side, 0 for others than the usual.
 template <class Body>
-void with_side(int64_t k, const Body& body) {
+void with_side(const ByAxis& k, const Body& body) {
   if (k == 2)
     body(std::integral_constant<int, 2>());
   else if (k == 3)
@@ -226,7 +251,10 @@ void with_side(int64_t k, const Body& body) {
     body(std::integral_constant<int, 0>());
 }
 
-float share_of(const PoolShape& s) { return 1.0f / static_cast<float>(s.k * s.k); }
+/// Of each mean's pixels; 0: each window has its own.
+float same_share(const PoolShape& s) {
+  return s.same_shares() ? 1.0f / static_cast<float>(s.k.down * s.k.across) : 0.0f;
+}
 
 template <class Real, class Passed, class... P>
 void pool_backward(Real* dx, const Passed& passed, const PoolShape& s, bool accumulate,
@@ -271,14 +299,17 @@ void average_pool_forward_of(Real* y, const Real* x, const PoolShape& s) {
       [&](auto n) {
         with_side(s.k, [&](auto side) {
           launch(average_pool_kernel<n, side, Real>, by_image(s.n, s.out_h() * s.out_w() * (s.c / n)),
-                 std::tuple(y, x, share_of(s), s.n, Image(s)));
+                 std::tuple(y, x, same_share(s), s.n, Image(s)));
         });
       },
       s.c, y, x);
 }
 template <class Real>
 void average_pool_backward_of(Real* dx, const Real* dy, const PoolShape& s, bool accumulate) {
-  pool_backward(dx, ToAll<Real>{dy, share_of(s)}, s, accumulate, dy);
+  if (s.same_shares())
+    pool_backward(dx, ToAll<Real, false>{dy, same_share(s)}, s, accumulate, dy);
+  else
+    pool_backward(dx, ToAll<Real, true>{dy, 0.0f}, s, accumulate, dy);
 }
 
 template <class Real>

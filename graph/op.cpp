@@ -39,14 +39,20 @@ void check_inputs(const GraphNode& node, const Op& op) {
             " inputs, expected ", least, open || most > least ? " or more" : "");
 }
 
+bool is_of_its_kind(const Attribute& attribute, const OpAttribute& row) {
+  const auto* list = std::get_if<std::vector<int64_t>>(&attribute);
+  return attribute.index() == row.otherwise.index() ||
+         (list && row.list != OpAttribute::none && list->size() == static_cast<size_t>(row.list));
+}
+
 /// Error unless the node's attributes are its row's, and all that are required there.
 void check_attributes(const GraphNode& node, const Op& op) {
   std::vector<std::string> known;
   for (const OpAttribute& row : op.attributes) {
     known.emplace_back(row.name);
     const Attribute* found = node.attribute(row.name);
-    ESP_CHECK(found ? found->index() == row.otherwise.index() : !row.is_required, op.name,
-              ": has no attribute '", row.name, "' of its kind");
+    ESP_CHECK(found ? is_of_its_kind(*found, row) : !row.is_required, op.name, ": has no attribute '",
+              row.name, "' of its kind");
   }
   for (const auto& [name, value] : node.attributes)
     ESP_CHECK(std::ranges::count(known, name) > 0, op.name, ": no attribute '", printable(name), "'",
@@ -76,6 +82,20 @@ const Attribute& OpCall::find_attribute(std::string_view name) const {
   const auto row = std::ranges::find(op.attributes, name, &OpAttribute::name);
   ESP_CHECK(row != op.attributes.end(), op.name, ": has no attribute '", name, "'");
   return row->otherwise;
+}
+
+ByAxis OpCall::by_axis(std::string_view name) const {
+  const Attribute& found = find_attribute(name);
+  if (const auto* both = std::get_if<int64_t>(&found)) return *both;
+  const auto& list = std::get<std::vector<int64_t>>(found);
+  return {list[0], list[1]};
+}
+
+Padding OpCall::by_side(std::string_view name) const {
+  const Attribute& found = find_attribute(name);
+  if (const auto* all = std::get_if<int64_t>(&found)) return *all;
+  const auto& list = std::get<std::vector<int64_t>>(found);
+  return {list[0], list[1], list[2], list[3]};
 }
 
 Activation OpCall::activation() const {

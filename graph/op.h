@@ -40,6 +40,9 @@ struct OpAttribute {
   std::string_view name;
   Attribute otherwise;      ///< its value where a graph does not say; says its type, too
   bool is_required = true;  ///< a graph has to say
+  /// Of a whole number: that a list may stand for it, of one for each axis, [down, across], or for each side,
+  /// [top, left, bottom, right].
+  enum Lists : uint8_t { none, by_axis = 2, by_side = 4 } list = none;
 };
 
 struct Op;
@@ -65,6 +68,9 @@ class OpCall {
     return std::get<T>(find_attribute(name));
   }
   int64_t whole(std::string_view name) const { return attribute<int64_t>(name); }
+  /// A whole number, or a list by axis or by side.
+  ByAxis by_axis(std::string_view name) const;
+  Padding by_side(std::string_view name) const;
   float real(std::string_view name) const { return static_cast<float>(attribute<double>(name)); }
   /// The activation that the op ends with, or is; none where its row has none.
   Activation activation() const;

@@ -15,9 +15,9 @@ Variable Linear::forward(const Variable& x) {
   return ops::linear(x, weight_.variable, bias_ ? bias_->variable : none, f_);
 }
 
-Conv2d::Conv2d(int64_t in, int64_t out, int64_t k, const ops::Conv2dOptions& options, bool bias, Activation f)
-    : weight_(add_parameter("weight", Role::weight, Tensor::zeros({out, k, k, in / options.groups}),
-                            {FileLayout::oihw})),
+Conv2d::Conv2d(int64_t in, int64_t out, ByAxis k, const ops::Conv2dOptions& options, bool bias, Activation f)
+    : weight_(add_parameter("weight", Role::weight,
+                            Tensor::zeros({out, k.down, k.across, in / options.groups}), {FileLayout::oihw})),
       bias_(bias ? &add_parameter("bias", Role::bias, Tensor::zeros({out})) : nullptr),
       options_(options),
       multiplier_(options.groups > 1 && options.groups == in ? out / in : 0),

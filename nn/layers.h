@@ -22,12 +22,12 @@ class Linear : public Module {
   Activation f_;
 };
 
-/// y [N,H',W',O] = f(x [N,H,W,C] * w + b), square windows. Made with as many groups as inputs it is a
+/// y [N,H',W',O] = f(x [N,H,W,C] * w + b), windows of k x k. Made with as many groups as inputs it is a
 /// depthwise convolution, and stays one: each channel is a group, and one that is cut takes its group along.
 /// Any other keeps its groups, even when one input is left in each.
 class Conv2d : public Module {
  public:
-  Conv2d(int64_t in, int64_t out, int64_t k, const ops::Conv2dOptions& options = {}, bool bias = true,
+  Conv2d(int64_t in, int64_t out, ByAxis k, const ops::Conv2dOptions& options = {}, bool bias = true,
          Activation f = Activation::none);
   Variable forward(const Variable& x) override;
   /// f(norm(x * w + b) + residual), as one op with the norm: ops::conv2d_batch_norm.

@@ -37,12 +37,15 @@ ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu, "sigmoid": t
 
 
 # What an op's description has to hold: inputs, at least and at most, and numbers among its attributes.
-OPS = {"conv2d": (2, 3, ("stride", "pad")), "linear": (2, 3, ()), "batch_norm": (5, 6, ("momentum", "eps")),
-       "activation": (1, 1, ()), "max_pool2d": (1, 1, ("window", "stride", "pad")),
-       "average_pool2d": (1, 1, ("window", "stride", "pad")), "global_average_pool": (1, 1, ()),
-       "adaptive_average_pool2d": (1, 1, ("height", "width")), "flatten": (1, 1, ()),
+OPS = {"conv2d": (2, 3, ()), "linear": (2, 3, ()), "batch_norm": (5, 6, ("momentum", "eps")),
+       "activation": (1, 1, ()), "max_pool2d": (1, 1, ()), "average_pool2d": (1, 1, ()),
+       "global_average_pool": (1, 1, ()), "adaptive_average_pool2d": (1, 1, ("height", "width")), "flatten": (1, 1, ()),
        "add": (2, 2, ()), "mul": (2, 2, ()), "scale": (1, 1, ("factor",)), "dropout": (1, 1, ("p",)),
        "concat": (1, 1 << 30, ()), "slice": (1, 1, ())}
+
+# Numbers that are lists where axes, [down, across], or sides, [top, left, bottom, right], are not alike.
+LISTS = {"conv2d": {"stride": 2, "pad": 4}, "max_pool2d": {"window": 2, "stride": 2, "pad": 4},
+         "average_pool2d": {"window": 2, "stride": 2, "pad": 4}}
 
 KINDS = {dict: "an object", list: "a list", str: "text", int: "a whole number", (int, float): "a number"}
 
@@ -62,6 +65,11 @@ def check_op(op, known):
     least, most, numbers = OPS.get(name, (0, 1 << 30, ()))
     for key in numbers:
         part(attributes, key, (int, float))
+    for key, length in LISTS.get(name, {}).items():
+        if not isinstance(attributes.get(key), list):
+            part(attributes, key, (int, float))
+        elif len(attributes[key]) != length or not all(type(number) is int for number in attributes[key]):
+            raise ValueError(f"'{key}' is {json.dumps(attributes[key])[:40]}, expected {length} whole numbers")
     for key in {"activation", "function"} & attributes.keys() if name in OPS else ():
         if part(attributes, key, str) not in ACTIVATIONS:
             raise ValueError(f"'{attributes[key]}' is no activation")
@@ -105,6 +113,37 @@ def check_description(description, tensors):
 def beside(x, s):
     """s beside x, of its shape or one number a channel, of an image or of all: [N,C] or [C] beside [N,C,H,W]."""
     return s[..., None, None] if s.dim() < x.dim() == 4 else s
+
+
+def listed(value, length):
+    return value if isinstance(value, list) else [value] * length
+
+
+def convolved(x, weight, bias, a, groups):
+    top, left, bottom, right = listed(a["pad"], 4)
+    if (top, left) != (bottom, right):  # PyTorch's own takes no others
+        x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
+    return F.conv2d(x, weight, bias, listed(a["stride"], 2), (top, left), listed(a.get("dilation", 1), 2), groups)
+
+
+def pooled(largest, x, a):
+    k, stride, (top, left, bottom, right) = listed(a["window"], 2), listed(a["stride"], 2), listed(a["pad"], 4)
+    ceil, counts = bool(a.get("ceil_mode", 0)), bool(a.get("count_include_pad", 1))
+    if (top, left) == (bottom, right):
+        return (F.max_pool2d(x, k, stride, (top, left), 1, ceil) if largest else
+                F.avg_pool2d(x, k, stride, (top, left), ceil, counts))
+    ends = []  # pixels to add below and on the right, so that whole windows fit as often as there are outputs
+    for n, size, step, before, behind in zip(x.shape[2:], k, stride, (top, left), (bottom, right)):
+        room = n + before + behind - size
+        outputs = min(-(-room // step), (n + before - 1) // step) if ceil else room // step
+        ends.append(outputs * step + size - before - n)
+    sides = (left, ends[1], top, ends[0])
+    if largest:
+        return F.max_pool2d(F.pad(x, sides, value=-torch.inf), k, stride)
+    ones = torch.ones_like(x[:1, :1])
+    counted = (F.pad(F.pad(ones, (left, right, top, bottom), value=1.0), (0, ends[1] - right, 0, ends[0] - bottom))
+               if counts else F.pad(ones, sides))
+    return F.avg_pool2d(F.pad(x, sides), k, stride) / F.avg_pool2d(counted, k, stride)
 
 
 class Node(torch.nn.Module):
@@ -171,7 +210,7 @@ class Network(Node):
         if op == "conv2d":
             # A depthwise or grouped convolution's groups follow its weight, which may have been cut.
             groups = x[0].shape[1] // x[1].shape[1]
-            return act(F.conv2d(x[0], x[1], x[2] if len(x) > 2 else None, a["stride"], a["pad"], 1, groups))
+            return act(convolved(x[0], x[1], x[2] if len(x) > 2 else None, a, groups))
         if op == "linear":
             return act(F.linear(x[0].flatten(1), x[1], x[2] if len(x) > 2 else None))
         if op == "batch_norm":
@@ -179,10 +218,8 @@ class Network(Node):
             return act(y + x[5] if len(x) > 5 else y)
         if op == "activation":
             return act(x[0])
-        if op == "max_pool2d":
-            return F.max_pool2d(x[0], a["window"], a["stride"], a["pad"])
-        if op == "average_pool2d":
-            return F.avg_pool2d(x[0], a["window"], a["stride"], a["pad"])
+        if op in ("max_pool2d", "average_pool2d"):
+            return pooled(op == "max_pool2d", x[0], a)
         if op == "global_average_pool":
             return x[0].mean((2, 3))
         if op == "adaptive_average_pool2d":

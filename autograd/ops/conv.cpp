@@ -2,22 +2,35 @@
 #include "espalier/autograd/ops/activation_bias.h"
 #include "espalier/autograd/ops/convolve.h"
 #include "espalier/autograd/ops/operand.h"
+#include "espalier/autograd/ops/window_attributes.h"
 
 namespace espalier::ops {
 
 ConvShape conv_shape(const Variable& x, const Variable& w, const Variable& b, const Conv2dOptions& options) {
   ESP_CHECK(x.shape().axes() == 4 && w.shape().axes() == 4,
             "conv2d: expects x [N,H,W,C] and w [O,Kh,Kw,C], found ", x.shape(), " and ", w.shape());
-  const ConvShape s{x.shape()[0], x.shape()[1],   x.shape()[2],     x.shape()[3],
-                    w.shape()[0], w.shape()[1],   w.shape()[2],     options.stride,
-                    options.pad,  options.groups, x.value().dtype()};
+  const ConvShape s{.n = x.shape()[0],
+                    .h = x.shape()[1],
+                    .w = x.shape()[2],
+                    .c = x.shape()[3],
+                    .o = w.shape()[0],
+                    .kh = w.shape()[1],
+                    .kw = w.shape()[2],
+                    .stride = options.stride,
+                    .pad = options.pad,
+                    .groups = options.groups,
+                    .dtype = x.value().dtype(),
+                    .dilation = options.dilation};
   ESP_CHECK(s.groups > 0 && s.c % s.groups == 0 && s.o % s.groups == 0, "conv2d: ", s.groups,
             " groups do not divide ", s.c, " input and ", s.o, " output channels");
   ESP_CHECK(w.shape()[3] == s.c / s.groups, "conv2d: input has ", s.c / s.groups,
             " channels a group, weight expects ", w.shape()[3]);
-  ESP_CHECK(s.stride > 0 && s.pad >= 0 && s.h + 2 * s.pad >= s.kh && s.w + 2 * s.pad >= s.kw,
-            "conv2d: a window of ", s.kh, "x", s.kw, " with padding ", s.pad, " does not fit an image of ",
-            s.h, "x", s.w);
+  ESP_CHECK(s.down().in_range() && s.across().in_range(), "conv2d: stride ", s.stride, ", dilation ",
+            s.dilation, ", padding ", s.pad, ": expected strides and dilations of 1 to ", WindowAxis::most,
+            ", padding of 0 to ", WindowAxis::most);
+  ESP_CHECK(s.down().fits(s.h) && s.across().fits(s.w), "conv2d: a window of ", s.kh, "x", s.kw,
+            s.dilation == 1 ? "" : join(", dilation ", s.dilation, ","), " with padding ", s.pad,
+            " does not fit an image of ", s.h, "x", s.w);
   ESP_CHECK(!b.defined() || b.shape() == Shape{s.o}, "conv2d: bias has shape ", b.shape(), ", expected [",
             s.o, "]");
   return s;
@@ -38,7 +51,10 @@ Tensor convolve(const Tensor& x, const Tensor& w, const ConvShape& s, const Conv
   const Device device = x.device();
   Tensor y = x.like({s.n, s.out_h(), s.out_w(), s.o});
   const void* prepared =
-      FixedWeights::prepared(w, {s.n, s.h, s.w, s.stride, s.pad}, ESP_RUN(device, conv2d_prepared_bytes(s)),
+      FixedWeights::prepared(w,
+                             {s.n, s.h, s.w, s.c, s.stride.down, s.stride.across, s.dilation.down,
+                              s.dilation.across, s.pad.top, s.pad.left, s.pad.bottom, s.pad.right},
+                             ESP_RUN(device, conv2d_prepared_bytes(s)),
                              [&](void* made) { ESP_RUN(device, conv2d_prepare(made, w.f32(), s)); });
   Scratch scratch(ESP_RUN_REAL(x, conv2d_forward_scratch(s, with_residual<Real>(epilogue, residual))),
                   device);
@@ -62,11 +78,13 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& b, const C
   const Tensor weight = operand(w.value(), x.value());
   const Tensor z = convolve(x.value(), weight, s, epilogue);
   const Tensor y = apart ? activated(z, f) : z;
+  Attributes attributes{{"stride", to_attribute(s.stride)},
+                        {"pad", to_attribute(s.pad)},
+                        {"groups", s.groups},
+                        {"activation", std::string(activation_name(f))}};
+  if (s.dilation != 1) attributes.emplace_back("dilation", to_attribute(s.dilation));
   return record({.op = "conv2d",
-                 .attributes = {{"stride", s.stride},
-                                {"pad", s.pad},
-                                {"groups", s.groups},
-                                {"activation", std::string(activation_name(f))}},
+                 .attributes = std::move(attributes),
                  .inputs = b.defined() ? std::vector{x, w, b} : std::vector{x, w},
                  .output = y,
                  .channels = {Channels::mixed, {s.groups}},

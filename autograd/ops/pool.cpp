@@ -1,26 +1,40 @@
 #include "espalier/autograd/ops.h"
 
+#include <algorithm>
+
+#include "espalier/autograd/ops/window_attributes.h"
+
 namespace espalier::ops {
 namespace {
 
-PoolShape pool_shape(const char* op, const Variable& x, int64_t k, int64_t stride, int64_t pad) {
+PoolShape pool_shape(const char* op, const Variable& x, ByAxis k, ByAxis stride, Padding pad, bool ceil_mode,
+                     bool count_include_pad) {
   ESP_CHECK(x.shape().axes() == 4, op, ": expects x [N,H,W,C], found ", x.shape());
-  const PoolShape s{x.shape()[0], x.shape()[1], x.shape()[2], x.shape()[3], k, stride ? stride : k, pad};
-  ESP_CHECK(k > 0 && k < 16 && s.stride > 0 && pad >= 0 && 2 * pad <= k, op, ": window ", k, ", stride ",
-            s.stride, ", padding ", pad, ": expected a window of 1 to 15 and padding of at most half of it");
-  ESP_CHECK(s.h + 2 * pad >= k && s.w + 2 * pad >= k, op, ": a window of ", k, "x", k,
+  if (stride == 0) stride = k;
+  const PoolShape s{x.shape()[0], x.shape()[1], x.shape()[2], x.shape()[3],     k,
+                    stride,       pad,          ceil_mode,    count_include_pad};
+  const auto good = [](const WindowAxis& a) {
+    return a.in_range() && a.size > 0 && a.size < 16 && 2 * std::max(a.before, a.behind) <= a.size;
+  };
+  ESP_CHECK(good(s.down()) && good(s.across()), op, ": window ", k, ", stride ", stride, ", padding ", pad,
+            ": expected a window of 1 to 15 and padding of at most half of it");
+  ESP_CHECK(s.down().fits(s.h) && s.across().fits(s.w), op, ": a window of ", k.down, "x", k.across,
             " does not fit an image of ", s.h, "x", s.w);
   return s;
 }
 
 Attributes pool_attributes(const PoolShape& s) {
-  return {{"window", s.k}, {"stride", s.stride}, {"pad", s.pad}};
+  Attributes all{
+      {"window", to_attribute(s.k)}, {"stride", to_attribute(s.stride)}, {"pad", to_attribute(s.pad)}};
+  if (s.ceil_mode) all.emplace_back("ceil_mode", int64_t{1});
+  if (!s.count_include_pad) all.emplace_back("count_include_pad", int64_t{0});
+  return all;
 }
 
 }  // namespace
 
-Variable max_pool2d(const Variable& x, int64_t k, int64_t stride, int64_t pad) {
-  const PoolShape s = pool_shape("max_pool2d", x, k, stride, pad);
+Variable max_pool2d(const Variable& x, ByAxis k, ByAxis stride, Padding pad, bool ceil_mode) {
+  const PoolShape s = pool_shape("max_pool2d", x, k, stride, pad, ceil_mode, true);
   const Device device = x.value().device();
   const Shape out{s.n, s.out_h(), s.out_w(), s.c};
   Tensor y = x.value().like(out);
@@ -38,8 +52,9 @@ Variable max_pool2d(const Variable& x, int64_t k, int64_t stride, int64_t pad) {
                  }});
 }
 
-Variable average_pool2d(const Variable& x, int64_t k, int64_t stride, int64_t pad) {
-  const PoolShape s = pool_shape("average_pool2d", x, k, stride, pad);
+Variable average_pool2d(const Variable& x, ByAxis k, ByAxis stride, Padding pad, bool ceil_mode,
+                        bool count_include_pad) {
+  const PoolShape s = pool_shape("average_pool2d", x, k, stride, pad, ceil_mode, count_include_pad);
   Tensor y = x.value().like({s.n, s.out_h(), s.out_w(), s.c});
   ESP_RUN_REAL(y, average_pool_forward(y.data<Real>(), x.value().data<Real>(), s));
   return record({.op = "average_pool2d",
@@ -77,9 +92,8 @@ Variable adaptive_average_pool2d(const Variable& x, int64_t h, int64_t w) {
   ESP_CHECK(h > 0 && w > 0 && height % h == 0 && width % w == 0, "adaptive_average_pool2d: ", h, "x", w,
             " windows do not divide an image of ", height, "x", width);
   const bool whole = h == 1 && w == 1;
-  ESP_CHECK(whole || height / h == width / w, "adaptive_average_pool2d: windows of ", height / h, "x",
-            width / w, " are not square");
-  const PoolShape s{n, height, width, c, height / h, height / h};
+  const ByAxis window(height / h, width / w);
+  const PoolShape s{n, height, width, c, window, window};
   Tensor y = x.value().like({n, h, w, c});
   if (whole)
     ESP_RUN_REAL(y,

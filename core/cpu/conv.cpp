@@ -17,7 +17,8 @@ namespace {
 /// Multiplications of the direct algorithm for a channel of one image, padding left out, and of Winograd's 36
 /// a tile of 4x4 outputs: on maps of 2x2 it has more.
 bool winograd_multiplies_less(const ConvShape& s) {
-  const auto taps = [&](int64_t out) { return 3 * out - s.pad * (s.pad + 1); };
+  const int64_t pad = s.pad.top;  // of all sides
+  const auto taps = [&](int64_t out) { return 3 * out - pad * (pad + 1); };
   const auto tiles = [](int64_t out) { return (out + 3) / 4; };
   return 36 * tiles(s.out_h()) * tiles(s.out_w()) < taps(s.out_h()) * taps(s.out_w());
 }

@@ -42,6 +42,16 @@ dnnl::memory::desc weights(const ConvShape& s) {
   return f32_desc({s.groups, o, i, s.kh, s.kw}, {o * row, row, 1, s.kw * i, i});
 }
 
+/// How a window moves, as oneDNN says it: a dilation of 0 is none.
+struct Moves {
+  explicit Moves(const ConvShape& s)
+      : stride{s.stride.down, s.stride.across},
+        dilation{s.kh > 1 ? s.dilation.down - 1 : 0, s.kw > 1 ? s.dilation.across - 1 : 0},
+        before{s.pad.top, s.pad.left},
+        behind{s.pad.bottom, s.pad.right} {}
+  Dims stride, dilation, before, behind;
+};
+
 constexpr auto algorithm = dnnl::algorithm::convolution_direct;
 
 /// Forward with `fused`'s bias and relu, on weights laid out as `w` says.
@@ -56,10 +66,11 @@ dnnl::convolution_forward::primitive_desc forward_of(const ConvShape& s, const d
   }
   const auto kind = dnnl::prop_kind::forward_training;
   const auto x = image(s.n, s.c, s.h, s.w), y = image(s.n, s.o, s.out_h(), s.out_w());
-  const Dims stride{s.stride, s.stride}, pad{s.pad, s.pad};
-  const auto desc = fused.shift
-                        ? Forward::desc(kind, algorithm, x, w, f32_desc({s.o}, Tag::x), y, stride, pad, pad)
-                        : Forward::desc(kind, algorithm, x, w, y, stride, pad, pad);
+  const Moves by(s);
+  const auto desc =
+      fused.shift ? Forward::desc(kind, algorithm, x, w, f32_desc({s.o}, Tag::x), y, by.stride, by.dilation,
+                                  by.before, by.behind)
+                  : Forward::desc(kind, algorithm, x, w, y, by.stride, by.dilation, by.before, by.behind);
   return {desc, attributes, onednn_engine()};
 }
 
@@ -67,7 +78,7 @@ ConvPlan make(const ConvShape& s, Direction direction, bool accumulate, Fused fu
   expect_room_for_code();
   const auto x = image(s.n, s.c, s.h, s.w), y = image(s.n, s.o, s.out_h(), s.out_w()), ours = weights(s);
   const auto any = f32_desc(ours.dims(), Tag::any);
-  const Dims stride{s.stride, s.stride}, pad{s.pad, s.pad};
+  const Moves by(s);
   const auto attributes = with_scratch();
   const auto& engine = onednn_engine();
   const auto forward = forward_of(s, any, {});
@@ -99,8 +110,9 @@ ConvPlan make(const ConvShape& s, Direction direction, bool accumulate, Fused fu
     }
     case Direction::backward_data: {
       using Data = dnnl::convolution_backward_data;
-      const Data::primitive_desc chosen(Data::desc(algorithm, x, any, y, stride, pad, pad), attributes,
-                                        engine, forward);
+      const Data::primitive_desc chosen(
+          Data::desc(algorithm, x, any, y, by.stride, by.dilation, by.before, by.behind), attributes, engine,
+          forward);
       finish(Data(chosen), chosen.weights_desc(),
              {{DNNL_ARG_DIFF_SRC, x}, {DNNL_ARG_DIFF_DST, y}, {DNNL_ARG_WEIGHTS, chosen.weights_desc()}},
              chosen.scratchpad_desc());
@@ -109,8 +121,9 @@ ConvPlan make(const ConvShape& s, Direction direction, bool accumulate, Fused fu
     }
     case Direction::backward_weights: {
       using Weights = dnnl::convolution_backward_weights;
-      const Weights::primitive_desc chosen(Weights::desc(algorithm, x, any, y, stride, pad, pad), attributes,
-                                           engine, forward);
+      const Weights::primitive_desc chosen(
+          Weights::desc(algorithm, x, any, y, by.stride, by.dilation, by.before, by.behind), attributes,
+          engine, forward);
       finish(Weights(chosen), chosen.diff_weights_desc(),
              {{DNNL_ARG_DIFF_WEIGHTS, chosen.diff_weights_desc()}, {DNNL_ARG_DIFF_DST, y}, {DNNL_ARG_SRC, x}},
              chosen.scratchpad_desc());
@@ -122,11 +135,13 @@ ConvPlan make(const ConvShape& s, Direction direction, bool accumulate, Fused fu
 }
 
 ConvPlan& plan(const ConvShape& s, Direction direction, bool accumulate, Fused fused = {}) {
-  thread_local PlanCache<ConvPlan, 11> cache;
+  thread_local PlanCache<ConvPlan, 17> cache;
   const int64_t flags =
       static_cast<int64_t>(direction) | accumulate << 2 | fused.shift << 3 | fused.relu << 4;
-  return cache.get({s.n, s.h, s.w, s.c, s.o, s.kh, s.kw, s.stride, s.pad, s.groups, flags},
-                   [&] { return make(s, direction, accumulate, fused); });
+  return cache.get(
+      {s.n, s.h, s.w, s.c, s.o, s.kh, s.kw, s.stride.down, s.stride.across, s.pad.top, s.pad.left,
+       s.pad.bottom, s.pad.right, s.groups, s.dilation.down, s.dilation.across, flags},
+      [&] { return make(s, direction, accumulate, fused); });
 }
 
 /// Our weights in the plan's layout.
@@ -144,8 +159,8 @@ NormShape pixels_of(const ConvShape& s) { return {s.n * s.out_h() * s.out_w(), s
 bool direct_fits(const ConvShape& s, Direction direction) {
   if (direction != Direction::backward_weights || isa() == Isa::baseline) return true;
   // jit_1x1 serves a strided window where it divides the image into whole strides.
-  const bool gathers = s.kh == 1 && s.kw == 1 && s.pad == 0 && s.groups == 1 && s.stride > 1 &&
-                       s.h % s.stride == 0 && s.w % s.stride == 0;
+  const bool gathers = s.kh == 1 && s.kw == 1 && s.pad == 0 && s.groups == 1 && s.stride != 1 &&
+                       s.h % s.stride.down == 0 && s.w % s.stride.across == 0;
   return !gathers || s.c >= (isa() == Isa::avx512 ? 16 : 8);
 }
 

@@ -19,7 +19,8 @@ ConvShape as_pointwise(const ConvShape& s) {
 void copy_patch(float* to, const float* image, int64_t y, int64_t x, const ConvShape& s) {
   for (int64_t ky = 0; ky < s.kh; ++ky)
     for (int64_t kx = 0; kx < s.kw; ++kx, to += s.c) {
-      const int64_t row = y * s.stride - s.pad + ky, column = x * s.stride - s.pad + kx;
+      const int64_t row = y * s.stride.down - s.pad.top + ky * s.dilation.down,
+                    column = x * s.stride.across - s.pad.left + kx * s.dilation.across;
       const bool inside = row >= 0 && row < s.h && column >= 0 && column < s.w;
       if (inside)
         std::copy_n(image + (row * s.w + column) * s.c, s.c, to);

@@ -228,7 +228,7 @@ void run_forward(float* y, const float* x, const float* w, const void* prepared,
               .x = x,
               .u = prepared ? static_cast<const float*>(prepared) : memory.u,
               .map = map,
-              .gather = s.stride > 1,
+              .gather = s.stride != 1,
               .scatter = false,
               .e = e,
               .plan = plan,
@@ -247,7 +247,7 @@ void run_backward_data(float* dx, const float* dy, const float* w, const ConvSha
   const RowsMemory memory(plan, true, false, scratch);
   pack_weights<false>(memory.u, w, s.c, s.o);
   const Rows map(s);
-  if (s.stride > 1 && !accumulate)
+  if (s.stride != 1 && !accumulate)
     cpu::set_bytes(dx, 0, static_cast<size_t>(s.n * s.h * s.w * s.c) * sizeof(float));
   const ConvEpilogue e{.residual = accumulate ? dx : nullptr};
   RowsProduct{.y = dx,
@@ -255,7 +255,7 @@ void run_backward_data(float* dx, const float* dy, const float* w, const ConvSha
               .u = memory.u,
               .map = map,
               .gather = false,
-              .scatter = s.stride > 1,
+              .scatter = s.stride != 1,
               .e = e,
               .plan = plan,
               .packed = memory.packed,

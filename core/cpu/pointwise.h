@@ -6,7 +6,7 @@
 
 namespace espalier::cpu {
 
-/// True for a 1x1 convolution of one group without padding, at any stride.
+/// True for a 1x1 convolution of one group without padding, at any strides.
 bool pointwise_fits(const ConvShape& s);
 
 /// Bytes of the weight as panels of columns, and the weight so.

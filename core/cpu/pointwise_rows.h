@@ -17,9 +17,10 @@ struct Rows {
   int64_t large(int64_t row) const {
     if (stride == 1) return row;
     const int64_t x = row % out_w, y = row / out_w % out_h, n = row / (out_w * out_h);
-    return (n * h + y * stride) * w + x * stride;
+    return (n * h + y * stride.down) * w + x * stride.across;
   }
-  int64_t count, h, w, out_h, out_w, stride;
+  int64_t count, h, w, out_h, out_w;
+  ByAxis stride;
 };
 
 }  // namespace espalier::cpu

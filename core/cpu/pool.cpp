@@ -14,21 +14,39 @@
 HWY_BEFORE_NAMESPACE();
 namespace espalier::HWY_NAMESPACE {
 
-/// The part of a window that lies on the image, in one direction.
+/// The part of a window that lies on an image of n pixels, in one direction.
 struct Window {
   int64_t start, first, last;  // start may be negative; pixels first .. last-1 are real
-  Window(int64_t out, const PoolShape& s, int64_t size)
-      : start(out * s.stride - s.pad),
+  int64_t padded;              // the end of its pixels and those of the padding
+  Window(int64_t out, const WindowAxis& a, int64_t n)
+      : start(out * a.stride - a.before),
         first(std::max<int64_t>(start, 0)),
-        last(std::min(start + s.k, size)) {}
+        last(std::min(start + a.size, n)),
+        padded(std::min(start + a.size, n + a.behind)) {}
+};
+
+/// What each pixel of a window is of its mean.
+struct Shares {
+  explicit Shares(const PoolShape& s)
+      : by_window(!s.same_shares()),
+        pads(s.count_include_pad),
+        same(1.0f / static_cast<float>(s.k.down * s.k.across)) {}
+  float of(const Window& v, const Window& h) const {
+    if (!by_window) return same;
+    const int64_t pixels =
+        pads ? (v.padded - v.start) * (h.padded - h.start) : (v.last - v.first) * (h.last - h.first);
+    return 1.0f / static_cast<float>(pixels);
+  }
+  bool by_window, pads;
+  float same;
 };
 
 /// The windows that hold a pixel, in one direction: first .. last-1 of `count`.
 struct Windows {
   int64_t first, last;
-  Windows(int64_t pixel, const PoolShape& s, int64_t count)
-      : first(pixel + s.pad < s.k ? 0 : (pixel + s.pad - s.k) / s.stride + 1),
-        last(std::min((pixel + s.pad) / s.stride + 1, count)) {}
+  Windows(int64_t pixel, const WindowAxis& a, int64_t count)
+      : first(pixel + a.before < a.size ? 0 : (pixel + a.before - a.size) / a.stride + 1),
+        last(std::min((pixel + a.before) / a.stride + 1, count)) {}
 };
 
 /// Rows of `width` pixels that a thread should have at least.
@@ -38,10 +56,11 @@ int64_t grain(const PoolShape& s, int64_t width) { return std::max<int64_t>(1, 8
 template <class Body>
 void for_windows(const PoolShape& s, const Body& body) {
   const int64_t oh = s.out_h(), ow = s.out_w();
+  const WindowAxis down = s.down(), across = s.across();
   parallel_for(s.n * oh, grain(s, ow), [=](int64_t begin, int64_t end) HWY_ATTR {
     for (int64_t row = begin; row < end; ++row) {
-      const Window v(row % oh, s, s.h);
-      for (int64_t x = 0; x < ow; ++x) body(row * ow + x, v, Window(x, s, s.w), row / oh);
+      const Window v(row % oh, down, s.h);
+      for (int64_t x = 0; x < ow; ++x) body(row * ow + x, v, Window(x, across, s.w), row / oh);
     }
   });
 }
@@ -57,7 +76,7 @@ void max_pool(float* y, uint8_t* index, const float* x, const PoolShape& s) {
       const Integers places;
       const int64_t left = s.c - i;
       const auto place_of = [&](int64_t py, int64_t px) HWY_ATTR {
-        return hn::Set(places, static_cast<int32_t>((py - v.start) * s.k + px - h.start));
+        return hn::Set(places, static_cast<int32_t>((py - v.start) * s.k.across + px - h.start));
       };
       auto best = load(tail, x + pixel(s, n, v.first, h.first) + i, left);
       auto place = place_of(v.first, h.first);
@@ -79,35 +98,39 @@ void max_pool_forward(float* y, uint8_t* index, const float* x, const PoolShape&
 }
 
 void average_pool_forward(float* y, const float* x, const PoolShape& s) {
+  const Shares shares(s);
   for_windows(s, [=](int64_t out, Window v, Window h, int64_t n) HWY_ATTR {
+    const float share = shares.of(v, h);
     for_vectors(0, s.c, [&](auto tail, int64_t i) HWY_ATTR {
       auto sum = hn::Zero(Floats());
       for (int64_t py = v.first; py < v.last; ++py)
         for (int64_t px = h.first; px < h.last; ++px)
           sum = hn::Add(sum, load(tail, x + pixel(s, n, py, px) + i, s.c - i));
-      const auto mean = hn::Mul(sum, hn::Set(Floats(), 1.0f / static_cast<float>(s.k * s.k)));
+      const auto mean = hn::Mul(sum, hn::Set(Floats(), share));
       store(tail, mean, y + out * s.c + i, s.c - i);
     });
   });
 }
 
-/// dx = the sum of share(tail, place in dy, place in the window, left) over the windows that hold a pixel: it
-/// is written once, however they overlap.
+/// dx = the sum of share(tail, place in dy, left, oy, ox, place in the window) over the windows oy, ox that
+/// hold a pixel: it is written once, however they overlap.
 template <class Share>
 void gather_shares(float* dx, const PoolShape& s, bool accumulate, const Share& share) {
   const int64_t oh = s.out_h(), ow = s.out_w();
+  const WindowAxis down = s.down(), across = s.across();
   parallel_for(s.n * s.h, grain(s, s.w), [=](int64_t begin, int64_t end) HWY_ATTR {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t n = row / s.h, y = row % s.h;
-      const Windows v(y, s, oh);
+      const Windows v(y, down, oh);
       for (int64_t x = 0; x < s.w; ++x) {
-        const Windows h(x, s, ow);
+        const Windows h(x, across, ow);
         for_vectors(0, s.c, [&](auto tail, int64_t i) HWY_ATTR {
           auto sum = hn::Zero(Floats());
           for (int64_t oy = v.first; oy < v.last; ++oy)
             for (int64_t ox = h.first; ox < h.last; ++ox) {
-              const int64_t place = (y + s.pad - oy * s.stride) * s.k + x + s.pad - ox * s.stride;
-              sum = hn::Add(sum, share(tail, ((n * oh + oy) * ow + ox) * s.c + i, place, s.c - i));
+              const int64_t place =
+                  (y + down.before - oy * down.stride) * across.size + x + across.before - ox * across.stride;
+              sum = hn::Add(sum, share(tail, ((n * oh + oy) * ow + ox) * s.c + i, s.c - i, oy, ox, place));
             }
           put(tail, sum, dx + (row * s.w + x) * s.c + i, s.c - i, accumulate);
         });
@@ -118,18 +141,26 @@ void gather_shares(float* dx, const PoolShape& s, bool accumulate, const Share& 
 
 void max_pool_backward(float* dx, const float* dy, const uint8_t* index, const PoolShape& s,
                        bool accumulate) {
-  gather_shares(dx, s, accumulate, [=](auto tail, int64_t at, int64_t place, int64_t left) HWY_ATTR {
-    const auto mine =
-        hn::Eq(load_bytes(tail, index + at, left), hn::Set(Floats(), static_cast<float>(place)));
-    return hn::IfThenElseZero(mine, load(tail, dy + at, left));
-  });
+  gather_shares(
+      dx, s, accumulate, [=](auto tail, int64_t at, int64_t left, int64_t, int64_t, int64_t place) HWY_ATTR {
+        const auto mine =
+            hn::Eq(load_bytes(tail, index + at, left), hn::Set(Floats(), static_cast<float>(place)));
+        return hn::IfThenElseZero(mine, load(tail, dy + at, left));
+      });
 }
 
 void average_pool_backward(float* dx, const float* dy, const PoolShape& s, bool accumulate) {
-  const float share = 1.0f / static_cast<float>(s.k * s.k);
-  gather_shares(dx, s, accumulate, [=](auto tail, int64_t at, int64_t, int64_t left) HWY_ATTR {
-    return hn::Mul(load(tail, dy + at, left), hn::Set(Floats(), share));
-  });
+  const Shares shares(s);
+  const WindowAxis down = s.down(), across = s.across();
+  const auto run = [&](auto by_window) HWY_ATTR {
+    gather_shares(dx, s, accumulate,
+                  [=](auto tail, int64_t at, int64_t left, int64_t oy, int64_t ox, int64_t) HWY_ATTR {
+                    float share = shares.same;
+                    if constexpr (by_window) share = shares.of({oy, down, s.h}, {ox, across, s.w});
+                    return hn::Mul(load(tail, dy + at, left), hn::Set(Floats(), share));
+                  });
+  };
+  shares.by_window ? run(std::true_type()) : run(std::false_type());
 }
 
 void global_average_pool_forward(float* y, const float* x, int64_t n, int64_t pixels, int64_t c) {

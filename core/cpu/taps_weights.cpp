@@ -31,25 +31,25 @@ class TapRows {
   };
   TapRows(const ConvShape& s, int64_t tap)
       : s_(s),
-        shift_y_(tap / s.kw - s.pad),
-        shift_x_(tap % s.kw - s.pad),
-        ys_(inside(shift_y_, s.h, s.out_h())),
-        xs_(inside(shift_x_, s.w, s.out_w())) {}
+        shift_y_(tap / s.kw * s.dilation.down - s.pad.top),
+        shift_x_(tap % s.kw * s.dilation.across - s.pad.left),
+        ys_(inside(shift_y_, s.stride.down, s.h, s.out_h())),
+        xs_(inside(shift_x_, s.stride.across, s.w, s.out_w())) {}
   int64_t count() const { return s_.n * length(ys_) * length(xs_); }
   Row at(int64_t row) const {
     if (same_) return {row, row};
     const int64_t wide = length(xs_), high = length(ys_);
     const int64_t x = xs_.begin + row % wide, y = ys_.begin + row / wide % high, n = row / wide / high;
     return {(n * s_.out_h() + y) * s_.out_w() + x,
-            (n * s_.h + y * s_.stride + shift_y_) * s_.w + x * s_.stride + shift_x_};
+            (n * s_.h + y * s_.stride.down + shift_y_) * s_.w + x * s_.stride.across + shift_x_};
   }
 
  private:
   static int64_t length(Range range) { return range.end - range.begin; }
   /// The places p of 0 .. out-1 with 0 <= p stride + shift < size.
-  Range inside(int64_t shift, int64_t size, int64_t out) const {
-    const int64_t begin = std::min(out, parts_of(std::max<int64_t>(0, -shift), s_.stride));
-    return {begin, std::clamp(parts_of(std::max<int64_t>(0, size - shift), s_.stride), begin, out)};
+  static Range inside(int64_t shift, int64_t stride, int64_t size, int64_t out) {
+    const int64_t begin = std::min(out, parts_of(std::max<int64_t>(0, -shift), stride));
+    return {begin, std::clamp(parts_of(std::max<int64_t>(0, size - shift), stride), begin, out)};
   }
 
   const ConvShape s_;

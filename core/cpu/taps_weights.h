@@ -6,7 +6,7 @@
 
 namespace espalier::cpu {
 
-/// True for one group, at any window, stride and padding.
+/// True for one group, at any window, strides, dilation and padding.
 bool taps_fit(const ConvShape& s);
 
 size_t taps_backward_weights_scratch(const ConvShape& s);

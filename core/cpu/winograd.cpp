@@ -186,7 +186,7 @@ struct Forward {
   }
   HWY_INLINE void transform_input(Range tiles, Range block, float* v) const {
     const BlockLayout layout(block.end - block.begin, s.c);
-    to_points<InputTransform>(x, {s.n, s.h, s.w, s.c}, s.pad, plan.tiling, tiles, v, layout.plane,
+    to_points<InputTransform>(x, {s.n, s.h, s.w, s.c}, s.pad.top, plan.tiling, tiles, v, layout.plane,
                               [layout, skip = tiles.begin - block.begin](int64_t t, int64_t k)
                                   HWY_ATTR { return layout(skip + t, k); });
   }
@@ -264,7 +264,7 @@ struct Forward {
 };
 
 /// Backward data as a forward convolution: of dy, to dx.
-ConvShape turned(const ConvShape& s) { return {s.n, s.out_h(), s.out_w(), s.o, s.c, 3, 3, 1, 2 - s.pad}; }
+ConvShape turned(const ConvShape& s) { return {s.n, s.out_h(), s.out_w(), s.o, s.c, 3, 3, 1, 2 - s.pad.top}; }
 
 size_t forward_scratch(const ConvShape& s, const ConvEpilogue& e) {
   return ForwardPlan(s, e.statistics.mean != nullptr, nullptr).bytes;
@@ -292,7 +292,8 @@ HWY_EXPORT(backward_data_scratch);
 HWY_EXPORT(run_backward_data);
 
 bool winograd_fits(const ConvShape& s) {
-  return s.kh == 3 && s.kw == 3 && s.stride == 1 && s.groups == 1 && s.pad <= 2;
+  return s.kh == 3 && s.kw == 3 && s.stride == 1 && s.dilation == 1 && s.groups == 1 && s.pad.alike() &&
+         s.pad.top <= 2;
 }
 size_t winograd_forward_scratch(const ConvShape& s, const ConvEpilogue& e) {
   return ESP_DISPATCH(forward_scratch)(s, e);

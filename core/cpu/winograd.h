@@ -6,7 +6,8 @@
 
 namespace espalier::cpu {
 
-/// True if `s` is a shape that Winograd can do: 3x3, stride 1, one group, padding of at most 2.
+/// True if `s` is a shape that Winograd can do: 3x3, stride 1, no dilation, one group, the same padding, of
+/// at most 2, on all sides.
 bool winograd_fits(const ConvShape& s);
 
 size_t winograd_forward_scratch(const ConvShape& s, const ConvEpilogue& e);

@@ -61,7 +61,7 @@ struct BackwardWeights {
   /// V and D of tiles `some` of a block that starts at tile `first`.
   HWY_INLINE void transform(Range some, int64_t first, float* v, float* d) const {
     const int64_t skip = some.begin - first;
-    to_points<InputTransform>(x, {s.n, s.h, s.w, s.c}, s.pad, plan.tiling, some, v, plan.v_plane,
+    to_points<InputTransform>(x, {s.n, s.h, s.w, s.c}, s.pad.top, plan.tiling, some, v, plan.v_plane,
                               [skip, tiles = plan.tiles](int64_t t, int64_t k)
                                   HWY_ATTR { return (k / panel * tiles + skip + t) * panel + k % panel; });
     to_points<GradientTransform>(dy, {s.n, s.out_h(), s.out_w(), s.o}, 0, plan.tiling, some, d, plan.d_plane,

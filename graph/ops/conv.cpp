@@ -36,19 +36,28 @@ struct Epilogue {
   }
 };
 
+Conv2dOptions options_of(const OpCall& c) {
+  return {.stride = c.by_axis("stride"),
+          .pad = c.by_side("pad"),
+          .groups = c.whole("groups"),
+          .dilation = c.by_axis("dilation")};
+}
+
 Calls conv2d_kernels(const KernelContext& op) {
   const Tensor x = operand(op, "x", 1), w = operand(op, "weight", 2), y = output(op, 3);
   const Shape &in = x.shape(), &k = w.shape();
-  const ConvShape s{op.pass.batch,
-                    in[1],
-                    in[2],
-                    in[3],
-                    k[0],
-                    k[1],
-                    k[2],
-                    op.call.whole("stride"),
-                    op.call.whole("pad"),
-                    op.call.whole("groups")};
+  const Conv2dOptions options = options_of(op.call);
+  const ConvShape s{.n = op.pass.batch,
+                    .h = in[1],
+                    .w = in[2],
+                    .c = in[3],
+                    .o = k[0],
+                    .kh = k[1],
+                    .kw = k[2],
+                    .stride = options.stride,
+                    .pad = options.pad,
+                    .groups = options.groups,
+                    .dilation = options.dilation};
   Epilogue epilogue(op);
   const Device device = op.pass.device;
   const bool adds = op.add("x");
@@ -85,10 +94,6 @@ Calls conv2d_kernels(const KernelContext& op) {
   });
 }
 
-Conv2dOptions options_of(const OpCall& c) {
-  return {.stride = c.whole("stride"), .pad = c.whole("pad"), .groups = c.whole("groups")};
-}
-
 }  // namespace
 
 std::vector<Op> conv_rows() {
@@ -96,10 +101,11 @@ std::vector<Op> conv_rows() {
            .inputs = {{"x"},
                       {"weight", OpInput::required, Role::weight, true},
                       {"bias", OpInput::optional, Role::bias}},
-           .attributes = {{"stride", int64_t{1}},
-                          {"pad", int64_t{0}},
+           .attributes = {{"stride", int64_t{1}, true, OpAttribute::by_axis},
+                          {"pad", int64_t{0}, true, OpAttribute::by_side},
                           {"groups", int64_t{1}},
-                          {"activation", std::string()}},
+                          {"activation", std::string()},
+                          {"dilation", int64_t{1}, false, OpAttribute::by_axis}},
            .activation = "activation",
            .run =
                [](const OpArguments& x) {
@@ -114,7 +120,7 @@ std::vector<Op> conv_rows() {
            .macs = macs_of_positions,
            .constants = [](const ConstantArguments& c) { return c.shift; },
            // With padding it sees zeros at the border instead.
-           .takes_constants = [](const OpCall& c) { return c.whole("pad") == 0 && c.whole("groups") == 1; },
+           .takes_constants = [](const OpCall& c) { return c.by_side("pad") == 0 && c.whole("groups") == 1; },
            .kernels = conv2d_kernels}};
 }
 

@@ -5,10 +5,23 @@
 namespace espalier::ops {
 namespace {
 
+/// What both poolings have.
+struct Windows {
+  explicit Windows(const OpCall& c)
+      : size(c.by_axis("window")),
+        stride(c.by_axis("stride")),
+        pad(c.by_side("pad")),
+        ceil_mode(c.whole("ceil_mode") != 0) {}
+  ByAxis size, stride;
+  Padding pad;
+  bool ceil_mode;
+};
+bool counts_padding(const OpCall& c) { return c.whole("count_include_pad") != 0; }
+
 PoolShape pool_shape(const KernelContext& op) {
   const Shape& in = op.call.shape("x");
-  return {op.pass.batch,       in[1], in[2], in[3], op.call.whole("window"), op.call.whole("stride"),
-          op.call.whole("pad")};
+  const Windows by(op.call);
+  return {op.pass.batch, in[1], in[2], in[3], by.size, by.stride, by.pad, by.ceil_mode};
 }
 
 Calls max_pool_kernels(const KernelContext& op) {
@@ -27,7 +40,8 @@ Calls max_pool_kernels(const KernelContext& op) {
 }
 
 Calls average_pool_kernels(const KernelContext& op) {
-  const PoolShape s = pool_shape(op);
+  PoolShape s = pool_shape(op);
+  s.count_include_pad = counts_padding(op.call);
   const Device device = op.pass.device;
   return there_and_back(
       op, "average_pool", 0,
@@ -40,7 +54,8 @@ Calls average_pool_kernels(const KernelContext& op) {
 Calls adaptive_average_pool_kernels(const KernelContext& op) {
   const Shape &in = op.call.shape("x"), &out = op.call.output();
   const bool whole = out[1] == 1 && out[2] == 1;
-  const PoolShape s{op.pass.batch, in[1], in[2], in[3], in[1] / out[1], in[1] / out[1]};
+  const ByAxis window(in[1] / out[1], in[2] / out[2]);
+  const PoolShape s{op.pass.batch, in[1], in[2], in[3], window, window};
   const Device device = op.pass.device;
   return there_and_back(
       op, "adaptive_average_pool", 0,
@@ -73,27 +88,34 @@ Calls global_average_pool_kernels(const KernelContext& op) {
 }  // namespace
 
 std::vector<Op> pool_rows() {
-  const std::vector<OpAttribute> windows{{"window", int64_t{0}}, {"stride", int64_t{0}}, {"pad", int64_t{0}}};
+  const std::vector<OpAttribute> windows{{"window", int64_t{0}, true, OpAttribute::by_axis},
+                                         {"stride", int64_t{0}, true, OpAttribute::by_axis},
+                                         {"pad", int64_t{0}, true, OpAttribute::by_side},
+                                         {"ceil_mode", int64_t{0}, false}};
+  std::vector<OpAttribute> of_means = windows;
+  of_means.push_back({"count_include_pad", int64_t{1}, false});
   return {{.name = "max_pool2d",
            .inputs = {{"x"}},
            .attributes = windows,
            .run =
                [](const OpArguments& x) {
-                 return max_pool2d(x("x"), x.call.whole("window"), x.call.whole("stride"),
-                                   x.call.whole("pad"));
+                 const Windows by(x.call);
+                 return max_pool2d(x("x"), by.size, by.stride, by.pad, by.ceil_mode);
                },
            .constants = [](const ConstantArguments& c) { return c("x"); },
            .kernels = max_pool_kernels},
           {.name = "average_pool2d",
            .inputs = {{"x"}},
-           .attributes = windows,
+           .attributes = of_means,
            .run =
                [](const OpArguments& x) {
-                 return average_pool2d(x("x"), x.call.whole("window"), x.call.whole("stride"),
-                                       x.call.whole("pad"));
+                 const Windows by(x.call);
+                 return average_pool2d(x("x"), by.size, by.stride, by.pad, by.ceil_mode,
+                                       counts_padding(x.call));
                },
            .constants = [](const ConstantArguments& c) { return c("x"); },
-           .keeps_constants = [](const OpCall& c) { return c.whole("pad") == 0; },  // which counts as zeros
+           // Padding that counts is zeros.
+           .keeps_constants = [](const OpCall& c) { return c.by_side("pad") == 0 || !counts_padding(c); },
            .kernels = average_pool_kernels},
           {.name = "global_average_pool",
            .inputs = {{"x"}},

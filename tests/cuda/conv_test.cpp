@@ -81,6 +81,11 @@ const ConvShape shapes[] = {
     {4, 16, 16, 64, 64, 3, 3, 1, 1},    // what networks are made of
     {2, 16, 16, 3, 64, 7, 7, 2, 3},     // an ImageNet stem
     {2, 4, 4, 512, 512, 3, 3, 1, 1},
+    {2, 9, 11, 16, 24, 3, 3, {2, 1}, {0, 1}},                              // axes of their own
+    {2, 8, 9, 10, 9, 3, 3, 2, {0, 0, 1, 1}},                               // TensorFlow's padding
+    {2, 12, 11, 16, 20, 3, 3, 1, 2, 1, DType::f32, 2},                     // dilation
+    {1, 14, 13, 17, 17, 3, 3, 1, {2, 3}, 17, DType::f32, {2, 3}},          // of depthwise ones
+    {2, 13, 12, 6, 9, 3, 5, {2, 3}, {3, 1, 0, 4}, 3, DType::f32, {1, 2}},  // all of it, in groups
 };
 
 class CudaConv : public OnCard<testing::TestWithParam<ConvShape>> {

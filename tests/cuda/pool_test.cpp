@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "core/cpu/pool_shapes.h"
 #include "cuda/card.h"
 #include "cuda/support.h"
 
@@ -71,12 +72,10 @@ TEST_P(CudaPoolKernels, Average) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, CudaPoolKernels, testing::ValuesIn(shapes), [](const auto& info) {
-  const PoolShape& s = info.param;
-  return "n" + std::to_string(s.n) + "h" + std::to_string(s.h) + "w" + std::to_string(s.w) + "c" +
-         std::to_string(s.c) + "k" + std::to_string(s.k) + "s" + std::to_string(s.stride) + "p" +
-         std::to_string(s.pad);
-});
+INSTANTIATE_TEST_SUITE_P(Shapes, CudaPoolKernels, testing::ValuesIn(shapes),
+                         [](const auto& info) { return name(info.param); });
+INSTANTIATE_TEST_SUITE_P(Uneven, CudaPoolKernels, testing::ValuesIn(uneven_pool_shapes()),
+                         [](const auto& info) { return name(info.param); });
 
 TEST_F(CudaPool, GlobalAverage) {
   for (const int64_t n : {1, 9})

@@ -59,12 +59,11 @@ std::string understand(ImageTensor& tensor, const Node* node) {
 
 constexpr const char* mixed = "f32 and bf16 in one convolution are not emulated";
 
-/// The one number of an attribute that has the same for both axes.
-std::string both_axes(int64_t& value, const Node& node, cudnnBackendAttributeName_t name) {
+/// An attribute's number for each axis.
+std::string by_axis(ByAxis& value, const Node& node, cudnnBackendAttributeName_t name) {
   const auto two = node.all<int64_t>(name);
-  if (two.size() != 2 || two[0] != two[1])
-    return "only convolutions that are alike in both axes are emulated";
-  value = two[0];
+  if (two.size() != 2) return "only convolutions of two axes are emulated";
+  value = {two[0], two[1]};
   return {};
 }
 
@@ -131,19 +130,27 @@ std::string understand(Convolution& convolution, const Node& graph) {
     if (!why.empty()) return why;
   const Node* const how = operation.node(names.convolution);
   if (how == nullptr) return "an operation lacks its convolution";
-  int64_t stride = 0, pad = 0, pad_behind = 0, dilation = 0;
-  for (std::string why : {both_axes(stride, *how, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES),
-                          both_axes(pad, *how, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS),
-                          both_axes(pad_behind, *how, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS),
-                          both_axes(dilation, *how, CUDNN_ATTR_CONVOLUTION_DILATIONS)})
+  ByAxis stride = 0, pad = 0, pad_behind = 0, dilation = 0;
+  for (std::string why : {by_axis(stride, *how, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES),
+                          by_axis(pad, *how, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS),
+                          by_axis(pad_behind, *how, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS),
+                          by_axis(dilation, *how, CUDNN_ATTR_CONVOLUTION_DILATIONS)})
     if (!why.empty()) return why;
-  if (pad != pad_behind || dilation != 1) return "only equal padding and no dilation are emulated";
   if (how->one(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_CONVOLUTION) != CUDNN_CROSS_CORRELATION)
     return "only cross-correlation is emulated";
 
   convolution.direction = static_cast<Convolution::Direction>(direction);
-  convolution.shape = {image.n,   image.h,   image.w, image.c, weights.n,
-                       weights.h, weights.w, stride,  pad,     image.c / weights.c};
+  convolution.shape = {.n = image.n,
+                       .h = image.h,
+                       .w = image.w,
+                       .c = image.c,
+                       .o = weights.n,
+                       .kh = weights.h,
+                       .kw = weights.w,
+                       .stride = stride,
+                       .pad = {pad.down, pad.across, pad_behind.down, pad_behind.across},
+                       .groups = image.c / weights.c,
+                       .dilation = dilation};
   const ConvShape& s = convolution.shape;
   if (output.n != s.n || output.c != s.o || output.h != s.out_h() || output.w != s.out_w() ||
       weights.c * s.groups != s.c)

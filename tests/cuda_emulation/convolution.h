@@ -13,7 +13,7 @@ namespace espalier::emulation {
 
 struct Convolution {
   enum Direction : uint8_t { forward, backward_data, backward_weights } direction;
-  ConvShape shape;
+  ConvShape shape{};
   int64_t image, weights, output;    ///< the tensors' ids
   int64_t bias = -1, residual = -1;  ///< or -1: there is none
   bool accumulate, relu = false;

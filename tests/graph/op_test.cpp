@@ -66,6 +66,32 @@ TEST(Ops, ACallAnswersByNameWithWhatIsLeftOutAndWhatIsNotSaid) {
             "own: no attribute 'pover', did you mean 'power'?");
 }
 
+TEST(Ops, AListMayStandForANumberByAxisOrBySide) {
+  const Op op{.name = "own",
+              .inputs = {{"x"}},
+              .attributes = {{"stride", int64_t{1}, true, OpAttribute::by_axis},
+                             {"pad", int64_t{2}, false, OpAttribute::by_side}}};
+  const Graph graph{{{{1, 4}, ""}, {{1, 4}, ""}}, {}};
+  using List = std::vector<int64_t>;
+  const auto node = [](Attribute stride, Attribute pad) {
+    return GraphNode{"own", {{"stride", stride}, {"pad", pad}}, {0}, 1, Channels::kept};
+  };
+  const GraphNode lists = node(List{2, 3}, List{1, 2, 3, 4}), numbers = node(int64_t{2}, int64_t{1}),
+                  least{"own", {{"stride", int64_t{2}}}, {0}, 1, Channels::kept};
+  EXPECT_EQ(OpCall(graph, lists, op).by_axis("stride"), ByAxis(2, 3));
+  EXPECT_EQ(OpCall(graph, lists, op).by_side("pad"), Padding(1, 2, 3, 4));
+  EXPECT_EQ(OpCall(graph, numbers, op).by_axis("stride"), 2);
+  EXPECT_EQ(OpCall(graph, numbers, op).by_side("pad"), 1);
+  EXPECT_EQ(OpCall(graph, least, op).by_side("pad"), 2) << "where it does not say";
+  for (const GraphNode& wrong :
+       {node(List{2}, int64_t{1}), node(List{2, 3, 4}, int64_t{1}), node(2.0, int64_t{1})})
+    EXPECT_EQ(message_of([&] { OpCall(graph, wrong, op); }), "own: has no attribute 'stride' of its kind");
+  EXPECT_EQ(message_of([&] {
+              OpCall(graph, node(int64_t{1}, List{1, 2}), op);
+            }),
+            "own: has no attribute 'pad' of its kind");
+}
+
 TEST(Ops, AConvolutionRunsTogetherWithTheNormThatAloneReadsIt) {
   const Variable x(Tensor::zeros({1, 3, 3, 2})), w(Tensor::zeros({4, 1, 1, 2}), true, "c.weight");
   const auto of = [](float value) { return Variable(Tensor::full({4}, value)); };

@@ -55,6 +55,29 @@ TEST(Trace, DescribesAPass) {
   EXPECT_EQ(trace.graph.values[static_cast<size_t>(trace.graph.nodes[7].output)].shape, Shape{});
 }
 
+TEST(Trace, WindowsThatAreNotAlikeAreLists) {
+  const Variable image(Tensor::zeros({1, 9, 9, 2})), w(Tensor::zeros({4, 3, 2, 2}), true, "conv.weight");
+  const Trace trace;
+  Variable y = ops::conv2d(image, w, {}, {.stride = {2, 1}, .pad = {0, 1, 2, 1}, .dilation = {1, 2}});
+  y = ops::max_pool2d(y, {2, 3}, 2, {1, 0}, true);
+  ops::average_pool2d(y, 2, {1, 2}, 0, false, false);
+  using Named = std::vector<std::pair<std::string, Attribute>>;
+  using List = std::vector<int64_t>;
+  EXPECT_EQ(trace.graph.nodes[0].attributes, (Named{{"stride", List{2, 1}},
+                                                    {"pad", List{0, 1, 2, 1}},
+                                                    {"groups", int64_t{1}},
+                                                    {"activation", "none"},
+                                                    {"dilation", List{1, 2}}}));
+  EXPECT_EQ(trace.graph.nodes[1].attributes, (Named{{"window", List{2, 3}},
+                                                    {"stride", int64_t{2}},
+                                                    {"pad", List{1, 0, 1, 0}},
+                                                    {"ceil_mode", int64_t{1}}}));
+  EXPECT_EQ(trace.graph.nodes[2].attributes, (Named{{"window", int64_t{2}},
+                                                    {"stride", List{1, 2}},
+                                                    {"pad", int64_t{0}},
+                                                    {"count_include_pad", int64_t{0}}}));
+}
+
 TEST(Trace, ASharedParameterIsOneValue) {
   const Variable w(Tensor::zeros({3, 3}), true, "shared"), x(Tensor::zeros({2, 3}));
   const Trace trace;

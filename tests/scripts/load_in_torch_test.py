@@ -75,6 +75,39 @@ class Program(unittest.TestCase):
                 inspected = json.loads(self.succeeds(BINARY, "inspect", file, "--json"))
                 self.assertIn(f"{inspected['parameters']:,} parameters", shown)
 
+    @unittest.skipUnless(torch, "torch or safetensors is not installed")
+    def test_windows_that_are_not_alike_on_axes_and_sides(self):
+        values = [[1, 16, 16, 1], [6, 3, 3, 1], [6], [1, 7, 15, 6], [1, 4, 8, 6], [1, 3, 5, 6], [1, 3, 4, 6], [1, 72],
+                  [7, 72], [1, 7]]
+        mixed, kept = {"rule": "mixed", "values": [1]}, {"rule": "kept", "values": []}
+        ops = [("conv2d", {"stride": [2, 1], "pad": [0, 1, 1, 2], "groups": 1, "activation": "none", "dilation": 2},
+                [0, 1, 2], mixed),
+               ("max_pool2d", {"window": [3, 2], "stride": 2, "pad": [1, 0, 0, 1], "ceil_mode": 1}, [3], kept),
+               ("average_pool2d", {"window": 3, "stride": 2, "pad": 1, "ceil_mode": 1, "count_include_pad": 0}, [4],
+                kept),
+               ("average_pool2d", {"window": [2, 3], "stride": 1, "pad": [0, 1, 1, 0]}, [5], kept),
+               ("flatten", {}, [6], {"rule": "flattened", "values": [12]}),
+               ("linear", {"activation": "none"}, [7, 8], mixed)]
+        parameters = {1: "conv.weight", 2: "conv.bias", 8: "fc.weight"}
+        network = {"values": [{"shape": shape, **({"parameter": parameters[i]} if i in parameters else {})}
+                              for i, shape in enumerate(values)],
+                   "ops": [{"op": op, "attributes": attributes, "inputs": inputs, "channels": channels,
+                            "output": 9 if op == "linear" else inputs[0] + (3 if op == "conv2d" else 1)}
+                           for op, attributes, inputs, channels in ops]}
+        (self.folder / "net.json").write_text(json.dumps(network))
+        (self.folder / "run.json").write_text(json.dumps(
+            {**config({}), "model": {"type": "graph", "file": "net.json"}}))
+        self.succeeds(BINARY, "train", "run.json", "--output", "run", "--quiet")
+        for file in ("run/models/dense.safetensors", "run/models/pruned.safetensors"):
+            self.succeeds(BINARY, "eval", file, "--logits", "pass.safetensors")
+            self.succeeds(sys.executable, SCRIPT, file, "--check", "pass.safetensors")
+        for index, key, value in ((0, "pad", [1, 2]), (1, "window", ["a", 2])):
+            network["ops"][index]["attributes"][key] = value
+            code, _, err = self.in_process(self.altered(self.folder / file, lambda _: network))
+            self.assertEqual((code, len(err.splitlines())), (1, 1), err)
+            self.assertIn(f"op {index}: '{key}' is {json.dumps(value)}, expected ", err)
+            network["ops"][index]["attributes"][key] = 1
+
     def images_config(self):
         """A run on a folder of images of two classes, and its model."""
         for split in ("train", "test"):

@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "core/cpu/guarded.h"
+#include "core/window_name.h"
 #include "espalier/core/cpu/taps_weights.h"
 #include "espalier/core/cpu/winograd.h"
+#include "espalier/core/error.h"
 #include "espalier/core/kernels.h"
 #include "support/formulas.h"
 #include "support/numbers.h"
@@ -49,9 +51,8 @@ inline constexpr ConvKernels taps{
     cpu::taps_backward_weights};
 
 inline std::string name(const ConvShape& s) {
-  const auto n = [](int64_t number) { return std::to_string(number); };
-  return "n" + n(s.n) + "h" + n(s.h) + "w" + n(s.w) + "c" + n(s.c) + "o" + n(s.o) + "k" + n(s.kh) + "x" +
-         n(s.kw) + "s" + n(s.stride) + "p" + n(s.pad) + "g" + n(s.groups);
+  return join("n", s.n, "h", s.h, "w", s.w, "c", s.c, "o", s.o, "k", s.kh, "x", s.kw, "s", s.stride, "p",
+              name(s.pad), "g", s.groups, "d", s.dilation);
 }
 
 /// Numbers of threads: more than some shapes have work for, too.
@@ -78,7 +79,8 @@ struct ConvCase {
           for (int64_t o = 0; o < s.o; ++o)
             for (int64_t ky = 0; ky < s.kh; ++ky)
               for (int64_t kx = 0; kx < s.kw; ++kx) {
-                const int64_t y = oy * s.stride - s.pad + ky, p = ox * s.stride - s.pad + kx;
+                const int64_t y = oy * s.stride.down - s.pad.top + ky * s.dilation.down,
+                              p = ox * s.stride.across - s.pad.left + kx * s.dilation.across;
                 if (y < 0 || y >= s.h || p < 0 || p >= s.w) continue;
                 const int64_t yi = ((n * s.out_h() + oy) * s.out_w() + ox) * s.o + o;
                 const int64_t wi = ((o * s.kh + ky) * s.kw + kx) * gc;

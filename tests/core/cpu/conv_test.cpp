@@ -12,25 +12,34 @@ constexpr ConvKernels conv2d{cpu::conv2d_forward_scratch,          cpu::conv2d_f
 
 // {n, h, w, c, o, kh, kw, stride, pad, groups}
 const ConvShape shapes[] = {
-    {2, 12, 12, 1, 20, 5, 5},           // LeNet-5's first: one input channel
-    {3, 8, 8, 20, 50, 5, 5},            // and its second
-    {2, 7, 9, 37, 101, 3, 3, 1, 1},     // channels that fill no vector, width unlike height
-    {1, 9, 7, 16, 32, 3, 3, 2, 1},      // stride
-    {2, 8, 8, 3, 7, 3, 3, 2, 0},        // stride that leaves a row out
-    {2, 6, 6, 8, 12, 3, 3, 1, 1, 4},    // groups
-    {2, 7, 7, 15, 30, 3, 3, 1, 1, 3},   // groups of odd width
-    {1, 6, 6, 17, 17, 3, 3, 1, 1, 17},  // depthwise
-    {2, 6, 6, 9, 18, 3, 3, 2, 1, 9},    // depthwise, two outputs a channel
-    {2, 5, 5, 33, 17, 1, 1},            // pointwise
-    {2, 5, 5, 33, 17, 1, 1, 2},         // pointwise with stride
-    {2, 5, 6, 3, 5, 1, 3, 1, 0},        // a window that is not square
-    {3, 4, 4, 5, 1, 4, 4},              // one output number an image
-    {17, 3, 3, 7, 15, 3, 3, 1, 2},      // padding that reaches past the image
-    {3, 14, 15, 8, 21, 3, 3, 1, 1},     // what Winograd takes
-    {2, 7, 9, 50, 61, 1, 1, 2},         // what our own product takes
-    {2, 9, 8, 65, 70, 3, 3, 2, 1},      // its weights' gradient tap by tap
-    {1, 3, 4, 150, 203, 3, 3, 1, 1},    // patches, once prepared: few pixels, many weights
-    {3, 5, 5, 171, 175, 3, 3, 2, 1},    // two tiles of them, with stride
+    {2, 12, 12, 1, 20, 5, 5},                           // LeNet-5's first: one input channel
+    {3, 8, 8, 20, 50, 5, 5},                            // and its second
+    {2, 7, 9, 37, 101, 3, 3, 1, 1},                     // channels that fill no vector, width unlike height
+    {1, 9, 7, 16, 32, 3, 3, 2, 1},                      // stride
+    {2, 8, 8, 3, 7, 3, 3, 2, 0},                        // stride that leaves a row out
+    {2, 6, 6, 8, 12, 3, 3, 1, 1, 4},                    // groups
+    {2, 7, 7, 15, 30, 3, 3, 1, 1, 3},                   // groups of odd width
+    {1, 6, 6, 17, 17, 3, 3, 1, 1, 17},                  // depthwise
+    {2, 6, 6, 9, 18, 3, 3, 2, 1, 9},                    // depthwise, two outputs a channel
+    {2, 5, 5, 33, 17, 1, 1},                            // pointwise
+    {2, 5, 5, 33, 17, 1, 1, 2},                         // pointwise with stride
+    {2, 5, 6, 3, 5, 1, 3, 1, 0},                        // a window that is not square
+    {3, 4, 4, 5, 1, 4, 4},                              // one output number an image
+    {17, 3, 3, 7, 15, 3, 3, 1, 2},                      // padding that reaches past the image
+    {3, 14, 15, 8, 21, 3, 3, 1, 1},                     // what Winograd takes
+    {2, 7, 9, 50, 61, 1, 1, 2},                         // what our own product takes
+    {2, 9, 8, 65, 70, 3, 3, 2, 1},                      // its weights' gradient tap by tap
+    {1, 3, 4, 150, 203, 3, 3, 1, 1},                    // patches, once prepared: few pixels, many weights
+    {3, 5, 5, 171, 175, 3, 3, 2, 1},                    // two tiles of them, with stride
+    {2, 9, 11, 16, 24, 3, 3, {2, 1}, {0, 1}},           // axes of their own
+    {2, 8, 9, 10, 9, 3, 3, 2, {0, 0, 1, 1}},            // TensorFlow's padding
+    {2, 12, 11, 16, 20, 3, 3, 1, 2, 1, DType::f32, 2},  // dilation
+    {1, 14, 13, 17, 17, 3, 3, 1, {2, 3}, 17, DType::f32, {2, 3}},          // of depthwise ones
+    {2, 13, 12, 6, 9, 3, 5, {2, 3}, {3, 1, 0, 4}, 3, DType::f32, {1, 2}},  // all of it, in groups
+    {2, 7, 9, 70, 66, 1, 1, {1, 2}},                                       // what our own product takes
+    {2, 9, 8, 65, 70, 3, 3, {2, 1}, {1, 0, 2, 1}, 1, DType::f32, {1, 2}},  // gradient tap by tap
+    {1, 5, 6, 150, 203, 3, 3, 1, {0, 1, 2, 1}, 1, DType::f32, {2, 1}},     // patches
+    {2, 16, 17, 12, 12, 3, 3, 1, {1, 1, 0, 1}},                            // what is not Winograd's
 };
 
 class Conv : public testing::TestWithParam<ConvShape> {

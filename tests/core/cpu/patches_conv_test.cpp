@@ -25,6 +25,7 @@ const ConvShape large_shapes[] = {
     {3, 5, 5, 171, 175, 3, 3, 2, 1},  // several images and two tiles of pixels
     {2, 9, 7, 37, 101, 5, 3, 1, 1},   // more pixels than it serves
     {1, 6, 5, 19, 64, 3, 2},          // no padding
+    {2, 8, 7, 19, 64, 3, 2, {2, 1}, {1, 0, 0, 2}, 1, DType::f32, {1, 3}},  // axes and sides of their own
 };
 
 /// 1 to 60 output channels; the lists' lengths have no common factor, so that all of them meet.

@@ -13,15 +13,16 @@ constexpr ConvKernels pointwise{
     nullptr,  // taps_weights_test.cpp
     nullptr};
 
-ConvShape shape(int64_t n, int64_t h, int64_t w, int64_t c, int64_t o, int64_t stride) {
+ConvShape shape(int64_t n, int64_t h, int64_t w, int64_t c, int64_t o, ByAxis stride) {
   return {n, h, w, c, o, 1, 1, stride};
 }
 
 const ConvShape large_shapes[] = {
-    shape(3, 20, 21, 40, 37, 1),    // several blocks of rows a thread
-    shape(3, 31, 20, 24, 130, 2),   // and
-    shape(1, 12, 11, 2050, 40, 1),  // few rows a block
-    shape(1, 3, 5, 200, 700, 1),    // many panels of columns for few rows
+    shape(2, 9, 11, 24, 33, {1, 3}),  // strides by axis
+    shape(3, 20, 21, 40, 37, 1),      // several blocks of rows a thread
+    shape(3, 31, 20, 24, 130, 2),     // and
+    shape(1, 12, 11, 2050, 40, 1),    // few rows a block
+    shape(1, 3, 5, 200, 700, 1),      // many panels of columns for few rows
 };
 
 /// 1 to 101 output channels; the lists' lengths have no common factor, as in winograd_test.

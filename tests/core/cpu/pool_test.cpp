@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "core/cpu/pool_shapes.h"
 #include "espalier/core/kernels.h"
 #include "support/numbers.h"
 #include "support/threads.h"
@@ -27,12 +28,14 @@ void for_places(const PoolShape& s, const Body& body) {
     for (int64_t y = 0; y < s.out_h(); ++y)
       for (int64_t x = 0; x < s.out_w(); ++x)
         for (int64_t c = 0; c < s.c; ++c, ++out)
-          for (int64_t ky = 0; ky < s.k; ++ky)
-            for (int64_t kx = 0; kx < s.k; ++kx) {
-              const int64_t py = y * s.stride - s.pad + ky, px = x * s.stride - s.pad + kx;
+          for (int64_t ky = 0; ky < s.k.down; ++ky)
+            for (int64_t kx = 0; kx < s.k.across; ++kx) {
+              const int64_t py = y * s.stride.down - s.pad.top + ky,
+                            px = x * s.stride.across - s.pad.left + kx;
+              if (py >= s.h + s.pad.bottom || px >= s.w + s.pad.right) continue;  // nothing is there at all
               const bool real = py >= 0 && py < s.h && px >= 0 && px < s.w;
               body(out, real ? ((n * s.h + py) * s.w + px) * s.c + c : -1,
-                   static_cast<uint8_t>(ky * s.k + kx));
+                   static_cast<uint8_t>(ky * s.k.across + kx));
             }
 }
 
@@ -74,11 +77,12 @@ TEST_P(Pool, AverageForwardAndBackward) {
   const Floats x = random_floats(static_cast<int64_t>(in_size(s)), 1),
                dy = random_floats(static_cast<int64_t>(out_size(s)), 2);
   Doubles y(dy.size()), dx(x.size());
-  const double share = 1.0 / static_cast<double>(s.k * s.k);
+  Doubles pixels(dy.size());
+  for_places(s, [&](size_t out, int64_t in, uint8_t) { pixels[out] += in >= 0 || s.count_include_pad; });
   for_places(s, [&](size_t out, int64_t in, uint8_t) {
     if (in < 0) return;
-    y[out] += share * x[static_cast<size_t>(in)];
-    dx[static_cast<size_t>(in)] += share * dy[out];
+    y[out] += x[static_cast<size_t>(in)] / pixels[out];
+    dx[static_cast<size_t>(in)] += dy[out] / pixels[out];
   });
   Floats pooled(y.size());
   cpu::average_pool_forward(pooled.data(), x.data(), s);
@@ -88,12 +92,10 @@ TEST_P(Pool, AverageForwardAndBackward) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, Pool, testing::ValuesIn(shapes), [](const auto& info) {
-  const PoolShape& s = info.param;
-  return "n" + std::to_string(s.n) + "h" + std::to_string(s.h) + "w" + std::to_string(s.w) + "c" +
-         std::to_string(s.c) + "k" + std::to_string(s.k) + "s" + std::to_string(s.stride) + "p" +
-         std::to_string(s.pad);
-});
+INSTANTIATE_TEST_SUITE_P(Shapes, Pool, testing::ValuesIn(shapes),
+                         [](const auto& info) { return name(info.param); });
+INSTANTIATE_TEST_SUITE_P(Uneven, Pool, testing::ValuesIn(uneven_pool_shapes()),
+                         [](const auto& info) { return name(info.param); });
 
 TEST(GlobalAveragePool, ForwardAndBackward) {
   const WithThreads three{3};

@@ -147,6 +147,11 @@ ConvShape any_convolution(Dice& dice) {
     s.kw = dice.below(8) == 0 ? dice.one_of({1, 3, 5, 7}) : s.kh;
     s.stride = dice.one_of({1, 1, 2, 2, 3});
     s.pad = dice.coin() ? std::min(s.kh, s.kw) / 2 : dice.below(std::max(s.kh, s.kw));
+    if (dice.below(3) == 0) {  // axes and sides of their own
+      s.stride = {dice.between(1, 3), dice.between(1, 3)};
+      s.pad = {dice.below(4), dice.below(4), dice.below(4), dice.below(4)};
+      if (dice.coin()) s.dilation = {dice.between(1, 3), dice.between(1, 3)};
+    }
     switch (dice.below(8)) {
       case 0:  // depthwise
         s.groups = s.c;
@@ -164,7 +169,7 @@ ConvShape any_convolution(Dice& dice) {
       default:
         break;
     }
-    if (s.h + 2 * s.pad >= s.kh && s.w + 2 * s.pad >= s.kw) return smaller(s);
+    if (s.down().fits(s.h) && s.across().fits(s.w)) return smaller(s);
   }
 }
 

@@ -21,6 +21,8 @@ const ConvShape large_shapes[] = {
     {5, 1, 1, 33, 40, 3, 3, 1, 1},    // taps that meet no pixel
     {2, 2, 3, 17, 19, 5, 5, 2, 4},    // padding wider than the image
     {2, 3, 2, 17, 19, 4, 3, 1, 3},    // and a window larger than the image
+    {3, 11, 12, 20, 33, 3, 5, {3, 2}, {1, 0, 2, 4}, 1, DType::f32, {2, 3}},  // axes and sides of their own
+    {2, 4, 5, 33, 17, 3, 3, 1, 4, 1, DType::f32, 4},                         // taps that meet no pixel
 };
 
 /// 1 to 101 output channels; the lists' lengths have no common factor, as in winograd_test.

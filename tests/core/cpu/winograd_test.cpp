@@ -63,7 +63,16 @@ TEST(Winograd, FitsWhatItCanDo) {
   EXPECT_TRUE(cpu::winograd_fits(shape(1, 8, 8, 16, 16, 2)));
   for (const auto& change : std::vector<void (*)(ConvShape&)>{
            [](ConvShape& c) { c.stride = 2; }, [](ConvShape& c) { c.kh = 1; }, [](ConvShape& c) { c.kw = 5; },
-           [](ConvShape& c) { c.groups = 2; }, [](ConvShape& c) { c.pad = 3; }}) {
+           [](ConvShape& c) { c.groups = 2; }, [](ConvShape& c) { c.pad = 3; },
+           [](ConvShape& c) {
+             c.pad = {1, 1, 1, 0};
+           },
+           [](ConvShape& c) {
+             c.stride = {1, 2};
+           },
+           [](ConvShape& c) {
+             c.dilation = {1, 2};
+           }}) {
     ConvShape other = s;
     change(other);
     EXPECT_FALSE(cpu::winograd_fits(other)) << name(other);

@@ -1,0 +1,15 @@
+// Padding in a test's name, which takes no brackets.
+#pragma once
+
+#include <string>
+
+#include "espalier/core/error.h"
+#include "espalier/core/window.h"
+
+namespace espalier {
+
+inline std::string name(const Padding& pad) {
+  return pad.alike() ? join(pad.top) : join(pad.top, "_", pad.left, "_", pad.bottom, "_", pad.right);
+}
+
+}  // namespace espalier
