@@ -28,6 +28,7 @@ const Zoo zoo[] = {
     {"resnet20", {.type = "resnet20", .input = {16, 16, 3}, .classes = 5, .width = 0.5}},
     {"resnet18", {.type = "resnet18", .input = {32, 32, 3}, .classes = 5, .width = 0.1, .stem = "imagenet"}},
     {"resnet50", {.type = "resnet50", .input = {16, 16, 3}, .classes = 5, .width = 0.1, .stem = "small"}},
+    {"squeezenet", {.type = "squeezenet", .input = {16, 16, 3}, .classes = 5, .width = 0.2}},
     {"mobilenetv2", {.type = "mobilenetv2", .input = {16, 16, 3}, .classes = 5, .width = 0.1}},
     {"mobilenetv3_small", {.type = "mobilenetv3_small", .input = {16, 16, 3}, .classes = 5, .width = 0.2}},
     {"densenet121", {.type = "densenet121", .input = {16, 16, 3}, .classes = 5, .width = 0.1}}};
