@@ -1,5 +1,6 @@
 #include "espalier/autograd/ops.h"
 #include "espalier/graph/ops/families.h"
+#include "espalier/graph/ops/operands.h"
 
 namespace espalier::ops {
 namespace {
@@ -27,6 +28,122 @@ Constants constants_of_scale(const ConstantArguments& c) {
   return constants;
 }
 
+/// What add and mul work on: b is of a's shape, or one number a channel of an image, or of all.
+struct Beside {
+  Tensor a, b, y;
+  bool by_channel, by_image;
+  NormShape rows;
+  int64_t n, pixels;
+
+  explicit Beside(const KernelContext& op)
+      : a(operand(op, "a", 1)),
+        b(operand(op, "b", 2)),
+        y(output(op, 3)),
+        by_channel(b.shape().axes() < a.shape().axes() && b.shape().axes() == 1),
+        by_image(!by_channel && b.elements() != a.elements()),
+        rows{a.elements() / a.shape()[-1], a.shape()[-1]},
+        n(a.shape()[0]),
+        pixels(rows.rows / n) {}
+};
+
+KernelCall call_of(const std::string& name, int64_t bytes, std::function<void()> call) {
+  return {name, "", 0, bytes, std::move(call)};
+}
+
+/// y = a b by channel or a + b by channel: the line of a norm.
+KernelCall by_channel_forward(const Beside& s, bool product) {
+  return call_of("scale_shift_forward", traffic(s.a, 2), [s, product, y = like(s.y)]() mutable {
+    ESP_RUN(s.a.device(),
+            scale_shift_forward(y.f32(), s.a.f32(), product ? s.b.f32() : nullptr,
+                                product ? nullptr : s.b.f32(), nullptr, Activation::none, s.rows));
+  });
+}
+
+/// Sums of dy, or of dy a, to b.
+KernelCall sum_to_image(const Beside& s, bool product, bool adds) {
+  return call_of("sum_pixels", traffic(s.y, product ? 2 : 1) + traffic(s.b, adds ? 2 : 1),
+                 [s, product, adds, db = like(s.b)]() mutable {
+                   ESP_RUN(s.a.device(), sum_pixels(db.f32(), s.y.f32(), product ? s.a.f32() : nullptr, s.n,
+                                                    s.pixels, s.rows.c, adds));
+                 });
+}
+
+/// The gradient of what is added is that of the sum, unless it stands beside more.
+Calls add_kernels(const KernelContext& op) {
+  const Beside s(op);
+  const Device device = s.a.device();
+  Calls calls;
+  if (s.by_channel)
+    calls.push_back(by_channel_forward(s, false));
+  else
+    calls.push_back(
+        call_of(s.by_image ? "add_to_pixels" : "add", traffic(s.a, 2) + traffic(s.b),
+                [s, device, y = like(s.y)]() mutable {
+                  if (s.by_image)
+                    ESP_RUN(device, add_to_pixels(y.f32(), s.a.f32(), s.b.f32(), s.n, s.pixels, s.rows.c));
+                  else
+                    ESP_RUN(device, add(y.f32(), s.a.f32(), s.b.f32(), y.elements()));
+                }));
+  if (!op.gradient("b")) return calls;
+  if (s.by_image) calls.push_back(sum_to_image(s, false, op.add("b")));
+  if (s.by_channel)
+    calls.push_back(call_of("activation_bias_backward", traffic(s.y),
+                            [s, device, db = like(s.b),
+                             scratch = memory(ESP_RUN(device, rows_scratch(s.rows.c)), device)]() mutable {
+                              ESP_RUN(device, activation_bias_backward(nullptr, db.f32(), s.y.f32(), nullptr,
+                                                                       Activation::none, s.rows.rows,
+                                                                       s.rows.c, false, scratch.raw()));
+                            }));
+  return calls;
+}
+
+/// dx = dy other
+KernelCall mul_backward(const Beside& s, const Tensor& other, bool adds) {
+  const Device device = s.a.device();
+  return call_of(s.by_image ? "mul_pixels" : "mul", traffic(s.y, adds ? 3 : 2) + traffic(other),
+                 [s, device, other, adds, dx = like(s.y)]() mutable {
+                   if (s.by_image)
+                     ESP_RUN(device,
+                             mul_pixels(dx.f32(), s.y.f32(), other.f32(), s.n, s.pixels, s.rows.c, adds));
+                   else
+                     ESP_RUN(device, mul(dx.f32(), s.y.f32(), other.f32(), dx.elements(), adds));
+                 });
+}
+
+Calls mul_kernels(const KernelContext& op) {
+  const Beside s(op);
+  const bool to_a = op.gradient("a"), to_b = op.gradient("b"), adds_a = op.add("a"), adds_b = op.add("b");
+  if (!s.by_channel) {
+    KernelCall forward = mul_backward(s, s.b, false);  // the same product, of a
+    forward.bytes = traffic(s.a, 2) + traffic(s.b);
+    Calls calls{forward};
+    if (to_a) calls.push_back(mul_backward(s, s.b, adds_a));
+    if (to_b) calls.push_back(s.by_image ? sum_to_image(s, true, adds_b) : mul_backward(s, s.a, adds_b));
+    return calls;
+  }
+  Calls calls{by_channel_forward(s, true)};
+  const Device device = s.a.device();
+  if (to_a || to_b)
+    calls.push_back(call_of(
+        "batch_norm_backward", traffic(s.a, to_a ? (adds_a ? 6 : 5) : 2),
+        [s, device, to_a, adds_a, dx = like(s.a), dgamma = like(s.b),
+         scratch = memory(ESP_RUN(device, batch_norm_backward_scratch(s.rows)), device)]() mutable {
+          const float* channels = s.b.f32();
+          ESP_RUN(device, batch_norm_backward(
+                              NormGradients{
+                                  .dx = to_a ? dx.f32() : nullptr, .dgamma = dgamma.f32(), .add_dx = adds_a},
+                              NormBackward{.dy = s.y.f32(),
+                                           .x = s.a.f32(),
+                                           .scale = channels,
+                                           .shift = channels,
+                                           .mean = channels,
+                                           .rstd = channels,
+                                           .batch_statistics = false},
+                              s.rows, scratch.raw()));
+        }));
+  return calls;
+}
+
 }  // namespace
 
 void add_constants(Constants& sum, const Constants& more) {
@@ -39,12 +156,14 @@ std::vector<Op> arithmetic_rows() {
            .inputs = {{"a"}, {"b"}},
            .run = [](const OpArguments& x) { return add(x("a"), x("b")); },
            .constants = constants_of_add,
-           .keeps_constants = reads_no_parameter},
+           .keeps_constants = reads_no_parameter,
+           .kernels = add_kernels},
           {.name = "mul",
            .inputs = {{"a"}, {"b"}},
            .run = [](const OpArguments& x) { return mul(x("a"), x("b")); },
            .constants = constants_of_mul,
-           .keeps_constants = reads_no_parameter},
+           .keeps_constants = reads_no_parameter,
+           .kernels = mul_kernels},
           {.name = "scale",
            .inputs = {{"x"}},
            .attributes = {{"factor", 1.0}},
