@@ -286,11 +286,6 @@ def check_description(description, tensors):
         raise ValueError("puts out no row of logits")
 
 
-def beside(x, s):
-    """s beside x, of its shape or one number a channel, of an image or of all: [N,C] or [C] beside [N,C,H,W]."""
-    return s[..., None, None] if s.dim() < x.dim() == 4 else s
-
-
 class Node(torch.nn.Module):
     """Part of the tree of a file's names. These may be any, also such as a module itself has (type, train, half), so they
     are put where torch keeps them without passing by its attributes."""

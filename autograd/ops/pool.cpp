@@ -92,9 +92,8 @@ Variable adaptive_average_pool2d(const Variable& x, int64_t h, int64_t w) {
   ESP_CHECK(h > 0 && w > 0 && height % h == 0 && width % w == 0, "adaptive_average_pool2d: ", h, "x", w,
             " windows do not divide an image of ", height, "x", width);
   const bool whole = h == 1 && w == 1;
-  ESP_CHECK(whole || height / h == width / w, "adaptive_average_pool2d: windows of ", height / h, "x",
-            width / w, " are not square");
-  const PoolShape s{n, height, width, c, height / h, height / h};
+  const ByAxis window(height / h, width / w);
+  const PoolShape s{n, height, width, c, window, window};
   Tensor y = x.value().like({n, h, w, c});
   if (whole)
     ESP_RUN_REAL(y,

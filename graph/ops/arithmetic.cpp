@@ -12,111 +12,6 @@ Constants constants_of_add(const ConstantArguments& c) {
   return constants;
 }
 
-/// An op of a and b, where b may be one number an image and channel or one a channel.
-struct Beside {
-  explicit Beside(const KernelContext& op)
-      : a(operand(op, "a", 1)),
-        b(operand(op, "b", 2)),
-        alike(a.shape() == b.shape()),
-        by_channel(!alike && b.shape().axes() == 1),
-        n(a.shape()[0]),
-        c(a.shape()[-1]),
-        pixels(a.elements() / (n * c)) {}
-
-  Tensor a, b;
-  bool alike, by_channel;
-  int64_t n, c, pixels;
-
-  /// y = a scale + shift
-  KernelCall scale_shift(bool scales) const {
-    return {"scale_shift_forward", "", 0, traffic(a, 2), [=, *this, y = like(a)]() mutable {
-              ESP_RUN(a.device(), scale_shift_forward(y.f32(), a.f32(), scales ? b.f32() : nullptr,
-                                                      scales ? nullptr : b.f32(), nullptr, Activation::none,
-                                                      NormShape{n * pixels, c}));
-            }};
-  }
-  /// db = the sums of dy, or of dy a, over what b stands beside
-  KernelCall sum_pixels(bool times_a, bool adds) const {
-    return {
-        "sum_pixels", "", 0, traffic(a, times_a ? 2 : 1) + traffic(b), [=, *this, db = like(b)]() mutable {
-          ESP_RUN(a.device(), sum_pixels(db.f32(), a.f32(), times_a ? a.f32() : nullptr, n, pixels, c, adds));
-        }};
-  }
-};
-
-/// Backward hands the gradient on as it is; where there is one already, it is added.
-Calls add_kernels(const KernelContext& op) {
-  const Beside s(op);
-  const auto add_all = [&] {
-    return KernelCall{"add", "", 0, traffic(s.a, 3), [s, y = like(s.a)]() mutable {
-                        ESP_RUN(s.a.device(), add(y.f32(), s.a.f32(), s.a.f32(), s.a.elements()));
-                      }};
-  };
-  Calls calls;
-  if (s.alike)
-    calls.push_back(add_all());
-  else if (s.by_channel)
-    calls.push_back(s.scale_shift(false));
-  else
-    calls.push_back({"add_to_pixels", "", 0, traffic(s.a, 2) + traffic(s.b), [s, y = like(s.a)]() mutable {
-                       ESP_RUN(s.a.device(),
-                               add_to_pixels(y.f32(), s.a.f32(), s.b.f32(), s.n, s.pixels, s.c));
-                     }});
-  if (op.gradient("a") && op.add("a")) calls.push_back(add_all());
-  if (!op.gradient("b")) return calls;
-  if (s.by_channel)
-    calls.push_back({"activation_bias_backward", "", 0, traffic(s.a),
-                     [s, db = like(s.b), adds = op.add("b"),
-                      scratch = memory(ESP_RUN(s.a.device(), rows_scratch(s.c)), s.a.device())]() mutable {
-                       ESP_RUN(s.a.device(),
-                               activation_bias_backward(static_cast<float*>(nullptr), db.f32(), s.a.f32(),
-                                                        static_cast<const float*>(nullptr), Activation::none,
-                                                        s.n * s.pixels, s.c, adds, scratch.raw()));
-                     }});
-  else if (!s.alike)
-    calls.push_back(s.sum_pixels(false, op.add("b")));
-  else if (op.add("b"))
-    calls.push_back(add_all());
-  return calls;
-}
-
-Calls mul_kernels(const KernelContext& op) {
-  const Beside s(op);
-  const Device device = s.a.device();
-  const auto mul_all = [&](bool adds) -> KernelCall {
-    if (s.alike)
-      return {"mul", "", 0, traffic(s.a, adds ? 4 : 3), [=, y = like(s.a)]() mutable {
-                ESP_RUN(device, mul(y.f32(), s.a.f32(), s.b.f32(), s.a.elements(), adds));
-              }};
-    return {"mul_pixels", "", 0, traffic(s.a, adds ? 3 : 2) + traffic(s.b), [=, y = like(s.a)]() mutable {
-              ESP_RUN(device, mul_pixels(y.f32(), s.a.f32(), s.b.f32(), s.n, s.pixels, s.c, adds));
-            }};
-  };
-  if (!s.by_channel) {
-    Calls calls{mul_all(false)};
-    if (op.gradient("a")) calls.push_back(mul_all(op.add("a")));
-    if (op.gradient("b")) calls.push_back(s.alike ? mul_all(op.add("b")) : s.sum_pixels(true, op.add("b")));
-    return calls;
-  }
-  Calls calls{s.scale_shift(true)};
-  if (!op.gradient("a") && !op.gradient("b")) return calls;
-  const NormShape rows{s.n * s.pixels, s.c};
-  calls.push_back({"batch_norm_backward", "", 0, traffic(s.a, 3),
-                   [=, da = like(s.a), db = like(s.b),
-                    scratch = memory(ESP_RUN(device, batch_norm_backward_scratch(rows)), device)]() mutable {
-                     ESP_RUN(device, batch_norm_backward(NormGradients{.dx = da.f32(), .dgamma = db.f32()},
-                                                         NormBackward{.dy = s.a.f32(),
-                                                                      .x = s.a.f32(),
-                                                                      .scale = s.b.f32(),
-                                                                      .shift = s.b.f32(),
-                                                                      .mean = s.b.f32(),
-                                                                      .rstd = s.b.f32(),
-                                                                      .batch_statistics = false},
-                                                         rows, scratch.raw()));
-                   }});
-  return calls;
-}
-
 /// A kernel that is its own backward: run(y, x, adds).
 template <class Run>
 Calls linear_map_kernels(const KernelContext& op, const std::string& name, const Run& run) {
@@ -179,6 +74,122 @@ Constants constants_of_scale(const ConstantArguments& c) {
   for (auto& constant : constants)
     if (constant) *constant *= c.call.real("factor");
   return constants;
+}
+
+/// What add and mul work on: b is of a's shape, or one number a channel of an image, or of all.
+struct Beside {
+  Tensor a, b, y;
+  bool by_channel, by_image;
+  NormShape rows;
+  int64_t n, pixels;
+
+  explicit Beside(const KernelContext& op)
+      : a(operand(op, "a", 1)),
+        b(operand(op, "b", 2)),
+        y(output(op, 3)),
+        by_channel(b.shape().axes() < a.shape().axes() && b.shape().axes() == 1),
+        by_image(!by_channel && b.elements() != a.elements()),
+        rows{a.elements() / a.shape()[-1], a.shape()[-1]},
+        n(a.shape()[0]),
+        pixels(rows.rows / n) {}
+};
+
+KernelCall call_of(const std::string& name, int64_t bytes, std::function<void()> call) {
+  return {name, "", 0, bytes, std::move(call)};
+}
+
+/// y = a b by channel or a + b by channel: the line of a norm.
+KernelCall by_channel_forward(const Beside& s, bool product) {
+  return call_of("scale_shift_forward", traffic(s.a, 2), [s, product, y = like(s.y)]() mutable {
+    ESP_RUN(s.a.device(),
+            scale_shift_forward(y.f32(), s.a.f32(), product ? s.b.f32() : nullptr,
+                                product ? nullptr : s.b.f32(), nullptr, Activation::none, s.rows));
+  });
+}
+
+/// Sums of dy, or of dy a, to b.
+KernelCall sum_to_image(const Beside& s, bool product, bool adds) {
+  return call_of("sum_pixels", traffic(s.y, product ? 2 : 1) + traffic(s.b, adds ? 2 : 1),
+                 [s, product, adds, db = like(s.b)]() mutable {
+                   ESP_RUN(s.a.device(), sum_pixels(db.f32(), s.y.f32(), product ? s.a.f32() : nullptr, s.n,
+                                                    s.pixels, s.rows.c, adds));
+                 });
+}
+
+/// The gradient of what is added is that of the sum, unless it stands beside more.
+Calls add_kernels(const KernelContext& op) {
+  const Beside s(op);
+  const Device device = s.a.device();
+  Calls calls;
+  if (s.by_channel)
+    calls.push_back(by_channel_forward(s, false));
+  else
+    calls.push_back(
+        call_of(s.by_image ? "add_to_pixels" : "add", traffic(s.a, 2) + traffic(s.b),
+                [s, device, y = like(s.y)]() mutable {
+                  if (s.by_image)
+                    ESP_RUN(device, add_to_pixels(y.f32(), s.a.f32(), s.b.f32(), s.n, s.pixels, s.rows.c));
+                  else
+                    ESP_RUN(device, add(y.f32(), s.a.f32(), s.b.f32(), y.elements()));
+                }));
+  if (!op.gradient("b")) return calls;
+  if (s.by_image) calls.push_back(sum_to_image(s, false, op.add("b")));
+  if (s.by_channel)
+    calls.push_back(call_of("activation_bias_backward", traffic(s.y),
+                            [s, device, db = like(s.b),
+                             scratch = memory(ESP_RUN(device, rows_scratch(s.rows.c)), device)]() mutable {
+                              ESP_RUN(device, activation_bias_backward(nullptr, db.f32(), s.y.f32(), nullptr,
+                                                                       Activation::none, s.rows.rows,
+                                                                       s.rows.c, false, scratch.raw()));
+                            }));
+  return calls;
+}
+
+/// dx = dy other
+KernelCall mul_backward(const Beside& s, const Tensor& other, bool adds) {
+  const Device device = s.a.device();
+  return call_of(s.by_image ? "mul_pixels" : "mul", traffic(s.y, adds ? 3 : 2) + traffic(other),
+                 [s, device, other, adds, dx = like(s.y)]() mutable {
+                   if (s.by_image)
+                     ESP_RUN(device,
+                             mul_pixels(dx.f32(), s.y.f32(), other.f32(), s.n, s.pixels, s.rows.c, adds));
+                   else
+                     ESP_RUN(device, mul(dx.f32(), s.y.f32(), other.f32(), dx.elements(), adds));
+                 });
+}
+
+Calls mul_kernels(const KernelContext& op) {
+  const Beside s(op);
+  const bool to_a = op.gradient("a"), to_b = op.gradient("b"), adds_a = op.add("a"), adds_b = op.add("b");
+  if (!s.by_channel) {
+    KernelCall forward = mul_backward(s, s.b, false);  // the same product, of a
+    forward.bytes = traffic(s.a, 2) + traffic(s.b);
+    Calls calls{forward};
+    if (to_a) calls.push_back(mul_backward(s, s.b, adds_a));
+    if (to_b) calls.push_back(s.by_image ? sum_to_image(s, true, adds_b) : mul_backward(s, s.a, adds_b));
+    return calls;
+  }
+  Calls calls{by_channel_forward(s, true)};
+  const Device device = s.a.device();
+  if (to_a || to_b)
+    calls.push_back(call_of(
+        "batch_norm_backward", traffic(s.a, to_a ? (adds_a ? 6 : 5) : 2),
+        [s, device, to_a, adds_a, dx = like(s.a), dgamma = like(s.b),
+         scratch = memory(ESP_RUN(device, batch_norm_backward_scratch(s.rows)), device)]() mutable {
+          const float* channels = s.b.f32();
+          ESP_RUN(device, batch_norm_backward(
+                              NormGradients{
+                                  .dx = to_a ? dx.f32() : nullptr, .dgamma = dgamma.f32(), .add_dx = adds_a},
+                              NormBackward{.dy = s.y.f32(),
+                                           .x = s.a.f32(),
+                                           .scale = channels,
+                                           .shift = channels,
+                                           .mean = channels,
+                                           .rstd = channels,
+                                           .batch_statistics = false},
+                              s.rows, scratch.raw()));
+        }));
+  return calls;
 }
 
 }  // namespace

@@ -54,7 +54,8 @@ Calls average_pool_kernels(const KernelContext& op) {
 Calls adaptive_average_pool_kernels(const KernelContext& op) {
   const Shape &in = op.call.shape("x"), &out = op.call.output();
   const bool whole = out[1] == 1 && out[2] == 1;
-  const PoolShape s{op.pass.batch, in[1], in[2], in[3], in[1] / out[1], in[1] / out[1]};
+  const ByAxis window(in[1] / out[1], in[2] / out[2]);
+  const PoolShape s{op.pass.batch, in[1], in[2], in[3], window, window};
   const Device device = op.pass.device;
   return there_and_back(
       op, "adaptive_average_pool", 0,

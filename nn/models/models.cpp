@@ -14,6 +14,7 @@
 #include "espalier/nn/models/mobilenetv2.h"
 #include "espalier/nn/models/mobilenetv3.h"
 #include "espalier/nn/models/resnet.h"
+#include "espalier/nn/models/squeezenet.h"
 #include "espalier/nn/models/vgg.h"
 #include "espalier/nn/models/vit.h"
 #include "espalier/nn/network.h"
@@ -108,6 +109,7 @@ std::vector<ModelInfo> catalogue() {
       "mobilenetv3_small", "MobileNetV3-Small: inverted residuals with squeeze-and-excitation"));
   models.push_back(
       photographs<DenseNet121>("densenet121", "DenseNet-121: what a layer makes beside all before it"));
+  models.push_back(photographs<SqueezeNet>("squeezenet", "SqueezeNet 1.1: fires of 1x1 and 3x3"));
   models.push_back({"vit",
                     "vision transformer for small images, timm's with a class token, GELU always; structural "
                     "pruning cuts the hidden layers of its blocks",

@@ -32,6 +32,7 @@ const Zoo zoo[] = {
     {"resnet20", {.type = "resnet20", .input = {16, 16, 3}, .classes = 5, .width = 0.5}},
     {"resnet18", {.type = "resnet18", .input = {32, 32, 3}, .classes = 5, .width = 0.1, .stem = "imagenet"}},
     {"resnet50", {.type = "resnet50", .input = {16, 16, 3}, .classes = 5, .width = 0.1, .stem = "small"}},
+    {"squeezenet", {.type = "squeezenet", .input = {16, 16, 3}, .classes = 5, .width = 0.2}},
     {"layers",
      {.type = "layers",
       .input = {8, 8, 3},

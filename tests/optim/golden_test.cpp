@@ -144,6 +144,8 @@ const Case cases[] = {
     {"resnet50", {"sgd"}, 1, 1e-3, 2e-3, 0, true},
     {"resnet50_small_blocks", {"sgd"}, 3, 1e-3, 2e-3, 0, true},
     {"resnet50_gelu", {"sgd"}, 3, 1e-3, 1e-4, 1e-3, true},
+    {"squeezenet", {"sgd"}, 3, 1e-3, 2e-3, 2e-2},
+    {"squeezenet_small", {"sgd"}, 3, 1e-3, 2e-3, 2e-2},
     {"mobilenetv2", {"sgd"}, 3, 1e-3, 2e-3, 5e-2, true},
     {"mobilenetv2_small", {"sgd"}, 3, 1e-3, 2e-3, 5e-2, true},
     {"vit", {"sgd"}, 3, 2e-5, 1e-5, 1e-4, true},

@@ -40,7 +40,7 @@ TEST(Config, MistakesAreNamed) {
   const std::string models =
       "mlp, lenet300, lenet5, vgg11, vgg13, vgg16, vgg19, resnet20, resnet32, resnet44, resnet56, resnet110, "
       "resnet18, resnet34, resnet50, resnet101, resnet152, mobilenetv2, mobilenetv3_small, densenet121, "
-      "vit, layers, graph";
+      "squeezenet, vit, layers, graph";
   const Mistake mistakes[] = {
       // Names.
       {"/model/hiden", "[3]", "/model/hiden: no such field, did you mean 'hidden'?"},
@@ -146,7 +146,7 @@ TEST(Config, MistakesAreNamed) {
       {"/model/type", "5", "/model/type: found 5, expected one of " + models},
       {"/model/stem", "\"small\"",
        "/model/stem: is for type resnet18, resnet34, resnet50, resnet101, resnet152, mobilenetv2, "
-       "mobilenetv3_small or densenet121, and the type is mlp"},
+       "mobilenetv3_small, densenet121 or squeezenet, and the type is mlp"},
       {"/model/batch_norm", "false",
        "/model/batch_norm: is for type vgg11, vgg13, vgg16 or vgg19, and the type is mlp"},
       {"/stages/0/train/optimizer/type", "\"adan\"",

@@ -28,7 +28,7 @@ std::vector<std::pair<std::string, Shape>> shapes(const ModelOptions& options) {
 using Expected = std::vector<std::pair<std::string, Shape>>;
 
 TEST(Models, TheCatalogueCanBeMade) {
-  ASSERT_EQ(model_catalogue().size(), 23u);
+  ASSERT_EQ(model_catalogue().size(), 24u);
   for (const ModelInfo& info : model_catalogue()) {
     if (info.input.axes() == 0) continue;                       // a file says: graph_module_test.cpp
     const int64_t side = std::min<int64_t>(info.input[0], 64);  // as deep, but quick
@@ -46,7 +46,7 @@ TEST(Models, WhichModelsAnOptionConcerns) {
   EXPECT_EQ(model_names("hidden"), Names{"mlp"});
   EXPECT_EQ(model_names("batch_norm"), (Names{"vgg11", "vgg13", "vgg16", "vgg19"}));
   EXPECT_EQ(model_names("stem"), (Names{"resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
-                                        "mobilenetv2", "mobilenetv3_small", "densenet121"}));
+                                        "mobilenetv2", "mobilenetv3_small", "densenet121", "squeezenet"}));
   EXPECT_EQ(model_names("heads"), Names{"vit"});
   EXPECT_EQ(find_model("vgg19")->classes, 100);
   EXPECT_EQ(find_model("vgg"), nullptr);
@@ -54,7 +54,7 @@ TEST(Models, WhichModelsAnOptionConcerns) {
 
 TEST(Models, StateDictsArePyTorchs) {
   for (const char* name : {"mlp", "lenet5", "vgg19", "resnet20", "resnet50", "mobilenetv2",
-                           "mobilenetv3_small", "densenet121", "vit"}) {
+                           "mobilenetv3_small", "densenet121", "squeezenet", "vit"}) {
     std::ifstream file(join(source_folder(), "/tests/golden/", name, ".json"));
     const auto record = nlohmann::json::parse(file);
     const auto input = record["model"]["input"].get<std::vector<int64_t>>();
