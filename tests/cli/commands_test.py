@@ -118,7 +118,7 @@ class Help(CliTest):
 
     def test_config_in_sections(self):
         overview = self.succeeds("help", "config")
-        self.assertLess(len(overview.splitlines()), 50)
+        self.assertLess(len(overview.splitlines()), 55)
         model = self.succeeds("help", "config.model")
         self.assertTrue(model.startswith("model: the network\n"), model)
         self.assertIn("\n              default [28, 28, 1] for type mlp, lenet300, lenet5\n", model)
