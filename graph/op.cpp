@@ -35,6 +35,8 @@ void check_inputs(const GraphNode& node, const Op& op) {
         input.kind == OpInput::optional || i >= node.inputs.size() || node.inputs[i] != GraphNode::absent,
         op.name, ": its input '", input.name, "' is left out");
   }
+  ESP_CHECK(!open || std::ranges::count(node.inputs, GraphNode::absent) == 0, op.name,
+            ": one of its inputs is left out");
   const size_t most = open ? node.inputs.size() : op.inputs.size();
   ESP_CHECK(node.inputs.size() >= least && node.inputs.size() <= most, op.name, ": has ", node.inputs.size(),
             " inputs, expected ", least, open || most > least ? " or more" : "");

@@ -1,5 +1,6 @@
 #include "espalier/nn/sequential.h"
 
+#include <algorithm>
 #include <map>
 
 #include "espalier/autograd/ops/activation_bias.h"
@@ -13,9 +14,7 @@ namespace {
 bool is_image(const Shape& shape) { return shape.axes() == 3; }
 
 /// Whether a norm's op takes it along.
-bool norm_takes(Activation f) {
-  return f == Activation::none || f == Activation::relu || f == Activation::gelu;
-}
+bool norm_takes(Activation f) { return derives_from_input(f); }
 
 }  // namespace
 
@@ -46,8 +45,10 @@ class Sequential::Reading {
       place_ = join(list_, "/", at_, " (", layer_->type, "): ");
       name_ = layer_->name ? *layer_->name : join(layer_->type, ++count_[layer_->type]);
       if (!names_.insert({name_, at_}).second) refuse("the name '", printable(name_), "' is taken");
+      if (name_ == "shortcut") refuse("the name 'shortcut' is that of a residual's own");
       ++at_;
       add();
+      check_size();
     }
   }
 
@@ -55,6 +56,22 @@ class Sequential::Reading {
   template <class... Parts>
   [[noreturn]] void refuse(const Parts&... parts) const {
     fail_usage(place_, parts...);
+  }
+  /// So that no product of two sizes overflows.
+  void check_size() const {
+    constexpr int64_t most = int64_t{1} << 31;
+    int64_t elements = 1;
+    for (const int64_t size : shape().sizes())
+      if (size > most || (elements *= size) > most)
+        refuse("puts out ", shape(), ", more than 2^31 numbers an image");
+  }
+  /// Files have the columns of a linear layer behind a flatten in PyTorch's order, and nothing else.
+  void refuse_flattened(int64_t positions) const {
+    if (positions > 1)
+      refuse("stands between a flatten of ", positions,
+             " pixels and a linear layer, where PyTorch has the numbers in another order; put it in front of "
+             "the "
+             "flatten, or behind the linear layer");
   }
   void want_image() const {
     if (!is_image(shape())) refuse("takes an image [H,W,C], but ", shape(), " comes in");
@@ -137,6 +154,7 @@ class Sequential::Reading {
   }
 
   void add_norm(Conv2d* conv = nullptr) {
+    refuse_flattened(to_.positions_);
     close_norm();
     auto& norm = to_.add_child<BatchNorm2d>(name_, channels());
     to_.convolution_ = conv;
@@ -214,6 +232,8 @@ class Sequential::Reading {
       refuse("its layers put out ", body.shape_, ", but ",
              body.shortcut_ ? "its shortcut puts out " : "what comes in is ", beside,
              body.shortcut_ ? "" : "; a 'shortcut' can make it that");
+    const int64_t positions_beside = body.shortcut_ ? body.shortcut_->positions_ : to_.positions_;
+    if (body.positions_ != positions_beside) refuse_flattened(std::max(body.positions_, positions_beside));
     shape() = body.shape_;
     to_.positions_ = body.positions_;
     const Activation f = take_activation(norm_takes);
@@ -228,6 +248,7 @@ class Sequential::Reading {
     for (size_t i = 0; i < layer_->branches.size(); ++i) {
       Sequential& branch = child(join(name_, ".", i), layer_->branches[i], join("branches/", i));
       const Shape& out = branch.shape_;
+      refuse_flattened(branch.positions_);
       if (i == 0) {
         all = out;
       } else {

@@ -101,17 +101,19 @@ def op_flatten(x):
     return x.flatten(1)
 
 
-def beside(x, s):
-    """s beside x, of its shape or one number a channel, of an image or of all: [N,C] or [C] beside [N,C,H,W]."""
-    return s[..., None, None] if s.dim() < x.dim() == 4 else s
+def beside(x, s, as_image):
+    """s beside x, of its shape or one number a channel, of an image or of all: [N,C] or [C] beside [N,C,H,W]; or [N,H,W,C]."""
+    if s.dim() == 2 and x.dim() == 4:
+        return s[..., None, None] if as_image else s[:, None, None]
+    return s[..., None, None] if s.dim() < x.dim() == 4 and as_image else s
 
 
-def op_add(a, b):
-    return a + beside(a, b)
+def op_add(a, b, *, as_image):
+    return a + beside(a, b, as_image)
 
 
-def op_mul(a, b):
-    return a * beside(a, b)
+def op_mul(a, b, *, as_image):
+    return a * beside(a, b, as_image)
 
 
 def op_scale(x, *, factor):
@@ -131,6 +133,8 @@ def op_dropout(x, *, p, training):
 
 
 def op_concat(*parts, axis=-1, as_image):
+    if not -1 <= axis < parts[0].dim() or axis == 0:
+        raise ValueError(f"concat: there is no axis {axis}")
     return torch.cat(parts, {-1: 1, 1: 2, 2: 3, 3: 1}[axis] if as_image else axis)
 
 
@@ -173,7 +177,7 @@ def op_matmul(a, b, *, a_transposed, b_transposed):
 
 # What has four axes lies as images do in PyTorch, [N,C,H,W], behind the first of these; as tokens, channels last, behind
 # the second; behind others as their first input does.
-IMAGES = {"conv2d", "max_pool2d", "average_pool2d", "global_average_pool", "adaptive_average_pool2d", "flatten", "pad"}
+IMAGES = {"conv2d", "batch_norm", "max_pool2d", "average_pool2d", "global_average_pool", "adaptive_average_pool2d", "flatten", "pad"}
 TOKENS = {"linear", "layer_norm", "softmax", "matmul", "reshape", "permute", "select", "expand"}
 # What an op's function may ask beside these: whether the network is in training, and how what comes in lies.
 ASKED = {"training", "as_image"}
@@ -236,11 +240,13 @@ def check_op(op, known):
             if key not in expected:
                 raise ValueError(f"'inputs': it has none called '{key}'")
         several = [key for key, one in expected.items() if one.kind is inspect.Parameter.VAR_POSITIONAL]
-        inputs = [inputs.get(key) for key in expected if key not in several] + [v for key in several for v in inputs[key]]
+        inputs = [inputs.get(key) for key in expected if key not in several] + [v for key in several for v in part(inputs, key, list)]
     else:  # as files had them before version 2, and ops of a program's own have them
         inputs = [None if value == -1 else value for value in inputs]
     while inputs and inputs[-1] is None:
         inputs.pop()
+    if not inputs or inputs[0] is None:
+        raise ValueError("has no inputs")
     op["inputs"] = inputs
     for value in inputs:
         if value is not None and (not isinstance(value, int) or value not in known):
@@ -337,6 +343,23 @@ class Network(Node):
         for op in self.ops:
             if self.takes_images(op) and self.axes[op["output"]] == 4:
                 self.images.add(op["output"])
+
+        self.check_order()
+
+    def check_order(self):
+        """Behind a flatten of several pixels PyTorch has the numbers in another order than the file; only a linear layer's
+        columns are put right there. ValueError for what else would meet the wrong ones."""
+        flattened = set()
+        for number, op in enumerate(self.ops):
+            name, inputs = op["op"], [value for value in op["inputs"] if value is not None]
+            if name == "flatten" and op.get("channels", {}).get("values", [1])[:1] != [1]:
+                flattened.add(op["output"])
+            elif flattened.isdisjoint(inputs) or name in ("linear", "sum", "mean"):
+                continue
+            elif name in ("activation", "dropout", "scale", "add", "mul") and flattened.issuperset(inputs):
+                flattened.add(op["output"])
+            else:
+                raise ValueError(f"op {number}: '{name}' of a flattened image, whose numbers PyTorch has in another order")
 
     def takes_images(self, op):
         return op["op"] in IMAGES or op["op"] not in TOKENS and op["inputs"][0] in self.images

@@ -8,7 +8,7 @@ using namespace schema;
 
 namespace {
 
-constexpr size_t deepest = 20;  // lists within lists
+constexpr long deepest = 40;  // places from the top of a config
 
 Names layer_types() {
   Names names;
@@ -44,8 +44,8 @@ Type<std::vector<LayerSpec>> nested_list(size_t least) {
   const auto whole_list = [least] { return list_of(layer_type(), {least, 1000}); };
   return {list,
           [=](const Json& json, const Place& at) {
-            if (std::ranges::count(at.pointer(), '/') > static_cast<long>(2 * deepest))
-              at.fail("layers within layers, more than ", deepest, " deep");
+            if (std::ranges::count(at.pointer(), '/') > deepest)
+              at.fail("lies too deep, in too many lists of layers within each other");
             return whole_list().read(json, at);
           },
           [=](const std::vector<LayerSpec>& layers) {

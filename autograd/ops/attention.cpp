@@ -7,9 +7,9 @@ namespace {
 
 MatmulShape matmul_shape(const Variable& a, const Variable& b, bool a_transposed, bool b_transposed) {
   const Shape &of_a = a.shape(), &of_b = b.shape();
-  const bool alike = of_a.axes() >= 2 && of_a.axes() == of_b.axes() && of_a.elements() > 0 &&
+  const bool alike = of_a.axes() >= 3 && of_a.axes() == of_b.axes() && of_a.elements() > 0 &&
                      of_b.elements() > 0 && of_a.with(-1, 1).with(-2, 1) == of_b.with(-1, 1).with(-2, 1);
-  ESP_CHECK(alike, "matmul: expects a [...,M,K] and b [...,K,N], found ", of_a, " and ", of_b);
+  ESP_CHECK(alike, "matmul: expects a [N,...,M,K] and b [N,...,K,N], found ", of_a, " and ", of_b);
   check_dtype("matmul", b.value(), a.value());
   const int64_t m = of_a[a_transposed ? -1 : -2], k = of_a[a_transposed ? -2 : -1];
   const int64_t n = of_b[b_transposed ? -2 : -1], k_of_b = of_b[b_transposed ? -1 : -2];

@@ -7,6 +7,15 @@
 #include "espalier/autograd/ops/operand.h"
 
 namespace espalier::ops {
+namespace {
+
+/// The axis by its number from the front; a negative one counts from the end; -1 where there is none.
+int axis_of(const Shape& shape, int64_t axis) {
+  const int64_t at = axis < 0 ? axis + shape.axes() : axis;
+  return at >= 0 && at < shape.axes() ? static_cast<int>(at) : -1;
+}
+
+}  // namespace
 
 Variable flatten(const Variable& x) {
   const Shape& s = x.shape();
@@ -22,7 +31,7 @@ Variable flatten(const Variable& x) {
 Variable concat(const std::vector<Variable>& parts, int64_t axis) {
   ESP_CHECK(!parts.empty(), "concat: nothing to put side by side");
   const Shape& shape = parts[0].shape();
-  const int along = static_cast<int>(axis < 0 ? axis + shape.axes() : axis), last = shape.axes() - 1;
+  const int along = axis_of(shape, axis), last = shape.axes() - 1;
   ESP_CHECK(along >= 0 && along <= last && (along > 0 || last == 0), "concat: axis ", axis, " of ", shape,
             ", expected one behind the first");
   std::vector<int64_t> firsts;
@@ -67,8 +76,9 @@ Variable concat(const std::vector<Variable>& parts, int64_t axis) {
 
 Variable slice(const Variable& x, int64_t first, int64_t channels) {
   const Shape& shape = x.shape();
-  ESP_CHECK(shape.axes() >= 1 && first >= 0 && channels > 0 && first + channels <= shape[-1],
-            "slice: channels ", first, "..", first + channels - 1, " are not all in x ", shape);
+  ESP_CHECK(shape.axes() >= 1 && first >= 0 && channels > 0 && channels <= shape[-1] &&
+                first <= shape[-1] - channels,
+            "slice: ", channels, " channels from ", first, " on are not all in x ", shape);
   const int64_t width = shape[-1], rows = shape.elements() / width;
   Tensor y = x.value().like(shape.with(-1, channels));
   ESP_RUN_REAL(y, copy_columns(y.data<Real>(), channels, x.value().data<Real>() + first, width, channels,
@@ -121,7 +131,7 @@ Variable reshape(const Variable& x, const std::vector<int64_t>& sizes) {
 
 Variable select(const Variable& x, int64_t axis, int64_t index) {
   const Shape& shape = x.shape();
-  const int along = static_cast<int>(axis < 0 ? axis + shape.axes() : axis);
+  const int along = axis_of(shape, axis);
   ESP_CHECK(along > 0 && along < shape.axes(), "select: axis ", axis, " of ", shape,
             ", expected one behind the first");
   ESP_CHECK(index >= 0 && index < shape[along], "select: place ", index, " is not on axis ", axis, " of ",

@@ -84,9 +84,9 @@ Variable pad(const Variable& x, const Padding& sides, float value) {
             WindowAxis::most, " pixels");
   const Shape to{shape[0], sides.top + shape[1] + sides.bottom, sides.left + shape[2] + sides.right,
                  shape[3]};
+  Tensor y = x.value().like(to);  // fails for one that is too large to count
   const StridedShape s = inside(shape, to);
   const int64_t first = (sides.top * to[2] + sides.left) * to[3];
-  Tensor y = x.value().like(to);
   y.fill(value);
   ESP_RUN_REAL(y, copy_strided(y.data<Real>() + first, x.value().data<Real>(), s, false));
   return record({.op = "pad",

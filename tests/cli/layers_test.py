@@ -70,7 +70,7 @@ class Layers(CliTest):
         for _ in range(30):
             deep = [{"type": "repeat", "times": 1, "layers": deep}]
         self.own(DENSE, layers=deep)
-        self.assertIn("layers within layers, more than 20 deep", self.espalier("train", "own.json").stderr)
+        self.assertIn("lies too deep, in too many lists of layers within each other", self.espalier("train", "own.json").stderr)
         self.write("own.json", {**config(DENSE), "model": {"type": "layers", "input": [SIDE, SIDE, 1]}})
         self.fails_unwritten(2, "own.json: /model/layers: missing, expected a list of 1 to 1000, each an object", "train",
                              "own.json")

@@ -10,6 +10,7 @@
 #include "espalier/graph/graph_json.h"
 #include "espalier/nn/graph_module.h"
 #include "espalier/nn/history_json.h"
+#include "espalier/nn/network.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/result.h"
 
@@ -36,7 +37,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   attempt([&] { checkpoint_info(parse_safetensors(std::as_bytes(std::span(data, size)), "fuzz"), "fuzz"); });
   attempt([&] {
     const MetaDevice shapes_alone;
-    GraphModule(graph_from_json(std::string(reinterpret_cast<const char*>(data), size), "fuzz"));
+    GraphModule module(graph_from_json(std::string(reinterpret_cast<const char*>(data), size), "fuzz"));
+    Network(module, module.graph().image());
   });
 
   std::array<std::string, 5> texts;

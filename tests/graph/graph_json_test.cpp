@@ -48,6 +48,8 @@ TEST(GraphJson, InputsStandByTheirNames) {
         {"\"residual\":0", "\"residual\":[0]", "/ops/0/inputs/residual: found a list"},
         {"\"residual\":0,", "", ""},
         {"\"running_mean\":3,", "", "/ops/0: batch_norm: its input 'running_mean' is left out"},
+        {"\"parts\":[5,0,5]", "\"parts\":[5,-1,5]", "/ops/1: concat: one of its inputs is left out"},
+        {"\"shape\":[3]", "\"shape\":[0]", "f: /values/1/shape: found [0], expected 1 to 2^31 numbers"},
         {"\"version\":2", "\"version\":3",
          "f: /version: found 3, expected at most 2: it is a later Espalier's"},
         {"\"name\":\"images\",\"value\":0", "\"name\":\"images\",\"value\":1",

@@ -47,7 +47,7 @@ TEST(MatmulOp, BadArguments) {
   const auto message = [](const Shape& a, const Shape& b, bool ta, bool tb) {
     return message_of([&] { ops::matmul(Variable(Tensor::zeros(a)), Variable(Tensor::zeros(b)), ta, tb); });
   };
-  const std::string expected = "matmul: expects a [...,M,K] and b [...,K,N], found ";
+  const std::string expected = "matmul: expects a [N,...,M,K] and b [N,...,K,N], found ";
   EXPECT_EQ(message({3}, {3}, false, false), expected + "[3] and [3]");
   EXPECT_EQ(message({2, 3, 4}, {4, 3}, false, false), expected + "[2, 3, 4] and [4, 3]");
   EXPECT_EQ(message({2, 3, 4}, {3, 4, 5}, false, false), expected + "[2, 3, 4] and [3, 4, 5]");

@@ -184,7 +184,10 @@ TEST(Concat, BadArguments) {
             }),
             "concat: expects shapes that differ in axis 1 alone, found [2, 3, 4, 5] and [2, 3, 3, 5]");
   EXPECT_EQ(message_of([] { ops::concat({}); }), "concat: nothing to put side by side");
-  EXPECT_EQ(message_of([&] { ops::slice(a, 3, 3); }), "slice: channels 3..5 are not all in x [2, 3, 4, 5]");
+  EXPECT_EQ(message_of([&] { ops::slice(a, INT64_MAX, 1); }),
+            "slice: 1 channels from 9223372036854775807 on are not all in x [2, 3, 4, 5]");
+  EXPECT_EQ(message_of([&] { ops::slice(a, 3, 3); }),
+            "slice: 3 channels from 3 on are not all in x [2, 3, 4, 5]");
 }
 
 TEST(Flatten, BadArguments) {
