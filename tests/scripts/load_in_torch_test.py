@@ -109,6 +109,9 @@ class Program(unittest.TestCase):
             self.assertEqual((code, len(err.splitlines())), (1, 1), err)
             self.assertIn(f"op {index}: '{key}' is {json.dumps(value)}, expected ", err)
             network["ops"][index]["attributes"][key] = 1
+        network["ops"][5].update(op="softmax", attributes={}, inputs=[network["ops"][4]["output"]])
+        _, _, err = self.in_process(self.altered(self.folder / file, lambda _: network))
+        self.assertIn("op 5: 'softmax' of a flattened image, whose numbers PyTorch has in another order", err)
 
     def images_config(self):
         """A run on a folder of images of two classes, and its model."""
