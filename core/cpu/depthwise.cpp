@@ -85,8 +85,7 @@ struct Correlation {
   bool accumulate;
   const ConvEpilogue& e;
   BlockSums sums;
-  bool changes =
-      e.scale || e.shift || e.residual || e.f == Activation::relu;  ///< the outputs, not counts alone
+  bool changes = e.scale || e.shift || e.residual || in_registers(e.f);  ///< the outputs, not counts alone
   static constexpr int waiting = (k - 1) / stride;  // outputs behind the one that a column is the first of
 
   /// A row of outputs. Columns come `stride` at a time, step a: those from a stride - pad on. Column r of

@@ -132,7 +132,14 @@ Calls add_kernels(const KernelContext& op) {
                   else
                     ESP_RUN(device, add(y.f32(), s.a.f32(), s.b.f32(), y.elements()));
                 }));
+  const auto add_gradient = [&] {  // to one that is there already
+    calls.push_back(call_of("add", traffic(s.y, 3), [s, device, dx = like(s.y)]() mutable {
+      ESP_RUN(device, add(dx.f32(), dx.f32(), s.y.f32(), s.y.elements()));
+    }));
+  };
+  if (op.gradient("a") && op.add("a")) add_gradient();
   if (!op.gradient("b")) return calls;
+  if (!s.by_image && !s.by_channel && op.add("b")) add_gradient();
   if (s.by_image) calls.push_back(sum_to_image(s, false, op.add("b")));
   if (s.by_channel)
     calls.push_back(call_of("activation_bias_backward", traffic(s.y),
