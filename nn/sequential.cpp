@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "espalier/autograd/ops/activation_bias.h"
 #include "espalier/core/spelling.h"
@@ -13,8 +14,12 @@ namespace {
 
 bool is_image(const Shape& shape) { return shape.axes() == 3; }
 
-/// Whether a norm's op takes it along.
-bool norm_takes(Activation f) { return derives_from_input(f); }
+/// f(norm(x) + residual), of what a convolution makes of x where there is one.
+Variable normed(Conv2d* convolution, BatchNorm2d& norm, const Variable& x, Activation f,
+                const Variable& residual = {}) {
+  return convolution ? convolution->forward(x, norm, f, residual)
+                     : ops::batch_norm(x, norm.begin_pass(), f, residual);
+}
 
 }  // namespace
 
@@ -41,18 +46,22 @@ class Sequential::Reading {
 
   void all() {
     while (at_ < layers_.size()) {
-      layer_ = &layers_[at_];
-      place_ = join(list_, "/", at_, " (", layer_->type, "): ");
-      name_ = layer_->name ? *layer_->name : join(layer_->type, ++count_[layer_->type]);
-      if (!names_.insert({name_, at_}).second) refuse("the name '", printable(name_), "' is taken");
-      if (name_ == "shortcut") refuse("the name 'shortcut' is that of a residual's own");
-      ++at_;
+      begin_layer();
       add();
       check_size();
     }
   }
 
  private:
+  /// The next of the list is the layer that is added.
+  void begin_layer() {
+    layer_ = &layers_[at_];
+    place_ = join(list_, "/", at_, " (", layer_->type, "): ");
+    name_ = layer_->name ? *layer_->name : join(layer_->type, ++count_[layer_->type]);
+    if (!names_.insert(name_).second) refuse("the name '", printable(name_), "' is taken");
+    if (name_ == "shortcut") refuse("the name 'shortcut' is that of a residual's own");
+    ++at_;
+  }
   template <class... Parts>
   [[noreturn]] void refuse(const Parts&... parts) const {
     fail_usage(place_, parts...);
@@ -70,8 +79,7 @@ class Sequential::Reading {
     if (positions > 1)
       refuse("stands between a flatten of ", positions,
              " pixels and a linear layer, where PyTorch has the numbers in another order; put it in front of "
-             "the "
-             "flatten, or behind the linear layer");
+             "the flatten, or behind the linear layer");
   }
   void want_image() const {
     if (!is_image(shape())) refuse("takes an image [H,W,C], but ", shape(), " comes in");
@@ -109,7 +117,7 @@ class Sequential::Reading {
   void close_norm() {
     if (!to_.norm_) return;
     to_.steps_.push_back([c = to_.convolution_, n = to_.norm_](const Variable& x) {
-      return c ? c->forward(x, *n, Activation::none) : ops::batch_norm(x, n->begin_pass());
+      return normed(c, *n, x, Activation::none);
     });
     to_.convolution_ = nullptr;
     to_.norm_ = nullptr;
@@ -119,37 +127,38 @@ class Sequential::Reading {
     return layer.function ? ops::activation_named(*layer.function) : context_.activation;
   }
   /// Of an activation that comes next, which is then done with.
-  Activation take_activation(bool (*takes)(Activation)) {
+  Activation take_activation(bool (*takes)(Activation) = [](Activation) { return true; }) {
     if (!next_is("activation") || !takes(function_of(*next()))) return Activation::none;
     if (!next()->name) ++count_["activation"];
     return function_of(layers_[at_++]);
   }
 
+  /// Windows of k x k slide over the image that comes in.
+  void slide(int64_t k, int64_t stride, int64_t pad) {
+    const WindowAxis window{.size = k, .stride = stride, .before = pad, .behind = pad};
+    const Shape in = shape();
+    if (!window.fits(in[0]) || !window.fits(in[1]))
+      refuse("a window of ", k, "x", k, " with padding ", pad, " does not fit what comes in, ", in);
+    shape() = {window.out(in[0]), window.out(in[1]), in[2]};
+  }
+
   void add_conv() {
     want_image();
     const LayerSpec& l = *layer_;
-    const int64_t out = scaled_width(l.channels, context_.width), stride = l.stride.value_or(1),
-                  pad = l.pad.value_or(l.kernel / 2);
-    const int64_t h = shape()[0] + 2 * pad, w = shape()[1] + 2 * pad;
-    if (h < l.kernel || w < l.kernel)
-      refuse("a window of ", l.kernel, "x", l.kernel, " with padding ", pad, " does not fit what comes in, ",
-             shape());
-    if (channels() % l.groups || out % l.groups)
-      refuse(l.groups, " groups do not divide the ", channels(), " channels that come in and the ", out,
+    const int64_t in = channels(), out = scaled_width(l.channels, context_.width);
+    const ops::Conv2dOptions options{
+        .stride = l.stride.value_or(1), .pad = l.pad.value_or(l.kernel / 2), .groups = l.groups};
+    slide(l.kernel, options.stride.down, options.pad.top);
+    if (in % l.groups || out % l.groups)
+      refuse(l.groups, " groups do not divide the ", in, " channels that come in and the ", out,
              " that come out");
-    const bool normed = next_is("norm");
+    const bool has_norm = next_is("norm");
     close_norm();
-    const Activation f = normed ? Activation::none : take_activation([](Activation) { return true; });
-    auto& conv = to_.add_child<Conv2d>(name_, channels(), out, l.kernel,
-                                       ops::Conv2dOptions{.stride = stride, .pad = pad, .groups = l.groups},
-                                       l.bias.value_or(!normed), f);
-    shape() = {(h - l.kernel) / stride + 1, (w - l.kernel) / stride + 1, out};
-    if (!normed) return step([&conv](const Variable& x) { return conv.forward(x); });
-    layer_ = next();
-    name_ = layer_->name ? *layer_->name : join("norm", ++count_["norm"]);
-    place_ = join(list_, "/", at_, " (norm): ");
-    if (!names_.insert({name_, at_}).second) refuse("the name '", printable(name_), "' is taken");
-    ++at_;
+    const Activation f = has_norm ? Activation::none : take_activation();
+    auto& conv = to_.add_child<Conv2d>(name_, in, out, l.kernel, options, l.bias.value_or(!has_norm), f);
+    shape() = shape().with(-1, out);
+    if (!has_norm) return step([&conv](const Variable& x) { return conv.forward(x); });
+    begin_layer();
     add_norm(&conv);
   }
 
@@ -159,12 +168,10 @@ class Sequential::Reading {
     auto& norm = to_.add_child<BatchNorm2d>(name_, channels());
     to_.convolution_ = conv;
     to_.norm_ = &norm;
-    const Activation f = take_activation(norm_takes);
+    const Activation f = take_activation(derives_from_input);
     if (f == Activation::none) return;
     to_.convolution_ = nullptr, to_.norm_ = nullptr;
-    step([conv, &norm, f](const Variable& x) {
-      return conv ? conv->forward(x, norm, f) : ops::batch_norm(x, norm.begin_pass(), f);
-    });
+    step([conv, &norm, f](const Variable& x) { return normed(conv, norm, x, f); });
   }
 
   void add_pool() {
@@ -174,11 +181,8 @@ class Sequential::Reading {
       return step([](const Variable& x) { return ops::global_average_pool(x); });
     }
     const int64_t k = layer_->window, stride = layer_->stride.value_or(k), pad = layer_->pad.value_or(0);
-    const int64_t h = shape()[0] + 2 * pad, w = shape()[1] + 2 * pad;
-    if (h < k || w < k)
-      refuse("a window of ", k, "x", k, " with padding ", pad, " does not fit what comes in, ", shape());
+    slide(k, stride, pad);
     if (2 * pad > k) refuse("padding ", pad, " is more than half a window of ", k, "x", k);
-    shape() = {(h - k) / stride + 1, (w - k) / stride + 1, channels()};
     const bool average = layer_->kind == "average";
     step([=](const Variable& x) {
       return average ? ops::average_pool2d(x, k, stride, pad) : ops::max_pool2d(x, k, stride, pad);
@@ -191,7 +195,7 @@ class Sequential::Reading {
              " comes in: a 'flatten', or a 'pool' of kind 'global_average', makes a row of it");
     const int64_t out = layer_->outputs ? scaled_width(*layer_->outputs, context_.width) : context_.classes;
     const bool bias = layer_->bias.value_or(!next_is("norm"));
-    const Activation f = take_activation([](Activation) { return true; });
+    const Activation f = take_activation();
     auto& linear = to_.add_child<Linear>(name_, channels(), out, bias, f, to_.positions_);
     shape() = {out};
     to_.positions_ = 1;
@@ -236,7 +240,7 @@ class Sequential::Reading {
     if (body.positions_ != positions_beside) refuse_flattened(std::max(body.positions_, positions_beside));
     shape() = body.shape_;
     to_.positions_ = body.positions_;
-    const Activation f = take_activation(norm_takes);
+    const Activation f = take_activation(derives_from_input);
     step([&body, f](const Variable& x) {
       return body.forward(x, body.shortcut_ ? body.shortcut_->forward(x) : x, f);
     });
@@ -274,7 +278,7 @@ class Sequential::Reading {
   const LayerSpec* layer_ = nullptr;
   size_t at_ = 0;  // the layer behind it
   std::map<std::string, int> count_;
-  std::map<std::string, size_t> names_;
+  std::set<std::string> names_;
 };
 
 Sequential::Sequential(const Layers& layers, const Shape& input, LayerContext& context,
@@ -294,8 +298,7 @@ Sequential::Sequential(const LayerSpec& residual, const Shape& input, LayerConte
 Variable Sequential::forward(const Variable& x, const Variable& residual, Activation f) {
   Variable y = x;
   for (const Step& step : steps_) y = step(y);
-  if (convolution_) return convolution_->forward(y, *norm_, f, residual);
-  if (norm_) return ops::batch_norm(y, norm_->begin_pass(), f, residual);
+  if (norm_) return normed(convolution_, *norm_, y, f, residual);
   if (residual.defined()) y = ops::add(y, residual);
   return f == Activation::none ? y : ops::activation(y, f);
 }
