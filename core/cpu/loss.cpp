@@ -8,57 +8,29 @@
 #define HWY_TARGET_INCLUDE "espalier/core/cpu/loss.cpp"
 #include <hwy/foreach_target.h>  // first: what follows is compiled once for each instruction set
 
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 #include "espalier/core/cpu/dispatch.h"
-#include "espalier/core/cpu/simd-inl.h"
+#include "espalier/core/cpu/softmax-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace espalier::HWY_NAMESPACE {
 
-/// In the tail, lanes past the end hold `other`.
-template <class Tail>
-HWY_INLINE FloatVector load_or(Tail tail, const float* p, int64_t left, float other) {
-  const auto v = load(tail, p, left);
-  if constexpr (!Tail::value) return v;
-  const Floats d;
-  return hn::IfThenElse(hn::FirstN(d, static_cast<size_t>(left)), v, hn::Set(d, other));
-}
-
 /// z [classes]: one image's logits; dz = (softmax z - target) factor, or null. Returns the loss.
 float row_loss(const float* z, float* dz, int64_t label, float smoothing, int64_t classes, float factor) {
   const Floats d;
-  auto top = hn::Set(d, z[0]), sum = hn::Zero(d), below = hn::Zero(d);
-  for_vectors(0, classes,
-              [&](auto tail, int64_t i) { top = hn::Max(top, load_or(tail, z + i, classes - i, z[0])); });
-  // It is taken off every term: an offset that all logits share cancels before anything is rounded.
-  const auto greatest = hn::MaxOfLanes(d, top);
-  const float largest = hn::GetLane(greatest);
-  for_vectors(0, classes, [&](auto tail, int64_t i) {
-    const auto difference = hn::Sub(load_or(tail, z + i, classes - i, largest), greatest);
-    below = hn::Add(below, difference);
-    const auto e = hn::Exp(d, difference);
-    if (dz) store(tail, e, dz + i, classes - i);
-    if constexpr (decltype(tail)::value)
-      sum = hn::Add(sum, hn::IfThenElseZero(hn::FirstN(d, static_cast<size_t>(classes - i)), e));
-    else
-      sum = hn::Add(sum, e);
-  });
-  const float total = hn::GetLane(hn::SumOfLanes(d, sum));
+  const RowSums sums = exponentials(dz, z, classes);
   const float even = smoothing / static_cast<float>(classes);
   if (dz) {
-    const auto share = hn::Set(d, factor / total), offset = hn::Set(d, -even * factor);
+    const auto share = hn::Set(d, factor / sums.total), offset = hn::Set(d, -even * factor);
     for_vectors(0, classes, [&](auto tail, int64_t i) {
       store(tail, hn::MulAdd(load(tail, dz + i, classes - i), share, offset), dz + i, classes - i);
     });
     dz[label] -= (1.0f - smoothing) * factor;
   }
-  // hn::Exp makes a NaN 0; the sum of differences has it still. Without smoothing it tells no more: -inf is a
-  // valid logit.
-  const float sum_below = hn::GetLane(hn::SumOfLanes(d, below));
-  const float mean_below = smoothing > 0.0f || std::isnan(sum_below) ? even * sum_below : 0.0f;
-  return std::log(total) - (1.0f - smoothing) * (z[label] - largest) - mean_below;
+  // Without smoothing the sum of differences tells no more than a NaN: -inf is a valid logit.
+  const float mean_below = smoothing > 0.0f || std::isnan(sums.below) ? even * sums.below : 0.0f;
+  return std::log(sums.total) - (1.0f - smoothing) * (z[label] - sums.largest) - mean_below;
 }
 
 void row_losses(float* loss, float* dlogits, const float* logits, const int32_t* labels, float smoothing,

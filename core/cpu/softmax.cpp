@@ -11,47 +11,20 @@
 #define HWY_TARGET_INCLUDE "espalier/core/cpu/softmax.cpp"
 #include <hwy/foreach_target.h>  // first: what follows is compiled once for each instruction set
 
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 #include "espalier/core/cpu/dispatch.h"
-#include "espalier/core/cpu/simd-inl.h"
+#include "espalier/core/cpu/softmax-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace espalier::HWY_NAMESPACE {
 
 int64_t softmax_grain(int64_t c) { return std::max<int64_t>(1, 4096 / c); }
 
-/// In the tail, lanes past the end hold `other`.
-template <class Tail>
-HWY_INLINE FloatVector load_row(Tail tail, const float* p, int64_t left, float other) {
-  const auto v = load(tail, p, left);
-  if constexpr (!Tail::value) return v;
-  const Floats d;
-  return hn::IfThenElse(hn::FirstN(d, static_cast<size_t>(left)), v, hn::Set(d, other));
-}
-
 void softmax_row(float* y, const float* x, int64_t c) {
-  const Floats d;
-  auto top = hn::Set(d, x[0]), sum = hn::Zero(d), below = hn::Zero(d);
-  for_vectors(0, c,
-              [&](auto tail, int64_t i) HWY_ATTR { top = hn::Max(top, load_row(tail, x + i, c - i, x[0])); });
-  const auto greatest = hn::MaxOfLanes(d, top);
-  const float largest = hn::GetLane(greatest);
-  for_vectors(0, c, [&](auto tail, int64_t i) HWY_ATTR {
-    const auto difference = hn::Sub(load_row(tail, x + i, c - i, largest), greatest);
-    below = hn::Add(below, difference);
-    const auto e = hn::Exp(d, difference);
-    store(tail, e, y + i, c - i);
-    if constexpr (decltype(tail)::value)
-      sum = hn::Add(sum, hn::IfThenElseZero(hn::FirstN(d, static_cast<size_t>(c - i)), e));
-    else
-      sum = hn::Add(sum, e);
-  });
-  // hn::Exp makes a NaN 0; the sum of differences has it still, and -inf, which is a valid logit, is none.
-  const bool broken = std::isnan(hn::GetLane(hn::SumOfLanes(d, below)));
-  const float total = hn::GetLane(hn::SumOfLanes(d, sum));
-  const auto share = hn::Set(d, broken ? std::numeric_limits<float>::quiet_NaN() : 1.0f / total);
+  const RowSums sums = exponentials(y, x, c);
+  const bool broken = std::isnan(sums.below);  // -inf, which is a valid logit, is none
+  const auto share = hn::Set(Floats(), broken ? std::numeric_limits<float>::quiet_NaN() : 1.0f / sums.total);
   for_vectors(0, c, [&](auto tail, int64_t i) HWY_ATTR {
     store(tail, hn::Mul(load(tail, y + i, c - i), share), y + i, c - i);
   });
