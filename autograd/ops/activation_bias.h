@@ -17,6 +17,14 @@ inline Tensor activated(const Tensor& z, Activation f) {
   return y;
 }
 
+/// Writes or adds the sums of dy, rows of `cols` numbers, over its rows.
+inline void sum_rows(const Gradients::Target& to, const Tensor& dy, int64_t cols) {
+  Scratch scratch(ESP_RUN(dy.device(), rows_scratch(cols)), dy.device());
+  ESP_RUN_REAL(dy, activation_bias_backward(static_cast<Real*>(nullptr), to.f32(), dy.data<Real>(),
+                                            static_cast<const Real*>(nullptr), Activation::none,
+                                            dy.elements() / cols, cols, to.accumulate, scratch.data()));
+}
+
 /// dz = dy f'(z) and, if input number `bias` needs it, its gradient: the sums of dz over all but the last
 /// axis.
 inline Tensor backward_activation_bias(const Tensor& dy, const Tensor& saved, Activation f,

@@ -1,6 +1,7 @@
 #include <optional>
 
 #include "espalier/autograd/ops.h"
+#include "espalier/autograd/ops/activation_bias.h"
 #include "espalier/autograd/ops/operand.h"
 #include "espalier/autograd/ops/scratch.h"
 
@@ -33,7 +34,6 @@ struct Pixels {
   int64_t n, pixels, c;
   explicit Pixels(const Shape& x) : n(x[0]), pixels(x[1] * x[2]), c(x[3]) {}
 };
-NormShape rows_of(const Shape& x) { return {x.elements() / x[-1], x[-1]}; }
 
 /// y = a scale + shift by channel; one of them may be left out.
 Tensor by_channel(const Tensor& a, const float* scale, const float* shift) {
@@ -41,15 +41,6 @@ Tensor by_channel(const Tensor& a, const float* scale, const float* shift) {
   ESP_RUN_REAL(y, scale_shift_forward(y.data<Real>(), a.data<Real>(), scale, shift, nullptr, Activation::none,
                                       rows_of(a.shape())));
   return y;
-}
-
-/// db = the sums of dy [...,C] over all but its last axis.
-void sum_to_channels(const Gradients::Target& db, const Tensor& dy) {
-  const auto [rows, c] = rows_of(dy.shape());
-  Scratch scratch(ESP_RUN(dy.device(), rows_scratch(c)), dy.device());
-  ESP_RUN_REAL(dy, activation_bias_backward(static_cast<Real*>(nullptr), db.f32(), dy.data<Real>(),
-                                            static_cast<const Real*>(nullptr), Activation::none, rows, c,
-                                            db.accumulate, scratch.data()));
 }
 
 /// The gradients of a b by channel: a norm's of mean 0 and variance 1, whose scale is b.
@@ -119,7 +110,7 @@ Variable add(const Variable& a, const Variable& b) {
                    if (!to.needed(1)) return;
                    if (beside == Beside::alike) return to.give(1, dy);
                    const auto db = to.into(1);
-                   if (beside == Beside::channel) return sum_to_channels(db, dy);
+                   if (beside == Beside::channel) return sum_rows(db, dy, dy.shape()[-1]);
                    const Pixels s(dy.shape());
                    ESP_RUN_REAL(
                        dy, sum_pixels(db.data<Real>(), dy.data<Real>(), static_cast<const Real*>(nullptr),

@@ -24,9 +24,6 @@ void multiply(Tensor& y, const Tensor& a, const Tensor& b, const MatmulShape& s,
   ESP_RUN_REAL(y, matmul(y.data<Real>(), a.data<Real>(), b.data<Real>(), s, accumulate, scratch.data()));
 }
 
-/// [rows,C]: all axes but the last as rows
-NormShape rows_in(const Shape& x) { return {x.elements() / x[-1], x[-1]}; }
-
 }  // namespace
 
 Variable matmul(const Variable& a, const Variable& b, bool a_transposed, bool b_transposed) {
@@ -61,7 +58,7 @@ Variable matmul(const Variable& a, const Variable& b, bool a_transposed, bool b_
 
 Variable softmax(const Variable& x) {
   ESP_CHECK(x.shape().axes() >= 1 && x.shape()[-1] > 0, "softmax: expects x [...,C], found ", x.shape());
-  const NormShape s = rows_in(x.shape());
+  const NormShape s = rows_of(x.shape());
   Tensor y = x.value().like(x.shape());
   ESP_RUN_REAL(y, softmax_forward(y.data<Real>(), x.value().data<Real>(), s));
   return record({.op = "softmax",

@@ -1,6 +1,7 @@
 #include <optional>
 
 #include "espalier/autograd/ops.h"
+#include "espalier/autograd/ops/operand.h"
 #include "espalier/autograd/ops/scratch.h"
 
 namespace espalier::ops {
@@ -8,7 +9,7 @@ namespace espalier::ops {
 Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, float eps) {
   const Shape& shape = x.shape();
   ESP_CHECK(shape.axes() >= 1 && shape[-1] > 0, "layer_norm: expects x [...,C], found ", shape);
-  const NormShape s{shape.elements() / shape[-1], shape[-1]};
+  const NormShape s = rows_of(shape);
   ESP_CHECK(gamma.shape() == Shape{s.c} && beta.shape() == Shape{s.c},
             "layer_norm: scale and shift have shapes ", gamma.shape(), " and ", beta.shape(), ", expected [",
             s.c, "]");

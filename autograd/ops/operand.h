@@ -18,4 +18,7 @@ inline Tensor operand(const Tensor& w, const Tensor& x) {
   return w.dtype() == x.dtype() ? w : FixedWeights::kept(w, {}, [&] { return w.to(x.dtype()); });
 }
 
+/// x [...,C] as rows of C.
+inline NormShape rows_of(const Shape& x) { return {x.elements() / x[-1], x[-1]}; }
+
 }  // namespace espalier::ops

@@ -15,6 +15,13 @@ int axis_of(const Shape& shape, int64_t axis) {
   return at >= 0 && at < shape.axes() ? static_cast<int>(at) : -1;
 }
 
+/// Places in front of an axis.
+int64_t rows_before(const Shape& shape, int axis) {
+  int64_t rows = 1;
+  for (int i = 0; i < axis; ++i) rows *= shape[i];
+  return rows;
+}
+
 }  // namespace
 
 Variable flatten(const Variable& x) {
@@ -47,8 +54,7 @@ Variable concat(const std::vector<Variable>& parts, int64_t axis) {
     places += part.shape()[along];
   }
   // Of as many rows as there are places in front of the axis, columns behind.
-  int64_t rows = 1;
-  for (int i = 0; i < along; ++i) rows *= shape[i];
+  const int64_t rows = rows_before(shape, along);
   const int64_t inner = shape.elements() / (rows * shape[along]), width = places * inner;
   Tensor y = parts[0].value().like(shape.with(along, places));
   std::vector<int64_t> widths, columns;
@@ -138,8 +144,7 @@ Variable select(const Variable& x, int64_t axis, int64_t index) {
             shape);
   std::vector<int64_t> sizes(shape.sizes().begin(), shape.sizes().end());
   sizes.erase(sizes.begin() + along);
-  int64_t rows = 1;
-  for (int i = 0; i < along; ++i) rows *= shape[i];
+  const int64_t rows = rows_before(shape, along);
   const int64_t width = shape.elements() / std::max<int64_t>(rows, 1), columns = width / shape[along],
                 first = index * columns;
   Tensor y = x.value().like(Shape(std::span<const int64_t>(sizes)));

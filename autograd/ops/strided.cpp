@@ -5,8 +5,8 @@
 #include <numeric>
 
 #include "espalier/autograd/ops.h"
+#include "espalier/autograd/ops/activation_bias.h"
 #include "espalier/autograd/ops/operand.h"
-#include "espalier/autograd/ops/scratch.h"
 
 namespace espalier::ops {
 namespace {
@@ -120,14 +120,9 @@ Variable expand(const Variable& x, const Variable& one) {
                  .inputs = {x, one},
                  .output = y,
                  .channels = Channels::whole,
-                 .backward = [n, each](const Tensor& dy, const Gradients& gradients) {
+                 .backward = [each](const Tensor& dy, const Gradients& gradients) {
                    if (!gradients.needed(1)) return;  // of x the size alone is looked at
-                   const auto done = gradients.into(1);
-                   Scratch scratch(ESP_RUN(dy.device(), rows_scratch(each)), dy.device());
-                   ESP_RUN_REAL(
-                       dy, activation_bias_backward(static_cast<Real*>(nullptr), done.f32(), dy.data<Real>(),
-                                                    static_cast<const Real*>(nullptr), Activation::none, n,
-                                                    each, done.accumulate, scratch.data()));
+                   sum_rows(gradients.into(1), dy, each);
                  }});
 }
 
