@@ -183,12 +183,12 @@ TOKENS = {"linear", "layer_norm", "softmax", "matmul", "reshape", "permute", "se
 ASKED = {"training", "as_image"}
 # An op's function has its inputs and attributes by the names of its row (graph/ops/*.cpp); what a row leaves open has a default.
 OPS = {name.removeprefix("op_"): function for name, function in list(globals().items()) if name.startswith("op_")}
+PARAMETERS = {name: inspect.signature(function).parameters for name, function in OPS.items()}
 
 
 def parameters_of(op, *kinds):
     """Of an op's function, by name."""
-    found = inspect.signature(OPS[op]).parameters.items()
-    return {name: one for name, one in found if one.kind in kinds and name not in ASKED}
+    return {name: one for name, one in PARAMETERS[op].items() if one.kind in kinds and name not in ASKED}
 
 
 def inputs_of(op):
@@ -389,9 +389,8 @@ class Network(Node):
             return self.own_ops[name](attributes, *inputs)
         if name not in OPS:
             raise ValueError(f"op '{name}' is not known here: give load() a function for it")
-        wanted = inspect.signature(OPS[name]).parameters
         attributes = attributes | {"training": self.training, "as_image": as_image}
-        return OPS[name](*inputs, **{key: value for key, value in attributes.items() if key in wanted})
+        return OPS[name](*inputs, **{key: value for key, value in attributes.items() if key in PARAMETERS[name]})
 
 
 def opened(path):
