@@ -33,7 +33,7 @@ Type<std::string> level_name() {
   return type;
 }
 
-Type<LayerSpec> layer_type();
+const Type<LayerSpec>& layer_type();
 
 /// A list of layers that stands within one. Its declaration is asked for as one is read, for it holds itself.
 Type<std::vector<LayerSpec>> nested_list(size_t least) {
@@ -55,8 +55,8 @@ Type<std::vector<LayerSpec>> nested_list(size_t least) {
           }};
 }
 
-Type<LayerSpec> layer_type() {
-  return object<LayerSpec>(
+const Type<LayerSpec>& layer_type() {
+  static const Type<LayerSpec> type = object<LayerSpec>(
       {field("type", &LayerSpec::type, one_of(layer_types()), "what it does; `espalier help layers`")
            .required(),
        field("name", &LayerSpec::name, level_name(),
@@ -99,6 +99,7 @@ Type<LayerSpec> layer_type() {
              "lists of layers; an empty one is what comes in as it is")
            .required()
            .only_for({"concat"})});
+  return type;
 }
 
 }  // namespace
