@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <deque>
 
-#include "espalier/autograd/ops/activation_bias.h"
 #include "espalier/core/spelling.h"
 #include "espalier/core/utf8.h"
+#include "espalier/graph/ops/activation_bias.h"
 #include "espalier/graph/ops/families.h"
 
 namespace espalier {
@@ -14,9 +14,10 @@ namespace {
 std::deque<Op>& rows() {  // their addresses stay
   static std::deque<Op> all = [] {
     std::deque<Op> made;
-    for (const auto& family : {ops::linear_rows, ops::conv_rows, ops::norm_rows, ops::activation_rows,
-                               ops::pool_rows, ops::shape_rows, ops::arithmetic_rows, ops::loss_rows,
-                               ops::layer_norm_rows, ops::attention_rows, ops::strided_rows})
+    for (const auto& family :
+         {ops::linear_rows, ops::conv_rows, ops::norm_rows, ops::activation_rows, ops::pool_rows,
+          ops::shape_rows, ops::arithmetic_rows, ops::reduce_rows, ops::dropout_rows, ops::loss_rows,
+          ops::layer_norm_rows, ops::attention_rows, ops::strided_rows})
       std::ranges::move(family(), std::back_inserter(made));
     return made;
   }();

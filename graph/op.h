@@ -1,8 +1,9 @@
-// The catalogue of ops: a row says all there is to know of an op beside how it computes, which stands in
-// autograd/ops. Who counts, couples, folds, times, runs or writes ops asks the row, and knows none by name.
+// The catalogue of ops: a row says all there is to know of an op beside how it computes, and stands beside
+// that in ops/<family>.cpp. Who counts, couples, folds, times, runs or writes ops asks the row, and knows
+// none by name.
 //
 // Shapes and channels have no rules of their own here: what an op puts out, and what becomes of channels, its
-// function in autograd/ops says when it runs, on Device::meta without any numbers.
+// function (ops.h) says when it runs, on Device::meta without any numbers.
 #pragma once
 
 #include <functional>

@@ -1,7 +1,7 @@
-// Layers that hold something. What does not (pooling, flatten) is an op: autograd/ops.h.
+// Layers that hold something. What does not (pooling, flatten) is an op: graph/ops.h.
 #pragma once
 
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
 #include "espalier/nn/module.h"
 #include "espalier/nn/norm.h"
 

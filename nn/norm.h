@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
 #include "espalier/nn/module.h"
 
 namespace espalier {

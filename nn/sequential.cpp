@@ -4,9 +4,9 @@
 #include <map>
 #include <set>
 
-#include "espalier/autograd/ops/activation_bias.h"
 #include "espalier/core/spelling.h"
 #include "espalier/core/utf8.h"
+#include "espalier/graph/ops/activation_bias.h"
 #include "espalier/nn/models/models.h"
 
 namespace espalier {

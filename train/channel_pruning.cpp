@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "espalier/autograd/ops.h"
 #include "espalier/core/interrupt.h"
 #include "espalier/core/isa.h"
 #include "espalier/core/table.h"
+#include "espalier/graph/ops.h"
 #include "espalier/prune/report.h"
 #include "espalier/prune/signals.h"
 #include "espalier/train/build.h"

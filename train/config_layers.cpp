@@ -1,5 +1,5 @@
 // The declaration of a layer: model.layers of a config (nn/sequential.h).
-#include "espalier/autograd/ops/activation_bias.h"
+#include "espalier/graph/ops/activation_bias.h"
 #include "espalier/train/config_parts.h"
 
 namespace espalier {

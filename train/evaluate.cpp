@@ -4,10 +4,10 @@
 #include <chrono>
 #include <vector>
 
-#include "espalier/autograd/ops.h"
 #include "espalier/core/compute_device.h"
 #include "espalier/core/interrupt.h"
 #include "espalier/core/parallel.h"
+#include "espalier/graph/ops.h"
 #include "espalier/nn/inference.h"
 
 namespace espalier {

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <set>
 
-#include "espalier/autograd/ops.h"
 #include "espalier/core/error.h"
 #include "espalier/core/table.h"
 #include "espalier/graph/kernels.h"
+#include "espalier/graph/ops.h"
 #include "espalier/graph/trace.h"
 #include "espalier/nn/module.h"
 

@@ -4,12 +4,12 @@
 #include <chrono>
 #include <cmath>
 
-#include "espalier/autograd/ops.h"
 #include "espalier/autograd/random_pass.h"
 #include "espalier/core/compute_device.h"
 #include "espalier/core/cuda_device.h"
 #include "espalier/core/out_of_memory.h"
 #include "espalier/core/random.h"
+#include "espalier/graph/ops.h"
 #include "espalier/graph/trace.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/clip.h"

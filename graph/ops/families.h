@@ -1,10 +1,10 @@
-// The rows of each family of ops, whose functions stand in autograd/ops under the same file name.
+// The rows of each family of ops, one of them a file, beside the functions that compute them.
 #pragma once
 
 #include <vector>
 
-#include "espalier/autograd/ops.h"
 #include "espalier/graph/op.h"
+#include "espalier/graph/ops.h"
 
 namespace espalier::ops {
 
@@ -18,6 +18,8 @@ std::vector<Op> shape_rows();
 std::vector<Op> strided_rows();
 std::vector<Op> attention_rows();
 std::vector<Op> arithmetic_rows();
+std::vector<Op> reduce_rows();
+std::vector<Op> dropout_rows();
 std::vector<Op> loss_rows();
 
 /// A norm's arguments out of its op's.

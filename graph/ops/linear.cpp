@@ -1,9 +1,65 @@
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
+
 #include "espalier/core/cpu/gemm.h"
+#include "espalier/graph/ops/activation_bias.h"
 #include "espalier/graph/ops/families.h"
-#include "espalier/graph/ops/products.h"
+#include "espalier/graph/ops/operand.h"
+#include "espalier/graph/ops/product_calls.h"
 
 namespace espalier::ops {
+Variable linear(const Variable& x, const Variable& w, const Variable& b, Activation f) {
+  ESP_CHECK(x.shape().axes() >= 2 && w.shape().axes() == 2,
+            "linear: expects x [N,I] or [N,...,I], and w [O,I], found ", x.shape(), " and ", w.shape());
+  const int64_t in = x.shape()[-1];
+  const LinearShape s{in > 0 ? x.shape().elements() / in : 0, in, w.shape()[0], x.value().dtype()};
+  ESP_CHECK(in > 0 && w.shape()[1] == s.in, "linear: input has ", s.in, " features, weight expects ",
+            w.shape()[1]);
+  ESP_CHECK(!b.defined() || b.shape() == Shape{s.out}, "linear: bias has shape ", b.shape(), ", expected [",
+            s.out, "]");
+  const Device device = x.value().device();
+  const Tensor weight = operand(w.value(), x.value());
+  Tensor y = x.value().like(x.shape().with(-1, s.out));
+  // A pass of its own where backward needs z as well as f(z).
+  const bool apart = keeps_input(f) && needs_history({&x, &w, &b});
+  {
+    const void* prepared = FixedWeights::prepared(
+        w.value(), {s.n}, ESP_RUN(device, linear_prepared_bytes(s)),
+        [&](void* made) { ESP_RUN(device, linear_prepare(made, w.value().f32(), s)); });
+    Scratch scratch(ESP_RUN(device, linear_forward_scratch(s, b.defined())), device);
+    ESP_RUN_REAL(y, linear_forward(y.data<Real>(), x.value().data<Real>(), weight.data<Real>(), prepared,
+                                   b.defined() ? b.value().f32() : nullptr, apart ? Activation::none : f, s,
+                                   scratch.data()));
+  }
+  const Tensor z = y;
+  if (apart) y = activated(z, f);
+  return record({.op = "linear",
+                 .attributes = {{"activation", std::string(activation_name(f))}},
+                 .inputs = b.defined() ? std::vector{x, w, b} : std::vector{x, w},
+                 .output = y,
+                 .channels = {Channels::mixed, {1}},
+                 .backward = [s, f, saved = f == Activation::none ? Tensor() : z, w = weight,
+                              x = w.requires_gradient() ? x.value() : Tensor(),  // for dw alone
+                              bias = b.defined()](const Tensor& dy, const Gradients& to) {
+                   const Device device = dy.device();
+                   const Tensor dz = backward_activation_bias(dy, saved, f, to, 2, bias);
+                   if (to.needed(1)) {
+                     const auto dw = to.into(1);
+                     Scratch scratch(ESP_RUN(device, linear_backward_weights_scratch(s, dw.accumulate)),
+                                     device);
+                     ESP_RUN_REAL(dz, linear_backward_weights(dw.f32(), dz.data<Real>(), x.data<Real>(), s,
+                                                              dw.accumulate, scratch.data()));
+                   }
+                   if (to.needed(0)) {
+                     const auto dx = to.into(0);
+                     Scratch scratch(ESP_RUN(device, linear_backward_data_scratch(s, dx.accumulate)), device);
+                     ESP_RUN_REAL(dz, linear_backward_data(dx.data<Real>(), dz.data<Real>(), w.data<Real>(),
+                                                           s, dx.accumulate, scratch.data()));
+                   }
+                 }});
+}
+
+// What is to know of it beside how it computes: graph/op.h
+
 namespace {
 
 Calls linear_kernels(const KernelContext& op) {

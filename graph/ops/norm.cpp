@@ -1,10 +1,156 @@
-#include <algorithm>
+#include "espalier/graph/ops.h"
 
-#include "espalier/autograd/ops.h"
+#include <algorithm>
+#include <optional>
+
+#include "espalier/graph/ops/activation_bias.h"
+#include "espalier/graph/ops/convolve.h"
 #include "espalier/graph/ops/families.h"
-#include "espalier/graph/ops/operands.h"
+#include "espalier/graph/ops/kernel_calls.h"
+#include "espalier/graph/ops/operand.h"
 
 namespace espalier::ops {
+namespace {
+
+/// x: the shape of the norm's input
+void check_arguments(const Shape& x, const BatchNorm& norm, Activation f, const Variable& residual) {
+  const Shape channels{x[-1]};
+  for (const auto& [name, values] : {std::pair{"gamma", &norm.gamma},
+                                     {"beta", &norm.beta},
+                                     {"running mean", &norm.running_mean},
+                                     {"running variance", &norm.running_variance}})
+    ESP_CHECK(values->shape() == channels, "batch_norm: input has ", channels[0], " channels, ", name,
+              " has shape ", values->shape());
+  ESP_CHECK(!residual.defined() || residual.shape() == x, "batch_norm: input has shape ", x, ", residual ",
+            residual.shape());
+  ESP_CHECK(derives_from_input(f), "batch_norm: its own activation cannot be ", activation_name(f),
+            ", which has to stand behind it");
+}
+
+/// x scale + shift, with what backward needs to know of them; [C] each.
+struct ScaleShift {
+  explicit ScaleShift(int64_t c, Device device)
+      : scale(Tensor::empty({c}, DType::f32, device)),
+        shift(Tensor::empty({c}, DType::f32, device)),
+        rstd(Tensor::empty({c}, DType::f32, device)) {}
+  ScaleShift(const BatchNorm& norm, const Tensor& mean, const Tensor& variance,
+             const RunningStatistics& running = {})
+      : ScaleShift(mean.elements(), mean.device()) {
+    ESP_RUN(mean.device(), norm_scale_shift(scale.f32(), shift.f32(), rstd.f32(), mean.f32(), variance.f32(),
+                                            norm.gamma.value().f32(), norm.beta.value().f32(), norm.eps,
+                                            running, mean.elements()));
+  }
+  Tensor scale, shift, rstd;
+};
+
+using Target = std::optional<Gradients::Target>;
+
+template <class Real>
+NormGradientsOf<Real> gradients_into(const Target& dx, const Target& dresidual, const Target& dgamma,
+                                     const Target& dbeta) {
+  const auto added = [](const Target& target) { return target && target->accumulate; };
+  return {.dx = dx ? dx->data<Real>() : nullptr,
+          .dresidual = dresidual ? dresidual->data<Real>() : nullptr,
+          .dgamma = dgamma ? dgamma->f32() : nullptr,
+          .dbeta = dbeta ? dbeta->f32() : nullptr,
+          .add_dx = added(dx),
+          .add_dresidual = added(dresidual),
+          .add_dgamma = added(dgamma),
+          .add_dbeta = added(dbeta)};
+}
+
+}  // namespace
+
+Variable batch_norm(const Variable& x, const BatchNorm& norm, Activation f, const Variable& residual,
+                    const BatchStatistics* statistics) {
+  ESP_CHECK(x.shape().axes() >= 2, "batch_norm: expects x [N,H,W,C] or [N,C], found ", x.shape());
+  check_arguments(x.shape(), norm, f, residual);
+  const Device device = x.value().device();
+  const int64_t c = x.shape()[-1];
+  const NormShape s{x.shape().elements() / c, c};
+  Tensor mean = norm.running_mean.value(), variance = norm.running_variance.value();
+  RunningStatistics running;
+  if (norm.training) {
+    ESP_CHECK(s.rows > 1, "batch_norm: one value a channel has no variance to train with, input ", x.shape());
+    BatchStatistics own;
+    if (!statistics) {
+      own.mean = Tensor::empty({c}, DType::f32, device);
+      own.variance = Tensor::empty({c}, DType::f32, device);
+      Scratch scratch(ESP_RUN(device, channel_statistics_scratch(s)), device);
+      ESP_RUN_REAL(x.value(), channel_statistics({own.mean.f32(), own.variance.f32()}, x.value().data<Real>(),
+                                                 s, scratch.data()));
+      statistics = &own;
+    }
+    running = {mean.f32(), variance.f32(), norm.momentum, s.rows};
+    mean = statistics->mean;
+    variance = statistics->variance;
+  }
+  const ScaleShift line(norm, mean, variance, running);
+  Tensor y = x.value().like(x.shape());
+  ESP_RUN_REAL(y,
+               scale_shift_forward(y.data<Real>(), x.value().data<Real>(), line.scale.f32(), line.shift.f32(),
+                                   residual.defined() ? residual.value().data<Real>() : nullptr, f, s));
+  std::vector<Variable> inputs{x, norm.gamma, norm.beta, norm.running_mean, norm.running_variance};
+  if (residual.defined()) inputs.push_back(residual);
+  // With a residual, relu's sign is read off y, which the next op keeps anyway; gelu and its like need z, and
+  // so the residual.
+  const bool keep_residual = residual.defined() && keeps_input(f),
+             keep_y = residual.defined() && f != Activation::none && !keep_residual;
+  return record({.op = "batch_norm",
+                 .attributes = {{"eps", static_cast<double>(norm.eps)},
+                                {"momentum", static_cast<double>(norm.momentum)},
+                                {"activation", std::string(activation_name(f))}},
+                 .inputs = std::move(inputs),
+                 .output = y,
+                 .channels = residual.defined() ? Channels::tied : Channels::kept,
+                 .backward = [s, f, line, mean, x = x.value(), kept_y = keep_y ? y : Tensor(),
+                              kept_residual = keep_residual ? residual.value() : Tensor(),
+                              residual = residual.defined(),
+                              training = norm.training](const Tensor& dy, const Gradients& to) {
+                   Target dx, dgamma, dbeta, dresidual;
+                   if (to.needed(1)) dgamma.emplace(to.into(1));
+                   if (to.needed(2)) dbeta.emplace(to.into(2));
+                   if (residual && to.needed(5)) dresidual.emplace(to.into(5, dy));
+                   if (to.needed(0)) dx.emplace(to.into(0, dy));
+                   Scratch scratch(ESP_RUN(dy.device(), batch_norm_backward_scratch(s)), dy.device());
+                   ESP_RUN_REAL(
+                       dy, batch_norm_backward(gradients_into<Real>(dx, dresidual, dgamma, dbeta),
+                                               NormBackwardOf<Real>{.dy = dy.data<Real>(),
+                                                                    .x = x.data<Real>(),
+                                                                    .scale = line.scale.f32(),
+                                                                    .shift = line.shift.f32(),
+                                                                    .mean = mean.f32(),
+                                                                    .rstd = line.rstd.f32(),
+                                                                    .residual = kept_residual.data<Real>(),
+                                                                    .y = kept_y.data<Real>(),
+                                                                    .f = f,
+                                                                    .batch_statistics = training},
+                                               s, scratch.data()));
+                 }});
+}
+
+Variable conv2d_batch_norm(const Variable& x, const Variable& w, const Variable& b,
+                           const Conv2dOptions& options, const BatchNorm& norm, Activation f,
+                           const Variable& residual) {
+  if (norm.training) {
+    BatchStatistics statistics{.center = norm.running_mean.value(), .mean = {}, .variance = {}};
+    const Variable z = conv2d(x, w, b, options, Activation::none, &statistics);
+    return batch_norm(z, norm, f, residual, &statistics);
+  }
+  if (OpObserver::active() || needs_history({&x, &w, &b, &norm.gamma, &norm.beta, &residual}))
+    return batch_norm(conv2d(x, w, b, options), norm, f, residual);
+  const ConvShape s = conv_shape(x, w, b, options);
+  check_arguments({s.n, s.out_h(), s.out_w(), s.o}, norm, f, residual);
+  ScaleShift line(norm, norm.running_mean.value(), norm.running_variance.value());
+  if (b.defined())  // (z + b) scale + shift
+    ESP_RUN(x.value().device(), mul(line.shift.f32(), b.value().f32(), line.scale.f32(), s.o, true));
+  return Variable(convolve(x.value(), operand(w.value(), x.value()), s,
+                           {.scale = line.scale.f32(), .shift = line.shift.f32(), .f = f},
+                           residual.defined() ? residual.value() : Tensor()));
+}
+
+// What is to know of it beside how it computes: graph/op.h
+
 namespace {
 
 /// What a norm's kernels work on.

@@ -1,10 +1,172 @@
+#include "espalier/graph/ops.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <algorithm>
 
-#include "espalier/autograd/ops.h"
 #include "espalier/graph/ops/families.h"
-#include "espalier/graph/ops/operands.h"
+#include "espalier/graph/ops/kernel_calls.h"
+#include "espalier/graph/ops/operand.h"
 
 namespace espalier::ops {
+namespace {
+
+/// The axis by its number from the front; a negative one counts from the end; -1 where there is none.
+int axis_of(const Shape& shape, int64_t axis) {
+  const int64_t at = axis < 0 ? axis + shape.axes() : axis;
+  return at >= 0 && at < shape.axes() ? static_cast<int>(at) : -1;
+}
+
+/// Places in front of an axis.
+int64_t rows_before(const Shape& shape, int axis) {
+  int64_t rows = 1;
+  for (int i = 0; i < axis; ++i) rows *= shape[i];
+  return rows;
+}
+
+}  // namespace
+
+Variable flatten(const Variable& x) {
+  const Shape& s = x.shape();
+  ESP_CHECK(s.axes() == 4, "flatten: expects x [N,H,W,C], found ", s);
+  return record({.op = "flatten",
+                 .attributes = {},
+                 .inputs = {x},
+                 .output = x.value().reshape({s[0], s.row_elements()}),
+                 .channels = {Channels::flattened, {s[1] * s[2]}},
+                 .backward = [](const Tensor& dy, const Gradients& to) { to.give(0, dy); }});
+}
+
+Variable concat(const std::vector<Variable>& parts, int64_t axis) {
+  ESP_CHECK(!parts.empty(), "concat: nothing to put side by side");
+  const Shape& shape = parts[0].shape();
+  const int along = axis_of(shape, axis), last = shape.axes() - 1;
+  ESP_CHECK(along >= 0 && along <= last && (along > 0 || last == 0), "concat: axis ", axis, " of ", shape,
+            ", expected one behind the first");
+  std::vector<int64_t> firsts;
+  int64_t places = 0;
+  for (const Variable& part : parts) {
+    ESP_CHECK(part.shape().axes() == shape.axes() && part.shape()[along] > 0 &&
+                  part.shape().with(along, 1) == shape.with(along, 1),
+              "concat: expects shapes that differ in ",
+              along == last ? "their last axis" : join("axis ", along), " alone, found ", shape, " and ",
+              part.shape());
+    check_dtype("concat", part.value(), parts[0].value());
+    firsts.push_back(places);
+    places += part.shape()[along];
+  }
+  // Of as many rows as there are places in front of the axis, columns behind.
+  const int64_t rows = rows_before(shape, along);
+  const int64_t inner = shape.elements() / (rows * shape[along]), width = places * inner;
+  Tensor y = parts[0].value().like(shape.with(along, places));
+  std::vector<int64_t> widths, columns;
+  for (size_t k = 0; k < parts.size(); ++k) {
+    columns.push_back(firsts[k] * inner);
+    widths.push_back(parts[k].shape()[along] * inner);
+    ESP_RUN_REAL(y, copy_columns(y.data<Real>() + columns[k], width, parts[k].value().data<Real>(), widths[k],
+                                 widths[k], rows, false));
+  }
+  const bool of_channels = along == last;
+  return record({.op = "concat",
+                 .attributes = of_channels ? Attributes{} : Attributes{{"axis", int64_t{along}}},
+                 .inputs = parts,
+                 .output = y,
+                 .channels = of_channels ? Channels{Channels::joined, firsts} : Channels{Channels::tied},
+                 .backward = [columns, widths, width, rows](const Tensor& dy, const Gradients& to) {
+                   for (size_t k = 0; k < columns.size(); ++k) {
+                     if (!to.needed(k)) continue;
+                     const auto dx = to.into(k);
+                     ESP_RUN_REAL(dy, copy_columns(dx.data<Real>(), widths[k], dy.data<Real>() + columns[k],
+                                                   width, widths[k], rows, dx.accumulate));
+                   }
+                 }});
+}
+
+Variable slice(const Variable& x, int64_t first, int64_t channels) {
+  const Shape& shape = x.shape();
+  ESP_CHECK(shape.axes() >= 1 && first >= 0 && channels > 0 && channels <= shape[-1] &&
+                first <= shape[-1] - channels,
+            "slice: ", channels, " channels from ", first, " on are not all in x ", shape);
+  const int64_t width = shape[-1], rows = shape.elements() / width;
+  Tensor y = x.value().like(shape.with(-1, channels));
+  ESP_RUN_REAL(y, copy_columns(y.data<Real>(), channels, x.value().data<Real>() + first, width, channels,
+                               rows, false));
+  return record({.op = "slice",
+                 .attributes = {{"first", first}, {"channels", channels}},
+                 .inputs = {x},
+                 .output = y,
+                 .channels = {Channels::sliced, {first, channels}},
+                 .backward = [=](const Tensor& dy, const Gradients& to) {
+                   const auto dx = to.into(0);
+                   if (!dx.accumulate) dx.gradient.fill(0.0f);
+                   ESP_RUN_REAL(dy, copy_columns(dx.data<Real>() + first, width, dy.data<Real>(), channels,
+                                                 channels, rows, dx.accumulate));
+                 }});
+}
+
+Variable reshape(const Variable& x, const std::vector<int64_t>& sizes) {
+  const Shape& shape = x.shape();
+  const auto refuse = [&] {
+    fail("reshape: ", shape, " to [N, ", fmt::format("{}", fmt::join(sizes, ", ")),
+         "]: expects as many numbers an image");
+  };
+  if (shape.axes() < 1 || sizes.size() >= Shape::max_axes) refuse();
+  int64_t known = 1;
+  size_t open = sizes.size();
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    if (sizes[i] == -1 && open == sizes.size())
+      open = i;
+    else if (sizes[i] < 1 || __builtin_mul_overflow(known, sizes[i], &known))
+      refuse();
+  }
+  const int64_t each = shape.row_elements();
+  std::vector<int64_t> full{shape[0]};
+  full.insert(full.end(), sizes.begin(), sizes.end());
+  if (open < sizes.size()) full[open + 1] = each / known;
+  const Shape to{std::span<const int64_t>(full)};
+  if (to.row_elements() != each) refuse();
+  const bool keeps = to.axes() > 1 && shape.axes() > 1 && to[-1] == shape[-1];
+  // Said so that it stays true where channels are cut.
+  std::vector<int64_t> said(full.begin() + 1, full.end());
+  if (keeps) said.back() = -1;
+  return record({.op = "reshape",
+                 .attributes = {{"sizes", said}},
+                 .inputs = {x},
+                 .output = x.value().reshape(to),
+                 .channels = keeps ? Channels::kept : Channels::whole,
+                 .backward = [](const Tensor& dy, const Gradients& gradients) { gradients.give(0, dy); }});
+}
+
+Variable select(const Variable& x, int64_t axis, int64_t index) {
+  const Shape& shape = x.shape();
+  const int along = axis_of(shape, axis);
+  ESP_CHECK(along > 0 && along < shape.axes(), "select: axis ", axis, " of ", shape,
+            ", expected one behind the first");
+  ESP_CHECK(index >= 0 && index < shape[along], "select: place ", index, " is not on axis ", axis, " of ",
+            shape);
+  std::vector<int64_t> sizes(shape.sizes().begin(), shape.sizes().end());
+  sizes.erase(sizes.begin() + along);
+  const int64_t rows = rows_before(shape, along);
+  const int64_t width = shape.elements() / std::max<int64_t>(rows, 1), columns = width / shape[along],
+                first = index * columns;
+  Tensor y = x.value().like(Shape(std::span<const int64_t>(sizes)));
+  ESP_RUN_REAL(
+      y, copy_columns(y.data<Real>(), columns, x.value().data<Real>() + first, width, columns, rows, false));
+  return record({.op = "select",
+                 .attributes = {{"axis", int64_t{along}}, {"index", index}},
+                 .inputs = {x},
+                 .output = y,
+                 .channels = along < shape.axes() - 1 ? Channels::kept : Channels::whole,
+                 .backward = [=](const Tensor& dy, const Gradients& to) {
+                   const auto dx = to.into(0);
+                   if (!dx.accumulate) dx.gradient.fill(0.0f);
+                   ESP_RUN_REAL(dy, copy_columns(dx.data<Real>() + first, width, dy.data<Real>(), columns,
+                                                 columns, rows, dx.accumulate));
+                 }});
+}
+
+// What is to know of it beside how it computes: graph/op.h
+
 namespace {
 
 /// Channel c of pixel hw becomes feature hw C + c.

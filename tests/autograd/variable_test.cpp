@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include "espalier/autograd/ops.h"
 #include "espalier/core/allocator.h"
 #include "espalier/core/out_of_memory.h"
+#include "espalier/graph/ops.h"
 #include "support/bad_input.h"
 #include "support/numbers.h"
 

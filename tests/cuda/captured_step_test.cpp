@@ -4,8 +4,8 @@
 #include <functional>
 
 #include "cuda/on_cuda.h"
-#include "espalier/autograd/ops.h"
 #include "espalier/core/random.h"
+#include "espalier/graph/ops.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"

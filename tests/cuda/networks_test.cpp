@@ -2,9 +2,9 @@
 #include <functional>
 
 #include "cuda/on_cuda.h"
-#include "espalier/autograd/ops.h"
 #include "espalier/core/compute_device.h"
 #include "espalier/formats/safetensors.h"
+#include "espalier/graph/ops.h"
 #include "espalier/nn/inference.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/network.h"

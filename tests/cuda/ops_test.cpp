@@ -1,5 +1,5 @@
 // Every op of autograd with its gradients on the GPU against the CPU, on the same numbers.
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
 #include "espalier/autograd/fixed_weights.h"
 
 #include "cuda/on_cuda.h"

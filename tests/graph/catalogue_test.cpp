@@ -3,78 +3,22 @@
 
 #include <fstream>
 #include <iterator>
-#include <map>
 #include <regex>
-#include <set>
 
 #include "espalier/graph/kernels.h"
 #include "espalier/graph/op.h"
 #include "espalier/graph/trace.h"
+#include "graph/op_sample.h"
 #include "support/numbers.h"
 #include "support/places.h"
 
 namespace espalier {
 namespace {
 
-/// A place in a graph to try an op at: what comes in, of two images, and what it is told.
-struct Sample {
-  std::vector<Shape> inputs;
-  std::vector<std::pair<std::string, Attribute>> attributes = {};
-  Shape output = {};  ///< where `run` asks for it
-  double low = -1, high = 1;
-};
-
-const std::map<std::string, Sample> samples{
-    {"linear", {{{2, 5}, {3, 5}, {3}}, {{"activation", std::string("none")}}}},
-    {"conv2d",
-     {{{2, 4, 5, 4}, {6, 3, 3, 2}, {6}},
-      {{"stride", int64_t{2}},
-       {"pad", int64_t{1}},
-       {"groups", int64_t{2}},
-       {"activation", std::string("none")}}}},
-    {"batch_norm",
-     {{{2, 3, 3, 2}, {2}, {2}, {2}, {2}, {2, 3, 3, 2}},
-      {{"eps", 1e-5}, {"momentum", 0.1}, {"activation", std::string("none")}},
-      {},
-      0.5,
-      2}},
-    {"activation", {{{2, 7}}, {{"function", std::string("gelu")}}}},
-    {"max_pool2d",
-     {{{2, 5, 4, 3}}, {{"window", int64_t{2}}, {"stride", int64_t{1}}, {"pad", int64_t{1}}}, {}, -9, 9}},
-    {"average_pool2d",
-     {{{2, 5, 4, 3}}, {{"window", int64_t{2}}, {"stride", int64_t{2}}, {"pad", int64_t{1}}}}},
-    {"global_average_pool", {{{2, 5, 4, 3}}}},
-    {"adaptive_average_pool2d", {{{2, 6, 4, 3}}, {{"height", int64_t{3}}, {"width", int64_t{2}}}}},
-    {"flatten", {{{2, 5, 4, 3}}}},
-    {"reshape", {{{2, 6, 4}}, {{"sizes", std::vector<int64_t>{3, 2, 4}}}}},
-    {"permute", {{{2, 3, 4}}, {{"axes", std::vector<int64_t>{0, 2, 1}}}}},
-    {"pad", {{{2, 3, 4, 2}}, {{"sides", std::vector<int64_t>{1, 0, 2, 1}}, {"value", 0.5}}}},
-    {"select", {{{2, 3, 4}}, {{"axis", int64_t{1}}, {"index", int64_t{2}}}}},
-    {"expand", {{{2, 3}, {1, 4, 3}}}},
-    {"layer_norm", {{{2, 3, 5}, {5}, {5}}, {{"eps", 1e-5}}}},
-    {"softmax", {{{2, 3, 5}}}},
-    {"matmul", {{{2, 3, 4}, {2, 4, 5}}, {{"a_transposed", int64_t{0}}, {"b_transposed", int64_t{0}}}}},
-    {"concat", {{{2, 3, 2}, {2, 3, 4}}}},
-    {"slice", {{{2, 3, 7}}, {{"first", int64_t{2}}, {"channels", int64_t{3}}}}},
-    {"add", {{{2, 3, 4}, {2, 3, 4}}}},
-    {"mul", {{{2, 3, 4}, {2, 3, 4}}}},
-    {"scale", {{{2, 3, 4}}, {{"factor", -1.5}}}},
-    {"sum", {{{2, 3, 4}}}},
-    {"mean", {{{2, 3, 4}}}},
-    {"dropout", {{{2, 3, 4}}, {{"p", 0.25}}}},
-};
-
-/// Ops whose channels structural pruning cannot follow: it refuses them by name.
-const std::set<std::string> without_channel_rule{};
-/// Inputs of which the shape alone is looked at.
-const std::map<std::string, size_t> without_gradient{{"expand", 0}};
-/// Ops that move nothing.
-const std::set<std::string> without_kernels{"flatten", "reshape"};
-
 class Catalogue : public testing::TestWithParam<const Op*> {
  protected:
   const Op& op = *GetParam();
-  const Sample& sample = samples.at(op.name);
+  const OpSample& sample = op_samples().at(op.name);
 
   OpInput row_of(size_t input) const { return op.inputs[std::min(input, op.inputs.size() - 1)]; }
 
@@ -87,7 +31,7 @@ class Catalogue : public testing::TestWithParam<const Op*> {
       made.values.push_back({shape, row_of(i).role ? "p." + std::to_string(i) : ""});
       node.inputs.push_back(static_cast<int>(i));
     }
-    made.values.push_back({sample.output, ""});
+    made.values.push_back({});
     made.nodes.push_back(std::move(node));
     return made;
   }
@@ -108,12 +52,11 @@ TEST_P(Catalogue, RecordsWhatItsRowSays) {
   const GraphNode& node = trace.graph.nodes[0];
   EXPECT_EQ(node.op, op.name);
   EXPECT_NO_THROW(OpCall(trace.graph, node, op)) << "inputs or attributes are not the row's";
-  EXPECT_EQ(node.channels.rule == Channels::unknown, without_channel_rule.contains(op.name))
-      << "has no channel rule";
+  EXPECT_NE(node.channels.rule, Channels::unknown) << "has no channel rule";
 }
 
 TEST_P(Catalogue, HasAGradient) {
-  if (!op.run) GTEST_SKIP() << "a loss: tests/autograd/ops/loss_test.cpp";
+  if (!op.run) GTEST_SKIP() << "a loss: tests/graph/ops/loss_test.cpp";
   std::vector<Tensor> at;
   for (size_t i = 0; i < sample.inputs.size(); ++i)
     at.push_back(random_tensor(sample.inputs[i], 3 + i, sample.low, sample.high));
@@ -136,8 +79,7 @@ TEST_P(Catalogue, HasAGradient) {
     return sum;
   };
   for (size_t i = 0; i < at.size(); ++i) {
-    const auto none = without_gradient.find(op.name);
-    if (!inputs[i].requires_gradient() || (none != without_gradient.end() && none->second == i)) continue;
+    if (!inputs[i].requires_gradient() || sample.without_gradient == i) continue;
     ASSERT_TRUE(inputs[i].gradient().defined()) << "none for input " << i;
     for (int64_t k = 0; k < at[i].elements(); ++k) {
       const float before = at[i].f32()[k], step = 2e-3f;
@@ -153,7 +95,7 @@ TEST_P(Catalogue, HasAGradient) {
 }
 
 TEST_P(Catalogue, HasAProfile) {
-  if (without_kernels.contains(op.name)) {
+  if (sample.moves_nothing) {
     EXPECT_FALSE(op.kernels);
     return;
   }
@@ -204,14 +146,14 @@ TEST_P(Catalogue, IsReadByThePyTorchLoader) {
 
 TEST(CatalogueSamples, AreThereForEachOp) {
   for (const Op* op : op_catalogue())
-    EXPECT_TRUE(op->name == "softmax_cross_entropy" || samples.contains(op->name))
-        << op->name << " has no sample above, and so is not tried";
+    EXPECT_TRUE(op->name == "softmax_cross_entropy" || op_samples().contains(op->name))
+        << op->name << " has no sample (op_sample.h), and so is not tried";
 }
 
 std::vector<const Op*> with_samples() {
   std::vector<const Op*> ops;
   for (const Op* op : op_catalogue())
-    if (samples.contains(op->name)) ops.push_back(op);
+    if (op_samples().contains(op->name)) ops.push_back(op);
   return ops;
 }
 INSTANTIATE_TEST_SUITE_P(All, Catalogue, testing::ValuesIn(with_samples()),

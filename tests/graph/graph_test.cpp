@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
 #include "espalier/graph/trace.h"
 
 namespace espalier {

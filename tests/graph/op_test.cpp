@@ -4,7 +4,7 @@
 
 #include <set>
 
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
 #include "espalier/graph/trace.h"
 #include "support/bad_input.h"
 

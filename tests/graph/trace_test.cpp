@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
 
 namespace espalier {
 namespace {

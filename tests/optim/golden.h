@@ -6,8 +6,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "espalier/autograd/ops.h"
 #include "espalier/core/random.h"
+#include "espalier/graph/ops.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/state_dict.h"
 #include "espalier/optim/optimizer.h"

@@ -4,8 +4,8 @@
 
 #include <cmath>
 
-#include "espalier/autograd/ops/activation_bias.h"
 #include "espalier/core/random.h"
+#include "espalier/graph/ops/activation_bias.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/prune/channel_pruner.h"
 #include "espalier/prune/surgery.h"

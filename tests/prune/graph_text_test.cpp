@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
 #include "espalier/nn/network.h"
 #include "prune/small_net.h"
 

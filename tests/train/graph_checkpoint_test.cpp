@@ -1,8 +1,8 @@
 // Files of a program with modules of its own: the program knows their graphs alone.
 #include <gtest/gtest.h>
 
-#include "espalier/autograd/ops.h"
 #include "espalier/graph/graph_json.h"
+#include "espalier/graph/ops.h"
 #include "espalier/nn/inference.h"
 #include "espalier/nn/init.h"
 #include "espalier/nn/layers.h"

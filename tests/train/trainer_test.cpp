@@ -5,10 +5,10 @@
 #include <limits>
 #include <set>
 
-#include "espalier/autograd/ops.h"
 #include "espalier/autograd/random_pass.h"
 #include "espalier/core/allocator.h"
 #include "espalier/core/out_of_memory.h"
+#include "espalier/graph/ops.h"
 #include "espalier/nn/layers.h"
 #include "espalier/train/build.h"
 #include "support/bad_input.h"

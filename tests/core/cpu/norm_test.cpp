@@ -9,7 +9,7 @@
 namespace espalier {
 namespace {
 
-// Gradients are held to finite differences by the op's tests (tests/autograd/ops/norm_test.cpp); here each
+// Gradients are held to finite differences by the op's tests (tests/graph/ops/norm_test.cpp); here each
 // kernel is held to the contract's formula, for every size, option and way of adding.
 
 Tensor scratch(size_t bytes) { return Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8); }

@@ -5,8 +5,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "espalier/autograd/ops.h"
 #include "espalier/core/allocator.h"
+#include "espalier/graph/ops.h"
 #include "espalier/nn/network.h"
 #include "espalier/nn/state_dict.h"
 #include "nn/models/support.h"

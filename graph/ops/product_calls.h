@@ -2,9 +2,9 @@
 // products backward.
 #pragma once
 
-#include "espalier/autograd/ops/activation_bias.h"
 #include "espalier/core/cpu/direction.h"
-#include "espalier/graph/ops/operands.h"
+#include "espalier/graph/ops/activation_bias.h"
+#include "espalier/graph/ops/kernel_calls.h"
 
 namespace espalier::ops {
 

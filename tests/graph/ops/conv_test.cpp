@@ -2,13 +2,21 @@
 #include <gtest/gtest.h>
 
 #include "espalier/autograd/fixed_weights.h"
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
+#include "graph/op_sample.h"
 #include "support/bad_input.h"
 #include "support/formulas.h"
 #include "support/op_case.h"
 
 namespace espalier {
 namespace {
+
+const AddOpSample conv2d_sample{"conv2d",
+                                {.inputs = {{2, 4, 5, 4}, {6, 3, 3, 2}, {6}},
+                                 .attributes = {{"stride", int64_t{2}},
+                                                {"pad", int64_t{1}},
+                                                {"groups", int64_t{2}},
+                                                {"activation", std::string("none")}}}};
 
 /// x [n,h,w,c], `o` windows of k
 OpCase conv_case(const Shape& x, int64_t o, ByAxis k, const ops::Conv2dOptions& options, bool bias,

@@ -1,12 +1,18 @@
 #include <gtest/gtest.h>
 
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
+#include "graph/op_sample.h"
 #include "support/bad_input.h"
 #include "support/op_case.h"
 #include "support/rows.h"
 
 namespace espalier {
 namespace {
+
+const AddOpSample softmax_sample{"softmax", {.inputs = {{2, 3, 5}}}};
+const AddOpSample matmul_sample{"matmul",
+                                {.inputs = {{2, 3, 4}, {2, 4, 5}},
+                                 .attributes = {{"a_transposed", int64_t{0}}, {"b_transposed", int64_t{0}}}}};
 
 TEST(MatmulOp, ReferenceAndGradients) {
   for_matmuls([](const MatmulShape& s) {

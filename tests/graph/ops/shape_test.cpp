@@ -1,11 +1,22 @@
 #include <gtest/gtest.h>
 
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
+#include "graph/op_sample.h"
 #include "support/bad_input.h"
 #include "support/op_case.h"
 
 namespace espalier {
 namespace {
+
+const AddOpSample flatten_sample{"flatten", {.inputs = {{2, 5, 4, 3}}, .moves_nothing = true}};
+const AddOpSample reshape_sample{
+    "reshape",
+    {.inputs = {{2, 6, 4}}, .attributes = {{"sizes", std::vector<int64_t>{3, 2, 4}}}, .moves_nothing = true}};
+const AddOpSample select_sample{
+    "select", {.inputs = {{2, 3, 4}}, .attributes = {{"axis", int64_t{1}}, {"index", int64_t{2}}}}};
+const AddOpSample concat_sample{"concat", {.inputs = {{2, 3, 2}, {2, 3, 4}}}};
+const AddOpSample slice_sample{
+    "slice", {.inputs = {{2, 3, 7}}, .attributes = {{"first", int64_t{2}}, {"channels", int64_t{3}}}}};
 
 TEST(Flatten, ReferenceAndGradients) {
   check({.inputs = {{3, 2, 5, 7}},

@@ -1,12 +1,28 @@
 #include <gtest/gtest.h>
 
 #include "core/cpu/pool_shapes.h"
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
+#include "graph/op_sample.h"
 #include "support/bad_input.h"
 #include "support/op_case.h"
 
 namespace espalier {
 namespace {
+
+const AddOpSample max_pool2d_sample{
+    "max_pool2d",
+    {.inputs = {{2, 5, 4, 3}},
+     .attributes = {{"window", int64_t{2}}, {"stride", int64_t{1}}, {"pad", int64_t{1}}},
+     .low = -9,
+     .high = 9}};
+const AddOpSample average_pool2d_sample{
+    "average_pool2d",
+    {.inputs = {{2, 5, 4, 3}},
+     .attributes = {{"window", int64_t{2}}, {"stride", int64_t{2}}, {"pad", int64_t{1}}}}};
+const AddOpSample global_average_pool_sample{"global_average_pool", {.inputs = {{2, 5, 4, 3}}}};
+const AddOpSample adaptive_average_pool2d_sample{
+    "adaptive_average_pool2d",
+    {.inputs = {{2, 6, 4, 3}}, .attributes = {{"height", int64_t{3}}, {"width", int64_t{2}}}}};
 
 /// A pooling's case by the plainest loops.
 OpCase pool_case(bool largest, const PoolShape& s) {

@@ -1,11 +1,15 @@
 #include <gtest/gtest.h>
 
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
+#include "graph/op_sample.h"
 #include "support/formulas.h"
 #include "support/op_case.h"
 
 namespace espalier {
 namespace {
+
+const AddOpSample activation_sample{"activation",
+                                    {.inputs = {{2, 7}}, .attributes = {{"function", std::string("gelu")}}}};
 
 TEST(ActivationOp, ReferenceAndGradients) {
   for (const Activation f : activations)

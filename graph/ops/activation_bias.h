@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <string_view>
 
-#include "espalier/autograd/ops/scratch.h"
 #include "espalier/autograd/variable.h"
 #include "espalier/core/kernels.h"
+#include "espalier/graph/ops/scratch.h"
 
 namespace espalier::ops {
 

@@ -1,6 +1,6 @@
 // The catalogue of ops. Each checks its arguments, computes, and records its backward; forward and backward
-// of an op stand side by side in ops/<family>.cpp. Shapes: N images, H x W pixels, C channels, I inputs, O
-// outputs.
+// of an op and its row (op.h) stand side by side in ops/<family>.cpp. Shapes: N images, H x W pixels, C
+// channels, I inputs, O outputs.
 #pragma once
 
 #include <optional>
@@ -12,13 +12,11 @@
 namespace espalier::ops {
 
 // --- ops/linear.cpp
-// ------------------------------------------------------------------------------------------------
 /// y [N,...,O] = f(x [N,...,I] w' + b), w [O,I], b [O] or undefined: of each row of x, [N,I], or of each
 /// token, [N,T,I]. With z = x w' + b and dz = dy f'(z): dx = dz w, dw = dz' x, db = column sums of dz.
 Variable linear(const Variable& x, const Variable& w, const Variable& b, Activation f = Activation::none);
 
 // --- ops/conv.cpp
-// --------------------------------------------------------------------------------------------------
 /// Strides and dilation by axis, padding by side, where they are not alike (core/window.h).
 struct Conv2dOptions {
   ByAxis stride = 1;
@@ -39,7 +37,6 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& b, const C
                 Activation f = Activation::none, BatchStatistics* statistics = nullptr);
 
 // --- ops/norm.cpp
-// --------------------------------------------------------------------------------------------------
 /// A norm's parameters, [C] each; the running statistics are moved by the op while training.
 struct BatchNorm {
   Variable gamma, beta, running_mean, running_variance;
@@ -59,20 +56,17 @@ Variable conv2d_batch_norm(const Variable& x, const Variable& w, const Variable&
                            Activation f = Activation::none, const Variable& residual = {});
 
 // --- ops/layer_norm.cpp
-// -------------------------------------------------------------------------------------------------
 /// y = (x - mean) / sqrt(variance + eps) gamma + beta over the last axis of x [...,C], gamma and beta [C]
 /// (Ba, Kiros and Hinton 2016).
 Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, float eps = 1e-5f);
 
 // --- ops/activation.cpp
-// --------------------------------------------------------------------------------------------
 /// y = f(x), elementwise. relu: max(x, 0). gelu: x Phi(x), exact (Hendrycks and Gimpel 2016). sigmoid: 1 / (1
 /// + e^-x). relu6: min(relu(x), 6). silu: x sigmoid(x). hard_sigmoid: relu6(x + 3) / 6, hard_swish: x
 /// hard_sigmoid(x) (Howard et al. 2019). leaky_relu: x, or x / 100 where that is negative.
 Variable activation(const Variable& x, Activation f);
 
 // --- ops/pool.cpp
-// --------------------------------------------------------------------------------------------------
 /// y [N,H',W',C]: the largest of each window of k x k (or k.down x k.across); stride 0 means k. H' = (H + top
 /// + bottom - k) / stride + 1; with `ceil_mode` rounded up, as long as the last window starts in front of the
 /// padding's end, as PyTorch does it. The gradient goes to the first largest.
@@ -87,7 +81,6 @@ Variable global_average_pool(const Variable& x);
 Variable adaptive_average_pool2d(const Variable& x, int64_t h, int64_t w);
 
 // --- ops/shape.cpp
-// -------------------------------------------------------------------------------------------------
 /// [N,H,W,C] to [N,HWC]: channel c of pixel hw becomes feature hw C + c. Costs nothing.
 Variable flatten(const Variable& x);
 /// y [...,C1+C2+...]: the channels (the last axis) of all `parts` side by side, [...,Ck] each; or their
@@ -104,7 +97,6 @@ Variable reshape(const Variable& x, const std::vector<int64_t>& sizes);
 Variable select(const Variable& x, int64_t axis, int64_t index);
 
 // --- ops/strided.cpp
-// -------------------------------------------------------------------------------------------------
 /// Axis i of y is axis axes[i] of x, as PyTorch's permute; the first stays.
 Variable permute(const Variable& x, const std::vector<int64_t>& axes);
 /// y [N,top+H+bottom,left+W+right,C]: x [N,H,W,C] with `value` around it.
@@ -114,7 +106,6 @@ Variable pad(const Variable& x, const Padding& sides, float value = 0.0f);
 Variable expand(const Variable& x, const Variable& one);
 
 // --- ops/attention.cpp
-// -------------------------------------------------------------------------------------------------
 /// y [...,M,N] = a b, a [...,M,K], b [...,K,N], or either transposed in memory: a [...,K,M], b [...,N,K]. The
 /// axes in front are the same. da = dy b', db = a' dy.
 Variable matmul(const Variable& a, const Variable& b, bool a_transposed = false, bool b_transposed = false);
@@ -122,7 +113,6 @@ Variable matmul(const Variable& a, const Variable& b, bool a_transposed = false,
 Variable softmax(const Variable& x);
 
 // --- ops/arithmetic.cpp
-// --------------------------------------------------------------------------------------------
 /// a + b, b of a's shape; or beside a [N,H,W,C] one number an image and channel, [N,C] or [N,1,1,C], or
 /// beside a [...,C] one a channel, [C], f32: a bias. Its gradient is then the sum over what it stands beside.
 Variable add(const Variable& a, const Variable& b);
@@ -130,17 +120,20 @@ Variable add(const Variable& a, const Variable& b);
 Variable mul(const Variable& a, const Variable& b);
 /// factor x
 Variable scale(const Variable& x, float factor);
+
+// --- ops/reduce.cpp
 /// The sum of all elements, []
 Variable sum(const Variable& x);
 /// The mean of all elements, []
 Variable mean(const Variable& x);
+
+// --- ops/dropout.cpp
 /// Each element is 0 with probability p (a function of `key` and its place), else x / (1 - p)
 /// (Srivastava et al. 2014). p in [0,1). Without a key, in inference, x as it is: a graph (graph/graph.h) of
 /// such a pass can be trained.
 Variable dropout(const Variable& x, float p, std::optional<uint64_t> key);
 
 // --- ops/loss.cpp
-// --------------------------------------------------------------------------------------------------
 struct CrossEntropy {
   Variable loss;  ///< [], the mean over the batch
   Tensor rank;    ///< i32 [N]: how many classes come before the label's; 0 is top-1 right, below 5 top-5

@@ -1,12 +1,16 @@
 #include <gtest/gtest.h>
 
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
+#include "graph/op_sample.h"
 #include "support/bad_input.h"
 #include "support/op_case.h"
 #include "support/rows.h"
 
 namespace espalier {
 namespace {
+
+const AddOpSample layer_norm_sample{"layer_norm",
+                                    {.inputs = {{2, 3, 5}, {5}, {5}}, .attributes = {{"eps", 1e-5}}}};
 
 TEST(LayerNormOp, ReferenceAndGradients) {
   for (const Shape& shape : {Shape{5, 7}, Shape{2, 3, 19}, Shape{2, 3, 2, 33}}) {

@@ -1,12 +1,20 @@
 #include <gtest/gtest.h>
 
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
+#include "graph/op_sample.h"
 #include "support/bad_input.h"
 #include "support/formulas.h"
 #include "support/op_case.h"
 
 namespace espalier {
 namespace {
+
+const AddOpSample batch_norm_sample{
+    "batch_norm",
+    {.inputs = {{2, 3, 3, 2}, {2}, {2}, {2}, {2}, {2, 3, 3, 2}},
+     .attributes = {{"eps", 1e-5}, {"momentum", 0.1}, {"activation", std::string("none")}},
+     .low = 0.5,
+     .high = 2}};
 
 struct Statistics {
   Doubles mean, variance;

@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
 #include "support/bad_input.h"
 #include "support/op_case.h"
 

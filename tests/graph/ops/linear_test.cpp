@@ -1,13 +1,17 @@
 // Also the test of activation_bias.h and scratch.h, which conv_test.cpp reaches too.
 #include <gtest/gtest.h>
 
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
+#include "graph/op_sample.h"
 #include "support/bad_input.h"
 #include "support/formulas.h"
 #include "support/op_case.h"
 
 namespace espalier {
 namespace {
+
+const AddOpSample linear_sample{
+    "linear", {.inputs = {{2, 5}, {3, 5}, {3}}, .attributes = {{"activation", std::string("none")}}}};
 
 OpCase linear_case(int64_t n, int64_t in, int64_t out, bool bias, Activation f) {
   OpCase c;

@@ -1,7 +1,7 @@
 // The forward convolution as conv2d and conv2d_batch_norm both need it.
 #pragma once
 
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
 
 namespace espalier::ops {
 

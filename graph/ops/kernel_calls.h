@@ -48,4 +48,16 @@ Calls there_and_back(const KernelContext& op, const std::string& name, int64_t a
   return calls;
 }
 
+/// A kernel that is its own backward: run(y, x, adds).
+template <class Run>
+Calls linear_map_kernels(const KernelContext& op, const std::string& name, const Run& run) {
+  const Tensor x = operand(op, "x", 1);
+  Calls calls{{name, "", 0, traffic(x, 2), [=, y = like(x)]() mutable { run(y.f32(), x.f32(), false); }}};
+  const bool adds = op.add("x");
+  if (op.gradient("x"))
+    calls.push_back({name, "", 0, traffic(x, adds ? 3 : 2),
+                     [=, dx = like(x)]() mutable { run(dx.f32(), x.f32(), adds); }});
+  return calls;
+}
+
 }  // namespace espalier::ops

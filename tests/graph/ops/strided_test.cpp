@@ -1,11 +1,19 @@
 #include <gtest/gtest.h>
 
-#include "espalier/autograd/ops.h"
+#include "espalier/graph/ops.h"
+#include "graph/op_sample.h"
 #include "support/bad_input.h"
 #include "support/op_case.h"
 
 namespace espalier {
 namespace {
+
+const AddOpSample permute_sample{
+    "permute", {.inputs = {{2, 3, 4}}, .attributes = {{"axes", std::vector<int64_t>{0, 2, 1}}}}};
+const AddOpSample pad_sample{
+    "pad",
+    {.inputs = {{2, 3, 4, 2}}, .attributes = {{"sides", std::vector<int64_t>{1, 0, 2, 1}}, {"value", 0.5}}}};
+const AddOpSample expand_sample{"expand", {.inputs = {{2, 3}, {1, 4, 3}}, .without_gradient = 0}};
 
 TEST(Permute, ReferenceAndGradients) {
   check({.inputs = {{2, 3, 4, 5}},
