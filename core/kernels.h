@@ -321,6 +321,11 @@ ESP_KERNEL_REAL(void, copy_columns, Real* y, int64_t y_width, const Real* x, int
 ESP_KERNEL_REAL(void, copy_strided, Real* y, const Real* x, const StridedShape& s, bool accumulate)
 /// y = keep_i x / (1 - p), where keep_i, a function of `key` and i, is 0 with probability p; its own gradient
 ESP_KERNEL_REAL(void, dropout, Real* y, const Real* x, float p, uint64_t key, int64_t n, bool accumulate)
+/// y = min(max(x, low), high); a NaN stays one
+ESP_KERNEL_REAL(void, clip_forward, Real* y, const Real* x, float low, float high, int64_t n)
+/// dx = dy where low <= x <= high, else 0
+ESP_KERNEL_REAL(void, clip_backward, Real* dx, const Real* dy, const Real* x, float low, float high,
+                int64_t n, bool accumulate)
 // --- images of a batch (core/cpu/images.cpp)
 // -----------------------------------------------------------------------
 /// y [n] = x[rows[i]]: the labels of a batch

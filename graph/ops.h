@@ -65,6 +65,9 @@ Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& be
 /// + e^-x). relu6: min(relu(x), 6). silu: x sigmoid(x). hard_sigmoid: relu6(x + 3) / 6, hard_swish: x
 /// hard_sigmoid(x) (Howard et al. 2019). leaky_relu: x, or x / 100 where that is negative.
 Variable activation(const Variable& x, Activation f);
+/// y = min(max(x, low), high), low <= high, either of them infinite where there is no such bound: PyTorch's
+/// clamp. The gradient passes where low <= x <= high.
+Variable clip(const Variable& x, float low, float high);
 
 // --- ops/pool.cpp
 /// y [N,H',W',C]: the largest of each window of k x k (or k.down x k.across); stride 0 means k. H' = (H + top

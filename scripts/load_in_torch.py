@@ -81,6 +81,10 @@ def op_activation(x, *, function):
     return ACTIVATIONS[function](x)
 
 
+def op_clip(x, *, min=None, max=None):
+    return x if min is max is None else x.clamp(min, max)
+
+
 def op_max_pool2d(x, *, window, stride, pad, ceil_mode=0):
     return pooled(True, x, window, stride, pad, bool(ceil_mode), True)
 
@@ -356,7 +360,7 @@ class Network(Node):
                 flattened.add(op["output"])
             elif flattened.isdisjoint(inputs) or name in ("linear", "sum", "mean"):
                 continue
-            elif name in ("activation", "dropout", "scale", "add", "mul") and flattened.issuperset(inputs):
+            elif name in ("activation", "clip", "dropout", "scale", "add", "mul") and flattened.issuperset(inputs):
                 flattened.add(op["output"])
             else:
                 raise ValueError(f"op {number}: '{name}' of a flattened image, whose numbers PyTorch has in another order")

@@ -73,6 +73,29 @@ void copy_columns(float* y, int64_t y_width, const float* x, int64_t x_width, in
   });
 }
 
+void clip_forward(float* y, const float* x, float low, float high, int64_t n) {
+  parallel_for(n, grain, [=](int64_t begin, int64_t end) {
+    const auto least = hn::Set(Floats(), low), most = hn::Set(Floats(), high);
+    for_vectors(begin, end, [=](auto tail, int64_t i) {
+      const auto v = load(tail, x + i, end - i);
+      const auto raised = hn::IfThenElse(hn::Lt(v, least), least, v);
+      store(tail, hn::IfThenElse(hn::Gt(raised, most), most, raised), y + i, end - i);
+    });
+  });
+}
+
+void clip_backward(float* dx, const float* dy, const float* x, float low, float high, int64_t n,
+                   bool accumulate) {
+  parallel_for(n, grain, [=](int64_t begin, int64_t end) {
+    const auto least = hn::Set(Floats(), low), most = hn::Set(Floats(), high);
+    for_vectors(begin, end, [=](auto tail, int64_t i) {
+      const auto v = load(tail, x + i, end - i);
+      const auto inside = hn::And(hn::Ge(v, least), hn::Le(v, most));
+      put(tail, hn::IfThenElseZero(inside, load(tail, dy + i, end - i)), dx + i, end - i, accumulate);
+    });
+  });
+}
+
 /// 32 well-mixed bits for each counter of a 64-bit key: two rounds of a multiply-xorshift permutation, a key
 /// half each.
 template <class V>
@@ -116,6 +139,8 @@ HWY_EXPORT(scale);
 HWY_EXPORT(broadcast);
 HWY_EXPORT(copy_columns);
 HWY_EXPORT(dropout);
+HWY_EXPORT(clip_forward);
+HWY_EXPORT(clip_backward);
 
 namespace {
 constexpr int64_t bytes_grain = 1 << 18;  // a memcpy of less is done before a second thread wakes
@@ -160,6 +185,13 @@ void copy_columns(float* y, int64_t y_width, const float* x, int64_t x_width, in
 }
 void dropout(float* y, const float* x, float p, uint64_t key, int64_t n, bool accumulate) {
   ESP_DISPATCH(dropout)(y, x, p, key, n, accumulate);
+}
+void clip_forward(float* y, const float* x, float low, float high, int64_t n) {
+  ESP_DISPATCH(clip_forward)(y, x, low, high, n);
+}
+void clip_backward(float* dx, const float* dy, const float* x, float low, float high, int64_t n,
+                   bool accumulate) {
+  ESP_DISPATCH(clip_backward)(dx, dy, x, low, high, n, accumulate);
 }
 
 }  // namespace espalier::cpu

@@ -1,10 +1,26 @@
 #include "espalier/graph/ops.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "espalier/graph/ops/activation_bias.h"
 #include "espalier/graph/ops/families.h"
 #include "espalier/graph/ops/product_calls.h"
 
 namespace espalier::ops {
+namespace {
+
+constexpr float unbounded = std::numeric_limits<float>::infinity();
+
+/// JSON has no infinities: a bound that is none is left out.
+Attributes bounds(float low, float high) {
+  Attributes made;
+  if (low > -unbounded) made.emplace_back("min", double{low});
+  if (high < unbounded) made.emplace_back("max", double{high});
+  return made;
+}
+
+}  // namespace
 Variable activation(const Variable& x, Activation f) {
   const Tensor& from = x.value();
   Tensor y = from.like(from.shape());
@@ -18,6 +34,23 @@ Variable activation(const Variable& x, Activation f) {
                    const auto dx = to.into(0);
                    ESP_RUN_REAL(dy, activation_backward(dx.data<Real>(), dy.data<Real>(), saved.data<Real>(),
                                                         f, dy.elements(), dx.accumulate));
+                 }});
+}
+
+Variable clip(const Variable& x, float low, float high) {
+  ESP_CHECK(low <= high, "clip: the least, ", low, ", is not at most the largest, ", high);
+  const Tensor& from = x.value();
+  Tensor y = from.like(from.shape());
+  ESP_RUN_REAL(from, clip_forward(y.data<Real>(), from.data<Real>(), low, high, from.elements()));
+  return record({.op = "clip",
+                 .attributes = bounds(low, high),
+                 .inputs = {x},
+                 .output = y,
+                 .channels = Channels::kept,
+                 .backward = [low, high, from](const Tensor& dy, const Gradients& to) {
+                   const auto dx = to.into(0);
+                   ESP_RUN_REAL(dy, clip_backward(dx.data<Real>(), dy.data<Real>(), from.data<Real>(), low,
+                                                  high, dy.elements(), dx.accumulate));
                  }});
 }
 
@@ -35,6 +68,28 @@ KernelCall backward_activation_bias(const KernelContext& op, const Tensor& dy, A
             ESP_RUN(dy.device(), activation_bias_backward(none ? nullptr : dx.f32(), db.f32(), dy.f32(),
                                                           saved.f32(), f, rows, cols, false, scratch.raw()));
           }};
+}
+
+Constants constants_of_clip(const ConstantArguments& c) {
+  Constants constants = c("x");
+  for (auto& constant : constants)
+    if (constant) constant = std::clamp(*constant, c.call.real("min"), c.call.real("max"));
+  return constants;
+}
+
+Calls clip_kernels(const KernelContext& op) {
+  const Tensor x = operand(op, "x", 1);
+  const float low = op.call.real("min"), high = op.call.real("max");
+  Calls calls{{"clip_forward", "", 0, traffic(x, 2), [=, y = like(x)]() mutable {
+                 ESP_RUN(x.device(), clip_forward(y.f32(), x.f32(), low, high, x.elements()));
+               }}};
+  const bool adds = op.add("x");
+  if (op.gradient("x"))
+    calls.push_back({"clip_backward", "", 0, traffic(x, adds ? 4 : 3), [=, dx = like(x)]() mutable {
+                       ESP_RUN(x.device(),
+                               clip_backward(dx.f32(), x.f32(), x.f32(), low, high, x.elements(), adds));
+                     }});
+  return calls;
 }
 
 Calls activation_kernels(const KernelContext& op) {
@@ -78,7 +133,13 @@ std::vector<Op> activation_rows() {
            .activation = "function",
            .run = [](const OpArguments& x) { return activation(x("x"), x.call.activation()); },
            .constants = [](const ConstantArguments& c) { return c("x"); },
-           .kernels = activation_kernels}};
+           .kernels = activation_kernels},
+          {.name = "clip",
+           .inputs = {{"x"}},
+           .attributes = {{"min", -double{unbounded}, false}, {"max", double{unbounded}, false}},
+           .run = [](const OpArguments& x) { return clip(x("x"), x.call.real("min"), x.call.real("max")); },
+           .constants = constants_of_clip,
+           .kernels = clip_kernels}};
 }
 
 }  // namespace espalier::ops
