@@ -24,6 +24,15 @@ struct Times {
   float factor;
   __device__ float operator()(int64_t, float x) const { return x * factor; }
 };
+struct Clip {
+  float low, high;
+  /// Not fminf and fmaxf: of a NaN and a number they take the number.
+  __device__ float operator()(int64_t, float x) const { return x < low ? low : x > high ? high : x; }
+};
+struct ClipGradient {
+  float low, high;
+  __device__ float operator()(int64_t, float dy, float x) const { return x >= low && x <= high ? dy : 0.0f; }
+};
 /// The factor lies in device memory: every thread reads the same 4 bytes.
 struct TimesThat {
   const float* factor;
@@ -126,6 +135,13 @@ void broadcast(float* y, const float* scalar, float times, int64_t n, bool accum
 void dropout(float* y, const float* x, float p, uint64_t key, int64_t n, bool accumulate) {
   map(y, dropping(p, key), n, accumulate, x);
 }
+void clip_forward(float* y, const float* x, float low, float high, int64_t n) {
+  map(y, Clip{low, high}, n, false, x);
+}
+void clip_backward(float* dx, const float* dy, const float* x, float low, float high, int64_t n,
+                   bool accumulate) {
+  map(dx, ClipGradient{low, high}, n, accumulate, dy, x);
+}
 void copy_columns(float* y, int64_t y_width, const float* x, int64_t x_width, int64_t columns, int64_t rows,
                   bool accumulate) {
   copy_columns_of(y, y_width, x, x_width, columns, rows, accumulate);
@@ -147,6 +163,13 @@ void broadcast(bf16* y, const float* scalar, float times, int64_t n, bool accumu
 }
 void dropout(bf16* y, const bf16* x, float p, uint64_t key, int64_t n, bool accumulate) {
   map(y, dropping(p, key), n, accumulate, x);
+}
+void clip_forward(bf16* y, const bf16* x, float low, float high, int64_t n) {
+  map(y, Clip{low, high}, n, false, x);
+}
+void clip_backward(bf16* dx, const bf16* dy, const bf16* x, float low, float high, int64_t n,
+                   bool accumulate) {
+  map(dx, ClipGradient{low, high}, n, accumulate, dy, x);
 }
 void copy_columns(bf16* y, int64_t y_width, const bf16* x, int64_t x_width, int64_t columns, int64_t rows,
                   bool accumulate) {

@@ -261,6 +261,17 @@ TEST_F(OpsOnCuda, Activations) {
     }
 }
 
+TEST_F(OpsOnCuda, Clip) {
+  const float none = std::numeric_limits<float>::infinity();
+  for (const Shape& shape : {Shape{}, Shape{31}, Shape{3, 5, 7, 11}, Shape{257, 1001}})
+    for (const auto& [low, high] : {std::pair{-0.5f, 0.25f}, {-none, 0.5f}, {0.0f, none}}) {
+      SCOPED_TRACE(testing::Message() << shape << ", " << low << " to " << high);
+      check_on_cuda({.inputs = {shape},
+                     .op = [low = low, high = high](const Inputs& v) { return ops::clip(v[0], low, high); },
+                     .reference = {}});
+    }
+}
+
 TEST_F(OpsOnCuda, Pools) {
   for (const Shape& x : {Shape{1, 4, 4, 1}, Shape{2, 8, 8, 3}, Shape{2, 9, 7, 37}, Shape{2, 8, 8, 64}}) {
     for (const auto& [k, stride, pad] :
