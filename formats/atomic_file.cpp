@@ -26,11 +26,14 @@ fs::path destination(const fs::path& path) {
   return target;
 }
 
-int open_folder(const fs::path& path) {
+FileDescriptor open_folder(const fs::path& path, const std::function<void()>& check) {
   const fs::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) fail_errno(path, "cannot write: its folder");
-  return fd;
+  FileDescriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const int error = errno;
+  if (check) check();
+  errno = error;
+  if (opened.get() < 0) fail_errno(path, "cannot write: its folder");
+  return opened;
 }
 
 std::string next_temporary_name(const fs::path& path) {
@@ -51,9 +54,9 @@ int create_temporary(const FileDescriptor& folder, const fs::path& path, std::st
 
 }  // namespace
 
-AtomicFile::AtomicFile(const fs::path& path)
-    : path_(destination(path)),
-      folder_(open_folder(path_)),
+AtomicFile::AtomicFile(const OutputPath& to)
+    : path_(destination(to.path)),
+      folder_(open_folder(path_, to.check)),
       file_(create_temporary(folder_, path_, temporary_)) {}
 
 AtomicFile::~AtomicFile() {
@@ -105,14 +108,14 @@ void remove_abandoned(const fs::path& path) {
   }
 }
 
-void write_file(const fs::path& path, std::string_view content) {
+void write_file(const OutputPath& path, std::string_view content) {
   AtomicFile file(path);
   file.write(content);
   file.commit();
 }
 
-void keep_as(const fs::path& file, const fs::path& as) {
-  const fs::path target = destination(as);
+void keep_as(const fs::path& file, const OutputPath& as) {
+  const fs::path target = destination(as.path);
   std::error_code error;
   if (fs::equivalent(file, target, error)) return;
   fs::path link;
@@ -121,11 +124,18 @@ void keep_as(const fs::path& file, const fs::path& as) {
     fs::create_hard_link(fs::canonical(file), link, error);
   } while (error == std::errc::file_exists);
   if (error) return write_file(as, read_file(file));
+  const auto remove_link = [&] { fs::remove(link, error); };
+  try {
+    if (as.check) as.check();
+  } catch (...) {
+    remove_link();
+    throw;
+  }
   if (std::rename(link.c_str(), target.c_str()) != 0) {
     const int code = errno;
-    fs::remove(link, error);
+    remove_link();
     errno = code;
-    fail_errno(as, "cannot write: rename the temporary file");
+    fail_errno(as.path, "cannot write: rename the temporary file");
   }
 }
 

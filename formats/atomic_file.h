@@ -4,15 +4,30 @@
 
 #include <sys/types.h>
 
+#include <concepts>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "espalier/formats/file_descriptor.h"
 #include "espalier/formats/input_file.h"
 
 namespace espalier {
+
+/// Where a file is to be written, and what may still forbid it: `check` throws once the folder is open that
+/// is written into, when that may be another than the one that was looked at.
+struct OutputPath {
+  template <class Path>
+  requires std::convertible_to<Path, std::filesystem::path> OutputPath(
+      Path&& where, std::function<void()> forbid = {})  // NOLINT: any path will do
+      : path(std::forward<Path>(where)), check(std::move(forbid)) {}
+
+  std::filesystem::path path;
+  std::function<void()> check;
+};
 
 /// AtomicFile file(path); file.write(data, bytes); ...; file.commit();
 ///
@@ -22,7 +37,7 @@ namespace espalier {
 /// the system's reason; a file-size limit raises SIGXFSZ as well, which the program has to ignore.
 class AtomicFile {
  public:
-  explicit AtomicFile(const std::filesystem::path& path);
+  explicit AtomicFile(const OutputPath& path);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
@@ -52,10 +67,10 @@ std::optional<TemporaryName> temporary_name(const std::string& name);
 void remove_abandoned(const std::filesystem::path& file);
 
 /// Writes a whole file at once, atomically.
-void write_file(const std::filesystem::path& path, std::string_view content);
+void write_file(const OutputPath& path, std::string_view content);
 
 /// Gives what is in `file` now the name `as`, too, and keeps it there when an AtomicFile takes the place of
 /// `file`: without a copy where the file system can do that.
-void keep_as(const std::filesystem::path& file, const std::filesystem::path& as);
+void keep_as(const std::filesystem::path& file, const OutputPath& as);
 
 }  // namespace espalier

@@ -264,7 +264,8 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string
   });
 }
 
-void write_safetensors(const std::filesystem::path& path, const TensorFile& file, Checksums checksums) {
+void write_safetensors(const OutputPath& to, const TensorFile& file, Checksums checksums) {
+  const std::filesystem::path& path = to.path;
   std::vector<const std::pair<std::string, Tensor>*> order;
   std::vector<std::pair<std::string, Tensor>> on_host = file.tensors;
   for (auto& [name, tensor] : on_host) tensor = tensor.to(Device::cpu);
@@ -294,7 +295,7 @@ void write_safetensors(const std::filesystem::path& path, const TensorFile& file
   ESP_CHECK(length <= longest_header, path.string(), ": cannot write: the header would have ", length,
             " bytes, at most ", longest_header, " are allowed");
 
-  AtomicFile out(path);
+  AtomicFile out(to);
   out.write(&length, sizeof length);
   out.write(text);
   for (const auto* named : order) out.write(named->second.raw(), named->second.bytes());

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "espalier/core/tensor.h"
+#include "espalier/formats/atomic_file.h"
 
 namespace espalier {
 
@@ -47,9 +48,8 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string
 /// Writes a file atomically (atomic_file.h). The same content gives the same bytes, whatever the order of
 /// `tensors`: those of Hugging Face's writer, which sorts by dtype, the widest first, then by name, so that
 /// every tensor is aligned. A bf16 tensor is written as BF16. An Error if names repeat or are not UTF-8, if a
-/// tensor is undefined or has no memory (on `meta`), or if the disk refuses. Tensors on the GPU are copied from
-/// there.
-void write_safetensors(const std::filesystem::path& path, const TensorFile& file,
-                       Checksums checksums = Checksums::none);
+/// tensor is undefined or has no memory (on `meta`), or if the disk refuses. Tensors on the GPU are copied
+/// from there.
+void write_safetensors(const OutputPath& path, const TensorFile& file, Checksums checksums = Checksums::none);
 
 }  // namespace espalier

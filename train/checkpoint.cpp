@@ -454,38 +454,38 @@ struct Zeros {
 
 }  // namespace
 
-void save_weights(const std::filesystem::path& path, Module& model, const Config& config,
+void save_weights(const OutputPath& to, Module& model, const Config& config,
                   const std::vector<std::string>& classes) {
-  TensorFile file = run_file(model, config, classes, path.string());
+  TensorFile file = run_file(model, config, classes, to.path.string());
   name_masked(file, model);
-  write_safetensors(path, file, Checksums::kept);
+  write_safetensors(to, file, Checksums::kept);
 }
 
-void save_weights(const std::filesystem::path& path, Module& model, const DataDescription& data) {
+void save_weights(const OutputPath& to, Module& model, const DataDescription& data) {
   const Network network(model, data.image);
-  ESP_CHECK(!network.graph.nodes.empty(), path.string(), ": cannot write: the model has no ops");
-  check_layouts(model, network.graph, path.string());
-  TensorFile file = network_file(model, network, data.class_names, path.string());
+  ESP_CHECK(!network.graph.nodes.empty(), to.path.string(), ": cannot write: the model has no ops");
+  check_layouts(model, network.graph, to.path.string());
+  TensorFile file = network_file(model, network, data.class_names, to.path.string());
   if (!data.mean.empty() || !data.std.empty())
-    file.metadata["espalier.normalize"] = Json{
-        {"mean", one_a_channel(data.mean, 0, data.image, "mean", path.string())},
-        {"std", one_a_channel(data.std, 1, data.image, "std",
-                              path.string())}}.dump();
+    file.metadata["espalier.normalize"] =
+        Json{{"mean", one_a_channel(data.mean, 0, data.image, "mean", to.path.string())},
+             {"std", one_a_channel(data.std, 1, data.image, "std", to.path.string())}}
+            .dump();
   name_masked(file, model);
-  checkpoint_info(file, path.string() + ": cannot write");  // what could not be read again
-  write_safetensors(path, file, Checksums::kept);
+  checkpoint_info(file, to.path.string() + ": cannot write");  // what could not be read again
+  write_safetensors(to, file, Checksums::kept);
 }
 
-void save_checkpoint(const std::filesystem::path& path, Module& model, const Config& config,
-                     const Position& position, const std::vector<std::string>& classes) {
-  TensorFile file = run_file(model, config, classes, path.string());
+void save_checkpoint(const OutputPath& to, Module& model, const Config& config, const Position& position,
+                     const std::vector<std::string>& classes) {
+  TensorFile file = run_file(model, config, classes, to.path.string());
   file.metadata["espalier.position"] = position_json(position).dump();
   for (Parameter* parameter : model.parameters())
     for_extras(*parameter, [&](const std::string& prefix, const Tensor& tensor) {
       if (tensor.defined())
         file.tensors.emplace_back(prefix + parameter->name, to_file_layout(*parameter, tensor));
     });
-  write_safetensors(path, file, Checksums::kept);
+  write_safetensors(to, file, Checksums::kept);
 }
 
 CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source) {

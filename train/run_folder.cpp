@@ -81,12 +81,15 @@ bool RunFolder::is_in_place() const {
   return ::stat(path_.c_str(), &now) == 0 && locked.st_dev == now.st_dev && locked.st_ino == now.st_ino;
 }
 
-const fs::path& RunFolder::for_writing(const fs::path& file) const {
-  if (!is_in_place())
-    fail(path_.string(),
-         ": was removed, renamed or replaced by another folder while this run wrote into it; ",
-         file.lexically_relative(path_).string(), " and what would follow are not written");
-  return file;
+OutputPath RunFolder::for_writing(const fs::path& file) const {
+  const auto check = [this, file] {
+    if (!is_in_place())
+      fail(path_.string(),
+           ": was removed, renamed or replaced by another folder while this run wrote into it; ",
+           file.lexically_relative(path_).string(), " and what would follow are not written");
+  };
+  check();
+  return {file, check};
 }
 
 void RunFolder::keep_last_step(const std::string& stage) const {

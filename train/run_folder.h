@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "espalier/formats/atomic_file.h"
 #include "espalier/formats/file_descriptor.h"
 
 namespace espalier {
@@ -51,8 +52,9 @@ class RunFolder {
   /// Whether another process is in now.
   bool is_in_use() const;
   /// `file`, one of this folder's, to be written now. Error if another folder, or none, has taken the place
-  /// of the one that was locked: what is in it now is not this run's.
-  const std::filesystem::path& for_writing(const std::filesystem::path& file) const;
+  /// of the one that was locked: what is in it now is not this run's; also when that happens before it is
+  /// written.
+  OutputPath for_writing(const std::filesystem::path& file) const;
   /// Keeps the checkpoint, which holds the last step of `stage`, and the best model, if there is one.
   void keep_last_step(const std::string& stage) const;
   void remove_last_step() const;

@@ -96,7 +96,7 @@ TEST(RunFolder, IsWrittenIntoOnlyWhileItIsTheOneThatWasLocked) {
   RunFolder run(folder / "run");
   run.create();
   run.lock();
-  EXPECT_EQ(run.for_writing(run.result()), run.result());
+  EXPECT_EQ(run.for_writing(run.result()).path, run.result());
   const auto message = [&] { return message_of([&] { run.for_writing(run.model("a")); }); };
   const std::string expected =
       run.path().string() +
@@ -108,7 +108,26 @@ TEST(RunFolder, IsWrittenIntoOnlyWhileItIsTheOneThatWasLocked) {
   EXPECT_EQ(message(), expected);
   fs::remove_all(run.path());
   fs::create_directory_symlink(folder / "gone", run.path());
-  EXPECT_EQ(run.for_writing(run.result()), run.result()) << "the same folder under another name";
+  EXPECT_EQ(run.for_writing(run.result()).path, run.result()) << "the same folder under another name";
+}
+
+TEST(RunFolder, IsNotWrittenIntoWhenItIsReplacedAfterItWasAskedFor) {
+  const TemporaryFolder folder;
+  RunFolder run(folder / "run");
+  run.create();
+  run.lock();
+  write_file(run.for_writing(run.checkpoint()), "its own");
+  const OutputPath result = run.for_writing(run.result()), last = run.for_writing(run.last_step());
+  fs::rename(run.path(), folder / "gone");
+  EXPECT_TRUE(contains(message_of([&] { write_file(result, "x"); }), "was removed, renamed or replaced"));
+  fs::create_directory(run.path());
+  EXPECT_TRUE(contains(message_of([&] { write_file(result, "x"); }), "was removed, renamed or replaced"));
+  EXPECT_TRUE(fs::is_empty(run.path()));
+  write_file(run.path() / "checkpoint.safetensors", "another's");
+  EXPECT_TRUE(
+      contains(message_of([&] { keep_as(run.checkpoint(), last); }), "was removed, renamed or replaced"));
+  EXPECT_EQ(run.files(), std::vector{run.checkpoint()});
+  EXPECT_EQ(std::distance(fs::directory_iterator(run.path()), fs::directory_iterator()), 1);
 }
 
 TEST(RunFolder, KnowsWhatARunLeavesAndClearsNothingElse) {
