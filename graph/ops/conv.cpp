@@ -146,17 +146,22 @@ struct Epilogue {
   }
 };
 
-Conv2dOptions options_of(const OpCall& c) {
+/// Of x [N,H,W,C]: a depthwise convolution's groups follow its channels, of which some may have been cut.
+Conv2dOptions options_of(const OpCall& c, const Shape& x) {
+  const int64_t groups = c.whole("groups");
+  const Shape& recorded = c.shape("x");
+  const bool depthwise = groups > 1 && x.axes() == 4 && recorded.axes() == 4 && groups == recorded[3];
   return {.stride = c.by_axis("stride"),
           .pad = c.by_side("pad"),
-          .groups = c.whole("groups"),
+          .groups = depthwise ? x[3] : groups,
           .dilation = c.by_axis("dilation")};
 }
+Conv2dOptions options_of(const OpArguments& x) { return options_of(x.call, x("x").shape()); }
 
 Calls conv2d_kernels(const KernelContext& op) {
   const Tensor x = operand(op, "x", 1), w = operand(op, "weight", 2), y = output(op, 3);
   const Shape &in = x.shape(), &k = w.shape();
-  const Conv2dOptions options = options_of(op.call);
+  const Conv2dOptions options = options_of(op.call, in);
   const ConvShape s{.n = op.pass.batch,
                     .h = in[1],
                     .w = in[2],
@@ -219,12 +224,12 @@ std::vector<Op> conv_rows() {
            .activation = "activation",
            .run =
                [](const OpArguments& x) {
-                 return conv2d(x("x"), x("weight"), x("bias"), options_of(x.call), x.call.activation());
+                 return conv2d(x("x"), x("weight"), x("bias"), options_of(x), x.call.activation());
                },
            .fuses = "batch_norm",
            .run_fused =
                [](const OpArguments& x, const OpArguments& norm) {
-                 return conv2d_batch_norm(x("x"), x("weight"), x("bias"), options_of(x.call), norm_of(norm),
+                 return conv2d_batch_norm(x("x"), x("weight"), x("bias"), options_of(x), norm_of(norm),
                                           norm.call.activation(), norm("residual"));
                },
            .macs = macs_of_positions,

@@ -82,7 +82,9 @@ Variable concat(const std::vector<Variable>& parts, int64_t axis) {
                  }});
 }
 
-Variable slice(const Variable& x, int64_t first, int64_t channels) {
+namespace {
+
+Variable slice(const Variable& x, int64_t first, int64_t channels, Channels rule) {
   const Shape& shape = x.shape();
   ESP_CHECK(shape.axes() >= 1 && first >= 0 && channels > 0 && channels <= shape[-1] &&
                 first <= shape[-1] - channels,
@@ -95,13 +97,19 @@ Variable slice(const Variable& x, int64_t first, int64_t channels) {
                  .attributes = {{"first", first}, {"channels", channels}},
                  .inputs = {x},
                  .output = y,
-                 .channels = {Channels::sliced, {first, channels}},
+                 .channels = std::move(rule),
                  .backward = [=](const Tensor& dy, const Gradients& to) {
                    const auto dx = to.into(0);
                    if (!dx.accumulate) dx.gradient.fill(0.0f);
                    ESP_RUN_REAL(dy, copy_columns(dx.data<Real>() + first, width, dy.data<Real>(), channels,
                                                  channels, rows, dx.accumulate));
                  }});
+}
+
+}  // namespace
+
+Variable slice(const Variable& x, int64_t first, int64_t channels) {
+  return slice(x, first, channels, {Channels::sliced, {first, channels}});
 }
 
 Variable reshape(const Variable& x, const std::vector<int64_t>& sizes) {
@@ -259,7 +267,8 @@ std::vector<Op> shape_rows() {
        .attributes = {{"first", int64_t{0}}, {"channels", int64_t{0}}},
        .run =
            [](const OpArguments& x) {
-             return slice(x("x"), x.call.whole("first"), x.call.whole("channels"));
+             // Which places it takes stands in the graph, and would be others after a cut.
+             return slice(x("x"), x.call.whole("first"), x.call.whole("channels"), Channels::whole);
            },
        .constants = constants_of_slice,
        .kernels = slice_kernels},

@@ -38,7 +38,7 @@ for package in $(sed -n '/^libraries=(/,/^)/p' "$root/scripts/setup" | grep -oE 
 done
 
 mkdir "$work/app"
-cp "$here/CMakeLists.txt" "$work/app"
+cp "$here/CMakeLists.txt" "$here/own_module.cpp" "$work/app"
 awk -v to="$work/app/program" '/^```cpp$/ {++n; inside = 1; next} /^```$/ {inside = 0} inside {print > (to n ".cpp")}' "$manual"
 flags="-Wall -Wextra -Werror${ESPALIER_SANITIZE:+ -fsanitize=$ESPALIER_SANITIZE}"
 cmake -S "$work/app" -B "$work/app/build" -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_CXX_FLAGS="$flags" \
@@ -74,6 +74,32 @@ espalier predict mlp.safetensors black.png | tee predicted
 grep -qE '^black.png(  [0-9] [0-9.]+ %){5}$' predicted || fail "predict"
 if espalier predict small_net.safetensors black.png 2>said; then fail "an op of the program's own was run"; fi
 grep -q "op 'swish' is none of Espalier's" said || fail "$(cat said)"
+
+echo "--- a module that the program has never seen: looked at, trained, cut, tuned, gone on with"
+"$work/app/build/own_module"
+espalier inspect own.safetensors
+espalier graph own.safetensors
+espalier eval own.safetensors --set data.type=synthetic
+cat >own.json <<'END'
+{"name": "own", "model": {"type": "graph", "file": "own.safetensors", "weights": "own.safetensors"},
+ "data": {"type": "synthetic", "batch": 32, "train_images": 256, "test_images": 64},
+ "stages": [
+   {"name": "dense", "train": {"epochs": 1, "optimizer": {"type": "sgd", "lr": 0.05}}},
+   {"name": "sparse", "prune": {"unit": "weight", "criterion": "l1", "sparsity": 0.5}},
+   {"name": "cut", "prune": {"unit": "channel", "criterion": "group_norm", "speedup": 2, "min_channels": 2, "verify": true}},
+   {"name": "tuned", "train": {"epochs": 1, "optimizer": {"type": "sgd", "lr": 0.05}}}]}
+END
+espalier train own.json --output own
+espalier train --resume own --set stages.tuned.train.epochs=2
+rm own.safetensors
+espalier eval own/models/tuned.safetensors
+espalier graph own/models/tuned.safetensors
+python3 - <<'END'
+import json
+stages = {stage["name"]: stage for stage in json.load(open("own/result.json"))["stages"]}
+assert 2 * stages["tuned"]["macs"] <= stages["dense"]["macs"], stages
+assert stages["sparse"]["nonzeros"] < 0.6 * stages["dense"]["nonzeros"], stages
+END
 
 if ! python3 -c "import torch, safetensors" 2>/dev/null; then
   echo "not loaded in PyTorch: torch or safetensors is not installed"

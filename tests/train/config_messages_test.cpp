@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "espalier/core/mistakes.h"
+#include "espalier/nn/models/models.h"
 #include "espalier/train/build.h"
 #include "espalier/train/config.h"
 #include "support/bad_input.h"
@@ -29,6 +30,14 @@ std::string refusal(const std::string& text, const std::vector<std::string>& ove
   });
 }
 
+/// a, b, c with `last` between the last two.
+std::string listed(const std::vector<std::string>& names, const std::string& last) {
+  std::string all;
+  for (size_t i = 0; i < names.size(); ++i)
+    all += (i == 0 ? "" : i + 1 < names.size() ? ", " : last) + names[i];
+  return all;
+}
+
 // What stands in a field, and the message it gets.
 struct Mistake {
   const char* pointer;
@@ -37,10 +46,7 @@ struct Mistake {
 };
 
 TEST(Config, MistakesAreNamed) {
-  const std::string models =
-      "mlp, lenet300, lenet5, vgg11, vgg13, vgg16, vgg19, resnet20, resnet32, resnet44, resnet56, resnet110, "
-      "resnet18, resnet34, resnet50, resnet101, resnet152, mobilenetv2, mobilenetv3_small, densenet121, "
-      "squeezenet, vit, layers, graph";
+  const std::string models = listed(model_names(), ", ");
   const Mistake mistakes[] = {
       // Names.
       {"/model/hiden", "[3]", "/model/hiden: no such field, did you mean 'hidden'?"},
@@ -145,8 +151,7 @@ TEST(Config, MistakesAreNamed) {
        "/model/type: found the text \"lenet55\", expected one of " + models + ", did you mean 'lenet5'?"},
       {"/model/type", "5", "/model/type: found 5, expected one of " + models},
       {"/model/stem", "\"small\"",
-       "/model/stem: is for type resnet18, resnet34, resnet50, resnet101, resnet152, mobilenetv2, "
-       "mobilenetv3_small, densenet121 or squeezenet, and the type is mlp"},
+       "/model/stem: is for type " + listed(model_names("stem"), " or ") + ", and the type is mlp"},
       {"/model/batch_norm", "false",
        "/model/batch_norm: is for type vgg11, vgg13, vgg16 or vgg19, and the type is mlp"},
       {"/stages/0/train/optimizer/type", "\"adan\"",
