@@ -7,18 +7,29 @@ namespace {
 
 constexpr ConvNorm::NormOptions norm_options{.eps = 1e-3f, .momentum = 0.01f};
 
-struct Block {
+}  // namespace
+
+struct MobileNetV3::Block {
   int64_t kernel, hidden, channels;
   bool excites;
   Activation f;
   int64_t stride;
 };
+namespace {
+
+using Block = MobileNetV3::Block;
 constexpr Activation simple = Activation::relu, swish = Activation::hard_swish;
-constexpr Block excited_blocks[] = {
+constexpr Block small_blocks[] = {
     {3, 16, 16, true, simple, 2}, {3, 72, 24, false, simple, 2}, {3, 88, 24, false, simple, 1},
     {5, 96, 40, true, swish, 2},  {5, 240, 40, true, swish, 1},  {5, 240, 40, true, swish, 1},
     {5, 120, 48, true, swish, 1}, {5, 144, 48, true, swish, 1},  {5, 288, 96, true, swish, 2},
     {5, 576, 96, true, swish, 1}, {5, 576, 96, true, swish, 1}};
+constexpr Block large_blocks[] = {
+    {3, 16, 16, false, simple, 1}, {3, 64, 24, false, simple, 2}, {3, 72, 24, false, simple, 1},
+    {5, 72, 40, true, simple, 2},  {5, 120, 40, true, simple, 1}, {5, 120, 40, true, simple, 1},
+    {3, 240, 80, false, swish, 2}, {3, 200, 80, false, swish, 1}, {3, 184, 80, false, swish, 1},
+    {3, 184, 80, false, swish, 1}, {3, 480, 112, true, swish, 1}, {3, 672, 112, true, swish, 1},
+    {5, 672, 160, true, swish, 2}, {5, 960, 160, true, swish, 1}, {5, 960, 160, true, swish, 1}};
 
 /// To a multiple of 8 that is no more than a tenth smaller.
 int64_t in_eights(int64_t channels) {
@@ -76,28 +87,33 @@ class ExcitedResidual : public Module {
 
 }  // namespace
 
-MobileNetV3Small::MobileNetV3Small(const ModelOptions& o) {
+MobileNetV3::MobileNetV3(const ModelOptions& o, std::span<const Block> blocks, int64_t hidden_units) {
   const auto name = [&] { return "features." + std::to_string(features_.size()); };
-  const bool small = !has_imagenet_stem(o);
+  bool small = !has_imagenet_stem(o);  // until the first strided block
   int64_t in = scaled_width(16, o.width);
   features_.push_back(&add_child<ConvNorm>(name(), o.input[2], in, 3, swish,
                                            ops::Conv2dOptions{.stride = small ? 1 : 2}, norm_options));
-  for (const Block& block : excited_blocks) {
-    const int64_t out = scaled_width(block.channels, o.width), hidden = scaled_width(block.hidden, o.width),
-                  stride = small && features_.size() == 1 ? 1 : block.stride;
-    features_.push_back(&add_child<ExcitedResidual>(name(), block, in, hidden, out, stride));
+  for (const Block& block : blocks) {
+    const int64_t out = scaled_width(block.channels, o.width), hidden = scaled_width(block.hidden, o.width);
+    features_.push_back(
+        &add_child<ExcitedResidual>(name(), block, in, hidden, out, small ? 1 : block.stride));
+    small = small && block.stride == 1;
     in = out;
   }
-  const int64_t last = scaled_width(576, o.width), hidden = scaled_width(1024, o.width);
+  const int64_t last = scaled_width(6 * blocks.back().channels, o.width),
+                hidden = scaled_width(hidden_units, o.width);
   features_.push_back(&add_child<ConvNorm>(name(), in, last, 1, swish, ops::Conv2dOptions{}, norm_options));
   hidden_ = &add_child<Linear>("classifier.0", last, hidden, true, swish);
   classifier_ = &add_child<Linear>("classifier.3", hidden, o.classes);
 }
 
-Variable MobileNetV3Small::forward(const Variable& x) {
+Variable MobileNetV3::forward(const Variable& x) {
   Variable y = x;
   for (Module* feature : features_) y = feature->forward(y);
   return classifier_->forward(hidden_->forward(ops::global_average_pool(y)));
 }
+
+MobileNetV3Small::MobileNetV3Small(const ModelOptions& o) : MobileNetV3(o, small_blocks, 1024) {}
+MobileNetV3Large::MobileNetV3Large(const ModelOptions& o) : MobileNetV3(o, large_blocks, 1280) {}
 
 }  // namespace espalier

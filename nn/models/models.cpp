@@ -107,6 +107,8 @@ std::vector<ModelInfo> catalogue() {
   models.push_back(photographs<MobileNetV2>("mobilenetv2", "MobileNetV2: inverted residuals"));
   models.push_back(photographs<MobileNetV3Small>(
       "mobilenetv3_small", "MobileNetV3-Small: inverted residuals with squeeze-and-excitation"));
+  models.push_back(photographs<MobileNetV3Large>(
+      "mobilenetv3_large", "MobileNetV3-Large: inverted residuals with squeeze-and-excitation"));
   models.push_back(
       photographs<DenseNet121>("densenet121", "DenseNet-121: what a layer makes beside all before it"));
   models.push_back(photographs<SqueezeNet>("squeezenet", "SqueezeNet 1.1: fires of 1x1 and 3x3"));

@@ -31,6 +31,26 @@ TEST(MobileNetV3Small, TheStemIsSmallForSmallImagesUnlessTold) {
   EXPECT_EQ(behind(64, 64, "small"), std::pair(Shape({1, 64, 64, 2}), Shape({1, 8, 8, 10})));
 }
 
+/// Counted by hooks over torchvision's mobilenet_v3_large.
+TEST(MobileNetV3Large, HasTorchvisionsParametersAndMultiplyAccumulates) {
+  const NetworkTotals totals =
+      network({.type = "mobilenetv3_large", .input = {224, 224, 3}, .classes = 1000}).totals;
+  EXPECT_EQ(totals.parameters, 5483032);
+  EXPECT_EQ(totals.macs, 216589760);
+}
+
+TEST(MobileNetV3Large, TheStemIsSmallForSmallImages) {
+  ModelOptions options = small("mobilenetv3_large");
+  const Names names = layer_names(options);
+  EXPECT_EQ(Names(names.end() - 4, names.end()),
+            (Names{"features.16.0", "features.16.1", "classifier.0", "classifier.3"}));
+  options.input = {32, 32, 3};
+  EXPECT_EQ(shape_behind(options, "features.3.block.0.0"), Shape({1, 32, 32, 2}));
+  EXPECT_EQ(shape_behind(options, "features.16.0"), Shape({1, 4, 4, 16}));
+  options.input = {224, 224, 3};
+  EXPECT_EQ(shape_behind(options, "features.16.0"), Shape({1, 7, 7, 16}));
+}
+
 TEST(MobileNetV3Small, AnySizeOfImage) {
   for (const char* stem : {"small", "imagenet"}) {
     ModelOptions options = small("mobilenetv3_small");
