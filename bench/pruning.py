@@ -19,7 +19,7 @@ import time
 from need import need
 from script import Failure, add_espalier, check_espalier, printed, run
 
-MODELS = ("resnet18", "resnet50", "vgg19")
+MODELS = ("resnet18", "resnet50", "vgg19", "mobilenetv2", "mobilenetv3_small", "densenet121", "squeezenet", "vit")
 
 
 def random_model(name, seed):
@@ -35,13 +35,21 @@ def random_model(name, seed):
     return model, made
 
 
+def layers_that_stay(model):
+    """The classifier; of a transformer all but the hidden layers of its blocks, which are what Espalier cuts there."""
+    layers = {name: module for name, module in model.named_modules()
+              if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear))}
+    if any("attn" in name for name in layers):
+        return [module for name, module in layers.items() if not name.endswith("mlp.fc1")]
+    return [list(layers.values())[-1]]
+
+
 def torch_pruning_cut(model, image, ratio, round_to):
     """The model cut in place; seconds."""
-    classifier = [module for module in model.modules() if isinstance(module, torch.nn.Linear)][-1]
     importance = torch_pruning.importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer="mean")
     start = time.perf_counter()
     pruner = torch_pruning.pruner.BasePruner(model, image, importance=importance, global_pruning=False,
-                                             pruning_ratio=ratio, round_to=round_to, ignored_layers=[classifier])
+                                             pruning_ratio=ratio, round_to=round_to, ignored_layers=layers_that_stay(model))
     pruner.step()
     return time.perf_counter() - start
 
@@ -71,10 +79,13 @@ def with_tensors(model, tensors):
         for own in (*module._parameters, *module._buffers):
             if getattr(module, own) is None:
                 continue
-            tensor = tensors[f"{name}.{own}"]
+            tensor = tensors[f"{name}.{own}" if name else own]
             setattr(module, own, torch.nn.Parameter(tensor) if own in module._parameters else tensor)
         if isinstance(module, torch.nn.Conv2d):
-            module.out_channels, module.in_channels = module.weight.shape[:2]
+            module.out_channels, of_a_group = module.weight.shape[:2]
+            if module.groups > 1:  # a depthwise one
+                module.groups = module.out_channels
+            module.in_channels = of_a_group * module.groups
         elif isinstance(module, torch.nn.BatchNorm2d):
             module.num_features = len(module.weight)
         elif isinstance(module, torch.nn.Linear):
