@@ -94,6 +94,8 @@ CASES = {
     "mobilenetv2_small": Case("mobilenetv2", 1, **SMALL | {"optimizers": {"sgd": sgd(0.0002)}}),
     "mobilenetv3_small": Case("mobilenetv3_small", 1, **LARGE | {"optimizers": {"sgd": sgd(0.2)}}),
     "mobilenetv3_small_small": Case("mobilenetv3_small", 1, **SMALL | {"optimizers": {"sgd": sgd(0.2)}}),
+    "mobilenetv3_large": Case("mobilenetv3_large", 1, **LARGE | {"optimizers": {"sgd": sgd(0.02)}}),
+    "mobilenetv3_large_small": Case("mobilenetv3_large", 1, **SMALL | {"optimizers": {"sgd": sgd(0.02)}}),
     "densenet121": Case("densenet121", 1, **LARGE),
     "densenet121_small": Case("densenet121", 1, **SMALL),
     "squeezenet": Case("squeezenet", 1, **LARGE),

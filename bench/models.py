@@ -247,6 +247,7 @@ def sgd(parameters):
 TORCHVISION = (
     ("mobilenetv2", "mobilenet_v2", unstrided("features.0.0", "features.2.conv.1.0")),
     ("mobilenetv3_small", "mobilenet_v3_small", small_mobilenetv3),
+    ("mobilenetv3_large", "mobilenet_v3_large", unstrided("features.0.0", "features.2.block.1.0")),
     ("densenet121", "densenet121", small_densenet),
     ("squeezenet", "squeezenet1_1", small_squeezenet),
 )

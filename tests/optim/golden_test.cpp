@@ -151,6 +151,8 @@ const Case cases[] = {
     {"vit", {"sgd"}, 3, 2e-5, 1e-5, 1e-4, true},
     {"mobilenetv3_small", {"sgd"}, 3, 1e-3, 2e-3, 1e-3, true},
     {"mobilenetv3_small_small", {"sgd"}, 3, 1e-3, 2e-3, 1e-3, true},
+    {"mobilenetv3_large", {"sgd"}, 3, 1e-3, 2e-3, 2e-2, true},
+    {"mobilenetv3_large_small", {"sgd"}, 3, 1e-3, 2e-3, 2e-2, true},
     {"densenet121", {"sgd"}, 3, 1e-3, 2e-3, 6e-2, true},
     {"densenet121_small", {"sgd"}, 3, 1e-3, 2e-3, 6e-2, true},
 };
