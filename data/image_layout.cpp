@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ranges>
 
 #include "espalier/core/error.h"
 #include "espalier/core/shell_word.h"
@@ -171,8 +170,9 @@ int64_t ImageSplit::images() const {
 }
 
 Names ImageLayout::classes() const {
-  const auto names = std::views::keys(train.files);
-  return {names.begin(), names.end()};
+  Names names;
+  for (const auto& [name, files] : train.files) names.push_back(name);
+  return names;
 }
 
 std::vector<ImageSplit*> ImageLayout::splits() {

@@ -3,7 +3,6 @@
 // (nn/graph_module.h). What an op means stands in its row of the catalogue (op.h).
 #pragma once
 
-#include <ranges>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -30,8 +29,11 @@ struct GraphNode {
 
   static constexpr int absent = -1;
   /// The inputs that are not left out.
-  auto present() const {
-    return inputs | std::views::filter([](int value) { return value != absent; });
+  std::vector<int> present() const {
+    std::vector<int> there;
+    for (const int value : inputs)
+      if (value != absent) there.push_back(value);
+    return there;
   }
   /// Null if it has none of that name.
   const Attribute* attribute(std::string_view name) const;

@@ -296,7 +296,8 @@ std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module
   auto optimizer = make_optimizer(config, parameters);
   for (const auto& [entry, rate] : config.lr_of) {
     std::vector<Parameter*> some = parameters;
-    std::erase_if(some, [&](const Parameter* p) { return !means_layer(entry, layer_name(p->name)); });
+    std::erase_if(
+        some, [&, &layer = entry](const Parameter* p) { return !means_layer(layer, layer_name(p->name)); });
     optimizer->scale_rate(some, rate / config.lr);
   }
   return optimizer;
@@ -465,7 +466,8 @@ void check_learning(const TrainConfig& config, Module& model) {
   if (learning.empty()) fail_usage("train: freeze leaves no layer that learns");
   for (const auto& [entry, rate] : config.optimizer.lr_of) {
     check_layer_entries("optimizer: lr_of", {entry}, layers, "layer");
-    if (std::ranges::none_of(learning, [&](const std::string& layer) { return means_layer(entry, layer); }))
+    if (std::ranges::none_of(
+            learning, [&frozen = entry](const std::string& layer) { return means_layer(frozen, layer); }))
       fail_usage("optimizer: lr_of '", entry, "' is frozen, and has no rate");
   }
 }

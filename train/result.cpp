@@ -138,7 +138,7 @@ std::vector<size_t> by_worth(const std::vector<std::vector<std::string>>& rows) 
       rows, [](const auto& row) { return row[parameters].empty() || row[nonzeros] == row[parameters]; });
   std::vector<size_t> columns{accuracy, macs, latency,           size,       sparsity, speedup,
                               seconds,  loss, images_per_second, parameters, top_five, nonzeros};
-  std::ranges::stable_partition(columns, [&](size_t c) {
+  std::stable_partition(columns.begin(), columns.end(), [&](size_t c) {
     switch (c) {
       case macs:
       case size:

@@ -182,8 +182,10 @@ Type<std::vector<std::pair<std::string, T>>> map_of(const std::string& name, con
           [map, read = value.read](const Json& json, const Place& at) {
             if (!json.is_object()) at.unexpected(json, map->expected);
             std::vector<std::pair<std::string, T>> values;
-            for (const auto& [key, one] : json.items())
-              (at / key).attempt([&] { values.emplace_back(key, read(one, at / key)); });
+            for (const auto& item : json.items())
+              (at / item.key()).attempt([&] {
+                values.emplace_back(item.key(), read(item.value(), at / item.key()));
+              });
             return values;
           },
           [write = value.write](const std::vector<std::pair<std::string, T>>& values) {
@@ -304,7 +306,9 @@ Type<S> object(const std::vector<Field<S>>& fields, const Rules<S>& rules = {}) 
             Json variant = variant_of(json, *object);
             const Place named = at / object->variant;
             if (!named.attempt([&] { value = object->start(variant, at); })) variant = Json();
-            for (const auto& [name, given] : json.items()) {  // mistakes come in the file's order
+            for (const auto& item : json.items()) {  // mistakes come in the file's order
+              const std::string& name = item.key();
+              const Json& given = item.value();
               const Place place = at / name;
               if (!place.is_sound()) continue;  // it is said already
               place.attempt([&] {

@@ -42,7 +42,8 @@ std::string spaced(const Json& value) {
 std::vector<std::pair<Names, Json>> grouped_defaults(const FieldDescription& field) {
   std::vector<std::pair<Names, Json>> groups;
   for (const auto& [variants, value] : field.defaults) {
-    const auto same = std::ranges::find_if(groups, [&](const auto& group) { return group.second == value; });
+    const auto same = std::ranges::find_if(
+        groups, [&same_value = value](const auto& group) { return group.second == same_value; });
     if (same == groups.end())
       groups.emplace_back(variants, value);
     else

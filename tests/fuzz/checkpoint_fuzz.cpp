@@ -53,7 +53,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   attempt([&] { checkpoint_info(file, "fuzz"); });
   file.metadata["espalier.position"] = position;
   attempt([&] { checkpoint_info(file, "fuzz"); });
-  attempt([&] { history_from(history, "fuzz"); });
-  attempt([&] { run_from_json(parse_json(result, "fuzz"), "fuzz"); });
+  attempt([&text = history] { history_from(text, "fuzz"); });
+  attempt([&text = result] { run_from_json(parse_json(text, "fuzz"), "fuzz"); });
   return 0;
 }
