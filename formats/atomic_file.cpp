@@ -118,19 +118,23 @@ void keep_as(const fs::path& file, const OutputPath& as) {
   const fs::path target = destination(as.path);
   std::error_code error;
   if (fs::equivalent(file, target, error)) return;
+  const fs::path kept = fs::canonical(file, error);
   fs::path link;
   do {
     link = target.parent_path() / next_temporary_name(target);
-    fs::create_hard_link(fs::canonical(file), link, error);
+    fs::create_hard_link(kept.empty() ? file : kept, link, error);
   } while (error == std::errc::file_exists);
-  if (error) return write_file(as, read_file(file));
-  const auto remove_link = [&] { fs::remove(link, error); };
+  const bool linked = !error;
+  const auto remove_link = [&] {
+    if (linked) fs::remove(link, error);
+  };
   try {
     if (as.check) as.check();
   } catch (...) {
     remove_link();
     throw;
   }
+  if (!linked) return write_file(as, read_file(file));
   if (std::rename(link.c_str(), target.c_str()) != 0) {
     const int code = errno;
     remove_link();

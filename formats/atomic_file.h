@@ -17,13 +17,13 @@
 
 namespace espalier {
 
-/// Where a file is to be written, and what may still forbid it: `check` throws once the folder is open that
-/// is written into, when that may be another than the one that was looked at.
+/// Where a file is to be written. `check` is called once its folder is open, before anything is written
+/// there, and throws to forbid it: by then the folder may be another than the one that was looked at.
 struct OutputPath {
   template <class Path>
   requires std::convertible_to<Path, std::filesystem::path> OutputPath(
-      Path&& where, std::function<void()> forbid = {})  // NOLINT: any path will do
-      : path(std::forward<Path>(where)), check(std::move(forbid)) {}
+      Path&& where, std::function<void()> check = {})  // NOLINT: any path will do
+      : path(std::forward<Path>(where)), check(std::move(check)) {}
 
   std::filesystem::path path;
   std::function<void()> check;

@@ -50,6 +50,6 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string
 /// every tensor is aligned. A bf16 tensor is written as BF16. An Error if names repeat or are not UTF-8, if a
 /// tensor is undefined or has no memory (on `meta`), or if the disk refuses. Tensors on the GPU are copied
 /// from there.
-void write_safetensors(const OutputPath& path, const TensorFile& file, Checksums checksums = Checksums::none);
+void write_safetensors(const OutputPath& to, const TensorFile& file, Checksums checksums = Checksums::none);
 
 }  // namespace espalier

@@ -1,5 +1,7 @@
 #include "espalier/graph/graph_json.h"
 
+#include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -21,11 +23,16 @@ Channels channels_from(const Json& json, const std::string& place) {
   fail(json_place(place, "rule"), ": no rule '", printable(rule), "'");
 }
 
-Attribute attribute_from(const Json& json, const std::string& place) {
+/// `row` may be null.
+Attribute attribute_from(const Json& json, const OpAttribute* row, const std::string& place) {
   if (json.is_string()) return json_value<std::string>(json, place);
   if (json.is_array()) return json_value<std::vector<int64_t>>(json, place);
-  if (json.is_number_float()) return json_value<double>(json, place);
-  return json_value<int64_t>(json, place);
+  const bool real = row && std::holds_alternative<double>(row->otherwise);  // which may be written as 2
+  if (!json.is_number_float() && !(real && json.is_number())) return json_value<int64_t>(json, place);
+  const auto number = json_value<double>(json, place);
+  ESP_CHECK(std::abs(number) <= std::numeric_limits<float>::max(), place, ": found ", json.dump(),
+            ", which is too large for a float");
+  return number;
 }
 
 /// Of {"x": 0, "weight": 1} the numbers in the order of the op's row.
@@ -85,8 +92,10 @@ std::string end_from(const Json& json, const char* which, int value, const std::
 GraphNode node_from(const Json& json, const std::string& place) {
   GraphNode node;
   node.op = json_field<std::string>(json, "op", place);
+  const Op* row = find_op(node.op);
   for (const auto& [name, value] : json_field<std::map<std::string, Json>>(json, "attributes", place))
-    node.attributes.emplace_back(name, attribute_from(value, json_place(place, name)));
+    node.attributes.emplace_back(name, attribute_from(value, row ? row->attribute(name) : nullptr,
+                                                      json_place(json_place(place, "attributes"), name)));
   node.inputs = inputs_from(json, node.op, place);
   node.output = json_field<int>(json, "output", place);
   node.channels = channels_from(json_field<Json>(json, "channels", place), json_place(place, "channels"));
@@ -103,6 +112,21 @@ GraphValue value_from(const Json& json, const std::string& place) {
   ESP_CHECK(elements > 0 && elements <= most, json_place(place, "shape"), ": found ", value.shape,
             ", expected 1 to 2^31 numbers");
   return value;
+}
+
+/// Runs the op on nothing but shapes: Error where they do not fit it, or what it puts out is another than the
+/// graph says.
+void check_shapes(const OpCall& call) {
+  if (!call.op.run) return;
+  const NoGradient off;
+  std::vector<Variable> inputs;
+  for (const int input : call.node.inputs)
+    inputs.push_back(input == GraphNode::absent
+                         ? Variable()
+                         : Variable(Tensor::empty(call.graph.shape(input), DType::f32, Device::meta)));
+  const Shape found = call.op.run({call, inputs, false}).shape();
+  ESP_CHECK(found == call.output(), call.op.name, ": puts out ", found, ", but value ", call.node.output,
+            " is said to be ", call.output());
 }
 
 }  // namespace
@@ -162,7 +186,7 @@ Graph graph_from_json(const std::string& text, const std::string& place) {
               node.output, ", expected a value that no op has put out");
     if (const Op* row = find_op(node.op)) {
       try {
-        OpCall(graph, node, *row);
+        check_shapes(OpCall(graph, node, *row));
       } catch (const Error& error) {
         fail(at, ": ", error.what());
       }

@@ -71,6 +71,11 @@ size_t Op::place(std::string_view input) const {
   return static_cast<size_t>(found - inputs.begin());
 }
 
+const OpAttribute* Op::attribute(std::string_view wanted) const {
+  const auto found = std::ranges::find(attributes, wanted, &OpAttribute::name);
+  return found == attributes.end() ? nullptr : &*found;
+}
+
 OpCall::OpCall(const Graph& in, const GraphNode& at, const Op& row) : graph(in), node(at), op(row) {
   check_inputs(node, op);
   check_attributes(node, op);
@@ -83,8 +88,8 @@ int OpCall::input(std::string_view name) const {
 
 const Attribute& OpCall::find_attribute(std::string_view name) const {
   if (const Attribute* found = node.attribute(name)) return *found;
-  const auto row = std::ranges::find(op.attributes, name, &OpAttribute::name);
-  ESP_CHECK(row != op.attributes.end(), op.name, ": has no attribute '", name, "'");
+  const OpAttribute* row = op.attribute(name);
+  ESP_CHECK(row, op.name, ": has no attribute '", name, "'");
   return row->otherwise;
 }
 

@@ -118,8 +118,9 @@ struct Op {
   std::function<Variable(const OpArguments& first, const OpArguments& second)> run_fused = {};
   /// Multiply-accumulates of one image. Null: none.
   std::function<int64_t(const OpCall&)> macs = {};
-  /// Channels of the output that are constant, before the activation. Null: those that come in do not stay
-  /// constant.
+  /// Channels of the output that are constant, before the op's own activation (`activation` above), which
+  /// prune/fold.cpp applies; an op that changes numbers otherwise does so itself here, as clip. Null: those
+  /// that come in do not stay constant, which is always safe.
   std::function<Constants(const ConstantArguments&)> constants = {};
   /// Whether they do at this place. Null: always.
   std::function<bool(const OpCall&)> keeps_constants = {};
@@ -134,6 +135,8 @@ struct Op {
 
   /// The place of an input of that name among `inputs`; Error where there is none.
   size_t place(std::string_view input) const;
+  /// Null where it has none of that name.
+  const OpAttribute* attribute(std::string_view name) const;
 };
 
 /// The node that runs together with `node`, behind it (Op::fuses); null where there is none.

@@ -119,7 +119,8 @@ Variable softmax(const Variable& x);
 /// a + b, b of a's shape; or beside a [N,H,W,C] one number an image and channel, [N,C] or [N,1,1,C], or
 /// beside a [...,C] one a channel, [C], f32: a bias. Its gradient is then the sum over what it stands beside.
 Variable add(const Variable& a, const Variable& b);
-/// a b, elementwise, of the same shapes: squeeze-and-excitation (Hu et al. 2018), a scale of each channel.
+/// a b, b of a's shape or beside it as in add: squeeze-and-excitation (Hu et al. 2018), a scale of each
+/// channel.
 Variable mul(const Variable& a, const Variable& b);
 /// factor x
 Variable scale(const Variable& x, float factor);

@@ -101,8 +101,8 @@ void GraphModule::add_step(const GraphNode& node, const GraphNode* in_front) {
 
 std::vector<int> GraphModule::Step::inputs() const {
   std::vector<int> all;
-  if (in_front) std::ranges::copy(in_front->node.present(), std::back_inserter(all));
-  std::ranges::copy(node.present(), std::back_inserter(all));
+  if (in_front) all = in_front->node.present();
+  for (const int input : node.present()) all.push_back(input);
   return all;
 }
 
@@ -189,13 +189,29 @@ Variable GraphModule::placeholder(const GraphNode& node, const std::vector<Varia
                  .backward = {}});
 }
 
+namespace {
+
+/// A file's tensors lie by name; a network's as its ops read them, weights before biases, and buffers behind.
+NamedTensors in_reading_order(const Graph& graph, NamedTensors tensors) {
+  std::map<std::string_view, size_t> place;
+  for (size_t i = 0; i < graph.values.size(); ++i) place.emplace(graph.values[i].parameter, i);
+  std::ranges::stable_sort(tensors, {}, [&](const auto& named) {
+    const auto found = place.find(named.first);
+    return found == place.end() ? graph.values.size() : found->second;
+  });
+  return tensors;
+}
+
+}  // namespace
+
 std::unique_ptr<GraphModule> graph_module_of(const TensorFile& file, const std::string& source) {
   const auto network = file.metadata.find("espalier.network"),
              history = file.metadata.find("espalier.history"), none = file.metadata.end();
   ESP_CHECK(network != none, source,
             ": has no 'espalier.network' in its metadata: not a file of Espalier's that says its network");
-  auto made = std::make_unique<GraphModule>(
-      graph_from_json(network->second, source + ": its network cannot be read"), file.tensors);
+  Graph graph = graph_from_json(network->second, source + ": its network cannot be read");
+  const NamedTensors tensors = in_reading_order(graph, file.tensors);
+  auto made = std::make_unique<GraphModule>(std::move(graph), tensors);
   if (history != none) made->history = history_from(history->second, source);
   return made;
 }

@@ -53,6 +53,8 @@ Parameter& Module::add_parameter(const std::string& name, Role role, Tensor valu
 }
 
 void Module::adopt(const std::string& name, std::unique_ptr<Module> child) {
+  for (const auto& [there, one] : children_)
+    ESP_CHECK(there != name, type(), ": has a child '", name, "' already");
   child->rename(name);
   children_.emplace_back(name, std::move(child));
 }

@@ -1,7 +1,6 @@
 #include "espalier/nn/network.h"
 
 #include <algorithm>
-#include <ranges>
 #include <set>
 
 #include "espalier/graph/op.h"
@@ -19,6 +18,18 @@ void trace_pass(Module& model, const Shape& input, Trace& trace) {
   model.forward(
       Variable(Tensor::zeros({1, input[0], input[1], input[2]}, DType::f32, device_of(model.parameters()))));
   trace.close();
+}
+
+/// Error for a parameter that an op reads and the model does not own.
+void check_parameters(Module& model, const Graph& graph) {
+  std::set<std::string> own;
+  for (const Parameter* parameter : model.parameters()) own.insert(parameter->name);
+  for (const GraphNode& node : graph.nodes)
+    for (const int input : node.present()) {
+      const std::string& name = graph.values[static_cast<size_t>(input)].parameter;
+      ESP_CHECK(name.empty() || own.contains(name), "network: a ", node.op, " computes with a parameter '",
+                name, "' that is not the model's: add_child makes layers that are");
+    }
 }
 
 double bytes_of(const Tensor& tensor) { return static_cast<double>(tensor.bytes()); }
@@ -78,9 +89,9 @@ double activation_bytes(Module& model, const Shape& input) {
     kept[static_cast<size_t>(node.output)] = 1;
     for (const int in : node.present()) kept[static_cast<size_t>(in)] = 1;
   }
-  for (const GraphNode& node : std::views::reverse(graph.nodes))
-    if (trace.reshapes(node))
-      kept[static_cast<size_t>(node.inputs.front())] |= kept[static_cast<size_t>(node.output)];
+  for (auto node = graph.nodes.rbegin(); node != graph.nodes.rend(); ++node)
+    if (trace.reshapes(*node))
+      kept[static_cast<size_t>(node->inputs.front())] |= kept[static_cast<size_t>(node->output)];
 
   const auto bytes = [&](int value, bool of_kept) {
     const auto i = static_cast<size_t>(value);
@@ -101,6 +112,7 @@ Network::Network(Module& model, const Shape& input) {
   Trace trace;
   trace_pass(model, input, trace);
   graph = std::move(trace.graph);
+  check_parameters(model, graph);
 
   const auto macs = macs_by_weight(graph);
   for (const auto& [name, layer] : model.layers()) {

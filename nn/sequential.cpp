@@ -235,7 +235,9 @@ class Sequential::Reading {
     if (body.shape_ != beside)
       refuse("its layers put out ", body.shape_, ", but ",
              body.shortcut_ ? "its shortcut puts out " : "what comes in is ", beside,
-             body.shortcut_ ? "" : "; a 'shortcut' can make it that");
+             body.shortcut_               ? ""
+             : body.shape_[0] > beside[0] ? "; a kernel of even size does not keep height and width"
+                                          : "; a 'shortcut' can make it that");
     const int64_t positions_beside = body.shortcut_ ? body.shortcut_->positions_ : to_.positions_;
     if (body.positions_ != positions_beside) refuse_flattened(std::max(body.positions_, positions_beside));
     shape() = body.shape_;

@@ -183,6 +183,8 @@ def op_matmul(a, b, *, a_transposed, b_transposed):
 # the second; behind others as their first input does.
 IMAGES = {"conv2d", "batch_norm", "max_pool2d", "average_pool2d", "global_average_pool", "adaptive_average_pool2d", "flatten", "pad"}
 TOKENS = {"linear", "layer_norm", "softmax", "matmul", "reshape", "permute", "select", "expand"}
+# Number by number: where these may stand, the order of the numbers does not matter.
+ELEMENTWISE = {"activation", "clip", "dropout", "scale", "add", "mul"}
 # What an op's function may ask beside these: whether the network is in training, and how what comes in lies.
 ASKED = {"training", "as_image"}
 # An op's function has its inputs and attributes by the names of its row (graph/ops/*.cpp); what a row leaves open has a default.
@@ -360,7 +362,7 @@ class Network(Node):
                 flattened.add(op["output"])
             elif flattened.isdisjoint(inputs) or name in ("linear", "sum", "mean"):
                 continue
-            elif name in ("activation", "clip", "dropout", "scale", "add", "mul") and flattened.issuperset(inputs):
+            elif name in ELEMENTWISE and flattened.issuperset(inputs):
                 flattened.add(op["output"])
             else:
                 raise ValueError(f"op {number}: '{name}' of a flattened image, whose numbers PyTorch has in another order")

@@ -85,13 +85,13 @@ struct CheckpointInfo {
 /// number a channel, a pass that puts out no row of logits or reads a tensor that is neither the image nor a
 /// parameter; and for a linear layer behind a flatten whose weight would have another order of columns than
 /// PyTorch's (Linear's `positions`).
-void save_weights(const OutputPath& file, Module& model, const DataDescription& data);
+void save_weights(const OutputPath& to, Module& model, const DataDescription& data);
 /// Writes weights alone: what load_state_dict(strict=True) wants, with config, network, which parameters are
 /// masked and the names of the classes in the metadata; no `classes`: the data name none.
-void save_weights(const OutputPath& file, Module& model, const Config& config,
+void save_weights(const OutputPath& to, Module& model, const Config& config,
                   const std::vector<std::string>& classes);
 /// Writes everything, atomically.
-void save_checkpoint(const OutputPath& file, Module& model, const Config& config, const Position& position,
+void save_checkpoint(const OutputPath& to, Module& model, const Config& config, const Position& position,
                      const std::vector<std::string>& classes);
 
 /// Config, position and classes, from the file's header: no tensor is read, or its checksum looked at. Error

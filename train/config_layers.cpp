@@ -98,7 +98,15 @@ const Type<LayerSpec>& layer_type() {
        field("branches", &LayerSpec::branches, list_of(nested_list(0), {2, 1000}),
              "lists of layers; an empty one is what comes in as it is")
            .required()
-           .only_for({"concat"})});
+           .only_for({"concat"})},
+      {.check = [](const LayerSpec& layer, const Place& at) {
+        if (layer.kind != "global_average") return;
+        const std::pair<const char*, bool> fields[] = {{"window", layer.window != LayerSpec().window},
+                                                       {"stride", layer.stride.has_value()},
+                                                       {"pad", layer.pad.has_value()}};
+        for (const auto& [name, said] : fields)
+          if (said) (at / name).mistake("is for kind max or average, and the kind is global_average");
+      }});
   return type;
 }
 

@@ -21,6 +21,7 @@ Attributes bounds(float low, float high) {
 }
 
 }  // namespace
+
 Variable activation(const Variable& x, Activation f) {
   const Tensor& from = x.value();
   Tensor y = from.like(from.shape());
@@ -38,7 +39,8 @@ Variable activation(const Variable& x, Activation f) {
 }
 
 Variable clip(const Variable& x, float low, float high) {
-  ESP_CHECK(low <= high, "clip: the least, ", low, ", is not at most the largest, ", high);
+  ESP_CHECK(low <= high && low < unbounded && high > -unbounded, "clip: the least, ", low,
+            ", is not at most the largest, ", high);
   const Tensor& from = x.value();
   Tensor y = from.like(from.shape());
   ESP_RUN_REAL(from, clip_forward(y.data<Real>(), from.data<Real>(), low, high, from.elements()));
@@ -58,7 +60,7 @@ Variable clip(const Variable& x, float low, float high) {
 
 namespace {
 
-KernelCall backward_activation_bias(const KernelContext& op, const Tensor& dy, Activation f) {
+KernelCall activation_bias_call(const KernelContext& op, const Tensor& dy, Activation f) {
   const bool none = f == Activation::none;
   const int64_t cols = dy.shape()[-1], rows = dy.elements() / cols;
   return {"activation_bias_backward", "", 0, traffic(dy, none ? 1 : 3),
@@ -78,7 +80,7 @@ Constants constants_of_clip(const ConstantArguments& c) {
 }
 
 Calls clip_kernels(const KernelContext& op) {
-  const Tensor x = operand(op, "x", 1);
+  const Tensor x = input_of(op, "x", 1);
   const float low = op.call.real("min"), high = op.call.real("max");
   Calls calls{{"clip_forward", "", 0, traffic(x, 2), [=, y = like(x)]() mutable {
                  ESP_RUN(x.device(), clip_forward(y.f32(), x.f32(), low, high, x.elements()));
@@ -94,21 +96,21 @@ Calls clip_kernels(const KernelContext& op) {
 
 Calls activation_kernels(const KernelContext& op) {
   const Activation f = op.call.activation();
-  const Tensor x = operand(op, "x", 1);
-  Calls calls{forward_activation(x, f)};
-  if (op.gradient("x")) calls.push_back(backward_activation(op, x, f, op.add("x")));
+  const Tensor x = input_of(op, "x", 1);
+  Calls calls{activation_forward_call(x, f)};
+  if (op.gradient("x")) calls.push_back(activation_backward_call(op, x, f, op.add("x")));
   return calls;
 }
 
 }  // namespace
 
-KernelCall forward_activation(const Tensor& x, Activation f) {
+KernelCall activation_forward_call(const Tensor& x, Activation f) {
   return {"activation_forward", "", 0, traffic(x, 2), [=, y = like(x)]() mutable {
             ESP_RUN(x.device(), activation_forward(y.f32(), x.f32(), f, x.elements()));
           }};
 }
 
-KernelCall backward_activation(const KernelContext& op, const Tensor& dy, Activation f, bool adds) {
+KernelCall activation_backward_call(const KernelContext& op, const Tensor& dy, Activation f, bool adds) {
   return {"activation_backward", "", 0, traffic(dy, adds ? 4 : 3),
           [=, dx = like(dy), saved = random_numbers(op.pass, dy.shape(), dy.dtype(), 7)]() mutable {
             ESP_RUN(dy.device(),
@@ -118,12 +120,12 @@ KernelCall backward_activation(const KernelContext& op, const Tensor& dy, Activa
 
 void add_activation_and_bias(Calls& calls, const KernelContext& op, const Tensor& y) {
   const Activation f = op.call.activation();
-  if (activates_apart(op)) calls.push_back(forward_activation(y, f));
+  if (activates_apart(op)) calls.push_back(activation_forward_call(y, f));
   if (!op.pass.training) return;
   if (op.call.has("bias"))
-    calls.push_back(backward_activation_bias(op, y, f));
+    calls.push_back(activation_bias_call(op, y, f));
   else if (f != Activation::none)
-    calls.push_back(backward_activation(op, y, f, false));
+    calls.push_back(activation_backward_call(op, y, f, false));
 }
 
 std::vector<Op> activation_rows() {

@@ -2,7 +2,6 @@
 
 #include <optional>
 
-#include "espalier/autograd/random_pass.h"
 #include "espalier/graph/ops/activation_bias.h"
 #include "espalier/graph/ops/families.h"
 #include "espalier/graph/ops/kernel_calls.h"
@@ -176,7 +175,7 @@ Constants constants_of_add(const ConstantArguments& c) {
 Calls scale_kernels(const KernelContext& op) {
   const Device device = op.pass.device;
   const float factor = op.call.real("factor");
-  const int64_t n = operand(op, "x", 1).elements();
+  const int64_t n = input_of(op, "x", 1).elements();
   return linear_map_kernels(op, "scale", [=](float* y, const float* x, bool adds) {
     ESP_RUN(device, scale(y, x, factor, n, adds));
   });
@@ -207,9 +206,9 @@ struct BesideOperands {
   int64_t n, pixels;
 
   explicit BesideOperands(const KernelContext& op)
-      : a(operand(op, "a", 1)),
-        b(operand(op, "b", 2)),
-        y(output(op, 3)),
+      : a(input_of(op, "a", 1)),
+        b(input_of(op, "b", 2)),
+        y(output_of(op, 3)),
         by_channel(b.shape().axes() < a.shape().axes() && b.shape().axes() == 1),
         by_image(!by_channel && b.elements() != a.elements()),
         rows{a.elements() / a.shape()[-1], a.shape()[-1]},

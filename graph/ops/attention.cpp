@@ -102,7 +102,7 @@ KernelCall product(const KernelContext& op, const std::string& name, const Tenso
 }
 
 Calls matmul_kernels(const KernelContext& op) {
-  const Tensor a = operand(op, "a", 1), b = operand(op, "b", 2), y = output(op, 3);
+  const Tensor a = input_of(op, "a", 1), b = input_of(op, "b", 2), y = output_of(op, 3);
   const bool ta = is_transposed(op.call, "a"), tb = is_transposed(op.call, "b");
   const int64_t m = y.shape()[-2], n = y.shape()[-1], k = shared_axis(op.call),
                 batch = y.elements() / (m * n);
@@ -115,7 +115,7 @@ Calls matmul_kernels(const KernelContext& op) {
 }
 
 Calls softmax_kernels(const KernelContext& op) {
-  const Tensor x = operand(op, "x", 1);
+  const Tensor x = input_of(op, "x", 1);
   const NormShape s{x.elements() / x.shape()[-1], x.shape()[-1]};
   const Device device = op.pass.device;
   return there_and_back(

@@ -10,6 +10,7 @@
 #include "espalier/graph/ops/window_attributes.h"
 
 namespace espalier::ops {
+
 ConvShape conv_shape(const Variable& x, const Variable& w, const Variable& b, const Conv2dOptions& options) {
   ESP_CHECK(x.shape().axes() == 4 && w.shape().axes() == 4,
             "conv2d: expects x [N,H,W,C] and w [O,Kh,Kw,C], found ", x.shape(), " and ", w.shape());
@@ -135,7 +136,7 @@ struct Epilogue {
     }
     const OpCall norm(op.call.graph, *behind, *find_op(behind->op));
     scale = channels, shift = channels, f = norm.activation();
-    if (norm.has("residual")) residual = operand(op, norm.input("residual"), 6);
+    if (norm.has("residual")) residual = input_of(op, norm.input("residual"), 6);
   }
   ConvEpilogue pointers() {
     return {.scale = scale.f32(),
@@ -159,7 +160,7 @@ Conv2dOptions options_of(const OpCall& c, const Shape& x) {
 Conv2dOptions options_of(const OpArguments& x) { return options_of(x.call, x("x").shape()); }
 
 Calls conv2d_kernels(const KernelContext& op) {
-  const Tensor x = operand(op, "x", 1), w = operand(op, "weight", 2), y = output(op, 3);
+  const Tensor x = input_of(op, "x", 1), w = input_of(op, "weight", 2), y = output_of(op, 3);
   const Shape &in = x.shape(), &k = w.shape();
   const Conv2dOptions options = options_of(op.call, in);
   const ConvShape s{.n = op.pass.batch,

@@ -34,7 +34,7 @@ Calls dropout_kernels(const KernelContext& op) {
   if (!op.pass.training) return {};
   const Device device = op.pass.device;
   const float p = op.call.real("p");
-  const int64_t n = operand(op, "x", 1).elements();
+  const int64_t n = input_of(op, "x", 1).elements();
   return linear_map_kernels(op, "dropout", [=](float* y, const float* x, bool adds) {
     ESP_RUN(device, dropout(y, x, p, 1, n, adds));
   });

@@ -22,22 +22,24 @@ inline Tensor random_numbers(const Pass& pass, const Shape& shape, DType dtype, 
   return random_operand(shape, key).to(pass.device);
 }
 /// What passes on, of all images, or a parameter.
-inline Tensor operand(const KernelContext& op, int value, uint64_t key) {
+inline Tensor input_of(const KernelContext& op, int value, uint64_t key) {
   const Shape& shape = op.call.graph.shape(value);
   if (op.call.graph.is_parameter(value)) return random_numbers(op.pass, shape, DType::f32, key);
   return random_numbers(op.pass, shape.with(0, op.pass.batch), op.pass.activations, key);
 }
-inline Tensor operand(const KernelContext& op, std::string_view input, uint64_t key) {
-  return operand(op, op.call.input(input), key);
+inline Tensor input_of(const KernelContext& op, std::string_view input, uint64_t key) {
+  return input_of(op, op.call.input(input), key);
 }
-inline Tensor output(const KernelContext& op, uint64_t key) { return operand(op, op.call.node.output, key); }
+inline Tensor output_of(const KernelContext& op, uint64_t key) {
+  return input_of(op, op.call.node.output, key);
+}
 inline Tensor like(const Tensor& tensor) { return tensor.like(tensor.shape()); }
 
 /// Forward x to y and backward dy to dx, each with `aside` more bytes of traffic.
 template <class Forward, class Backward>
 Calls there_and_back(const KernelContext& op, const std::string& name, int64_t aside, const Forward& forward,
                      const Backward& backward) {
-  const Tensor x = operand(op, "x", 1), dy = output(op, 2);
+  const Tensor x = input_of(op, "x", 1), dy = output_of(op, 2);
   const int64_t bytes = traffic(x) + traffic(dy) + aside;
   Calls calls{{name + "_forward", "", 0, bytes,
                [=, y = like(dy), forward = forward]() mutable { forward(y.f32(), x.f32()); }}};
@@ -51,7 +53,7 @@ Calls there_and_back(const KernelContext& op, const std::string& name, int64_t a
 /// A kernel that is its own backward: run(y, x, adds).
 template <class Run>
 Calls linear_map_kernels(const KernelContext& op, const std::string& name, const Run& run) {
-  const Tensor x = operand(op, "x", 1);
+  const Tensor x = input_of(op, "x", 1);
   Calls calls{{name, "", 0, traffic(x, 2), [=, y = like(x)]() mutable { run(y.f32(), x.f32(), false); }}};
   const bool adds = op.add("x");
   if (op.gradient("x"))

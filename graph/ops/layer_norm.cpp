@@ -8,6 +8,7 @@
 #include "espalier/graph/ops/scratch.h"
 
 namespace espalier::ops {
+
 Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta, float eps) {
   const Shape& shape = x.shape();
   ESP_CHECK(shape.axes() >= 1 && shape[-1] > 0, "layer_norm: expects x [...,C], found ", shape);
@@ -53,7 +54,7 @@ Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& be
 namespace {
 
 Calls layer_norm_kernels(const KernelContext& op) {
-  const Tensor x = operand(op, "x", 1), dy = output(op, 2);
+  const Tensor x = input_of(op, "x", 1), dy = output_of(op, 2);
   const Device device = op.pass.device;
   const NormShape s{x.elements() / x.shape()[-1], x.shape()[-1]};
   Tensor of_channels = Tensor::full({s.c}, 1.0f, device), of_rows = Tensor::full({s.rows}, 1.0f, device);

@@ -7,6 +7,7 @@
 #include "espalier/graph/ops/product_calls.h"
 
 namespace espalier::ops {
+
 Variable linear(const Variable& x, const Variable& w, const Variable& b, Activation f) {
   ESP_CHECK(x.shape().axes() >= 2 && w.shape().axes() == 2,
             "linear: expects x [N,I] or [N,...,I], and w [O,I], found ", x.shape(), " and ", w.shape());
@@ -63,8 +64,8 @@ Variable linear(const Variable& x, const Variable& w, const Variable& b, Activat
 namespace {
 
 Calls linear_kernels(const KernelContext& op) {
-  const Tensor x = operand(op, "x", 1), w = operand(op, "weight", 2), y = output(op, 3);
-  const Tensor b = op.call.has("bias") ? operand(op, "bias", 4) : Tensor();
+  const Tensor x = input_of(op, "x", 1), w = input_of(op, "weight", 2), y = output_of(op, 3);
+  const Tensor b = op.call.has("bias") ? input_of(op, "bias", 4) : Tensor();
   const Device device = op.pass.device;
   const Activation f = activates_apart(op) ? Activation::none : op.call.activation();
   const int64_t in = x.shape()[-1];

@@ -7,6 +7,7 @@
 #include "espalier/graph/ops/scratch.h"
 
 namespace espalier::ops {
+
 CrossEntropy softmax_cross_entropy(const Variable& logits, const Tensor& labels, float smoothing) {
   ESP_CHECK(logits.shape().axes() == 2, "cross-entropy: expects logits [N,classes], found ", logits.shape());
   const int64_t n = logits.shape()[0], classes = logits.shape()[1];
@@ -51,7 +52,7 @@ namespace {
 
 /// Forward writes the gradient of a loss of 1 as well, which backward scales.
 Calls loss_kernels(const KernelContext& op) {
-  const Tensor logits = operand(op, "logits", 1);
+  const Tensor logits = input_of(op, "logits", 1);
   const Device device = op.pass.device;
   const int64_t n = logits.shape()[0], classes = logits.shape()[1];
   const bool gradient = op.gradient("logits");

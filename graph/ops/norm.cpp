@@ -162,9 +162,9 @@ struct Norm {
 
   explicit Norm(const KernelContext& op)
       : f(op.call.activation()),
-        x(operand(op, "x", 1)),
-        y(output(op, 2)),
-        residual(op.call.has("residual") ? operand(op, "residual", 3) : Tensor()),
+        x(input_of(op, "x", 1)),
+        y(output_of(op, 2)),
+        residual(op.call.has("residual") ? input_of(op, "residual", 3) : Tensor()),
         channels(Tensor::full({x.shape()[-1]}, 1.0f, op.pass.device)),
         result(like(x)),
         residual_gradient(op.gradient("residual")),

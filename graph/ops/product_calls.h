@@ -10,8 +10,8 @@ namespace espalier::ops {
 
 using cpu::Direction;
 
-KernelCall forward_activation(const Tensor& x, Activation f);
-KernelCall backward_activation(const KernelContext& op, const Tensor& dy, Activation f, bool adds);
+KernelCall activation_forward_call(const Tensor& x, Activation f);
+KernelCall activation_backward_call(const KernelContext& op, const Tensor& dy, Activation f, bool adds);
 
 /// In training gelu and its like are passes of their own, which keep what backward needs.
 inline bool activates_apart(const KernelContext& op) {

@@ -39,7 +39,7 @@ namespace {
 /// Of sum and mean.
 Calls total_kernels(const KernelContext& op) {
   const Device device = op.pass.device;
-  const Tensor x = operand(op, "x", 1), total = Tensor::full({1}, 1.0f, device);
+  const Tensor x = input_of(op, "x", 1), total = Tensor::full({1}, 1.0f, device);
   Calls calls{{"sum", "", 0, traffic(x),
                [=, y = like(total), scratch = memory(ESP_RUN(device, reduce_scratch()), device)]() mutable {
                  ESP_RUN(device, sum(y.f32(), x.f32(), 1.0f, x.elements(), scratch.raw()));

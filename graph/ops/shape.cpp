@@ -209,19 +209,12 @@ KernelCall copy_columns_call(Tensor y, const Tensor& x, int64_t rows, int64_t co
           }};
 }
 
-/// Places in front of an axis; a negative one counts from the end.
-int64_t rows_before(const Shape& shape, int64_t axis) {
-  int64_t rows = 1;
-  for (int i = 0; i < (axis < 0 ? axis + shape.axes() : axis); ++i) rows *= shape[i];
-  return rows;
-}
-
 Calls concat_kernels(const KernelContext& op) {
-  const Tensor y = output(op, 1);
-  const int64_t rows = rows_before(y.shape(), op.call.whole("axis"));
+  const Tensor y = output_of(op, 1);
+  const int64_t rows = rows_before(y.shape(), axis_of(y.shape(), op.call.whole("axis")));
   Calls calls, back;
   for (size_t i = 0; i < op.call.node.inputs.size(); ++i) {
-    const Tensor part = operand(op, op.call.node.inputs[i], 2 + i);
+    const Tensor part = input_of(op, op.call.node.inputs[i], 2 + i);
     const int64_t columns = part.elements() / rows;
     calls.push_back(copy_columns_call(y, part, rows, columns, false));
     if (op.gradients[i]) back.push_back(copy_columns_call(part, y, rows, columns, op.adds[i]));
@@ -232,8 +225,8 @@ Calls concat_kernels(const KernelContext& op) {
 
 /// Some columns of rows. Backward leaves the gradient of the others 0.
 Calls take_columns_kernels(const KernelContext& op, int64_t axis) {
-  const Tensor x = operand(op, "x", 1), y = output(op, 2);
-  const int64_t rows = rows_before(x.shape(), axis), columns = y.elements() / rows;
+  const Tensor x = input_of(op, "x", 1), y = output_of(op, 2);
+  const int64_t rows = rows_before(x.shape(), axis_of(x.shape(), axis)), columns = y.elements() / rows;
   Calls calls{copy_columns_call(y, x, rows, columns, false)};
   if (!op.gradient("x")) return calls;
   if (!op.add("x"))

@@ -143,7 +143,7 @@ Padding sides_of(const OpCall& call) {
 
 /// A copy of all that goes in or, where that is less, out, and back.
 Calls moving_kernels(const KernelContext& op) {
-  const Tensor x = operand(op, "x", 1), y = output(op, 2);
+  const Tensor x = input_of(op, "x", 1), y = output_of(op, 2);
   StridedShape s;
   s.sizes[4] = std::min(x.elements(), y.elements());
   s.x[4] = s.y[4] = 1;
@@ -156,7 +156,7 @@ Calls moving_kernels(const KernelContext& op) {
 
 /// `one`, for each image; backward sums over images.
 Calls expand_kernels(const KernelContext& op) {
-  const Tensor one = operand(op, "one", 1), y = output(op, 2);
+  const Tensor one = input_of(op, "one", 1), y = output_of(op, 2);
   const Device device = op.pass.device;
   const int64_t n = y.shape()[0], each = one.elements();
   StridedShape s;

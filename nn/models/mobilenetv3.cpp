@@ -15,6 +15,7 @@ struct MobileNetV3::Block {
   Activation f;
   int64_t stride;
 };
+
 namespace {
 
 using Block = MobileNetV3::Block;

@@ -57,6 +57,8 @@ class Layers(CliTest):
         self.refused([{"type": "convolution", "channels": 8}, {"type": "linear"}],
                      "/model/layers/0/type: found the text \"convolution\", expected one of conv, norm, activation, pool, linear, "
                      "flatten, dropout, repeat, residual, concat, did you mean 'conv'?")
+        self.refused([{"type": "pool", "kind": "global_average", "window": 4}, {"type": "linear"}],
+                     "/model/layers/0/window: is for kind max or average, and the kind is global_average")
         self.refused([{"type": "repeat", "times": 2, "layers": [{"type": "conv", "chanels": 8}]}],
                      "/model/layers/0/layers/0/chanels: no such field, did you mean 'channels'?")
         self.write("own.json", {**config(DENSE), "model": {"type": "layers", "layers": LAYERS}})

@@ -1,8 +1,11 @@
-// Every op of autograd with its gradients on the GPU against the CPU, on the same numbers.
+// Every op of the catalogue with its gradients on the GPU against the CPU, on the same numbers.
 #include "espalier/graph/ops.h"
-#include "espalier/autograd/fixed_weights.h"
+
+#include <cmath>
+#include <limits>
 
 #include "cuda/on_cuda.h"
+#include "espalier/autograd/fixed_weights.h"
 #include "support/bad_input.h"
 #include "support/formulas.h"
 #include "support/op_case.h"
@@ -270,6 +273,16 @@ TEST_F(OpsOnCuda, Clip) {
                      .op = [low = low, high = high](const Inputs& v) { return ops::clip(v[0], low, high); },
                      .reference = {}});
     }
+}
+
+TEST_F(OpsOnCuda, ClipAtItsBoundsAndOfNaN) {
+  const Variable x(Tensor::from({6}, Floats{-2, -1, 0, 1, 2, std::nanf("")}).to(Device::cuda), true);
+  const Variable y = ops::clip(x, -1, 1);
+  y.backward(Tensor::full({6}, 1.0f, Device::cuda));
+  const Doubles values = host(y.value()), gradients = host(x.gradient());
+  EXPECT_EQ(Doubles(values.begin(), values.begin() + 5), (Doubles{-1, -1, 0, 1, 1}));
+  EXPECT_TRUE(std::isnan(values[5]));
+  EXPECT_EQ(gradients, (Doubles{0, 1, 1, 1, 0, 0}));
 }
 
 TEST_F(OpsOnCuda, Pools) {

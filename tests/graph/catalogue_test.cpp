@@ -1,6 +1,7 @@
 // Every op of the catalogue: a row that lacks something is named here.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <regex>
@@ -9,11 +10,17 @@
 #include "espalier/graph/op.h"
 #include "espalier/graph/trace.h"
 #include "graph/op_sample.h"
+#include "support/formulas.h"
 #include "support/numbers.h"
 #include "support/places.h"
 
 namespace espalier {
 namespace {
+
+std::string loader_text() {
+  std::ifstream file(source_folder() + "/scripts/load_in_torch.py");
+  return {std::istreambuf_iterator<char>(file), {}};
+}
 
 class Catalogue : public testing::TestWithParam<const Op*> {
  protected:
@@ -121,11 +128,71 @@ TEST_P(Catalogue, HasAProfile) {
   }
 }
 
+/// What folding (prune/fold.h) takes for what a channel says whatever the image is what the op computes of
+/// channels that say so.
+TEST_P(Catalogue, ConstantsAreWhatItComputes) {
+  if (!op.constants || op.takes_constants) GTEST_SKIP() << "keeps none, or makes them of its own";
+  constexpr float said[] = {-0.7f, 0.3f, -0.1f, 1.4f};
+  std::vector<Variable> inputs;
+  std::vector<Constants> constants;
+  for (size_t i = 0; i < sample.inputs.size(); ++i) {
+    Tensor x = random_tensor(sample.inputs[i], 3 + i, sample.low, sample.high);
+    const int64_t channels = sample.inputs[i][-1];
+    Constants& one = constants.emplace_back();
+    const bool passes = !row_of(i).role && sample.inputs[i].axes() > 1;
+    for (int64_t k = 0; passes && k < x.elements(); ++k)
+      x.f32()[k] = said[(k % channels + static_cast<int64_t>(i)) % 4];
+    for (int64_t c = 0; passes && c < channels; ++c)
+      one.emplace_back(said[(c + static_cast<int64_t>(i)) % 4]);
+    inputs.emplace_back(x);
+  }
+  Trace trace;
+  const Variable y = run(inputs);
+  trace.close();
+  const OpCall call(trace.graph, trace.graph.nodes.at(0), op);
+  if (op.keeps_constants && !op.keeps_constants(call)) GTEST_SKIP() << "not at this place";
+  const Constants found = op.constants({call, constants, {}});
+  if (found.empty()) GTEST_SKIP() << "they are of its own numbers";
+  ASSERT_EQ(y.shape()[-1] % static_cast<int64_t>(found.size()), 0);
+  const Activation f = call.activation();
+  for (int64_t k = 0; k < y.value().elements(); ++k) {
+    const auto c = static_cast<size_t>(k % y.shape()[-1]) % found.size();
+    if (found[c]) {
+      EXPECT_NEAR(y.value().f32()[k], activated(f, *found[c]), 1e-6) << "channel " << c;
+    }
+  }
+}
+
+/// An op that works number by number may stand between a flatten and a linear layer in PyTorch, too, where
+/// the numbers have another order: the loader's list says which.
+TEST_P(Catalogue, IsElementwiseForThePyTorchLoaderIfItIs) {
+  if (!op.run || sample.moves_nothing) GTEST_SKIP() << "is a loss, or moves nothing";
+  std::vector<Variable> straight, turned;  // by one place
+  bool alike = true;
+  for (size_t i = 0; i < sample.inputs.size(); ++i) {
+    const Tensor x = random_tensor(sample.inputs[i], 3 + i, sample.low, sample.high);
+    Tensor back = x.clone();
+    std::rotate(back.f32(), back.f32() + 1, back.f32() + back.elements());
+    straight.emplace_back(x);
+    turned.emplace_back(back);
+    alike = alike && !row_of(i).role && sample.inputs[i] == sample.inputs[0];
+  }
+  bool elementwise = alike && run(straight).shape() == sample.inputs[0];
+  if (elementwise) {
+    const Tensor there = run(straight).value(), back = run(turned).value();
+    for (int64_t k = 0; k < there.elements(); ++k)
+      elementwise = elementwise && there.f32()[(k + 1) % there.elements()] == back.f32()[k];
+  }
+  std::smatch list;
+  const std::string loader = loader_text();
+  ASSERT_TRUE(std::regex_search(loader, list, std::regex("\nELEMENTWISE = \\{([^}]*)\\}")));
+  EXPECT_EQ(list[1].str().find('"' + op.name + '"') != std::string::npos, elementwise);
+}
+
 /// scripts/load_in_torch.py has a function for it that takes its inputs and attributes by their names.
 TEST_P(Catalogue, IsReadByThePyTorchLoader) {
   if (!op.run) GTEST_SKIP() << "a loss, which is no part of a network";
-  std::ifstream file(source_folder() + "/scripts/load_in_torch.py");
-  const std::string loader(std::istreambuf_iterator<char>(file), {});
+  const std::string loader = loader_text();
   std::smatch found;
   ASSERT_TRUE(std::regex_search(loader, found, std::regex("\ndef op_" + op.name + "\\(([^)]*)\\):")))
       << "has no op_" << op.name;
@@ -148,6 +215,7 @@ TEST(CatalogueSamples, AreThereForEachOp) {
   for (const Op* op : op_catalogue())
     EXPECT_TRUE(op->name == "softmax_cross_entropy" || op_samples().contains(op->name))
         << op->name << " has no sample (op_sample.h), and so is not tried";
+  for (const auto& [name, sample] : op_samples()) EXPECT_TRUE(find_op(name)) << name << " is no op";
 }
 
 std::vector<const Op*> with_samples() {

@@ -66,6 +66,34 @@ TEST(GraphJson, InputsStandByTheirNames) {
   }
 }
 
+TEST(GraphJson, ShapesAreThoseThatOpsMake) {
+  // 4 channels, twice depthwise: 4 to 4, then 4 to 8 by a multiplier of 2.
+  const Variable image(Tensor::zeros({1, 4, 4, 4})), w(Tensor::zeros({4, 3, 3, 1}), true, "a.weight"),
+      v(Tensor::zeros({8, 3, 3, 1}), true, "b.weight");
+  Trace trace;
+  const Variable y = ops::conv2d(image, w, {}, {.pad = 1, .groups = 4});
+  ops::global_average_pool(ops::clip(ops::conv2d(y, v, {}, {.pad = 1, .groups = 4}), -1, 6));
+  const nlohmann::json json = to_json(trace.graph);
+  EXPECT_EQ(to_json(graph_from_json(json.dump(), "f")), json);
+  const auto refusal = [&](const char* pointer, const nlohmann::json& value) {
+    nlohmann::json bad = json;
+    bad[nlohmann::json::json_pointer(pointer)] = value;
+    return message_of([&] { graph_from_json(bad.dump(), "f"); });
+  };
+  EXPECT_EQ(refusal("/values/2/shape", {1, 4, 4, 8}),
+            "f: /ops/0: conv2d: puts out [1, 4, 4, 4], but value 2 is said to be [1, 4, 4, 8]");
+  EXPECT_TRUE(refusal("/ops/0/attributes/groups", 2).starts_with("f: /ops/0: conv2d: "));
+  EXPECT_TRUE(
+      refusal("/ops/1/attributes/groups", 8).starts_with("f: /ops/1: conv2d: 8 groups do not divide"));
+  EXPECT_EQ(refusal("/ops/2/attributes/min", 7.5),
+            "f: /ops/2: clip: the least, 7.5, is not at most the largest, 6");
+  EXPECT_EQ(refusal("/ops/2/attributes/max", 1e39),
+            "f: /ops/2/attributes/max: found 1e+39, which is too large for a float");
+  nlohmann::json whole = json;
+  whole["ops"][2]["attributes"]["min"] = 0;
+  EXPECT_EQ(std::get<double>(*graph_from_json(whole.dump(), "f").nodes[2].attribute("min")), 0.0);
+}
+
 TEST(GraphJson, TextsThatDescribeNoneAreRefused) {
   const std::string good =
       R"({"values": [{"shape": [1, 2, 2, 1]}, {"shape": [1, 4]}],
@@ -80,7 +108,7 @@ TEST(GraphJson, TextsThatDescribeNoneAreRefused) {
         {R"("output": 1)", R"("output": 9)", "expected a value that no op has put out"},
         {R"("flattened",)", R"("flat",)", "no rule 'flat'"},
         {R"([1, 2, 2, 1])", R"([1, 2])", "its first value is no image"},
-        {R"([1, 4])", R"([4])", "expected a row of logits"},
+        {R"([1, 4])", R"([4])", "/ops/0: flatten: puts out [1, 4], but value 1 is said to be [4]"},
         {R"([1, 4])", R"([1, 99999999999, 99999999999, 99999999999])", "too large"},
         {R"("op": "flatten")", R"("op": 3)", "expected text"},
         {R"("op": "flatten")", R"("op": "max_pool2d")",

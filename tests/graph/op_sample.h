@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "espalier/core/error.h"
 #include "espalier/graph/graph.h"
 
 namespace espalier {
@@ -29,7 +30,9 @@ inline std::map<std::string, OpSample>& op_samples() {
 
 /// Adds one while a test program starts: const AddOpSample flatten{"flatten", {.inputs = {{2, 5, 4, 3}}}};
 struct AddOpSample {
-  AddOpSample(const std::string& op, OpSample sample) { op_samples().emplace(op, std::move(sample)); }
+  AddOpSample(const std::string& op, OpSample sample) {
+    ESP_CHECK(op_samples().emplace(op, std::move(sample)).second, op, " has two samples");
+  }
 };
 
 }  // namespace espalier

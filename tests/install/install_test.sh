@@ -107,6 +107,8 @@ if ! python3 -c "import torch, safetensors" 2>/dev/null; then
 fi
 espalier eval mlp.safetensors --set data.type=synthetic --logits pass.safetensors
 python3 "$scripts/load_in_torch.py" mlp.safetensors --check pass.safetensors
+espalier eval own/models/tuned.safetensors --logits own_pass.safetensors
+python3 "$scripts/load_in_torch.py" own/models/tuned.safetensors --check own_pass.safetensors
 PYTHONPATH=$scripts python3 - <<'END'
 import torch
 from load_in_torch import load

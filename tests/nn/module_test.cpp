@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "espalier/nn/layers.h"
+#include "support/bad_input.h"
 
 namespace espalier {
 namespace {
@@ -49,6 +50,19 @@ TEST(Module, NamesAndOrderAreThoseOfConstruction) {
   Wrapped wrapped;
   EXPECT_EQ(names(wrapped)[2], "module.stem.conv.weight");
   EXPECT_EQ(names(wrapped)[5], "module.head.bias");
+}
+
+TEST(Module, ChildrenOfOneNameAreRefused) {
+  class Twice : public Module {
+   public:
+    Twice() {
+      add_child<Linear>("a", 4, 2);
+      add_child<Linear>("a", 2, 2);
+    }
+    Variable forward(const Variable& x) override { return x; }
+    std::string type() const override { return "twice"; }
+  };
+  EXPECT_EQ(message_of([] { Twice(); }), "twice: has a child 'a' already");
 }
 
 TEST(Module, VariablesCarryTheFullName) {

@@ -100,6 +100,22 @@ TEST(Network, LeavesTheModelAsItWas) {
   EXPECT_FALSE(model->training());
 }
 
+TEST(Network, ALayerThatIsNoChildIsRefused) {
+  class Plain : public Module {
+   public:
+    Variable forward(const Variable& x) override { return conv_.forward(x); }
+    std::string type() const override { return "plain"; }
+
+   private:
+    Conv2d conv_{3, 4, 3};
+  } plain;
+  EXPECT_EQ(message_of([&] {
+              Network(plain, {8, 8, 3});
+            }),
+            "network: a conv2d computes with a parameter 'weight' that is not the model's: add_child makes "
+            "layers that are");
+}
+
 TEST(Network, AnInputThatIsNoImageIsRefused) {
   const auto model = make_model({}, 0);
   EXPECT_EQ(message_of([&] {

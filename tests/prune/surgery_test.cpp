@@ -256,19 +256,22 @@ TEST_P(EveryModel, CutToHalfItsMacsIsTheMaskedOneAndTrainsOn) {
 }
 
 /// The network that only a graph describes loses the same channels.
-TEST_P(EveryModel, IsCutAlikeAsAGraph) {
-  const auto model = make_model(options, 0);
+template <class Make>
+void check_cut_alike_as_a_graph(const Make& make, const Shape& input, int64_t least) {
+  const auto model = make();
   randomize_loudly(*model, 7);
-  take_statistics(*model, options.input);
-  GraphModule graph(Network(*model, options.input).graph, state_dict(*model));
+  take_statistics(*model, input);
+  GraphModule graph(Network(*model, input).graph, state_dict(*model));
   load_state_dict(graph, state_dict(*model), "the model");
   ChannelPruneOptions half{.target = {Target::speedup, 2}};
   half.scoring.criterion = criterion_named("group_norm");
-  half.selection.limits.min_channels = how.least;
-  half.verify = random_tensor({4, how.side, how.side, 3}, 7);
+  half.selection.limits.min_channels = least;
+  half.verify = random_tensor({4, input[0], input[1], input[2]}, 7);
   for (Module* one : std::initializer_list<Module*>{model.get(), &graph}) {
-    prune_channels(*one, options.input, whole_network(*one, options.input), half);
-    take_statistics(*one, options.input);
+    const auto cut = prune_channels(*one, input, whole_network(*one, input), half);
+    EXPECT_TRUE(cut.proof.value().holds());
+    EXPECT_LE(2 * cut.after.macs, cut.before.macs);
+    take_statistics(*one, input);
   }
   const auto ours = state_dict(graph), expected = state_dict(*model);
   ASSERT_EQ(ours.size(), expected.size());
@@ -278,8 +281,11 @@ TEST_P(EveryModel, IsCutAlikeAsAGraph) {
     EXPECT_EQ(std::memcmp(ours[i].second.raw(), expected[i].second.raw(), ours[i].second.bytes()), 0)
         << ours[i].first;
   }
-  EXPECT_EQ(outputs(graph, options.input), outputs(*model, options.input));
-  check_trains_on(graph, options.input);
+  EXPECT_EQ(outputs(graph, input), outputs(*model, input));
+  check_trains_on(graph, input);
+}
+TEST_P(EveryModel, IsCutAlikeAsAGraph) {
+  check_cut_alike_as_a_graph([&] { return make_model(options, 0); }, options.input, how.least);
 }
 
 std::vector<std::string> models_to_cut() {
@@ -313,6 +319,8 @@ TEST(Surgery, CuttingEqualsMaskingInGroups) {
   EXPECT_EQ(check_cuts(grouped, {6, 6, 3}, 50, 1e-5),
             (NameSet{"stem", "grouped", "depthwise", "mixing", "alone"}));
 }
+
+TEST(Surgery, GroupsAreCutAlikeAsAGraph) { check_cut_alike_as_a_graph(grouped, {6, 6, 3}, 1); }
 
 /// Two side by side, each read again from where it stands then; one beside itself; halves added up; all
 /// pixels of a channel in a row.

@@ -122,6 +122,8 @@ TEST(RunFolder, IsNotWrittenIntoWhenItIsReplacedAfterItWasAskedFor) {
   EXPECT_TRUE(contains(message_of([&] { write_file(result, "x"); }), "was removed, renamed or replaced"));
   fs::create_directory(run.path());
   EXPECT_TRUE(contains(message_of([&] { write_file(result, "x"); }), "was removed, renamed or replaced"));
+  EXPECT_TRUE(
+      contains(message_of([&] { keep_as(run.checkpoint(), last); }), "was removed, renamed or replaced"));
   EXPECT_TRUE(fs::is_empty(run.path()));
   write_file(run.path() / "checkpoint.safetensors", "another's");
   EXPECT_TRUE(

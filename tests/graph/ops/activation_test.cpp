@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -75,6 +76,9 @@ TEST(Clip, BadArguments) {
   const Variable x(Tensor::zeros({2}));
   EXPECT_EQ(message_of([&] { ops::clip(x, 2, 1); }), "clip: the least, 2, is not at most the largest, 1");
   EXPECT_THROW(ops::clip(x, std::nanf(""), 1), Error);
+  const float infinite = std::numeric_limits<float>::infinity();
+  EXPECT_THROW(ops::clip(x, infinite, infinite), Error);
+  EXPECT_THROW(ops::clip(x, -infinite, -infinite), Error);
 }
 
 }  // namespace
