@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
-#include <regex>
+#include <sstream>
 
 #include "espalier/graph/kernels.h"
 #include "espalier/graph/op.h"
@@ -183,24 +183,26 @@ TEST_P(Catalogue, IsElementwiseForThePyTorchLoaderIfItIs) {
     for (int64_t k = 0; k < there.elements(); ++k)
       elementwise = elementwise && there.f32()[(k + 1) % there.elements()] == back.f32()[k];
   }
-  std::smatch list;
   const std::string loader = loader_text();
-  ASSERT_TRUE(std::regex_search(loader, list, std::regex("\nELEMENTWISE = \\{([^}]*)\\}")));
-  EXPECT_EQ(list[1].str().find('"' + op.name + '"') != std::string::npos, elementwise);
+  const size_t list = loader.find("\nELEMENTWISE = {"), end = loader.find('}', list);
+  ASSERT_NE(list, loader.npos);
+  EXPECT_EQ(loader.substr(list, end - list).find('"' + op.name + '"') != loader.npos, elementwise);
 }
 
 /// scripts/load_in_torch.py has a function for it that takes its inputs and attributes by their names.
 TEST_P(Catalogue, IsReadByThePyTorchLoader) {
   if (!op.run) GTEST_SKIP() << "a loss, which is no part of a network";
   const std::string loader = loader_text();
-  std::smatch found;
-  ASSERT_TRUE(std::regex_search(loader, found, std::regex("\ndef op_" + op.name + "\\(([^)]*)\\):")))
-      << "has no op_" << op.name;
+  const std::string head = "\ndef op_" + op.name + "(";
+  const size_t begin = loader.find(head);
+  ASSERT_NE(begin, loader.npos) << "has no op_" << op.name;
+  const size_t first = begin + head.size();
+  std::istringstream signature(loader.substr(first, loader.find("):", first) - first));
   std::vector<std::string> words;
-  const std::string signature = found[1];
-  const std::regex word("([*a-z_0-9]+)(=[^,]*)?(, )?");
-  for (std::sregex_iterator each(signature.begin(), signature.end(), word), end; each != end; ++each)
-    words.push_back((*each)[1]);
+  for (std::string word; std::getline(signature, word, ',');) {
+    word = word.substr(word.find_first_not_of(' '));
+    words.push_back(word.substr(0, word.find('=')));
+  }
   std::vector<std::string> expected;
   for (const OpInput& input : op.inputs)
     expected.push_back((input.kind == OpInput::variadic ? "*" : "") + std::string(input.name));
