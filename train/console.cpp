@@ -97,7 +97,8 @@ void Console::live(const std::vector<std::string>& fields) {
 }
 
 void Console::clear_live() {
-  if (!shown_) return;
+  // The "^C" of a terminal that interrupts lies where a live line would, whether one is shown or not.
+  if (!shown_ && !(live_ && interrupt_signal() != 0)) return;
   std::fputs(erase, stdout);
   std::fflush(stdout);
   shown_ = false;
