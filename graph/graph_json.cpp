@@ -56,8 +56,8 @@ std::vector<int> inputs_by_name(const Json& json, const Op& op, const std::strin
   return inputs;
 }
 
-std::vector<int> inputs_from(const Json& json, const std::string& op, const std::string& place) {
-  const Op* row = find_op(op);
+/// `row` may be null.
+std::vector<int> inputs_from(const Json& json, const Op* row, const std::string& place) {
   const Json inputs = json_field<Json>(json, "inputs", place);
   if (row && inputs.is_object()) return inputs_by_name(inputs, *row, json_place(place, "inputs"));
   return json_field<std::vector<int>>(json, "inputs", place);
@@ -96,7 +96,7 @@ GraphNode node_from(const Json& json, const std::string& place) {
   for (const auto& [name, value] : json_field<std::map<std::string, Json>>(json, "attributes", place))
     node.attributes.emplace_back(name, attribute_from(value, row ? row->attribute(name) : nullptr,
                                                       json_place(json_place(place, "attributes"), name)));
-  node.inputs = inputs_from(json, node.op, place);
+  node.inputs = inputs_from(json, row, place);
   node.output = json_field<int>(json, "output", place);
   node.channels = channels_from(json_field<Json>(json, "channels", place), json_place(place, "channels"));
   return node;

@@ -24,8 +24,7 @@ Attributes bounds(float low, float high) {
 
 Variable activation(const Variable& x, Activation f) {
   const Tensor& from = x.value();
-  Tensor y = from.like(from.shape());
-  ESP_RUN_REAL(from, activation_forward(y.data<Real>(), from.data<Real>(), f, from.elements()));
+  const Tensor y = activated(from, f);
   return record({.op = "activation",
                  .attributes = {{"function", std::string(activation_name(f))}},
                  .inputs = {x},

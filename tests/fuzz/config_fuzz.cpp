@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <string>
 
-#include "espalier/core/mistakes.h"
 #include "espalier/formats/plain_json.h"
 #include "espalier/train/config.h"
+#include "lines.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace espalier;
@@ -18,10 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto resolved = config_json(parse_config(input.substr(0, zero), "fuzz.json", set));
     if (config_json(parse_config(resolved.dump(), "saved.json")) != resolved) __builtin_trap();
   } catch (const UsageError& error) {
-    std::vector<std::string> lines{error.what()};
-    if (const auto* several = dynamic_cast<const SeveralLines*>(&error)) lines = several->lines;
-    for (const std::string& line : lines)
-      if (line.find('\n') != std::string::npos) __builtin_trap();
+    expect_lines(error);
   }
   try {
     const std::string plain = plain_json(input, "fuzz.json");

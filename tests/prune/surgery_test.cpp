@@ -231,7 +231,15 @@ TEST_P(EveryModel, CuttingEqualsMasking) {
   check_cuts([&] { return make_model(options, 0); }, options.input, 50, how.tolerance, how.least);
 }
 
-/// By the criterion that recipes take.
+/// By the criterion that recipes take, with a proof.
+ChannelPruneOptions half_of_the_macs(const Shape& input, int64_t least, uint64_t images) {
+  ChannelPruneOptions half{.target = {Target::speedup, 2}};
+  half.scoring.criterion = criterion_named("group_norm");
+  half.selection.limits.min_channels = least;
+  half.verify = random_tensor({4, input[0], input[1], input[2]}, images);
+  return half;
+}
+
 TEST_P(EveryModel, CutToHalfItsMacsIsTheMaskedOneAndTrainsOn) {
   int told = 0;
   for (uint64_t seed = 0; seed < 50; ++seed) {
@@ -239,12 +247,8 @@ TEST_P(EveryModel, CutToHalfItsMacsIsTheMaskedOneAndTrainsOn) {
     const auto model = make_model(options, 0);
     randomize_loudly(*model, seed * 1000);
     take_statistics(*model, options.input);
-    ChannelPruneOptions half;
-    half.scoring.criterion = criterion_named("group_norm");
-    half.selection.limits.min_channels = how.least;
-    half.target = {Target::speedup, 2};
-    half.verify = random_tensor({4, how.side, how.side, 3}, seed);
-    const auto cut = prune_channels(*model, options.input, whole_network(*model, options.input), half);
+    const auto cut = prune_channels(*model, options.input, whole_network(*model, options.input),
+                                    half_of_the_macs(options.input, how.least, seed));
     EXPECT_LE(2 * cut.after.macs, cut.before.macs);
     EXPECT_EQ(Network(*model, options.input).totals.macs, cut.after.macs);
     EXPECT_LE(cut.proof.value().share(), how.tolerance);
@@ -263,10 +267,7 @@ void check_cut_alike_as_a_graph(const Make& make, const Shape& input, int64_t le
   take_statistics(*model, input);
   GraphModule graph(Network(*model, input).graph, state_dict(*model));
   load_state_dict(graph, state_dict(*model), "the model");
-  ChannelPruneOptions half{.target = {Target::speedup, 2}};
-  half.scoring.criterion = criterion_named("group_norm");
-  half.selection.limits.min_channels = least;
-  half.verify = random_tensor({4, input[0], input[1], input[2]}, 7);
+  const ChannelPruneOptions half = half_of_the_macs(input, least, 7);
   for (Module* one : std::initializer_list<Module*>{model.get(), &graph}) {
     const auto cut = prune_channels(*one, input, whole_network(*one, input), half);
     EXPECT_TRUE(cut.proof.value().holds());
