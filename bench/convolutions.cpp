@@ -16,8 +16,8 @@
 #include <string_view>
 #include <vector>
 
-#include "espalier/core/cpu/conv.h"
-#include "espalier/core/cpu/direct_conv.h"
+#include "espalier/core/cpu/conv/conv.h"
+#include "espalier/core/cpu/conv/direct_conv.h"
 #include "espalier/core/isa.h"
 #include "espalier/core/measure.h"
 #include "espalier/core/parallel.h"
@@ -56,7 +56,7 @@ constexpr Row rows[] = {
     {"resnet50 1x1 down", 16, 14, 1024, 256, 1},
     {"resnet50 1x1 up", 16, 7, 512, 2048, 1},
     {"resnet50 shortcut", 16, 56, 256, 512, 1, 2},
-    // Where the rule of core/cpu/conv.cpp turns, and what no kernel of ours serves.
+    // Where the rule of core/cpu/conv/conv.cpp turns, and what no kernel of ours serves.
     {"map 2x2", 128, 2, 512, 512, 3},
     {"map 1x1", 128, 1, 512, 512, 3},
     {"8 channels", 128, 32, 8, 8, 3},

@@ -64,7 +64,7 @@ def all_optimizers(sgd_lr, adam_lr):
 
 SMOOTH = {"activation": "gelu", "pool": "average"}
 SMALL_BATCH = {"optimizers": {"sgd": sgd(0.002)}, "batch": 16, "shown": 16}
-# Large enough for the kernels that large batches get: Winograd by panels, at 512 channels (core/cpu/winograd.cpp).
+# Large enough for the kernels that large batches get: Winograd by panels, at 512 channels (core/cpu/conv/winograd.cpp).
 LARGE_BATCH = {**SMALL_BATCH, "batch": 32}
 RESNET18 = {"model": "resnet18", "seed": 1, "input": (64, 64, 3), "classes": 10, **SMALL_BATCH}  # the imagenet stem
 RESNET50 = {"model": "resnet50", "seed": 1, "input": (32, 32, 3), "classes": 100, **SMALL_BATCH}

@@ -26,7 +26,8 @@ double seconds(const std::function<void()>& body) {
 void set_autotune(bool on) { autotune = on; }
 const std::map<std::string, std::string>& all() { return choices; }
 void set_all(std::map<std::string, std::string> kept) { choices = std::move(kept); }
-bool is_known(const std::string& name) { return name == "rows" || name == "product"; }  // core/cpu/gemm.cpp
+/// In core/cpu/linear/gemm.cpp.
+bool is_known(const std::string& name) { return name == "rows" || name == "product"; }
 bool active() { return autotune || !choices.empty(); }
 
 void run(const std::string& shape, const std::vector<Candidate>& candidates, size_t rule) {

@@ -361,7 +361,7 @@ ESP_KERNEL_REAL(void, sum, float* y, const Real* x, float factor, int64_t n, voi
 /// y [1] = the index of the first x_i that is not finite, or -1
 ESP_KERNEL_REAL(void, first_not_finite, int64_t* y, const Real* x, int64_t n)
 
-// --- linear (core/cpu/gemm.cpp)
+// --- linear (core/cpu/linear/gemm.cpp)
 // ------------------------------------------------------------------------------------
 /// Bytes that linear_prepare fills for a weight that will not change (inference); 0: nothing is worth
 /// preparing.
@@ -380,7 +380,7 @@ ESP_KERNEL(size_t, linear_backward_weights_scratch, const LinearShape& s, bool a
 ESP_KERNEL_REAL(void, linear_backward_weights, float* dw, const Real* dy, const Real* x, const LinearShape& s,
                 bool accumulate, void* scratch)
 
-// --- products of activations (core/cpu/matmul.cpp)
+// --- products of activations (core/cpu/linear/matmul.cpp)
 // ------------------------------------------------------------------------------------
 /// y = a b, or y += a b
 ESP_KERNEL(size_t, matmul_scratch, const MatmulShape& s, bool accumulate)
@@ -395,7 +395,7 @@ ESP_KERNEL_REAL(void, softmax_forward, Real* y, const Real* x, const NormShape& 
 ESP_KERNEL_REAL(void, softmax_backward, Real* dx, const Real* dy, const Real* y, const NormShape& s,
                 bool accumulate)
 
-// --- convolution (core/cpu/conv.cpp, winograd.cpp, pointwise.cpp)
+// --- convolution (core/cpu/conv/)
 // -------------------------------------------------------------------------------
 /// Bytes that conv2d_prepare fills for a weight that will not change (inference); 0: nothing is worth
 /// preparing.

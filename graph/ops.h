@@ -32,7 +32,7 @@ struct BatchStatistics {
 /// y [N,H',W',O] = f(x [N,H,W,C] * w + b), w [O,Kh,Kw,C/groups], b [O] or undefined; H' = (H + top + bottom -
 /// dilation (Kh - 1) - 1) / stride + 1, and W' likewise. Cross-correlation, as everywhere in the field.
 /// `statistics`, if given, gets those of y, taken while y is in cache where the kernel is ours
-/// (core/cpu/conv.cpp); its center is read.
+/// (core/cpu/conv/conv.cpp); its center is read.
 Variable conv2d(const Variable& x, const Variable& w, const Variable& b, const Conv2dOptions& options = {},
                 Activation f = Activation::none, BatchStatistics* statistics = nullptr);
 

@@ -1,6 +1,6 @@
 #include "espalier/graph/ops.h"
 
-#include "espalier/core/cpu/matmul.h"
+#include "espalier/core/cpu/linear/matmul.h"
 #include "espalier/graph/ops/families.h"
 #include "espalier/graph/ops/kernel_calls.h"
 #include "espalier/graph/ops/operand.h"

@@ -1,7 +1,7 @@
 #include "espalier/graph/ops.h"
 
 #include "espalier/autograd/fixed_weights.h"
-#include "espalier/core/cpu/conv.h"
+#include "espalier/core/cpu/conv/conv.h"
 #include "espalier/graph/ops/activation_bias.h"
 #include "espalier/graph/ops/convolve.h"
 #include "espalier/graph/ops/families.h"

@@ -1,6 +1,6 @@
 #include "espalier/graph/ops.h"
 
-#include "espalier/core/cpu/gemm.h"
+#include "espalier/core/cpu/linear/gemm.h"
 #include "espalier/graph/ops/activation_bias.h"
 #include "espalier/graph/ops/families.h"
 #include "espalier/graph/ops/operand.h"

@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "core/cpu/conv_case.h"
+#include "core/cpu/conv/conv_case.h"
 #include "cuda/card.h"
 #include "cuda/support.h"
 

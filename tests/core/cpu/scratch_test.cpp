@@ -18,14 +18,14 @@
 #include <functional>
 #include <thread>
 
-#include "core/cpu/conv_case.h"
-#include "espalier/core/cpu/conv.h"
-#include "espalier/core/cpu/depthwise.h"
-#include "espalier/core/cpu/direct_conv.h"
-#include "espalier/core/cpu/patches_conv.h"
-#include "espalier/core/cpu/pointwise.h"
-#include "espalier/core/cpu/taps_weights.h"
-#include "espalier/core/cpu/winograd.h"
+#include "core/cpu/conv/conv_case.h"
+#include "espalier/core/cpu/conv/conv.h"
+#include "espalier/core/cpu/conv/depthwise.h"
+#include "espalier/core/cpu/conv/direct_conv.h"
+#include "espalier/core/cpu/conv/patches_conv.h"
+#include "espalier/core/cpu/conv/pointwise.h"
+#include "espalier/core/cpu/conv/taps_weights.h"
+#include "espalier/core/cpu/conv/winograd.h"
 #include "espalier/core/error.h"
 #include "espalier/core/isa.h"
 #include "support/rows.h"

@@ -1,9 +1,9 @@
-#include "espalier/core/cpu/gemm.h"
+#include "espalier/core/cpu/linear/gemm.h"
 
 #include <gtest/gtest.h>
 
 #include "core/cpu/guarded.h"
-#include "espalier/core/cpu/gemv.h"
+#include "espalier/core/cpu/linear/gemv.h"
 #include "espalier/core/kernels.h"
 #include "support/formulas.h"
 #include "support/numbers.h"

@@ -1,6 +1,6 @@
 // How it runs: dw [O,C] of a tap = dy' x, the pixels being the depth of the product. Blocks of both are
 // packed so that the product reads them as streams.
-#include "espalier/core/cpu/taps_weights.h"
+#include "espalier/core/cpu/conv/taps_weights.h"
 
 #include <algorithm>
 
@@ -8,13 +8,13 @@
 #include "espalier/core/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "espalier/core/cpu/taps_weights.cpp"
+#define HWY_TARGET_INCLUDE "espalier/core/cpu/conv/taps_weights.cpp"
 #include <hwy/foreach_target.h>  // first: what follows is compiled once for each instruction set
 
 #include <hwy/highway.h>
 
+#include "espalier/core/cpu/conv/product-inl.h"
 #include "espalier/core/cpu/dispatch.h"
-#include "espalier/core/cpu/product-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace espalier::HWY_NAMESPACE {

@@ -1,11 +1,11 @@
 // Linear layers: in training three matrix products by oneDNN, which reaches the processor's peak (408 of 413
 // GFLOP/s at batch 64, 784 to 256, two Zen 5 cores; PyTorch's MKL reaches 185 there).
-#include "espalier/core/cpu/gemm.h"
+#include "espalier/core/cpu/linear/gemm.h"
 
-#include "espalier/core/cpu/gemv.h"
+#include "espalier/core/cpu/conv/pointwise.h"
+#include "espalier/core/cpu/linear/gemv.h"
 #include "espalier/core/cpu/onednn.h"
 #include "espalier/core/cpu/plan_cache.h"
-#include "espalier/core/cpu/pointwise.h"
 #include "espalier/core/isa.h"
 #include "espalier/core/kernel_choice.h"
 #include "espalier/core/kernels.h"

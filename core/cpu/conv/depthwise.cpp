@@ -2,7 +2,7 @@
 // columns stream past: each column is loaded once, and added to the sums of all outputs that it is met by,
 // which wait in registers until their last column has been. What limits large images is memory: the next row
 // is asked for while this one is computed.
-#include "espalier/core/cpu/depthwise.h"
+#include "espalier/core/cpu/conv/depthwise.h"
 
 #include <algorithm>
 
@@ -10,14 +10,14 @@
 #include "espalier/core/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "espalier/core/cpu/depthwise.cpp"
+#define HWY_TARGET_INCLUDE "espalier/core/cpu/conv/depthwise.cpp"
 #include <hwy/foreach_target.h>  // first: what follows is compiled once for each instruction set
 
 #include <hwy/highway.h>
 
+#include "espalier/core/cpu/conv/epilogue-inl.h"
+#include "espalier/core/cpu/conv/product-inl.h"
 #include "espalier/core/cpu/dispatch.h"
-#include "espalier/core/cpu/epilogue-inl.h"
-#include "espalier/core/cpu/product-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace espalier::HWY_NAMESPACE {

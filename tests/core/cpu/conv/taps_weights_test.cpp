@@ -1,6 +1,6 @@
-#include "espalier/core/cpu/taps_weights.h"
+#include "espalier/core/cpu/conv/taps_weights.h"
 
-#include "core/cpu/conv_case.h"
+#include "core/cpu/conv/conv_case.h"
 
 namespace espalier {
 namespace {

@@ -10,7 +10,7 @@
 // leave its own cache ("by blocks": VGG19's layers up to 256 channels); where U is larger than they are, V of
 // many tiles is made first, and threads take panels of output channels, whose U they make just in time ("by
 // panels": its layers of 512).
-#include "espalier/core/cpu/winograd.h"
+#include "espalier/core/cpu/conv/winograd.h"
 
 #include <algorithm>
 
@@ -18,14 +18,14 @@
 #include "espalier/core/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "espalier/core/cpu/winograd.cpp"
+#define HWY_TARGET_INCLUDE "espalier/core/cpu/conv/winograd.cpp"
 #include <hwy/foreach_target.h>  // first: what follows is compiled once for each instruction set
 
 #include <hwy/highway.h>
 
+#include "espalier/core/cpu/conv/product-inl.h"
+#include "espalier/core/cpu/conv/winograd_tiles-inl.h"
 #include "espalier/core/cpu/dispatch.h"
-#include "espalier/core/cpu/product-inl.h"
-#include "espalier/core/cpu/winograd_tiles-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace espalier::HWY_NAMESPACE {

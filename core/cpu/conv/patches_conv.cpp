@@ -1,9 +1,9 @@
-#include "espalier/core/cpu/patches_conv.h"
+#include "espalier/core/cpu/conv/patches_conv.h"
 
 #include <algorithm>
 
+#include "espalier/core/cpu/conv/pointwise.h"
 #include "espalier/core/cpu/pieces.h"
-#include "espalier/core/cpu/pointwise.h"
 #include "espalier/core/parallel.h"
 
 namespace espalier::cpu {

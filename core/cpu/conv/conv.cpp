@@ -1,15 +1,15 @@
 // Which kernel serves a convolution: a fixed rule of its shape and the instruction set.
-#include "espalier/core/cpu/conv.h"
+#include "espalier/core/cpu/conv/conv.h"
 
 #include <algorithm>
 
-#include "espalier/core/cpu/depthwise.h"
-#include "espalier/core/cpu/direct_conv.h"
-#include "espalier/core/cpu/patches_conv.h"
-#include "espalier/core/cpu/pointwise.h"
+#include "espalier/core/cpu/conv/depthwise.h"
+#include "espalier/core/cpu/conv/direct_conv.h"
+#include "espalier/core/cpu/conv/patches_conv.h"
+#include "espalier/core/cpu/conv/pointwise.h"
+#include "espalier/core/cpu/conv/taps_weights.h"
+#include "espalier/core/cpu/conv/winograd.h"
 #include "espalier/core/cpu/statistics.h"
-#include "espalier/core/cpu/taps_weights.h"
-#include "espalier/core/cpu/winograd.h"
 #include "espalier/core/isa.h"
 
 namespace espalier::cpu {

@@ -10,8 +10,8 @@
 
 #include "core/cpu/guarded.h"
 #include "core/window_name.h"
-#include "espalier/core/cpu/taps_weights.h"
-#include "espalier/core/cpu/winograd.h"
+#include "espalier/core/cpu/conv/taps_weights.h"
+#include "espalier/core/cpu/conv/winograd.h"
 #include "espalier/core/error.h"
 #include "espalier/core/kernels.h"
 #include "support/formulas.h"

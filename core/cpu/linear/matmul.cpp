@@ -1,5 +1,5 @@
 // Products of activations, many at a time, by oneDNN.
-#include "espalier/core/cpu/matmul.h"
+#include "espalier/core/cpu/linear/matmul.h"
 
 #include "espalier/core/cpu/onednn.h"
 #include "espalier/core/cpu/plan_cache.h"

@@ -1,9 +1,9 @@
-#include "espalier/core/cpu/gemv.h"
+#include "espalier/core/cpu/linear/gemv.h"
 
 #include "espalier/core/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "espalier/core/cpu/gemv.cpp"
+#define HWY_TARGET_INCLUDE "espalier/core/cpu/linear/gemv.cpp"
 #include <hwy/foreach_target.h>  // first: what follows is compiled once for each instruction set
 
 #include <hwy/highway.h>

@@ -1,6 +1,6 @@
-#include "espalier/core/cpu/depthwise.h"
+#include "espalier/core/cpu/conv/depthwise.h"
 
-#include "core/cpu/conv_case.h"
+#include "core/cpu/conv/conv_case.h"
 
 namespace espalier {
 namespace {

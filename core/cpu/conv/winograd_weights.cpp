@@ -1,6 +1,6 @@
 // Winograd's convolution, backward weights: dU[p] [O,C] = D[p]' [O,tiles] V[p] [tiles,C], the tiles being the
 // depth of the product; dw = G' dU G. See winograd.cpp.
-#include "espalier/core/cpu/winograd.h"
+#include "espalier/core/cpu/conv/winograd.h"
 
 #include <algorithm>
 
@@ -8,14 +8,14 @@
 #include "espalier/core/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "espalier/core/cpu/winograd_weights.cpp"
+#define HWY_TARGET_INCLUDE "espalier/core/cpu/conv/winograd_weights.cpp"
 #include <hwy/foreach_target.h>  // first: what follows is compiled once for each instruction set
 
 #include <hwy/highway.h>
 
+#include "espalier/core/cpu/conv/product-inl.h"
+#include "espalier/core/cpu/conv/winograd_tiles-inl.h"
 #include "espalier/core/cpu/dispatch.h"
-#include "espalier/core/cpu/product-inl.h"
-#include "espalier/core/cpu/winograd_tiles-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace espalier::HWY_NAMESPACE {

@@ -1,23 +1,23 @@
 // How a 1x1 convolution runs: y [rows,O] = x [rows,C] w', where a row is a pixel. The weight is cut into
 // panels of columns, blocks of rows are packed so that the product reads them as one stream, and the epilogue
 // takes each tile of the result while it is in the first cache. Backward data is the same product on dy.
-#include "espalier/core/cpu/pointwise.h"
+#include "espalier/core/cpu/conv/pointwise.h"
 
 #include <algorithm>
 
+#include "espalier/core/cpu/conv/pointwise_rows.h"
 #include "espalier/core/cpu/pieces.h"
-#include "espalier/core/cpu/pointwise_rows.h"
 #include "espalier/core/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "espalier/core/cpu/pointwise.cpp"
+#define HWY_TARGET_INCLUDE "espalier/core/cpu/conv/pointwise.cpp"
 #include <hwy/foreach_target.h>  // first: what follows is compiled once for each instruction set
 
 #include <hwy/highway.h>
 
+#include "espalier/core/cpu/conv/epilogue-inl.h"
+#include "espalier/core/cpu/conv/product-inl.h"
 #include "espalier/core/cpu/dispatch.h"
-#include "espalier/core/cpu/epilogue-inl.h"
-#include "espalier/core/cpu/product-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace espalier::HWY_NAMESPACE {

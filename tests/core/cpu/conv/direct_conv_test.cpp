@@ -1,12 +1,12 @@
 // Also the test of onednn.h and direction.h, which gemm_test.cpp reaches too.
-#include "espalier/core/cpu/direct_conv.h"
+#include "espalier/core/cpu/conv/direct_conv.h"
 
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <fstream>
 
-#include "core/cpu/conv_case.h"
+#include "core/cpu/conv/conv_case.h"
 #include "espalier/core/error.h"
 
 namespace espalier {

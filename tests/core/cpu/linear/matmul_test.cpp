@@ -1,4 +1,4 @@
-#include "espalier/core/cpu/matmul.h"
+#include "espalier/core/cpu/linear/matmul.h"
 
 #include <gtest/gtest.h>
 

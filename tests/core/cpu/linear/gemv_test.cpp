@@ -1,4 +1,4 @@
-#include "espalier/core/cpu/gemv.h"
+#include "espalier/core/cpu/linear/gemv.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
-#include "espalier/core/cpu/pointwise.h"
+#include "espalier/core/cpu/conv/pointwise.h"
 
-#include "core/cpu/conv_case.h"
+#include "core/cpu/conv/conv_case.h"
 
 namespace espalier {
 namespace {

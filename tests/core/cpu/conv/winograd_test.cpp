@@ -1,8 +1,8 @@
 // Also the test of winograd_weights.cpp, of winograd_tiles-inl.h and winograd_transform-inl.h, and, with
 // pointwise_test.cpp, of epilogue-inl.h: check_forward runs every kind of epilogue.
-#include "espalier/core/cpu/winograd.h"
+#include "espalier/core/cpu/conv/winograd.h"
 
-#include "core/cpu/conv_case.h"
+#include "core/cpu/conv/conv_case.h"
 
 namespace espalier {
 namespace {

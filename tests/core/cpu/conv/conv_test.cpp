@@ -1,6 +1,6 @@
-#include "espalier/core/cpu/conv.h"
+#include "espalier/core/cpu/conv/conv.h"
 
-#include "core/cpu/conv_case.h"
+#include "core/cpu/conv/conv_case.h"
 #include "espalier/core/isa.h"
 
 namespace espalier {

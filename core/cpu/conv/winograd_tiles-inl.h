@@ -9,9 +9,9 @@
 
 #include <hwy/cache_control.h>
 
-#include "espalier/core/cpu/epilogue-inl.h"
-#include "espalier/core/cpu/product-inl.h"
-#include "espalier/core/cpu/winograd_transform-inl.h"
+#include "espalier/core/cpu/conv/epilogue-inl.h"
+#include "espalier/core/cpu/conv/product-inl.h"
+#include "espalier/core/cpu/conv/winograd_transform-inl.h"
 #include "espalier/core/parallel.h"
 
 HWY_BEFORE_NAMESPACE();

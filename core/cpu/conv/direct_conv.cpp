@@ -1,6 +1,6 @@
 // Convolutions by oneDNN, direct. Images stay NHWC; oneDNN wants weights in a blocked layout of its own, so
 // that a plan reorders them on the way in (forward, data) or out (weights), in scratch memory.
-#include "espalier/core/cpu/direct_conv.h"
+#include "espalier/core/cpu/conv/direct_conv.h"
 
 #include <algorithm>
 
