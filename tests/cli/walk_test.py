@@ -8,7 +8,9 @@ import sys
 import tempfile
 import unittest
 
-sys.path.insert(0, os.path.dirname(__file__))
+for folder in (".", "../support"):
+    sys.path.insert(0, os.path.join(os.path.dirname(__file__), folder))
+from needs import needs
 from pictures import CMYK, COLOURS, SIDE, TURNED, write_pictures
 from support import Outcomes, safetensors
 
@@ -141,9 +143,8 @@ class FromPicturesToAProduct(Outcomes):
         self.succeeds("train", "obst.json", *enough, "--output", "at once")
         self.assert_same_outcome("runs/obst", self.outcome("at once"), longer=True)
 
+    @needs("torch", "safetensors")
     def test_the_product_in_pytorch_and_onnx(self):
-        if not installed("torch", "safetensors"):
-            self.skipTest("torch or safetensors is not installed")
         self.succeeds("train", "obst.json", "--quiet")
         self.succeeds("eval", MODEL, "--logits", "pass.safetensors")
         shown = self.python(SCRIPT, MODEL, "--check", "pass.safetensors")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the build under ESPALIER_BUILD_DIR into a fresh prefix, builds and runs docs/library.md's programs there, and
-# what they have saved does without them.
+# what they have saved does without them. in_torch.py reads these files afterwards.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$here/../..
@@ -101,20 +101,9 @@ assert 2 * stages["tuned"]["macs"] <= stages["dense"]["macs"], stages
 assert stages["sparse"]["nonzeros"] < 0.6 * stages["dense"]["nonzeros"], stages
 END
 
-if ! python3 -c "import torch, safetensors" 2>/dev/null; then
-  echo "not loaded in PyTorch: torch or safetensors is not installed"
-  exit 0
-fi
 espalier eval mlp.safetensors --set data.type=synthetic --logits pass.safetensors
-python3 "$scripts/load_in_torch.py" mlp.safetensors --check pass.safetensors
 espalier eval own/models/tuned.safetensors --logits own_pass.safetensors
-python3 "$scripts/load_in_torch.py" own/models/tuned.safetensors --check own_pass.safetensors
-PYTHONPATH=$scripts python3 - <<'END'
-import torch
-from load_in_torch import load
-net = load("small_net.safetensors", {"swish": lambda attributes, x: x * x.sigmoid()})
-assert net.classes == ["across", "upright"] and net.input == (8, 8, 1)
-for bar, name in ((torch.zeros(1, 1, 8, 8), "across"), (torch.zeros(1, 1, 8, 8), "upright")):
-    bar[(0, 0, 3) if name == "across" else (0, 0, slice(None), 3)] = 200 / 255
-    assert net.classes[net(net.normalized(bar)).argmax()] == name, name
-END
+saved=$ESPALIER_BUILD_DIR/installed_test
+rm -rf "$saved"
+mkdir "$saved"
+cp mlp.safetensors pass.safetensors own/models/tuned.safetensors own_pass.safetensors small_net.safetensors "$saved"

@@ -21,6 +21,9 @@ except ImportError:
     torch = None
 
 sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from needs import needs
+
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "from-torch"
 
 
@@ -63,7 +66,7 @@ class AsProgram(unittest.TestCase):
         self.assertIn("--force", result.stdout)
 
 
-@unittest.skipUnless(torch, "PyTorch is not installed")
+@needs("torch")
 class FromTorch(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -121,11 +124,9 @@ class FromTorch(unittest.TestCase):
         self.assertEqual([dtype for dtype, _, _ in tensors.values()],
                          ["I64", "F64", "F32", "F32", "F32", "I32", "BF16", "F16", "I8", "U8"])
 
+    @needs("safetensors")
     def test_bytes_of_the_safetensors_package(self):
-        try:
-            from safetensors.torch import save
-        except ImportError:
-            self.skipTest("the safetensors package is not installed")
+        from safetensors.torch import save
         values = {"w": torch.rand(3, 2), "b": torch.rand(3), "n": torch.tensor(1), "m": torch.ones(5).bool().byte()}
         self.convert(values)
         self.assertEqual((self.folder / "in.safetensors").read_bytes(), save(values, {"format": "pt"}))

@@ -21,7 +21,9 @@ try:
 except ImportError:
     onnxruntime = None
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "cli"))
+for folder in ("cli", "support"):
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / folder))
+from needs import needs
 from support import png
 
 BINARY = os.environ["ESPALIER_BINARY"]
@@ -57,7 +59,7 @@ class Program(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         return result.stdout
 
-    @unittest.skipUnless(torch, "torch or safetensors is not installed")
+    @needs("torch", "safetensors")
     def test_a_cut_network_gives_the_same_logits(self):
         for model in ({"type": "vgg11", "input": [16, 16, 3]}, {"type": "resnet20", "input": [16, 16, 3]},
                       {"type": "resnet50", "input": [32, 32, 3]}, {"type": "lenet5", "input": [16, 16, 1]},
@@ -76,7 +78,7 @@ class Program(unittest.TestCase):
                 inspected = json.loads(self.succeeds(BINARY, "inspect", file, "--json"))
                 self.assertIn(f"{inspected['parameters']:,} parameters", shown)
 
-    @unittest.skipUnless(torch, "torch or safetensors is not installed")
+    @needs("torch", "safetensors")
     def test_windows_that_are_not_alike_on_axes_and_sides(self):
         values = [[1, 16, 16, 1], [6, 3, 3, 1], [6], [1, 7, 15, 6], [1, 4, 8, 6], [1, 3, 5, 6], [1, 3, 4, 6], [1, 72],
                   [7, 72], [1, 7]]
@@ -129,7 +131,7 @@ class Program(unittest.TestCase):
         self.succeeds(BINARY, "train", "shades.json", "--output", "shades", "--quiet")
         return "shades/models/dense.safetensors"
 
-    @unittest.skipUnless(torch, "torch or safetensors is not installed")
+    @needs("torch", "safetensors")
     def test_hands_out_classes_and_normalisation(self):
         file = self.images_config()
         predicted = json.loads(self.succeeds(BINARY, "predict", file, "data/shades/test/dark one/1.png", "--json"))
@@ -154,7 +156,7 @@ class Program(unittest.TestCase):
         pixels = torch.rand(2, 1, 16, 16)
         self.assertTrue((plain.normalized(pixels) == pixels).all())
 
-    @unittest.skipUnless(torch and onnxruntime, "torch, safetensors or onnxruntime is not installed")
+    @needs("torch", "safetensors", "onnx", "onnxruntime")
     def test_onnx(self):
         import onnx
         file = self.images_config()
@@ -196,7 +198,7 @@ class Program(unittest.TestCase):
             code = load_in_torch.main()
         return code or 0, out.getvalue(), err.getvalue()
 
-    @unittest.skipUnless(torch, "torch or safetensors is not installed")
+    @needs("torch", "safetensors")
     def test_layers_may_have_any_names(self):
         sys.path.insert(0, str(SCRIPT.parent))
         from load_in_torch import load
@@ -228,7 +230,7 @@ class Program(unittest.TestCase):
             _, shown, _ = self.in_process("altered.safetensors", "--onnx", "out.onnx")
             self.assertIn("logits by ONNX Runtime differ by", shown)
 
-    @unittest.skipUnless(torch, "torch or safetensors is not installed")
+    @needs("torch", "safetensors")
     def test_networks_that_are_none_are_one_line(self):
         (self.folder / "cut.json").write_text(json.dumps(config({"type": "lenet5", "input": [16, 16, 1]})))
         self.succeeds(BINARY, "train", "cut.json", "--output", "run", "--quiet")
@@ -286,7 +288,7 @@ class Program(unittest.TestCase):
         self.assertEqual((code, len(err.splitlines())), (1, 1), err)
         self.assertIn("altered.safetensors: its network cannot be run: ", err)
 
-    @unittest.skipUnless(torch, "torch or safetensors is not installed")
+    @needs("torch", "safetensors")
     def test_averages_stand_for_their_weights(self):
         (self.folder / "cut.json").write_text(json.dumps(config({"type": "lenet5", "input": [16, 16, 1]})))
         self.succeeds(BINARY, "train", "cut.json", "--output", "run", "--quiet")
@@ -302,7 +304,7 @@ class Program(unittest.TestCase):
             result = self.run_in(sys.executable, SCRIPT, averaged, "--check", "pass.safetensors")
             self.assertEqual(result.returncode, code, result.stderr)
 
-    @unittest.skipUnless(torch, "torch or safetensors is not installed")
+    @needs("torch", "safetensors")
     def test_refuses_logits_that_differ_and_files_of_others(self):
         (self.folder / "cut.json").write_text(json.dumps(config({"type": "lenet5", "input": [16, 16, 1]})))
         self.succeeds(BINARY, "train", "cut.json", "--output", "run", "--quiet")

@@ -16,11 +16,13 @@ fresh() {
   rm -rf "${world:?}"/*
   mkdir "$world/bin"
   : >"$world/calls"
-  for tool in env sort head cat; do ln -s "$(command -v "$tool")" "$world/bin/$tool"; done
+  for tool in env sort head cat dirname; do ln -s "$(command -v "$tool")" "$world/bin/$tool"; done
   fake id 'echo 1000'
   fake g++ 'echo "g++ (Debian 12.2.0-14+deb12u1) 12.2.0"'
   fake cmake 'echo "cmake version 3.25.1"'
   fake python3 'echo "Python 3.11.2"'
+  mkdir "$world/scripts"
+  cp "$setup" "$world/scripts/setup"
   for tool in ninja pkg-config git; do fake "$tool" ''; done
   for package in libdnnl-dev libhwy-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev zlib1g-dev \
     liblzma-dev libarchive-dev libwebp-dev libstb-dev libgtest-dev; do
@@ -46,9 +48,9 @@ expect() { # expect 'what' condition...
 says() { grep -qF -- "$1" "$world/output"; }
 calls() { [[ $(<"$world/calls") == "$1" ]]; }
 
-run() { # run EXIT_CODE
+run() { # run EXIT_CODE [arguments...]
   local code=0
-  PATH=$world/bin "$BASH" "$setup" >"$world/output" 2>&1 </dev/null || code=$?
+  PATH=$world/bin "$BASH" "$world/scripts/setup" "${@:2}" >"$world/output" 2>&1 </dev/null || code=$?
   expect "exit code is $code, expected $1" test "$code" = "$1"
 }
 
@@ -149,6 +151,47 @@ for new in "g++ (GCC) 14.1.0" "cmake version 4.0" "cmake version 3.100.2"; do
   fake "${new%% *}" "echo '$new'"
   run 0
 done
+
+# python3 that makes an environment whose own python notes what it is called with.
+fake_python() {
+  fake python3 "case \$* in
+    --version) echo Python 3.11.2 ;;
+    '-c import ensurepip') grep -q '^python3-venv ' '$world/installed' ;;
+    '-m venv '*) mkdir -p \$3/bin; printf '%s\n' '#!$BASH' 'echo \"pip: \$*\" >>$world/calls' '${1-}' >\$3/bin/python; chmod +x \$3/bin/python ;;
+  esac"
+}
+packages="torch torchvision torch-pruning numpy safetensors onnx onnxruntime"
+pip="pip: -m pip install --disable-pip-version-check -q $packages"
+
+name="peers"
+fresh
+for tool in grep mkdir chmod; do ln -s "$(command -v "$tool")" "$world/bin/$tool"; done
+fake_python
+fake id 'echo 0'
+run 0 --peers
+expect "says what it installs" says "installing python3-venv"
+expect "installs" calls "apt-get $options update [noninteractive]
+apt-get $options install -y --no-install-recommends python3-venv [noninteractive]
+$pip"
+expect "an environment" test -x "$world/build/peers/bin/python"
+: >"$world/calls"
+run 0 --peers
+expect "the same environment again" calls "$pip"
+run 0
+expect "without --peers it is let be" calls "$pip"
+
+name="peers that cannot be had"
+fresh
+for tool in grep mkdir chmod; do ln -s "$(command -v "$tool")" "$world/bin/$tool"; done
+fake_python "exit 1"
+echo "python3-venv installed" >>"$world/installed"
+run 1 --peers
+expect "says so" says "setup: pip could not install $packages into build/peers"
+
+name="an argument it does not know"
+fresh
+run 1 --peer
+expect "says so" says "setup: '--peer' is no argument of its"
 
 name="not Debian"
 fresh
