@@ -32,14 +32,15 @@ Dataset split_of(const TensorFile& file, const std::string& split, const Json& a
   return data;
 }
 
-/// What take(file, about) makes of the file.
+/// What take(file, about) makes of the file, or of its header, as `read` has it.
 template <class Take>
-auto take_from(const std::filesystem::path& path, const std::string& identity, const Take& take)
+auto take_from(const std::filesystem::path& path, TensorFile (*read)(const std::filesystem::path&),
+               const std::string& identity, const Take& take)
     -> std::optional<decltype(take(TensorFile(), Json()))> {
   std::error_code error;
   if (std::filesystem::status(path, error).type() == std::filesystem::file_type::not_found)
     return std::nullopt;
-  const TensorFile file = read_safetensors(path);
+  const TensorFile file = read(path);
   const auto metadata = [&](const std::string& key) {
     const auto found = file.metadata.find(key);
     ESP_CHECK(found != file.metadata.end(), path.string(), ": holds no images");
@@ -58,8 +59,7 @@ auto take_from(const std::filesystem::path& path, const std::string& identity, c
 
 std::optional<ImageCacheInfo> read_image_cache_info(const std::filesystem::path& path,
                                                     const std::string& identity) {
-  const MetaDevice header_alone;
-  return take_from(path, identity, [](const TensorFile& file, const Json& about) {
+  return take_from(path, read_safetensors_header, identity, [](const TensorFile& file, const Json& about) {
     ImageCacheInfo info{.images = 0, .classes = about.at("classes").get<std::vector<std::string>>()};
     for (const auto& [name, tensor] : file.tensors)
       if (name.ends_with(".images")) info.images += tensor.shape()[0];
@@ -68,7 +68,7 @@ std::optional<ImageCacheInfo> read_image_cache_info(const std::filesystem::path&
 }
 
 std::optional<DataSplits> read_image_cache(const std::filesystem::path& path, const std::string& identity) {
-  return take_from(path, identity, [](const TensorFile& file, const Json& about) {
+  return take_from(path, read_safetensors, identity, [](const TensorFile& file, const Json& about) {
     return DataSplits{
         .train = split_of(file, "train", about),
         .validation = about.contains("validation") ? split_of(file, "validation", about) : Dataset{},

@@ -258,6 +258,11 @@ TensorFile read_safetensors(const std::filesystem::path& path) {
                   [&](void* into, size_t bytes, uint64_t offset) { file.read(into, bytes, offset); });
 }
 
+TensorFile read_safetensors_header(const std::filesystem::path& path) {
+  const MetaDevice header_alone;
+  return read_safetensors(path);
+}
+
 TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name) {
   return read_all(name, bytes.size(), [&](void* into, size_t count, uint64_t offset) {
     std::memcpy(into, bytes.data() + offset, count);

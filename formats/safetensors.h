@@ -45,6 +45,11 @@ TensorFile read_safetensors(const std::filesystem::path& path);
 /// The same from memory; `name` stands for the file in messages.
 TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name);
 
+/// The header alone: the metadata, and tensors that have shapes and no memory (on `meta`).
+/// What the header says is checked as above, also against the file's size; no tensor's bytes are read, and
+/// their checksums are not looked at. For whoever asks what a file is, of any size, before reading it.
+TensorFile read_safetensors_header(const std::filesystem::path& path);
+
 /// Writes a file atomically (atomic_file.h). The same content gives the same bytes, whatever the order of
 /// `tensors`: those of Hugging Face's writer, which sorts by dtype, the widest first, then by name, so that
 /// every tensor is aligned. A bf16 tensor is written as BF16. An Error if names repeat or are not UTF-8, if a

@@ -220,12 +220,7 @@ std::unique_ptr<GraphModule> read_graph_module(const std::string& file) {
   require_file(file);
   if (!file.ends_with(".safetensors"))
     return std::make_unique<GraphModule>(graph_from_json(read_file(file), file));
-  TensorFile weights;
-  {
-    const MetaDevice header_alone;
-    weights = read_safetensors(file);
-  }
-  return graph_module_of(weights, file);
+  return graph_module_of(read_safetensors_header(file), file);
 }
 
 FileLayout file_layout(const Graph& graph, int number) {

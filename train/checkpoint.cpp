@@ -312,14 +312,12 @@ Config config_of_a_program(const TensorFile& file, const Graph& graph, const std
   return config;
 }
 
-TensorFile read_checkpoint(const std::filesystem::path& path) {
-  if (std::filesystem::is_directory(path)) {
-    const auto checkpoint = path / "checkpoint.safetensors";
-    if (!std::filesystem::exists(checkpoint))
-      fail_usage(path.string(), ": is a folder, and holds no checkpoint.safetensors");
-    fail_usage(path.string(), ": is a folder; its checkpoint is ", checkpoint.string());
-  }
-  return read_safetensors(path);
+void check_is_no_folder(const std::filesystem::path& path) {
+  if (!std::filesystem::is_directory(path)) return;
+  const auto checkpoint = path / "checkpoint.safetensors";
+  if (!std::filesystem::exists(checkpoint))
+    fail_usage(path.string(), ": is a folder, and holds no checkpoint.safetensors");
+  fail_usage(path.string(), ": is a folder; its checkpoint is ", checkpoint.string());
 }
 
 /// Cuts a model that has lost no more than the file's to the shapes in the file, which `source` names in
@@ -511,14 +509,13 @@ CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source
 }
 
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
-  const MetaDevice header_alone;
-  return checkpoint_info(read_checkpoint(path), path.string());
+  check_is_no_folder(path);
+  return checkpoint_info(read_safetensors_header(path), path.string());
 }
 
 std::optional<CheckpointInfo> weights_info(const std::filesystem::path& path) {
   require_file(path);
-  const MetaDevice header_alone;
-  const TensorFile file = read_safetensors(path);
+  const TensorFile file = read_safetensors_header(path);
   if (!file.metadata.contains("espalier.config") && !is_of_a_program(file)) return std::nullopt;
   return checkpoint_info(file, path.string());
 }
@@ -594,7 +591,8 @@ OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
     open_checkpoint(path, overrides);
   }
   const std::string source = path.string();
-  const TensorFile file = read_checkpoint(path);
+  check_is_no_folder(path);
+  const TensorFile file = read_safetensors(path);
   CheckpointInfo info = checkpoint_info(file, source);
   if (is_of_a_program(file)) {
     auto model = graph_module_of(file, source);

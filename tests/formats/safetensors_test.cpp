@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <set>
 
 #include "espalier/formats/atomic_file.h"
@@ -298,6 +299,36 @@ TEST(Safetensors, EveryHalfPrecisionNumberIsExact) {
     ASSERT_EQ(std::signbit(half), bits >= 0x8000u) << bits;
     ASSERT_EQ(std::signbit(brain), bits >= 0x8000u) << bits;
   }
+}
+
+TEST(SafetensorsHeaderAlone, IsReadOfAFileThatMemoryWouldNotHold) {
+  const TemporaryFolder folder;
+  const std::string head =
+      file_of(R"({"__metadata__":{"who":"me"},"big":{"dtype":"F32","shape":[16384,1048576],)"
+              R"("data_offsets":[0,68719476736]}})");
+  write_file(folder / "f", head);
+  fs::resize_file(folder / "f", head.size() + (uint64_t{1} << 36));  // sparse: it takes no disk
+  const TensorFile read = read_safetensors_header(folder / "f");
+  EXPECT_EQ(read.metadata, (std::map<std::string, std::string>{{"who", "me"}}));
+  ASSERT_TRUE(read.find("big"));
+  EXPECT_EQ(read.find("big")->shape(), (Shape{16384, 1048576}));
+  EXPECT_EQ(read.find("big")->device(), Device::meta);
+  EXPECT_FALSE(MetaDevice::active());
+}
+
+TEST(SafetensorsHeaderAlone, IsHeldToTheSizeOfTheFileAndNotToItsTensors) {
+  const TemporaryFolder folder;
+  write_safetensors(folder / "f", sample(), Checksums::kept);
+  const auto size = fs::file_size(folder / "f");
+  {
+    std::fstream file(folder / "f", std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(size) - 1);
+    file.put('\7');
+  }
+  EXPECT_TRUE(contains(message_of([&] { read_safetensors(folder / "f"); }), "the file is damaged"));
+  EXPECT_EQ(read_safetensors_header(folder / "f").metadata, sample().metadata);
+  fs::resize_file(folder / "f", size - 1);
+  EXPECT_TRUE(contains(message_of([&] { read_safetensors_header(folder / "f"); }), "is it cut off?"));
 }
 
 // --- files that are not what they should be
