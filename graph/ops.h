@@ -33,6 +33,15 @@ struct BatchStatistics {
 /// dilation (Kh - 1) - 1) / stride + 1, and W' likewise. Cross-correlation, as everywhere in the field.
 /// `statistics`, if given, gets those of y, taken while y is in cache where the kernel is ours
 /// (core/cpu/conv/conv.cpp); its center is read.
+///
+/// Gradients, of one group: with z[n,i,j,o] = b[o] + sum over k,l,c of x[n,h,v,c] w[o,k,l,c], where tap (k,l)
+/// of output (i,j) reads pixel h = stride i - top + dilation k, v = stride j - left + dilation l, and zeros
+/// outside the image, every product gives its derivative to both factors. With dz = dy f'(z):
+///   dw[o,k,l,c] = sum over n,i,j of dz[n,i,j,o] x[n,h,v,c]: x correlated with dz
+///   dx[n,h,v,c] = sum over o and all i,j,k,l that read pixel (h,v) of dz[n,i,j,o] w[o,k,l,c]
+///   db[o] = sum over n,i,j of dz[n,i,j,o]
+/// At stride 1 dx is a convolution of dz itself: w turned by 180 degrees, O and C exchanged, and padded by
+/// dilation (K - 1) less the padding (Dumoulin and Visin 2016).
 Variable conv2d(const Variable& x, const Variable& w, const Variable& b, const Conv2dOptions& options = {},
                 Activation f = Activation::none, BatchStatistics* statistics = nullptr);
 
@@ -143,7 +152,9 @@ struct CrossEntropy {
   Tensor rank;    ///< i32 [N]: how many classes come before the label's; 0 is top-1 right, below 5 top-5
 };
 /// Mean over N of -sum_k t_k log softmax(logits)_k, with t = (1 - smoothing) onehot(label) + smoothing /
-/// classes (Szegedy et al. 2016). logits [N,classes], labels i32 [N], in 0 .. classes-1.
+/// classes (Szegedy et al. 2016). logits [N,classes], labels i32 [N], in 0 .. classes-1. dlogits = (softmax -
+/// t) / N: with z the logits, the loss of one is log sum_j e^z_j - sum_k t_k z_k, for t sums to 1, and the
+/// derivative of that logarithm is softmax(z) (Bridle 1990).
 CrossEntropy softmax_cross_entropy(const Variable& logits, const Tensor& labels, float smoothing = 0.0f);
 
 }  // namespace espalier::ops

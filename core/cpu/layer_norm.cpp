@@ -51,7 +51,9 @@ struct Workspace {
         sums(pieces.take(2 * threads() * s.c)) {}
 };
 
-/// dx of one row, and what it adds to dgamma and dbeta.
+/// dx of one row, and what it adds to dgamma and dbeta. Derived as batch norm's (norm.cpp), the C numbers of
+/// a row in place of the n of a channel; since gamma differs along the row, it goes into dz first:
+/// dx = rstd (dz - mean of dz - h mean of dz h), dz = dy gamma, h = (x - mean) rstd.
 void backward_row(float* dx, float* dgamma, float* dbeta, const LayerNormBackward& from, int64_t row,
                   int64_t c, bool accumulate) {
   const Floats d;

@@ -146,6 +146,17 @@ HWY_INLINE FloatVector gradient(Tail tail, const NormBackward& from, FloatVector
   return derive<f>(dy, z);
 }
 
+// The gradient, through the statistics that a channel's n numbers have of themselves (Ioffe and Szegedy
+// 2015). With r = 1 / sqrt(variance + eps), h = (x - mean) r and z = gamma h + beta, dbeta is the sum of dz
+// and dgamma that of dz h. Each x_i moves mean and r, and by them every h_j:
+//
+//   dmean/dx_i = 1 / n
+//   dr/dx_i    = -r^3 (x_i - mean) / n = -r^2 h_i / n
+//   dh_j/dx_i  = r ([i = j] - 1 / n - h_i h_j / n)
+//   dx_i       = sum over j of gamma dz_j dh_j/dx_i = gamma r (dz_i - dbeta / n - h_i dgamma / n)
+//
+// which is dz without its mean and without its part along h, times gamma r. Running statistics no x_i moves:
+// then dx_i = gamma r dz_i. Below, gamma r is `scale`, and the rest is slope x_i + offset.
 template <Activation f>
 void backward(const NormGradients& to, const NormBackward& from, const NormShape& s, void* scratch) {
   const Workspace memory(s, scratch);

@@ -1,6 +1,29 @@
 // The transforms of Winograd's convolution F(4x4,3x3): Y = A' [(G g G') o (B' d B)] A (Lavin and Gray 2016),
 // with the points 0, 1, -1, 2, -2 and infinity, one function a matrix, all on vectors of channels. Included
 // once per instruction set.
+//
+// Where the matrices come from, along one axis (Winograd 1980; the other axis is the same). The product of
+// two polynomials, s(t) = g(t) u(t), with three coefficients of g and four of u, takes 12 products term by
+// term. But its six coefficients follow from its values at six points, s(p) = g(p) u(p), one product each;
+// the value at infinity is the leading coefficient. With V, whose row of p is 1 p ... p^5, W, whose row is 1
+// p p^2, and A, whose row is 1 p p^2 p^3:
+//
+//   s = V^-1 [(W g) o (A u)]
+//
+// A tile's outputs y_i = sum over k of g_k d_(i+k) are the transpose of this map from u to s:
+//
+//   y = A' [(W g) o (V'^-1 d)]
+//
+// Row p of V'^-1 has the denominator N = product of p - q over the other finite points q: 4, -6, -6, 24, 24,
+// and 1 at infinity. It is moved to the weights, which are transformed once for all tiles, so that B' holds
+// whole numbers:
+//
+//   row p of B': the coefficients of the product of t - q over the other finite points q, from t^0 up
+//                (infinity: over all five), e.g. (t^2 - 1)(t^2 - 4) gives 4 0 -5 0 1 0 for p = 0
+//   row p of G:  1 p p^2, divided by N (infinity: 0 0 1)
+//   row p of A:  1 p p^2 p^3           (infinity: 0 0 0 1)
+//
+// Small points in pairs of both signs keep these numbers, and with them rounding, small, and share sums.
 #if defined(ESPALIER_CORE_CPU_WINOGRAD_TRANSFORM_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ESPALIER_CORE_CPU_WINOGRAD_TRANSFORM_INL_H_
 #undef ESPALIER_CORE_CPU_WINOGRAD_TRANSFORM_INL_H_
