@@ -56,7 +56,7 @@ class Module {
   /// The parameter of that full name, or null.
   Parameter* find(const std::string& name);
 
-  /// Moves every parameter with its gradient, mask, slots and average, and every buffer but counts of batches
+  /// Moves every parameter with all that belongs to it, and every buffer but counts of batches
   /// (Parameter::is_count). Inputs of forward() have to be there, too.
   void to(Device device);
 

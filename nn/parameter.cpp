@@ -6,17 +6,52 @@
 
 namespace espalier {
 
+TensorUse use_of(std::string_view name) {
+  if (name == "value") return TensorUse::value;
+  if (name == "gradient") return TensorUse::gradient;
+  if (name == "mask") return TensorUse::mask;
+  if (name == "average") return TensorUse::stand_in;
+  if (name.size() > 4 && name.starts_with("slot") && name.find_first_not_of("0123456789", 4) == name.npos)
+    return TensorUse::optimizer;
+  return TensorUse::method;
+}
+
+NamedState Parameter::tensors() const {
+  NamedState all;
+  for_tensors([&](std::string_view is, const Tensor& tensor) { all.emplace(is, tensor); });
+  return all;
+}
+
+void Parameter::set_tensors(NamedState tensors) {
+  const auto take = [&](const char* is) {
+    const auto node = tensors.extract(is);
+    return node.empty() ? Tensor() : node.mapped();
+  };
+  value() = take("value");
+  gradient() = take("gradient");
+  mask = take("mask");
+  state = std::move(tensors);
+}
+
+const Tensor& Parameter::state_of(std::string_view name) const {
+  static const Tensor none;
+  const auto found = state.find(name);
+  return found == state.end() ? none : found->second;
+}
+
+void Parameter::drop_state(TensorUse use) {
+  std::erase_if(state, [=](const auto& one) { return use_of(one.first) == use; });
+}
+
 void Parameter::set_mask(Tensor kept) {
   ESP_CHECK(kept.dtype() == DType::u8 && kept.shape() == shape(), name, ": a mask is u8 of shape ", shape(),
             ", not ", dtype_name(kept.dtype()), kept.shape());
   mask = kept.to(value().device());
-  const auto zero = [this](Tensor& tensor) {
-    if (tensor.defined())
+  for_tensors([this](std::string_view is, Tensor& tensor) {
+    const TensorUse use = use_of(is);
+    if (use != TensorUse::gradient && use != TensorUse::mask)
       ESP_RUN(tensor.device(), apply_mask(tensor.f32(), mask.data<uint8_t>(), tensor.elements()));
-  };
-  zero(value());
-  zero(average);
-  for (Tensor& slot : slots) zero(slot);
+  });
 }
 
 int64_t Parameter::nonzeros() const {
@@ -28,8 +63,7 @@ int64_t Parameter::nonzeros() const {
 
 void Parameter::to(Device device) {
   if (is_count()) return;
-  for (Tensor* tensor : {&value(), &gradient(), &mask, &average}) *tensor = tensor->to(device);
-  for (Tensor& slot : slots) slot = slot.to(device);
+  for_tensors([=](std::string_view, Tensor& tensor) { tensor = tensor.to(device); });
 }
 
 Device device_of(const std::vector<Parameter*>& parameters) {

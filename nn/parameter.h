@@ -1,7 +1,8 @@
-// Parameter: what a network learns, with everything that belongs to it. Mask and optimizer slots live here so
-// that cutting a channel cuts all that goes with it.
+// Parameter: what a network learns, with everything that belongs to it: one list of named tensors, so that
+// masking, cutting, moving, saving and counting treat all of them, whoever added them.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -23,6 +24,20 @@ struct FileLayout {
   int64_t positions = 1;  ///< HW, for flattened
 };
 
+/// Tensors by what they are to a parameter: "value", "gradient", "mask", and the names of its state.
+using NamedState = std::map<std::string, Tensor, std::less<>>;
+
+/// What a tensor is to the parameter that it belongs to, as its name says.
+enum class TensorUse : uint8_t {
+  value,
+  gradient,
+  mask,
+  stand_in,   ///< "average" (optim/ema.h): what is evaluated in the value's place
+  optimizer,  ///< "slot0", "slot1", ...: optimizer state (optim/optimizer.h)
+  method,     ///< any other name: a method's own
+};
+TensorUse use_of(std::string_view name);
+
 struct Parameter {
   std::string name;  ///< PyTorch's: "fc1.weight"
   Role role = Role::weight;
@@ -30,8 +45,10 @@ struct Parameter {
   FileLayout layout = {};
   Tensor mask =
       {};  ///< u8 of 0 and 1, value's shape; undefined: all kept. The value is stored already masked.
-  std::vector<Tensor> slots = {};  ///< the optimizer's, value's shape each: momentum, moments
-  Tensor average = {};             ///< moving average of the value, if one is kept
+  /// f32 tensors of value's shape, each under a name of letters, digits and `_`: the optimizer's, the moving
+  /// average, and whatever a method keeps for each number. A mask holds them at 0 with the value, a cut cuts
+  /// them, they move with it, and checkpoints hold them as "NAME/PARAMETER" without anybody being told.
+  NamedState state = {};
 
   Tensor& value() { return variable.value(); }
   const Tensor& value() const { return variable.value(); }
@@ -44,15 +61,46 @@ struct Parameter {
 
   /// num_batches_tracked: the host counts, on whatever device the network is.
   bool is_count() const { return value().dtype() == DType::i64; }
+
+  /// The one list of what belongs to it: visit(name, tensor) for the value, the gradient, the mask and then
+  /// the state in the order of names, of which those that are undefined are left out.
+  template <class Visit>
+  void for_tensors(const Visit& visit) {
+    visit_tensors(*this, visit);
+  }
+  template <class Visit>
+  void for_tensors(const Visit& visit) const {
+    visit_tensors(*this, visit);
+  }
+  /// The same as a list, which shares their memory.
+  NamedState tensors() const;
+  /// Gives it these, and none besides.
+  void set_tensors(NamedState tensors);
+  /// The state of that name; undefined if it has none.
+  const Tensor& state_of(std::string_view name) const;
+  /// Drops the state of that use.
+  void drop_state(TensorUse use);
+
   /// Moves all that belongs to it, but for a count.
   void to(Device device);
-  /// Sets the mask, which may be on another device, and zeroes what it drops, in the value, the slots and the
-  /// average.
+  /// Sets the mask, which may be on another device, and zeroes what it drops, in the value and the state.
   void set_mask(Tensor kept);
   /// Forgets the mask: the zeros stay, and may be trained again.
   void remove_mask() { mask = Tensor(); }
   /// On Device::meta, which has no values: all of them.
   int64_t nonzeros() const;
+
+ private:
+  template <class Self, class Visit>
+  static void visit_tensors(Self& self, const Visit& visit) {
+    const auto one = [&](std::string_view name, auto& tensor) {
+      if (tensor.defined()) visit(name, tensor);
+    };
+    one("value", self.value());
+    one("gradient", self.gradient());
+    one("mask", self.mask);
+    for (auto& [name, tensor] : self.state) one(name, tensor);
+  }
 };
 
 /// The device that holds the values of all of them: kernels that pass over many parameters at once run there.

@@ -13,7 +13,7 @@ using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
 /// The shape a parameter has in files: OIHW for a convolution, as in memory otherwise.
 Shape file_shape(const Parameter& parameter);
-/// `memory` (of the parameter's shape: its value, a slot, a mask; f32 or u8) in the file's layout: a
+/// `memory` (of the parameter's shape: its value, its state, a mask; f32 or u8) in the file's layout: a
 /// copy on the CPU.
 Tensor to_file_layout(const Parameter& parameter, const Tensor& memory);
 /// `file` (of file_shape) in memory's layout: a copy on the CPU.

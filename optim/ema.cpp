@@ -5,20 +5,25 @@
 #include "espalier/core/kernels.h"
 
 namespace espalier {
+namespace {
+
+constexpr const char* average = "average";
+
+}  // namespace
 
 void start_average(const std::vector<Parameter*>& parameters) {
   for (Parameter* parameter : parameters)
-    if (parameter->learned() && !parameter->frozen()) parameter->average = parameter->value().clone();
+    if (parameter->learned() && !parameter->frozen()) parameter->state[average] = parameter->value().clone();
 }
 
 void update_average(const std::vector<Parameter*>& parameters, double decay) {
   std::vector<UpdateSpan> spans;
   for (Parameter* parameter : parameters)
-    if (parameter->average.defined())
+    if (const auto found = parameter->state.find(average); found != parameter->state.end())
       spans.push_back({.w = parameter->value().f32(),
                        .g = nullptr,
                        .mask = nullptr,
-                       .slot0 = parameter->average.f32(),
+                       .slot0 = found->second.f32(),
                        .slot1 = nullptr,
                        .n = parameter->value().elements()});
   ESP_RUN(device_of(parameters),
@@ -26,12 +31,13 @@ void update_average(const std::vector<Parameter*>& parameters, double decay) {
 }
 
 void drop_average(const std::vector<Parameter*>& parameters) {
-  for (Parameter* parameter : parameters) parameter->average = Tensor();
+  for (Parameter* parameter : parameters) parameter->state.erase(average);
 }
 
 void AverageInPlace::swap() {
   for (Parameter* parameter : parameters_)
-    if (parameter->average.defined()) std::swap(parameter->value(), parameter->average);
+    if (const auto found = parameter->state.find(average); found != parameter->state.end())
+      std::swap(parameter->value(), found->second);
 }
 
 }  // namespace espalier

@@ -8,13 +8,14 @@
 
 namespace espalier {
 
-Optimizer::Optimizer(std::vector<Parameter*> parameters, size_t slots) {
+Optimizer::Optimizer(std::vector<Parameter*> parameters, size_t state) {
   for (Parameter* parameter : parameters) {
-    parameter->slots.clear();
+    parameter->drop_state(TensorUse::optimizer);
     if (!parameter->learned() || parameter->frozen()) continue;
     parameters_.push_back(parameter);
-    for (size_t i = 0; i < slots; ++i)
-      parameter->slots.push_back(Tensor::zeros(parameter->shape(), DType::f32, parameter->value().device()));
+    for (size_t i = 0; i < state; ++i)
+      parameter->state[join("slot", i)] =
+          Tensor::zeros(parameter->shape(), DType::f32, parameter->value().device());
   }
   groups_.push_back({1.0, parameters_});
 }
@@ -29,13 +30,13 @@ void Optimizer::scale_rate(const std::vector<Parameter*>& some, double factor) {
 }
 
 UpdateSpan span_of(Parameter& parameter) {
-  const auto slot = [&](size_t i) { return i < parameter.slots.size() ? parameter.slots[i].f32() : nullptr; };
-  return {parameter.value().f32(),
-          parameter.gradient().f32(),
-          parameter.mask.data<uint8_t>(),
-          slot(0),
-          slot(1),
-          parameter.value().elements()};
+  const auto state = [&](std::string_view name) {
+    const auto found = parameter.state.find(name);
+    return found == parameter.state.end() ? nullptr : found->second.f32();
+  };
+  return {
+      parameter.value().f32(), parameter.gradient().f32(),  parameter.mask.data<uint8_t>(), state("slot0"),
+      state("slot1"),          parameter.value().elements()};
 }
 
 void Optimizer::step(double lr, const Tensor& gradient_scale) {

@@ -24,9 +24,9 @@ struct OptimizerOptions {
 
 class Optimizer {
  public:
-  /// Drops whatever slots `parameters` hold and gives those that are learned and not frozen this optimizer's,
-  /// zeroed.
-  Optimizer(std::vector<Parameter*> parameters, size_t slots);
+  /// Drops whatever optimizer state `parameters` hold and gives those that are learned and not frozen this
+  /// optimizer's, zeroed: as many tensors each, "slot0", "slot1".
+  Optimizer(std::vector<Parameter*> parameters, size_t state);
   virtual ~Optimizer() = default;
 
   /// One step at the rate `lr`, in one fused pass for each rate (scale_rate); each gradient is multiplied by
@@ -66,7 +66,7 @@ class Optimizer {
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options,
                                           const std::vector<Parameter*>& parameters);
 
-/// A span for a fused pass over `parameter`: weight, gradient, mask, first slots.
+/// A span for a fused pass over `parameter`: weight, gradient, mask, optimizer state.
 UpdateSpan span_of(Parameter& parameter);
 
 }  // namespace espalier

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <string>
 
 #include "espalier/graph/op.h"
 
@@ -10,9 +12,9 @@ namespace {
 
 class Folding {
  public:
-  /// Of the values, or of their moving averages.
-  Folding(Module& model, const Graph& graph, const ChannelGraph& channels, bool averages = false)
-      : graph_(graph), channels_(channels), averages_(averages) {
+  /// Of the values, or of the state of that name, which stands in for them.
+  Folding(Module& model, const Graph& graph, const ChannelGraph& channels, std::string stand_in = {})
+      : graph_(graph), channels_(channels), stand_in_(std::move(stand_in)) {
     for (const GraphValue& value : graph.values)
       parameters_.push_back(value.parameter.empty() ? nullptr : model.find(value.parameter));
     folds_.assign(channels.groups.size(), 1);
@@ -123,10 +125,14 @@ class Folding {
     return constants;
   }
 
-  Tensor& numbers_of(Parameter& parameter) const { return averages_ ? parameter.average : parameter.value(); }
+  /// What is frozen has nothing that stands in for it: its value serves both.
+  Tensor& numbers_of(Parameter& parameter) const {
+    const auto found = stand_in_.empty() ? parameter.state.end() : parameter.state.find(stand_in_);
+    return found == parameter.state.end() ? parameter.value() : found->second;
+  }
 
   /// What the constants add to the layer's outputs, those that go excepted: theirs are f(shift) alone.
-  /// Running means are of both values and averages, and take what the values say.
+  /// Running means are of the values and of what stands in for them, and take what the values say.
   void move(const GraphNode& node) {
     const Constants& constants = constants_[node.inputs[0]];
     if (std::ranges::all_of(constants, [](const auto& k) { return k.value_or(0.0f) == 0.0f; })) return;
@@ -134,9 +140,10 @@ class Folding {
     const int64_t outputs = weight.shape()[0], row = weight.shape().row_elements(),
                   channels = static_cast<int64_t>(constants.size());
     const bool biased = shift_of(node) != GraphNode::absent;
-    if (averages_ && !biased) return;
+    Parameter& mover = biased ? *parameters_[shift_of(node)] : *mean_behind(node);
+    if (!stand_in_.empty() && !mover.state_of(stand_in_).defined()) return;  // the values have moved it
     const auto goes = goes_.find(parameters_[scale_of(node)]);
-    Tensor& shift = biased ? numbers_of(*parameters_[shift_of(node)]) : mean_behind(node)->value();
+    Tensor& shift = numbers_of(mover);
     Tensor moved = shift.to(Device::cpu);
     for (int64_t o = 0; o < outputs; ++o) {
       if (goes != goes_.end() && goes->second[static_cast<size_t>(o)]) continue;
@@ -150,7 +157,7 @@ class Folding {
 
   const Graph& graph_;
   const ChannelGraph& channels_;
-  const bool averages_;
+  const std::string stand_in_;
   std::vector<Parameter*> parameters_;            // of each value, or null
   std::vector<char> folds_;                       // by group
   std::map<Parameter*, std::vector<char>> goes_;  // outputs that go, of groups that fold
@@ -166,9 +173,12 @@ std::vector<char> groups_that_fold(Module& model, const Graph& graph, const Chan
 void fold_constants(Module& model, const Graph& graph, const ChannelGraph& channels,
                     const ChannelVerdicts& kept) {
   Folding(model, graph, channels).fold(kept);
-  const bool averaged = std::ranges::any_of(
-      model.parameters(), [](const Parameter* parameter) { return parameter->average.defined(); });
-  if (averaged) Folding(model, graph, channels, true).fold(kept);
+  std::set<std::string, std::less<>> stand_ins;
+  for (const Parameter* parameter : model.parameters())
+    parameter->for_tensors([&](std::string_view name, const Tensor&) {
+      if (use_of(name) == TensorUse::stand_in) stand_ins.emplace(name);
+    });
+  for (const std::string& name : stand_ins) Folding(model, graph, channels, name).fold(kept);
 }
 
 }  // namespace espalier

@@ -16,7 +16,7 @@ namespace espalier {
 std::vector<char> groups_that_fold(Module& model, const Graph& graph, const ChannelGraph& channels);
 
 /// Moves the constants of the channels that `kept` ([groups][channels], 0 if it goes) drops, of groups that
-/// fold; where there are moving averages of the weights, theirs into the averages of biases too. To be called
+/// fold; of what stands in for values (TensorUse::stand_in) into what stands in for biases, too. To be called
 /// before they are cut; zero_channels (surgery.h) leaves what it needs.
 void fold_constants(Module& model, const Graph& graph, const ChannelGraph& channels,
                     const ChannelVerdicts& kept);

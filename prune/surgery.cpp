@@ -23,15 +23,6 @@ Tensor take(const Tensor& x, int axis, const Tensor& kept) {
   return y;
 }
 
-/// Everything of a parameter that has its shape.
-std::vector<Tensor*> tensors_of(Parameter& parameter) {
-  std::vector<Tensor*> all{&parameter.value()};
-  for (Tensor* tensor : {&parameter.gradient(), &parameter.mask, &parameter.average})
-    if (tensor->defined()) all.push_back(tensor);
-  for (Tensor& slot : parameter.slots) all.push_back(&slot);
-  return all;
-}
-
 void check(const AxisCut& one, const Parameter& parameter, const Shape& shape) {
   ESP_CHECK(one.axis >= 0 && one.axis < shape.axes() && shape[one.axis] == one.before,
             "surgery: ", one.parameter, " is ", shape, ", expected ", one.before, " along axis ", one.axis,
@@ -139,21 +130,21 @@ std::vector<AxisCut> cuts_between(const std::vector<AxisCut>& made, const std::v
 }
 
 Transaction::Transaction(Module& model) : model_(model), history_(model.history) {
-  // Values and averages are written in place (masking, folding, loading); the rest is replaced at most.
-  for (Parameter* p : model.parameters())
-    before_.push_back({p, p->value().clone(), p->gradient(), p->mask,
-                       p->average.defined() ? p->average.clone() : Tensor(), p->slots});
+  // Values, what stands in for them and what methods keep are written in place (masking, folding, loading);
+  // the rest is replaced at most.
+  const auto in_place = [](TensorUse use) {
+    return use == TensorUse::value || use == TensorUse::stand_in || use == TensorUse::method;
+  };
+  for (Parameter* p : model.parameters()) {
+    NamedState& old = before_.emplace_back(Before{p, p->tensors()}).tensors;
+    for (auto& [name, tensor] : old)
+      if (in_place(use_of(name))) tensor = tensor.clone();
+  }
 }
 
 Transaction::~Transaction() {
   if (before_.empty()) return;
-  for (Before& old : before_) {
-    old.parameter->value() = std::move(old.value);
-    old.parameter->gradient() = std::move(old.gradient);
-    old.parameter->mask = std::move(old.mask);
-    old.parameter->average = std::move(old.average);
-    old.parameter->slots = std::move(old.slots);
-  }
+  for (Before& old : before_) old.parameter->set_tensors(std::move(old.tensors));
   model_.history = std::move(history_);
 }
 
@@ -161,25 +152,21 @@ void cut(Module& model, const std::vector<AxisCut>& cuts) {
   std::map<std::string, Parameter*> parameters;
   for (Parameter* parameter : model.parameters()) parameters[parameter->name] = parameter;
   // First all new tensors beside the old ones; whatever throws, throws here.
-  std::map<Parameter*, std::vector<Tensor>> fresh;
+  std::map<Parameter*, NamedState> fresh;
   for (const AxisCut& one : cuts) {
     const auto found = parameters.find(one.parameter);
     ESP_CHECK(found != parameters.end(), "surgery: the model has no parameter ", one.parameter,
               ": the cut was made for another model");
     Parameter& parameter = *found->second;
     auto [place, first] = fresh.try_emplace(&parameter);
-    std::vector<Tensor>& tensors = place->second;
-    if (first)
-      for (const Tensor* tensor : tensors_of(parameter)) tensors.push_back(*tensor);
-    check(one, parameter, tensors.front().shape());
-    const Tensor kept =
-        Tensor::from({static_cast<int64_t>(one.kept.size())}, one.kept, tensors.front().device());
-    for (Tensor& tensor : tensors) tensor = take(tensor, one.axis, kept);
+    NamedState& tensors = place->second;
+    if (first) tensors = parameter.tensors();
+    const Tensor& value = tensors.at("value");
+    check(one, parameter, value.shape());
+    const Tensor kept = Tensor::from({static_cast<int64_t>(one.kept.size())}, one.kept, value.device());
+    for (auto& [name, tensor] : tensors) tensor = take(tensor, one.axis, kept);
   }
-  for (auto& [parameter, tensors] : fresh) {
-    const std::vector<Tensor*> old = tensors_of(*parameter);
-    for (size_t i = 0; i < old.size(); ++i) *old[i] = std::move(tensors[i]);
-  }
+  for (auto& [parameter, tensors] : fresh) parameter->set_tensors(std::move(tensors));
   add(model.history, cuts);
   if (!cuts.empty()) shapes_changed();
 }

@@ -37,17 +37,16 @@ class Transaction {
  private:
   struct Before {
     Parameter* parameter;
-    Tensor value, gradient, mask, average;
-    std::vector<Tensor> slots;
+    NamedState tensors;
   };
   Module& model_;
   std::vector<Before> before_;  // empty once committed
   std::vector<AxisCut> history_;
 };
 
-/// Cuts values, gradients, masks, optimizer slots, moving averages and running statistics, all or nothing:
-/// checks first that every cut fits, with one line that names the first parameter that does not. Adds the
-/// cuts to the model's history, which, cut from a fresh model of its architecture, makes its shapes.
+/// Cuts running statistics and parameters with all that belongs to them (Parameter::for_tensors), all or
+/// nothing: checks first that every cut fits, with one line that names the first parameter that does not.
+/// Adds the cuts to the model's history, which, cut from a fresh model of its architecture, makes its shapes.
 void cut(Module& model, const std::vector<AxisCut>& cuts);
 /// The cuts that are left to make of a model with the history `made` one with the history `wanted`. Error
 /// where it has lost what that one keeps.

@@ -199,29 +199,29 @@ void check_layouts(Module& model, const Graph& graph, const std::string& source)
   }
 }
 
-/// A parameter's extras and the prefix each is stored under.
-template <class Visit>
-void for_extras(Parameter& parameter, const Visit& visit) {
-  visit("mask/", parameter.mask);
-  visit("average/", parameter.average);
-  for (size_t i = 0; i < parameter.slots.size(); ++i)
-    visit("slot" + std::to_string(i) + "/", parameter.slots[i]);
+/// A tensor of a file that stands beside the weights: "slot0" and "fc1.weight" of "slot0/fc1.weight", which
+/// Parameter::for_tensors calls so.
+struct Beside {
+  std::string_view is, parameter;
+};
+/// Nothing for what is a weight itself: names of PyTorch's have no slash, or one behind a dot.
+std::optional<Beside> beside(std::string_view name) {
+  const size_t slash = name.find('/');
+  if (slash == 0 || slash == name.npos) return std::nullopt;
+  const std::string_view is = name.substr(0, slash);
+  const TensorUse use = use_of(is);
+  if (is.find('.') != is.npos || use == TensorUse::value || use == TensorUse::gradient) return std::nullopt;
+  return Beside{is, name.substr(slash + 1)};
 }
 
-/// Whether for_extras names it so: "slot0/fc1.weight".
-bool is_extra(const std::string& name) {
-  const std::string kind = name.substr(0, name.find('/'));
-  return kind != name && (kind == "mask" || kind == "average" || kind.starts_with("slot"));
-}
-
-Tensor extra(const TensorFile& file, const std::string& name, const Parameter& parameter, DType dtype,
-             const std::string& source) {
-  const Tensor* found = file.find(name);
-  if (!found) return {};
-  ESP_CHECK(found->shape() == file_shape(parameter) && found->dtype() == dtype, source, ": '", name, "' is ",
-            dtype_name(found->dtype()), found->shape(), ", expected ", dtype_name(dtype),
+/// What stands beside a parameter's value, in memory's layout.
+Tensor in_memory(const std::string& name, const Tensor& found, const Parameter& parameter,
+                 const std::string& source) {
+  const DType dtype = use_of(beside(name)->is) == TensorUse::mask ? DType::u8 : DType::f32;
+  ESP_CHECK(found.shape() == file_shape(parameter) && found.dtype() == dtype, source, ": '", printable(name),
+            "' is ", dtype_name(found.dtype()), found.shape(), ", expected ", dtype_name(dtype),
             file_shape(parameter));
-  return from_file_layout(parameter, *found);
+  return from_file_layout(parameter, found);
 }
 
 const std::string& metadata(const TensorFile& file, const std::string& key, const std::string& source) {
@@ -233,7 +233,9 @@ const std::string& metadata(const TensorFile& file, const std::string& key, cons
 }
 
 Tensor mask_in(const TensorFile& file, const Parameter& parameter, const std::string& source) {
-  return extra(file, "mask/" + parameter.name, parameter, DType::u8, source);
+  const std::string name = "mask/" + parameter.name;
+  const Tensor* found = file.find(name);
+  return found ? in_memory(name, *found, parameter, source) : Tensor();
 }
 
 /// Where a parameter is not 0.
@@ -283,11 +285,16 @@ void hold_all_zeros(Module& model) {
       parameter->mask = nonzero_mask(*parameter);
 }
 
-/// A file's weights without what a checkpoint holds beside them.
-NamedTensors weights_alone(const TensorFile& file) {
+/// A file's weights without what a checkpoint holds beside them. What no parameter of the model's has beside
+/// it, under a name that is not known, is left among them, and refused with them.
+NamedTensors weights_alone(const TensorFile& file, Module& model) {
   NamedTensors weights;
-  for (const auto& [name, tensor] : file.tensors)
-    if (!is_extra(name)) weights.emplace_back(name, tensor);
+  for (const auto& [name, tensor] : file.tensors) {
+    const auto found = beside(name);
+    const bool is_known = found && use_of(found->is) != TensorUse::method;
+    if (!found || (!is_known && !model.find(std::string(found->parameter))))
+      weights.emplace_back(name, tensor);
+  }
   return weights;
 }
 
@@ -333,39 +340,27 @@ void replay(const TensorFile& file, Module& model, const std::string& source) {
   }
 }
 
-/// An Error leaves weights, slots and averages as they were.
+/// An Error leaves weights and what stands beside them as they were.
 void load(const TensorFile& file, Module& model, const std::string& source) {
-  struct Extras {
-    Tensor mask, average;
-    std::vector<Tensor> slots;
-  };
-  std::vector<Extras> extras;  // all is read and checked before anything is written
-  size_t found = 0;
-  for (Parameter* parameter : model.parameters()) {
-    Extras e{mask_in(file, *parameter, source),
-             extra(file, "average/" + parameter->name, *parameter, DType::f32, source),
-             {}};
-    while (true) {
-      Tensor slot = extra(file, "slot" + std::to_string(e.slots.size()) + "/" + parameter->name, *parameter,
-                          DType::f32, source);
-      if (!slot.defined()) break;
-      e.slots.push_back(std::move(slot));
-    }
-    found += e.mask.defined() + e.average.defined() + e.slots.size();
-    extras.push_back(std::move(e));
+  std::map<std::string_view, Parameter*> parameters;
+  for (Parameter* parameter : model.parameters()) parameters[parameter->name] = parameter;
+  const NamedTensors weights = weights_alone(file, model);
+  std::map<Parameter*, NamedState> read;  // all is read and checked before anything is written
+  for (const auto& [name, tensor] : file.tensors) {
+    const auto found = beside(name);
+    if (!found) continue;
+    const auto of = parameters.find(found->parameter);
+    if (of == parameters.end() && use_of(found->is) == TensorUse::method) continue;  // among the weights
+    ESP_CHECK(of != parameters.end(), source, ": '", printable(name), "' is of no parameter of the model's");
+    read[of->second].emplace(found->is, in_memory(name, tensor, *of->second, source));
   }
-  const NamedTensors weights = weights_alone(file);
-  ESP_CHECK(weights.size() + found == file.tensors.size(), source, ": ", file.tensors.size() - weights.size(),
-            " masks, slots and averages, of which ", found, " are the model's");
   load_state_dict(model, weights, source);
-  size_t i = 0;
   for (Parameter* parameter : model.parameters()) {
-    const Device device = parameter->value().device();
-    parameter->mask = extras[i].mask.to(device);
-    parameter->average = extras[i].average.to(device);
-    parameter->slots.clear();
-    for (const Tensor& slot : extras[i].slots) parameter->slots.push_back(slot.to(device));
-    ++i;
+    NamedState tensors = std::move(read[parameter]);
+    for (auto& [is, tensor] : tensors) tensor = tensor.to(parameter->value().device());
+    tensors["value"] = parameter->value();
+    if (parameter->gradient().defined()) tensors["gradient"] = parameter->gradient();
+    parameter->set_tensors(std::move(tensors));
   }
   mask_zeros(file, model, source);
 }
@@ -379,7 +374,8 @@ TensorFile read_weights(const std::filesystem::path& path, Module& model, std::s
 
 /// "fc" of "fc.weight" and of "mask/fc.weight".
 std::string layer_of_tensor(const std::string& name) {
-  return std::string(layer_name(std::string_view(name).substr(is_extra(name) ? name.find('/') + 1 : 0)));
+  const auto found = beside(name);
+  return std::string(layer_name(found ? found->parameter : std::string_view(name)));
 }
 
 /// Takes what `skip` means out of the file.
@@ -478,10 +474,10 @@ void save_checkpoint(const OutputPath& to, Module& model, const Config& config, 
                      const std::vector<std::string>& classes) {
   TensorFile file = run_file(model, config, classes, to.path.string());
   file.metadata["espalier.position"] = position_json(position).dump();
-  for (Parameter* parameter : model.parameters())
-    for_extras(*parameter, [&](const std::string& prefix, const Tensor& tensor) {
-      if (tensor.defined())
-        file.tensors.emplace_back(prefix + parameter->name, to_file_layout(*parameter, tensor));
+  for (const Parameter* parameter : model.parameters())
+    parameter->for_tensors([&](std::string_view is, const Tensor& tensor) {
+      const std::string name = join(is, "/", parameter->name);
+      if (beside(name)) file.tensors.emplace_back(name, to_file_layout(*parameter, tensor));
     });
   write_safetensors(to, file, Checksums::kept);
 }
@@ -546,7 +542,7 @@ WeightsNotes load_weights(const std::filesystem::path& path, Module& model, cons
   const auto starts_afresh = [&](const Parameter& p) { return any_means_layer(skip, layer_name(p.name)); };
   if (!skip.empty() && !MetaDevice::active())  // a layer whose inputs were cut has fewer of them
     initialize(model, options.seed, starts_afresh);
-  NamedTensors weights = weights_alone(file);
+  NamedTensors weights = weights_alone(file, model);
   for (const Parameter* parameter : model.parameters())
     if (starts_afresh(*parameter))
       weights.emplace_back(parameter->name, to_file_layout(*parameter, parameter->value()));

@@ -1,9 +1,10 @@
 // Checkpoint: one safetensors file with everything a run needs to go on. Weights stand under PyTorch's names
-// and in its layout, as in any weights file; beside them "mask/NAME", "slot0/NAME", "slot1/NAME" and
-// "average/NAME"; of weights alone, which PyTorch is to load, the metadata name the parameters whose zeros a
-// mask holds. The metadata hold the config as resolved, the network's description (the graph of one
-// example pass), the history of cuts if channels were cut, the names of the classes where the data have some,
-// the checksums of all this and, in a checkpoint, the position.
+// and in its layout, as in any weights file; beside them all that belongs to a parameter (Parameter::state),
+// "mask/NAME", "slot0/NAME", "slot1/NAME", "average/NAME" and what else methods keep; of weights alone, which
+// PyTorch is to load, the metadata name the parameters whose zeros a mask holds. The metadata hold the config
+// as resolved, the network's description (the graph of one example pass), the history of cuts if channels
+// were cut, the names of the classes where the data have some, the checksums of all this and, in a
+// checkpoint, the position.
 #pragma once
 
 #include <cstdint>
@@ -101,10 +102,10 @@ CheckpointInfo read_checkpoint_info(const std::filesystem::path& file);
 std::optional<CheckpointInfo> weights_info(const std::filesystem::path& file);
 /// The same of a file that has been read; `source` names it in messages.
 CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source);
-/// Puts weights, masks, slots and averages into `model`, a fresh one, from which channels are cut first if
-/// they were from the file's. Plain weights of other tools' (foreign_weights.h) will do, too. Error if names
-/// or shapes do not fit it. While a MetaDevice (core/tensor.h) is alive, this and what follows take shapes
-/// from the file's header, and no memory.
+/// Puts weights and all that stands beside them into `model`, a fresh one, from which channels are cut first
+/// if they were from the file's. Plain weights of other tools' (foreign_weights.h) will do, too. Error if
+/// names or shapes do not fit it. While a MetaDevice (core/tensor.h) is alive, this and what follows take
+/// shapes from the file's header, and no memory.
 void load_checkpoint(const std::filesystem::path& file, Module& model);
 
 /// What a person is to be told of weights that were read.

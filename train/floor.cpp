@@ -26,7 +26,7 @@ void trace_step(Module& model, const Shape& input, Trace& trace) {
   trace.close();
 }
 
-/// What the update reads and writes: weights and slots both, gradients once.
+/// What the update reads and writes: weights and optimizer state both, gradients once.
 KernelCall update_call(Module& model, const std::string& type) {
   const MetaDevice shapes_alone;
   const OptimizerOptions options = bench_optimizer(type);
@@ -34,8 +34,10 @@ KernelCall update_call(Module& model, const std::string& type) {
   int64_t bytes = 0;
   for (Parameter* parameter : optimizer->parameters()) {
     bytes += 3 * static_cast<int64_t>(parameter->value().bytes());
-    for (const Tensor& slot : parameter->slots) bytes += 2 * static_cast<int64_t>(slot.bytes());
-    parameter->slots.clear();
+    parameter->for_tensors([&](std::string_view name, const Tensor& tensor) {
+      if (use_of(name) == TensorUse::optimizer) bytes += 2 * static_cast<int64_t>(tensor.bytes());
+    });
+    parameter->drop_state(TensorUse::optimizer);
   }
   return {options.type + "_update", "", 0, bytes, {}};
 }

@@ -43,7 +43,7 @@ struct StepFloor {
 
 /// Of a step as bench_train has it: forward, loss, backward without a gradient of the images, and the
 /// optimizer's update. `model` may be on Device::meta. In bf16 images, what ops put out and its gradients
-/// have 2 bytes, weights, their gradients and the optimizer's slots 4.
+/// have 2 bytes, weights, their gradients and optimizer state 4.
 StepFloor step_floor(Module& model, const BenchOptions& options, const std::string& precision,
                      const CardPeaks& card = h100());
 

@@ -36,7 +36,7 @@ int64_t batch_of(const Config& config, const DataSplits* data) {
   return std::min(config.data.batch, images);
 }
 
-/// Gives `model` the shapes, masks and slots of a checkpoint; returns the stage in which it goes on.
+/// Gives `model` the shapes, masks and state of a checkpoint; returns the stage in which it goes on.
 int64_t take_checkpoint(const std::filesystem::path& checkpoint, Module& model) {
   const auto position = read_checkpoint_info(checkpoint).position;
   load_checkpoint(checkpoint, model);
@@ -48,7 +48,7 @@ int64_t take_checkpoint(const std::filesystem::path& checkpoint, Module& model) 
 std::string MemoryPlan::text() const {
   return fmt::format("{}: data {}, parameters {}, gradients {}, optimizer {}, activations of a batch {}",
                      bytes_text(total()), bytes_text(data), bytes_text(parameters), bytes_text(gradients),
-                     bytes_text(slots), bytes_text(activations));
+                     bytes_text(optimizer), bytes_text(activations));
 }
 
 int64_t MemoryPlan::batch_within(double bytes) const {
@@ -66,15 +66,17 @@ void MemoryPlan::include(const TrainConfig& config, const std::vector<Parameter*
   if (config.prune && cuts_channels(*config.prune)) stage.parameters = whole;
   for (const Parameter* p : all) {
     const bool pruned = config.prune && !cuts_channels(*config.prune) && p->role == Role::weight;
-    const bool masked = pruned || p->mask.defined();
-    stage.parameters += bytes_of(p->value()) + bytes_of(p->average) +
-                        (masked ? static_cast<double>(p->value().elements()) : 0);
+    if (pruned && !p->mask.defined()) stage.parameters += static_cast<double>(p->value().elements());
     if (p->learned() && !p->frozen()) stage.gradients += bytes_of(p->value());
-    for (const Tensor& slot : p->slots) stage.slots += bytes_of(slot);
+    p->for_tensors([&](std::string_view name, const Tensor& tensor) {
+      const TensorUse use = use_of(name);
+      if (use == TensorUse::gradient) return;  // it will have one, whether it has one now or not
+      (use == TensorUse::optimizer ? stage.optimizer : stage.parameters) += bytes_of(tensor);
+    });
   }
   parameters = std::max(parameters, stage.parameters);
   gradients = std::max(gradients, stage.gradients);
-  slots = std::max(slots, stage.slots);
+  optimizer = std::max(optimizer, stage.optimizer);
 }
 
 void MemoryPlan::include_cut(const std::vector<Parameter*>& all, double whole) {

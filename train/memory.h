@@ -15,21 +15,21 @@ namespace espalier {
 /// Bytes, at the stage that needs most of each.
 struct MemoryPlan {
   double data = 0;        ///< images of all splits, u8
-  double parameters = 0;  ///< weights, with masks and moving averages where the config asks for them; where a
+  double parameters = 0;  ///< weights, with masks and what else belongs to them, as moving averages; where a
                           ///< stage cuts channels, those of the whole network, too, which is timed beside it
   double gradients = 0;
-  double slots = 0;        ///< the optimizer's
+  double optimizer = 0;    ///< its state
   double activations = 0;  ///< what the ops of a forward pass of one batch put out, the batch included; of
                            ///< frozen layers what is kept of it (activation_bytes in nn/network.h)
   int64_t batch = 0;       ///< images that these are of
   /// The largest batch with which it takes at most `bytes`; 0: there is none.
   int64_t batch_within(double bytes) const;
-  double total() const { return data + parameters + gradients + slots + activations; }
+  double total() const { return data + parameters + gradients + optimizer + activations; }
   /// "12 GB: data 1 MB, parameters 3 GB, ..."
   std::string text() const;
 
   void include(const DataSplits& data);
-  /// A stage that trains these, which have the slots and averages it gives them. `whole`: bytes of the
+  /// A stage that trains these, which have the state that it gives them. `whole`: bytes of the
   /// network with nothing cut (whole_bytes).
   void include(const TrainConfig& config, const std::vector<Parameter*>& parameters, double whole);
   /// A stage that cuts channels of these at once.

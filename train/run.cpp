@@ -314,7 +314,7 @@ class Run {
     const int64_t next = position_.stage + 1;
     auto results = std::move(position_.results);
     results.push_back(std::move(result));
-    for (Parameter* parameter : model_->parameters()) parameter->slots.clear();
+    for (Parameter* parameter : model_->parameters()) parameter->drop_state(TensorUse::optimizer);
     position_ = Position{.stage = next,
                          .steps_before = steps_so_far(),
                          .begun = std::move(position_.begun),
@@ -395,19 +395,23 @@ class Run {
   std::unique_ptr<Optimizer> open_optimizer(const TrainConfig& config,
                                             const std::vector<Parameter*>& parameters) {
     const bool goes_on = position_.step > 0;
-    std::vector<std::vector<Tensor>> slots;
-    for (Parameter* parameter : parameters) slots.push_back(parameter->slots);
+    std::vector<NamedState> held;
+    for (Parameter* parameter : parameters) held.push_back(parameter->state);
     auto optimizer = build_optimizer(config.optimizer, *model_);
     if (goes_on) {
       optimizer->set_steps(position_.optimizer_steps);
       for (size_t i = 0; i < parameters.size(); ++i) {
         Parameter& p = *parameters[i];
-        const bool averaged = config.ema > 0 && p.learned() && !p.frozen();
-        ESP_CHECK(slots[i].size() == p.slots.size() && p.average.defined() == averaged,
-                  folder_.checkpoint().string(), ": holds ", slots[i].size(), " slots and ",
-                  p.average.defined() ? "an" : "no", " average of ", p.name, ", expected ", p.slots.size(),
-                  " and ", averaged ? "one" : "none");
-        p.slots = std::move(slots[i]);
+        const auto count = [](const NamedState& state) {
+          return std::ranges::count_if(
+              state, [](const auto& one) { return use_of(one.first) == TensorUse::optimizer; });
+        };
+        const bool averaged = config.ema > 0 && p.learned() && !p.frozen(),
+                   has_average = p.state_of("average").defined();
+        ESP_CHECK(count(held[i]) == count(p.state) && has_average == averaged, folder_.checkpoint().string(),
+                  ": holds ", count(held[i]), " tensors of optimizer state and ", has_average ? "an" : "no",
+                  " average of ", p.name, ", expected ", count(p.state), " and ", averaged ? "one" : "none");
+        p.state = std::move(held[i]);
       }
     } else if (config.ema > 0) {
       start_average(parameters);
@@ -418,7 +422,8 @@ class Run {
   /// What was evaluated is what goes on: the averages become the weights.
   static void adopt_average(const std::vector<Parameter*>& parameters) {
     for (Parameter* parameter : parameters)
-      if (parameter->average.defined()) parameter->value() = std::move(parameter->average);
+      if (const Tensor& average = parameter->state_of("average"); average.defined())
+        parameter->value() = average;
     drop_average(parameters);
   }
 

@@ -122,12 +122,9 @@ void expect_same(Training& actual, Training& expected) {
       continue;
     }
     EXPECT_TRUE(same(parameter->value(), wanted.value())) << parameter->name;
-    ASSERT_EQ(parameter->slots.size(), wanted.slots.size());
-    for (size_t i = 0; i < parameter->slots.size(); ++i)
-      EXPECT_TRUE(same(parameter->slots[i], wanted.slots[i])) << parameter->name << ", slot " << i;
-    if (parameter->average.defined()) {
-      EXPECT_TRUE(same(parameter->average, wanted.average)) << parameter->name << ", average";
-    }
+    ASSERT_EQ(parameter->state.size(), wanted.state.size());
+    for (const auto& [name, tensor] : parameter->state)
+      EXPECT_TRUE(same(tensor, wanted.state_of(name))) << parameter->name << ", " << name;
   }
   EXPECT_EQ(actual.position.loss_sum, expected.position.loss_sum);
   EXPECT_EQ(actual.position.correct, expected.position.correct);

@@ -56,15 +56,15 @@ void mask_half(Module& model) {
       parameter->set_mask(Tensor::from(parameter->shape(), random_mask(parameter->value().elements(), 6)));
 }
 
-/// What a mask drops is 0, on the GPU, in the value and in all slots.
+/// What a mask drops is 0, on the GPU, in the value and in all its state.
 void expect_held(Module& model) {
   for (Parameter* parameter : model.parameters()) {
     if (!parameter->mask.defined()) continue;
     ASSERT_EQ(parameter->mask.device(), parameter->value().device());
     const Tensor mask = parameter->mask.to(Device::cpu);
-    std::vector<Tensor> all = parameter->slots;
-    all.push_back(parameter->value());
-    for (const Tensor& tensor : all) {
+    NamedState all = parameter->state;
+    all["value"] = parameter->value();
+    for (const auto& [name, tensor] : all) {
       const Tensor host = tensor.to(Device::cpu);
       for (int64_t i = 0; i < host.elements(); ++i)
         ASSERT_TRUE(mask.span<uint8_t>()[static_cast<size_t>(i)] ||
@@ -78,9 +78,9 @@ void expect_all_on(Module& model, Device device) {
   for (Parameter* parameter : model.parameters()) {
     if (parameter->is_count()) continue;
     EXPECT_EQ(parameter->value().device(), device) << parameter->name;
-    for (const Tensor* tensor : {&parameter->gradient(), &parameter->mask})
-      EXPECT_TRUE(!tensor->defined() || tensor->device() == device) << parameter->name;
-    for (const Tensor& slot : parameter->slots) EXPECT_EQ(slot.device(), device) << parameter->name;
+    parameter->for_tensors([&](std::string_view name, const Tensor& tensor) {
+      EXPECT_EQ(tensor.device(), device) << parameter->name << ", " << name;
+    });
   }
 }
 

@@ -15,15 +15,20 @@ Parameter parameter(const Shape& shape, const Floats& values) {
   return p;
 }
 
-TEST(Parameter, AMaskZeroesValueSlotsAndAverage) {
+TEST(Parameter, AMaskZeroesValueAndState) {
   Parameter p = parameter({2, 2}, {1, 2, 3, 4});
-  p.slots = {Tensor::full({2, 2}, 5), Tensor::full({2, 2}, 6)};
-  p.average = Tensor::full({2, 2}, 7);
+  p.state = {{"slot0", Tensor::full({2, 2}, 5)},
+             {"slot1", Tensor::full({2, 2}, 6)},
+             {"average", Tensor::full({2, 2}, 7)},
+             {"score", Tensor::full({2, 2}, 8)}};
+  p.gradient() = Tensor::full({2, 2}, 9);
   p.set_mask(Tensor::from({2, 2}, std::vector<uint8_t>{1, 0, 0, 1}));
   EXPECT_TRUE(std::ranges::equal(p.value().span<float>(), Floats{1, 0, 0, 4}));
-  EXPECT_TRUE(std::ranges::equal(p.slots[0].span<float>(), Floats{5, 0, 0, 5}));
-  EXPECT_TRUE(std::ranges::equal(p.slots[1].span<float>(), Floats{6, 0, 0, 6}));
-  EXPECT_TRUE(std::ranges::equal(p.average.span<float>(), Floats{7, 0, 0, 7}));
+  EXPECT_TRUE(std::ranges::equal(p.state_of("slot0").span<float>(), Floats{5, 0, 0, 5}));
+  EXPECT_TRUE(std::ranges::equal(p.state_of("slot1").span<float>(), Floats{6, 0, 0, 6}));
+  EXPECT_TRUE(std::ranges::equal(p.state_of("average").span<float>(), Floats{7, 0, 0, 7}));
+  EXPECT_TRUE(std::ranges::equal(p.state_of("score").span<float>(), Floats{8, 0, 0, 8})) << "a method's own";
+  EXPECT_TRUE(std::ranges::equal(p.gradient().span<float>(), Floats{9, 9, 9, 9}));
   EXPECT_EQ(p.nonzeros(), 2);
   p.remove_mask();
   EXPECT_FALSE(p.mask.defined());
@@ -81,17 +86,48 @@ TEST(Parameter, OnesPassedOverTogetherShareADevice) {
 TEST(Parameter, MovesWithAllThatBelongsToIt) {
   Parameter moved = parameter({2}, {1, 2});
   moved.gradient() = Tensor::zeros({2});
-  moved.average = Tensor::zeros({2});
-  moved.slots = {Tensor::zeros({2})};
+  moved.state["average"] = Tensor::zeros({2});
+  moved.state["slot0"] = moved.state["score"] = Tensor::zeros({2});
   moved.set_mask(Tensor::from({2}, std::vector<uint8_t>{1, 0}));
   moved.to(Device::meta);
-  for (const Tensor* tensor : {&moved.value(), &moved.gradient(), &moved.average, &moved.mask})
-    EXPECT_EQ(tensor->device(), Device::meta);
-  EXPECT_EQ(moved.slots[0].device(), Device::meta);
+  std::vector<std::string> names;
+  moved.for_tensors([&](std::string_view name, const Tensor& tensor) {
+    names.emplace_back(name);
+    EXPECT_EQ(tensor.device(), Device::meta) << name;
+  });
+  EXPECT_EQ(names, (std::vector<std::string>{"value", "gradient", "mask", "average", "score", "slot0"}));
 
   Parameter count{.name = "n", .role = Role::buffer, .variable = Variable(Tensor::zeros({}, DType::i64))};
   count.to(Device::meta);
   EXPECT_EQ(count.value().device(), Device::cpu);
+}
+
+TEST(Parameter, NamesSayWhatATensorIsToIt) {
+  EXPECT_EQ(use_of("value"), TensorUse::value);
+  EXPECT_EQ(use_of("gradient"), TensorUse::gradient);
+  EXPECT_EQ(use_of("mask"), TensorUse::mask);
+  EXPECT_EQ(use_of("average"), TensorUse::stand_in);
+  EXPECT_EQ(use_of("slot12"), TensorUse::optimizer);
+  for (const char* own : {"slot", "slots", "slot1a", "score", ""})
+    EXPECT_EQ(use_of(own), TensorUse::method) << own;
+}
+
+TEST(Parameter, GivesAwayAndTakesAllThatBelongsToIt) {
+  Parameter p = parameter({2}, {1, 2});
+  p.gradient() = Tensor::full({2}, 3);
+  p.state["slot0"] = Tensor::full({2}, 4);
+  const NamedState all = p.tensors();
+  EXPECT_EQ(all.size(), 3u);
+  p.set_mask(Tensor::from({2}, std::vector<uint8_t>{1, 1}));
+  p.state["score"] = Tensor::zeros({2});
+  p.drop_state(TensorUse::optimizer);
+  EXPECT_FALSE(p.state_of("slot0").defined());
+  EXPECT_TRUE(p.state_of("score").defined());
+  p.set_tensors(all);
+  EXPECT_FALSE(p.mask.defined() || p.state_of("score").defined()) << "these, and none besides";
+  EXPECT_EQ(p.state_of("slot0").f32(), all.at("slot0").f32());
+  EXPECT_EQ(p.gradient().f32(), all.at("gradient").f32());
+  EXPECT_EQ(p.value().f32(), all.at("value").f32());
 }
 
 }  // namespace

@@ -11,17 +11,17 @@ TEST(Ema, FollowsTheValues) {
   const auto p = make_parameter({1, 2}), buffer = make_parameter({5}, Role::buffer);
   const std::vector<Parameter*> all{p.get(), buffer.get()};
   start_average(all);
-  EXPECT_FALSE(buffer->average.defined());
-  EXPECT_TRUE(near(p->average, Doubles{1, 2}, 0));
+  EXPECT_FALSE(buffer->state_of("average").defined());
+  EXPECT_TRUE(near(p->state_of("average"), Doubles{1, 2}, 0));
   p->value().fill(10);
-  EXPECT_TRUE(near(p->average, Doubles{1, 2}, 0)) << "a copy";
+  EXPECT_TRUE(near(p->state_of("average"), Doubles{1, 2}, 0)) << "a copy";
   update_average(all, 0.9);
-  EXPECT_TRUE(near(p->average, Doubles{1.9, 2.8}, 1e-7));
+  EXPECT_TRUE(near(p->state_of("average"), Doubles{1.9, 2.8}, 1e-7));
   update_average(all, 0.9);
-  EXPECT_TRUE(near(p->average, Doubles{2.71, 3.52}, 1e-6));
+  EXPECT_TRUE(near(p->state_of("average"), Doubles{2.71, 3.52}, 1e-6));
   EXPECT_TRUE(near(p->value(), Doubles{10, 10}, 0));
   drop_average(all);
-  EXPECT_FALSE(p->average.defined());
+  EXPECT_FALSE(p->state_of("average").defined());
 }
 
 TEST(Ema, StandsInTheValuesPlaceForAWhile) {
@@ -31,11 +31,11 @@ TEST(Ema, StandsInTheValuesPlaceForAWhile) {
   {
     const AverageInPlace swapped({p.get(), without.get()});
     EXPECT_EQ(value_of(*p), (Floats{1, 2}));
-    EXPECT_TRUE(near(p->average, Doubles{10, 10}, 0));
+    EXPECT_TRUE(near(p->state_of("average"), Doubles{10, 10}, 0));
     EXPECT_EQ(value_of(*without), Floats{5});
   }
   EXPECT_EQ(value_of(*p), (Floats{10, 10}));
-  EXPECT_TRUE(near(p->average, Doubles{1, 2}, 0));
+  EXPECT_TRUE(near(p->state_of("average"), Doubles{1, 2}, 0));
 }
 
 TEST(Ema, MaskedWeightsAverageToZero) {
@@ -43,7 +43,7 @@ TEST(Ema, MaskedWeightsAverageToZero) {
   start_average({p.get()});
   p->set_mask(Tensor::from({2}, std::vector<uint8_t>{0, 1}));
   update_average({p.get()}, 0.5);
-  EXPECT_TRUE(near(p->average, Doubles{0, 2}, 0));
+  EXPECT_TRUE(near(p->state_of("average"), Doubles{0, 2}, 0));
 }
 
 }  // namespace

@@ -10,17 +10,17 @@
 namespace espalier {
 namespace {
 
-TEST(Optimizer, SlotsFollowTheType) {
-  const std::pair<OptimizerOptions, size_t> slots[] = {{{.type = "sgd"}, 0},
+TEST(Optimizer, StateFollowsTheType) {
+  const std::pair<OptimizerOptions, size_t> state[] = {{{.type = "sgd"}, 0},
                                                        {{.type = "sgd", .momentum = 0.9}, 1},
                                                        {{.type = "adam"}, 2},
                                                        {{.type = "adamw"}, 2}};
-  for (const auto& [options, count] : slots) {
+  for (const auto& [options, count] : state) {
     const auto p = make_parameter({1, 2});
-    p->slots = {Tensor::full({2}, 5), Tensor::full({2}, 6), Tensor::full({2}, 7)};  // another optimizer's
+    for (const char* name : {"slot0", "slot1", "slot2"}) p->state[name] = Tensor::full({2}, 5);  // another's
     const auto optimizer = make_optimizer(options, {p.get()});
-    ASSERT_EQ(p->slots.size(), count) << options.type;
-    for (const Tensor& slot : p->slots) EXPECT_TRUE(near(slot, Doubles{0, 0}, 0));
+    ASSERT_EQ(p->state.size(), count) << options.type;
+    for (const auto& [name, tensor] : p->state) EXPECT_TRUE(near(tensor, Doubles{0, 0}, 0)) << name;
   }
 }
 
@@ -28,8 +28,8 @@ TEST(Optimizer, WorksWhereItsParametersAre) {
   const auto here = make_parameter({1}), there = make_parameter({1});
   there->value() = Tensor::zeros({1}, DType::f32, Device::meta);
   const auto optimizer = make_optimizer({.type = "adam"}, {here.get(), there.get()});
-  for (const Tensor& slot : here->slots) EXPECT_EQ(slot.device(), Device::cpu);
-  for (const Tensor& slot : there->slots) EXPECT_EQ(slot.device(), Device::meta);
+  for (const auto& [name, tensor] : here->state) EXPECT_EQ(tensor.device(), Device::cpu);
+  for (const auto& [name, tensor] : there->state) EXPECT_EQ(tensor.device(), Device::meta);
   EXPECT_THROW(optimizer->step(0.1), Error) << "one pass over both";
   EXPECT_THROW(gradient_norm({here.get(), there.get()}), Error);
 }
@@ -90,7 +90,7 @@ TEST(Optimizer, AMaskedWeightStaysZeroWhateverItsGradient) {
   }
 }
 
-TEST(Optimizer, GoesOnFromItsStepsAndSlots) {
+TEST(Optimizer, GoesOnFromItsStepsAndState) {
   for (const char* type : {"sgd", "adam", "adamw"}) {
     const OptimizerOptions options{.type = type, .momentum = 0.9, .weight_decay = 0.01};
     const auto p = make_parameter({1, -2}), q = make_parameter({1, -2});
@@ -98,9 +98,9 @@ TEST(Optimizer, GoesOnFromItsStepsAndSlots) {
     auto part = make_optimizer(options, {q.get()});
     for (int step = 0; step < 6; ++step) {
       if (step == 3) {  // as a resumed run does
-        const auto slots = q->slots;
+        const NamedState state = q->state;
         part = make_optimizer(options, {q.get()});
-        q->slots = slots;
+        q->state = state;
         part->set_steps(3);
       }
       for (Parameter* each : {p.get(), q.get()}) set_gradient(*each, {0.1f * static_cast<float>(step), -1});
@@ -145,14 +145,14 @@ TEST(Optimizer, RatesOfSomeAreAFactorOfTheRate) {
 
 TEST(Optimizer, LeavesAloneWhatIsFrozen) {
   const auto learned = make_parameter({1}), frozen = make_parameter({2});
-  frozen->slots = {Tensor::full({1}, 5)};  // another optimizer's
+  frozen->state["slot0"] = Tensor::full({1}, 5);  // another optimizer's
   frozen->variable.set_requires_gradient(false);
   const auto optimizer =
       make_optimizer({.type = "sgd", .momentum = 0.9, .weight_decay = 0.1}, {learned.get(), frozen.get()});
   EXPECT_EQ(optimizer->parameters(), (std::vector<Parameter*>{learned.get()}));
-  EXPECT_TRUE(frozen->slots.empty());
+  EXPECT_TRUE(frozen->state.empty());
   start_average({learned.get(), frozen.get()});
-  EXPECT_TRUE(learned->average.defined() && !frozen->average.defined());
+  EXPECT_TRUE(learned->state_of("average").defined() && !frozen->state_of("average").defined());
 }
 
 }  // namespace

@@ -379,8 +379,8 @@ TEST(ChannelPruner, AnErrorOnTheWayLeavesTheModelAsItWas) {
   const auto model = zoo("vgg11", 12), same = zoo("vgg11", 12);
   for (Module* one : {model.get(), same.get()}) prune_to(*one, {Target::ratio, 0.1});  // a history before
   for (Parameter* parameter : model->parameters()) {
-    parameter->slots = {random_tensor(parameter->shape(), 13)};
-    parameter->average = random_tensor(parameter->shape(), 14);
+    parameter->state["slot0"] = random_tensor(parameter->shape(), 13);
+    parameter->state["average"] = random_tensor(parameter->shape(), 14);
     if (parameter->learned()) parameter->gradient() = random_tensor(parameter->shape(), 15);
     parameter->mask = Tensor::from(
         parameter->shape(), std::vector<uint8_t>(static_cast<size_t>(parameter->shape().elements()), 1));
@@ -404,8 +404,8 @@ TEST(ChannelPruner, AnErrorOnTheWayLeavesTheModelAsItWas) {
     const Shape& shape = theirs[i]->shape();
     EXPECT_EQ(ours[i]->shape(), shape);
     EXPECT_EQ(ours[i]->mask.shape(), shape);
-    EXPECT_EQ(numbers(ours[i]->average), numbers(random_tensor(shape, 14)));
-    EXPECT_EQ(numbers(ours[i]->slots[0]), numbers(random_tensor(shape, 13)));
+    EXPECT_EQ(numbers(ours[i]->state_of("average")), numbers(random_tensor(shape, 14)));
+    EXPECT_EQ(numbers(ours[i]->state_of("slot0")), numbers(random_tensor(shape, 13)));
     if (ours[i]->learned()) {
       EXPECT_EQ(numbers(ours[i]->gradient()), numbers(random_tensor(shape, 15)));
     }

@@ -84,16 +84,30 @@ TEST(Fold, MovingAveragesKeepTheirOwnConstants) {
   SmallNet net;
   Linear &a = net.linear("a", 1, 2), &b = net.linear("b", 2, 1);
   net.pass = [&](const Variable& x) { return b.forward(relu(a.forward(ops::flatten(x)))); };
-  for (Parameter* parameter : net.parameters()) parameter->average = Tensor::zeros(parameter->shape());
+  for (Parameter* parameter : net.parameters())
+    parameter->state["average"] = Tensor::zeros(parameter->shape());
   set(net, "a.bias", {0, 4});
   set(net, "b.weight", {1, 2});
   set(net, "b.bias", {10});
-  net.find("a.bias")->average = Tensor::from({2}, Floats{0, 3});
-  net.find("b.weight")->average = Tensor::from({1, 2}, Floats{1, 5});
-  net.find("b.bias")->average = Tensor::from({1}, Floats{20});
+  net.find("a.bias")->state["average"] = Tensor::from({2}, Floats{0, 3});
+  net.find("b.weight")->state["average"] = Tensor::from({1, 2}, Floats{1, 5});
+  net.find("b.bias")->state["average"] = Tensor::from({1}, Floats{20});
   fold_and_cut(net, {1, 1, 1}, {{1, 0}, {1}});
   EXPECT_EQ(numbers(net.find("b.bias")->value()), (std::vector<float>{10 + 2 * 4}));
-  EXPECT_EQ(numbers(net.find("b.bias")->average), (std::vector<float>{20 + 5 * 3}));
+  EXPECT_EQ(numbers(net.find("b.bias")->state_of("average")), (std::vector<float>{20 + 5 * 3}));
+}
+
+TEST(Fold, WhatIsFrozenHasNoAverageAndMovesOnce) {
+  SmallNet net;
+  Linear &a = net.linear("a", 1, 2), &b = net.linear("b", 2, 1);
+  net.pass = [&](const Variable& x) { return b.forward(relu(a.forward(ops::flatten(x)))); };
+  set(net, "a.bias", {0, 4});
+  set(net, "b.weight", {1, 2});
+  set(net, "b.bias", {10});
+  net.find("a.bias")->state["average"] = Tensor::from({2}, Floats{0, 3});
+  fold_and_cut(net, {1, 1, 1}, {{1, 0}, {1}});
+  EXPECT_EQ(numbers(net.find("b.bias")->value()), (std::vector<float>{10 + 2 * 4}));
+  EXPECT_FALSE(net.find("b.bias")->state_of("average").defined());
 }
 
 TEST(Fold, WithoutABiasItGoesIntoTheMeanOfTheNormBehind) {

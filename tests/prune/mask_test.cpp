@@ -15,9 +15,9 @@ Tensor verdicts(const std::vector<uint8_t>& kept) {
 /// One step of the optimizer's own kernel, with every gradient 1 and momentum 0.9.
 void train_a_step(Parameter& parameter) {
   const Tensor gradient = Tensor::full(parameter.shape(), 1.0f);
-  if (parameter.slots.empty()) parameter.slots.push_back(Tensor::zeros(parameter.shape()));
-  const UpdateSpan span{parameter.value().f32(),  gradient.f32(), parameter.mask.data<uint8_t>(),
-                        parameter.slots[0].f32(), nullptr,        parameter.value().elements()};
+  Tensor& momentum = parameter.state.try_emplace("slot0", Tensor::zeros(parameter.shape())).first->second;
+  const UpdateSpan span{parameter.value().f32(), gradient.f32(), parameter.mask.data<uint8_t>(),
+                        momentum.f32(),          nullptr,        parameter.value().elements()};
   cpu::sgd_update(&span, 1,
                   {.lr = 1,
                    .momentum = 0.9f,
@@ -27,22 +27,22 @@ void train_a_step(Parameter& parameter) {
                    .first = false});
 }
 
-TEST(Mask, HoldsAWeightItsSlotsAndItsAverageAtZero) {
+TEST(Mask, HoldsAWeightAndItsStateAtZero) {
   HandMade model;
   Parameter& fc = model.add("fc.weight", {2, 2}, {1, 2, 3, 4});
-  fc.slots.push_back(Tensor::from<float>({2, 2}, std::vector<float>{5, 6, 7, 8}));
-  fc.average = Tensor::from<float>({2, 2}, std::vector<float>{1, 1, 1, 1});
+  fc.state["slot0"] = Tensor::from<float>({2, 2}, std::vector<float>{5, 6, 7, 8});
+  fc.state["average"] = Tensor::from<float>({2, 2}, std::vector<float>{1, 1, 1, 1});
   apply_masks(UnitSet(Unit::weight, model.parameters()), verdicts({1, 0, 0, 1}));
   EXPECT_EQ(flags(fc.mask), (std::vector<int>{1, 0, 0, 1}));
   EXPECT_EQ(numbers(fc.value()), (std::vector<float>{1, 0, 0, 4}));
-  EXPECT_EQ(numbers(fc.slots[0]), (std::vector<float>{5, 0, 0, 8}));
-  EXPECT_EQ(numbers(fc.average), (std::vector<float>{1, 0, 0, 1}));
+  EXPECT_EQ(numbers(fc.state_of("slot0")), (std::vector<float>{5, 0, 0, 8}));
+  EXPECT_EQ(numbers(fc.state_of("average")), (std::vector<float>{1, 0, 0, 1}));
   for (int step = 0; step < 3; ++step) {
     train_a_step(fc);
     EXPECT_NE(fc.value().f32()[0], 1);
     EXPECT_EQ(fc.value().f32()[1], 0);
     EXPECT_EQ(fc.value().f32()[2], 0);
-    EXPECT_EQ(fc.slots[0].f32()[1], 0);
+    EXPECT_EQ(fc.state_of("slot0").f32()[1], 0);
   }
 }
 

@@ -489,8 +489,8 @@ TEST(Surgery, CutsAllThatGoesWithAChannel) {
   w.value() = Tensor::from({2, 6}, Floats{0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15});
   w.gradient() = Tensor::from({2, 6}, Floats{0, -1, -2, -3, -4, -5, 0, 1, 0, 1, 0, 1});
   w.mask = Tensor::from({2, 6}, std::vector<uint8_t>{1, 0, 1, 1, 0, 1, 0, 1, 0, 1, 0, 1});
-  w.average = Tensor::from({2, 6}, Floats{5, 4, 3, 2, 1, 0, 5, 4, 3, 2, 1, 0});
-  w.slots = {Tensor::from({2, 6}, Floats{6, 5, 4, 3, 2, 1, 6, 5, 4, 3, 2, 1})};
+  w.state["average"] = Tensor::from({2, 6}, Floats{5, 4, 3, 2, 1, 0, 5, 4, 3, 2, 1, 0});
+  w.state["slot0"] = Tensor::from({2, 6}, Floats{6, 5, 4, 3, 2, 1, 6, 5, 4, 3, 2, 1});
   gamma.value() = Tensor::from({3}, Floats{7, 8, 9});
   mean.value() = Tensor::from({3}, Floats{4, 5, 6});
   const Network network(net, {1, 2, 1});
@@ -500,8 +500,8 @@ TEST(Surgery, CutsAllThatGoesWithAChannel) {
   EXPECT_EQ(numbers(w.value()), (std::vector<float>{0, 2, 3, 5, 10, 12, 13, 15}));
   EXPECT_EQ(numbers(w.gradient()), (std::vector<float>{0, -2, -3, -5, 0, 0, 1, 1}));
   EXPECT_EQ(flags(w.mask), (std::vector<int>{1, 1, 1, 1, 0, 0, 1, 1}));
-  EXPECT_EQ(numbers(w.average), (std::vector<float>{5, 3, 2, 0, 5, 3, 2, 0}));
-  EXPECT_EQ(numbers(w.slots[0]), (std::vector<float>{6, 4, 3, 1, 6, 4, 3, 1}));
+  EXPECT_EQ(numbers(w.state_of("average")), (std::vector<float>{5, 3, 2, 0, 5, 3, 2, 0}));
+  EXPECT_EQ(numbers(w.state_of("slot0")), (std::vector<float>{6, 4, 3, 1, 6, 4, 3, 1}));
   EXPECT_EQ(numbers(gamma.value()), (std::vector<float>{7, 9}));
   EXPECT_EQ(numbers(mean.value()), (std::vector<float>{4, 6}));
   EXPECT_EQ(net.find("a.weight")->shape(), (Shape{2, 3, 3, 1}));

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/state_dict.h"
 #include "espalier/optim/optimizer.h"
 #include "espalier/prune/surgery.h"
 #include "espalier/train/build.h"
+#include "espalier/train/memory.h"
 #include "support/bad_input.h"
 #include "support/numbers.h"
 #include "support/temporary_folder.h"
@@ -21,7 +23,7 @@ namespace {
 const char* const one_stage =
     R"({"name": "a", "train": {"steps": 1, "optimizer": {"type": "adam", "lr": 0.1}}})";
 
-/// lenet5 has all three file layouts; masks, slots and averages that are not all the same.
+/// lenet5 has all three file layouts; masks and state that are not all the same.
 std::unique_ptr<Module> full_model(const Config& config) {
   auto model = make_model(config.model, 7);
   uint64_t key = 0;
@@ -29,8 +31,9 @@ std::unique_ptr<Module> full_model(const Config& config) {
     if (parameter->role == Role::weight)
       parameter->set_mask(
           Tensor::from(parameter->shape(), random_mask(parameter->value().elements(), ++key)));
-    parameter->slots = {random_tensor(parameter->shape(), ++key), random_tensor(parameter->shape(), ++key)};
-    parameter->average = random_tensor(parameter->shape(), ++key);
+    for (const char* name : {"slot0", "slot1"})
+      parameter->state[name] = random_tensor(parameter->shape(), ++key);
+    parameter->state["average"] = random_tensor(parameter->shape(), ++key);
   }
   return model;
 }
@@ -97,9 +100,11 @@ TEST(Checkpoint, BringsBackEverythingBitForBit) {
   for (size_t i = 0; i < saved->parameters().size(); ++i) {
     const Parameter &a = *saved->parameters()[i], &b = *loaded->parameters()[i];
     EXPECT_TRUE(same_bits(a.value(), b.value())) << a.name;
-    EXPECT_TRUE(same_bits(a.average, b.average)) << a.name;
-    ASSERT_EQ(b.slots.size(), 2u);
-    EXPECT_TRUE(same_bits(a.slots[0], b.slots[0]) && same_bits(a.slots[1], b.slots[1])) << a.name;
+    EXPECT_TRUE(same_bits(a.state_of("average"), b.state_of("average"))) << a.name;
+    ASSERT_EQ(b.state.size(), 3u);
+    EXPECT_TRUE(same_bits(a.state_of("slot0"), b.state_of("slot0")) &&
+                same_bits(a.state_of("slot1"), b.state_of("slot1")))
+        << a.name;
     ASSERT_EQ(a.mask.defined(), b.mask.defined());
     if (a.mask.defined()) {
       EXPECT_TRUE(same_bits(a.mask.span<uint8_t>(), b.mask.span<uint8_t>())) << a.name;
@@ -115,6 +120,58 @@ TEST(Checkpoint, BringsBackEverythingBitForBit) {
   EXPECT_EQ(info.position->metrics_bytes, 11);
   EXPECT_EQ(info.position->results.size(), 1u);
   EXPECT_EQ(info.position->step * 100 + info.position->batch, 403);
+}
+
+/// What a method adds is masked, counted, saved, loaded and cut without anybody being told of it.
+TEST(Checkpoint, AMethodsOwnTensorGoesWithItsParameter) {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "checkpoint.safetensors";
+  const Config config = lenet_config();
+  const auto saved = make_model(config.model, 7);
+  Parameter& fc1 = *saved->find("fc1.weight");
+  const auto memory = [&](Module& model) {
+    MemoryPlan plan;
+    plan.include(*config.stages[0].train, model.parameters(), 0);
+    return plan.parameters;
+  };
+  const double before = memory(*saved);
+  fc1.state["score"] = random_tensor(fc1.shape(), 9, 1, 2);
+  EXPECT_EQ(memory(*saved), before + 4.0 * 500 * 800);
+  std::vector<uint8_t> kept(500 * 800, 1);
+  kept[3] = 0;
+  fc1.set_mask(Tensor::from(fc1.shape(), kept));
+  EXPECT_EQ(fc1.state_of("score").f32()[3], 0.0f);
+  EXPECT_GE(fc1.state_of("score").f32()[4], 1.0f);
+
+  save_checkpoint(file, *saved, config, {}, {});
+  EXPECT_EQ(read_safetensors(file).find("score/fc1.weight")->shape(), (Shape{500, 800}));
+  const auto loaded = make_model(config.model, 8), weights = make_model(config.model, 8);
+  load_checkpoint(file, *loaded);
+  EXPECT_TRUE(same_bits(loaded->find("fc1.weight")->state_of("score"), fc1.state_of("score")));
+  load_weights(file, *weights);
+  EXPECT_FALSE(weights->find("fc1.weight")->state_of("score").defined()) << "weights and masks alone";
+
+  const std::vector<AxisCut> cuts{
+      {"fc1.weight", 0, 500, {7, 9}}, {"fc1.bias", 0, 500, {7, 9}}, {"fc2.weight", 1, 500, {7, 9}}};
+  {
+    Transaction taken_back(*loaded);
+    cut(*loaded, cuts);
+    const Tensor& score = loaded->find("fc1.weight")->state_of("score");
+    ASSERT_EQ(score.shape(), (Shape{2, 800}));
+    for (int i = 0; i < 800; ++i) ASSERT_EQ(score.f32()[i], fc1.state_of("score").f32()[7 * 800 + i]);
+  }
+  EXPECT_TRUE(same_bits(loaded->find("fc1.weight")->state_of("score"), fc1.state_of("score")));
+
+  TensorFile content = read_safetensors(file);
+  content.tensors.emplace_back("score/fc9.weight", Tensor::zeros({1}));
+  write_safetensors(file, content);
+  for (const auto& load : std::vector<std::function<void()>>{[&] { load_checkpoint(file, *loaded); },
+                                                             [&] { load_weights(file, *loaded); }})
+    EXPECT_TRUE(contains(message_of(load), "'score/fc9.weight' is not the model's"));
+  content.tensors.back() = {"slot0/fc9.weight", Tensor::zeros({1})};
+  write_safetensors(file, content);
+  EXPECT_TRUE(contains(message_of([&] { load_checkpoint(file, *loaded); }),
+                       "'slot0/fc9.weight' is of no parameter of the model's"));
 }
 
 TEST(Checkpoint, WeightsAloneHoldNothingThatLoadStateDictWouldRefuse) {

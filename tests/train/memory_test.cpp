@@ -28,7 +28,7 @@ TEST(PlanMemory, CountsFromShapesWhatARunTakes) {
   EXPECT_EQ(plan.data, 10000 * 784);
   EXPECT_EQ(plan.parameters, 2 * parameters);
   EXPECT_EQ(plan.gradients, parameters);
-  EXPECT_EQ(plan.slots, 2 * parameters);
+  EXPECT_EQ(plan.optimizer, 2 * parameters);
   EXPECT_EQ(plan.activations, 100 * 4 * (784 + 16 + 10));
   EXPECT_EQ(plan.total(), plan.data + 5 * parameters + plan.activations);
   EXPECT_EQ(
@@ -63,7 +63,7 @@ TEST(PlanMemory, IsThePlanThatTrialsOnRealNumbersMake) {
 
 TEST(PlanMemory, WhatAStageWillCutIsNotKnown) {
   const std::string cut = R"({"name": "cut", "prune": {"unit": "channel", "ratio": 0.5}}, )";
-  EXPECT_EQ(plan_memory(small_config(cut + adam)).slots, 0);
+  EXPECT_EQ(plan_memory(small_config(cut + adam)).optimizer, 0);
 }
 
 TEST(PlanMemory, WhereChannelsAreCutTheWholeNetworkIsTimedBesideIt) {
@@ -123,7 +123,7 @@ TEST(PlanMemory, OfACheckpointCountsFromItsStage) {
   save_checkpoint(file, *half(config), config, {.stage = 1}, {});
   EXPECT_EQ(plan_memory(config, nullptr, file).text(), plan_memory(narrow).text());
   save_checkpoint(file, *half(config), config, {.stage = 2}, {});
-  EXPECT_EQ(plan_memory(config, nullptr, file).slots, 0) << "there is nothing left to train";
+  EXPECT_EQ(plan_memory(config, nullptr, file).optimizer, 0) << "there is nothing left to train";
 }
 
 TEST(PlanMemory, RefusesWeightsOfOtherShapesBeforeAModelIsMade) {
@@ -161,7 +161,7 @@ TEST(PlanMemory, WhatIsFrozenHasNoGradientsSlotsAndAverages) {
   const double fc1 = 4 * (784 * 16 + 16);
   EXPECT_EQ(frozen.parameters, all.parameters - fc1);
   EXPECT_EQ(frozen.gradients, all.gradients - fc1);
-  EXPECT_EQ(frozen.slots, all.slots - 2 * fc1);
+  EXPECT_EQ(frozen.optimizer, all.optimizer - 2 * fc1);
   EXPECT_EQ(make_plan(config, data).memory.total(), frozen.total());
 }
 

@@ -19,7 +19,7 @@ TEST(Plan, CountsBytesAndSteps) {
                  {"name": "b", "prune": {"sparsity": 0.5}})");
   const int64_t parameters = 4 * (784 * 16 + 16 + 160 + 10);
   EXPECT_EQ(plan.memory.gradients, parameters);
-  EXPECT_EQ(plan.memory.slots, 2 * parameters);
+  EXPECT_EQ(plan.memory.optimizer, 2 * parameters);
   EXPECT_GE(plan.memory.parameters, parameters);
   EXPECT_EQ(plan.memory.data, 10000 * 784);
   ASSERT_EQ(plan.stages.size(), 2u);

@@ -288,26 +288,30 @@ struct Finished {
   const std::unique_ptr<Module> model = make_model(config.model, 0);
 };
 
-TEST(Run, ACheckpointWithoutTheOptimizersSlotsIsRefused) {
+TEST(Run, ACheckpointWithoutTheOptimizersStateIsRefused) {
   Finished f(small_config(dense));
-  const auto save_with = [&](size_t slots, bool average) {
+  const auto save_with = [&](size_t state, bool average) {
     for (Parameter* p : f.model->parameters()) {
-      p->slots.assign(slots, Tensor::zeros(p->shape()));
-      p->average = average ? Tensor::zeros(p->shape()) : Tensor();
+      p->drop_state(TensorUse::optimizer);
+      for (size_t i = 0; i < state; ++i) p->state[join("slot", i)] = Tensor::zeros(p->shape());
+      p->state["average"] = average ? Tensor::zeros(p->shape()) : Tensor();
     }
     f.save({.batch = 7, .step = 7, .optimizer_steps = 7});
   };
-  const auto resumed_with = [&](size_t slots, bool average) {
-    save_with(slots, average);
+  const auto resumed_with = [&](size_t state, bool average) {
+    save_with(state, average);
     return message_of([&] { f.resume(); });
   };
   EXPECT_TRUE(
-      contains(resumed_with(1, false), "holds 1 slots and no average of fc1.weight, expected 2 and none"));
+      contains(resumed_with(1, false),
+               "holds 1 tensors of optimizer state and no average of fc1.weight, expected 2 and none"));
   EXPECT_TRUE(
-      contains(resumed_with(0, false), "holds 0 slots and no average of fc1.weight, expected 2 and none"));
-  EXPECT_TRUE(contains(resumed_with(3, false), "holds 3 slots"));
+      contains(resumed_with(0, false),
+               "holds 0 tensors of optimizer state and no average of fc1.weight, expected 2 and none"));
+  EXPECT_TRUE(contains(resumed_with(3, false), "holds 3 tensors of optimizer state"));
   EXPECT_TRUE(
-      contains(resumed_with(2, true), "holds 2 slots and an average of fc1.weight, expected 2 and none"));
+      contains(resumed_with(2, true),
+               "holds 2 tensors of optimizer state and an average of fc1.weight, expected 2 and none"));
   save_with(2, false);
   EXPECT_EQ(f.resume().stages.size(), 1u);
 }
