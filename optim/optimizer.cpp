@@ -10,12 +10,27 @@ namespace espalier {
 
 Optimizer::Optimizer(std::vector<Parameter*> parameters, size_t state) {
   for (Parameter* parameter : parameters) {
-    parameter->drop_state(TensorUse::optimizer);
-    if (!parameter->learned() || parameter->frozen()) continue;
+    const bool learns = parameter->learned() && !parameter->frozen();
+    NamedState before;
+    std::erase_if(parameter->state, [&](auto& one) {
+      if (use_of(one.first) != TensorUse::optimizer) return false;
+      before.insert(std::move(one));
+      return true;
+    });
+    const size_t wanted = learns ? state : 0;
+    if (before.size() != wanted && misfit_.empty())
+      misfit_ = join("holds ", before.size(), " ", before.size() == 1 ? "tensor" : "tensors",
+                     " of optimizer state of ", parameter->name, ", expected ", wanted);
+    if (!learns) continue;
     parameters_.push_back(parameter);
-    for (size_t i = 0; i < state; ++i)
-      parameter->state[join("slot", i)] =
-          Tensor::zeros(parameter->shape(), DType::f32, parameter->value().device());
+    for (size_t i = 0; i < state; ++i) {
+      const std::string name = join("slot", i);
+      Tensor& held = before[name];
+      const bool fits = held.defined() && held.shape() == parameter->shape();
+      holds_ = holds_ || fits;
+      parameter->state[name] =
+          fits ? held : Tensor::zeros(parameter->shape(), DType::f32, parameter->value().device());
+    }
   }
   groups_.push_back({1.0, parameters_});
 }
@@ -39,7 +54,17 @@ UpdateSpan span_of(Parameter& parameter) {
       state("slot1"),          parameter.value().elements()};
 }
 
+void Optimizer::resume(int64_t steps) {
+  if (!misfit_.empty()) fail(misfit_);
+  steps_ = steps;
+  holds_ = false;
+}
+
 void Optimizer::step(double lr, const Tensor& gradient_scale) {
+  if (holds_)
+    fail(
+        "optimizer: the parameters hold state of an optimizer before: clear_optimizer_state() begins anew, "
+        "resume() goes on");
   ++steps_;
   const Device device = device_of(parameters_);
   for (const Group& group : groups_) {
@@ -52,6 +77,10 @@ void Optimizer::step(double lr, const Tensor& gradient_scale) {
 
 void Optimizer::clear_gradients() {
   for (Parameter* parameter : parameters_) parameter->variable.clear_gradient();
+}
+
+void clear_optimizer_state(const std::vector<Parameter*>& parameters) {
+  for (Parameter* parameter : parameters) parameter->drop_state(TensorUse::optimizer);
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options,

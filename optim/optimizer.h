@@ -1,4 +1,4 @@
-// Optimizer: what turns gradients into a step. The slots (momentum, moments) live in the parameters; an
+// Optimizer: what turns gradients into a step. Its state (momentum, moments) lives in the parameters; an
 // optimizer itself is its options and a count of steps, so that cutting a channel or saving a checkpoint
 // needs nothing from it.
 #pragma once
@@ -24,15 +24,17 @@ struct OptimizerOptions {
 
 class Optimizer {
  public:
-  /// Drops whatever optimizer state `parameters` hold and gives those that are learned and not frozen this
-  /// optimizer's, zeroed: as many tensors each, "slot0", "slot1".
+  /// Of those of `parameters` that are learned and not frozen: each has as many tensors of its shape as
+  /// state, "slot0", "slot1". Those that it holds already stay as they are, for resume(); missing ones start
+  /// at 0. Other optimizer state is dropped.
   Optimizer(std::vector<Parameter*> parameters, size_t state);
   virtual ~Optimizer() = default;
 
   /// One step at the rate `lr`, in one fused pass for each rate (scale_rate); each gradient is multiplied by
   /// the one number of `gradient_scale` (f32, where the parameters are; undefined: 1) as it is read:
   /// clipping. Parameters without a gradient stay as they are. Masked weights stay 0. Error where parameters
-  /// are on several devices.
+  /// are on several devices, and in the first step where they hold state of earlier steps that this optimizer
+  /// neither resumes nor was freed of (clear_optimizer_state).
   void step(double lr, const Tensor& gradient_scale = {});
   void clear_gradients();
   /// From the next step on, `some` of its parameters go at `factor` times the rate that step() is given:
@@ -42,7 +44,9 @@ class Optimizer {
   virtual void set_momentum(double momentum) = 0;
 
   int64_t steps() const { return steps_; }
-  void set_steps(int64_t steps) { steps_ = steps; }  ///< on resume
+  /// Goes on after `steps` steps, whose state the parameters held when this was made. Error if they held
+  /// another number of tensors than it needs.
+  void resume(int64_t steps);
   const std::vector<Parameter*>& parameters() const { return parameters_; }
 
  protected:
@@ -58,13 +62,19 @@ class Optimizer {
     double factor;  // of the rate
     std::vector<Parameter*> parameters;
   };
+  std::string misfit_;         // where parameters did not hold the state of earlier steps
+  bool holds_ = false;         // some of them did
   std::vector<Group> groups_;  // of which each parameter is in one
   std::vector<UpdateSpan> spans_;
 };
 
-/// The optimizer of `options.type` over those of `parameters` that are learned and not frozen.
+/// The optimizer of `options.type` over those of `parameters` that are learned and not frozen. To train on
+/// from the start with parameters that an optimizer had before, call clear_optimizer_state first.
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options,
                                           const std::vector<Parameter*>& parameters);
+
+/// Frees parameters of all optimizer state, so that the next optimizer begins anew.
+void clear_optimizer_state(const std::vector<Parameter*>& parameters);
 
 /// A span for a fused pass over `parameter`: weight, gradient, mask, optimizer state.
 UpdateSpan span_of(Parameter& parameter);

@@ -86,6 +86,7 @@ BenchResult bench_train(const BenchOptions& o, Module& model) {
   model.set_training(true);
   TrainConfig config;
   static_cast<OptimizerOptions&>(config.optimizer) = bench_optimizer(o.model.type);
+  clear_optimizer_state(model.parameters());  // of a measurement before
   const auto optimizer = make_optimizer(config.optimizer, model.parameters());
   Position position;
   const std::string name = "bench";

@@ -37,8 +37,8 @@ KernelCall update_call(Module& model, const std::string& type) {
     parameter->for_tensors([&](std::string_view name, const Tensor& tensor) {
       if (use_of(name) == TensorUse::optimizer) bytes += 2 * static_cast<int64_t>(tensor.bytes());
     });
-    parameter->drop_state(TensorUse::optimizer);
   }
+  clear_optimizer_state(model.parameters());
   return {options.type + "_update", "", 0, bytes, {}};
 }
 

@@ -314,7 +314,7 @@ class Run {
     const int64_t next = position_.stage + 1;
     auto results = std::move(position_.results);
     results.push_back(std::move(result));
-    for (Parameter* parameter : model_->parameters()) parameter->drop_state(TensorUse::optimizer);
+    clear_optimizer_state(model_->parameters());  // the next stage's begins anew
     position_ = Position{.stage = next,
                          .steps_before = steps_so_far(),
                          .begun = std::move(position_.begun),
@@ -395,23 +395,19 @@ class Run {
   std::unique_ptr<Optimizer> open_optimizer(const TrainConfig& config,
                                             const std::vector<Parameter*>& parameters) {
     const bool goes_on = position_.step > 0;
-    std::vector<NamedState> held;
-    for (Parameter* parameter : parameters) held.push_back(parameter->state);
+    if (!goes_on) clear_optimizer_state(parameters);
     auto optimizer = build_optimizer(config.optimizer, *model_);
     if (goes_on) {
-      optimizer->set_steps(position_.optimizer_steps);
-      for (size_t i = 0; i < parameters.size(); ++i) {
-        Parameter& p = *parameters[i];
-        const auto count = [](const NamedState& state) {
-          return std::ranges::count_if(
-              state, [](const auto& one) { return use_of(one.first) == TensorUse::optimizer; });
-        };
-        const bool averaged = config.ema > 0 && p.learned() && !p.frozen(),
-                   has_average = p.state_of("average").defined();
-        ESP_CHECK(count(held[i]) == count(p.state) && has_average == averaged, folder_.checkpoint().string(),
-                  ": holds ", count(held[i]), " tensors of optimizer state and ", has_average ? "an" : "no",
-                  " average of ", p.name, ", expected ", count(p.state), " and ", averaged ? "one" : "none");
-        p.state = std::move(held[i]);
+      try {
+        optimizer->resume(position_.optimizer_steps);
+        for (const Parameter* p : parameters) {
+          const bool averaged = config.ema > 0 && p->learned() && !p->frozen(),
+                     has_average = p->state_of("average").defined();
+          ESP_CHECK(has_average == averaged, "holds ", has_average ? "an" : "no", " average of ", p->name,
+                    ", expected ", averaged ? "one" : "none");
+        }
+      } catch (const Error& error) {
+        fail(folder_.checkpoint().string(), ": ", error.what());
       }
     } else if (config.ema > 0) {
       start_average(parameters);

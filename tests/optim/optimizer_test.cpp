@@ -17,11 +17,49 @@ TEST(Optimizer, StateFollowsTheType) {
                                                        {{.type = "adamw"}, 2}};
   for (const auto& [options, count] : state) {
     const auto p = make_parameter({1, 2});
-    for (const char* name : {"slot0", "slot1", "slot2"}) p->state[name] = Tensor::full({2}, 5);  // another's
+    for (const char* name : {"slot0", "slot1", "slot2"}) p->state[name] = Tensor::full({2}, 5);
+    clear_optimizer_state({p.get()});
+    EXPECT_TRUE(p->state.empty());
     const auto optimizer = make_optimizer(options, {p.get()});
     ASSERT_EQ(p->state.size(), count) << options.type;
     for (const auto& [name, tensor] : p->state) EXPECT_TRUE(near(tensor, Doubles{0, 0}, 0)) << name;
   }
+}
+
+TEST(Optimizer, KeepsStateOfItsNamesAndShapes) {
+  const auto p = make_parameter({1, 2});
+  p->state = {{"slot0", Tensor::full({2}, 5)},
+              {"slot1", Tensor::full({3}, 6)},  // of another shape
+              {"slot2", Tensor::full({2}, 7)},  // of another optimizer
+              {"average", Tensor::full({2}, 8)},
+              {"score", Tensor::full({2}, 9)}};
+  make_optimizer({.type = "adam"}, {p.get()});
+  EXPECT_EQ(p->state.size(), 4u);
+  EXPECT_TRUE(near(p->state_of("slot0"), Doubles{5, 5}, 0));
+  EXPECT_TRUE(near(p->state_of("slot1"), Doubles{0, 0}, 0));
+  EXPECT_TRUE(near(p->state_of("average"), Doubles{8, 8}, 0));
+  EXPECT_TRUE(near(p->state_of("score"), Doubles{9, 9}, 0));
+}
+
+TEST(Optimizer, GoesOnWithStateOrBeginsWithoutIt) {
+  const auto p = make_parameter({1, 2});
+  p->name = "fc1.weight";
+  const OptimizerOptions adam{.type = "adam"};
+  EXPECT_EQ(message_of([&] { make_optimizer(adam, {p.get()})->resume(3); }),
+            "holds 0 tensors of optimizer state of fc1.weight, expected 2");
+  make_optimizer(adam, {p.get()})->resume(3);
+  EXPECT_EQ(message_of([&] { make_optimizer({}, {p.get()})->resume(3); }),
+            "holds 2 tensors of optimizer state of fc1.weight, expected 0");
+  make_optimizer(adam, {p.get()});
+  set_gradient(*p, {1, 1});
+  EXPECT_EQ(
+      message_of([&] { make_optimizer(adam, {p.get()})->step(0.1); }),
+      "optimizer: the parameters hold state of an optimizer before: clear_optimizer_state() begins anew, "
+      "resume() goes on");
+  EXPECT_EQ(value_of(*p), (Floats{1, 2}));
+  clear_optimizer_state({p.get()});
+  make_optimizer(adam, {p.get()})->step(0.1);
+  EXPECT_NE(value_of(*p), (Floats{1, 2}));
 }
 
 TEST(Optimizer, WorksWhereItsParametersAre) {
@@ -98,10 +136,8 @@ TEST(Optimizer, GoesOnFromItsStepsAndState) {
     auto part = make_optimizer(options, {q.get()});
     for (int step = 0; step < 6; ++step) {
       if (step == 3) {  // as a resumed run does
-        const NamedState state = q->state;
         part = make_optimizer(options, {q.get()});
-        q->state = state;
-        part->set_steps(3);
+        part->resume(3);
       }
       for (Parameter* each : {p.get(), q.get()}) set_gradient(*each, {0.1f * static_cast<float>(step), -1});
       whole->step(0.1);
