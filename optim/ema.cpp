@@ -9,11 +9,13 @@ namespace {
 
 constexpr const char* average = "average";
 
+bool is_averaged(const Parameter& parameter) { return parameter.learned() && !parameter.frozen(); }
+
 }  // namespace
 
 void start_average(const std::vector<Parameter*>& parameters) {
   for (Parameter* parameter : parameters)
-    if (parameter->learned() && !parameter->frozen()) parameter->state[average] = parameter->value().clone();
+    if (is_averaged(*parameter)) parameter->state[average] = parameter->value().clone();
 }
 
 void update_average(const std::vector<Parameter*>& parameters, double decay) {
@@ -28,6 +30,20 @@ void update_average(const std::vector<Parameter*>& parameters, double decay) {
                        .n = parameter->value().elements()});
   ESP_RUN(device_of(parameters),
           ema_update(spans.data(), static_cast<int64_t>(spans.size()), static_cast<float>(decay)));
+}
+
+void adopt_average(const std::vector<Parameter*>& parameters) {
+  for (Parameter* parameter : parameters)
+    if (auto node = parameter->state.extract(average); !node.empty())
+      parameter->value() = std::move(node.mapped());
+}
+
+void check_average(const std::vector<Parameter*>& parameters, bool expected) {
+  for (const Parameter* parameter : parameters) {
+    const bool found = parameter->state_of(average).defined(), wanted = expected && is_averaged(*parameter);
+    ESP_CHECK(found == wanted, "holds ", found ? "an" : "no", " average of ", parameter->name, ", expected ",
+              wanted ? "one" : "none");
+  }
 }
 
 void drop_average(const std::vector<Parameter*>& parameters) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "espalier/optim/optimizer.h"
 #include "espalier/prune/schedule.h"
@@ -60,10 +61,17 @@ class Callback {
   virtual void on_stage_begin(TrainState&) {}
   /// Gradients are there, the weights have not moved.
   virtual void after_backward(TrainState&) {}
-  /// The weights have moved; position counts the step.
+  /// The weights have moved; in the step's time, before position counts it.
+  virtual void after_update(TrainState&) {}
+  /// The step is done; position counts it.
   virtual void after_step(TrainState&) {}
   /// The epoch's last step is done.
   virtual void on_epoch_end(TrainState&) {}
+  /// The last epoch is done.
+  virtual void on_stage_end(TrainState&) {}
+  /// Gives parameters what it keeps in their state while it is at work, as a stage begins; estimates of
+  /// memory ask for it, too.
+  virtual void add_state(const std::vector<Parameter*>&) const {}
 };
 
 }  // namespace espalier

@@ -34,6 +34,24 @@ void RegularizeCallback::after_backward(TrainState& s) {
   regularizer_.add_gradients(s.position.step, s.position.chosen);
 }
 
+void AverageCallback::on_stage_begin(TrainState& s) {
+  if (s.position.step == 0) add_state(s.optimizer.parameters());
+}
+
+void AverageCallback::after_update(TrainState& s) { update_average(s.optimizer.parameters(), decay_); }
+
+void AverageCallback::on_stage_end(TrainState& s) { adopt_average(s.optimizer.parameters()); }
+
+void AverageCallback::add_state(const std::vector<Parameter*>& parameters) const {
+  start_average(parameters);
+}
+
+std::vector<std::unique_ptr<Callback>> step_callbacks(const TrainConfig& config) {
+  std::vector<std::unique_ptr<Callback>> callbacks;
+  if (config.ema > 0) callbacks.push_back(std::make_unique<AverageCallback>(config.ema));
+  return callbacks;
+}
+
 void EvaluateCallback::on_epoch_end(TrainState& s) {
   s.test.reset();
   s.validation.reset();
@@ -80,9 +98,9 @@ void SaveCallback::after_step(TrainState& s) {
   // take the place of the last good one.
   for (const Parameter* parameter : s.optimizer.parameters()) {
     const Tensor& value = parameter->value();
-    ESP_CHECK(first_not_finite(value) < 0, "stage '",
-              s.stage, "': ", parameter->name, " is not finite after step ", s.position.step, " (epoch ",
-              s.position.epoch + 1, "); ", s.remedy());
+    ESP_CHECK(first_not_finite(value) < 0, "stage '", s.stage, "': ", parameter->name,
+              " is not finite after step ", s.position.step, " (epoch ", s.position.epoch + 1, "); ",
+              s.remedy());
   }
   s.position.optimizer_steps = s.optimizer.steps();
   save_();

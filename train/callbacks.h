@@ -1,9 +1,11 @@
-// The callbacks that shape a training stage: pruning while training, evaluation with the best epoch and early
-// stopping, checkpoints and interrupts.
+// The callbacks that shape a training stage: averages, penalties and pruning while training, evaluation with
+// the best epoch and early stopping, checkpoints and interrupts.
 #pragma once
 
 #include <chrono>
 #include <functional>
+#include <memory>
+#include <vector>
 
 #include "espalier/prune/pruner.h"
 #include "espalier/prune/regularize.h"
@@ -32,6 +34,22 @@ class RegularizeCallback : public Callback {
  private:
   Regularizer regularizer_;
 };
+
+/// Keeps a moving average of the weights (optim/ema.h), which takes their place when the stage ends.
+class AverageCallback : public Callback {
+ public:
+  explicit AverageCallback(double decay) : decay_(decay) {}
+  void on_stage_begin(TrainState& state) override;
+  void after_update(TrainState& state) override;
+  void on_stage_end(TrainState& state) override;
+  void add_state(const std::vector<Parameter*>& parameters) const override;
+
+ private:
+  double decay_;
+};
+
+/// What a config's steps consist of besides passes and the optimizer's update, in the order in which it acts.
+std::vector<std::unique_ptr<Callback>> step_callbacks(const TrainConfig& config);
 
 /// Every eval_every epochs and in the last: accuracy on the test set and, where a share is held out, on that;
 /// there it keeps the best epoch (`save_best` is called) and, with early_stop, ends the stage after

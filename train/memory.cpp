@@ -10,6 +10,7 @@
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"
 #include "espalier/train/build.h"
+#include "espalier/train/callbacks.h"
 #include "espalier/train/checkpoint.h"
 
 namespace espalier {
@@ -120,7 +121,7 @@ MemoryPlan plan_memory(const Config& config, const DataSplits* data,
     if (stage.train) {
       const Frozen frozen(*model, frozen_layers(*stage.train, *model));
       const auto optimizer = build_optimizer(stage.train->optimizer, *model);
-      if (stage.train->ema > 0) start_average(parameters);
+      for (const auto& callback : step_callbacks(*stage.train)) callback->add_state(parameters);
       plan.include(*stage.train, parameters, whole);
       drop_average(parameters);
     }

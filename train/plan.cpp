@@ -9,10 +9,10 @@
 #include "espalier/core/compute_device.h"
 #include "espalier/core/measure.h"
 #include "espalier/nn/network.h"
-#include "espalier/optim/ema.h"
 #include "espalier/prune/collapse.h"
 #include "espalier/prune/mask.h"
 #include "espalier/train/build.h"
+#include "espalier/train/callbacks.h"
 #include "espalier/train/channel_pruning.h"
 #include "espalier/train/trainer.h"
 
@@ -39,12 +39,14 @@ class Trial {
                .epoch_steps = epoch_steps(config_, loader.batches()),
                .total_steps = stage_steps(config_, loader.batches())} {
     cut(*model_, cuts);
-    if (config_.ema > 0) start_average(model_->parameters());
+    for (const auto& callback : callbacks_) callback->on_stage_begin(state_);
   }
 
   /// Seconds an image, undisturbed, of some steps after two that warm up.
   double image_seconds(Loader& loader) {
-    Trainer trainer(state_, {});
+    std::vector<Callback*> callbacks;
+    for (const auto& callback : callbacks_) callbacks.push_back(callback.get());
+    Trainer trainer(state_, callbacks);
     constexpr int64_t warm_up = 2, least = 5, most = 1000;
     std::vector<double> seconds;
     const auto start = Clock::now();
@@ -78,6 +80,7 @@ class Trial {
   std::unique_ptr<Optimizer> optimizer_;
   Position position_;
   TrainState state_;
+  const std::vector<std::unique_ptr<Callback>> callbacks_ = step_callbacks(config_);
 };
 
 /// Seconds that evaluating takes an image, undisturbed, of some batches.

@@ -371,15 +371,16 @@ class Run {
     if (config.regularize)
       regularizing.emplace(Regularizer(*model_, config_.model.input, regularize_options(*config.regularize)));
 
+    const auto in_each_step = step_callbacks(config);
     std::vector<Callback*> callbacks;
     if (regularizing) callbacks.push_back(&*regularizing);
+    for (const auto& callback : in_each_step) callbacks.push_back(callback.get());
     if (pruning) callbacks.push_back(pruning.get());
     // A checkpoint holds what the step's pruner did and counts the step's row of metrics.
     for (Callback* callback : std::initializer_list<Callback*>{&evaluator, &metrics, &saver, &progress})
       callbacks.push_back(callback);
     Trainer(state, callbacks).run(train_);
 
-    if (config.ema > 0) adopt_average(parameters);
     if (config.prune) {
       if (!cuts_channels(*config.prune)) report_pruning(stage);
       if (config.prune->remove) remove_masks(*model_);
@@ -400,27 +401,12 @@ class Run {
     if (goes_on) {
       try {
         optimizer->resume(position_.optimizer_steps);
-        for (const Parameter* p : parameters) {
-          const bool averaged = config.ema > 0 && p->learned() && !p->frozen(),
-                     has_average = p->state_of("average").defined();
-          ESP_CHECK(has_average == averaged, "holds ", has_average ? "an" : "no", " average of ", p->name,
-                    ", expected ", averaged ? "one" : "none");
-        }
+        check_average(parameters, config.ema > 0);
       } catch (const Error& error) {
         fail(folder_.checkpoint().string(), ": ", error.what());
       }
-    } else if (config.ema > 0) {
-      start_average(parameters);
     }
     return optimizer;
-  }
-
-  /// What was evaluated is what goes on: the averages become the weights.
-  static void adopt_average(const std::vector<Parameter*>& parameters) {
-    for (Parameter* parameter : parameters)
-      if (const Tensor& average = parameter->state_of("average"); average.defined())
-        parameter->value() = average;
-    drop_average(parameters);
   }
 
   std::optional<BestResult> best_of(const StageConfig& stage) {

@@ -13,7 +13,6 @@
 #include "espalier/graph/trace.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/clip.h"
-#include "espalier/optim/ema.h"
 #include "espalier/train/build.h"
 
 namespace espalier {
@@ -107,6 +106,7 @@ void Trainer::train(Loader& loader) {
     at.batch = at.images = at.correct = 0;
     at.loss_sum = 0;
   }
+  notify(&Callback::on_stage_end);
 }
 
 bool Trainer::step(Loader& loader) {
@@ -232,7 +232,7 @@ void Trainer::update() {
   if (s.config.optimizer.clip_norm > 0)
     factor = clip_factor(s.optimizer.parameters(), s.config.optimizer.clip_norm);
   s.optimizer.step(s.lr, factor);
-  if (s.config.ema > 0) update_average(s.optimizer.parameters(), s.config.ema);
+  notify(&Callback::after_update);
 }
 
 void Trainer::fail_out_of_memory(const OutOfMemory& error, const Tensor& images, uint64_t done) const {

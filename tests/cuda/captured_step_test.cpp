@@ -8,7 +8,6 @@
 #include "espalier/graph/ops.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/network.h"
-#include "espalier/optim/ema.h"
 #include "espalier/prune/mask.h"
 #include "espalier/prune/surgery.h"
 #include "espalier/train/build.h"
@@ -58,7 +57,7 @@ struct Training {
         model(std::move(network)) {
     model->to(Device::cuda);
     optimizer = make_optimizer(config.optimizer, model->parameters());
-    if (config.ema > 0) start_average(optimizer->parameters());
+    for (const auto& part : parts) part->add_state(optimizer->parameters());
     state.emplace(TrainState{.stage = name,
                              .config = config,
                              .model = *model,
@@ -70,12 +69,21 @@ struct Training {
   Training(const Training&) = delete;
   Training& operator=(const Training&) = delete;
 
+  /// What belongs to the config's steps, and `more`.
+  std::vector<Callback*> callbacks(const std::vector<Callback*>& more = {}) const {
+    std::vector<Callback*> all;
+    for (const auto& part : parts) all.push_back(part.get());
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+
   /// `epochs` of steps as Trainer::run takes them, with `between` called behind each with its number. What
   /// one trainer does is captured; where each step has a trainer of its own, none comes to it.
   std::vector<double> train(
-      bool captured, int64_t epochs, const std::vector<Callback*>& callbacks = {},
+      bool captured, int64_t epochs, const std::vector<Callback*>& more = {},
       const std::function<void(int64_t)>& between = [](int64_t) {}) {
     std::vector<double> losses;
+    const std::vector<Callback*> callbacks = this->callbacks(more);
     auto trainer = std::make_unique<Trainer>(*state, callbacks);
     for (int64_t epoch = 0; epoch < epochs; ++epoch) {
       loader.start_epoch(epoch);
@@ -102,6 +110,7 @@ struct Training {
   Dataset data;
   Loader loader;
   TrainConfig config;
+  const std::vector<std::unique_ptr<Callback>> parts = step_callbacks(config);
   std::unique_ptr<Module> model;
   std::unique_ptr<Optimizer> optimizer;
   Position position;
@@ -261,9 +270,9 @@ TEST_F(CapturedStepOnCuda, GoesOnFromAPositionToTheSameBits) {
     return t;
   };
   const auto whole = make(), parted = make();
-  Trainer(*whole->state, {}).run(whole->loader);
-  EXPECT_THROW(Trainer(*parted->state, {&leave}).run(parted->loader), int);
-  Trainer(*parted->state, {}).run(parted->loader);
+  Trainer(*whole->state, whole->callbacks()).run(whole->loader);
+  EXPECT_THROW(Trainer(*parted->state, parted->callbacks({&leave})).run(parted->loader), int);
+  Trainer(*parted->state, parted->callbacks()).run(parted->loader);
   parted->position.loss_sum = whole->position.loss_sum;  // what was not settled is lost with the process
   parted->position.correct = whole->position.correct;
   expect_same(*parted, *whole);
@@ -311,7 +320,7 @@ std::vector<Counters> between_log_points(Training& t, std::vector<Callback*> cal
   t.state->total_steps = 20;
   callbacks.push_back(&metrics);
   callbacks.push_back(&watch);
-  Trainer(*t.state, callbacks).run(t.loader);
+  Trainer(*t.state, t.callbacks(callbacks)).run(t.loader);
   return {watch.steps.begin() + 10, watch.steps.begin() + 19};
 }
 
@@ -395,7 +404,7 @@ TEST_F(CapturedStepOnCuda, AFailureInAGraphNamesTheLastStepThatIsSure) {
   Tell tell(*fragile);
   Training t(std::move(fragile), mlp, with_adam(), 100, 10);
   t.state->total_steps = 10;
-  Trainer trainer(*t.state, {&tell});
+  Trainer trainer(*t.state, t.callbacks({&tell}));
   const std::string message = message_of([&] { trainer.run(t.loader); });
   emulation::reset();
   EXPECT_EQ(trainer.replayed(), 8);

@@ -127,6 +127,23 @@ TEST(EvaluateCallback, EvaluatesTheMovingAverageInThePlaceOfTheWeights) {
   EXPECT_EQ(f.model->parameters()[0]->value().f32()[0], 0.0f);
 }
 
+TEST(AverageCallback, StartsFollowsAndTakesTheWeightsPlace) {
+  Fixture f;
+  AverageCallback callback(0.75);
+  const Parameter& weight = *f.model->find("fc1.weight");
+  for (Parameter* parameter : f.optimizer->parameters()) parameter->value().fill(1);
+  callback.on_stage_begin(f.state);
+  for (Parameter* parameter : f.optimizer->parameters()) parameter->value().fill(5);
+  callback.after_update(f.state);
+  EXPECT_EQ(weight.state_of("average").f32()[0], 2.0f) << "0.75 * 1 + 0.25 * 5";
+  f.position.step = 1;
+  callback.on_stage_begin(f.state);  // as the stage goes on
+  EXPECT_EQ(weight.state_of("average").f32()[0], 2.0f);
+  callback.on_stage_end(f.state);
+  EXPECT_EQ(weight.value().f32()[0], 2.0f);
+  EXPECT_TRUE(weight.state.empty());
+}
+
 TEST(SaveCallback, SavesAtTheEpochsLastStepAndAtTheStages) {
   Fixture f;
   f.state.total_steps = 6;

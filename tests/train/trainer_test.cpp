@@ -52,8 +52,10 @@ struct Diary : Callback {
   void after_backward(TrainState& s) override {
     text += s.model.parameters()[0]->gradient().defined() ? "b" : "?";
   }
+  void after_update(TrainState&) override { text += "u"; }
   void after_step(TrainState& s) override { text += std::to_string(s.position.step); }
   void on_epoch_end(TrainState& s) override { text += "|" + std::to_string(s.position.images) + "|"; }
+  void on_stage_end(TrainState&) override { text += "]"; }
   std::string& text;
 };
 
@@ -71,13 +73,13 @@ std::string diary_of(Fixture& f, bool stop_at_once = false) {
 
 TEST(Trainer, CallsBackInOrderAndKeepsTheShortLastBatch) {
   Fixture f(6);  // 25 images: batches of 10, 10 and 5
-  EXPECT_EQ(diary_of(f), "[b1b2b3|25|b4b5b6|25|");
+  EXPECT_EQ(diary_of(f), "[bu1bu2bu3|25|bu4bu5bu6|25|]");
   EXPECT_EQ(f.position.epoch, 2);
 }
 
 TEST(Trainer, StopsInTheMiddleOfAnEpochWhenItsStepsAreDone) {
   Fixture f(4);
-  EXPECT_EQ(diary_of(f), "[b1b2b3|25|b4|10|");
+  EXPECT_EQ(diary_of(f), "[bu1bu2bu3|25|bu4|10|]");
 }
 
 TEST(Trainer, EachStageHasOrdersOfItsOwn) {
@@ -98,7 +100,7 @@ TEST(Trainer, EachStageHasOrdersOfItsOwn) {
 
 TEST(Trainer, EndsWithTheEpochWhenACallbackStopsIt) {
   Fixture f(9);
-  EXPECT_EQ(diary_of(f, true), "[b1b2b3|25|");
+  EXPECT_EQ(diary_of(f, true), "[bu1bu2bu3|25|]");
 }
 
 TEST(Trainer, GoesOnFromAPositionToTheSameBits) {
@@ -158,14 +160,14 @@ TEST(Trainer, SettlesLossAndRightAnswersBehindEachStep) {
 
 TEST(Trainer, GoesOnBetweenAccumulatedStepsToTheSameBits) {
   Fixture whole(6, 25, 4, 3);
-  EXPECT_EQ(diary_of(whole), "[b1b2b3|25|b4b5b6|25|");
+  EXPECT_EQ(diary_of(whole), "[bu1bu2bu3|25|bu4bu5bu6|25|]");
   struct Cut : Callback {
     int64_t step;
     void after_step(TrainState& s) override {
       if (s.position.step == step) throw 0;
     }
   } cut;
-  for (const auto& [step, rest] : {std::pair{3, "[|25|b4b5b6|25|"}, {5, "[b6|25|"}}) {
+  for (const auto& [step, rest] : {std::pair{3, "[|25|bu4bu5bu6|25|]"}, {5, "[bu6|25|]"}}) {
     Fixture half(6, 25, 4, 3);
     cut.step = step;
     EXPECT_THROW(Trainer(half.state, {&cut}).run(half.loader), int);
