@@ -36,6 +36,9 @@ struct TrainState {
   std::optional<Schedule> pruning = {};                  ///< when its pruner acts, if it has one
   std::optional<PruneEvent> pruned = {};                 ///< what that did behind this step
   std::optional<Evaluation> test = {}, validation = {};  ///< of the epoch that ends
+  /// What this step multiplies gradients by (Optimizer::step): a callback's, once they are there;
+  /// undefined: 1.
+  Tensor gradient_scale = {};
   uint64_t random = 0;     ///< key of the random numbers that passes draw: dropout's
   std::string stop = {};   ///< set by a callback: why the stage ends with this epoch
   std::string saved = {};  ///< where the last good checkpoint is, in words

@@ -8,6 +8,7 @@
 #include "espalier/core/interrupt.h"
 #include "espalier/core/kernels.h"
 #include "espalier/core/table.h"
+#include "espalier/optim/clip.h"
 #include "espalier/optim/ema.h"
 
 namespace espalier {
@@ -34,6 +35,10 @@ void RegularizeCallback::after_backward(TrainState& s) {
   regularizer_.add_gradients(s.position.step, s.position.chosen);
 }
 
+void ClipCallback::after_backward(TrainState& s) {
+  s.gradient_scale = clip_factor(s.optimizer.parameters(), norm_);
+}
+
 void AverageCallback::on_stage_begin(TrainState& s) {
   if (s.position.step == 0) add_state(s.optimizer.parameters());
 }
@@ -48,6 +53,8 @@ void AverageCallback::add_state(const std::vector<Parameter*>& parameters) const
 
 std::vector<std::unique_ptr<Callback>> step_callbacks(const TrainConfig& config) {
   std::vector<std::unique_ptr<Callback>> callbacks;
+  if (const double norm = config.optimizer.clip_norm; norm > 0)
+    callbacks.push_back(std::make_unique<ClipCallback>(norm));
   if (config.ema > 0) callbacks.push_back(std::make_unique<AverageCallback>(config.ema));
   return callbacks;
 }

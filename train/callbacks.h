@@ -1,5 +1,5 @@
-// The callbacks that shape a training stage: averages, penalties and pruning while training, evaluation with
-// the best epoch and early stopping, checkpoints and interrupts.
+// The callbacks that shape a training stage: penalties, clipping, averages and pruning while training,
+// evaluation with the best epoch and early stopping, checkpoints and interrupts.
 #pragma once
 
 #include <chrono>
@@ -35,6 +35,16 @@ class RegularizeCallback : public Callback {
   Regularizer regularizer_;
 };
 
+/// Clips each step's gradients to a norm (optim/clip.h): all that the callbacks before it have made of them.
+class ClipCallback : public Callback {
+ public:
+  explicit ClipCallback(double norm) : norm_(norm) {}
+  void after_backward(TrainState& state) override;
+
+ private:
+  double norm_;
+};
+
 /// Keeps a moving average of the weights (optim/ema.h), which takes their place when the stage ends.
 class AverageCallback : public Callback {
  public:
@@ -48,7 +58,8 @@ class AverageCallback : public Callback {
   double decay_;
 };
 
-/// What a config's steps consist of besides passes and the optimizer's update, in the order in which it acts.
+/// What a config's steps consist of besides passes and the optimizer's update: clipping and the average. What
+/// adds to gradients comes before them.
 std::vector<std::unique_ptr<Callback>> step_callbacks(const TrainConfig& config);
 
 /// Every eval_every epochs and in the last: accuracy on the test set and, where a share is held out, on that;

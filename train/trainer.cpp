@@ -12,7 +12,6 @@
 #include "espalier/graph/ops.h"
 #include "espalier/graph/trace.h"
 #include "espalier/nn/network.h"
-#include "espalier/optim/clip.h"
 #include "espalier/train/build.h"
 
 namespace espalier {
@@ -228,10 +227,8 @@ void Trainer::settle() {
 void Trainer::update() {
   TrainState& s = state_;
   notify(&Callback::after_backward);
-  Tensor factor;
-  if (s.config.optimizer.clip_norm > 0)
-    factor = clip_factor(s.optimizer.parameters(), s.config.optimizer.clip_norm);
-  s.optimizer.step(s.lr, factor);
+  s.optimizer.step(s.lr, s.gradient_scale);
+  s.gradient_scale = {};
   notify(&Callback::after_update);
 }
 

@@ -127,6 +127,31 @@ TEST(EvaluateCallback, EvaluatesTheMovingAverageInThePlaceOfTheWeights) {
   EXPECT_EQ(f.model->parameters()[0]->value().f32()[0], 0.0f);
 }
 
+TEST(ClipCallback, ScalesTheStepByTheNormOfWhatCameBefore) {
+  Fixture f;
+  for (Parameter* parameter : f.optimizer->parameters())
+    parameter->gradient() = Tensor::zeros(parameter->shape());
+  Parameter& bias = *f.model->find("fc1.bias");
+  bias.gradient().f32()[0] = 3;
+  bias.gradient().f32()[1] = 4;
+  ClipCallback(0.5).after_backward(f.state);
+  EXPECT_NEAR(f.state.gradient_scale.item(), 0.1, 1e-6);
+  EXPECT_EQ(bias.gradient().f32()[1], 4.0f) << "scaled as the step reads it";
+  ClipCallback(50).after_backward(f.state);
+  EXPECT_EQ(f.state.gradient_scale.item(), 1.0f);
+}
+
+TEST(StepCallbacks, AreThoseThatTheConfigAsksFor) {
+  TrainConfig config;
+  EXPECT_TRUE(step_callbacks(config).empty());
+  config.ema = 0.9;
+  config.optimizer.clip_norm = 1;
+  const auto both = step_callbacks(config);
+  ASSERT_EQ(both.size(), 2u);
+  EXPECT_TRUE(dynamic_cast<ClipCallback*>(both[0].get()));
+  EXPECT_TRUE(dynamic_cast<AverageCallback*>(both[1].get()));
+}
+
 TEST(AverageCallback, StartsFollowsAndTakesTheWeightsPlace) {
   Fixture f;
   AverageCallback callback(0.75);

@@ -77,6 +77,33 @@ TEST(Trainer, CallsBackInOrderAndKeepsTheShortLastBatch) {
   EXPECT_EQ(f.position.epoch, 2);
 }
 
+TEST(Trainer, StepsByGradientsAtTheScaleThatACallbackSets) {
+  struct Scale : Callback {
+    explicit Scale(float by) : by(by) {}
+    void after_backward(TrainState& s) override {
+      if (s.position.step == 0) s.gradient_scale = Tensor::full({}, by);
+    }
+    const float by;
+  } none{0}, one{1};
+  const auto first_weight = [](Callback& scale, int64_t steps) {
+    Fixture f(steps);
+    const auto plain = make_optimizer({.type = "sgd"}, f.model->parameters());
+    TrainState of_sgd{.stage = f.name,
+                      .config = f.config,
+                      .model = *f.model,
+                      .optimizer = *plain,
+                      .position = f.position,
+                      .epoch_steps = f.state.epoch_steps,
+                      .total_steps = steps};
+    Trainer(of_sgd, {&scale}).run(f.loader);
+    return f.model->find("fc2.bias")->value().f32()[0];
+  };
+  const float untrained = Fixture(1).model->find("fc2.bias")->value().f32()[0];
+  EXPECT_EQ(first_weight(none, 1), untrained);
+  EXPECT_NE(first_weight(one, 1), untrained);
+  EXPECT_NE(first_weight(none, 2), untrained) << "the next step has none";
+}
+
 TEST(Trainer, StopsInTheMiddleOfAnEpochWhenItsStepsAreDone) {
   Fixture f(4);
   EXPECT_EQ(diary_of(f), "[bu1bu2bu3|25|bu4|10|]");
