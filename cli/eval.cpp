@@ -95,7 +95,7 @@ void eval(const Given& given) {
   check_classes(file, saved.classes, config, data.test, place);
   const AverageInPlace average(model->parameters());
   if (logits) write_logits(*logits, *model, test, flip);
-  const Evaluation e = evaluate(*model, test, flip);
+  const Evaluation e = evaluate(*model, test, {.flip = flip, .loss = *build_loss(config)});
   for (const auto* notes : {&config.notes, &data.notes})
     for (const std::string& note : *notes) say(note);
   if (json) return print_json(to_json(e, data.test));

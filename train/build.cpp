@@ -284,6 +284,16 @@ std::unique_ptr<Module> build_model(const Config& config, bool read_weights, Wei
   return to_compute_device(std::move(model));
 }
 
+std::unique_ptr<Loss> build_loss(const TrainConfig& config) {
+  return make_loss({.type = config.loss, .label_smoothing = config.label_smoothing});
+}
+
+std::unique_ptr<Loss> build_loss(const Config& config) {
+  const auto trains = [](const StageConfig& stage) { return stage.train.has_value(); };
+  const auto last = std::find_if(config.stages.rbegin(), config.stages.rend(), trains);
+  return last == config.stages.rend() ? make_loss({}) : build_loss(*last->train);
+}
+
 std::vector<Module*> frozen_layers(const TrainConfig& config, Module& model) {
   std::vector<Module*> frozen;
   for (const auto& [name, layer] : model.layers())

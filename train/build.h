@@ -13,6 +13,7 @@
 #include "espalier/prune/pruner.h"
 #include "espalier/prune/regularize.h"
 #include "espalier/train/config.h"
+#include "espalier/train/loss.h"
 
 namespace espalier {
 
@@ -84,6 +85,12 @@ StageLength stage_length(const TrainConfig& config, int64_t batches);
 /// if a stage trains.
 std::unique_ptr<Module> build_model(const Config& config, bool read_weights = true,
                                     WeightsNotes* notes = nullptr);
+
+/// What a train stage makes small.
+std::unique_ptr<Loss> build_loss(const TrainConfig& config);
+/// What the config's network is measured by in any of its stages: the loss of the last one that trains;
+/// cross-entropy if none does.
+std::unique_ptr<Loss> build_loss(const Config& config);
 
 /// The layers that a train stage freezes (Frozen in nn/module.h).
 std::vector<Module*> frozen_layers(const TrainConfig& config, Module& model);

@@ -13,6 +13,7 @@
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/config.h"
 #include "espalier/train/evaluate.h"
+#include "espalier/train/loss.h"
 #include "espalier/train/prune_event.h"
 
 namespace espalier {
@@ -24,10 +25,11 @@ struct TrainState {
   Module& model;
   Optimizer& optimizer;
   Position& position;
-  int64_t epoch_steps;  ///< steps of a whole epoch, of config.accumulate batches each
-  int64_t total_steps;  ///< of the stage
-  double lr = 0;        ///< of this step
-  double loss = 0;      ///< of this step's images; as position's loss_sum and correct good after settle()
+  int64_t epoch_steps;                         ///< steps of a whole epoch, of config.accumulate batches each
+  int64_t total_steps;                         ///< of the stage
+  const Loss& loss_function = default_loss();  ///< what is made small
+  double lr = 0;                               ///< of this step
+  double loss = 0;  ///< of this step's images; as position's loss_sum and correct good after settle()
   double epoch_seconds = 0;  ///< of this epoch, spent on steps and on waiting for data; not on callbacks
   double wait_seconds = 0;   ///< of those, on waiting for data
   int64_t macs = 0;          ///< of one image

@@ -65,9 +65,9 @@ void EvaluateCallback::on_epoch_end(TrainState& s) {
   const bool last = s.position.step >= s.total_steps;
   if (!last && (s.position.epoch + 1) % s.config.eval_every != 0) return;
   const AverageInPlace average(s.optimizer.parameters());
-  s.test = evaluate(s.model, test_);
+  s.test = evaluate(s.model, test_, {.loss = s.loss_function});
   if (!validation_) return;
-  s.validation = evaluate(s.model, *validation_);
+  s.validation = evaluate(s.model, *validation_, {.loss = s.loss_function});
   judge(s);
 }
 

@@ -8,7 +8,6 @@
 #include "espalier/core/interrupt.h"
 #include "espalier/core/isa.h"
 #include "espalier/core/table.h"
-#include "espalier/graph/ops.h"
 #include "espalier/prune/report.h"
 #include "espalier/prune/signals.h"
 #include "espalier/train/build.h"
@@ -65,11 +64,12 @@ Signals ChannelPruning::signals(Looks looks) const {
   Loader loader = signal_loader(config_, data_, looks);
   loader.start_epoch(0);
   const int64_t wanted = prune_.batches.value_or(options_.scoring.criterion.batches);
+  const auto loss = build_loss(config_);
   return gather_signals(model_, looks, std::min(wanted, loader.batches()), [&](int64_t) {
     stop_here();
     Batch batch;
     loader.next(batch);
-    return ops::softmax_cross_entropy(model_.forward(Variable(batch.images)), batch.labels).loss;
+    return loss->measure(model_.forward(Variable(batch.images)), batch.labels).loss;
   });
 }
 

@@ -17,6 +17,7 @@
 #include "espalier/nn/graph_module.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/config_parts.h"
+#include "espalier/train/loss.h"
 #include "espalier/train/overrides.h"
 #include "espalier/train/weights_origin.h"
 
@@ -133,9 +134,9 @@ Type<TrainConfig> train_type() {
        field("freeze", &TrainConfig::freeze, list_of(text()),
              "names of layers that learn nothing, or of what they lie under, as in prune's include; norms "
              "among them normalise by their running statistics and keep them"),
-       field("loss", &TrainConfig::loss, one_of({"cross_entropy"}), "what is made small"),
+       field("loss", &TrainConfig::loss, one_of(loss_names()), "what is made small"),
        field("label_smoothing", &TrainConfig::label_smoothing, number(share_below_1),
-             "share of the target spread over all classes"),
+             "share of the target that training spreads over all classes"),
        field("ema", &TrainConfig::ema, number(share_below_1),
              "decay of a moving average of the weights, over about 1/(1 - ema) steps, which every evaluation "
              "measures and which takes their place at the end; 0: none"),

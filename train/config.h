@@ -124,7 +124,7 @@ struct TrainConfig {
   OptimizerConfig optimizer;
   ScheduleOptions schedule;
   std::vector<std::string> freeze = {};  ///< layers that learn nothing (prune/names.h)
-  std::string loss = "cross_entropy";
+  std::string loss = "cross_entropy";    ///< a row of train/loss.cpp
   double label_smoothing = 0.0;
   double ema = 0.0;        ///< decay of the moving average of weights; 0: none
   int64_t accumulate = 1;  ///< batches whose mean gradient makes a step

@@ -28,7 +28,7 @@ Tensor mirrored(const Tensor& images) {
   return y.to(images.device()).to(images.dtype());
 }
 
-/// The place of the largest, and among equals of the first: where softmax_cross_entropy's rank is 0.
+/// The place of the largest, and among equals of the first: where a loss's rank is 0.
 int64_t prediction(const float* logits, int64_t classes) {
   return std::max_element(logits, logits + classes) - logits;
 }
@@ -57,15 +57,15 @@ Variable logits_of(Module& model, const Tensor& images, bool flip) {
   return ops::scale(ops::add(logits, model.forward(Variable(mirrored(images)))), 0.5f);
 }
 
-Evaluation evaluate(Module& model, Loader& loader, bool flip) {
+Evaluation evaluate(Module& model, Loader& loader, const EvaluateOptions& options) {
   const Inference inference(model);
   Evaluation e;
   int64_t images = 0, first = 0, in_five = 0;
   loader.start_epoch(0);
   for (Batch batch; loader.next(batch);) {
     stop_if_interrupted();
-    const Variable logits = logits_of(model, batch.images, flip);
-    const auto result = ops::softmax_cross_entropy(logits, batch.labels);
+    const Variable logits = logits_of(model, batch.images, options.flip);
+    const LossValue result = options.loss.measure(logits, batch.labels);
     e.outputs = logits.shape()[1];
     e.confusion.resize(static_cast<size_t>(e.outputs * e.outputs));
     const Tensor ranks = result.rank.to(Device::cpu), labels = batch.labels.to(Device::cpu),

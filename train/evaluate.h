@@ -7,13 +7,14 @@
 #include "espalier/core/measure.h"
 #include "espalier/data/loader.h"
 #include "espalier/nn/module.h"
+#include "espalier/train/loss.h"
 
 namespace espalier {
 
 struct Evaluation {
   double accuracy = 0;  ///< top-1, per cent
   double top5 = 0;      ///< per cent
-  double loss = 0;      ///< mean cross-entropy, without smoothing
+  double loss = 0;      ///< the mean of Loss::measure: without smoothing
   int64_t outputs = 0;  ///< classes the model knows
   /// [outputs,outputs]: how many images of class `row` were taken for class `column`
   std::vector<int64_t> confusion = {};
@@ -26,8 +27,12 @@ inline bool tells_top5(int64_t classes) { return classes > 5; }
 /// their mirror images.
 Variable logits_of(Module& model, const Tensor& images, bool flip);
 
-/// Over all of `loader`'s data set; `flip` as for logits_of. Stops with Interrupted if a signal comes.
-Evaluation evaluate(Module& model, Loader& loader, bool flip = false);
+struct EvaluateOptions {
+  bool flip = false;  ///< as for logits_of
+  const Loss& loss = default_loss();
+};
+/// Over all of `loader`'s data set. Stops with Interrupted if a signal comes.
+Evaluation evaluate(Module& model, Loader& loader, const EvaluateOptions& options = {});
 
 /// Milliseconds for one image of `input` [H,W,C], undisturbed (core/measure.h): of some 1000 runs, or of what
 /// fits in a third of a second.

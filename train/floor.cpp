@@ -8,9 +8,9 @@
 #include "espalier/core/error.h"
 #include "espalier/core/table.h"
 #include "espalier/graph/kernels.h"
-#include "espalier/graph/ops.h"
 #include "espalier/graph/trace.h"
 #include "espalier/nn/module.h"
+#include "espalier/train/loss.h"
 
 namespace espalier {
 namespace {
@@ -22,7 +22,7 @@ void trace_step(Module& model, const Shape& input, Trace& trace) {
   const InMode inference(model, false);
   const NoGradient off;
   const Variable logits = model.forward(Variable(Tensor::zeros({1, input[0], input[1], input[2]})));
-  ops::softmax_cross_entropy(logits, Tensor::zeros({1}, DType::i32, Device::meta));
+  default_loss().measure(logits, Tensor::zeros({1}, DType::i32, Device::meta));
   trace.close();
 }
 

@@ -37,7 +37,8 @@ class Trial {
                .optimizer = *optimizer_,
                .position = position_,
                .epoch_steps = epoch_steps(config_, loader.batches()),
-               .total_steps = stage_steps(config_, loader.batches())} {
+               .total_steps = stage_steps(config_, loader.batches()),
+               .loss_function = *loss_} {
     cut(*model_, cuts);
     for (const auto& callback : callbacks_) callback->on_stage_begin(state_);
   }
@@ -78,6 +79,7 @@ class Trial {
   std::unique_ptr<Module> model_;
   Frozen frozen_;
   std::unique_ptr<Optimizer> optimizer_;
+  const std::unique_ptr<Loss> loss_ = build_loss(config_);
   Position position_;
   TrainState state_;
   const std::vector<std::unique_ptr<Callback>> callbacks_ = step_callbacks(config_);
@@ -90,11 +92,12 @@ double evaluation_seconds(const Config& config, Module& model, const Dataset& te
   std::iota(rows.begin(), rows.end(), int64_t{0});
   const Dataset sample = subset(test, rows, test.name);
   Loader loader = evaluation_loader(config, sample);
-  evaluate(model, loader);
+  const auto loss = build_loss(config);
+  evaluate(model, loader, {.loss = *loss});
   std::vector<double> seconds;
   for (const auto start = Clock::now(); seconds.size() < 3 || (seconds.size() < 100 && since(start) < 0.1);) {
     const auto before = Clock::now();
-    evaluate(model, loader);
+    evaluate(model, loader, {.loss = *loss});
     seconds.push_back(since(before) / static_cast<double>(sample.size()));
   }
   return undisturbed(std::move(seconds));

@@ -331,6 +331,7 @@ class Run {
     if (!config.freeze.empty()) report_learning(stage);
     const auto optimizer = open_optimizer(config, parameters);
     const StageLength length = stage_length(config, train_.batches());
+    const auto loss = build_loss(config);
     TrainState state{.stage = stage.name,
                      .config = config,
                      .model = *model_,
@@ -338,6 +339,7 @@ class Run {
                      .position = position_,
                      .epoch_steps = length.epoch_steps,
                      .total_steps = length.steps,
+                     .loss_function = *loss,
                      .macs = Network(*model_, config_.model.input).totals.macs,
                      .random = pass_key(config_)};
     if (config.prune) state.pruning = prune_schedule(config, length);
@@ -412,7 +414,7 @@ class Run {
   std::optional<BestResult> best_of(const StageConfig& stage) {
     if (position_.best_epoch == 0) return std::nullopt;
     const auto best = open_checkpoint(folder_.best_model(stage.name)).model;
-    const Evaluation e = evaluate(*best, test_);
+    const Evaluation e = evaluate(*best, test_, {.loss = *loss_});
     const NetworkTotals totals = Network(*best, config_.model.input).totals;
     return BestResult{position_.best_epoch, position_.best_accuracy, e.accuracy, e.top5, e.loss,
                       totals.nonzeros,      totals.sparsity()};
@@ -494,7 +496,8 @@ class Run {
   /// `cuts_before`: of the network as it was before the stage; nothing: is not known.
   void measure(const StageConfig& stage, const std::optional<std::vector<AxisCut>>& cuts_before,
                StageResult& result) {
-    const Evaluation evaluation = evaluate(*model_, test_, stage.evaluate && stage.evaluate->flip);
+    const Evaluation evaluation =
+        evaluate(*model_, test_, {.flip = stage.evaluate && stage.evaluate->flip, .loss = *loss_});
     warn_of_starvation(console_);
     if (!std::isfinite(evaluation.loss))
       fail("stage '", stage.name, "': the loss on the test set is not finite after it; ",
@@ -550,7 +553,8 @@ class Run {
   std::unique_ptr<Module> model_;
   DataSplits data_;
   std::string data_place_;
-  std::vector<std::string> classes_;  ///< to be kept with what is saved
+  std::vector<std::string> classes_;                        ///< to be kept with what is saved
+  const std::unique_ptr<Loss> loss_ = build_loss(config_);  ///< that stages are measured by
   Loader train_, test_;
   std::optional<Loader> validation_;
   std::optional<MetricsFile> metrics_;

@@ -55,17 +55,6 @@ double step_bytes(Module& model, const Shape& image, const Graph& graph) {
   return activation_bytes(model, image) + 2.0 * sizeof(float) * static_cast<double>(largest);
 }
 
-/// The loss of a batch; under mixup its images' two labels count by their shares, and `rank` is by the
-/// larger.
-ops::CrossEntropy cross_entropy(const Variable& logits, const Batch& batch, float smoothing) {
-  auto result = ops::softmax_cross_entropy(logits, batch.labels, smoothing);
-  if (batch.share < 1) {
-    const auto other = ops::softmax_cross_entropy(logits, batch.other_labels, smoothing);
-    result.loss = ops::add(ops::scale(result.loss, batch.share), ops::scale(other.loss, 1.0f - batch.share));
-  }
-  return result;
-}
-
 }  // namespace
 
 void Trainer::notify(void (Callback::*event)(TrainState&)) {
@@ -191,8 +180,7 @@ void Trainer::pass(const Batch& batch, double share) {
   const RandomPass random(random_key(random_key(random_key(s.random, static_cast<uint64_t>(s.position.stage)),
                                                 static_cast<uint64_t>(s.position.step)),
                                      step_.size()));
-  const auto result = cross_entropy(s.model.forward(Variable(batch.images)), batch,
-                                    static_cast<float>(s.config.label_smoothing));
+  const LossValue result = s.loss_function.train(s.model.forward(Variable(batch.images)), batch);
   draws_ = random.drawn() > 0;
   const Tensor& loss = result.loss.value();
   ESP_RUN(device, add_to_tally(static_cast<Tally*>(tally_.raw()), loss.f32(), result.rank.data<int32_t>(),

@@ -69,7 +69,7 @@ TEST(Evaluate, FlipTakesTheMeanLogitsOfImageAndMirrorImage) {
       evaluate(model, loader).loss,
       (std::log(std::exp(10.0) + std::exp(4.0) + 2) + std::log(std::exp(10.0) + std::exp(2.0) + 2) - 2) / 2,
       1e-4);
-  EXPECT_NEAR(evaluate(model, loader, true).loss,
+  EXPECT_NEAR(evaluate(model, loader, {.flip = true}).loss,
               (std::log(2 * std::exp(5.0) + 2 * std::exp(2.0)) - 5 + std::log(2 * std::exp(6.0) + 2) - 6) / 2,
               1e-4);
 }

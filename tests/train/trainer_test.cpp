@@ -210,8 +210,15 @@ TEST(Trainer, MixedImagesCountForBothTheirLabels) {
   f.loader.next(batch);
   batch.share = 0.7f;
   batch.other_labels = Tensor::from<int32_t>({10}, {0, 1, 2, 3, 0, 1, 2, 3, 0, 1});
-  f.config.label_smoothing = 0.1;
-  f.config.optimizer.lr = f.state.lr = 0;
+  const auto smoothed = make_loss({.label_smoothing = 0.1});
+  TrainState state{.stage = f.name,
+                   .config = f.config,
+                   .model = *f.model,
+                   .optimizer = *f.optimizer,
+                   .position = f.position,
+                   .epoch_steps = f.state.epoch_steps,
+                   .total_steps = 1,
+                   .loss_function = *smoothed};
   const Variable logits = f.model->forward(Variable(batch.images));
   const auto loss = [&](const Tensor& labels) {
     return ops::softmax_cross_entropy(logits, labels, 0.1f).loss;
@@ -221,8 +228,8 @@ TEST(Trainer, MixedImagesCountForBothTheirLabels) {
   expected.backward();
   std::vector<Doubles> gradients;
   for (Parameter* p : f.model->parameters()) gradients.push_back(doubles(p->gradient().span<float>()));
-  Trainer(f.state, {}).step(batch);
-  EXPECT_NEAR(f.state.loss, expected.value().item(), 1e-6);
+  Trainer(state, {}).step(batch);
+  EXPECT_NEAR(state.loss, expected.value().item(), 1e-6);
   for (size_t i = 0; i < gradients.size(); ++i)
     EXPECT_TRUE(near(f.model->parameters()[i]->gradient(), gradients[i], 1e-6));
 }

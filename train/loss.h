@@ -1,0 +1,48 @@
+// Loss: what training makes small, under the name that configs give it. One object, made once, serves
+// training, evaluation and the gradients that pruning's criteria look at.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "espalier/data/loader.h"
+#include "espalier/graph/ops.h"
+
+namespace espalier {
+
+struct LossOptions {
+  std::string type = "cross_entropy";
+  double label_smoothing = 0.0;  ///< share of the target spread over all classes while training, in [0,1)
+};
+
+/// What a loss makes of the logits of N images.
+struct LossValue {
+  Variable loss;  ///< [], the mean over the images
+  Tensor rank;    ///< i32 [N]: how many classes come before the label's; 0 is top-1 right, below 5 top-5
+};
+
+class Loss {
+ public:
+  virtual ~Loss() = default;
+
+  /// What a step of training makes small: of logits [N,classes] of the batch, with what is only for training,
+  /// as smoothing. Under mixup the two labels of an image count by their shares, share L(labels) +
+  /// (1 - share) L(other_labels), and `rank` is by the larger.
+  LossValue train(const Variable& logits, const Batch& batch) const;
+  /// What evaluation reports, and what pruning's criteria take gradients of: of the labels (i32 [N]) as they
+  /// are.
+  LossValue measure(const Variable& logits, const Tensor& labels) const { return of(logits, labels, false); }
+
+ protected:
+  virtual LossValue of(const Variable& logits, const Tensor& labels, bool training) const = 0;
+};
+
+/// The loss of that type. UsageError for one that is not known, with the nearest spelling.
+std::unique_ptr<Loss> make_loss(const LossOptions& options);
+/// Cross-entropy without smoothing: where nothing is said.
+const Loss& default_loss();
+/// All types, as configs name them.
+std::vector<std::string> loss_names();
+
+}  // namespace espalier
