@@ -13,20 +13,19 @@ namespace espalier {
 class Adam : public Optimizer {
  public:
   Adam(const std::vector<Parameter*>& parameters, const OptimizerOptions& options)
-      : Optimizer(parameters, 2), options_(options) {}
+      : Optimizer(parameters, 2, options.weight_decay), options_(options) {}
 
   void set_momentum(double momentum) override { options_.beta1 = momentum; }
 
  protected:
-  void update(Device device, const std::vector<UpdateSpan>& spans, float lr,
-              const float* gradient_scale) override {
+  void update(Device device, const std::vector<UpdateSpan>& spans, const GroupStep& group) override {
     const double t = static_cast<double>(steps_);
-    const AdamStep step{.lr = lr,
+    const AdamStep step{.lr = group.lr,
                         .beta1 = options_.beta1,
                         .beta2 = options_.beta2,
                         .eps = static_cast<float>(options_.eps),
-                        .weight_decay = static_cast<float>(options_.weight_decay),
-                        .gradient_scale = gradient_scale,
+                        .weight_decay = group.weight_decay,
+                        .gradient_scale = group.gradient_scale,
                         .decoupled = options_.type == "adamw",
                         .correction1 = static_cast<float>(1.0 - std::pow(options_.beta1, t)),
                         .correction2 = static_cast<float>(1.0 - std::pow(options_.beta2, t))};

@@ -8,7 +8,7 @@
 
 namespace espalier {
 
-Optimizer::Optimizer(std::vector<Parameter*> parameters, size_t state) {
+Optimizer::Optimizer(std::vector<Parameter*> parameters, size_t state, double weight_decay) {
   for (Parameter* parameter : parameters) {
     const bool learns = parameter->learned() && !parameter->frozen();
     NamedState before;
@@ -32,16 +32,26 @@ Optimizer::Optimizer(std::vector<Parameter*> parameters, size_t state) {
           fits ? held : Tensor::zeros(parameter->shape(), DType::f32, parameter->value().device());
     }
   }
-  groups_.push_back({1.0, parameters_});
+  settings_.assign(parameters_.size(), {1.0, weight_decay});
+  groups_.push_back({{1.0, weight_decay}, parameters_});
+}
+
+void Optimizer::set(const std::vector<Parameter*>& some, double Settings::*field, double value) {
+  groups_.clear();
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (std::ranges::count(some, parameters_[i]) > 0) settings_[i].*field = value;
+    auto group = std::ranges::find(groups_, settings_[i], &Group::settings);
+    if (group == groups_.end()) group = groups_.insert(group, {settings_[i], {}});
+    group->parameters.push_back(parameters_[i]);
+  }
 }
 
 void Optimizer::scale_rate(const std::vector<Parameter*>& some, double factor) {
-  for (Group& group : groups_)
-    std::erase_if(group.parameters, [&](Parameter* p) { return std::ranges::count(some, p) > 0; });
-  Group& group = groups_.emplace_back(Group{factor, {}});
-  for (Parameter* parameter : parameters_)
-    if (std::ranges::count(some, parameter) > 0) group.parameters.push_back(parameter);
-  std::erase_if(groups_, [](const Group& g) { return g.parameters.empty(); });
+  set(some, &Settings::factor, factor);
+}
+
+void Optimizer::set_decay(const std::vector<Parameter*>& some, double weight_decay) {
+  set(some, &Settings::weight_decay, weight_decay);
 }
 
 UpdateSpan span_of(Parameter& parameter) {
@@ -71,7 +81,9 @@ void Optimizer::step(double lr, const Tensor& gradient_scale) {
     spans_.clear();
     for (Parameter* parameter : group.parameters)
       if (parameter->gradient().defined()) spans_.push_back(span_of(*parameter));
-    update(device, spans_, static_cast<float>(lr * group.factor), gradient_scale.f32());
+    update(device, spans_,
+           {static_cast<float>(lr * group.settings.factor), static_cast<float>(group.settings.weight_decay),
+            gradient_scale.f32()});
   }
 }
 

@@ -27,10 +27,12 @@ class Optimizer {
   /// Of those of `parameters` that are learned and not frozen: each has as many tensors of its shape as
   /// state, "slot0", "slot1". Those that it holds already stay as they are, for resume(); missing ones start
   /// at 0. Other optimizer state is dropped.
-  Optimizer(std::vector<Parameter*> parameters, size_t state);
+  /// `weight_decay`: of those that set_decay does not name.
+  Optimizer(std::vector<Parameter*> parameters, size_t state, double weight_decay);
   virtual ~Optimizer() = default;
 
-  /// One step at the rate `lr`, in one fused pass for each rate (scale_rate); each gradient is multiplied by
+  /// One step at the rate `lr`, in one fused pass for each group (scale_rate, set_decay); each gradient is
+  /// multiplied by
   /// the one number of `gradient_scale` (f32, where the parameters are; undefined: 1) as it is read:
   /// clipping. Parameters without a gradient stay as they are. Masked weights stay 0. Error where parameters
   /// are on several devices, and in the first step where they hold state of earlier steps that this optimizer
@@ -40,6 +42,8 @@ class Optimizer {
   /// From the next step on, `some` of its parameters go at `factor` times the rate that step() is given:
   /// PyTorch's parameter groups, at rates that a schedule scales alike.
   void scale_rate(const std::vector<Parameter*>& some, double factor);
+  /// From the next step on, `some` of its parameters have that weight decay in place of the options'.
+  void set_decay(const std::vector<Parameter*>& some, double weight_decay);
   /// From the next step on: sgd's momentum (that of one without stays 0), adam's and adamw's beta1.
   virtual void set_momentum(double momentum) = 0;
 
@@ -50,21 +54,33 @@ class Optimizer {
   const std::vector<Parameter*>& parameters() const { return parameters_; }
 
  protected:
+  /// What the parameters of a group have in common in a step.
+  struct GroupStep {
+    float lr, weight_decay;
+    const float* gradient_scale;
+  };
   /// The spans are on `device`.
-  virtual void update(Device device, const std::vector<UpdateSpan>& spans, float lr,
-                      const float* gradient_scale) = 0;
+  virtual void update(Device device, const std::vector<UpdateSpan>& spans, const GroupStep& step) = 0;
 
   std::vector<Parameter*> parameters_;  // the learned ones that are not frozen
   int64_t steps_ = 0;                   // counted before update() is called: 1 in the first
 
  private:
+  struct Settings {
+    double factor, weight_decay;  // factor of the rate
+    bool operator==(const Settings&) const = default;
+  };
   struct Group {
-    double factor;  // of the rate
+    Settings settings;
     std::vector<Parameter*> parameters;
   };
-  std::string misfit_;         // where parameters did not hold the state of earlier steps
-  bool holds_ = false;         // some of them did
-  std::vector<Group> groups_;  // of which each parameter is in one
+  /// Changes the settings of some parameters, and regroups.
+  void set(const std::vector<Parameter*>& some, double Settings::*field, double value);
+
+  std::string misfit_;              // where parameters did not hold the state of earlier steps
+  bool holds_ = false;              // some of them did
+  std::vector<Settings> settings_;  // of each of parameters_
+  std::vector<Group> groups_;       // of parameters with the same settings
   std::vector<UpdateSpan> spans_;
 };
 

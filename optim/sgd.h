@@ -12,7 +12,7 @@ namespace espalier {
 class Sgd : public Optimizer {
  public:
   Sgd(const std::vector<Parameter*>& parameters, const OptimizerOptions& options)
-      : Optimizer(parameters, options.momentum != 0.0 ? 1 : 0), options_(options) {
+      : Optimizer(parameters, options.momentum != 0.0 ? 1 : 0, options.weight_decay), options_(options) {
     if (options.nesterov && options.momentum <= 0.0) fail_usage("sgd: nesterov needs a momentum above 0");
   }
 
@@ -21,12 +21,11 @@ class Sgd : public Optimizer {
   }
 
  protected:
-  void update(Device device, const std::vector<UpdateSpan>& spans, float lr,
-              const float* gradient_scale) override {
-    const SgdStep step{.lr = lr,
+  void update(Device device, const std::vector<UpdateSpan>& spans, const GroupStep& group) override {
+    const SgdStep step{.lr = group.lr,
                        .momentum = static_cast<float>(options_.momentum),
-                       .weight_decay = static_cast<float>(options_.weight_decay),
-                       .gradient_scale = gradient_scale,
+                       .weight_decay = group.weight_decay,
+                       .gradient_scale = group.gradient_scale,
                        .nesterov = options_.nesterov,
                        .first = steps_ == 1};
     ESP_RUN(device, sgd_update(spans.data(), static_cast<int64_t>(spans.size()), step));

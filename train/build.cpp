@@ -301,15 +301,43 @@ std::vector<Module*> frozen_layers(const TrainConfig& config, Module& model) {
   return frozen;
 }
 
+namespace {
+
+struct ParameterKind {
+  const char* name;
+  std::vector<Role> roles;
+};
+const std::vector<ParameterKind>& kinds() {
+  static const std::vector<ParameterKind> all{
+      {"norm", {Role::scale, Role::shift}}, {"bias", {Role::bias}}, {"embedding", {Role::embedding}}};
+  return all;
+}
+
+/// Whether an entry of lr_of or decay means it, by its kind or its layer.
+bool means_parameter(const std::string& entry, const Parameter& parameter) {
+  const auto kind = std::ranges::find(kinds(), entry, &ParameterKind::name);
+  if (kind != kinds().end() && std::ranges::count(kind->roles, parameter.role) > 0) return true;
+  return means_layer(entry, layer_name(parameter.name));
+}
+
+}  // namespace
+
+std::vector<std::string> parameter_kinds() {
+  std::vector<std::string> names;
+  for (const ParameterKind& kind : kinds()) names.emplace_back(kind.name);
+  return names;
+}
+
 std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module& model) {
   const auto parameters = model.parameters();
   auto optimizer = make_optimizer(config, parameters);
-  for (const auto& [entry, rate] : config.lr_of) {
+  const auto meant_by = [&](const std::string& entry) {
     std::vector<Parameter*> some = parameters;
-    std::erase_if(
-        some, [&, &layer = entry](const Parameter* p) { return !means_layer(layer, layer_name(p->name)); });
-    optimizer->scale_rate(some, rate / config.lr);
-  }
+    std::erase_if(some, [&](const Parameter* p) { return !means_parameter(entry, *p); });
+    return some;
+  };
+  for (const auto& [entry, rate] : config.lr_of) optimizer->scale_rate(meant_by(entry), rate / config.lr);
+  for (const auto& [entry, decay] : config.decay) optimizer->set_decay(meant_by(entry), decay);
   return optimizer;
 }
 
@@ -464,8 +492,8 @@ bool uses_last_batch(const StageConfig& stage, int64_t batches) {
          (stage.train && stage_steps(*stage.train, batches) >= epoch_steps(*stage.train, batches));
 }
 
-/// Error where `freeze` or `lr_of` name no layer of the model's, leave nothing to learn or contradict each
-/// other.
+/// Error where `freeze`, `lr_of` or `decay` name nothing of the model's, leave nothing to learn or contradict
+/// each other.
 void check_learning(const TrainConfig& config, Module& model) {
   std::vector<std::string> layers, learning;
   for (const auto& [name, layer] : model.layers()) {
@@ -474,12 +502,21 @@ void check_learning(const TrainConfig& config, Module& model) {
   }
   check_layer_entries("train: freeze", config.freeze, layers, "layer");
   if (learning.empty()) fail_usage("train: freeze leaves no layer that learns");
-  for (const auto& [entry, rate] : config.optimizer.lr_of) {
-    check_layer_entries("optimizer: lr_of", {entry}, layers, "layer");
-    if (std::ranges::none_of(
-            learning, [&frozen = entry](const std::string& layer) { return means_layer(frozen, layer); }))
-      fail_usage("optimizer: lr_of '", entry, "' is frozen, and has no rate");
-  }
+  const auto kinds = parameter_kinds();
+  const auto check_groups = [&](const char* list, const auto& entries, const char* what) {
+    for (const auto& [entry, value] : entries) {
+      // A kind may be named where a model has none of it: recipes are written for several.
+      if (std::ranges::count(kinds, entry) > 0) continue;
+      auto known = layers;
+      known.insert(known.end(), kinds.begin(), kinds.end());
+      check_layer_entries(list, {entry}, known, "layer or kind of parameter");
+      if (std::ranges::none_of(
+              learning, [&frozen = entry](const std::string& layer) { return means_layer(frozen, layer); }))
+        fail_usage(list, " '", entry, "' is frozen, and has no ", what);
+    }
+  };
+  check_groups("optimizer: lr_of", config.optimizer.lr_of, "rate");
+  check_groups("optimizer: decay", config.optimizer.decay, "decay");
 }
 
 }  // namespace

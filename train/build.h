@@ -94,7 +94,10 @@ std::unique_ptr<Loss> build_loss(const Config& config);
 
 /// The layers that a train stage freezes (Frozen in nn/module.h).
 std::vector<Module*> frozen_layers(const TrainConfig& config, Module& model);
-/// A train stage's optimizer, of what is not frozen in `model`, at the rates of its layers.
+/// Kinds of parameters, as an optimizer's lr_of and decay name them: norm (scale and shift), bias (of
+/// convolutions and linear layers), embedding.
+std::vector<std::string> parameter_kinds();
+/// A train stage's optimizer, of what is not frozen in `model`, with the rates and decays of its groups.
 std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module& model);
 
 /// Of unit weight and row, for a model whose images are `input` [H,W,C].

@@ -50,9 +50,11 @@ Type<OptimizerConfig> optimizer_type() {
            .required(),
        field("lr", &OptimizerConfig::lr, number(positive), "learning rate").required(),
        field(
-           "lr_of", &OptimizerConfig::lr_of, map_of("layer", number(positive)),
-           "rates of layers, by their names or that of what they lie under, as in prune's include: {\"fc\": "
-           "0.01}; of several that mean a layer, the last counts. The schedule scales all rates alike"),
+           "lr_of", &OptimizerConfig::lr_of, map_of("layer or kind", number(positive)),
+           "rates of layers, by their names or that of what they lie under, as in prune's include, or of "
+           "kinds: "
+           "{\"fc\": 0.01}; of several that mean a parameter, the last counts. The schedule scales all rates "
+           "alike"),
        field("momentum", &OptimizerConfig::momentum, number(share_below_1),
              "share of the last step that is kept")
            .only_for({"sgd"}),
@@ -60,6 +62,11 @@ Type<OptimizerConfig> optimizer_type() {
            .only_for({"sgd"}),
        field("weight_decay", &OptimizerConfig::weight_decay, number(not_negative),
              "pull towards 0; adamw's is apart from the gradient"),
+       field("decay", &OptimizerConfig::decay, map_of("layer or kind", number(not_negative)),
+             "weight decay of kinds of parameters, norm (scales and shifts), bias or embedding, or of "
+             "layers, as "
+             "lr_of has them, in weight_decay's place: {\"norm\": 0, \"bias\": 0}; the last that means a "
+             "parameter counts"),
        betas(),
        field("eps", &OptimizerConfig::eps, number(positive), "added to the denominator")
            .only_for({"adam", "adamw"}),

@@ -57,8 +57,9 @@ struct DataConfig {
 };
 
 struct OptimizerConfig : OptimizerOptions {
-  /// Layers with a rate of their own (prune/names.h); of several entries that mean a layer, the last counts.
-  std::vector<std::pair<std::string, double>> lr_of;
+  /// Rates and weight decays of kinds of parameters (parameter_kinds in build.h) or layers (prune/names.h);
+  /// of several entries that mean a parameter, the last counts.
+  std::vector<std::pair<std::string, double>> lr_of = {}, decay = {};
   double clip_norm = 0.0;  ///< 0: no clipping of the gradient's norm
 };
 

@@ -170,8 +170,9 @@ class Transfer(CliTest):
                        command, "flowers.json", *NARROW, *QUICK, "--set", 'stages.head.train.freeze=["layer5"]')
             self.fails(2, "flowers.json: stages.head: train: freeze leaves no layer that learns",
                        command, "flowers.json", *NARROW, *QUICK, "--set", 'stages.head.train.freeze=["*"]')
-            self.fails(1, "flowers.json: stages.whole: optimizer: lr_of 'layer4.2' names no layer, known: "
-                       "bn1, conv1, fc, layer1, layer2, layer3, layer4, did you mean 'layer4'?",
+            self.fails(1, "flowers.json: stages.whole: optimizer: lr_of 'layer4.2' names no layer or kind "
+                       "of parameter, known: bias, bn1, conv1, embedding, fc, layer1, layer2, layer3, layer4, norm, did "
+                       "you mean 'layer4'?",
                        command, "flowers.json", *NARROW, *QUICK, "--set",
                        "stages.whole.train.optimizer.lr_of.layer4.2=0.1")
         self.fails(2, "flowers.json: stages.whole.train.optimizer.lr_of.fc: found 0, expected a number above 0 "

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "espalier/optim/clip.h"
 #include "espalier/optim/ema.h"
 #include "optim/support.h"
@@ -176,6 +178,43 @@ TEST(Optimizer, RatesOfSomeAreAFactorOfTheRate) {
         if (i == 2) one->step(lr);
       }
     for (size_t i = 0; i < 3; ++i) EXPECT_EQ(value_of(*ours[i]), value_of(*theirs[i])) << type << " " << i;
+  }
+}
+
+/// Two groups as torch.optim has them, at rates 0.1 and 0.02 with decays 0.5 and 0, by hand.
+TEST(Optimizer, GroupsHaveRatesAndDecaysOfTheirOwn) {
+  for (const std::string type : {"sgd", "adam", "adamw"}) {
+    const OptimizerOptions options{
+        .type = type, .lr = 0.1, .momentum = type == "sgd" ? 0.9 : 0.0, .weight_decay = 0.5};
+    const auto plain = make_parameter({1}), free = make_parameter({1});
+    const auto optimizer = make_optimizer(options, {plain.get(), free.get()});
+    optimizer->set_decay({free.get()}, 0);
+    optimizer->scale_rate({free.get()}, 0.2);
+    const double rates[] = {0.1, 0.02}, decays[] = {0.5, 0}, gradients[] = {0.25, -0.5, 2};
+    double w[] = {1, 1}, m[] = {0, 0}, v[] = {0, 0};
+    for (int t = 1; t <= 3; ++t) {
+      for (int i = 0; i < 2; ++i) {
+        double g = gradients[t - 1];
+        if (type == "adamw")
+          w[i] -= rates[i] * decays[i] * w[i];
+        else
+          g += decays[i] * w[i];
+        if (type == "sgd") {
+          m[i] = t == 1 ? g : 0.9 * m[i] + g;
+          w[i] -= rates[i] * m[i];
+        } else {
+          m[i] = 0.9 * m[i] + 0.1 * g;
+          v[i] = 0.999 * v[i] + 0.001 * g * g;
+          w[i] -= rates[i] * (m[i] / (1 - std::pow(0.9, t))) /
+                  (std::sqrt(v[i] / (1 - std::pow(0.999, t))) + 1e-8);
+        }
+      }
+      for (Parameter* each : {plain.get(), free.get()})
+        set_gradient(*each, {static_cast<float>(gradients[t - 1])});
+      optimizer->step(0.1);
+      EXPECT_NEAR(value_of(*plain)[0], w[0], 1e-6) << type << ", step " << t;
+      EXPECT_NEAR(value_of(*free)[0], w[1], 1e-6) << type << ", step " << t;
+    }
   }
 }
 

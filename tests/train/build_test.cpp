@@ -219,9 +219,19 @@ TEST(CheckStages, WhatIsFrozenAndWhatHasARateMustBeThere) {
             at + "train: freeze 'clasifier' names no layer, known: classifier, features, did you mean "
                  "'classifier'?");
   EXPECT_EQ(learning(R"("freeze": ["*"], )"), at + "train: freeze leaves no layer that learns");
-  EXPECT_EQ(learning("", R"(, "lr_of": {"features.0": 1, "features.99": 1})"),
-            at + "optimizer: lr_of 'features.99' names no layer, known: classifier, features, did you mean "
-                 "'features'?");
+  EXPECT_EQ(
+      learning("", R"(, "lr_of": {"features.0": 1, "features.99": 1})"),
+      at + "optimizer: lr_of 'features.99' names no layer or kind of parameter, known: bias, classifier, "
+           "embedding, features, norm, did you mean 'features'?");
+  EXPECT_EQ(learning("", R"(, "decay": {"norms": 0})"),
+            at + "optimizer: decay 'norms' names no layer or kind of parameter, known: bias, classifier, "
+                 "embedding, features, norm, did you mean 'norm'?");
+  EXPECT_EQ(learning(R"("freeze": ["features"], )", R"(, "decay": {"features.0": 0.1})"),
+            at + "optimizer: decay 'features.0' is frozen, and has no decay");
+  EXPECT_EQ(learning(R"("freeze": ["features"], )",
+                     R"(, "lr_of": {"norm": 1, "c*": 2}, "decay": {"embedding": 0, "bias": 0})"),
+            "")
+      << "a kind of which nothing learns is no mistake";
   EXPECT_EQ(learning(R"("freeze": ["features"], )", R"(, "lr_of": {"features.0": 1})"),
             at + "optimizer: lr_of 'features.0' is frozen, and has no rate");
   EXPECT_EQ(learning(R"("freeze": ["features"], "reestimate_norm": 3, )"),
@@ -247,6 +257,30 @@ TEST(BuildOptimizer, GivesLayersTheirRates) {
   optimizer->step(1.0);  // twice the rate of the config, and so twice that of each layer
   EXPECT_EQ(model->find("fc1.bias")->value().f32()[0], 0.5f);
   EXPECT_EQ(model->find("fc2.weight")->value().f32()[0], 0.75f);
+}
+
+TEST(BuildOptimizer, GivesKindsAndLayersTheirDecays) {
+  const Config config =
+      parse_config(R"({"model": {"type": "vgg11", "width": 0.05}, "data": {"type": "synthetic"}, "stages": [
+          {"name": "a", "train": {"steps": 1, "optimizer": {"type": "sgd", "lr": 0.5, "weight_decay": 0.5,
+           "lr_of": {"norm": 0.25}, "decay": {"bias": 0, "norm": 0.125, "*.8": 0.25, "features.9": 0}}}}]})",
+                   "small.json");
+  const auto model = build_model(config);
+  const auto optimizer = build_optimizer(config.stages[0].train->optimizer, *model);
+  for (Parameter* parameter : optimizer->parameters()) {
+    parameter->value().fill(1);
+    parameter->gradient() = Tensor::zeros(parameter->shape());
+  }
+  optimizer->step(0.5);
+  const auto left = [&](const char* name) { return model->find(name)->value().f32()[0]; };
+  EXPECT_EQ(left("features.0.weight"), 1 - 0.5f * 0.5f);
+  EXPECT_EQ(left("features.0.bias"), 1.0f);
+  EXPECT_EQ(left("features.1.weight"), 1 - 0.25f * 0.125f) << "a norm's scale, at its kind's rate";
+  EXPECT_EQ(left("features.1.bias"), 1 - 0.25f * 0.125f) << "a norm's shift is of kind norm";
+  EXPECT_EQ(left("features.8.weight"), 1 - 0.5f * 0.25f) << "a pattern";
+  EXPECT_EQ(left("features.8.bias"), 1 - 0.5f * 0.25f) << "the last entry that means it counts";
+  EXPECT_EQ(left("features.9.weight"), 1.0f) << "a layer's decay, and its kind's rate";
+  EXPECT_EQ(left("classifier.bias"), 1.0f);
 }
 
 }  // namespace

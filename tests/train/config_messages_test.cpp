@@ -134,6 +134,11 @@ TEST(Config, MistakesAreNamed) {
        "/stages/0/train/optimizer/lr: found 1e+39, expected a number of at most 3.40282e+38"},
       {"/stages/0/train/optimizer/momentum", "1",
        "/stages/0/train/optimizer/momentum: found 1, expected a number from 0 to below 1"},
+      {"/stages/0/train/optimizer/decay", R"({"bias": -1})",
+       "/stages/0/train/optimizer/decay/bias: found -1, expected a number of at least 0"},
+      {"/stages/0/train/optimizer/decay", "0",
+       "/stages/0/train/optimizer/decay: found 0, expected an object that gives each layer or kind a number "
+       "of at least 0"},
       {"/stages/0/train/label_smoothing", "1.0",
        "/stages/0/train/label_smoothing: found 1.0, expected a number from 0 to below 1"},
       {"/stages/3/train/optimizer/betas", "[0.9]",

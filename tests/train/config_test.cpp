@@ -40,7 +40,7 @@ TEST(Config, EveryValueArrives) {
              "normalize": {"mean": [0.1, 0.2, 0.3], "std": [1, 2, 3]}},
     "stages": [{"name": "a", "train": {"steps": 5,
       "optimizer": {"type": "sgd", "lr": 0.2, "momentum": 0.9, "nesterov": true, "weight_decay": 0.01,
-                    "clip_norm": 2},
+                    "lr_of": {"bias": 0.4}, "decay": {"norm": 0, "bias": 0, "fc*": 0.5}, "clip_norm": 2},
       "schedule": {"type": "multistep", "milestones": [1, 3], "gamma": 0.5, "warmup_steps": 2},
       "label_smoothing": 0.1, "ema": 0.99, "log_every": 9, "eval_every": 2, "checkpoint_every": 60,
       "early_stop": {"patience": 3, "min_delta": 0.25},
@@ -68,6 +68,9 @@ TEST(Config, EveryValueArrives) {
   EXPECT_TRUE(train.optimizer.nesterov);
   EXPECT_EQ(train.optimizer.weight_decay, 0.01);
   EXPECT_EQ(train.optimizer.clip_norm, 2);
+  using Groups = std::vector<std::pair<std::string, double>>;
+  EXPECT_EQ(train.optimizer.lr_of, (Groups{{"bias", 0.4}}));
+  EXPECT_EQ(train.optimizer.decay, (Groups{{"norm", 0}, {"bias", 0}, {"fc*", 0.5}}));
   EXPECT_EQ(train.schedule.milestones, (std::vector<int64_t>{1, 3}));
   EXPECT_EQ(train.schedule.gamma, 0.5);
   EXPECT_EQ(train.schedule.warmup_steps, 2);
