@@ -47,6 +47,8 @@ struct TrainState {
   /// Brings loss, position.loss_sum and position.correct up to this step: on a card they are added up there,
   /// and reading them waits for it. The Trainer's, which on the CPU has done so behind each step.
   std::function<void()> settle = [] {};
+  /// Puts what the callbacks have to remember into position: before it is saved. The Trainer's.
+  std::function<void()> remember = [] {};
 
   /// The end of a message about a stage that failed: where to go on from.
   std::string last_checkpoint() const {
@@ -77,6 +79,13 @@ class Callback {
   /// Gives parameters what it keeps in their state while it is at work, as a stage begins; estimates of
   /// memory ask for it, too.
   virtual void add_state(const std::vector<Parameter*>&) const {}
+
+  /// What it has to remember when the stage goes on from a checkpoint, which keeps it under this name; an
+  /// empty one: nothing.
+  virtual std::string name() const { return ""; }
+  virtual nlohmann::ordered_json state(const TrainState&) { return nullptr; }
+  /// Takes what state() gave, before on_stage_begin. Error with `place` for what it could not have given.
+  virtual void restore(const nlohmann::ordered_json& /*state*/, const std::string& /*place*/) {}
 };
 
 }  // namespace espalier

@@ -8,10 +8,38 @@
 #include "espalier/core/interrupt.h"
 #include "espalier/core/kernels.h"
 #include "espalier/core/table.h"
+#include "espalier/formats/json.h"
 #include "espalier/optim/clip.h"
 #include "espalier/optim/ema.h"
 
 namespace espalier {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// How many axes have been cut, and how much is left of them: each cut changes it.
+std::pair<size_t, size_t> cuts_of(const Module& model) {
+  size_t kept = 0;
+  for (const AxisCut& axis : model.history) kept += axis.kept.size();
+  return {model.history.size(), kept};
+}
+
+Json to_json(const Judgement& judgement) {
+  return {{"best_accuracy", judgement.best_accuracy},
+          {"best_epoch", judgement.best_epoch},
+          {"accuracy_to_beat", judgement.accuracy_to_beat},
+          {"stale", judgement.stale}};
+}
+
+Judgement judgement_from(const Json& json, const std::string& place) {
+  return {.best_accuracy = json_field<double>(json, "best_accuracy", place),
+          .best_epoch = json_count(json, "best_epoch", place),
+          .accuracy_to_beat = json_field<double>(json, "accuracy_to_beat", place),
+          .stale = json_count(json, "stale", place)};
+}
+
+}  // namespace
 
 void PruneCallback::after_step(TrainState& s) {
   s.pruned.reset();
@@ -32,7 +60,27 @@ void PruneCallback::after_step(TrainState& s) {
 }
 
 void RegularizeCallback::after_backward(TrainState& s) {
-  regularizer_.add_gradients(s.position.step, s.position.chosen);
+  forget_if_cut(s.model);
+  regularizer_.add_gradients(s.position.step, chosen_);
+}
+
+void RegularizeCallback::on_stage_begin(TrainState& s) { cuts_ = cuts_of(s.model); }
+
+void RegularizeCallback::forget_if_cut(const Module& model) {
+  const auto now = cuts_of(model);
+  if (now != cuts_) chosen_.clear();
+  cuts_ = now;
+}
+
+Json RegularizeCallback::state(const TrainState& s) {
+  forget_if_cut(s.model);
+  Json chosen = Json::object();
+  for (const auto& [layer, channels] : chosen_) chosen[layer] = channels;
+  return {{"chosen", chosen}};
+}
+
+void RegularizeCallback::restore(const Json& state, const std::string& place) {
+  chosen_ = json_field<ChosenChannels>(state, "chosen", place);
 }
 
 void ClipCallback::after_backward(TrainState& s) {
@@ -74,11 +122,11 @@ void EvaluateCallback::on_epoch_end(TrainState& s) {
 void EvaluateCallback::judge(TrainState& s) {
   // While a schedule still prunes, an epoch is better only for being less sparse.
   if (s.pruning && s.position.step <= s.pruning->last()) return;
-  Position& at = s.position;
+  Judgement& at = judgement_;
   const double accuracy = s.validation->accuracy;
   if (accuracy > at.best_accuracy) {
     at.best_accuracy = accuracy;
-    at.best_epoch = at.epoch + 1;
+    at.best_epoch = s.position.epoch + 1;
     save_best_();
   }
   if (!s.config.early_stop) return;
@@ -91,6 +139,20 @@ void EvaluateCallback::judge(TrainState& s) {
                     plural(at.stale, "evaluation"), at.accuracy_to_beat, at.best_accuracy, at.best_epoch);
   }
 }
+
+Json EvaluateCallback::state(const TrainState&) { return to_json(judgement_); }
+
+void EvaluateCallback::restore(const Json& state, const std::string& place) {
+  judgement_ = judgement_from(state, place);
+}
+
+Judgement Judgement::in(const Position& position) {
+  const auto found = position.callbacks.find("evaluate");
+  return found == position.callbacks.end() ? Judgement{}
+                                           : judgement_from(found->second, "checkpoint: /callbacks/evaluate");
+}
+
+void Judgement::put_into(Position& position) const { position.callbacks["evaluate"] = to_json(*this); }
 
 void SaveCallback::on_stage_begin(TrainState&) { last_ = std::chrono::steady_clock::now(); }
 
@@ -110,6 +172,7 @@ void SaveCallback::after_step(TrainState& s) {
               s.remedy());
   }
   s.position.optimizer_steps = s.optimizer.steps();
+  s.remember();
   save_();
   s.saved = fmt::format("{} (step {})", place_, s.position.step);
   last_ = now;

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "espalier/prune/pruner.h"
@@ -29,10 +31,20 @@ class PruneCallback : public Callback {
 class RegularizeCallback : public Callback {
  public:
   explicit RegularizeCallback(Regularizer regularizer) : regularizer_(std::move(regularizer)) {}
+  void on_stage_begin(TrainState& state) override;
   void after_backward(TrainState& state) override;
+  std::string name() const override { return "regularize"; }
+  /// {"chosen": ...}: the channels that greg1 and greg2 push out.
+  nlohmann::ordered_json state(const TrainState& state) override;
+  void restore(const nlohmann::ordered_json& state, const std::string& place) override;
 
  private:
+  /// Where channels were cut since, those that are left have other numbers: it is chosen anew.
+  void forget_if_cut(const Module& model);
+
   Regularizer regularizer_;
+  ChosenChannels chosen_;
+  std::pair<size_t, size_t> cuts_;  // of the model as `chosen_` is of: axes, and what they keep
 };
 
 /// Clips each step's gradients to a norm (optim/clip.h): all that the callbacks before it have made of them.
@@ -62,6 +74,18 @@ class AverageCallback : public Callback {
 /// adds to gradients comes before them.
 std::vector<std::unique_ptr<Callback>> step_callbacks(const TrainConfig& config);
 
+/// What EvaluateCallback remembers of a stage's evaluations on the validation set.
+struct Judgement {
+  double best_accuracy = -1;     ///< per cent
+  int64_t best_epoch = 0;        ///< from 1; 0: none yet
+  double accuracy_to_beat = -1;  ///< so that early_stop sees a gain
+  int64_t stale = 0;             ///< evaluations without one
+
+  /// That of the position's stage.
+  static Judgement in(const Position& position);
+  void put_into(Position& position) const;
+};
+
 /// Every eval_every epochs and in the last: accuracy on the test set and, where a share is held out, on that;
 /// there it keeps the best epoch (`save_best` is called) and, with early_stop, ends the stage after
 /// `patience` evaluations that were not better by more than min_delta than the last that was. A moving
@@ -71,6 +95,10 @@ class EvaluateCallback : public Callback {
   EvaluateCallback(Loader& test, Loader* validation, std::function<void()> save_best)
       : test_(test), validation_(validation), save_best_(std::move(save_best)) {}
   void on_epoch_end(TrainState& state) override;
+  std::string name() const override { return "evaluate"; }
+  nlohmann::ordered_json state(const TrainState& state) override;
+  void restore(const nlohmann::ordered_json& state, const std::string& place) override;
+  const Judgement& judgement() const { return judgement_; }
 
  private:
   void judge(TrainState& state);
@@ -78,6 +106,7 @@ class EvaluateCallback : public Callback {
   Loader& test_;
   Loader* validation_;
   std::function<void()> save_best_;
+  Judgement judgement_;
 };
 
 /// Calls `save` at each epoch's last step, every checkpoint_every seconds if that is set, and when a signal

@@ -134,7 +134,6 @@ void ChannelPruneCallback::after_step(TrainState& s) {
   event.end(s.model, s.macs);
   s.pruned = std::move(event);
   if (!result.cuts.empty()) {
-    s.position.chosen.clear();  // the regularizer's channels have other numbers now
     console_.line(fmt::format("{}  step {}  {}", s.stage, s.position.step, channel_line(result)));
   }
   if (step == schedule_.last()) say_what_is_saved(s, std::move(result));

@@ -40,10 +40,6 @@ void for_fields(Position& at, const Visit& visit) {
   visit("loss_sum", at.loss_sum);
   visit("images", at.images);
   visit("correct", at.correct);
-  visit("best_accuracy", at.best_accuracy);
-  visit("best_epoch", at.best_epoch);
-  visit("accuracy_to_beat", at.accuracy_to_beat);
-  visit("stale", at.stale);
   visit("threads", at.threads);
   visit("isa", at.isa);
   visit("metrics_bytes", at.metrics_bytes);
@@ -58,7 +54,7 @@ Json position_json(const Position& position) {
   if (position.steps_before) json["steps_before"] = *position.steps_before;
   json["results"] = Json::array();
   for (const StageResult& result : position.results) json["results"].push_back(to_json(result));
-  if (!position.chosen.empty()) json["chosen"] = position.chosen;
+  if (!position.callbacks.empty()) json["callbacks"] = position.callbacks;
   if (const auto& whole = position.whole) {
     json["whole"] = {{"macs", whole->cost.macs},
                      {"parameters", whole->cost.parameters},
@@ -77,6 +73,18 @@ Json position_json(const Position& position) {
   if (!position.begun.empty()) json["begun"] = position.begun;
   if (position.first) json["first"] = history_json(*position.first);
   return json;
+}
+
+/// Of a version whose position had what callbacks remember among its own fields.
+std::map<std::string, Json> callbacks_of_older(const Json& position) {
+  std::map<std::string, Json> callbacks;
+  const auto take = [&](const char* callback, const char* name) {
+    if (position.contains(name)) callbacks[callback][name] = position[name];
+  };
+  for (const char* name : {"best_accuracy", "best_epoch", "accuracy_to_beat", "stale"})
+    take("evaluate", name);
+  take("regularize", "chosen");
+  return callbacks;
 }
 
 /// Absent where the field is.
@@ -107,7 +115,10 @@ Position position_from(const Json& json, const std::string& place) {
        {std::pair{"device", &position.device}, {"precision", &position.precision}})
     if (json.contains(name)) *field = json_field<std::string>(json, name, place);
   if (json.contains("steps_before")) position.steps_before = json_count(json, "steps_before", place);
-  if (json.contains("chosen")) position.chosen = json_field<ChosenChannels>(json, "chosen", place);
+  if (json.contains("callbacks"))
+    position.callbacks = json_field<std::map<std::string, Json>>(json, "callbacks", place);
+  else
+    position.callbacks = callbacks_of_older(json);
   if (json.contains("whole")) {
     const auto whole = json_field<Json>(json, "whole", place);
     const std::string inside = json_place(place, "whole");

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -19,7 +20,6 @@
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/state_dict.h"
 #include "espalier/prune/channel_pruner.h"
-#include "espalier/prune/regularize.h"
 #include "espalier/train/config.h"
 #include "espalier/train/result.h"
 
@@ -49,12 +49,8 @@ struct Position {
   int64_t images = 0;   ///< images seen,
   int64_t correct = 0;  ///< and how many were right
 
-  double best_accuracy = -1;     ///< on the validation set, per cent
-  int64_t best_epoch = 0;        ///< from 1
-  double accuracy_to_beat = -1;  ///< so that early_stop sees a gain
-  int64_t stale = 0;             ///< evaluations without one
-
-  ChosenChannels chosen = {};              ///< the regularizer's
+  /// What the stage's callbacks have to remember, by their names (Callback::state).
+  std::map<std::string, nlohmann::ordered_json> callbacks = {};
   std::optional<WholeNetwork> whole = {};  ///< before the stage's first cut, if it cuts channels as it trains
 
   int64_t threads = 0;   ///< of the process that wrote it,

@@ -11,6 +11,7 @@
 #include "espalier/formats/input_file.h"
 #include "espalier/formats/json.h"
 #include "espalier/train/build.h"
+#include "espalier/train/callbacks.h"
 #include "espalier/train/lengths.h"
 #include "espalier/train/overrides.h"
 
@@ -134,7 +135,7 @@ SavedRun saved_run(const RunFolder& folder, const Config& config) {
   SavedRun before = read(folder.last_step());
   ESP_CHECK(before.info.position->stage == *last, before.file.string(), ": is of another stage than '",
             stage.name, "'");
-  ESP_CHECK(before.info.position->best_epoch == 0 || fs::exists(folder.last_step_best()),
+  ESP_CHECK(Judgement::in(*before.info.position).best_epoch == 0 || fs::exists(folder.last_step_best()),
             folder.last_step_best().string(), ": is missing, without which stage '", stage.name,
             "' does not know its best model");
   return before;
@@ -221,12 +222,14 @@ void restore_models(const RunFolder& folder, const Config& config, Position& at,
       }
     }
   }
-  if (at.best_epoch == 0 || at.stage == static_cast<int64_t>(config.stages.size())) return;
+  Judgement judgement = Judgement::in(at);
+  if (judgement.best_epoch == 0 || at.stage == static_cast<int64_t>(config.stages.size())) return;
   const fs::path best = folder.best_model(config.stages[static_cast<size_t>(at.stage)].name);
   if (fs::exists(best)) return;
   console.warn(best.string() + ": is missing; the best of the epochs that follow takes its place");
-  at.best_epoch = 0;
-  at.best_accuracy = -1;
+  judgement.best_epoch = 0;
+  judgement.best_accuracy = -1;
+  judgement.put_into(at);
 }
 
 }  // namespace espalier

@@ -275,7 +275,7 @@ class Run {
   void make_longer() {
     std::filesystem::remove(folder_.result());
     const bool from_last_step = saved_->file == folder_.last_step();
-    if (from_last_step && position_.best_epoch > 0)
+    if (from_last_step && Judgement::in(position_).best_epoch > 0)
       keep_as(folder_.last_step_best(), folder_.for_writing(folder_.best_model(stage_now().name)));
     save_position();
     if (from_last_step) folder_.remove_last_step();
@@ -391,7 +391,7 @@ class Run {
     reestimate(stage, config.reestimate_norm);
     if (position_.train_seconds > 0)
       result.images_per_second = static_cast<double>(position_.trained_images) / position_.train_seconds;
-    if (validation_) result.best = best_of(stage);
+    if (validation_) result.best = best_of(stage, evaluator.judgement());
   }
 
   /// A fresh one, or the one that the checkpoint was written with.
@@ -411,12 +411,12 @@ class Run {
     return optimizer;
   }
 
-  std::optional<BestResult> best_of(const StageConfig& stage) {
-    if (position_.best_epoch == 0) return std::nullopt;
+  std::optional<BestResult> best_of(const StageConfig& stage, const Judgement& judgement) {
+    if (judgement.best_epoch == 0) return std::nullopt;
     const auto best = open_checkpoint(folder_.best_model(stage.name)).model;
     const Evaluation e = evaluate(*best, test_, {.loss = *loss_});
     const NetworkTotals totals = Network(*best, config_.model.input).totals;
-    return BestResult{position_.best_epoch, position_.best_accuracy, e.accuracy, e.top5, e.loss,
+    return BestResult{judgement.best_epoch, judgement.best_accuracy, e.accuracy, e.top5, e.loss,
                       totals.nonzeros,      totals.sparsity()};
   }
 

@@ -61,6 +61,18 @@ void Trainer::notify(void (Callback::*event)(TrainState&)) {
   for (Callback* callback : callbacks_) (callback->*event)(state_);
 }
 
+void Trainer::restore() {
+  for (Callback* callback : callbacks_)
+    if (const auto found = state_.position.callbacks.find(callback->name());
+        found != state_.position.callbacks.end())
+      callback->restore(found->second, "checkpoint: /callbacks/" + found->first);
+}
+
+void Trainer::remember() {
+  for (Callback* callback : callbacks_)
+    if (!callback->name().empty()) state_.position.callbacks[callback->name()] = callback->state(state_);
+}
+
 void Trainer::run(Loader& loader) {
   sure_ = state_.position.step;
   try {
@@ -74,6 +86,7 @@ void Trainer::run(Loader& loader) {
 void Trainer::train(Loader& loader) {
   TrainState& s = state_;
   Position& at = s.position;
+  restore();
   notify(&Callback::on_stage_begin);
   while (s.stop.empty() && (at.step < s.total_steps || at.batch > 0)) {
     loader.start_epoch((at.stage << 32) + at.epoch);  // orders and augmentations of each stage's own

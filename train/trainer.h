@@ -16,14 +16,16 @@ class Trainer {
   Trainer(TrainState& state, std::vector<Callback*> callbacks)
       : state_(state), callbacks_(std::move(callbacks)), passes_(state.model) {
     state_.settle = [this] { settle(); };
+    state_.remember = [this] { remember(); };
   }
   ~Trainer() {
-    state_.settle = [] {};
+    state_.settle = state_.remember = [] {};
   }
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
-  /// From state.position to the end of the stage. Error if the loss is not finite, and where a card fails.
+  /// From state.position, which has what callbacks remember, to the end of the stage. Error if the loss is
+  /// not finite, and where a card fails.
   void run(Loader& loader);
   /// One step at state.lr from the loader's next config.accumulate batches, or those that are left of its
   /// epoch: forward and backward of each, and the update by their images' mean gradient. False, and no step,
@@ -43,6 +45,8 @@ class Trainer {
   void pass(const Batch& batch, double share);
   void update();
   void settle();
+  void remember();
+  void restore();
   void notify(void (Callback::*event)(TrainState&));
   [[noreturn]] void fail_not_finite() const;
   /// `done`: ops that the pass over `images` had come through.

@@ -6,7 +6,9 @@
 
 #include "espalier/core/interrupt.h"
 #include "espalier/optim/ema.h"
+#include "espalier/prune/surgery.h"
 #include "espalier/train/build.h"
+#include "espalier/train/trainer.h"
 #include "support/bad_input.h"
 #include "train/small.h"
 
@@ -62,8 +64,8 @@ TEST(EvaluateCallback, KeepsTheBestAndStopsWhenItGetsNoBetter) {
   callback.on_epoch_end(f.state);
   EXPECT_TRUE(contains(f.state.stop, "2 evaluations did no better than "));
   EXPECT_EQ(saved, 1);
-  EXPECT_EQ(f.position.best_epoch, 1);
-  EXPECT_EQ(f.position.best_accuracy, f.state.validation->accuracy);
+  EXPECT_EQ(callback.judgement().best_epoch, 1);
+  EXPECT_EQ(callback.judgement().best_accuracy, f.state.validation->accuracy);
 }
 
 TEST(EvaluateCallback, OneEvaluationIsOne) {
@@ -81,14 +83,16 @@ TEST(EvaluateCallback, AGainUnderMinDeltaIsTheBestYetButNoReasonToGoOn) {
   int saved = 0;
   EvaluateCallback callback(f.loader, &f.loader, [&] { ++saved; });
   callback.on_epoch_end(f.state);
-  const double accuracy = f.position.best_accuracy;
-  f.position.best_accuracy = accuracy - 1;  // as if the last evaluation had been a little worse
+  const double accuracy = callback.judgement().best_accuracy;
+  auto remembered = callback.state(f.state);
+  remembered["best_accuracy"] = accuracy - 1;  // as if the last evaluation had been a little worse
+  callback.restore(remembered, "");
   f.position.epoch = 1;
   callback.on_epoch_end(f.state);
   EXPECT_EQ(saved, 2);
-  EXPECT_EQ(f.position.best_epoch, 2);
-  EXPECT_EQ(f.position.best_accuracy, accuracy);
-  EXPECT_EQ(f.position.stale, 1);
+  EXPECT_EQ(callback.judgement().best_epoch, 2);
+  EXPECT_EQ(callback.judgement().best_accuracy, accuracy);
+  EXPECT_EQ(callback.judgement().stale, 1);
 }
 
 TEST(EvaluateCallback, JudgesFromTheEpochAfterTheLastPruning) {
@@ -107,12 +111,46 @@ TEST(EvaluateCallback, JudgesFromTheEpochAfterTheLastPruning) {
       f.position.step = 4 * (f.position.epoch + 1);
       callback.on_epoch_end(f.state);
     }
-    return f.position.best_epoch;
+    return callback.judgement().best_epoch;
   };
   EXPECT_EQ(best_epoch_with({.type = "one_shot", .begin = 0, .end = {}}), 1);
   EXPECT_EQ(best_epoch_with({.type = "one_shot", .begin = 5, .end = {}}), 2);
   EXPECT_EQ(best_epoch_with({.type = "cubic", .begin = 0, .end = 12}), 4);
   EXPECT_EQ(best_epoch_with({.type = "cubic", .begin = 0, .end = {}}), 10);
+}
+
+TEST(Callbacks, RememberUnderTheirNames) {
+  Fixture f;
+  const Shape input{4, 4, 1};
+  RegularizeCallback regularize(Regularizer(*f.model, input, {.penalty = Penalty::greg1}));
+  EvaluateCallback evaluate(f.loader, &f.loader, [] {});
+  struct Own : Callback {
+    std::string name() const override { return "own"; }
+    nlohmann::ordered_json state(const TrainState&) override { return count; }
+    void restore(const nlohmann::ordered_json& state, const std::string&) override { count = state; }
+    int count = 0;
+  } own;
+  own.count = 3;
+  const Trainer trainer(f.state, {&regularize, &evaluate, &own});
+  f.position.callbacks["regularize"] = {{"chosen", {{"fc1", {3, 7}}}}};
+  regularize.restore(f.position.callbacks["regularize"], "");
+  regularize.on_stage_begin(f.state);
+  f.state.remember();
+  EXPECT_EQ(f.position.callbacks.at("own"), 3);
+  EXPECT_EQ(f.position.callbacks.at("regularize").dump(), R"({"chosen":{"fc1":[3,7]}})");
+  EXPECT_EQ(Judgement::in(f.position).best_epoch, 0);
+  cut(*f.model,
+      {{"fc1.weight", 0, 8, {0, 1, 2}}, {"fc1.bias", 0, 8, {0, 1, 2}}, {"fc2.weight", 1, 8, {0, 1, 2}}});
+  f.state.remember();
+  EXPECT_EQ(f.position.callbacks.at("regularize").dump(), R"({"chosen":{}})")
+      << "channel 7 is no more; a checkpoint must not say it is";
+  EXPECT_TRUE(contains(message_of([&] { evaluate.restore({{"best_epoch", -1}}, "here"); }), "here"));
+
+  // In a run they have it back before the stage begins.
+  own.count = 0;
+  f.state.total_steps = 0;
+  Trainer(f.state, {&own}).run(f.loader);
+  EXPECT_EQ(own.count, 3);
 }
 
 TEST(EvaluateCallback, EvaluatesTheMovingAverageInThePlaceOfTheWeights) {

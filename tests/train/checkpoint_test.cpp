@@ -11,6 +11,7 @@
 #include "espalier/optim/optimizer.h"
 #include "espalier/prune/surgery.h"
 #include "espalier/train/build.h"
+#include "espalier/train/callbacks.h"
 #include "espalier/train/memory.h"
 #include "support/bad_input.h"
 #include "support/numbers.h"
@@ -47,7 +48,7 @@ Config lenet_config() {
 const std::vector<std::string> ten_names{"cat", "dog", "cow", "pig", "hen",
                                          "ant", "bee", "owl", "fox", "elk"};
 
-TEST(Checkpoint, KeepsWhatChannelsAreCutFromAndChosen) {
+TEST(Checkpoint, KeepsWhatChannelsAreCutFromAndWhatCallbacksRemember) {
   const TemporaryFolder folder;
   const auto file = folder.path() / "checkpoint.safetensors";
   const Config config = lenet_config();
@@ -55,13 +56,13 @@ TEST(Checkpoint, KeepsWhatChannelsAreCutFromAndChosen) {
   const NetworkCost cost{.macs = 3'000'000'000, .parameters = 431'080, .bytes = 1'724'320};
   const std::vector<AxisCut> cuts{{"conv1.weight", 0, 22, {0, 2, 3, 5}}};
   const Position position{.steps_before = 96,
-                          .chosen = {{"conv1", {1, 19}}, {"fc1", {}}},
+                          .callbacks = {{"regularize", {{"chosen", {{"conv1", {1, 19}}}}}}, {"own", 7}},
                           .whole = WholeNetwork{cost, {{"conv1", 20}, {"fc1", 500}}, {{"fc1", 250}}, cuts},
                           .first = std::vector<AxisCut>{}};
   save_checkpoint(file, *model, config, position, {});
   const Position read = read_checkpoint_info(file).position.value();
   EXPECT_EQ(read.steps_before, 96);
-  EXPECT_EQ(read.chosen, position.chosen);
+  EXPECT_EQ(read.callbacks, position.callbacks);
   ASSERT_TRUE(read.whole);
   EXPECT_EQ(read.whole->cost.macs, cost.macs);
   EXPECT_EQ(read.whole->cost.parameters, cost.parameters);
@@ -88,11 +89,10 @@ TEST(Checkpoint, BringsBackEverythingBitForBit) {
                     .loss_sum = 1e-17,
                     .images = 7,
                     .correct = 8,
-                    .best_accuracy = 97.123456789,
-                    .best_epoch = 9,
-                    .stale = 10,
                     .metrics_bytes = 11,
                     .results = {StageResult{.name = "a", .kind = "train", .best = {}}}};
+  const Judgement judgement{.best_accuracy = 97.123456789, .best_epoch = 9, .stale = 10};
+  judgement.put_into(position);
   save_checkpoint(file, *saved, config, position, {});
 
   const auto loaded = make_model(config.model, 8);
@@ -116,7 +116,9 @@ TEST(Checkpoint, BringsBackEverythingBitForBit) {
   EXPECT_EQ(info.position->train_seconds, position.train_seconds);
   EXPECT_EQ(info.position->run_seconds, 12.5);
   EXPECT_EQ(info.position->loss_sum, position.loss_sum);
-  EXPECT_EQ(info.position->best_accuracy, position.best_accuracy);
+  EXPECT_EQ(Judgement::in(*info.position).best_accuracy, judgement.best_accuracy);
+  EXPECT_EQ(Judgement::in(*info.position).best_epoch, 9);
+  EXPECT_EQ(Judgement::in(*info.position).stale, 10);
   EXPECT_EQ(info.position->metrics_bytes, 11);
   EXPECT_EQ(info.position->results.size(), 1u);
   EXPECT_EQ(info.position->step * 100 + info.position->batch, 403);
@@ -314,6 +316,26 @@ TEST(Checkpoint, AnOldersRunIsAsOldAsItsStages) {
   content.metadata["espalier.position"] = json.dump();
   write_safetensors(file, content);
   EXPECT_EQ(read_checkpoint_info(file).position->run_seconds, 7);
+}
+
+TEST(Checkpoint, OfAnOlderVersionHasWhatCallbacksRemember) {
+  const TemporaryFolder folder;
+  const Config config = small_config(one_stage);
+  const auto file = folder.path() / "c.safetensors";
+  save_checkpoint(file, *make_model(config.model, 7), config, {}, {});
+  TensorFile content = read_safetensors(file);
+  auto json = nlohmann::ordered_json::parse(content.metadata["espalier.position"]);
+  json.update({{"best_accuracy", 93.5}, {"best_epoch", 4}, {"accuracy_to_beat", 94}, {"stale", 2}});
+  json["chosen"] = {{"fc1", {3}}};
+  content.metadata["espalier.position"] = json.dump();
+  write_safetensors(file, content);
+  const Position position = read_checkpoint_info(file).position.value();
+  const Judgement judgement = Judgement::in(position);
+  EXPECT_EQ(judgement.best_accuracy, 93.5);
+  EXPECT_EQ(judgement.best_epoch, 4);
+  EXPECT_EQ(judgement.accuracy_to_beat, 94);
+  EXPECT_EQ(judgement.stale, 2);
+  EXPECT_EQ(position.callbacks.at("regularize").dump(), R"({"chosen":{"fc1":[3]}})");
 }
 
 TEST(Checkpoint, APositionsCountsAreWholeNumbersThatCannotOverflow) {
