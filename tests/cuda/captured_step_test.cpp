@@ -379,10 +379,12 @@ class Fragile : public Module {
   explicit Fragile(std::unique_ptr<Module> inner) : inner_(*inner) { adopt("inner", std::move(inner)); }
   std::string type() const override { return "fragile"; }
   Variable forward(const Variable& x) override {
-    const std::scoped_lock lock(emulation::api_mutex());
-    emulation::enqueue(cuda::stream(), [this] {
-      if (fails) emulation::break_device(cudaErrorLaunchFailure, "told to");
-    });
+    {
+      const std::scoped_lock lock(emulation::api_mutex());
+      emulation::enqueue(cuda::stream(), [this] {
+        if (fails) emulation::break_device(cudaErrorLaunchFailure, "told to");
+      });
+    }
     return inner_(x);
   }
   bool fails = false;

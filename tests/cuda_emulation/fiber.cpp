@@ -73,8 +73,18 @@ void arrive(void* shadow, const void** bottom, size_t* bytes) {
 /// Frames that were never returned from leave their marks for whoever has these addresses next.
 void forget(void* stack, size_t bytes) { __asan_unpoison_memory_region(stack, bytes); }
 #elif defined(__SANITIZE_THREAD__)
-void* new_shadow() { return __tsan_create_fiber(0); }
-void delete_shadow(void* shadow) { __tsan_destroy_fiber(shadow); }
+// One for all fibers of a thread: a switch orders them whatever they are called, and one each, a thousand to
+// a block, would make every switch as slow as that many threads' clocks are. Of the frames in a report the
+// first is right, those below it may be another fiber's.
+thread_local void* shared_shadow = nullptr;
+thread_local int64_t sharing = 0;
+void* new_shadow() {
+  if (sharing++ == 0) shared_shadow = __tsan_create_fiber(0);
+  return shared_shadow;
+}
+void delete_shadow(void* shadow) {
+  if (--sharing == 0) __tsan_destroy_fiber(shadow);
+}
 // Inlined: a function that is left on another stack than it was entered on would confuse its view of both.
 [[gnu::always_inline]] inline void leave(void** shadow, void* other, const void*, size_t) {
   *shadow = __tsan_get_current_fiber();

@@ -107,6 +107,8 @@ void ArgumentCheck::object(const void* object, size_t bytes) {
   const std::scoped_lock lock(api_mutex());
 #if defined(__SANITIZE_ADDRESS__)
   constexpr uintptr_t lowest = 0x10007fff8000;  // below lies its shadow memory
+#elif defined(__SANITIZE_THREAD__)
+  constexpr uintptr_t lowest = 0x550000000000;  // as above; programs and heaps begin here
 #else
   constexpr uintptr_t lowest = uintptr_t{1} << 32;
 #endif
