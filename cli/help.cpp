@@ -131,34 +131,43 @@ std::string data_help() {
 }
 
 /// Of a coupled channel.
-std::string voices_help(Voices voices) {
-  switch (voices) {
-    case Voices::all:
+std::string scored_help(Scored scored) {
+  switch (scored) {
+    case Scored::all:
       return "the weights that make and read it and its norms' scales";
-    case Voices::makers:
+    case Scored::makers:
       return "the weights that make it";
-    case Voices::scales:
+    case Scored::scales:
       return "its norms' scales";
-    case Voices::nothing:
+    case Scored::none:
       break;
   }
   return "nothing";
 }
 
 /// What of these a criterion sees, and what becomes of a channel's scores.
-std::string looks_help(const Criterion& criterion) {
-  std::string text = "of a channel it looks at " + voices_help(criterion.voices);
-  if (criterion.looks == Looks::at_gradients) text += " and at the squares of batches' dL/dw";
-  if (criterion.looks == Looks::at_curvature) text += " and at the squares of single images' dL/dw";
-  if (criterion.voices != Voices::nothing) text += "; reduction " + PruneConfig{}.reduction;
+std::string needs_help(const Criterion& criterion) {
+  std::string text = "of a channel it looks at " + scored_help(criterion.scored);
+  if (criterion.needs == Needs::gradients) text += " and at the squares of batches' dL/dw";
+  if (criterion.needs == Needs::curvature) text += " and at the squares of single images' dL/dw";
+  if (criterion.scored != Scored::none) text += "; reduction " + PruneConfig{}.reduction;
   return text + "; normalizer " + normalizer_names()[static_cast<size_t>(criterion.normalizer)];
 }
 
+/// The units that it is for, where that is not all.
+std::string units_help(const Criterion& criterion) {
+  std::vector<std::string> units;
+  for (size_t kind = 0; kind <= Unit::channel; ++kind)
+    if (why_not(criterion, static_cast<Unit::Kind>(kind)).empty()) units.push_back(unit_names()[kind]);
+  return units.size() > Unit::channel ? "" : fmt::format("for unit {}\n", fmt::join(units, ", "));
+}
+
 Definition criterion_entry(const Criterion& criterion) {
-  std::string text = std::string(criterion.help) + "\n" + looks_help(criterion) + "\n";
+  std::string text =
+      std::string(criterion.help) + "\n" + units_help(criterion) + needs_help(criterion) + "\n";
   if (criterion.batches > 0)
     text += fmt::format("needs {} training {}, unless \"batches\" says another number\n", criterion.batches,
-                        criterion.looks == Looks::at_curvature ? "images" : "batches");
+                        criterion.needs == Needs::curvature ? "images" : "batches");
   return {std::string(criterion.name), text + std::string(criterion.paper)};
 }
 
@@ -168,7 +177,8 @@ std::string criteria_help() {
   return prose(
              "A config names a criterion as \"prune\": {\"criterion\": NAME, ...}. Of a coupled channel, the "
              "scores of all that goes with it become one by \"reduction\"; and those of a group of channels, "
-             "as those of a layer's rows, are divided by \"normalizer\" before groups or layers are ranked "
+             "as those of a layer's filters, are divided by \"normalizer\" before groups or layers are "
+             "ranked "
              "together. Unless a config says another, they are these.\n\n") +
          list(entries, 0);
 }

@@ -5,7 +5,6 @@
 #include <iterator>
 #include <numeric>
 
-#include "espalier/core/kernels.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/random.h"
 #include "espalier/prune/names.h"
@@ -26,8 +25,8 @@ double square_root(double sum) { return std::sqrt(sum); }
 /// score of a unit = finish(sum over its numbers of term(w, g2, h)). In double precision: no square
 /// underflows, and for a single weight l1 and l2 are both exactly |w|.
 template <double (*term)(double w, double g2, double h), double (*finish)(double)>
-void sum_over_unit(std::span<float> scores, const Evidence& evidence) {
-  const auto& [w, size, key, first, g2, h] = evidence;
+void sum_over_unit(std::span<float> scores, const ImportanceInputs& inputs) {
+  const auto& [w, size, key, first, g2, h] = inputs;
   for (size_t unit = 0, i = 0; unit < scores.size(); ++unit) {
     double sum = 0;
     for (const size_t end = i + static_cast<size_t>(size); i != end; ++i)
@@ -36,9 +35,8 @@ void sum_over_unit(std::span<float> scores, const Evidence& evidence) {
   }
 }
 
-void random_score(std::span<float> scores, const Evidence& evidence) {
-  for (size_t i = 0; i < scores.size(); ++i)
-    scores[i] = random_uniform(evidence.key, static_cast<uint64_t>(evidence.first) + i);
+void random_score(std::span<float> scores, const ImportanceInputs& inputs) {
+  for (size_t i = 0; i < scores.size(); ++i) scores[i] = random_uniform(inputs.key, inputs.first + i);
 }
 
 /// Squared distance of two rows, by lanes that a compiler keeps in a vector.
@@ -56,14 +54,14 @@ double squared_distance(const float* a, const float* b, int64_t size) {
 
 /// score of unit i = sum over the layer's units j of ||w_i - w_j||: what is near to all others can be
 /// replaced by them.
-void distances(std::span<float> scores, const Evidence& evidence) {
+void distances(std::span<float> scores, const ImportanceInputs& inputs) {
   const auto units = static_cast<int64_t>(scores.size());
   parallel_for(units, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       double sum = 0;
       for (int64_t j = 0; j < units; ++j)
-        sum += std::sqrt(
-            squared_distance(evidence.w + i * evidence.size, evidence.w + j * evidence.size, evidence.size));
+        sum +=
+            std::sqrt(squared_distance(inputs.w + i * inputs.size, inputs.w + j * inputs.size, inputs.size));
       scores[static_cast<size_t>(i)] = static_cast<float>(sum);
     }
   });
@@ -89,7 +87,7 @@ constexpr Criterion table[] = {
      .paper =
          "Blalock, Gonzalez Ortiz, Frankle, Guttag: What is the State of Neural Network Pruning? MLSys 2020",
      .score = random_score,
-     .voices = Voices::nothing,
+     .scored = Scored::none,
      .normalizer = Normalizer::none},
     {.name = "l1",
      .help = "sum of |w| over the unit; of a single weight, its magnitude",
@@ -113,12 +111,11 @@ constexpr Criterion table[] = {
      .relate = share_of_the_rest,
      .normalizer = Normalizer::none},
     {.name = "bn_scale",
-     .help = "|gamma| of the batch norms behind a coupled channel, ranked over all layers as they are; unit "
-             "channel alone",
+     .help = "|gamma| of the batch norms after a coupled channel, ranked over all layers as they are",
      .paper = "Liu, Li, Shen, Huang, Yan, Zhang: Learning Efficient Convolutional Networks through Network "
               "Slimming, ICCV 2017",
      .score = sum_over_unit<magnitude, same>,
-     .voices = Voices::scales,
+     .scored = Scored::scales,
      .normalizer = Normalizer::none},
     {.name = "fpgm",
      .help = "sum of the distances to the layer's other filters: what is near the middle goes; of a channel, "
@@ -127,23 +124,23 @@ constexpr Criterion table[] = {
               "Networks Acceleration, CVPR 2019",
      .score = distances,
      .together = true,
-     .voices = Voices::makers},
+     .scored = Scored::makers},
     {.name = "taylor",
      .help =
          "sum of (w dL/dw)^2 over the unit, the mean over batches: the square of what the loss changes by, "
-         "to first order; unit channel alone",
+         "to first order",
      .paper = "Molchanov, Mallya, Tyree, Frosio, Kautz: Importance Estimation for Neural Network Pruning, "
               "CVPR 2019",
      .score = sum_over_unit<first_order, same>,
-     .looks = Looks::at_gradients,
+     .needs = Needs::gradients,
      .batches = 10},
     {.name = "obd",
      .help = "sum of w^2 h / 2 over the unit, h the mean square of single images' dL/dw (the Fisher "
-             "information's diagonal); unit channel alone",
+             "information's diagonal)",
      .paper = "LeCun, Denker, Solla: Optimal Brain Damage, NIPS 1989; Theis, Korshunova, Tejani, Huszar: "
               "Faster gaze prediction with dense networks and Fisher pruning, 2018",
      .score = sum_over_unit<second_order, same>,
-     .looks = Looks::at_curvature,
+     .needs = Needs::curvature,
      .batches = 128},
 };
 
@@ -195,48 +192,21 @@ void normalize(std::span<float> scores, Normalizer normalizer) {
     if (score != pruned_score) score = (score - offset) / scale;
 }
 
-const float* Signals::of(const Criterion& criterion, const Parameter& parameter, Looks looks) const {
-  if (criterion.looks != looks) return nullptr;
-  const auto found = tensors.find(&parameter);
-  ESP_CHECK(found != tensors.end() && found->second.shape() == parameter.shape(), "prune: ", criterion.name,
-            " has no ", looks == Looks::at_gradients ? "gradient" : "curvature", " of ", parameter.name);
-  return found->second.f32();
-}
-
-Tensor score_units(const UnitSet& units, const Criterion& criterion, uint64_t seed) {
-  constexpr int64_t grain = 16384;  // numbers a thread should at least have
-  const uint64_t key = score_key(seed);
-  if (criterion.of_channels_alone())
-    fail_usage("prune: criterion ", criterion.name, " scores channels alone: expected unit channel");
-  Tensor scores = Tensor::empty({units.count});
-  for (const LayerUnits& layer : units.layers) {
-    float* const layer_scores = scores.f32() + layer.first;
-    const Tensor weights = layer.parameter->value().to(Device::cpu),
-                 mask = layer.parameter->mask.to(Device::cpu);
-    const float* const w = weights.f32();
-    const auto score = [&](int64_t begin, int64_t end) {
-      criterion.score(
-          {layer_scores + begin, layer_scores + end},
-          {.w = w + begin * layer.size, .size = layer.size, .key = key, .first = layer.first + begin});
-    };
-    if (criterion.together)
-      score(0, layer.count);
-    else
-      parallel_for(layer.count, grain / std::max<int64_t>(layer.size, 1), score);
-    const float* const strange =
-        std::find_if(layer_scores, layer_scores + layer.count, [](float s) { return !std::isfinite(s); });
-    const int64_t broken = strange == layer_scores + layer.count ? -1 : strange - layer_scores;
-    ESP_CHECK(broken < 0, layer.parameter->name, ": unit ", broken, " scores ", layer_scores[broken], " by ",
-              criterion.name, ", expected a finite score");
-    if (criterion.relate) criterion.relate({layer_scores, layer_scores + layer.count});
-    if (!mask.defined()) continue;
-    const uint8_t* const kept = mask.span<uint8_t>().data();
-    parallel_for(layer.count, grain / std::max<int64_t>(layer.size, 1), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        if (layer.pruned(kept, i)) layer_scores[i] = pruned_score;
-    });
-  }
-  return scores;
+std::string why_not(const Criterion& criterion, const Unit& unit) {
+  const auto reason = [&](const char* why) { return join("criterion ", criterion.name, " ", why); };
+  if (criterion.scored == Scored::scales && unit.kind != Unit::channel)
+    return reason("goes by the scales of batch norms, which are of channels: expected unit channel");
+  const bool has_distance =
+      unit.kind == Unit::filter || unit.kind == Unit::column || unit.kind == Unit::channel;
+  if (criterion.together && !has_distance)
+    return reason(
+        "goes by the distances of a layer's filters from each other: expected unit filter, column or "
+        "channel");
+  if (criterion.relate && unit.kind == Unit::layer)
+    return reason(
+        "compares units with the others of their layer, of which there are none: expected another "
+        "unit");
+  return "";
 }
 
 }  // namespace espalier

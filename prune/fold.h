@@ -6,7 +6,6 @@
 // the border instead, so there nothing is moved, and the channel counts as 0.
 #pragma once
 
-#include "espalier/prune/channel_select.h"
 #include "espalier/prune/graph.h"
 
 namespace espalier {

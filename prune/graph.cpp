@@ -250,6 +250,13 @@ std::vector<std::string> makers_of(const ChannelGroup& group) {
 
 std::string maker_of(const ChannelGroup& group) { return makers_of(group).front(); }
 
+std::vector<std::string> makers_of(const std::vector<ChannelGroup>& groups) {
+  std::vector<std::string> makers;
+  for (const ChannelGroup& group : groups)
+    for (std::string& name : makers_of(group)) makers.push_back(std::move(name));
+  return makers;
+}
+
 std::vector<Makers> side_by_side(const ChannelGroup& group) {
   std::vector<Makers> all;
   for (const GroupMember& member : group.members) {

@@ -48,9 +48,14 @@ struct ChannelGroup {
   int64_t multiplicity = 1;
 };
 
+/// [groups][channels], 1 if it stays.
+using ChannelVerdicts = std::vector<std::vector<uint8_t>>;
+
 /// The layers that make a group's channels, in the order of its ops; the first is what a group is known by.
 std::vector<std::string> makers_of(const ChannelGroup& group);
 std::string maker_of(const ChannelGroup& group);
+/// Those of all groups.
+std::vector<std::string> makers_of(const std::vector<ChannelGroup>& groups);
 
 /// Layers that make the same of a group's channels: all, but some where layers stand side by side, as those
 /// of a concatenation that a depthwise convolution reads, which makes a group of them.

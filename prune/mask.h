@@ -8,10 +8,11 @@
 
 namespace espalier {
 
-/// Masks the units whose verdict in `kept` [units.count] (select; on the CPU) is 0: values, optimizer slots
-/// and moving averages become 0 there and stay 0. What a mask dropped before stays dropped. A pruned row
-/// keeps its bias. A layer that loses nothing gets no mask.
-void apply_masks(const UnitSet& units, const Tensor& kept);
+/// Masks all learned numbers of the units whose verdict in `kept` [units.count] (Ranking::select; on the CPU)
+/// is 0: values, the optimizer's state and moving averages become 0 there and stay 0. What a mask dropped
+/// before stays dropped unless it `gives_back`: then what the verdicts keep may learn again, from 0. A pruned
+/// filter keeps its bias; a channel loses it. A parameter that loses nothing gets no mask.
+void apply_masks(const UnitSet& units, const Tensor& kept, bool gives_back = false);
 
 /// Makes all masks of the model permanent: the zeros stay, and are plain zeros that training may change.
 void remove_masks(Module& model);

@@ -3,64 +3,99 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "espalier/nn/module.h"
-#include "espalier/prune/criterion.h"
+#include "espalier/prune/goal.h"
+#include "espalier/prune/proof.h"
 #include "espalier/prune/schedule.h"
-#include "espalier/prune/select.h"
-#include "espalier/prune/unit.h"
+#include "espalier/prune/score.h"
 
 namespace espalier {
 
+/// What becomes of what goes.
+enum class Apply : uint8_t {
+  zero,  ///< it is masked: zero, and held there
+  cut,   ///< it is taken out of the network; channels only, which nothing else reads
+};
+const std::vector<std::string>& apply_names();
+Apply apply_named(const std::string& name);
+/// Why such units are not applied so; empty if they are.
+std::string why_not(Apply apply, const Unit& unit);
+
 struct PruneOptions {
   Unit unit = Unit::weight;
-  Criterion criterion = criterion_named("l1");
-  Scope scope = Scope::global;
-  Cut cut = {};
-  std::vector<std::string> include = {}, exclude = {};  ///< of layers, see prunable_weights
-  /// Layers that make the network's output (output_layers in graph.h), a row of which is an answer. Their
-  /// rows stay unless an entry of `include` that is no pattern means the layer.
-  std::vector<std::string> output = {};
-  /// What the scores of a layer's rows are divided by where those of all layers are ranked; absent: the
-  /// criterion's. Weights are ranked as they are.
-  std::optional<Normalizer> normalizer = {};
+  Scoring scoring = {};
+  Selection selection = {};
+  Target target = {};
+  std::vector<std::string> include = {}, exclude = {};  ///< of layers, see units_of
+  Apply apply = Apply::zero;
   bool allow_empty = false;  ///< a selection may leave nothing of a layer, which else is an Error
-  uint64_t seed = 0;         ///< of the criterion `random`
+  /// In how many selections the target is reached. After each, what is left is scored anew: the columns that
+  /// read a channel are gone with it.
+  int64_t iterations = 1;
+  /// What criteria see that need data; asked before each selection, not at all by those that need only
+  /// weights.
+  std::function<GradientSquares(Needs)> gradients = {};
+  LatencyAfter latency_ms = {};  ///< for that target
+  /// Called before each selection; what it throws ends them all, and the model is as it was.
+  std::function<void()> before_each = {};
+  /// A batch [N,H,W,C]: if defined, each cut is proved on it (proof.h), and what is left counted again.
+  Tensor verify = {};
 };
 
-/// What a prune did, in units.
+/// What a prune did.
 struct PruneResult {
   struct Layer {
-    std::string name;
-    int64_t units;
-    int64_t pruned;   ///< of them, by now
-    int64_t already;  ///< of the pruned, before this prune
+    std::string name;  ///< of the layer, or of the first that makes the channels
+    int64_t units;     ///< in the original network; of channels real ones, as are:
+    int64_t pruned;    ///< of them, by now
+    int64_t already;   ///< of the pruned, before this prune
+    int64_t left() const { return units - pruned; }
   };
-  std::vector<Layer> layers;
+  std::vector<Layer> layers = {};           ///< those that may lose units
+  std::vector<Ranking::Held> held = {};     ///< in the last selection or in one before it
+  std::optional<Goal::Forced> forced = {};  ///< by min_ratio
+
+  // Of channels:
+  NetworkCost before = {},
+              after = {};          ///< before: the original network's; after: as if cut, where they are not
+  std::vector<AxisCut> cuts = {};  ///< to be added to the model's history
+  double latency_ms = 0.0;         ///< after, if that is the target; else the caller may measure it, and
+  double latency_before_ms = 0.0;  ///< with it, in turns, the original network's; 0: is the same or unknown
+  std::optional<CutProof> proof = {};  ///< of several cuts, the one that differs most
 
   Layer total() const;  ///< named "total"
+  double speedup() const { return static_cast<double>(before.macs) / static_cast<double>(after.macs); }
+  double latency_speedup() const { return latency_before_ms > 0 ? latency_before_ms / latency_ms : 1.0; }
 };
 
-/// Error for whatever prune would stumble on but the scores' values: layers that the model lacks, and counts
-/// that leave nothing of a layer.
-void check_prune(Module& model, const PruneOptions& options);
+/// Error for whatever prune would stumble on but the scores' values: layers that the model lacks, options
+/// that do not go together, a criterion that finds nothing to look at, counts that leave nothing of a layer
+/// and, if `reachable`, a target that is not reached. Images are `input` [H,W,C].
+void check_prune(Module& model, const Shape& input, const PruneOptions& options, bool reachable = true);
 
-/// Prunes the model at once: units, scores, selection, masks. Errors are those of prunable_weights,
-/// score_units and select, and for a selection that leaves nothing of a layer; then the model is as it was.
-PruneResult prune(Module& model, const PruneOptions& options);
+/// Prunes the model, whose images are `input` [H,W,C], so far on the way from `original` to the target as
+/// `progress`, in 0..1, says (Goal), min_ratio included. Error if the target cannot be reached, with how far
+/// one would get, or a selection leaves nothing of a layer; then, as after any other error, the model is as
+/// it was.
+PruneResult prune(Module& model, const Shape& input, const OriginalNetwork& original,
+                  const PruneOptions& options, double progress = 1.0);
+/// The same from the model as it is now.
+PruneResult prune(Module& model, const Shape& input, const PruneOptions& options);
 
-/// Prunes while a network trains, on a schedule. It keeps no state: what is pruned is in the masks, so a run
-/// resumes by their being loaded.
+/// Prunes while a network trains, on a schedule. It keeps no state: what is pruned is in the masks and the
+/// network's shapes, so a run resumes by their being loaded.
 class GradualPruner {
  public:
-  /// options.cut is where the schedule ends. UsageError as check() of the one or the other.
+  /// options.target is where the schedule ends. UsageError as check() of the one or the other.
   GradualPruner(PruneOptions options, const Schedule& schedule);
   /// To be called after each optimizer step, `step` counting from 0: prunes if the schedule acts then, and
-  /// says what it did.
-  std::optional<PruneResult> step(Module& model, int64_t step) const;
+  /// says what it did. `original`: the model before the first.
+  std::optional<PruneResult> step(Module& model, const Shape& input, const OriginalNetwork& original,
+                                  int64_t step) const;
   const Schedule& schedule() const { return schedule_; }
 
  private:

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "espalier/core/kernels.h"
 #include "espalier/nn/network.h"
-#include "espalier/prune/channel_score.h"
 #include "espalier/prune/names.h"
+#include "espalier/prune/score.h"
 
 namespace espalier {
 namespace {
@@ -93,15 +94,14 @@ int64_t Regularizer::parting_steps() const {
 /// The lowest by l1 of each group.
 ChosenChannels Regularizer::choose() const {
   ChosenChannels chosen;
-  const auto scores =
-      score_channels(groups_, {.criterion = criterion_named("l1"), .normalizer = Normalizer::none});
-  for (size_t g = 0; g < groups_.size(); ++g) {
-    if (!pulled_[g]) continue;
-    std::vector<int64_t> order(scores[g].size());
-    for (size_t c = 0; c < order.size(); ++c) order[c] = static_cast<int64_t>(c);
-    std::ranges::stable_sort(order, {}, [&](int64_t c) { return scores[g][static_cast<size_t>(c)]; });
-    order.resize(static_cast<size_t>(std::llround(options_.ratio * static_cast<double>(order.size()))));
-    chosen[maker_of(groups_[g])] = std::move(order);
+  const UnitSet channels = units_of(model_, input_, Unit::channel, options_.include, options_.exclude);
+  const Tensor scores = score_units(channels, {.criterion = criterion_named("l1")});
+  for (const UnitGroup& group : channels.groups) {
+    std::vector<int64_t> order(static_cast<size_t>(group.count));
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::stable_sort(order, {}, [&](int64_t c) { return scores.f32()[group.first + c]; });
+    order.resize(static_cast<size_t>(share_count(options_.ratio, group.count)));
+    chosen[group.layer] = std::move(order);
   }
   return chosen;
 }

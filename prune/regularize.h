@@ -28,7 +28,7 @@
 #include <vector>
 
 #include "espalier/prune/channel_maps.h"
-#include "espalier/prune/channel_select.h"
+#include "espalier/prune/select.h"
 
 namespace espalier {
 
@@ -41,7 +41,7 @@ struct RegularizeOptions {
   double weight = 5e-4;  ///< all but greg1 and greg2
   double ratio = 0.5, growth = 1e-4, most = 1.0;
   int64_t every = 5;                                    ///< steps
-  std::vector<std::string> include = {}, exclude = {};  ///< as in ChannelSelection
+  std::vector<std::string> include = {}, exclude = {};  ///< as in PruneOptions
 };
 
 /// What greg1 and greg2 have chosen to push out: channels of groups, by the first layer that makes them.

@@ -64,19 +64,14 @@ std::string fewer(const std::string& what, int64_t before, int64_t after) {
 
 }  // namespace
 
-std::string channel_table(const ChannelPruneResult& result, size_t width) {
+std::string channel_table(const PruneResult& result, size_t width) {
   Table table({"<channels of", "before", "after", "<"});
-  int64_t before = 0, after = 0;
-  for (const auto& group : result.groups) {
-    add_width(table, group.layer, group.before, group.after, width);
-    before += group.before;
-    after += group.after;
-  }
-  add_width(table, "total", before, after, width);
+  for (const auto& layer : result.layers) add_width(table, layer.name, layer.units, layer.left(), width);
+  add_width(table, "total", result.total().units, result.total().left(), width);
   std::string text;
   for (const auto& held : result.held)
     text += fmt::format("{} is held at {} of {} channels; the selection would have left {}\n", held.layer,
-                        held.kept, held.channels, held.wanted);
+                        held.kept, held.units, held.wanted);
   text += speed_line(result) + "\n" + fewer("parameters", result.before.parameters, result.after.parameters) +
           "\n" + fewer("bytes", result.before.bytes, result.after.bytes) + "\n";
   if (const auto& proof = result.proof) {
@@ -92,7 +87,7 @@ std::string channel_table(const ChannelPruneResult& result, size_t width) {
   return table.str(width) + wrapped(text, width);
 }
 
-std::string speed_line(const ChannelPruneResult& result) {
+std::string speed_line(const PruneResult& result) {
   const std::string macs = fewer("MACs", result.before.macs, result.after.macs);
   const double before = result.latency_before_ms, after = result.latency_ms;
   if (after == 0) return macs;
@@ -101,7 +96,7 @@ std::string speed_line(const ChannelPruneResult& result) {
                      result.latency_speedup());
 }
 
-std::string channel_line(const ChannelPruneResult& result) {
+std::string channel_line(const PruneResult& result) {
   std::string text = fmt::format(
       "{:.2f}x fewer MACs, {:.2f}x fewer parameters", result.speedup(),
       static_cast<double>(result.before.parameters) / static_cast<double>(result.after.parameters));

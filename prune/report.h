@@ -7,7 +7,7 @@
 
 #include "espalier/core/terminal.h"
 #include "espalier/nn/network.h"
-#include "espalier/prune/channel_pruner.h"
+#include "espalier/prune/pruner.h"
 
 namespace espalier {
 
@@ -23,14 +23,14 @@ std::string sparsity_table(const std::vector<LayerRow>& layers, const NetworkTot
 
 /// What a prune of channels did: how many each group keeps, with a bar, what is held at its least width, and
 /// what became of MACs, latency, parameters and bytes.
-std::string channel_table(const ChannelPruneResult& result, size_t width = any_width);
+std::string channel_table(const PruneResult& result, size_t width = any_width);
 
 /// What it did to MACs and, as far as they are known, to the milliseconds of an image:
 /// "MACs 9,000 -> 3,000 (3.00x fewer), latency 1.83 -> 1.49 ms (1.23x)".
-std::string speed_line(const ChannelPruneResult& result);
+std::string speed_line(const PruneResult& result);
 
 /// The same in a line, for cuts that come one after another.
-std::string channel_line(const ChannelPruneResult& result);
+std::string channel_line(const PruneResult& result);
 
 /// Channels that a layer makes, in the network that was first built and now.
 struct LayerWidth {

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <numeric>
 #include <span>
+#include <tuple>
 
 #include "espalier/prune/criterion.h"
 #include "espalier/prune/names.h"
@@ -13,6 +15,8 @@ namespace {
 
 using Scores = std::span<const float>;
 using Verdicts = std::span<uint8_t>;
+
+// --- Where nothing limits a selection ---
 
 /// An unsigned number in the order of the scores.
 uint32_t ordered_bits(float score) {
@@ -51,41 +55,69 @@ void drop_lowest(Scores scores, Verdicts kept, int64_t count) {
   }
 }
 
+/// The rank of the score that a quantile cuts at. 0.07 x 100 is rank 7, whatever its last bit.
+int64_t rank_of_quantile(double quantile, size_t n) {
+  return static_cast<int64_t>(std::ceil(quantile * static_cast<double>(n - 1) * (1 - 1e-12)));
+}
+
 /// The verdicts on units that are ranked against each other.
-void rank(Scores scores, Verdicts kept, Cut cut) {
-  const auto n = static_cast<int64_t>(scores.size());
-  if (n == 0) return;
+void rank(Scores scores, Verdicts kept, const Cut& cut) {
+  if (scores.empty()) return;
   switch (cut.rule) {
-    case Cut::sparsity:
-      return drop_lowest(scores, kept, sparsity_count(cut.value, n));
+    case Cut::share:
+      return drop_lowest(scores, kept, share_count(cut.value, static_cast<int64_t>(scores.size())));
     case Cut::threshold:
       return drop_below(scores, kept, static_cast<float>(cut.value));
-    case Cut::quantile: {
-      const double place = cut.value * static_cast<double>(n - 1);
-      const double upper = std::ceil(place * (1 - 1e-12));  // 0.07 x 100 is rank 7, whatever its last bit
-      return drop_below(scores, kept, score_of_rank(scores, static_cast<int64_t>(upper)));
-    }
+    case Cut::quantile:
+      return drop_below(scores, kept, score_of_rank(scores, rank_of_quantile(cut.value, scores.size())));
   }
 }
 
-}  // namespace
-
-std::vector<Parameter*> prunable_weights(Module& model, const std::vector<std::string>& include,
-                                         const std::vector<std::string>& exclude) {
-  std::vector<Parameter*> weights = model.parameters();
-  std::erase_if(weights, [](const Parameter* parameter) { return parameter->role != Role::weight; });
-  std::vector<std::string> layers;
-  for (const Parameter* weight : weights) layers.emplace_back(layer_name(weight->name));
-  check_layer_lists({{"prune: include", include}, {"prune: exclude", exclude}}, layers);
-  std::erase_if(weights, [&](const Parameter* weight) {
-    const std::string_view layer = layer_name(weight->name);
-    return (!include.empty() && !any_means_layer(include, layer)) || any_means_layer(exclude, layer);
-  });
-  ESP_CHECK(!weights.empty(), "prune: nothing to prune, ",
-            include.empty() && exclude.empty() ? "the model has no convolution or linear layer"
-                                               : "include and exclude leave no layer");
-  return weights;
+/// Of each m in a row the n highest stay, the later of equals; but none that was pruned before.
+void keep_n_of_m(Scores scores, Verdicts kept, size_t n, size_t m) {
+  std::vector<size_t> order(m);
+  for (size_t first = 0; first < scores.size(); first += m) {
+    std::iota(order.begin(), order.end(), first);
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return scores[a] < scores[b]; });
+    for (size_t i = 0; i < m; ++i) kept[order[i]] = i >= m - n && scores[order[i]] != pruned_score;
+  }
 }
+
+// --- Layers, and what they have in common ---
+
+/// True if one of `entries` means one of `layers`.
+bool any_means(const std::vector<std::string>& entries, const std::vector<std::string>& layers) {
+  return std::ranges::any_of(layers,
+                             [&](const std::string& layer) { return any_means_layer(entries, layer); });
+}
+
+/// What groups must have in common to be ranked together in scope isomorphic: the same ops at the same
+/// places, which is to say the same sides of parameters of the same rank and kernel.
+using Likeness = std::vector<std::tuple<bool, Role, std::vector<int64_t>>>;
+Likeness likeness(const UnitGroup& group) {
+  Likeness like;
+  for (const UnitMember& member : group.members) {
+    const Shape& shape = member.parameter->shape();
+    std::vector<int64_t> kernel;
+    for (int i = 1; i + 1 < shape.axes(); ++i) kernel.push_back(shape[i]);
+    kernel.push_back(shape.axes());
+    like.emplace_back(member.out, member.parameter->role, kernel);
+  }
+  return like;
+}
+
+/// All layers that units are of.
+std::vector<std::string> layers_of(const UnitSet& units) {
+  if (units.channels) return makers_of(units.channels->graph.groups);
+  std::vector<std::string> layers;
+  for (const UnitGroup& group : units.groups) layers.push_back(group.layer);
+  return layers;
+}
+
+int64_t divided_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
+int64_t rounded_up(int64_t n, int64_t multiple) { return divided_up(n, multiple) * multiple; }
+
+}  // namespace
 
 const std::vector<std::string>& scope_names() {
   static const std::vector<std::string> names = {"layer", "global", "isomorphic"};
@@ -96,32 +128,274 @@ Scope scope_named(const std::string& name) {
   return static_cast<Scope>(position_of_name("scope", name, scope_names()));
 }
 
-int64_t sparsity_count(double sparsity, int64_t n) { return std::llround(sparsity * static_cast<double>(n)); }
+std::string why_not(Scope scope, const Unit& unit) {
+  const std::string named = "scope " + scope_names()[static_cast<size_t>(scope)];
+  if (unit.kind == Unit::layer && scope == Scope::layer)
+    return named + " ranks the units of each layer, and a layer is one: expected global or isomorphic";
+  if (unit.kind == Unit::n_of_m && scope != Scope::global)
+    return named + " has nothing to say: weights are ranked in each " + std::to_string(unit.m) + " of " +
+           unit.name();
+  return "";
+}
 
-void check(Cut cut) {
-  if (cut.rule == Cut::threshold) {
-    if (std::isnan(cut.value)) fail_usage("prune: threshold is ", cut.value, ", expected a number");
-  } else if (!(cut.value >= 0 && cut.value <= 1)) {
-    fail_usage("prune: ", cut.rule == Cut::sparsity ? "sparsity" : "quantile", " is ", cut.value,
-               ", expected 0..1");
+int64_t share_count(double share, int64_t n) { return std::llround(share * static_cast<double>(n)); }
+
+Ranking::Ranking(const UnitSet& units, const Tensor& scores, const Selection& selection,
+                 const OriginalChannels& original)
+    : units_(units), scores_(scores), parts_of_(units.groups.size()) {
+  if (const std::string why = why_not(selection.scope, units.unit); !why.empty()) fail_usage("prune: ", why);
+  ESP_CHECK(scores.elements() == units.count, "prune: ", scores.elements(), " scores for ", units.count,
+            " units");
+  std::vector<std::pair<std::string, std::vector<std::string>>> overridden;
+  for (const LimitsOfLayers& one : selection.overrides) overridden.emplace_back("prune: layers", one.layers);
+  check_layer_lists(overridden, layers_of(units));
+  std::map<Likeness, size_t> alike;
+  for (size_t g = 0; g < units.groups.size(); ++g) {
+    const UnitGroup& group = units.groups[g];
+    const auto found = original.channels.find(group.layer);
+    const int64_t unnamed = original.channels.empty() ? group.count : 0;
+    originals_.push_back(found == original.channels.end() ? unnamed : found->second);
+    ESP_CHECK(originals_.back() >= group.count, "prune: the channels of ", group.layer, " are ", group.count,
+              " now, and ", originals_.back(), " before the first cut");
+    add_parts(g, selection, original);
+    size_t place = classes_.size();
+    if (selection.scope == Scope::global) place = 0;
+    if (selection.scope == Scope::isomorphic) place = alike.try_emplace(likeness(group), place).first->second;
+    if (place == classes_.size()) classes_.emplace_back();
+    classes_[place].groups.push_back(g);
+    classes_[place].original += originals_.back();
+    classes_[place].now += group.count;
+    units_of_all_ += originals_.back();
+  }
+  for (const Part& part : parts_)
+    limited_ = limited_ || part.least > 0 || part.most < part.units || part.multiple > 1;
+  if (!limited_) return;
+  for (Class& one : classes_) add_candidates(one);
+  add_rounded();
+}
+
+void Ranking::add_parts(size_t g, const Selection& selection, const OriginalChannels& original) {
+  const UnitGroup& group = units_.groups[g];
+  auto& parts_of = parts_of_[g];
+  if (!units_.channels) {
+    parts_of.push_back({parts_.size()});
+    add_part({.group = g, .has = {}, .units = group.count, .maker = group.layer}, {group.layer}, selection);
+    return;
+  }
+  const ChannelGroup& of = units_.channels->graph.groups[group.channel_group];
+  const size_t first = parts_.size();
+  std::vector<Makers> by_width = side_by_side(of);
+  std::ranges::stable_sort(by_width, {}, &Makers::channels);
+  for (const Makers& makers : by_width) {
+    int64_t n = originals_[g];
+    if (!makers.all()) {
+      const auto found = original.parts.find(makers.layers.front());
+      n = found == original.parts.end() ? makers.channels : found->second;
+    }
+    add_part({.group = g,
+              .has = makers.makes,
+              .units = makers.channels,
+              .original = n,
+              .maker = makers.layers.front(),
+              .multiplicity = makers.multiplicity},
+             makers.layers, selection);
+  }
+  for (const GroupMember& member : of.members) {  // what reads them, and norms
+    std::vector<char> has(static_cast<size_t>(of.channels));
+    for (const int32_t channel : member.channel_of)
+      if (channel >= 0) has[static_cast<size_t>(channel)] = 1;
+    if (std::ranges::find(parts_.begin() + static_cast<std::ptrdiff_t>(first), parts_.end(), has,
+                          &Part::has) == parts_.end())
+      parts_.push_back({.group = g, .has = has, .units = std::ranges::count(has, 1), .least = 1});
+  }
+  parts_of.resize(static_cast<size_t>(of.channels));
+  for (size_t p = first; p < parts_.size(); ++p)
+    for (size_t c = 0; c < parts_of.size(); ++c)
+      if (parts_[p].has[c]) parts_of[c].push_back(p);
+}
+
+void Ranking::add_part(Part part, const std::vector<std::string>& layers, const Selection& selection) {
+  Limits limits = selection.limits;
+  for (const LimitsOfLayers& one : selection.overrides)
+    if (any_means(one.layers, layers)) limits = one.limits;
+  const int64_t n = part.original, now = part.units, real = part.multiplicity;
+  const auto left = [&](double ratio) { return n - share_count(ratio, n); };
+  // Widths are what kernels and people see, real channels; the least is rounded up to whole ones here.
+  const bool channels = units_.channels != nullptr;
+  const int64_t width =
+      limits.min_channels.value_or(channels ? std::max<int64_t>(8, divided_up(n * real, 10)) : 0);
+  const int64_t round_to = std::max<int64_t>(selection.round_to, 1);
+  part.multiple = round_to / std::gcd(round_to, real);
+  part.least = std::max({int64_t{channels}, divided_up(width, real), left(limits.max_ratio)});
+  part.least = std::min(now, rounded_up(part.least, part.multiple));
+  part.most = std::max(part.least, left(limits.min_ratio));
+  parts_.push_back(std::move(part));
+}
+
+void Ranking::add_candidates(Class& one) const {
+  for (const size_t g : one.groups)
+    for (int64_t u = 0; u < units_.groups[g].count; ++u)
+      one.candidates.push_back(
+          {scores_.f32()[units_.groups[g].first + u], static_cast<int32_t>(g), static_cast<int32_t>(u)});
+  std::ranges::sort(one.candidates, {},
+                    [](const Candidate& c) { return std::tie(c.score, c.group, c.unit); });
+}
+
+const std::vector<size_t>& Ranking::parts_of(const Candidate& c) const {
+  const auto& parts = parts_of_[static_cast<size_t>(c.group)];
+  return parts[units_.channels ? static_cast<size_t>(c.unit) : 0];
+}
+
+void Ranking::add_rounded() {
+  using Makings = std::vector<size_t>;  // the parts that layers make and a unit is in
+  std::map<Makings, Rounded> sets;
+  for (const Class& one : classes_)
+    for (const Candidate& c : one.candidates) {
+      Makings makings = parts_of(c);
+      std::erase_if(makings, [&](size_t p) { return parts_[p].maker.empty(); });
+      Rounded& set = sets[makings];
+      for (const size_t p : makings) set.multiple = std::lcm(set.multiple, parts_[p].multiple);
+      set.candidates.push_back(c);
+    }
+  for (auto& [makings, set] : sets)
+    if (set.multiple > 1) rounded_.push_back(std::move(set));
+}
+
+int64_t Ranking::wanted(const Class& one, const Cut& cut) const {
+  if (one.candidates.empty()) return 0;
+  if (cut.rule == Cut::share)
+    return std::max<int64_t>(0, share_count(cut.value, one.original) - (one.original - one.now));
+  const float bound =
+      cut.rule == Cut::threshold
+          ? static_cast<float>(cut.value)
+          : one.candidates[static_cast<size_t>(rank_of_quantile(cut.value, one.candidates.size()))].score;
+  return std::ranges::count_if(
+      one.candidates, [&](const Candidate& c) { return c.score < bound || c.score == pruned_score; });
+}
+
+class Ranking::Dropping {
+ public:
+  Dropping(const Ranking& ranking, bool limits)
+      : kept(Tensor::empty({ranking.units_.count}, DType::u8)), ranking_(ranking), limits_(limits) {
+    std::ranges::fill(kept.span<uint8_t>(), uint8_t{1});
+    for (const Part& part : ranking.parts_) left.push_back(part.units);
+  }
+
+  bool stays(const Candidate& c) const { return kept.data<uint8_t>()[place(c)] == 1; }
+  bool any_gone(int32_t group) const {
+    const UnitGroup& of = ranking_.units_.groups[static_cast<size_t>(group)];
+    const uint8_t* const first = kept.data<uint8_t>() + of.first;
+    return std::find(first, first + of.count, 0) != first + of.count;
+  }
+  /// Drops it unless it is gone or a limit holds it; what was pruned before goes whatever its limits.
+  bool drop(const Candidate& c) {
+    const auto spare = [&](size_t p) { return !limits_ || left[p] > ranking_.parts_[p].least; };
+    if (!stays(c)) return false;
+    if (c.score != pruned_score && !std::ranges::all_of(ranking_.parts_of(c), spare)) return false;
+    set(c, 0);
+    return true;
+  }
+  void put_back(const Candidate& c) { set(c, 1); }
+
+  Tensor kept;
+  std::vector<int64_t> left;  // of each part
+
+ private:
+  int64_t place(const Candidate& c) const {
+    return ranking_.units_.groups[static_cast<size_t>(c.group)].first + c.unit;
+  }
+  void set(const Candidate& c, uint8_t stays) {
+    kept.data<uint8_t>()[place(c)] = stays;
+    for (const size_t p : ranking_.parts_of(c)) left[p] += stays ? 1 : -1;
+  }
+
+  const Ranking& ranking_;
+  bool limits_;
+};
+
+Ranking::Dropping Ranking::choose(const Cut& cut, bool limits) const {
+  Dropping selection(*this, limits);
+  for (const Class& one : classes_)  // what was pruned before is gone
+    for (auto c = one.candidates.begin(); c != one.candidates.end() && c->score == pruned_score; ++c)
+      selection.drop(*c);
+  // What must go in any case: the lowest of each layer, of those that make few of a group's first.
+  for (size_t p = 0; p < parts_.size(); ++p)
+    for (const Class& one : classes_)
+      for (auto c = one.candidates.begin(); c != one.candidates.end() && selection.left[p] > parts_[p].most;
+           ++c)
+        if (std::ranges::count(parts_of(*c), p) > 0) selection.drop(*c);
+  for (const Class& one : classes_) {
+    int64_t missing = wanted(one, cut);
+    for (const Candidate& c : one.candidates) missing -= !selection.stays(c);
+    for (auto c = one.candidates.begin(); c != one.candidates.end() && missing > 0; ++c)
+      missing -= selection.drop(*c);
+  }
+  return selection;
+}
+
+Tensor Ranking::select_without_limits(const Cut& cut) const {
+  Tensor kept = Tensor::empty({units_.count}, DType::u8);
+  const Scores scores = scores_.span<float>();
+  const Verdicts verdicts = kept.span<uint8_t>();
+  const auto of = [&](auto all, size_t g) {
+    return all.subspan(static_cast<size_t>(units_.groups[g].first),
+                       static_cast<size_t>(units_.groups[g].count));
+  };
+  if (units_.unit.kind == Unit::n_of_m) {
+    keep_n_of_m(scores, verdicts, static_cast<size_t>(units_.unit.n), static_cast<size_t>(units_.unit.m));
+  } else if (classes_.size() == 1) {
+    rank(scores, verdicts, cut);
+  } else {
+    for (const Class& one : classes_) {
+      std::vector<float> together;
+      for (const size_t g : one.groups)
+        together.insert(together.end(), of(scores, g).begin(), of(scores, g).end());
+      std::vector<uint8_t> stay(together.size());
+      rank(together, stay, cut);
+      auto next = stay.begin();
+      for (const size_t g : one.groups) {
+        std::copy_n(next, of(verdicts, g).size(), of(verdicts, g).begin());
+        next += units_.groups[g].count;
+      }
+    }
+  }
+  return kept;
+}
+
+Tensor Ranking::select(const Cut& cut, bool rounded) const {
+  if (!limited_ || units_.unit.kind == Unit::n_of_m) return select_without_limits(cut);
+  Dropping selection = choose(cut, true);
+  for (const Rounded& set : rounded_)
+    if (rounded && selection.any_gone(set.candidates.front().group)) round(set, selection);
+  return std::move(selection.kept);
+}
+
+void Ranking::round(const Rounded& set, Dropping& selection) {
+  const auto& [multiple, candidates] = set;
+  int64_t left = 0;
+  for (const Candidate& c : candidates) left += selection.stays(c);
+  for (auto c = candidates.begin(); c != candidates.end() && left % multiple != 0; ++c)
+    left -= selection.drop(*c);
+  for (auto c = candidates.rbegin(); c != candidates.rend() && left % multiple != 0; ++c) {
+    if (selection.stays(*c) || c->score == pruned_score) continue;  // a limit holds what is left: up, then
+    selection.put_back(*c);
+    ++left;
   }
 }
 
-Tensor select(const UnitSet& units, const Tensor& scores, Scope scope, Cut cut) {
-  check(cut);
-  if (scope == Scope::isomorphic) fail_usage("prune: scope isomorphic is of channels: expected unit channel");
-  ESP_CHECK(scores.elements() == units.count, "prune: ", scores.elements(), " scores for ", units.count,
-            " units");
-  Tensor kept = Tensor::empty({units.count}, DType::u8);
-  const Scores all = scores.span<float>();
-  const Verdicts verdicts = kept.span<uint8_t>();
-  if (scope == Scope::global) {
-    rank(all, verdicts, cut);
-  } else {
-    for (const LayerUnits& layer : units.layers)
-      rank(all.subspan(layer.first, layer.count), verdicts.subspan(layer.first, layer.count), cut);
-  }
-  return kept;
+int64_t Ranking::gone(const Tensor& kept) const {
+  return units_of_all_ - std::ranges::count(kept.span<uint8_t>(), 1);
+}
+
+std::vector<Ranking::Held> Ranking::held(const Cut& cut) const {
+  if (!limited_) return {};
+  const std::vector<int64_t> without_limits = choose(cut, false).left;
+  std::vector<Held> held;
+  for (size_t p = 0; p < parts_.size(); ++p)
+    if (const Part& part = parts_[p]; !part.maker.empty() && without_limits[p] < part.least)
+      held.push_back({part.maker, part.original * part.multiplicity, part.least * part.multiplicity,
+                      without_limits[p] * part.multiplicity});
+  return held;
 }
 
 }  // namespace espalier

@@ -1,56 +1,161 @@
-// Pruning as a book, step 4, select: which units go. The scope says which are ranked against each other, the
-// cut how many of them go; layers may be left out altogether. Nothing here looks at a weight: scores in,
-// verdicts out. Coupled channels have a selection of their own (channel_select.h).
+// Pruning as a book, step 4, select: which units go. The scope says which are ranked against each other,
+// limits what a layer may lose, and a cut how many of them go; a target (target.h) is reached by finding the
+// cut that does. Nothing here looks at a weight: scores in, verdicts out.
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "espalier/core/tensor.h"
-#include "espalier/nn/module.h"
 #include "espalier/prune/unit.h"
 
 namespace espalier {
-
-/// The weights of convolutions and linear layers. `include` and `exclude` name layers, or what they lie under
-/// (means_layer in names.h). An empty `include` means all; `exclude` wins. Error for an entry that names no
-/// layer (with the nearest that exists) or if nothing is left.
-std::vector<Parameter*> prunable_weights(Module& model, const std::vector<std::string>& include = {},
-                                         const std::vector<std::string>& exclude = {});
 
 /// Which units are ranked against each other.
 enum class Scope : uint8_t {
   layer,       ///< those of each layer, or of each group of channels
   global,      ///< all
-  isomorphic,  ///< of channels alone: those of groups whose layers are alike
+  isomorphic,  ///< those of layers, or of groups of channels, that are alike
 };
 const std::vector<std::string>& scope_names();
 Scope scope_named(const std::string& name);
+/// Why units are not ranked so; empty if they are.
+std::string why_not(Scope scope, const Unit& unit);
 
 /// How many go, of N units ranked together.
 struct Cut {
   enum Rule : uint8_t {
-    sparsity,   ///< the sparsity_count(value, N) lowest; `value` in 0..1
+    share,      ///< the share_count(value, N) lowest; `value` in 0..1
     threshold,  ///< those that score below `value`
     quantile,   ///< those that score below the `value`-quantile of the N scores; `value` in 0..1
   };
-  Rule rule = sparsity;
+  Rule rule = share;
   double value = 0.0;
 };
-/// llround(sparsity n): how many of n units go. Halves round away from zero.
-int64_t sparsity_count(double sparsity, int64_t n);
-/// UsageError for a sparsity or quantile outside 0..1 or a threshold that is no number.
-void check(Cut cut);
+/// llround(share n): how many of n units go. Halves round away from zero.
+int64_t share_count(double share, int64_t n);
 
-/// For each unit 1 if it stays and 0 if it goes, u8 [units.count], from scores [units.count] (score_units).
-/// Among equal scores the lower (layer, index) goes first, so counts are exact. Units pruned before
-/// (pruned_score) count among the N and go again whatever the cut: sparsity is of the original weights, and a
-/// selection never gives one back. UsageError as check(cut).
-///
-/// A quantile is numpy's default: linear between the scores at ranks floor and ceil of value (N - 1), from 0.
-/// As only units strictly below it go, it cuts where the score at the upper rank does; the highest always
-/// stay.
-Tensor select(const UnitSet& units, const Tensor& scores, Scope scope, Cut cut);
+/// What a layer may lose; of channels, each of those that make a group's, together or side by side (Makers).
+struct Limits {
+  /// Units that always stay; of channels, real ones (ChannelGroup::multiplicity). Absent: 0; of channels 8 or
+  /// a tenth, whichever is more, and never under one channel of the group, nor over what there is.
+  std::optional<int64_t> min_channels = {};
+  double min_ratio = 0.0;  ///< share of the layer's units that goes in any case,
+  double max_ratio = 1.0;  ///< and that may go at most
+};
+
+struct LimitsOfLayers {
+  std::vector<std::string> layers;  ///< means_layer, names.h
+  Limits limits = {};
+};
+
+struct Selection {
+  Scope scope = Scope::global;
+  Limits limits = {};
+  /// For the layers that they name, and those that make the same channels; of several, the last counts.
+  std::vector<LimitsOfLayers> overrides = {};
+  /// What stays of each layer that loses units is rounded down to a multiple of this, of channels in real
+  /// ones, so that a target is still reached; where that would be under a least width, up.
+  int64_t round_to = 1;
+};
+
+/// How many channels each group had in the beginning, by the first layer that makes them; and of layers that
+/// make some of a group's, by the first of them (Makers). Empty: as many as now.
+struct OriginalChannels {
+  std::map<std::string, int64_t> channels = {}, parts = {};
+};
+
+/// Units ranked once, from which selections of any size are taken; a larger one holds every smaller one. A
+/// selection is for each unit 1 if it stays and 0 if it goes, u8 [units.count]. Among equal scores the lower
+/// (group, index) goes first, so counts are exact. Units pruned before (pruned_score) count among the N and
+/// go again whatever the cut.
+class Ranking {
+ public:
+  /// `scores` [units.count] of score_units. Counts, shares and limits are of the units of `original`.
+  /// UsageError as why_not, Error for an override that names no layer that the units are of. All must outlive
+  /// it.
+  Ranking(const UnitSet& units, const Tensor& scores, const Selection& selection,
+          const OriginalChannels& original = {});
+
+  /// Units that are ranked, with what is cut of them since the beginning.
+  int64_t units() const { return units_of_all_; }
+  /// Of those ranked together go what the cut says: first, and as part of that, what min_ratio takes of each
+  /// layer; then the lowest, but none that a limit holds. Each layer's selection is rounded if `rounded`.
+  ///
+  /// A quantile is numpy's default: linear between the scores at ranks floor and ceil of value (N - 1), from
+  /// 0. As only units strictly below it go, it cuts where the score at the upper rank does; the highest
+  /// always stay. Of n:m, the n highest of each m stay, and the cut has no say.
+  Tensor select(const Cut& cut, bool rounded = true) const;
+  /// Units that a selection leaves out, with what is cut since the beginning.
+  int64_t gone(const Tensor& kept) const;
+  /// For each group how many units it had in the beginning.
+  int64_t original(size_t group) const { return originals_[group]; }
+
+  /// A layer whose limit held in a selection.
+  struct Held {
+    std::string layer;  ///< the first that makes these units
+    int64_t units;      ///< in the beginning; of channels real ones, as are:
+    int64_t kept;       ///< by the limit
+    int64_t wanted;     ///< what it would have kept without the limit
+  };
+  std::vector<Held> held(const Cut& cut) const;
+
+ private:
+  struct Candidate {
+    float score;
+    int32_t group, unit;
+  };
+  /// Groups that are ranked against each other.
+  struct Class {
+    std::vector<size_t> groups;
+    int64_t original = 0;  // units in the beginning
+    int64_t now = 0;
+    std::vector<Candidate> candidates;  // lowest first; none where nothing limits a selection
+  };
+  /// Units of a group that layers make or read: all, or some.
+  struct Part {
+    size_t group;
+    std::vector<char> has;  // by unit; empty: all
+    int64_t units;
+    int64_t original = units;         // in the beginning
+    int64_t least = 0, most = units;  // that stay
+    int64_t multiple = 1;             // of which what stays is one; 1 for what is read alone
+    std::string maker = {};           // the first; none of what is read alone
+    int64_t multiplicity = 1;         // real channels of the maker
+  };
+  /// Units that the same layers make are rounded together: so whatever makes several such sets is, too.
+  struct Rounded {
+    int64_t multiple = 1;
+    std::vector<Candidate> candidates = {};  // lowest first
+  };
+  /// A selection on its way.
+  class Dropping;
+  void add_parts(size_t group, const Selection& selection, const OriginalChannels& original);
+  void add_part(Part part, const std::vector<std::string>& layers, const Selection& selection);
+  void add_candidates(Class& one) const;
+  void add_rounded();
+  const std::vector<size_t>& parts_of(const Candidate& c) const;
+  /// How many of a class go by that cut, without what is cut since the beginning.
+  int64_t wanted(const Class& one, const Cut& cut) const;
+  /// A selection that is not rounded; without `limits`, nothing is held.
+  Dropping choose(const Cut& cut, bool limits) const;
+  Tensor select_without_limits(const Cut& cut) const;
+  static void round(const Rounded& set, Dropping& selection);
+
+  const UnitSet& units_;
+  const Tensor scores_;
+  std::vector<int64_t> originals_;  // of each group
+  int64_t units_of_all_ = 0;
+  std::vector<Class> classes_;
+  std::vector<Part> parts_;
+  std::vector<std::vector<std::vector<size_t>>>
+      parts_of_;  // [group][unit], or [group][0] where all have the same
+  std::vector<Rounded> rounded_;
+  bool limited_ = false;
+};
 
 }  // namespace espalier

@@ -3,11 +3,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "espalier/nn/network.h"
+#include "espalier/prune/select.h"
 #include "espalier/prune/surgery.h"
 
 namespace espalier {
@@ -38,6 +39,9 @@ class CostModel {
 
 struct Target {
   enum Kind : uint8_t {
+    sparsity,    ///< share of the units that a mask drops, in 0..1
+    threshold,   ///< what scores below it goes
+    quantile,    ///< what scores below this quantile of the scores goes, in 0..1
     ratio,       ///< share of the channels that goes, in 0..1
     speedup,     ///< MACs before over MACs after, at least
     macs,        ///< of one image, at most
@@ -45,11 +49,27 @@ struct Target {
     bytes,       ///< at most
     latency_ms,  ///< of one image on this machine, at most
   };
-  Kind kind = ratio;
+  Kind kind = sparsity;
   double value = 0.0;
+
+  /// It says itself which of the units that are ranked together go.
+  bool is_a_cut() const { return kind <= ratio; }
 };
 const std::vector<std::string>& target_names();
-/// UsageError for a ratio outside 0..1, a speedup below 1, anything else that is not above 0.
+/// UsageError for a share outside 0..1, a speedup below 1, a threshold that is no number, anything else that
+/// is not above 0.
 void check(const Target& target);
+/// Why no selection of such units has that target; empty if one does.
+std::string why_not(Target::Kind target, const Unit& unit);
+
+/// A network before the first cut of a stage: what speed-up, ratio and least widths refer to.
+struct OriginalNetwork : OriginalChannels {
+  NetworkCost cost = {};
+  /// What had been cut before, of which its shapes can be made again; absent: is not known.
+  std::optional<std::vector<AxisCut>> history = {};
+  double latency_ms = 0.0;  ///< for that target, part of the way: to be measured by the caller
+};
+/// The model as it is now; its images are `input` [H,W,C].
+OriginalNetwork original_network(Module& model, const Shape& input);
 
 }  // namespace espalier

@@ -1,4 +1,5 @@
 #include "espalier/train/build.h"
+#include "espalier/train/pruning.h"
 
 #include <algorithm>
 #include <cmath>
@@ -214,9 +215,9 @@ Loader evaluation_loader(const Config& config, const Dataset& data) {
   return in_file(config, [&] { return Loader(data, evaluation_options(config)); });
 }
 
-Loader signal_loader(const Config& config, const Dataset& data, Looks looks) {
+Loader scoring_loader(const Config& config, const Dataset& data, Needs needs) {
   LoaderOptions options = evaluation_options(config);
-  if (looks == Looks::at_curvature) options.batch = 1;
+  if (needs == Needs::curvature) options.batch = 1;
   options.shuffle = true;
   options.seed = stream(config, pruning);
   return in_file(config, [&] { return Loader(data, options); });
@@ -226,18 +227,20 @@ std::vector<std::string> batch_notes(const Config& config, const Dataset& data) 
   std::vector<std::string> notes;
   for (const StageConfig& stage : config.stages) {
     const PruneConfig* prune = stage.pruning();
-    const Looks looks = prune ? criterion_named(prune->criterion).looks : Looks::at_weights;
-    if (looks == Looks::at_weights || !prune->batches) continue;
-    const int64_t there = signal_loader(config, data, looks).batches();
+    const Needs needs = prune ? criterion_named(prune->criterion).needs : Needs::weights;
+    if (needs == Needs::weights || !prune->batches) continue;
+    const int64_t there = scoring_loader(config, data, needs).batches();
     if (*prune->batches > there)
       notes.push_back(join("stage '", stage.name, "': prune.batches is ", grouped(*prune->batches),
                            ", and the training set has ", grouped(there),
-                           looks == Looks::at_curvature ? " images" : " batches", ": it looks at each once"));
+                           needs == Needs::curvature ? " images" : " batches", ": it looks at each once"));
   }
   return notes;
 }
 
 uint64_t pass_key(const Config& config) { return stream(config, dropping); }
+
+uint64_t pruning_key(const Config& config) { return stream(config, pruning); }
 
 Loader training_loader(const Config& config, const Dataset& data) {
   LoaderOptions options = evaluation_options(config);
@@ -353,24 +356,6 @@ double latency_after(const Config& config, const Module& model, const std::vecto
   return latency_ms(*fresh, config.model.input);
 }
 
-PruneOptions prune_options(const PruneConfig& c, uint64_t seed, Module& model, const Shape& input) {
-  const Unit unit = unit_named(c.unit);
-  const Cut cut = c.threshold  ? Cut{Cut::threshold, *c.threshold}
-                  : c.quantile ? Cut{Cut::quantile, *c.quantile}
-                               : Cut{Cut::sparsity, c.sparsity.value()};
-  PruneOptions options{.unit = unit,
-                       .criterion = criterion_named(c.criterion),
-                       .scope = scope_named(c.scope),
-                       .cut = cut,
-                       .include = c.include,
-                       .exclude = c.exclude,
-                       .allow_empty = c.allow_empty,
-                       .seed = random_key(seed, pruning)};
-  if (unit == Unit::row) options.output = output_layers(model, input);
-  if (c.normalizer) options.normalizer = normalizer_named(*c.normalizer);
-  return options;
-}
-
 RegularizeOptions regularize_options(const RegularizeConfig& c) {
   return {.penalty = penalty_named(c.type),
           .weight = c.weight,
@@ -382,80 +367,7 @@ RegularizeOptions regularize_options(const RegularizeConfig& c) {
           .exclude = c.exclude};
 }
 
-bool cuts_channels(const PruneConfig& config) { return unit_named(config.unit) == Unit::channel; }
-
-ChannelPruneOptions channel_prune_options(const PruneConfig& c, uint64_t seed) {
-  const std::optional<double> targets[] = {c.ratio, c.speedup, c.macs, c.parameters, c.bytes, c.latency_ms};
-  const auto given = std::ranges::find_if(targets, [](const auto& target) { return target.has_value(); });
-  const Criterion& criterion = criterion_named(c.criterion);
-  ChannelPruneOptions options{
-      .scoring = {.criterion = criterion,
-                  .reduction = reduction_named(c.reduction),
-                  .normalizer = c.normalizer ? normalizer_named(*c.normalizer) : criterion.normalizer,
-                  .seed = random_key(seed, pruning)},
-      .selection = {.scope = scope_named(c.scope),
-                    .limits = {c.min_channels, c.min_ratio, c.max_ratio},
-                    .overrides = {},
-                    .round_to = c.round_to,
-                    .include = c.include,
-                    .exclude = c.exclude},
-      .target = {static_cast<Target::Kind>(given - std::begin(targets)), given->value()},
-      .iterations = c.iterations};
-  for (const ChannelOverrideConfig& one : c.overrides)
-    options.selection.overrides.push_back(
-        {one.layers,
-         {one.min_channels ? one.min_channels : c.min_channels, one.min_ratio.value_or(c.min_ratio),
-          one.max_ratio.value_or(c.max_ratio)}});
-  return options;
-}
-
 namespace {
-
-/// `every` for which begin to end are as many times in steps as in what was given, if that is a whole number:
-/// of a rounded one the last would come just before the end.
-std::optional<int64_t> even_every(const PruneScheduleConfig& when, TimeUnit unit, const Schedule& schedule,
-                                  const StageLength& stage) {
-  if (unit == TimeUnit::steps || !when.every || schedule.kind == Schedule::one_shot) return std::nullopt;
-  const double whole = unit == TimeUnit::share
-                           ? 1.0
-                           : static_cast<double>(stage.steps) / static_cast<double>(stage.epoch_steps);
-  const double exact = (when.end.value_or(whole) - when.begin) / *when.every;
-  const int64_t times = std::llround(exact), length = schedule.end - schedule.begin;
-  if (times < 1 || std::abs(exact - static_cast<double>(times)) > 1e-6) return std::nullopt;
-  const int64_t even = (length + times - 1) / times;
-  if ((times - 1) * even >= length) return std::nullopt;
-  return even;
-}
-
-}  // namespace
-
-Schedule prune_schedule(const TrainConfig& config, const StageLength& stage) {
-  const PruneScheduleConfig when = config.prune->schedule.value_or(PruneScheduleConfig{});
-  const TimeUnit unit = time_unit_named(when.in);
-  Schedule schedule{.kind = schedule_named(when.type),
-                    .begin = stage.step_at(when.begin, unit),
-                    .initial = when.initial.value_or(0)};
-  schedule.every = std::max<int64_t>(1, stage.in_steps(when.every.value_or(100), unit));
-  schedule.end = schedule.kind == Schedule::one_shot ? schedule.begin
-                 : when.end                          ? stage.step_at(*when.end, unit)
-                                                     : stage.steps - 1;
-  if (const auto even = even_every(when, unit, schedule, stage)) schedule.every = *even;
-  if (config.early_stop && schedule.last() == stage.steps - 1)
-    fail_usage(
-        "early_stop: can never act, for prune.schedule goes on to the stage's last step; give it an 'end'");
-  return schedule;
-}
-
-namespace {
-
-/// `whole`: the model is as the stage will find it, in shapes.
-void check_pruning(const Config& config, const PruneConfig& prune, Module& model, bool whole) {
-  const auto seed = static_cast<uint64_t>(config.seed);
-  if (!cuts_channels(prune)) return check_prune(model, prune_options(prune, seed, model, config.model.input));
-  ChannelPruneOptions options = channel_prune_options(prune, seed);
-  options.latency_ms = [&](const std::vector<AxisCut>& cuts) { return latency_after(config, model, cuts); };
-  check_prune_channels(model, config.model.input, options, whole);
-}
 
 /// How many batches a stage takes batch norms' statistics from anew, and who asks for them: a train stage
 /// does so for its pruner, too, and the most that it takes are these.
@@ -593,7 +505,7 @@ std::vector<std::string> notes_on_layers(const Config& config, Module& model) {
     if (const PruneConfig* prune = stage.pruning()) {
       add("prune: include", prune->include);
       add("prune: exclude", prune->exclude);
-      for (const ChannelOverrideConfig& one : prune->overrides) add("prune: layers", one.layers);
+      for (const LimitsConfig& one : prune->overrides) add("prune: layers", one.layers);
     }
     if (stage.train && stage.train->regularize) {
       add("regularize: include", stage.train->regularize->include);

@@ -9,7 +9,6 @@
 
 #include "espalier/data/image_folder.h"
 #include "espalier/data/loader.h"
-#include "espalier/prune/channel_pruner.h"
 #include "espalier/prune/pruner.h"
 #include "espalier/prune/regularize.h"
 #include "espalier/train/config.h"
@@ -65,6 +64,8 @@ void check_classes(const std::string& checkpoint, const std::vector<std::string>
 Loader training_loader(const Config& config, const Dataset& data);
 /// Key of the random numbers that a run's passes draw, as dropout does.
 uint64_t pass_key(const Config& config);
+/// Key of those that pruning draws.
+uint64_t pruning_key(const Config& config);
 /// What a person must know of a stage that asks for more batches to look at (`prune.batches`) than `data`,
 /// the training set, has: it looks at each once.
 std::vector<std::string> batch_notes(const Config& config, const Dataset& data);
@@ -73,7 +74,7 @@ std::vector<std::string> batch_notes(const Config& config, const Dataset& data);
 Loader evaluation_loader(const Config& config, const Dataset& data);
 
 /// Batches of training data that pruning looks at: shuffled, but as they are; single images for curvature.
-Loader signal_loader(const Config& config, const Dataset& data, Looks looks);
+Loader scoring_loader(const Config& config, const Dataset& data, Needs needs);
 
 /// Steps in an epoch of `batches` batches, and in the whole stage.
 int64_t epoch_steps(const TrainConfig& config, int64_t batches);
@@ -100,15 +101,7 @@ std::vector<std::string> parameter_kinds();
 /// A train stage's optimizer, of what is not frozen in `model`, with the rates and decays of its groups.
 std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module& model);
 
-/// Of unit weight and row, for a model whose images are `input` [H,W,C].
-PruneOptions prune_options(const PruneConfig& config, uint64_t seed, Module& model, const Shape& input);
-/// Of unit channel; without what only a run has: data and time.
-ChannelPruneOptions channel_prune_options(const PruneConfig& config, uint64_t seed);
 RegularizeOptions regularize_options(const RegularizeConfig& config);
-bool cuts_channels(const PruneConfig& config);
-/// When a train stage that prunes does. UsageError for a schedule that goes beyond its steps, or leaves
-/// early_stop nothing to judge.
-Schedule prune_schedule(const TrainConfig& config, const StageLength& stage);
 /// A fresh network of the shapes that a model of the config's has with this history of cuts.
 std::unique_ptr<Module> network_of_shapes(const Config& config, const std::vector<AxisCut>& history);
 /// Milliseconds of an image through a fresh network of the model's shapes after more cuts: what its weights

@@ -41,24 +41,6 @@ Judgement judgement_from(const Json& json, const std::string& place) {
 
 }  // namespace
 
-void PruneCallback::after_step(TrainState& s) {
-  s.pruned.reset();
-  const int64_t step = s.position.step - 1;
-  if (!pruner_.schedule().acts_at(step)) return;
-  PruneEvent event(*s.config.prune, s.model, s.macs);
-  std::optional<PruneResult> result;
-  try {
-    result = pruner_.step(s.model, step);
-  } catch (const Error& error) {
-    fail("stage '", s.stage, "', step ", s.position.step, ": ", error.what());
-  }
-  event.end(s.model, s.macs);
-  s.pruned = std::move(event);
-  const auto total = result->total();
-  console_.live({s.stage, fmt::format("step {}", s.position.step),
-                 fmt::format("pruned {} of {}", grouped(total.pruned), grouped(total.units))});
-}
-
 void RegularizeCallback::after_backward(TrainState& s) {
   forget_if_cut(s.model);
   regularizer_.add_gradients(s.position.step, chosen_);

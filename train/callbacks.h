@@ -1,5 +1,5 @@
-// The callbacks that shape a training stage: penalties, clipping, averages and pruning while training,
-// evaluation with the best epoch and early stopping, checkpoints and interrupts.
+// The callbacks that shape a training stage: penalties, clipping, averages, evaluation with the best epoch
+// and early stopping, checkpoints and interrupts. What prunes is in pruning.h.
 #pragma once
 
 #include <chrono>
@@ -9,23 +9,11 @@
 #include <utility>
 #include <vector>
 
-#include "espalier/prune/pruner.h"
 #include "espalier/prune/regularize.h"
 #include "espalier/train/callback.h"
 #include "espalier/train/console.h"
 
 namespace espalier {
-
-/// Prunes after each step on which the schedule acts.
-class PruneCallback : public Callback {
- public:
-  PruneCallback(GradualPruner pruner, Console& console) : pruner_(std::move(pruner)), console_(console) {}
-  void after_step(TrainState& state) override;
-
- private:
-  GradualPruner pruner_;
-  Console& console_;
-};
 
 /// Adds a penalty's gradient to each step's.
 class RegularizeCallback : public Callback {

@@ -55,7 +55,7 @@ Json position_json(const Position& position) {
   json["results"] = Json::array();
   for (const StageResult& result : position.results) json["results"].push_back(to_json(result));
   if (!position.callbacks.empty()) json["callbacks"] = position.callbacks;
-  if (const auto& whole = position.whole) {
+  if (const auto& whole = position.original) {
     json["whole"] = {{"macs", whole->cost.macs},
                      {"parameters", whole->cost.parameters},
                      {"bytes", whole->cost.bytes},
@@ -122,14 +122,14 @@ Position position_from(const Json& json, const std::string& place) {
   if (json.contains("whole")) {
     const auto whole = json_field<Json>(json, "whole", place);
     const std::string inside = json_place(place, "whole");
-    position.whole = {{json_count(whole, "macs", inside), json_count(whole, "parameters", inside),
-                       json_count(whole, "bytes", inside)},
-                      json_field<std::map<std::string, int64_t>>(whole, "channels", inside),
-                      whole.contains("parts")
-                          ? json_field<std::map<std::string, int64_t>>(whole, "parts", inside)
-                          : std::map<std::string, int64_t>{},
-                      history_in(whole, "history", inside),
-                      whole.contains("latency_ms") ? json_field<double>(whole, "latency_ms", inside) : 0};
+    using Counts = std::map<std::string, int64_t>;
+    OriginalNetwork& original = position.original.emplace();
+    original.cost = {json_count(whole, "macs", inside), json_count(whole, "parameters", inside),
+                     json_count(whole, "bytes", inside)};
+    original.channels = json_field<Counts>(whole, "channels", inside);
+    if (whole.contains("parts")) original.parts = json_field<Counts>(whole, "parts", inside);
+    original.history = history_in(whole, "history", inside);
+    if (whole.contains("latency_ms")) original.latency_ms = json_field<double>(whole, "latency_ms", inside);
   }
   if (json.contains("data")) {
     const auto data = json_field<Json>(json, "data", place);

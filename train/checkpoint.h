@@ -19,7 +19,7 @@
 #include "espalier/data/loader.h"
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/state_dict.h"
-#include "espalier/prune/channel_pruner.h"
+#include "espalier/prune/pruner.h"
 #include "espalier/train/config.h"
 #include "espalier/train/result.h"
 
@@ -51,7 +51,8 @@ struct Position {
 
   /// What the stage's callbacks have to remember, by their names (Callback::state).
   std::map<std::string, nlohmann::ordered_json> callbacks = {};
-  std::optional<WholeNetwork> whole = {};  ///< before the stage's first cut, if it cuts channels as it trains
+  std::optional<OriginalNetwork> original =
+      {};  ///< before the stage's first cut, if it cuts channels as it trains
 
   int64_t threads = 0;   ///< of the process that wrote it,
   std::string isa = {};  ///< and its instruction set

@@ -73,33 +73,35 @@ struct PruneScheduleConfig {
   std::optional<double> initial = {};  ///< sparsity at `begin`, of linear and cubic; absent: 0
 };
 
-/// Limits for groups of channels that one of these layers makes.
-struct ChannelOverrideConfig {
-  std::vector<std::string> layers;  ///< that make the channels
+/// Limits for layers, or for groups of channels that one of them makes.
+struct LimitsConfig {
+  std::vector<std::string> layers;
   std::optional<int64_t> min_channels;
   std::optional<double> min_ratio, max_ratio;  ///< absent, as the other: the stage's
 };
 
 struct PruneConfig {
-  std::string unit = "weight";      ///< weight, row, channel
-  std::string criterion = "l1";     ///< a row of prune/criterion.cpp
-  std::string scope = "global";     ///< layer, global, isomorphic
-  std::optional<double> sparsity;   ///< share of units that go, in 0..1
-  std::optional<double> threshold;  ///< what scores below this value goes
-  std::optional<double> quantile;   ///< what scores below this quantile of all scores in the scope goes
+  std::string unit = "weight";                     ///< a name of prune/unit.h
+  std::optional<std::vector<int64_t>> block = {};  ///< rows and columns of unit block
+  std::string criterion = "l1";                    ///< a row of prune/criterion.cpp
+  std::string scope = "global";                    ///< layer, global, isomorphic
+  std::optional<double> sparsity;                  ///< share of units that go, in 0..1
+  std::optional<double> threshold;                 ///< what scores below this value goes
+  std::optional<double> quantile;  ///< what scores below this quantile of all scores in the scope goes
   std::vector<std::string> include, exclude;    ///< names of layers (prune/names.h)
   std::optional<PruneScheduleConfig> schedule;  ///< inside `train` alone
   bool allow_empty = false;                     ///< a selection may leave nothing of a layer
   bool remove = false;  ///< after the stage: masks become plain zeros that later training may change
-  std::optional<std::string> normalizer = {};  ///< of rows and channels; absent: the criterion's
+  std::optional<std::string> apply = {};       ///< zero, cut; absent: cut for channels, else zero
+  std::optional<std::string> normalizer = {};  ///< absent: the criterion's
 
-  // unit channel alone, see prune/channel_pruner.h
+  // unit channel only, see prune/target.h
   std::optional<double> ratio = {}, speedup = {}, macs = {}, parameters = {}, bytes = {}, latency_ms = {};
   std::optional<int64_t> batches = {};  ///< that criteria look at which look at data; absent: the criterion's
   std::string reduction = "mean";
   std::optional<int64_t> min_channels = {};
   double min_ratio = 0.0, max_ratio = 1.0;
-  std::vector<ChannelOverrideConfig> overrides = {};
+  std::vector<LimitsConfig> overrides = {};
   int64_t round_to = 1;
   int64_t iterations = 1;
   bool verify = false;

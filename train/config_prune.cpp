@@ -1,13 +1,10 @@
 // The declarations of what prunes, and of what prepares for it.
 #include <cmath>
 
-#include "espalier/prune/channel_score.h"
-#include "espalier/prune/criterion.h"
+#include "espalier/prune/pruner.h"
 #include "espalier/prune/regularize.h"
-#include "espalier/prune/schedule.h"
-#include "espalier/prune/select.h"
-#include "espalier/prune/unit.h"
 #include "espalier/train/config_parts.h"
+#include "espalier/train/pruning.h"
 
 namespace espalier {
 
@@ -50,9 +47,9 @@ Type<PruneScheduleConfig> prune_schedule_type() {
              "what begin, end and every count: steps, epochs (1.5 is one and a half), or share of the stage, "
              "0..1"),
        field("begin", &PruneScheduleConfig::begin, amount(not_negative),
-             "the step it first acts behind, from 0; of epochs or a share, how much has passed then"),
+             "the step it first acts after, from 0; of epochs or a share, how much has passed then"),
        field("end", &PruneScheduleConfig::end, amount(positive),
-             "the same of the step it last acts behind; without it, the stage's last")
+             "the same of the step it last acts after; without it, the stage's last")
            .only_for(gradual),
        field("every", &PruneScheduleConfig::every, amount(positive),
              "how much lies between; without it, 100 steps, an epoch or a hundredth of the stage")
@@ -75,9 +72,25 @@ Type<PruneScheduleConfig> prune_schedule_type() {
 /// Channels have no sparsity: a schedule says how far the way to their target is.
 void check_initial(const PruneConfig& p, const Place& at) {
   if (!p.schedule || !p.schedule->initial) return;
-  if (p.unit == "channel") at.mistake("is for unit weight or row, and the unit is channel");
-  if (p.sparsity && *p.schedule->initial > *p.sparsity)
+  if (!p.sparsity)
+    at.mistake("is the sparsity to begin with, and there is no 'sparsity' to end with");
+  else if (*p.schedule->initial > *p.sparsity)
     at.mistake("found ", *p.schedule->initial, ", expected at most sparsity: ", *p.sparsity);
+}
+
+/// Of what a criterion, a scope, a target says nothing of such units.
+void check_pieces(const PruneConfig& p, const Place& at) {
+  const PruneOptions options = prune_options(p, 0);
+  const auto refuse = [&](const char* field, const std::string& why) {
+    if (!why.empty()) (at / field).mistake(why);
+  };
+  refuse("criterion", why_not(options.scoring.criterion, options.unit));
+  refuse("scope", why_not(options.selection.scope, options.unit));
+  refuse("apply", why_not(options.apply, options.unit));
+  if (p.verify && options.apply == Apply::zero)
+    refuse("verify", "compares a cut network with the masked one, and here nothing is cut: apply is zero");
+  if (p.remove && options.apply == Apply::cut)
+    refuse("remove", "lets go of masks, and what is cut has none: apply is cut");
 }
 
 void check_ratios(double least, double most, const Place& at) {
@@ -91,125 +104,165 @@ void check_ratios(const PruneConfig& p, const Place& at) {
                  p.overrides[i].max_ratio.value_or(p.max_ratio), at / "overrides" / i);
 }
 
-Type<ChannelOverrideConfig> channel_override_type() {
+Type<LimitsConfig> limits_type() {
   const char* as_prune = "as in prune, whose limit it replaces for these layers";
-  return object<ChannelOverrideConfig>(
-      {field("layers", &ChannelOverrideConfig::layers, list_of(text(), {.from = 1}),
-             "names of layers that make the channels, or of what they lie under, as in include")
+  return object<LimitsConfig>(
+      {field("layers", &LimitsConfig::layers, list_of(text(), {.from = 1}),
+             "names of layers, of channels those that make them, or of what they lie under, as in include")
            .required(),
-       field("min_channels", &ChannelOverrideConfig::min_channels, whole(1), as_prune),
-       field("min_ratio", &ChannelOverrideConfig::min_ratio, number(share), as_prune),
-       field("max_ratio", &ChannelOverrideConfig::max_ratio, number(share), as_prune)});
+       field("min_channels", &LimitsConfig::min_channels, whole(1), as_prune),
+       field("min_ratio", &LimitsConfig::min_ratio, number(share), as_prune),
+       field("max_ratio", &LimitsConfig::max_ratio, number(share), as_prune)});
+}
+
+Type<std::string> unit_type() {
+  Names names = unit_names();
+  std::erase(names, "n:m");
+  Type<std::string> type = one_of_or(names, "[1-9][0-9]*:[1-9][0-9]*", "n:m, such as 2:4");
+  type.read = [read = type.read](const Json& json, const Place& at) {
+    const std::string name = read(json, at);
+    try {
+      unit_named(name);
+    } catch (const UsageError&) {
+      at.unexpected(json, "n:m with 0 < n < m, such as 2:4");
+    }
+    return name;
+  };
+  return type;
 }
 
 }  // namespace
 
 Type<PruneConfig> prune_type() {
-  const Names masked = {"weight", "row"}, channel = {"channel"};
+  const Names rows = {"filter", "row"}, parts = {"filter", "row", "column", "kernel", "block"},
+              channel = {"channel"}, several = {"filter", "row", "column", "kernel", "block", "channel"},
+              counted = {"weight", "filter", "row", "column", "kernel", "block", "channel"},
+              masked = {"weight", "filter", "row", "column", "kernel", "block", "layer"},
+              emptied = {"weight", "filter", "row", "column", "kernel", "block"},
+              scored = {"weight", "filter", "row", "column", "kernel", "block", "layer", "channel"},
+              wide = {"filter", "row", "channel"};
   const Bounds count = {.above = 0};
   return object<PruneConfig>(
-      {field("unit", &PruneConfig::unit, one_of(unit_names(), {"2:4", "block", "kernel", "column", "layer"}),
-             "what lives or dies together: a weight; a row, which is a filter of a convolution or a row of a "
-             "linear layer; a channel, with all that makes and reads it, which is cut"),
+      {field("unit", &PruneConfig::unit, unit_type(),
+             "what lives or dies together: a weight; a filter of a convolution, which is a row of a linear "
+             "layer's matrix; a column, all that reads one input of a layer; a kernel between one input and "
+             "one "
+             "output; a block of the matrix of a layer's weights; a whole layer; a channel, with all that "
+             "makes and "
+             "reads it. Of n:m, such as 2:4, n of each m weights along the inputs stay"),
+       field("block", &PruneConfig::block, list_of(whole(1, 4096), {.from = 2, .to = 2}),
+             "rows and columns of a block of the matrix [outputs, kernel x inputs]; at its edges less")
+           .only_for({"block"})
+           .required(),
        field("criterion", &PruneConfig::criterion,
              one_of(criterion_names(),
                     {"gradient", "snip", "grasp", "synflow", "movement", "wanda", "sparsegpt", "woodfisher"}),
              "score of a unit; the lowest go (`espalier help criteria`)"),
-       field("scope", &PruneConfig::scope, one_of(scope_names(), {"uniform", "erk"}),
-             "which units are ranked against each other; isomorphic, for channels: those of groups whose "
-             "layers are alike"),
+       field(
+           "scope", &PruneConfig::scope, one_of(scope_names(), {"uniform", "erk"}),
+           "which units are ranked against each other: those of each layer, all, or those of layers that are "
+           "alike"),
        field("sparsity", &PruneConfig::sparsity, number(share), "share of the units that goes")
            .only_for(masked),
        field("threshold", &PruneConfig::threshold, number(not_negative), "what scores below it goes")
-           .only_for(masked),
+           .only_for(scored),
        field("quantile", &PruneConfig::quantile, number(share),
              "what scores below this quantile of the scores goes")
-           .only_for(masked),
+           .only_for(scored),
        field("ratio", &PruneConfig::ratio, number(share),
              "share of the channels, as the stage finds them, that goes; with round_to, at least")
            .only_for(channel),
        field("speedup", &PruneConfig::speedup, number({.from = 1}),
              "least MACs, as the stage finds the network, over MACs after")
            .only_for(channel),
-       field("macs", &PruneConfig::macs, number(count), "most multiply-accumulates of one image")
+       field("macs", &PruneConfig::macs, number(count), "max multiply-accumulates of one image")
            .only_for(channel),
-       field("parameters", &PruneConfig::parameters, number(count), "most parameters").only_for(channel),
+       field("parameters", &PruneConfig::parameters, number(count), "max parameters").only_for(channel),
        field("bytes", &PruneConfig::bytes, number(count),
-             "most bytes of parameters and statistics, as they lie in memory; the model's file, whose size a "
+             "max bytes of parameters and statistics, as they lie in memory; the model's file, whose size a "
              "run's table shows, is longer by its header, of some kilobytes")
            .only_for(channel),
        field("latency_ms", &PruneConfig::latency_ms, number(count),
-             "most milliseconds for one image, measured on this machine")
+             "max milliseconds for one image, measured on this machine")
            .only_for(channel),
        field("include", &PruneConfig::include, list_of(text()),
              "names of layers, or of what they lie under: layer1 is layer1.0.conv1, not layer10.0.conv1; * "
-             "stands for any characters, ? for one: fc* is fc1 and fc2; empty: all, but the rows of the "
+             "stands for any characters, ? for one: fc* is fc1 and fc2; empty: all, but the filters of the "
              "network's output, which are pruned only where they are included by name, without * and ?"),
        field("exclude", &PruneConfig::exclude, list_of(text()),
              "the same, of layers to leave out; of channels, those that make them"),
+       field(
+           "apply", &PruneConfig::apply, one_of(apply_names()),
+           "what becomes of what goes: zero, and held there by a mask; or cut out of the network, which only "
+           "channels can be; without it, channels are cut, all others zero"),
        field("batches", &PruneConfig::batches, whole(1),
              "training batches that a criterion looks at which looks at data (obd: single images), each once "
-             "at most; without it, what the criterion needs")
-           .only_for(channel),
+             "at most; without it, what the criterion needs"),
        field("reduction", &PruneConfig::reduction, one_of(reduction_names()),
              "how the scores of what goes with a channel become one")
            .only_for(channel),
        field("normalizer", &PruneConfig::normalizer, one_of(normalizer_names()),
-             "what the scores of a group of channels, or in scope global of a layer's rows, are divided by "
-             "before they are ranked; without it, the criterion's own")
-           .only_for({"row", "channel"}),
+             "what the scores of a group of channels, or those of a layer where several are ranked together, "
+             "are "
+             "divided by before they are; without it, the criterion's own")
+           .only_for(several),
        field("min_channels", &PruneConfig::min_channels, whole(1),
-             "channels of a layer that always stay; without it, 8 or a tenth, whichever is more")
-           .only_for(channel),
+             "channels or filters of a layer that always stay; without it, of channels 8 or a tenth, "
+             "whichever is "
+             "more")
+           .only_for(wide),
        field("min_ratio", &PruneConfig::min_ratio, number(share),
-             "share of a layer's channels that goes in any case, in the end, as part of the target")
-           .only_for(channel),
+             "share of a layer's units that goes in any case, in the end, as part of the target")
+           .only_for(counted),
        field("max_ratio", &PruneConfig::max_ratio, number(share),
-             "share of a layer's channels that may go at most")
-           .only_for(channel),
-       field("overrides", &PruneConfig::overrides, list_of(channel_override_type()),
+             "share of a layer's units that may go at most")
+           .only_for(counted),
+       field("overrides", &PruneConfig::overrides, list_of(limits_type()),
              "limits for some layers; of several, the last counts")
-           .only_for(channel),
+           .only_for(counted),
        field("round_to", &PruneConfig::round_to, whole(1, 1024),
-             "a layer that loses channels keeps a multiple of this, rounded down, so that the target is "
-             "still reached")
-           .only_for(channel),
+             "a layer that loses channels or filters keeps a multiple of this, rounded down, so that the "
+             "target "
+             "is still reached")
+           .only_for(wide),
        field("iterations", &PruneConfig::iterations, whole(1, 10'000),
-             "cuts in which the target is reached; scores are taken anew before each")
-           .only_for(channel),
+             "selections in which the target is reached; scores are taken anew before each")
+           .only_for(scored),
        field("verify", &PruneConfig::verify, boolean(),
              "compare the cut network with the masked one on a batch, and count MACs and parameters again")
            .only_for(channel),
-       field("reestimate_norm", &PruneConfig::reestimate_norm, whole(0), reestimate_help).only_for(channel),
-       field("schedule", &PruneConfig::schedule, prune_schedule_type(), "when it acts; inside `train` alone"),
+       field("reestimate_norm", &PruneConfig::reestimate_norm, whole(0), reestimate_help),
+       field("schedule", &PruneConfig::schedule, prune_schedule_type(), "when it acts; only inside `train`"),
        field("allow_empty", &PruneConfig::allow_empty, boolean(),
              "whether nothing may be left of a layer, which else is an error")
-           .only_for(masked),
+           .only_for(emptied),
        field("remove", &PruneConfig::remove, boolean(),
-             "at the stage's end, let go of the masks: zeros stay, and later training may change them")
-           .only_for(masked)},
+             "at the stage's end, let go of the masks: zeros stay, and later training may change them")},
       {.variant = "unit",
        .exactly_one = {{"sparsity", "threshold", "quantile", "ratio", "speedup", "macs", "parameters",
                         "bytes", "latency_ms"}},
-       .check = [](const PruneConfig& p, const Place& at) {
-         check_initial(p, at / "schedule" / "initial");
-         if (p.unit == "channel") return check_ratios(p, at);
-         if (p.scope == "isomorphic")
-           (at / "scope")
-               .mistake("found \"isomorphic\", which is for unit channel, and the unit is ", p.unit);
-         if (criterion_named(p.criterion).of_channels_alone())
-           (at / "criterion")
-               .mistake("found \"", p.criterion, "\", which is for unit channel, and the unit is ", p.unit);
-         if (p.normalizer && (p.threshold || p.scope != "global"))
-           (at / "normalizer")
-               .mistake(
-                   "is for rows that are ranked over all layers: scope global, and sparsity or quantile");
-         if (p.schedule && p.schedule->type != "one_shot" && !p.sparsity) {
-           (at / "schedule" / "type")
-               .fail("found \"", p.schedule->type,
-                     "\", which needs 'sparsity'; 'threshold' and 'quantile' go with one_shot alone");
-         }
-       }});
+       .kind_of = [](const std::string& unit) -> std::string {
+         return unit.find(':') == std::string::npos ? unit : "n:m";
+       },
+       .check =
+           [](const PruneConfig& p, const Place& at) {
+             check_initial(p, at / "schedule" / "initial");
+             check_ratios(p, at);
+             check_pieces(p, at);
+             if (p.normalizer && p.unit != "channel" && (p.threshold || p.scope == "layer"))
+               (at / "normalizer")
+                   .mistake(
+                       "is for units that are ranked over several layers: scope global or isomorphic, and "
+                       "sparsity or quantile");
+             const bool grows = p.sparsity || p.unit == "channel";
+             if (p.schedule && p.schedule->type != "one_shot" && (!grows || p.threshold || p.quantile)) {
+               (at / "schedule" / "type")
+                   .fail("found \"", p.schedule->type,
+                         "\", which needs 'sparsity', or a target of channels; 'threshold', 'quantile' and "
+                         "n:m go only "
+                         "with one_shot");
+             }
+           }});
 }
 
 Type<RegularizeConfig> regularize_type() {

@@ -5,6 +5,7 @@
 
 #include "espalier/core/table.h"
 #include "espalier/train/build.h"
+#include "espalier/train/pruning.h"
 
 namespace espalier {
 

@@ -12,6 +12,7 @@
 #include "espalier/train/build.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/checkpoint.h"
+#include "espalier/train/pruning.h"
 
 namespace espalier {
 namespace {
@@ -66,7 +67,8 @@ void MemoryPlan::include(const TrainConfig& config, const std::vector<Parameter*
   MemoryPlan stage;
   if (config.prune && cuts_channels(*config.prune)) stage.parameters = whole;
   for (const Parameter* p : all) {
-    const bool pruned = config.prune && !cuts_channels(*config.prune) && p->role == Role::weight;
+    const bool pruned = config.prune && !cuts_channels(*config.prune) &&
+                        (p->role == Role::weight || (p->learned() && config.prune->unit == "channel"));
     if (pruned && !p->mask.defined()) stage.parameters += static_cast<double>(p->value().elements());
     if (p->learned() && !p->frozen()) stage.gradients += bytes_of(p->value());
     p->for_tensors([&](std::string_view name, const Tensor& tensor) {

@@ -13,7 +13,7 @@
 #include "espalier/prune/mask.h"
 #include "espalier/train/build.h"
 #include "espalier/train/callbacks.h"
-#include "espalier/train/channel_pruning.h"
+#include "espalier/train/pruning.h"
 #include "espalier/train/trainer.h"
 
 namespace espalier {
@@ -142,9 +142,9 @@ Plan make_plan(const Config& config, const DataSplits& data) {
   bool whole = true;          // no stage before has changed shapes
   const auto cut_channels = [&](const PruneConfig& prune, StagePlan& row) {
     const auto start = Clock::now();
-    ChannelPruning pruning(config, prune, *model, data.train, true);
+    Pruning pruning(config, prune, *model, data.train, true);
     try {
-      const auto result = pruning.act(pruning.whole());
+      const auto result = pruning.act(pruning.original());
       cuts.insert(cuts.end(), result.cuts.begin(), result.cuts.end());
       for (const std::string& line : pruning.warnings(result))
         row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
@@ -165,8 +165,8 @@ Plan make_plan(const Config& config, const DataSplits& data) {
   const auto mask = [&](const PruneConfig& prune, StagePlan& row) {
     if (trained && !(prune.scope == "layer" && prune.sparsity)) return;
     const auto start = Clock::now();
-    espalier::prune(*model,
-                    prune_options(prune, static_cast<uint64_t>(config.seed), *model, config.model.input));
+    const Pruning pruning(config, prune, *model, data.train, true);
+    pruning.act(pruning.original());
     for (const std::string& line : collapsed_layers(*model))
       row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
     if (prune.remove) remove_masks(*model);

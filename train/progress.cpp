@@ -8,7 +8,7 @@
 #include "espalier/core/table.h"
 #include "espalier/core/terminal.h"
 #include "espalier/core/utf8.h"
-#include "espalier/train/build.h"
+#include "espalier/train/pruning.h"
 
 namespace espalier {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "espalier/train/build.h"
+#include "espalier/train/pruning.h"
 
 namespace espalier {
 

@@ -24,11 +24,11 @@
 #include "espalier/train/advice.h"
 #include "espalier/train/build.h"
 #include "espalier/train/callbacks.h"
-#include "espalier/train/channel_pruning.h"
 #include "espalier/train/lengths.h"
 #include "espalier/train/memory.h"
 #include "espalier/train/metrics.h"
 #include "espalier/train/progress.h"
+#include "espalier/train/pruning.h"
 #include "espalier/train/reestimate.h"
 #include "espalier/train/resume.h"
 #include "espalier/train/run_choice.h"
@@ -303,7 +303,7 @@ class Run {
     stage_start_ = Clock::now();
     stage_seconds_ = position_.seconds;
     StageResult result{.name = stage.name, .kind = stage_kind_name(stage.kind()), .best = {}};
-    const auto cuts_before = position_.whole ? position_.whole->history : model_->history;
+    const auto cuts_before = position_.original ? position_.original->history : model_->history;
     if (stage.train) train(stage, *stage.train, result);
     if (stage.prune) prune_now(stage, *stage.prune, result);
     if (stage.evaluate) reestimate(stage, stage.evaluate->reestimate_norm);
@@ -361,13 +361,9 @@ class Run {
     EvaluateCallback evaluator(test_, validation_ ? &*validation_ : nullptr, [&] {
       save_weights(folder_.for_writing(folder_.best_model(stage.name)), *model_, config_, classes_);
     });
-    std::unique_ptr<Callback> pruning;
-    if (config.prune && cuts_channels(*config.prune))
-      pruning = std::make_unique<ChannelPruneCallback>(
-          ChannelPruning(config_, *config.prune, *model_, data_.train, false), *state.pruning, console_);
-    else if (config.prune)
-      pruning = std::make_unique<PruneCallback>(GradualPruner(mask_options(*config.prune), *state.pruning),
-                                                console_);
+    std::optional<PruneCallback> pruning;
+    if (config.prune)
+      pruning.emplace(Pruning(config_, *config.prune, *model_, data_.train, false), *state.pruning, console_);
 
     std::optional<RegularizeCallback> regularizing;
     if (config.regularize)
@@ -377,7 +373,7 @@ class Run {
     std::vector<Callback*> callbacks;
     if (regularizing) callbacks.push_back(&*regularizing);
     for (const auto& callback : in_each_step) callbacks.push_back(callback.get());
-    if (pruning) callbacks.push_back(pruning.get());
+    if (pruning) callbacks.push_back(&*pruning);
     // A checkpoint holds what the step's pruner did and counts the step's row of metrics.
     for (Callback* callback : std::initializer_list<Callback*>{&evaluator, &metrics, &saver, &progress})
       callbacks.push_back(callback);
@@ -420,12 +416,16 @@ class Run {
                       totals.nonzeros,      totals.sparsity()};
   }
 
-  void prune_now(const StageConfig& stage, const PruneConfig& config, StageResult& result) {
+  void prune_now(const StageConfig& stage, const PruneConfig& config, StageResult& measured) {
     PruneEvent event(config, *model_, Network(*model_, config_.model.input).totals.macs);
+    const Pruning pruning(config_, config, *model_, data_.train, true);
+    const OriginalNetwork original = pruning.original();
+    const auto start = Clock::now();
+    PruneResult result = pruning.act(original);
     if (cuts_channels(config))
-      cut_now(stage, config, result);
+      report_cut(stage, pruning, original, since(start), std::move(result), measured);
     else
-      mask_now(stage, config);
+      report_masks(stage, config, result.total());
     event.end(*model_, Network(*model_, config_.model.input).totals.macs);
     metrics_->write(prune_row({.stage = stage.name, .total_step = steps_so_far()}, event));
     if (config.remove) remove_masks(*model_);
@@ -435,31 +435,25 @@ class Run {
   /// Training steps of the run.
   int64_t steps_so_far() const { return position_.steps_before.value_or(0) + position_.step; }
 
-  PruneOptions mask_options(const PruneConfig& config) {
-    return prune_options(config, static_cast<uint64_t>(config_.seed), *model_, config_.model.input);
-  }
-
-  void mask_now(const StageConfig& stage, const PruneConfig& config) {
-    const auto pruned = prune(*model_, mask_options(config)).total();
-    const std::string in_all = fmt::format("{} of {}", grouped(pruned.pruned), grouped(pruned.units));
-    console_.line(
-        pruned.already == 0
-            ? fmt::format("{}  {} {}s pruned by {}", stage.name, in_all, config.unit, config.criterion)
-            : fmt::format("{}  {} more {}s pruned by {}, {} in all", stage.name,
-                          grouped(pruned.pruned - pruned.already), config.unit, config.criterion, in_all));
+  void report_masks(const StageConfig& stage, const PruneConfig& config, const PruneResult::Layer& pruned) {
+    const std::string in_all = fmt::format("{} of {}", grouped(pruned.pruned), grouped(pruned.units)),
+                      units = units_text(config);
+    console_.line(pruned.already == 0
+                      ? fmt::format("{}  {} {} pruned by {}", stage.name, in_all, units, config.criterion)
+                      : fmt::format("{}  {} more {} pruned by {}, {} in all", stage.name,
+                                    grouped(pruned.pruned - pruned.already), units, config.criterion,
+                                    in_all));
     report_pruning(stage);
   }
 
-  void cut_now(const StageConfig& stage, const PruneConfig& config, StageResult& measured) {
-    ChannelPruning pruning(config_, config, *model_, data_.train, true);
-    const WholeNetwork whole = pruning.whole();
-    const auto start = Clock::now();
-    ChannelPruneResult result = pruning.act(whole);
-    console_.line(fmt::format("{}  channels cut by {} in {}", stage.name, config.criterion,
-                              duration_text(since(start))));
+  void report_cut(const StageConfig& stage, const Pruning& pruning, const OriginalNetwork& original,
+                  double seconds, PruneResult result, StageResult& measured) {
+    const PruneConfig& config = pruning.config();
+    console_.line(
+        fmt::format("{}  channels cut by {} in {}", stage.name, config.criterion, duration_text(seconds)));
     for (const std::string& line : pruning.warnings(result)) warn(stage, line);
-    pruning.measure(result, whole);
-    if (const auto before = speedup_before(whole.history)) {  // else measure_latency is to find it
+    pruning.measure(result, original);
+    if (const auto before = speedup_before(original.history)) {  // else measure_latency is to find it
       measured.latency_ms = result.latency_ms;
       measured.latency_speedup = *before * result.latency_speedup();
     }

@@ -6,6 +6,7 @@
 #include <cfloat>
 #include <cmath>
 #include <limits>
+#include <regex>
 
 #include "espalier/core/home.h"
 #include "espalier/core/spelling.h"
@@ -190,6 +191,23 @@ Type<std::string> one_of(Names names, Names later) {
           [](const std::string& value) { return Json(value); }};
 }
 
+Type<std::string> one_of_or(Names names, const std::string& pattern, const std::string& called) {
+  const std::string expected = "one of " + enumerate(names) + " or " + called;
+  return {{expected,
+           {{"type", "string"}, {"anyOf", {{{"enum", names}}, {{"pattern", "^" + pattern + "$"}}}}},
+           {},
+           {},
+           {},
+           {}},
+          [=, form = std::regex(pattern)](const Json& json, const Place& at) {
+            if (!json.is_string()) at.unexpected(json, expected);
+            const std::string name = json;
+            if (holds(names, name) || std::regex_match(name, form)) return name;
+            at.unexpected(json, expected, did_you_mean(name, names));
+          },
+          [](const std::string& value) { return Json(value); }};
+}
+
 Description list_description(const Description& element, const Length& length) {
   Description list;
   const bool open = length.to == Length{}.to;
@@ -228,14 +246,18 @@ bool has_variants(const Description& object) {
 
 Json variant_of(const Json& json, const Description& object) {
   if (!has_variants(object)) return {};
-  if (json.contains(object.variant)) return json[object.variant];
+  if (json.contains(object.variant)) {
+    const Json& variant = json[object.variant];
+    return object.kind_of && variant.is_string() ? Json(object.kind_of(variant)) : variant;
+  }
   const auto& defaults = object.fields.front().defaults;
   return defaults.empty() ? Json() : defaults.front().second;
 }
 
 std::vector<Json> variants(const Description& object) {
   if (!has_variants(object)) return {Json()};
-  return object.fields.front().type->json_schema["enum"];
+  const Json& schema = object.fields.front().type->json_schema;
+  return schema.contains("enum") ? schema["enum"] : schema["anyOf"][0]["enum"];
 }
 
 void add_default(FieldDescription& field, const Json& variant, const Json& value) {
@@ -290,6 +312,7 @@ void check_given(const Json& json, const Description& object, const Json& varian
     }
     const bool meant =
         std::any_of(group.begin(), group.end(), [&](auto& name) { return holds(given, name); });
+    if (possible.empty()) continue;
     if (found.size() > 1 || (found.empty() && !meant))
       at.mistake("found ", found.empty() ? "none" : enumerate(found, " and "), ", expected exactly one of ",
                  enumerate(possible), how_to_leave_out(found, at));
@@ -316,7 +339,14 @@ Json object_schema(const Description& object) {
   for (const Names& group : object.exactly_one) {
     Json choices = Json::array();
     for (const std::string& name : group) choices.push_back({{"required", {name}}});
-    conditions.push_back({{"oneOf", choices}});
+    Json condition = {{"oneOf", choices}};
+    const Json& first = object.fields.front().type->json_schema;
+    if (object.kind_of)  // those that only a pattern describes have none of the group
+      condition = {
+          {"anyOf",
+           {condition,
+            {{"properties", {{object.variant, first["anyOf"][1]}}}, {"required", {object.variant}}}}}};
+    conditions.push_back(condition);
   }
   if (!required.empty()) schema["required"] = required;
   if (!conditions.empty()) schema["allOf"] = conditions;

@@ -103,6 +103,9 @@ struct Description {
   Names later;                                 ///< of an object: fields that are designed, but not built yet
   std::string variant = "type";                ///< of an object: its first field, if that has variants
   std::shared_ptr<const Description> values = {};  ///< of a map: of each name's value
+  /// Of an object whose variants are more than their kinds, as of units 2:4 and 4:8: the kind of one, by
+  /// which fields are for it; null: each is its own.
+  std::string (*kind_of)(const std::string& variant) = nullptr;
 
   bool is_object() const { return json_schema.value("type", "") == "object"; }
   const FieldDescription* find(const std::string& name) const;  ///< null: no such field
@@ -145,6 +148,8 @@ Type<std::string> text();
 Type<std::string> path();
 /// Text that is safe as the name of a file or folder.
 Type<std::string> file_name();
+/// One of `names`, or what matches `pattern`, which messages call `called`.
+Type<std::string> one_of_or(Names names, const std::string& pattern, const std::string& called);
 /// One of `names`. One of `later` is designed but not built yet, and the message says so.
 Type<std::string> one_of(Names names, Names later = {});
 
@@ -244,7 +249,8 @@ struct Rules {
   std::string variant = "type";  ///< the first field, which has a default where it is not required
   std::vector<Names> exactly_one = {};
   Names later = {};
-  std::function<void(S&)> defaults = {};  ///< sets those that depend on `type`
+  std::function<void(S&)> defaults = {};                         ///< sets those that depend on `type`
+  std::string (*kind_of)(const std::string& variant) = nullptr;  ///< Description::kind_of
   /// Fails where the values, each of which is sound, do not fit each other.
   std::function<void(const S&, const Place&)> check = {};
 };
@@ -258,7 +264,7 @@ void check_field(const std::string& name, const Description& object, const Json&
 /// A mistake for each required field that is not given and each group of which not one is, unless a misspelt
 /// name or one for another variant is why.
 void check_given(const Json& json, const Description& object, const Json& variant, const Place& at);
-/// What names the object's variant, `type` say; null if it has none.
+/// What names the object's variant, `type` say, or its kind; null if it has none.
 Json variant_of(const Json& json, const Description& object);
 /// The values that `type` may have; one null for an object without variants.
 std::vector<Json> variants(const Description& object);
@@ -274,7 +280,7 @@ Type<S> object(const std::vector<Field<S>>& fields, const Rules<S>& rules = {}) 
     /// A value with the defaults of this variant.
     S start(const Json& variant, const Place& at) const {
       S value;
-      if (!variant.is_null()) bound.front().read(variant, at / bound.front().name, value);
+      if (!variant.is_null() && !rules.kind_of) bound.front().read(variant, at / bound.front().name, value);
       if (rules.defaults) rules.defaults(value);
       return value;
     }
@@ -287,6 +293,7 @@ Type<S> object(const std::vector<Field<S>>& fields, const Rules<S>& rules = {}) 
   object->exactly_one = rules.exactly_one;
   object->later = rules.later;
   object->variant = rules.variant;
+  object->kind_of = rules.kind_of;
   const S plain = object->start(Json(), Place(""));
   for (const Json& variant : variants(*object)) {
     const S value = object->start(variant, Place(""));
@@ -305,7 +312,12 @@ Type<S> object(const std::vector<Field<S>>& fields, const Rules<S>& rules = {}) 
             S value;
             Json variant = variant_of(json, *object);
             const Place named = at / object->variant;
-            if (!named.attempt([&] { value = object->start(variant, at); })) variant = Json();
+            const auto begin = [&] {
+              value = object->start(variant, at);
+              if (object->kind_of && json.contains(object->variant))  // else start() has read it
+                object->bound.front().read(json[object->variant], named, value);
+            };
+            if (!named.attempt(begin)) variant = Json();
             for (const auto& item : json.items()) {  // mistakes come in the file's order
               const std::string& name = item.key();
               const Json& given = item.value();

@@ -145,7 +145,7 @@ class Help(CliTest):
             for part in parts:
                 self.assertIn(part, text)
 
-        self.assertIn("\n    for unit weight, row\n", self.succeeds("help", "sparsity"))
+        self.assertIn("\n    for unit weight, filter, row, column, kernel, block, layer\n", self.succeeds("help", "sparsity"))
 
     def test_help_on_what_others_call_otherwise(self):
         source = (ROOT / "cli" / "help.cpp").read_text()

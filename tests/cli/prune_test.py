@@ -42,7 +42,7 @@ class PruneTest(CliTest):
         shutil.rmtree(self.folder / run)
 
 
-class Rows(PruneTest):
+class Filters(PruneTest):
     def test_of_the_output_stay_unless_they_are_included_by_name(self):
         for prune in ({}, {"scope": "layer"}, {"criterion": "l2"}, {"include": ["*"]}, {"include": ["fc1", "fc*"]}):
             for train in ({}, {"steps": 30}):
@@ -54,8 +54,8 @@ class Rows(PruneTest):
         layers = self.sparsities({"unit": "row", "sparsity": 0.3, "include": ["fc3"]})
         self.assertEqual(layers, {"fc1": 0, "fc2": 0, "fc3": 0.3})
         self.write_run({"unit": "row", "sparsity": 0.3}, hidden=[])
-        self.fails_unwritten(1, "prune.json: /stages/1 (pruned): prune: nothing to prune: the rows of the network's "
-                                "output, fc1, stay unless include names it", "check", "prune.json")
+        self.fails_unwritten(1, "prune.json: /stages/1 (pruned): prune: nothing to prune: the filters of the "
+                                "network's output, fc1, stay unless include names it", "check", "prune.json")
 
     def test_are_ranked_against_those_of_other_layers_by_their_share_of_the_layers_mean(self):
         # fc1's rows have 64 weights each, fc2's 16: by their sums fc2's would all go first.
@@ -66,18 +66,18 @@ class Rows(PruneTest):
         self.assertEqual(layers["fc1"], 0)
         for prune in ({"scope": "layer", "sparsity": 0.3}, {"threshold": 0.1}):
             self.write_run({"unit": "row", "normalizer": "max", **prune}, hidden=[12])
-            self.fails_unwritten(2, "prune.json: /stages/1/prune/normalizer: is for rows that are ranked over all "
-                                    "layers: scope global, and sparsity or quantile", "check", "prune.json")
+            self.fails_unwritten(2, "prune.json: /stages/1/prune/normalizer: is for units that are ranked over "
+                                    "several layers: scope global or isomorphic, and sparsity or quantile", "check", "prune.json")
 
 
 class Empty(PruneTest):
     def test_layers_are_an_error_unless_they_are_allowed(self):
         for prune, layer, counted in (
-                ({"unit": "row", "normalizer": "none", "sparsity": 0.5}, "fc2, all 12 rows", False),
-                ({"unit": "row", "threshold": 1e9}, "fc1, all 16 rows", False),
+                ({"unit": "row", "normalizer": "none", "sparsity": 0.5}, "fc2, all 12 filters", False),
+                ({"unit": "row", "threshold": 1e9}, "fc1, all 16 filters", False),
                 ({"threshold": 1e9}, "fc1, all 1024 weights", False),
                 ({"sparsity": 1}, "fc1, all 1024 weights", True),
-                ({"unit": "row", "scope": "layer", "sparsity": 0.97}, "fc1, all 16 rows", True)):
+                ({"unit": "row", "scope": "layer", "sparsity": 0.97}, "fc1, all 16 filters", True)):
             with self.subTest(prune=prune):
                 self.write_run(prune, hidden=[16, 12])
                 message = f"prune: nothing would be left of {layer} of which would go; \"allow_empty\": true lets them"

@@ -12,12 +12,12 @@
 #include "espalier/optim/clip.h"
 #include "espalier/optim/ema.h"
 #include "espalier/optim/optimizer.h"
-#include "espalier/prune/channel_pruner.h"
+#include "espalier/prune/gradients.h"
 #include "espalier/prune/mask.h"
 #include "espalier/prune/pruner.h"
 #include "espalier/prune/regularize.h"
-#include "espalier/prune/signals.h"
 #include "espalier/prune/surgery.h"
+#include "prune/small_net.h"
 #include "support/numbers.h"
 #include "support/temporary_folder.h"
 
@@ -224,8 +224,9 @@ TEST_F(NetworksOnCuda, PruningIsTheSame) {
   for (const auto& [name, options] : networks()) {
     SCOPED_TRACE(name);
     Twins twins(options);
-    const PruneOptions weights{.cut = {Cut::sparsity, 0.5}};
-    EXPECT_EQ(prune(*twins.there, weights).total().pruned, prune(*twins.here, weights).total().pruned);
+    const PruneOptions weights{.target = {Target::sparsity, 0.5}};
+    EXPECT_EQ(prune(*twins.there, twins.input, weights).total().pruned,
+              prune(*twins.here, twins.input, weights).total().pruned);
     for (Parameter* parameter : twins.there->parameters())
       if (parameter->mask.defined()) {
         const Tensor mask = parameter->mask.to(Device::cpu),
@@ -233,11 +234,9 @@ TEST_F(NetworksOnCuda, PruningIsTheSame) {
         EXPECT_TRUE(std::ranges::equal(mask.span<uint8_t>(), expected.span<uint8_t>())) << parameter->name;
       }
     // Weights are the same bits on both, so that the same channels go; each cut is proved where it is made.
-    ChannelPruneOptions channels{.target = {.kind = Target::speedup, .value = 1.5}};
+    PruneOptions channels = cut_channels({.kind = Target::speedup, .value = 1.5});
     channels.verify = random_tensor({4, options.input[0], options.input[1], options.input[2]}, 8);
-    const auto cut = [&](Module& model) {
-      return prune_channels(model, twins.input, whole_network(model, twins.input), channels);
-    };
+    const auto cut = [&](Module& model) { return prune(model, twins.input, channels); };
     const auto expected = cut(*twins.here), actual = cut(*twins.there);
     EXPECT_EQ(actual.cuts, expected.cuts);
     ASSERT_TRUE(actual.proof.has_value());
@@ -251,17 +250,18 @@ TEST_F(NetworksOnCuda, PruningIsTheSame) {
   }
 }
 
-TEST_F(NetworksOnCuda, SignalsAreTheSame) {
+TEST_F(NetworksOnCuda, GradientSquaresAreTheSame) {
   Twins twins({.type = "lenet5"});
-  for (const Looks looks : {Looks::at_gradients, Looks::at_curvature}) {
+  for (const Needs needs : {Needs::gradients, Needs::curvature}) {
     const auto gather = [&](Module& model, Device device) {
-      return gather_signals(model, looks, 2, [&](int64_t i) { return twins.loss(model, device, i); });
+      return gather_gradients(model, needs, 2, [&](int64_t i) { return twins.loss(model, device, i); });
     };
-    const Signals expected = gather(*twins.here, Device::cpu), actual = gather(*twins.there, Device::cuda);
-    ASSERT_EQ(actual.tensors.size(), expected.tensors.size());
-    for (const auto& [parameter, tensor] : actual.tensors)
-      EXPECT_TRUE(
-          near(tensor, doubles(expected.tensors.at(twins.here->find(parameter->name)).span<float>()), 1e-5))
+    const GradientSquares expected = gather(*twins.here, Device::cpu),
+                          actual = gather(*twins.there, Device::cuda);
+    ASSERT_EQ(actual.of_parameters.size(), expected.of_parameters.size());
+    for (const auto& [parameter, tensor] : actual.of_parameters)
+      EXPECT_TRUE(near(
+          tensor, doubles(expected.of_parameters.at(twins.here->find(parameter->name)).span<float>()), 1e-5))
           << parameter->name;
   }
 }

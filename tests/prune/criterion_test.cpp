@@ -6,13 +6,15 @@
 #include <limits>
 #include <set>
 
+#include "espalier/prune/score.h"
 #include "prune/hand_made.h"
 
 namespace espalier {
 namespace {
 
 std::vector<float> scores(HandMade& model, Unit unit, const std::string& criterion, uint64_t seed = 0) {
-  return numbers(score_units(UnitSet(unit, model.parameters()), criterion_named(criterion), seed));
+  return numbers(score_units(UnitSet(unit, model.parameters()),
+                             {.criterion = criterion_named(criterion), .seed = seed}));
 }
 
 TEST(Criterion, OfASingleWeightL1AndL2AreItsMagnitude) {
@@ -24,12 +26,12 @@ TEST(Criterion, OfASingleWeightL1AndL2AreItsMagnitude) {
   EXPECT_EQ(scores(model, Unit::weight, "l2"), magnitudes);
 }
 
-TEST(Criterion, OfARowL1IsTheSumAndL2TheNorm) {
+TEST(Criterion, OfAFilterL1IsTheSumAndL2TheNorm) {
   HandMade model;
   model.add("conv.weight", {2, 1, 2, 1}, {3, -4, -1, 1});
   model.add("fc.weight", {1, 4}, {1, -1, 1, -1});
-  EXPECT_EQ(scores(model, Unit::row, "l1"), (std::vector<float>{7, 2, 4}));
-  EXPECT_EQ(scores(model, Unit::row, "l2"), (std::vector<float>{5, std::sqrt(2.0f), 2}));
+  EXPECT_EQ(scores(model, Unit::filter, "l1"), (std::vector<float>{7, 2, 4}));
+  EXPECT_EQ(scores(model, Unit::filter, "l2"), (std::vector<float>{5, std::sqrt(2.0f), 2}));
 }
 
 TEST(Criterion, RandomDependsOnSeedAndPlaceAlone) {
@@ -48,10 +50,10 @@ TEST(Criterion, WhatIsPrunedScoresBelowAllOthers) {
   HandMade model;
   model.add("fc.weight", {3, 2}, {9, 9, 1, 1, 2, 2})
       .set_mask(Tensor::from<uint8_t>({3, 2}, std::vector<uint8_t>{0, 0, 1, 1, 0, 1}));
-  EXPECT_EQ(scores(model, Unit::row, "l1"), (std::vector<float>{pruned_score, 2, 2}));
+  EXPECT_EQ(scores(model, Unit::filter, "l1"), (std::vector<float>{pruned_score, 2, 2}));
   EXPECT_EQ(scores(model, Unit::weight, "l1"),
             (std::vector<float>{pruned_score, pruned_score, 1, 1, pruned_score, 2}));
-  EXPECT_EQ(scores(model, Unit::row, "random")[0], pruned_score);
+  EXPECT_EQ(scores(model, Unit::filter, "random")[0], pruned_score);
 }
 
 TEST(Criterion, AScoreOnManyThreadsIsTheScoreOnOne) {  // parts begin in the middle of a layer
@@ -59,7 +61,7 @@ TEST(Criterion, AScoreOnManyThreadsIsTheScoreOnOne) {  // parts begin in the mid
   std::vector<float> values(3 * 40000);
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 977) - 488.0f;
   model.add("a.weight", {40000, 3}, values);
-  const auto by_row = scores(model, Unit::row, "l1");
+  const auto by_row = scores(model, Unit::filter, "l1");
   for (size_t i = 0; i < by_row.size(); ++i)
     ASSERT_EQ(by_row[i], std::abs(values[3 * i]) + std::abs(values[3 * i + 1]) + std::abs(values[3 * i + 2]))
         << i;
@@ -74,9 +76,35 @@ TEST(Criterion, AWeightThatIsNoNumberIsAnError) {
   model.add("fc1.weight", {1, 2}, {1, 2});
   model.add("fc2.weight", {2, 2}, {1, 2, std::numeric_limits<float>::quiet_NaN(), 4});
   EXPECT_EQ(message_of<Error>([&] { scores(model, Unit::weight, "l2"); }),
-            "fc2.weight: unit 2 scores nan by l2, expected a finite score");
-  EXPECT_EQ(message_of<Error>([&] { scores(model, Unit::row, "l1"); }),
-            "fc2.weight: unit 1 scores nan by l1, expected a finite score");
+            "fc2.weight: weight 2 scores nan by l2, expected a finite score");
+  EXPECT_EQ(message_of<Error>([&] { scores(model, Unit::filter, "l1"); }),
+            "fc2.weight: filter 1 scores nan by l1, expected a finite score");
+}
+
+TEST(Criterion, WhereItSaysNothingThatIsSaid) {
+  const auto why = [](const char* name, Unit unit) { return why_not(criterion_named(name), unit); };
+  const std::string channels =
+      "criterion bn_scale goes by the scales of batch norms, which are of channels: expected unit channel";
+  const std::string distances =
+      "criterion fpgm goes by the distances of a layer's filters from each other: expected unit filter, "
+      "column or "
+      "channel";
+  const std::string others =
+      "criterion lamp compares units with the others of their layer, of which there are none: expected "
+      "another unit";
+  for (const Unit unit : {Unit(Unit::weight), Unit(Unit::filter), Unit(Unit::column), Unit(Unit::kernel),
+                          Unit::block_of(2, 2), Unit::n_of(2, 4), Unit(Unit::layer), Unit(Unit::channel)}) {
+    const bool channel = unit.kind == Unit::channel;
+    const bool distant = channel || unit.kind == Unit::filter || unit.kind == Unit::column;
+    for (const char* name : {"random", "l1", "l2", "group_norm", "taylor", "obd"})
+      EXPECT_EQ(why(name, unit), "");
+    EXPECT_EQ(why("bn_scale", unit), channel ? "" : channels);
+    EXPECT_EQ(why("fpgm", unit), distant ? "" : distances);
+    EXPECT_EQ(why("lamp", unit), unit.kind == Unit::layer ? others : "");
+  }
+  HandMade model;
+  model.add("fc.weight", {1, 2}, {1, 2});
+  EXPECT_EQ(message_of<UsageError>([&] { scores(model, Unit::weight, "fpgm"); }), "prune: " + distances);
 }
 
 TEST(Criterion, EachHasANameALineOfHelpAndAPaper) {

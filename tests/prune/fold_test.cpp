@@ -7,7 +7,7 @@
 #include "espalier/core/random.h"
 #include "espalier/graph/ops/activation_bias.h"
 #include "espalier/nn/models/models.h"
-#include "espalier/prune/channel_pruner.h"
+#include "espalier/prune/pruner.h"
 #include "espalier/prune/surgery.h"
 #include "prune/hand_made.h"
 #include "prune/small_net.h"
@@ -359,11 +359,10 @@ TEST(Fold, WhateverTheActivationTheCutNetworkSaysWhatTheMaskedOneDoes) {
       EXPECT_LE(difference(masked, outputs(net, input)), 1e-4);
       unfolded = std::max(unfolded, difference(masked, outputs(without, input)));
 
-      ChannelPruneOptions options{.target = {Target::ratio, 0.4},
-                                  .verify = random_tensor({8, 9, 9, 3}, seed)};
+      PruneOptions options = cut_channels({Target::ratio, 0.4});
+      options.verify = random_tensor({8, 9, 9, 3}, seed);
       options.selection.limits.min_channels = 1;
-      const CutProof proof =
-          prune_channels(pruned, input, whole_network(pruned, input), options).proof.value();
+      const CutProof proof = prune(pruned, input, options).proof.value();
       EXPECT_LE(proof.share(), 1e-3);
     }
     EXPECT_GE(told_apart, 20) << name;

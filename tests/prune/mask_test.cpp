@@ -46,12 +46,12 @@ TEST(Mask, HoldsAWeightAndItsStateAtZero) {
   }
 }
 
-TEST(Mask, OfARowDropsAllItsWeightsAndKeepsItsBias) {
+TEST(Mask, OfAFilterDropsAllItsWeightsAndKeepsItsBias) {
   HandMade model;
   Parameter& conv = model.add("conv.weight", {3, 1, 1, 2}, {1, 2, 3, 4, 5, 6});
   const Parameter& bias = model.add("conv.bias", {3}, {7, 8, 9}, Role::bias);
   Parameter& fc = model.add("fc.weight", {2, 1}, {1, 2});
-  apply_masks(UnitSet(Unit::row, {&conv, &fc}), verdicts({1, 0, 1, 0, 1}));
+  apply_masks(UnitSet(Unit::filter, {&conv, &fc}), verdicts({1, 0, 1, 0, 1}));
   EXPECT_EQ(numbers(conv.value()), (std::vector<float>{1, 2, 0, 0, 5, 6}));
   EXPECT_EQ(numbers(fc.value()), (std::vector<float>{0, 2}));
   EXPECT_EQ(numbers(bias.value()), (std::vector<float>{7, 8, 9}));
@@ -62,7 +62,7 @@ TEST(Mask, WhatOneMaskDroppedTheNextDropsToo) {
   HandMade model;
   Parameter& fc = model.add("fc.weight", {2, 2}, {1, 2, 3, 4});
   apply_masks(UnitSet(Unit::weight, {&fc}), verdicts({0, 1, 1, 1}));
-  apply_masks(UnitSet(Unit::row, {&fc}), verdicts({1, 0}));
+  apply_masks(UnitSet(Unit::filter, {&fc}), verdicts({1, 0}));
   EXPECT_EQ(flags(fc.mask), (std::vector<int>{0, 1, 0, 0}));
   EXPECT_EQ(numbers(fc.value()), (std::vector<float>{0, 2, 0, 0}));
 }
@@ -74,6 +74,20 @@ TEST(Mask, ALayerThatLosesNothingGetsNone) {
   apply_masks(UnitSet(Unit::weight, {&a, &b}), verdicts({1, 1, 1, 0}));
   EXPECT_FALSE(a.mask.defined());
   EXPECT_TRUE(b.mask.defined());
+}
+
+TEST(Mask, WhereUnitsAreGivenBackTheyMayLearnAgainFromZero) {
+  HandMade model;
+  Parameter& fc = model.add("fc.weight", {1, 4}, {1, 2, 3, 4});
+  const UnitSet weights(Unit::weight, {&fc});
+  apply_masks(weights, verdicts({0, 1, 0, 1}));
+  apply_masks(weights, verdicts({1, 0, 0, 1}), true);
+  EXPECT_EQ(flags(fc.mask), (std::vector<int>{1, 0, 0, 1}));
+  EXPECT_EQ(numbers(fc.value()), (std::vector<float>{0, 0, 0, 4}));
+  train_a_step(fc);
+  EXPECT_EQ(numbers(fc.value()), (std::vector<float>{-1, 0, 0, 3}));
+  apply_masks(weights, verdicts({1, 1, 1, 1}), true);
+  EXPECT_EQ(flags(fc.mask), (std::vector<int>{1, 1, 1, 1}));
 }
 
 TEST(Mask, RemovedItsZerosStayAndMayBeTrained) {

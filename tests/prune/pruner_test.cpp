@@ -5,9 +5,7 @@
 #include <cmath>
 
 #include "espalier/core/random.h"
-#include "espalier/nn/models/models.h"
-#include "espalier/nn/network.h"
-#include "prune/hand_made.h"
+#include "prune/zoo.h"
 
 namespace espalier {
 namespace {
@@ -19,7 +17,7 @@ TEST(Pruner, TakesTheSmallestMagnitudesOfAllLayers) {
   const Parameter& a = model.add("a.weight", {2, 2}, {1, -5, 2, 6});
   const Parameter& bias = model.add("a.bias", {2}, {0.1f, 0.1f}, Role::bias);
   const Parameter& b = model.add("b.weight", {1, 4}, {-3, 7, 8, 9});
-  const PruneResult result = prune(model, {.cut = {Cut::sparsity, 0.375}});
+  const PruneResult result = prune(model, any_input, {.target = {Target::sparsity, 0.375}});
   EXPECT_EQ(numbers(a.value()), (std::vector<float>{0, -5, 0, 6}));
   EXPECT_EQ(numbers(b.value()), (std::vector<float>{0, 7, 8, 9}));
   EXPECT_EQ(numbers(bias.value()), (std::vector<float>{0.1f, 0.1f}));
@@ -37,19 +35,20 @@ TEST(Pruner, DoesWhatTheReadmesExampleSays) {  // its cut by sparsity, scope glo
     HandMade model;
     const Parameter& a = model.add("a.weight", {2, 2}, {1, -5, 2, 6});
     const Parameter& b = model.add("b.weight", {1, 4}, {-3, 7, 8, 9});
-    prune(model, options);
+    prune(model, any_input, options);
     return std::pair(numbers(a.value()), numbers(b.value()));
   };
   using Layers = std::pair<std::vector<float>, std::vector<float>>;
-  EXPECT_EQ(pruned({.scope = Scope::layer, .cut = {Cut::sparsity, 0.375}}),
+  EXPECT_EQ(pruned({.selection = {.scope = Scope::layer}, .target = {Target::sparsity, 0.375}}),
             (Layers{{0, -5, 0, 6}, {0, 0, 8, 9}}));
-  EXPECT_EQ(pruned({.cut = {Cut::quantile, 0.5}}), (Layers{{0, 0, 0, 6}, {0, 7, 8, 9}}));
+  EXPECT_EQ(pruned({.target = {Target::quantile, 0.5}}), (Layers{{0, 0, 0, 6}, {0, 7, 8, 9}}));
 }
 
 TEST(Pruner, LeavesExactlyTheAskedSparsityInAModel) {
   const auto model = make_model({.type = "lenet300"}, 0);
-  prune(*model, {.cut = {Cut::sparsity, 0.3}});
-  const Network network(*model, {28, 28, 1});
+  const Shape digits{28, 28, 1};
+  prune(*model, digits, {.target = {Target::sparsity, 0.3}});
+  const Network network(*model, digits);
   EXPECT_EQ(network.totals.weights, 784 * 300 + 300 * 100 + 100 * 10);
   EXPECT_EQ(network.totals.weight_zeros, 79860);  // 0.3 of 266,200
   EXPECT_EQ(network.totals.parameters - network.totals.nonzeros, 79860);
@@ -60,11 +59,12 @@ TEST(Pruner, TakesHalfTheFiltersOfOneConvolutionByL2) {
   const Parameter& conv1 = model.add("conv1.weight", {2, 1, 1, 2}, {1, 1, 2, 2});
   // By l1 the first filter (4.4) would stay and the last (4) go; by l2 (3.11 against 4) it is the other way.
   const Parameter& conv2 = model.add("conv2.weight", {4, 1, 1, 2}, {2.2f, 2.2f, 1, 0, -9, 9, 0, 4});
-  const PruneResult result = prune(model, {.unit = Unit::row,
-                                           .criterion = criterion_named("l2"),
-                                           .scope = Scope::layer,
-                                           .cut = {Cut::sparsity, 0.5},
-                                           .include = {"conv2"}});
+  const PruneResult result = prune(model, any_input,
+                                   {.unit = Unit::filter,
+                                    .scoring = {.criterion = criterion_named("l2")},
+                                    .selection = {.scope = Scope::layer},
+                                    .target = {Target::sparsity, 0.5},
+                                    .include = {"conv2"}});
   EXPECT_EQ(numbers(conv1.value()), (std::vector<float>{1, 1, 2, 2}));
   EXPECT_EQ(numbers(conv2.value()), (std::vector<float>{0, 0, 0, 0, -9, 9, 0, 4}));
   EXPECT_EQ(result.total().units, 4);
@@ -74,9 +74,9 @@ TEST(Pruner, TakesHalfTheFiltersOfOneConvolutionByL2) {
 TEST(Pruner, AgainAtTheSameSparsityTakesNothingMore) {
   HandMade model;
   const Parameter& fc = model.add("fc.weight", {1, 4}, {4, 3, 2, 1});
-  const PruneOptions half{.cut = {Cut::sparsity, 0.5}};
-  prune(model, half);
-  const PruneResult again = prune(model, half);
+  const PruneOptions half{.target = {Target::sparsity, 0.5}};
+  prune(model, any_input, half);
+  const PruneResult again = prune(model, any_input, half);
   EXPECT_EQ(numbers(fc.value()), (std::vector<float>{4, 3, 0, 0}));
   EXPECT_EQ(again.total().pruned, 2);
   EXPECT_EQ(again.total().already, 2);
@@ -88,23 +88,23 @@ struct TwoSizes {
   const Parameter& a = model.add("a.weight", {4, 1}, {1, 2, 3, 4});
   const Parameter& b = model.add("b.weight", {2, 1}, {100, 200});
 };
-const PruneOptions third_of_rows{.unit = Unit::row, .cut = {Cut::sparsity, 1.0 / 3}};
+const PruneOptions third_of_rows{.unit = Unit::filter, .target = {Target::sparsity, 1.0 / 3}};
 
 TEST(Pruner, RanksRowsOfAllLayersByTheirShareOfTheLayersMean) {
   TwoSizes by_mean;  // 0.4 0.8 1.2 1.6, and 0.67 1.33
-  prune(by_mean.model, third_of_rows);
+  prune(by_mean.model, any_input, third_of_rows);
   EXPECT_EQ(numbers(by_mean.a.value()), (std::vector<float>{0, 2, 3, 4}));
   EXPECT_EQ(numbers(by_mean.b.value()), (std::vector<float>{0, 200}));
   TwoSizes as_they_are;
   PruneOptions options = third_of_rows;
-  options.normalizer = Normalizer::none;
-  prune(as_they_are.model, options);
+  options.scoring.normalizer = Normalizer::none;
+  prune(as_they_are.model, any_input, options);
   EXPECT_EQ(numbers(as_they_are.a.value()), (std::vector<float>{0, 0, 3, 4}));
   EXPECT_EQ(numbers(as_they_are.b.value()), (std::vector<float>{100, 200}));
   TwoSizes below_three;  // a threshold is of the scores as the criterion gives them
   options = third_of_rows;
-  options.cut = {Cut::threshold, 3};
-  prune(below_three.model, options);
+  options.target = {Target::threshold, 3};
+  prune(below_three.model, any_input, options);
   EXPECT_EQ(numbers(below_three.a.value()), (std::vector<float>{0, 0, 3, 4}));
   EXPECT_EQ(numbers(below_three.b.value()), (std::vector<float>{100, 200}));
 }
@@ -112,71 +112,83 @@ TEST(Pruner, RanksRowsOfAllLayersByTheirShareOfTheLayersMean) {
 TEST(Pruner, WhatIsPrunedHasNoShareInTheMean) {
   TwoSizes two;
   PruneOptions options = third_of_rows;
-  prune(two.model, options);  // left: 2 3 4, whose shares are 0.67 1 1.33, and 200 with 1
-  options.cut.value = 0.5;
-  prune(two.model, options);
+  prune(two.model, any_input, options);  // left: 2 3 4, whose shares are 0.67 1 1.33, and 200 with 1
+  options.target.value = 0.5;
+  prune(two.model, any_input, options);
   EXPECT_EQ(numbers(two.a.value()), (std::vector<float>{0, 0, 3, 4}));
   EXPECT_EQ(numbers(two.b.value()), (std::vector<float>{0, 200}));
 }
 
-TEST(Pruner, RowsOfTheOutputStayUnlessIncludedByName) {
+/// y = b(a(x)), of two inputs, four and two outputs; the second makes the network's.
+struct TwoLayers {
+  SmallNet net;
+  Linear &a = net.linear("a", 2, 4), &b = net.linear("b", 4, 2);
+  TwoLayers() {
+    net.pass = [this](const Variable& x) { return b.forward(a.forward(ops::flatten(x))); };
+    randomize(net, 1);
+  }
+  const Shape image{1, 1, 2};
+  int64_t zeros_of(const char* name) { return zeros(*net.find(name)); }
+};
+
+TEST(Pruner, FiltersOfTheOutputStayUnlessIncludedByName) {
   const auto pruned_of_b = [](PruneOptions options) {
-    TwoSizes two;
-    options.output = {"b"};
-    options.scope = Scope::layer;
-    options.cut.value = 0.5;
-    prune(two.model, options);
-    return zeros(two.b);
+    TwoLayers two;
+    options.selection.scope = Scope::layer;
+    options.target = {Target::sparsity, 0.5};
+    prune(two.net, two.image, options);
+    return two.zeros_of("b.weight");
   };
-  EXPECT_EQ(pruned_of_b({.unit = Unit::row}), 0);
-  EXPECT_EQ(pruned_of_b({.unit = Unit::row, .include = {"*"}}), 0);
-  EXPECT_EQ(pruned_of_b({.unit = Unit::row, .include = {"b"}}), 1);
-  EXPECT_EQ(pruned_of_b({.unit = Unit::weight}), 1);
-  HandMade one;
-  one.add("b.weight", {2, 1}, {1, 2});
-  PruneOptions options = third_of_rows;
-  options.output = {"b"};
-  EXPECT_EQ(message_of<Error>([&] { prune(one, options); }),
-            "prune: nothing to prune: the rows of the network's output, b, stay unless include names it");
+  EXPECT_EQ(pruned_of_b({.unit = Unit::filter}), 0);
+  EXPECT_EQ(pruned_of_b({.unit = Unit::filter, .include = {"*"}}), 0);
+  EXPECT_EQ(pruned_of_b({.unit = Unit::filter, .include = {"b"}}), 4);
+  EXPECT_EQ(pruned_of_b({.unit = Unit::column}), 4);
+  EXPECT_EQ(pruned_of_b({.unit = Unit::weight}), 4);
+  TwoLayers two;
+  PruneOptions options{.unit = Unit::filter, .target = {Target::sparsity, 0.5}, .exclude = {"a"}};
+  EXPECT_EQ(message_of<Error>([&] { prune(two.net, two.image, options); }),
+            "prune: nothing to prune: the filters of the network's output, b, stay unless include names it");
 }
 
 TEST(Pruner, ALayerIsNotEmptiedUnlessThatIsAllowed) {
   TwoSizes two;
-  const PruneOptions all_of_a{.cut = {Cut::sparsity, 4.0 / 6}};
-  EXPECT_EQ(message_of<Error>([&] { prune(two.model, all_of_a); }),
+  const PruneOptions all_of_a{.target = {Target::sparsity, 4.0 / 6}};
+  EXPECT_EQ(message_of<Error>([&] { prune(two.model, any_input, all_of_a); }),
             "prune: nothing would be left of a, all 4 weights of which would go; \"allow_empty\": true lets "
             "them");
   EXPECT_EQ(zeros(two.a), 0);
   PruneOptions allowed = all_of_a;
   allowed.allow_empty = true;
-  prune(two.model, allowed);
+  prune(two.model, any_input, allowed);
   EXPECT_EQ(zeros(two.a), 4);
-  EXPECT_EQ(prune(two.model, all_of_a).total().pruned, 4) << "it was empty before";
+  EXPECT_EQ(prune(two.model, any_input, all_of_a).total().pruned, 4) << "it was empty before";
 }
 
 TEST(CheckPrune, FindsWhatNoScoresCanMend) {
   TwoSizes two;
   const auto message = [&](const PruneOptions& options) {
-    return message_of<Error>([&] { check_prune(two.model, options); });
+    return message_of<Error>([&] { check_prune(two.model, any_input, options); });
   };
   EXPECT_EQ(
-      message({.unit = Unit::row, .scope = Scope::layer, .cut = {Cut::sparsity, 0.75}}),
-      "prune: nothing would be left of b, all 2 rows of which would go; \"allow_empty\": true lets them");
-  EXPECT_EQ(message({.cut = {Cut::sparsity, 1}}),
+      message(
+          {.unit = Unit::filter, .selection = {.scope = Scope::layer}, .target = {Target::sparsity, 0.75}}),
+      "prune: nothing would be left of b, all 2 filters of which would go; \"allow_empty\": true lets them");
+  EXPECT_EQ(message({.target = {Target::sparsity, 1}}),
             "prune: nothing would be left of a, all 4 weights of which would go; \"allow_empty\": true lets "
             "them");
   EXPECT_TRUE(message({.include = {"c"}}).starts_with("prune: include 'c' names no"));
-  check_prune(two.model, {.scope = Scope::layer, .cut = {Cut::sparsity, 0.7}});
-  check_prune(two.model, {.cut = {Cut::sparsity, 0.9}});
-  check_prune(two.model, {.cut = {Cut::sparsity, 1}, .allow_empty = true});
+  check_prune(two.model, any_input,
+              {.selection = {.scope = Scope::layer}, .target = {Target::sparsity, 0.7}});
+  check_prune(two.model, any_input, {.target = {Target::sparsity, 0.9}});
+  check_prune(two.model, any_input, {.target = {Target::sparsity, 1}, .allow_empty = true});
 }
 
 TEST(Pruner, RefusedItLeavesTheModelAlone) {
   HandMade model;
   const Parameter& a = model.add("a.weight", {1, 2}, {1, 2});
   model.add("b.weight", {1, 2}, {1, INFINITY});
-  EXPECT_THROW(prune(model, {.cut = {Cut::sparsity, 0.5}}), Error);
-  EXPECT_THROW(prune(model, {.cut = {Cut::sparsity, 2}, .include = {"a"}}), UsageError);
+  EXPECT_THROW(prune(model, any_input, {.target = {Target::sparsity, 0.5}}), Error);
+  EXPECT_THROW(prune(model, any_input, {.target = {Target::sparsity, 2}, .include = {"a"}}), UsageError);
   EXPECT_EQ(numbers(a.value()), (std::vector<float>{1, 2}));
   EXPECT_FALSE(a.mask.defined());
 }
@@ -184,10 +196,10 @@ TEST(Pruner, RefusedItLeavesTheModelAlone) {
 TEST(Pruner, TakesACriterionThatIsInNoTable) {
   HandMade model;
   const Parameter& fc = model.add("fc.weight", {1, 4}, {1, 2, 3, 4});
-  const Criterion largest{"largest", "", "", [](std::span<float> scores, const Evidence& evidence) {
-                            for (size_t i = 0; i < scores.size(); ++i) scores[i] = -evidence.w[i];
+  const Criterion largest{"largest", "", "", [](std::span<float> scores, const ImportanceInputs& inputs) {
+                            for (size_t i = 0; i < scores.size(); ++i) scores[i] = -inputs.w[i];
                           }};
-  prune(model, {.criterion = largest, .cut = {Cut::sparsity, 0.25}});
+  prune(model, any_input, {.scoring = {.criterion = largest}, .target = {Target::sparsity, 0.25}});
   EXPECT_EQ(numbers(fc.value()), (std::vector<float>{1, 2, 3, 0}));
 }
 
@@ -205,11 +217,11 @@ void expect_monotone(const PruneOptions& options, const Schedule& schedule) {
         if (!parameter->mask.defined() || parameter->mask.data<uint8_t>()[i])
           parameter->value().f32()[i] =
               0.01f + random_uniform(random_key(3, static_cast<uint64_t>(step)), place);
-    const auto result = pruner.step(model, step);
+    const auto result = pruner.step(model, any_input, {}, step);
     ASSERT_EQ(result.has_value(), schedule.acts_at(step));
     if (!result) continue;
     ASSERT_EQ(result->total().pruned,
-              std::llround(schedule.sparsity_at(step, options.cut.value) * result->total().units));
+              std::llround(schedule.sparsity_at(step, options.target.value) * result->total().units));
     std::vector<int> now;
     for (const Parameter* parameter : {&a, &b})
       for (const float value : numbers(parameter->value())) now.push_back(value != 0);
@@ -218,31 +230,222 @@ void expect_monotone(const PruneOptions& options, const Schedule& schedule) {
     before = now;
   }
   if (options.unit == Unit::weight) {
-    EXPECT_EQ(zeros(a) + zeros(b), std::llround(options.cut.value * 51));
+    EXPECT_EQ(zeros(a) + zeros(b), std::llround(options.target.value * 51));
   }
 }
 
 TEST(GradualPruner, GivesNothingBackAndEndsAtExactlyTheTarget) {
   const Schedule cubic{.kind = Schedule::cubic, .begin = 2, .end = 19, .every = 4};
-  expect_monotone({.cut = {Cut::sparsity, 0.9}}, cubic);
-  expect_monotone({.criterion = criterion_named("random"), .cut = {Cut::sparsity, 0.77}, .seed = 5}, cubic);
-  expect_monotone({.unit = Unit::row, .criterion = criterion_named("l2"), .cut = {Cut::sparsity, 0.5}},
+  expect_monotone({.target = {Target::sparsity, 0.9}}, cubic);
+  expect_monotone(
+      {.scoring = {.criterion = criterion_named("random"), .seed = 5}, .target = {Target::sparsity, 0.77}},
+      cubic);
+  expect_monotone({.unit = Unit::filter,
+                   .scoring = {.criterion = criterion_named("l2")},
+                   .target = {Target::sparsity, 0.5}},
                   {.kind = Schedule::linear, .begin = 0, .end = 10, .every = 3});
 }
 
 TEST(GradualPruner, MovesAThresholdAlongTheScheduleToo) {
   HandMade model;
   const Parameter& fc = model.add("fc.weight", {1, 4}, {1, 2, 3, 4});
-  const GradualPruner pruner({.cut = {Cut::threshold, 4}}, {.kind = Schedule::linear, .begin = 0, .end = 2});
-  pruner.step(model, 1);  // below 2
+  const GradualPruner pruner({.target = {Target::threshold, 4}},
+                             {.kind = Schedule::linear, .begin = 0, .end = 2});
+  pruner.step(model, any_input, {}, 1);  // below 2
   EXPECT_EQ(numbers(fc.value()), (std::vector<float>{0, 2, 3, 4}));
-  pruner.step(model, 2);  // below 4
+  pruner.step(model, any_input, {}, 2);  // below 4
   EXPECT_EQ(numbers(fc.value()), (std::vector<float>{0, 0, 0, 4}));
 }
 
 TEST(GradualPruner, RefusesABadScheduleOrCutBeforeTheFirstStep) {
   EXPECT_THROW(GradualPruner({}, {.kind = Schedule::cubic, .begin = 5, .end = 1}), UsageError);
-  EXPECT_THROW(GradualPruner({.cut = {Cut::sparsity, 1.1}}, {}), UsageError);
+  EXPECT_THROW(GradualPruner({.target = {Target::sparsity, 1.1}}, {}), UsageError);
+}
+
+// --- Channels ---
+
+TEST(Pruner, NoneOfSeveralLayersSideBySideIsEmptied) {
+  SmallNet net;
+  Conv2d &a = net.conv("a", 3, 6), &b = net.conv("b", 3, 10), &each = net.conv("each", 16, 16, 16),
+         &c = net.conv("c", 16, 12);
+  Linear& fc = net.linear("fc", 12, 5);
+  net.pass = [&](const Variable& x) {
+    const Variable both = relu(ops::concat({a.forward(x), b.forward(x)}));
+    return fc.forward(ops::global_average_pool(relu(c.forward(relu(each.forward(both))))));
+  };
+  randomize(net, 1);
+  for (float& w : net.find("a.weight")->value().span<float>()) w *= 1e-3f;
+  for (int64_t i = 0; i < 6 * 9; ++i) net.find("each.weight")->value().f32()[i] *= 1e-3f;
+  for (int64_t i = 0; i < 12 * 9 * 16; ++i)
+    if (i % 16 < 6) net.find("c.weight")->value().f32()[i] *= 1e-3f;
+  const auto width = [&](const char* layer) { return net.find(std::string(layer) + ".weight")->shape()[0]; };
+  const OriginalNetwork original = original_network(net, small_image);
+  EXPECT_EQ(original.parts, (std::map<std::string, int64_t>{{"a", 6}, {"b", 10}}));
+  PruneOptions options = cut_channels();
+  options.verify = random_tensor({4, 8, 8, 3}, 5);
+  options.target = {Target::ratio, 0.5};
+  options.selection.limits = {.min_channels = 1, .max_ratio = 0.5};
+  for (const double progress : {0.5, 1.0}) {  // half of what a had in the beginning, not of what is left
+    prune(net, small_image, original, options, progress);
+    EXPECT_EQ(width("a"), 3);
+    EXPECT_EQ(width("each"), width("a") + width("b"));
+  }
+  EXPECT_EQ(width("each") + width("c"), 14);
+  options.selection.limits = {.min_channels = 1};
+  options.target = {Target::ratio, 25.0 / 28};
+  prune(net, small_image, original, options);
+  EXPECT_EQ(width("a"), 1);
+  EXPECT_EQ(width("b"), 1);
+  EXPECT_EQ(width("each"), 2);
+}
+
+TEST(Pruner, TheWorkedExampleOfTheReadme) {
+  SmallNet net;
+  Linear &fc1 = net.linear("fc1", 2, 3), &fc2 = net.linear("fc2", 3, 1);
+  net.pass = [&](const Variable& x) { return fc2.forward(relu(fc1.forward(ops::flatten(x)))); };
+  const auto set = [&](const char* name, const Floats& values) {
+    net.find(name)->value() = Tensor::from(net.find(name)->shape(), values);
+  };
+  set("fc1.weight", {3, 4, 1, 0, 0, 2});
+  set("fc1.bias", {1, 0, 0.5f});
+  set("fc2.weight", {1, 3, 2});
+  set("fc2.bias", {7});
+  PruneOptions options = cut_channels();
+  options.scoring.criterion = criterion_named("group_norm");
+  options.selection.limits.min_channels = 1;
+  options.target = {Target::ratio, 1.0 / 3};
+  const Shape pixel{1, 1, 2};
+  const UnitSet channels = units_of(net, pixel, Unit::channel, {}, {});
+  EXPECT_EQ(numbers(score_units(channels, options.scoring, {}, true)),
+            (std::vector<float>{13 / (22.0f / 3), 5 / (22.0f / 3), 4 / (22.0f / 3)}));
+  const auto result = prune(net, pixel, original_network(net, pixel), options);
+  EXPECT_EQ(net.history.front(), (AxisCut{"fc1.weight", 0, 3, {0, 1}}));
+  EXPECT_EQ(numbers(net.find("fc2.bias")->value()), (std::vector<float>{8}));
+  EXPECT_EQ(result.before.macs, 9);
+  EXPECT_EQ(result.after.macs, 6);
+}
+
+TEST(Pruner, IterationsReachTheSameTargetAndTheirHistoryIsOne) {
+  const auto model = random_model("vgg11", 6), fresh = random_model("vgg11", 6);
+  PruneOptions options = cut_channels();
+  options.iterations = 5;
+  const int64_t before = macs(*model);
+  prune_to(*model, {Target::speedup, 4}, options);
+  EXPECT_GE(static_cast<double>(before) / static_cast<double>(macs(*model)), 4.0);
+  cut(*fresh, model->history);
+  EXPECT_EQ(fresh->history, model->history);
+  const auto ours = model->parameters(), theirs = fresh->parameters();
+  for (size_t i = 0; i < ours.size(); ++i) {
+    if (!ours[i]->learned() || ours[i]->role == Role::bias) continue;  // into biases, constants go
+    EXPECT_EQ(numbers(ours[i]->value()), numbers(theirs[i]->value())) << ours[i]->name;
+  }
+}
+
+TEST(Pruner, OneGroupAtItsLimitIsHeldAndTheOthersGoOn) {
+  const auto model = random_model("vgg11", 8);
+  PruneOptions options = cut_channels();
+  options.selection.scope = Scope::layer;
+  options.selection.overrides = {{{"features.0"}, {.min_channels = 30}}};
+  const auto result = prune_to(*model, {Target::ratio, 0.5}, options);
+  ASSERT_EQ(result.held.size(), 1u);
+  EXPECT_EQ(result.held[0].layer, "features.0");
+  EXPECT_EQ(result.held[0].kept, 30);
+}
+
+TEST(Pruner, WhatIsHeldIsCountedFromTheFirstCut) {
+  const auto model = random_model("vgg11", 8);
+  PruneOptions options = cut_channels();
+  options.selection.scope = Scope::layer;
+  options.selection.overrides = {{{"features.0"}, {.min_channels = 30}}};
+  options.iterations = 4;
+  const auto result = prune_to(*model, {Target::ratio, 0.5}, options);
+  ASSERT_EQ(result.held.size(), 1u);
+  EXPECT_EQ(result.held[0].units, 32);
+  EXPECT_EQ(result.held[0].kept, 30);
+  EXPECT_LT(result.held[0].wanted, 30);
+}
+
+TEST(Pruner, AnErrorOnTheWayLeavesTheModelAsItWas) {
+  const auto model = random_model("vgg11", 12), same = random_model("vgg11", 12);
+  for (Module* one : {model.get(), same.get()}) prune_to(*one, {Target::ratio, 0.1});  // a history before
+  for (Parameter* parameter : model->parameters()) {
+    parameter->state["slot0"] = random_tensor(parameter->shape(), 13);
+    parameter->state["average"] = random_tensor(parameter->shape(), 14);
+    if (parameter->learned()) parameter->gradient() = random_tensor(parameter->shape(), 15);
+    parameter->mask = Tensor::from(
+        parameter->shape(), std::vector<uint8_t>(static_cast<size_t>(parameter->shape().elements()), 1));
+  }
+  PruneOptions options = cut_channels();
+  options.scoring.criterion = criterion_named("taylor");
+  options.iterations = 3;
+  options.verify = random_tensor({4, 8, 8, 3}, 5);
+  int asked = 0;
+  options.gradients = [&](Needs) -> GradientSquares {
+    if (++asked == 3) fail("the data are gone");
+    GradientSquares gradients;
+    for (const Parameter* parameter : model->parameters())
+      if (parameter->learned()) gradients.of_parameters[parameter] = random_tensor(parameter->shape(), 11);
+    return gradients;
+  };
+  EXPECT_EQ(message_of<Error>([&] { prune_to(*model, {Target::speedup, 3}, options); }), "the data are gone");
+  EXPECT_EQ(model->history, same->history);
+  const auto ours = model->parameters(), theirs = same->parameters();
+  for (size_t i = 0; i < ours.size(); ++i) {
+    const Shape& shape = theirs[i]->shape();
+    EXPECT_EQ(ours[i]->shape(), shape);
+    EXPECT_EQ(ours[i]->mask.shape(), shape);
+    EXPECT_EQ(numbers(ours[i]->state_of("average")), numbers(random_tensor(shape, 14)));
+    EXPECT_EQ(numbers(ours[i]->state_of("slot0")), numbers(random_tensor(shape, 13)));
+    if (ours[i]->learned()) {
+      EXPECT_EQ(numbers(ours[i]->gradient()), numbers(random_tensor(shape, 15)));
+    }
+    if (ours[i]->name.ends_with("num_batches_tracked")) continue;
+    EXPECT_EQ(numbers(ours[i]->value()), numbers(theirs[i]->value())) << ours[i]->name;
+  }
+}
+
+TEST(Pruner, AnOriginalOfAnotherNetworkIsRefused) {
+  const auto model = random_model("vgg11", 8);
+  OriginalNetwork original = original_network(*model, small_image);
+  original.channels.erase("features.0");
+  EXPECT_EQ(message_of<Error>([&] {
+              prune(*model, small_image, original, cut_channels({Target::ratio, 0.5}));
+            }),
+            "prune: the channels of features.0 are 32 now, and 0 before the first cut");
+}
+
+TEST(Pruner, WhatStopsItBetweenCutsLeavesTheModelAsItWas) {
+  const auto model = random_model("vgg11", 9);
+  const int64_t before = macs(*model);
+  PruneOptions options = cut_channels();
+  options.iterations = 3;
+  int asked = 0;
+  options.before_each = [&] {
+    if (++asked == 3) fail("stop");
+  };
+  EXPECT_EQ(message_of<Error>([&] { prune_to(*model, {Target::speedup, 2}, options); }), "stop");
+  EXPECT_EQ(macs(*model), before);
+  EXPECT_TRUE(model->history.empty());
+}
+
+TEST(Pruner, SignalsAreAskedForWhereTheyAreLookedAt) {
+  const auto model = random_model("resnet20", 10);
+  PruneOptions options = cut_channels();
+  int asked = 0;
+  options.gradients = [&](Needs needs) {
+    EXPECT_EQ(needs, Needs::gradients);
+    ++asked;
+    GradientSquares gradients;
+    for (const Parameter* parameter : model->parameters())
+      if (parameter->learned()) gradients.of_parameters[parameter] = random_tensor(parameter->shape(), 11);
+    return gradients;
+  };
+  options.iterations = 3;
+  prune_to(*model, {Target::speedup, 2}, options);
+  EXPECT_EQ(asked, 0);
+  options.scoring.criterion = criterion_named("taylor");
+  prune_to(*model, {Target::speedup, 2}, options);
+  EXPECT_EQ(asked, 3);
 }
 
 }  // namespace

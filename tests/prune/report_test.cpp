@@ -78,12 +78,12 @@ TEST(Report, ANormHasNoSparsity) {
 }
 
 TEST(Report, OfChannelsThatWentAndAreHeld) {
-  ChannelPruneResult result{.groups = {{"conv1", 64, 8}, {"conv2", 128, 128}},
-                            .held = {{"conv1", 64, 8, 2}},
-                            .before = {.macs = 9000, .parameters = 4000, .bytes = 16000},
-                            .after = {.macs = 3000, .parameters = 1000, .bytes = 4000},
-                            .cuts = {},
-                            .proof = CutProof{1.2e-6, 4.5, 3.0, false}};
+  PruneResult result{.layers = {{"conv1", 64, 56, 0}, {"conv2", 128, 0, 0}},
+                     .held = {{"conv1", 64, 8, 2}},
+                     .before = {.macs = 9000, .parameters = 4000, .bytes = 16000},
+                     .after = {.macs = 3000, .parameters = 1000, .bytes = 4000},
+                     .cuts = {},
+                     .proof = CutProof{1.2e-6, 4.5, 3.0, false}};
   const std::string table =
       "channels of  before  after\n"
       "conv1            64      8  ####............................\n"
@@ -113,11 +113,11 @@ TEST(Report, OfChannelsThatWentAndAreHeld) {
 }
 
 TEST(Report, OfCutsOneAfterAnother) {
-  ChannelPruneResult result{.groups = {},
-                            .held = {},
-                            .before = {.macs = 9000, .parameters = 4000, .bytes = 16000},
-                            .after = {.macs = 6000, .parameters = 2000, .bytes = 8000},
-                            .cuts = {}};
+  PruneResult result{.layers = {},
+                     .held = {},
+                     .before = {.macs = 9000, .parameters = 4000, .bytes = 16000},
+                     .after = {.macs = 6000, .parameters = 2000, .bytes = 8000},
+                     .cuts = {}};
   EXPECT_EQ(channel_line(result), "1.50x fewer MACs, 2.00x fewer parameters");
   result.held = {{"conv1", 64, 8, 2}, {"conv2", 32, 16, 2}};
   result.latency_ms = 1.25;

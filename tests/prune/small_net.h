@@ -6,6 +6,7 @@
 
 #include "espalier/nn/layers.h"
 #include "espalier/nn/network.h"
+#include "espalier/prune/pruner.h"
 #include "support/numbers.h"
 
 namespace espalier {
@@ -50,6 +51,14 @@ inline void take_statistics(Module& model, const Shape& input) {
   const NoGradient off;
   const InMode training(model, true);
   model.forward(Variable(random_tensor({8, input[0], input[1], input[2]}, 78)));
+}
+
+/// To cut channels by group_norm.
+inline PruneOptions cut_channels(Target target = {Target::ratio, 0.0}) {
+  return {.unit = Unit::channel,
+          .scoring = {.criterion = criterion_named("group_norm")},
+          .target = target,
+          .apply = Apply::cut};
 }
 
 /// In inference, of four random images.

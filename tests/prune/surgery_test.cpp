@@ -13,8 +13,7 @@
 #include "espalier/nn/graph_module.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/state_dict.h"
-#include "espalier/prune/channel_pruner.h"
-#include "espalier/prune/channel_select.h"
+#include "espalier/prune/pruner.h"
 #include "espalier/prune/target.h"
 #include "prune/hand_made.h"
 #include "prune/small_net.h"
@@ -24,30 +23,33 @@ namespace {
 
 /// A selection from scores of which many tie: its scope, limits and size are of the seed.
 struct RandomSelection {
-  RandomSelection(const std::vector<ChannelGroup>& groups, uint64_t seed, int64_t least) {
-    std::vector<std::vector<float>> scores;
-    for (const ChannelGroup& group : groups) {
-      whole.push_back(group.channels);
+  RandomSelection(Module& model, const Shape& input, uint64_t seed, int64_t least) {
+    const UnitSet units = units_of(model, input, Unit::channel, {}, {});
+    std::vector<float> scores;
+    for (const UnitGroup& group : units.groups) {
+      ranked.push_back(group.channel_group);
+      for (int64_t c = 0; c < group.count; ++c)
+        scores.push_back(static_cast<float>(
+            random_below(seed, static_cast<uint64_t>(c) + 1000 * (group.channel_group + 1), 8)));
+    }
+    for (const ChannelGroup& group : units.channels->graph.groups) {
+      channels.push_back(group.channels);
       multiplicity.push_back(group.multiplicity);
-      for (std::vector<float>& of_group = scores.emplace_back();
-           static_cast<int64_t>(of_group.size()) < group.channels;)
-        of_group.push_back(static_cast<float>(random_below(seed, of_group.size() + 1000 * scores.size(), 8)));
     }
     selection.scope = static_cast<Scope>(seed % 3);
     selection.limits.min_channels = least + static_cast<int64_t>(seed % 5);
     selection.round_to = seed % 4 == 3 ? 2 : 1;
-    const ChannelRanking ranking(groups, scores, whole, selection);
-    count = 1 + random_below(seed, 0, ranking.channels() * 3 / 4);
-    kept = ranking.select(count);
-    for (size_t g = 0; g < groups.size(); ++g)
-      if (ranking.ranked(g)) ranked.push_back(g);
+    const Ranking ranking(units, Tensor::from({units.count}, scores), selection);
+    count = 1 + random_below(seed, 0, ranking.units() * 3 / 4);
+    const double share = static_cast<double>(count) / static_cast<double>(ranking.units());
+    kept = units.verdicts(ranking.select({Cut::share, share}));
   }
 
   /// Counts, widths and multiples are what was asked for.
   void check() const {
     int64_t gone = 0, free = 0;
     for (const size_t g : ranked) {
-      const int64_t left = std::ranges::count(kept[g], 1), n = whole[g];
+      const int64_t left = std::ranges::count(kept[g], 1), n = channels[g];
       int64_t least = 1;  // counted up to, in real channels
       const auto multiple = [&](int64_t channels) {
         return channels * multiplicity[g] % selection.round_to == 0;
@@ -66,8 +68,8 @@ struct RandomSelection {
     }
   }
 
-  ChannelSelection selection;
-  std::vector<int64_t> whole, multiplicity;
+  Selection selection;
+  std::vector<int64_t> channels, multiplicity;
   std::vector<size_t> ranked;
   int64_t count = 0;
   ChannelVerdicts kept;
@@ -109,7 +111,7 @@ void check_cut(Module& model, Module& twin, const Shape& input, uint64_t seed, d
                int64_t least) {
   const Network network(model, input);
   const auto groups = channel_graph(model, network.graph).groups;
-  const RandomSelection selected(groups, seed, least);
+  const RandomSelection selected(model, input, seed, least);
   selected.check();
   const auto cuts = cuts_of(groups, selected.kept);
   const NetworkCost counted = CostModel(model, network.graph).after(cuts);
@@ -232,8 +234,8 @@ TEST_P(EveryModel, CuttingEqualsMasking) {
 }
 
 /// By the criterion that recipes take, with a proof.
-ChannelPruneOptions half_of_the_macs(const Shape& input, int64_t least, uint64_t images) {
-  ChannelPruneOptions half{.target = {Target::speedup, 2}};
+PruneOptions half_of_the_macs(const Shape& input, int64_t least, uint64_t images) {
+  PruneOptions half = cut_channels({Target::speedup, 2});
   half.scoring.criterion = criterion_named("group_norm");
   half.selection.limits.min_channels = least;
   half.verify = random_tensor({4, input[0], input[1], input[2]}, images);
@@ -247,8 +249,7 @@ TEST_P(EveryModel, CutToHalfItsMacsIsTheMaskedOneAndTrainsOn) {
     const auto model = make_model(options, 0);
     randomize_loudly(*model, seed * 1000);
     take_statistics(*model, options.input);
-    const auto cut = prune_channels(*model, options.input, whole_network(*model, options.input),
-                                    half_of_the_macs(options.input, how.least, seed));
+    const auto cut = prune(*model, options.input, half_of_the_macs(options.input, how.least, seed));
     EXPECT_LE(2 * cut.after.macs, cut.before.macs);
     EXPECT_EQ(Network(*model, options.input).totals.macs, cut.after.macs);
     EXPECT_LE(cut.proof.value().share(), how.tolerance);
@@ -267,9 +268,9 @@ void check_cut_alike_as_a_graph(const Make& make, const Shape& input, int64_t le
   take_statistics(*model, input);
   GraphModule graph(Network(*model, input).graph, state_dict(*model));
   load_state_dict(graph, state_dict(*model), "the model");
-  const ChannelPruneOptions half = half_of_the_macs(input, least, 7);
+  const PruneOptions half = half_of_the_macs(input, least, 7);
   for (Module* one : std::initializer_list<Module*>{model.get(), &graph}) {
-    const auto cut = prune_channels(*one, input, whole_network(*one, input), half);
+    const auto cut = prune(*one, input, half);
     EXPECT_TRUE(cut.proof.value().holds());
     EXPECT_LE(2 * cut.after.macs, cut.before.macs);
     take_statistics(*one, input);
@@ -361,10 +362,10 @@ TEST(Surgery, AGraphsSlicesAreLeftWhole) {
     if (group.fixed == "bound together by slice")
       for (const std::string& maker : makers_of(group)) fixed.insert(maker);
   EXPECT_EQ(fixed, (NameSet{"a", "b", "doubled"}));
-  ChannelPruneOptions some{.target = {Target::ratio, 0.25}};
+  PruneOptions some = cut_channels({Target::ratio, 0.25});
   some.selection.limits.min_channels = 2;
   some.verify = random_tensor({4, 6, 6, 3}, 5);
-  const auto cut = prune_channels(graph, input, whole_network(graph, input), some);
+  const auto cut = prune(graph, input, some);
   EXPECT_TRUE(cut.proof.value().holds());
   EXPECT_LT(cut.after.macs, cut.before.macs);
 }

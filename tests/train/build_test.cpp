@@ -134,67 +134,6 @@ TEST(BuildModel, StartsFromTheWeightsThatTheConfigNames) {
             other->find("fc1.weight")->value().f32()[5]);
 }
 
-TEST(PruneSchedule, EndsWithTheStageUnlessToldOtherwise) {
-  TrainConfig config;
-  const auto model = make_model({.type = "mlp", .hidden = {4}}, 0);
-  config.prune =
-      PruneConfig{.sparsity = 0.5,
-                  .threshold = {},
-                  .quantile = {},
-                  .include = {},
-                  .exclude = {},
-                  .schedule = PruneScheduleConfig{.type = "linear", .begin = 0, .end = {}, .every = 4}};
-  const Schedule schedule = prune_schedule(config, {.epoch_steps = 5, .steps = 10});
-  const GradualPruner pruner(prune_options(*config.prune, 0, *model, {28, 28, 1}), schedule);
-  EXPECT_TRUE(pruner.step(*model, 0) && !pruner.step(*model, 1) && pruner.step(*model, 8));
-  EXPECT_EQ(pruner.step(*model, 9)->total().pruned, (784 * 4 + 40) / 2);
-}
-
-TEST(PruneSchedule, InEpochsAndSharesOfTheStage) {
-  TrainConfig config;
-  config.prune.emplace();
-  const auto expect = [&](const PruneScheduleConfig& given, int64_t begin, int64_t end, int64_t every) {
-    config.prune->schedule = given;
-    const Schedule found = prune_schedule(config, {.epoch_steps = 12, .steps = 50});
-    EXPECT_EQ(found.begin, begin);
-    EXPECT_EQ(found.end, end);
-    EXPECT_EQ(found.every, every);
-  };
-  expect({.type = "cubic", .in = "epochs", .begin = 1, .end = 3, .every = 0.5}, 12, 36, 6);
-  expect({.type = "cubic", .in = "epochs", .begin = 1.5, .end = {}, .every = 1}, 18, 49, 12);
-  expect({.type = "linear", .in = "share", .begin = 0.1, .end = 1, .every = 0.001}, 5, 49, 1);
-  expect({.type = "one_shot", .in = "share", .begin = 0.5, .end = {}}, 25, 25, 5000);
-  // Three times 0.23 of 50 steps are 34.5: 11 or 12 at a time would come just before the end.
-  expect({.type = "linear", .in = "share", .begin = 0.1, .end = 0.79, .every = 0.23}, 5, 40, 12);
-  expect({.type = "linear", .in = "share", .begin = 0, .end = 0.66, .every = 0.22}, 0, 33, 11);
-  expect({.type = "linear", .in = "share", .begin = 0.1, .end = 0.7, .every = 0.25}, 5, 35, 13);
-}
-
-TEST(ChannelPruneOptions, OverridesReplaceTheLimitsTheyName) {
-  const Config config = small_config(R"({"name": "a", "prune": {"unit": "channel", "ratio": 0.5,
-      "min_channels": 4, "min_ratio": 0.1, "max_ratio": 0.6,
-      "overrides": [{"layers": ["fc1"], "max_ratio": 0.9}, {"layers": ["fc2"], "min_channels": 2, "min_ratio": 0.2}]}})");
-  const auto overrides = channel_prune_options(*config.stages[0].prune, 0).selection.overrides;
-  ASSERT_EQ(overrides.size(), 2u);
-  const auto expect = [](const ChannelLimits& found, int64_t channels, double least, double most) {
-    EXPECT_EQ(found.min_channels, channels);
-    EXPECT_EQ(found.min_ratio, least);
-    EXPECT_EQ(found.max_ratio, most);
-  };
-  expect(overrides[0].limits, 4, 0.1, 0.9);
-  expect(overrides[1].limits, 2, 0.2, 0.6);
-}
-
-TEST(ChannelPruneOptions, TheNormalizerIsTheCriterionsUnlessTheConfigNamesOne) {
-  const auto normalizer = [](const std::string& more) {
-    const Config config = small_config(
-        R"({"name": "a", "prune": {"unit": "channel", "ratio": 0.5, "criterion": "bn_scale")" + more + "}}");
-    return channel_prune_options(*config.stages[0].prune, 0).scoring.normalizer;
-  };
-  EXPECT_EQ(normalizer(""), Normalizer::none);
-  EXPECT_EQ(normalizer(R"(, "normalizer": "mean")"), Normalizer::mean);
-}
-
 /// What check_stages says of a stage that trains a small VGG so, if anything.
 std::string learning(const std::string& train, const std::string& optimizer = "") {
   const Config config =

@@ -8,6 +8,7 @@
 #include "espalier/optim/ema.h"
 #include "espalier/prune/surgery.h"
 #include "espalier/train/build.h"
+#include "espalier/train/pruning.h"
 #include "espalier/train/trainer.h"
 #include "support/bad_input.h"
 #include "train/small.h"
@@ -243,27 +244,6 @@ TEST(SaveCallback, SavesAndThrowsWhenASignalHasCome) {
         std::exit(3);
       },
       testing::ExitedWithCode(SIGTERM), "");
-}
-
-TEST(PruneCallback, PrunesAfterTheStepsThatTheScheduleNames) {
-  Fixture f;
-  f.config.prune.emplace();
-  PruneOptions options;
-  options.cut.value = 0.5;
-  PruneCallback callback(GradualPruner(options, {.kind = Schedule::one_shot, .begin = 1, .end = 1}),
-                         f.console);
-  f.position.step = 1;  // step 0 is done
-  callback.after_step(f.state);
-  EXPECT_FALSE(f.model->find("fc1.weight")->mask.defined());
-  EXPECT_FALSE(f.state.pruned);
-  f.position.step = 2;
-  callback.after_step(f.state);
-  EXPECT_TRUE(f.model->find("fc1.weight")->mask.defined());
-  EXPECT_EQ(f.state.pruned->layers_before[0].nonzeros, 16 * 8);
-  EXPECT_EQ(sparsity_of(f.state.pruned->layers_after), 0.5);
-  f.position.step = 3;
-  callback.after_step(f.state);
-  EXPECT_FALSE(f.state.pruned) << "it is of that step alone";
 }
 
 }  // namespace

@@ -55,20 +55,21 @@ TEST(Checkpoint, KeepsWhatChannelsAreCutFromAndWhatCallbacksRemember) {
   const auto model = make_model(config.model, 7);
   const NetworkCost cost{.macs = 3'000'000'000, .parameters = 431'080, .bytes = 1'724'320};
   const std::vector<AxisCut> cuts{{"conv1.weight", 0, 22, {0, 2, 3, 5}}};
-  const Position position{.steps_before = 96,
-                          .callbacks = {{"regularize", {{"chosen", {{"conv1", {1, 19}}}}}}, {"own", 7}},
-                          .whole = WholeNetwork{cost, {{"conv1", 20}, {"fc1", 500}}, {{"fc1", 250}}, cuts},
-                          .first = std::vector<AxisCut>{}};
+  const Position position{
+      .steps_before = 96,
+      .chosen = {{"conv1", {1, 19}}, {"fc1", {}}},
+      .original = OriginalNetwork{{{{"conv1", 20}, {"fc1", 500}}, {{"fc1", 250}}}, cost, cuts},
+      .first = std::vector<AxisCut>{}};
   save_checkpoint(file, *model, config, position, {});
   const Position read = read_checkpoint_info(file).position.value();
   EXPECT_EQ(read.steps_before, 96);
   EXPECT_EQ(read.callbacks, position.callbacks);
-  ASSERT_TRUE(read.whole);
-  EXPECT_EQ(read.whole->cost.macs, cost.macs);
-  EXPECT_EQ(read.whole->cost.parameters, cost.parameters);
-  EXPECT_EQ(read.whole->cost.bytes, cost.bytes);
-  EXPECT_EQ(read.whole->channels, position.whole->channels);
-  EXPECT_EQ(read.whole->history, cuts);
+  ASSERT_TRUE(read.original);
+  EXPECT_EQ(read.original->cost.macs, cost.macs);
+  EXPECT_EQ(read.original->cost.parameters, cost.parameters);
+  EXPECT_EQ(read.original->cost.bytes, cost.bytes);
+  EXPECT_EQ(read.original->channels, position.original->channels);
+  EXPECT_EQ(read.original->history, cuts);
   EXPECT_EQ(read.first, position.first);
 }
 

@@ -165,18 +165,46 @@ TEST(Config, MistakesAreNamed) {
        "'adam'?"},
       {"/stages/0/train/loss", "\"mse\"",
        "/stages/0/train/loss: found the text \"mse\", expected one of cross_entropy"},
-      {"/stages/1/prune/unit", "\"layer\"",
-       "/stages/1/prune/unit: 'layer' is not built yet, this version has weight, row, channel"},
+      {"/stages/1/prune/unit", "\"rows\"",
+       "/stages/1/prune/unit: found the text \"rows\", expected one of weight, filter, column, kernel, "
+       "block, "
+       "layer, channel, row or n:m, such as 2:4, did you mean 'row'?"},
+      {"/stages/1/prune", R"({"unit": "4:2", "sparsity": 0.5})",
+       "/stages/1/prune/unit: found the text \"4:2\", expected n:m with 0 < n < m, such as 2:4"},
+      {"/stages/1/prune", R"({"unit": "2:4", "sparsity": 0.5})",
+       "/stages/1/prune/sparsity: is for unit weight, filter, row, column, kernel, block or layer, and the "
+       "unit "
+       "is n:m"},
+      {"/stages/1/prune", R"({"unit": "block", "sparsity": 0.5})",
+       "/stages/1/prune/block: missing, expected a list of 2, each a whole number from 1 to 4096"},
+      {"/stages/1/prune", R"({"unit": "layer", "scope": "layer", "sparsity": 0.5})",
+       "/stages/1/prune/scope: scope layer ranks the units of each layer, and a layer is one: expected "
+       "global or "
+       "isomorphic"},
+      {"/stages/1/prune/apply", "\"cut\"",
+       "/stages/1/prune/apply: weights cannot be cut out of a network that stays dense, for others read or "
+       "make "
+       "the same numbers: expected apply zero, or unit channel"},
+      {"/stages/1/prune", R"({"unit": "channel", "ratio": 0.5, "apply": "zero", "verify": true})",
+       "/stages/1/prune/verify: compares a cut network with the masked one, and here nothing is cut: apply "
+       "is "
+       "zero"},
+      {"/stages/1/prune", R"({"unit": "channel", "ratio": 0.5, "remove": true})",
+       "/stages/1/prune/remove: lets go of masks, and what is cut has none: apply is cut"},
       {"/stages/1/prune/speedup", "2",
        "/stages/1/prune/speedup: is for unit channel, and the unit is weight"},
       {"/stages/1/prune/unit", "\"channel\"",
-       "/stages/1/prune/sparsity: is for unit weight or row, and the unit is channel"},
-      {"/stages/1/prune/scope", "\"isomorphic\"",
-       "/stages/1/prune/scope: found \"isomorphic\", which is for unit channel, and the unit is weight"},
+       "/stages/1/prune/sparsity: is for unit weight, filter, row, column, kernel, block or layer, and the "
+       "unit "
+       "is channel"},
       {"/stages/1/prune/criterion", "\"bn_scale\"",
-       "/stages/1/prune/criterion: found \"bn_scale\", which is for unit channel, and the unit is weight"},
-      {"/stages/1/prune/criterion", "\"taylor\"",
-       "/stages/1/prune/criterion: found \"taylor\", which is for unit channel, and the unit is weight"},
+       "/stages/1/prune/criterion: criterion bn_scale goes by the scales of batch norms, which are of "
+       "channels: "
+       "expected unit channel"},
+      {"/stages/1/prune/criterion", "\"fpgm\"",
+       "/stages/1/prune/criterion: criterion fpgm goes by the distances of a layer's filters from each "
+       "other: "
+       "expected unit filter, column or channel"},
       {"/stages/0/train/regularize", R"({"type": "group_norn"})",
        "/stages/0/train/regularize/type: found the text \"group_norn\", expected one of l1, bn_scale, "
        "group_lasso, group_norm, greg1, greg2, did you mean 'group_norm'?"},
@@ -260,15 +288,15 @@ TEST(Config, MistakesAreNamed) {
        "/stages/3/train/prune/schedule/initial: found 0.95, expected at most sparsity: 0.9"},
       {"/stages/3/train/prune",
        R"({"unit": "channel", "ratio": 0.5, "schedule": {"type": "cubic", "initial": 0.2}})",
-       "/stages/3/train/prune/schedule/initial: is for unit weight or row, and the unit is channel"},
+       "/stages/3/train/prune/schedule/initial: is the sparsity to begin with, and there is no 'sparsity' to "
+       "end with"},
       {"/stages/3/train/prune/schedule", R"({"type": "one_shot", "begin": 50})",
        "/stages/3/train/prune/schedule/begin: found 50, but the last of 50 steps is 49"},
       {"/stages/3/train/prune/schedule", R"({"type": "one_shot", "every": 5})",
        "/stages/3/train/prune/schedule/every: is for type linear or cubic, and the type is one_shot"},
       {"/stages/3/train/prune", R"({"threshold": 0.1, "schedule": {"type": "cubic"}})",
-       "/stages/3/train/prune/schedule/type: found \"cubic\", which needs 'sparsity'; 'threshold' and "
-       "'quantile' go "
-       "with one_shot alone"},
+       "/stages/3/train/prune/schedule/type: found \"cubic\", which needs 'sparsity', or a target of "
+       "channels; 'threshold', 'quantile' and n:m go only with one_shot"},
       {"/stages/1/prune", R"({"unit": "channel", "ratio": 0.5, "max_ratio": 0.4, "min_ratio": 0.5})",
        "/stages/1/prune/max_ratio: found 0.4, expected at least min_ratio: 0.5"},
       {"/stages/1/prune",

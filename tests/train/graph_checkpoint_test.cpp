@@ -7,8 +7,8 @@
 #include "espalier/nn/init.h"
 #include "espalier/nn/layers.h"
 #include "espalier/nn/network.h"
-#include "espalier/prune/channel_pruner.h"
 #include "espalier/prune/graph.h"
+#include "espalier/prune/pruner.h"
 #include "espalier/prune/report.h"
 #include "espalier/train/checkpoint.h"
 #include "support/bad_input.h"
@@ -65,9 +65,10 @@ TEST(GraphCheckpoint, IsWhatAProgramSavedWhoeverMadeTheModule) {
   const Tensor images = random_tensor({4, 6, 6, 3}, 1);
   for (const bool cut_first : {false, true}) {
     if (cut_first) {
-      ChannelPruneOptions options{.target = {Target::ratio, 0.25}};
+      PruneOptions options{.unit = Unit::channel, .target = {Target::ratio, 0.25}, .apply = Apply::cut};
+      options.scoring.criterion = criterion_named("group_norm");
       options.selection.limits.min_channels = 2;
-      prune_channels(own, colours.image, whole_network(own, colours.image), options);
+      prune(own, colours.image, options);
       ASSERT_LT(own.find("stem.weight")->shape()[0], 8);
     }
     own.find("head.weight")

@@ -52,8 +52,8 @@ TEST(MetricsFile, SaysWhatIsWrongWithItsFile) {
   EXPECT_TRUE(contains(message_of([&] { MetricsFile(folder.path() / "no" / "m", 0, half_a_second); }),
                        "cannot be written: No such file"));
   MetricsFile(folder.path() / "m", 0, half_a_second);
-  EXPECT_TRUE(
-      contains(message_of([&] { MetricsFile(folder.path() / "m", 5, half_a_second); }), "shorter than the 5 bytes"));
+  EXPECT_TRUE(contains(message_of([&] { MetricsFile(folder.path() / "m", 5, half_a_second); }),
+                       "shorter than the 5 bytes"));
   MetricsFile full(folder.path() / "full", 0, half_a_second);
   const FileSizeLimit limit(0);
   EXPECT_TRUE(contains(message_of([&] {

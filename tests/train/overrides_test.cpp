@@ -188,7 +188,7 @@ TEST(Overrides, NullTakesAnElementAway) {
   EXPECT_EQ(done.set[0].path.back().typed, "list.first.count");
 }
 
-struct Shape {
+struct Outline {
   std::string type = "box";
   std::optional<int64_t> width, height, radius;
   std::optional<Leaf> fill;
@@ -196,12 +196,12 @@ struct Shape {
 
 /// Sets values in a shape, and says what is left and what was left out.
 std::string reshaped(const std::string& json, const std::vector<std::string>& assignments) {
-  const Type<Shape> shape = object<Shape>(
-      {field("type", &Shape::type, one_of({"box", "circle"}), "its kind"),
-       field("width", &Shape::width, whole(1), "wide").only_for({"box"}),
-       field("height", &Shape::height, whole(1), "high").only_for({"box"}),
-       field("radius", &Shape::radius, whole(1), "round").only_for({"circle"}),
-       field("fill", &Shape::fill, object<Leaf>({field("name", &Leaf::name, text(), "its name")}), "ink")},
+  const Type<Outline> shape = object<Outline>(
+      {field("type", &Outline::type, one_of({"box", "circle"}), "its kind"),
+       field("width", &Outline::width, whole(1), "wide").only_for({"box"}),
+       field("height", &Outline::height, whole(1), "high").only_for({"box"}),
+       field("radius", &Outline::radius, whole(1), "round").only_for({"circle"}),
+       field("fill", &Outline::fill, object<Leaf>({field("name", &Leaf::name, text(), "its name")}), "ink")},
       {.exactly_one = {{"width", "radius", "fill"}}});
   Json root = Json::parse(json);
   const Overrides done = apply_all(root, shape, assignments);

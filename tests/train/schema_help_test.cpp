@@ -20,7 +20,8 @@ struct Plan {
 };
 
 Type<Plan> plan() {
-  const Type<Share> cut = object<Share>({field("share", &Share::share, number({.from = 0, .to = 1}), "what goes")});
+  const Type<Share> cut =
+      object<Share>({field("share", &Share::share, number({.from = 0, .to = 1}), "what goes")});
   const Type<Step> step = object<Step>(
       {field("type", &Step::type, one_of({"dense", "sparse", "both", "none"}), "its kind").required(),
        field("rate", &Step::rate, number({.from = 0}), "how fast").only_for({"dense", "sparse", "both"}),

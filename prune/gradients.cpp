@@ -1,4 +1,4 @@
-#include "espalier/prune/signals.h"
+#include "espalier/prune/gradients.h"
 
 #include "espalier/core/kernels.h"
 
@@ -25,10 +25,19 @@ class Thawed {
 
 }  // namespace
 
-Signals gather_signals(Module& model, Looks looks, int64_t batches,
-                       const std::function<Variable(int64_t)>& loss) {
-  Signals signals;
-  if (looks == Looks::at_weights) return signals;
+const float* GradientSquares::of(const Criterion& criterion, const Parameter& parameter, Needs needs) const {
+  if (criterion.needs != needs) return nullptr;
+  const auto found = of_parameters.find(&parameter);
+  ESP_CHECK(found != of_parameters.end() && found->second.shape() == parameter.shape(),
+            "prune: ", criterion.name, " has no ", needs == Needs::gradients ? "gradient" : "curvature",
+            " of ", parameter.name);
+  return found->second.f32();
+}
+
+GradientSquares gather_gradients(Module& model, Needs needs, int64_t batches,
+                                 const std::function<Variable(int64_t)>& loss) {
+  GradientSquares gradients;
+  if (needs == Needs::weights) return gradients;
   const InMode inference(model, false);
   const auto parameters = model.parameters();
   const Thawed thawed(parameters);
@@ -38,15 +47,15 @@ Signals gather_signals(Module& model, Looks looks, int64_t batches,
     for (Parameter* parameter : parameters) {
       if (!parameter->gradient().defined()) continue;
       const Device device = parameter->value().device();
-      Tensor& sum = signals.tensors[parameter];
+      Tensor& sum = gradients.of_parameters[parameter];
       if (!sum.defined()) sum = Tensor::zeros(parameter->shape(), DType::f32, device);
       ESP_RUN(device, add_squares(sum.f32(), parameter->gradient().f32(), 1.0f / static_cast<float>(batches),
                                   sum.elements()));
       parameter->variable.clear_gradient();
     }
   }
-  for (auto& [parameter, sum] : signals.tensors) sum = sum.to(Device::cpu);
-  return signals;
+  for (auto& [parameter, sum] : gradients.of_parameters) sum = sum.to(Device::cpu);
+  return gradients;
 }
 
 }  // namespace espalier

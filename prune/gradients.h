@@ -1,18 +1,28 @@
-// Pruning as a book, step 3, signals: what criteria that look at data see, gathered by passes over some of
-// it.
+// Pruning as a book, step 3: what criteria that need more than weights see, gathered by passes over some
+// data.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <map>
 
 #include "espalier/nn/module.h"
 #include "espalier/prune/criterion.h"
 
 namespace espalier {
 
+/// Mean squares of gradients of each parameter, in its shape, on the CPU, where scores are made.
+struct GradientSquares {
+  std::map<const Parameter*, Tensor> of_parameters;
+
+  /// Those of `parameter` for a criterion that needs `needs`; null if it does not. Error where the parameter
+  /// has none, or of another shape.
+  const float* of(const Criterion& criterion, const Parameter& parameter, Needs needs) const;
+};
+
 /// Mean of (d(loss(i))/dw)^2 over the losses loss(0) .. loss(batches - 1), each a scalar with a history: of a
-/// batch each where `looks` is at_gradients; of a single image where it is at_curvature, for then it is the
-/// Fisher information's diagonal. Squared one by one, for near a minimum the gradients themselves cancel.
+/// batch each for Needs::gradients; of a single image for Needs::curvature, for then it is the Fisher
+/// information's diagonal. Squared one by one, for near a minimum the gradients themselves cancel.
 /// The model is in inference mode meanwhile, so that images do not see each other through batch norms, and
 /// its gradients are gone afterwards.
 ///
@@ -23,7 +33,7 @@ namespace espalier {
 /// Denker and Solla 1990), and of F only the diagonal is needed, the mean of (dL/dw_i)^2. Labels here are the
 /// data's, not drawn from the model: the empirical Fisher, the same as far as the model has learned how
 /// labels are distributed (Kunstner, Hennig and Balles 2019).
-Signals gather_signals(Module& model, Looks looks, int64_t batches,
-                       const std::function<Variable(int64_t)>& loss);
+GradientSquares gather_gradients(Module& model, Needs needs, int64_t batches,
+                                 const std::function<Variable(int64_t)>& loss);
 
 }  // namespace espalier

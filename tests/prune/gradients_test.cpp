@@ -1,4 +1,4 @@
-#include "espalier/prune/signals.h"
+#include "espalier/prune/gradients.h"
 
 #include <gtest/gtest.h>
 
@@ -21,29 +21,29 @@ struct Line {
   Variable loss(const Floats& x) { return ops::sum(net.forward(Variable(Tensor::from({1, 2}, x)))); }
 };
 
-TEST(Signals, AreMeansOverBatchesOfSquares) {
+TEST(GradientSquares, AreMeansOverBatchesOfSquares) {
   Line line;
   const std::vector<Floats> batches = {{1, 2}, {3, -4}};  // whose mean, 2 and -1, says little of the second
   const auto loss = [&](int64_t i) { return line.loss(batches[static_cast<size_t>(i)]); };
   const Parameter* w = line.net.find("fc.weight");
   line.net.set_training(true);
-  Signals signals = gather_signals(line.net, Looks::at_gradients, 2, loss);
-  EXPECT_EQ(numbers(signals.tensors.at(w)), (Floats{5, 10}));
-  signals = gather_signals(line.net, Looks::at_curvature, 2, loss);
-  EXPECT_EQ(numbers(signals.tensors.at(w)), (Floats{5, 10})) << "each counts, not the last alone";
+  GradientSquares gradients = gather_gradients(line.net, Needs::gradients, 2, loss);
+  EXPECT_EQ(numbers(gradients.of_parameters.at(w)), (Floats{5, 10}));
+  gradients = gather_gradients(line.net, Needs::curvature, 2, loss);
+  EXPECT_EQ(numbers(gradients.of_parameters.at(w)), (Floats{5, 10})) << "each counts, not the last alone";
   EXPECT_TRUE(line.net.training());
   EXPECT_FALSE(w->gradient().defined());
-  EXPECT_TRUE(gather_signals(line.net, Looks::at_weights, 2, loss).tensors.empty());
+  EXPECT_TRUE(gather_gradients(line.net, Needs::weights, 2, loss).of_parameters.empty());
 }
 
-TEST(Signals, AreOfFrozenLayersToo) {
+TEST(GradientSquares, AreOfFrozenLayersToo) {
   Line line;
   const Frozen frozen(line.net, {&line.fc});
   const Parameter* w = line.net.find("fc.weight");
-  const Signals signals = gather_signals(line.net, Looks::at_gradients, 1, [&](int64_t) {
+  const GradientSquares gradients = gather_gradients(line.net, Needs::gradients, 1, [&](int64_t) {
     return line.loss({1, 2});
   });
-  EXPECT_EQ(numbers(signals.tensors.at(w)), (Floats{1, 4}));
+  EXPECT_EQ(numbers(gradients.of_parameters.at(w)), (Floats{1, 4}));
   EXPECT_TRUE(w->frozen() && !w->gradient().defined());
 }
 

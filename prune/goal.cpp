@@ -1,0 +1,119 @@
+#include "espalier/prune/goal.h"
+
+#include <fmt/format.h>
+
+namespace espalier {
+namespace {
+
+/// The least of 0 .. most that does; `most` if none below it does.
+template <class Does>
+int64_t least(int64_t most, const Does& does) {
+  int64_t low = 0, high = most;
+  while (low < high) {
+    const int64_t middle = low + (high - low) / 2;
+    if (does(middle))
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return low;
+}
+
+}  // namespace
+
+Goal::Goal(const Target& target, const OriginalNetwork& original, const UnitSet& units,
+           const Ranking& ranking, const CostModel* cost, const LatencyAfter& latency, double progress)
+    : target_(target), units_(units), ranking_(ranking), cost_(cost), latency_(latency), progress_(progress) {
+  if (const std::string why = why_not(target.kind, units.unit);
+      !why.empty() && units.unit.kind != Unit::n_of_m)
+    fail_usage("prune: ", why);
+  if (target.is_a_cut()) {
+    last_ = target.value;
+    return;
+  }
+  first_ = target.kind == Target::latency_ms ? original.latency_ms : quantity(original.cost);
+  last_ = target.kind == Target::speedup ? first_ / target.value : target.value;
+  ESP_CHECK(target.kind != Target::latency_ms || progress == 1.0 || first_ > 0,
+            "prune: the whole network's latency is not known, of which a part is to go");
+}
+
+void Goal::check_reachable() const {
+  if (target_.is_a_cut() && target_.kind != Target::ratio) return;
+  const double best = target_.kind == Target::ratio ? best_ratio() : quantity_after(ranking_.units());
+  const bool reached = target_.kind == Target::ratio ? best >= last_ : best <= last_;
+  const double is = target_.kind == Target::speedup ? first_ / best : best;
+  const bool is_noisy = target_.kind == Target::latency_ms;
+  ESP_CHECK(reached, "prune: ", target_names()[target_.kind], " ", target_.value,
+            " cannot be reached: it is ", is_noisy ? fmt::format("{:.3g}", is) : join(is),
+            " with every group of channels at its least width (see min_channels, max_ratio and exclude)");
+}
+
+std::optional<Goal::Forced> Goal::forced() const {
+  if (target_.kind != Target::ratio) return std::nullopt;
+  const int64_t asked = count_of(last_ * progress_), taken = gone(asked, false);
+  if (taken <= asked || gone(0, false) <= asked) return std::nullopt;
+  return Forced{taken, asked, ranking_.units()};
+}
+
+Cut Goal::cut() const {
+  switch (target_.kind) {
+    case Target::sparsity:
+      return {Cut::share, target_.value};
+    case Target::threshold:
+      return {Cut::threshold, target_.value};
+    case Target::quantile:
+      return {Cut::quantile, target_.value};
+    default:
+      break;
+  }
+  check_reachable();
+  if (target_.kind == Target::ratio) return cut_of(count_for_ratio());
+  // On the way nothing hangs on a latency's noise where nothing is asked for yet, or all is there already.
+  if (progress_ == 0.0 || (progress_ < 1.0 && last_ >= first_)) return cut_of(0);
+  const double asked = first_ + (last_ - first_) * progress_;
+  return cut_of(least(ranking_.units(), [&](int64_t count) { return quantity_after(count) <= asked; }));
+}
+
+/// What the target is about, of a network that costs `cost`; 0 where that does not say it.
+double Goal::quantity(const NetworkCost& cost) const {
+  switch (target_.kind) {
+    case Target::speedup:
+    case Target::macs:
+      return static_cast<double>(cost.macs);
+    case Target::parameters:
+      return static_cast<double>(cost.parameters);
+    case Target::bytes:
+      return static_cast<double>(cost.bytes);
+    default:
+      return 0;
+  }
+}
+
+double Goal::quantity_after(int64_t count) const {
+  const auto cuts = cuts_of(units_.channels->graph.groups, units_.verdicts(ranking_.select(cut_of(count))));
+  return target_.kind == Target::latency_ms ? latency_(cuts) : quantity(cost_->after(cuts));
+}
+
+Cut Goal::cut_of(int64_t count) const {
+  return {Cut::share, static_cast<double>(count) / static_cast<double>(ranking_.units())};
+}
+
+/// Rounded to multiples, a smaller selection may take as many as the ratio does without.
+int64_t Goal::count_for_ratio() const {
+  const int64_t count = count_of(last_ * progress_), asked = gone(count, false);
+  if (gone(count, true) == asked) return count;
+  return least(count, [&](int64_t less) { return gone(less, true) >= asked; });
+}
+
+/// The ratio that is asked for, unless all groups come to their limits before it; those are rounded group by
+/// group, by half a channel at most.
+double Goal::best_ratio() const {
+  const Tensor asked = ranking_.select(cut_of(count_of(last_))),
+               most = ranking_.select(cut_of(ranking_.units()));
+  const int64_t gone = ranking_.gone(asked), missing = count_of(last_) - gone;
+  const bool at_the_limits = std::ranges::equal(asked.span<uint8_t>(), most.span<uint8_t>());
+  if (!at_the_limits || 2 * missing <= static_cast<int64_t>(units_.groups.size())) return last_;
+  return static_cast<double>(gone) / static_cast<double>(ranking_.units());
+}
+
+}  // namespace espalier
