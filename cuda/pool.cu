@@ -168,8 +168,8 @@ struct ToAll {
 
 /// Blocks on a multiprocessor that pool_backward_kernel's registers have to leave room for. ptxas has to be
 /// told: left to itself it spills, on one architecture or another, for the sake of more. Three are enough
-/// where a thread writes 64 bytes. 0: as ptxas likes.
-constexpr int backward_blocks(int n, int cell) { return n == 1 ? (cell == 1 ? 0 : 4) : cell == 1 ? 4 : 3; }
+/// where a thread writes 64 bytes.
+constexpr int backward_blocks(int n, int cell) { return n == 1 || cell == 1 ? 4 : 3; }
 
 /// dx of a cell of `cell` x `cell` pixels in n channels: each window that holds one of them is read once.
 /// With strides of 2 and cells of 2, a window of 2 x 2 is read once in all, one of 3 x 3 four times.
