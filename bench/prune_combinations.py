@@ -122,7 +122,15 @@ def units_of(unit, options):
 
 # --- Reasons to refuse, each with the words that the message has of it ---
 
-def reasons(criterion, unit, scope, apply, options):
+def reachable(unit, options):
+    """Whether what is asked for goes before every layer is at its least, but for half a unit a layer."""
+    sizes = {layer: len(of) for layer, of in units_of(unit, options).items()}
+    asked = half_up(options.get("ratio" if unit == "channel" else "sparsity", 0.5) * sum(sizes.values()))
+    free = sum(n - Limits(layer, n, unit, options, 1.0).least for layer, n in sizes.items())
+    return 2 * (asked - free) <= len(sizes)
+
+
+def reasons(criterion, unit, scope, apply, schedule, options):
     found = []
     channels = unit == "channel"
     if apply == "cut" and not channels:
@@ -145,8 +153,14 @@ def reasons(criterion, unit, scope, apply, options):
         found.append("ratio is a share of channels")
     if not channels and any(key in options for key in ("speedup", "parameters")):
         found.append("stays as it is where")
-    if channels and options.get("max_ratio", 1.0) < options.get("ratio", 0.5):
+    by_share = not {"threshold", "quantile", "speedup", "parameters"} & set(options)
+    if not found and by_share and "max_ratio" in options and not reachable(unit, options):
         found.append("cannot be reached")
+    if schedule == "gradual" or options.get("iterations", 1) > 1:
+        if unit == "2:4":
+            found.append("nothing between all and n")
+        if apply == "cut" and ("threshold" in options or "quantile" in options):
+            found.append("cutting changes both")
     return found
 
 
@@ -254,7 +268,8 @@ class Limits:
 
     def __init__(self, layer, n, unit, options, progress):
         own = options.get("overrides", {}).get(layer, options)
-        self.least = max(1 if unit == "channel" else 0, n - half_up(own.get("max_ratio", 1.0) * n))
+        never_empty = unit == "channel" or options.get("round_to", 1) > 1
+        self.least = max(1 if never_empty else 0, n - half_up(own.get("max_ratio", 1.0) * n))
         self.must = half_up(own.get("min_ratio", 0.0) * progress * n)
         self.multiple = options.get("round_to", 1)
         self.least = min(n, math.ceil(self.least / self.multiple) * self.multiple)
@@ -378,14 +393,12 @@ def act(criterion, network, scope, options, progress):
         end = whole / options["speedup"] if "speedup" in options else options["parameters"]
         goes = next(goes for goes in (share(n / total) for n in range(total + 1))
                     if cost(*widths(goes)) <= whole + (end - whole) * progress)
-    elif channels:
-        ratio = options.get("ratio", 0.5) * progress
+    else:
+        ratio = options.get("ratio" if channels else "sparsity", 0.5) * progress
         goes = share(ratio)
         if options.get("round_to", 1) > 1:  # the least selection that removes as many as without
             asked = gone_of(share(ratio, rounded=False))
             goes = next(goes for goes in (share(n / total) for n in range(total + 1)) if gone_of(goes) >= asked)
-    else:
-        goes = share(options.get("sparsity", 0.5) * progress)
     if unit != "2:4" or not options.get("ties"):
         per_layer = [[layer] for layer in scores]
         check_margins(goes, scores, [] if unit == "2:4" else classes if "round_to" not in options else per_layer,
@@ -398,7 +411,7 @@ def act(criterion, network, scope, options, progress):
 
 def run(criterion, unit, scope, apply, schedule, options):
     """Verdicts, 1 stays, of each layer's units, layers by blanks apart; or reasons to refuse."""
-    refused = reasons(criterion, unit, scope, apply, options)
+    refused = reasons(criterion, unit, scope, apply, schedule, options)
     if refused:
         return refused
     network = Network(unit, apply, options)
@@ -466,28 +479,22 @@ def further():
             yield "l1", "channel", scope, apply, "once", {"max_ratio": 0.5, "ratio": 0.75}
             yield "fpgm", "channel", scope, apply, "once", {"iterations": 2}
             yield "group_norm", "channel", scope, apply, "once", {"iterations": 2}
-    for options in {"sparsity": 0.5}, {"ratio": 0.5}, {"speedup": 2}, {"parameters": 300}:
-        for unit, apply in ("weight", "zero"), ("filter", "zero"), ("channel", "cut"), ("layer", "zero"):
-            if reasons("l1", unit, "global", apply, options):
-                yield "l1", unit, "global", apply, "once", options
-
-
-def disputed():
-    """Where the library does something else than its documents seem to say: recorded with --disputed alone."""
-    for scope in "layer", "isomorphic":  # it takes 10: llround(9/24 n) of each layer's n, 9 being llround(0.37 x 24)
+    for scope in "layer", "isomorphic":
         yield "group_norm", "channel", scope, "zero", "once", {"ratio": 0.37}
-    # It takes as many as score below, and others for those that a limit holds or min_ratio takes.
     for options in {"threshold": 0.25, "max_ratio": 0.2}, {"quantile": 0.3, "min_ratio": 0.25}:
         yield "l1", "weight", "global", "zero", "once", options
     for apply in APPLIES:
         yield "group_norm", "channel", "global", apply, "once", {"quantile": 0.8}
-        # The whole quantile each time, and where channels are cut, of those that are left.
         yield "group_norm", "channel", "global", apply, "once", {"quantile": 0.3, "iterations": 2}
+    for options in {"sparsity": 0.5}, {"ratio": 0.5}, {"speedup": 2}, {"parameters": 300}:
+        for unit, apply in ("weight", "zero"), ("filter", "zero"), ("channel", "cut"), ("layer", "zero"):
+            if reasons("l1", unit, "global", apply, "once", options):
+                yield "l1", unit, "global", apply, "once", options
 
 
-def record(with_disputed):
+def record():
     rows = []
-    for row in [*combinations(), *further(), *(disputed() if with_disputed else [])]:
+    for row in [*combinations(), *further()]:
         try:
             rows.append([*row, run(*row)])
         except AssertionError as error:
@@ -506,7 +513,8 @@ SHORT = {"expected apply zero, or unit channel": "cut: only channels",
          "criterion bn_scale goes by the scales": "scales are of channels",
          "and there is none after fc1": "no norm after fc1", "criterion fpgm": "no distances",
          "criterion lamp": "alone in its layer", "scope layer ranks": "a layer is one",
-         "has nothing to say": "ranked in each 4"}
+         "has nothing to say": "ranked in each 4", "nothing between all and n": "all at once",
+         "cutting changes both": "all at once"}
 
 
 
@@ -531,10 +539,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write the file")
     parser.add_argument("--output", type=pathlib.Path, default=PATH, help="the file (default: %(default)s)")
-    parser.add_argument("--disputed", action="store_true", help="with what the library does not do as documented")
     parser.add_argument("--table", action="store_true", help="print which combinations run, in markdown")
     arguments = parser.parse_args()
-    found = record(arguments.disputed)
+    found = record()
     if arguments.table:
         print_table(found)
     elif arguments.write:

@@ -48,7 +48,7 @@ std::vector<std::string> stages_of(const std::string& given) {
 /// What a value of the described type may be, as --set takes it.
 std::vector<std::string> values_of(const schema::Description& type) {
   if (type.json_schema.value("type", "") == "boolean") return {"true", "false"};
-  return type.json_schema.value("enum", std::vector<std::string>());
+  return type.names();
 }
 
 /// Of --set: the fields one step below what is typed, or the values of the one that is.

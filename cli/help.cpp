@@ -322,7 +322,6 @@ const std::vector<Synonym>& synonyms() {
       {"moving_average", {"ema"}},
       {"flops", {"macs"}},
       {"latency", {"latency_ms"}},
-      {"filter", {"unit"}},
       {"filters", {"unit"}},
       {"neuron", {"unit"}},
       {"granularity", {"unit"}},

@@ -152,6 +152,11 @@ class Folding {
         sum += weight.f32()[o * row + i] * constants[i % channels].value_or(0.0f);
       moved.f32()[o] += static_cast<float>(biased ? sum : -sum);
     }
+    if (biased && parameters_[shift_of(node)]->mask.defined()) {  // what is held at zero stays there
+      const Tensor kept = parameters_[shift_of(node)]->mask.to(Device::cpu);
+      for (int64_t o = 0; o < outputs; ++o)
+        if (!kept.data<uint8_t>()[o]) moved.f32()[o] = 0.0f;
+    }
     shift.copy_from(moved);
   }
 

@@ -24,9 +24,7 @@ int64_t least(int64_t most, const Does& does) {
 Goal::Goal(const Target& target, const OriginalNetwork& original, const UnitSet& units,
            const Ranking& ranking, const CostModel* cost, const LatencyAfter& latency, double progress)
     : target_(target), units_(units), ranking_(ranking), cost_(cost), latency_(latency), progress_(progress) {
-  if (const std::string why = why_not(target.kind, units.unit);
-      !why.empty() && units.unit.kind != Unit::n_of_m)
-    fail_usage("prune: ", why);
+  if (const std::string why = why_not(target.kind, units.unit); !why.empty()) fail_usage("prune: ", why);
   if (target.is_a_cut()) {
     last_ = target.value;
     return;
@@ -38,36 +36,29 @@ Goal::Goal(const Target& target, const OriginalNetwork& original, const UnitSet&
 }
 
 void Goal::check_reachable() const {
-  if (target_.is_a_cut() && target_.kind != Target::ratio) return;
-  const double best = target_.kind == Target::ratio ? best_ratio() : quantity_after(ranking_.units());
-  const bool reached = target_.kind == Target::ratio ? best >= last_ : best <= last_;
+  if (target_.is_a_cut() && !(target_.is_a_share() && ranking_.limited())) return;
+  const double best = target_.is_a_share() ? best_share() : quantity_after(ranking_.units());
+  const bool reached = target_.is_a_share() ? best >= last_ : best <= last_;
   const double is = target_.kind == Target::speedup ? first_ / best : best;
   const bool is_noisy = target_.kind == Target::latency_ms;
   ESP_CHECK(reached, "prune: ", target_names()[target_.kind], " ", target_.value,
-            " cannot be reached: it is ", is_noisy ? fmt::format("{:.3g}", is) : join(is),
-            " with every group of channels at its least width (see min_channels, max_ratio and exclude)");
+            " cannot be reached: it is ", is_noisy ? fmt::format("{:.3g}", is) : join(is), " with every ",
+            units_.channels ? "group of channels" : "layer",
+            " at its least width (see min_channels, max_ratio and exclude)");
 }
 
 std::optional<Goal::Forced> Goal::forced() const {
-  if (target_.kind != Target::ratio) return std::nullopt;
-  const int64_t asked = count_of(last_ * progress_), taken = gone(asked, false);
+  if (!target_.is_a_share() || !ranking_.limited()) return std::nullopt;
+  const int64_t asked = count_of(share_now()), taken = gone(asked, false);
   if (taken <= asked || gone(0, false) <= asked) return std::nullopt;
   return Forced{taken, asked, ranking_.units()};
 }
 
 Cut Goal::cut() const {
-  switch (target_.kind) {
-    case Target::sparsity:
-      return {Cut::share, target_.value};
-    case Target::threshold:
-      return {Cut::threshold, target_.value};
-    case Target::quantile:
-      return {Cut::quantile, target_.value};
-    default:
-      break;
-  }
+  if (target_.kind == Target::threshold) return {Cut::threshold, target_.value};
+  if (target_.kind == Target::quantile) return {Cut::quantile, target_.value};
   check_reachable();
-  if (target_.kind == Target::ratio) return cut_of(count_for_ratio());
+  if (target_.is_a_share()) return cut_for_share();
   // On the way nothing hangs on a latency's noise where nothing is asked for yet, or all is there already.
   if (progress_ == 0.0 || (progress_ < 1.0 && last_ >= first_)) return cut_of(0);
   const double asked = first_ + (last_ - first_) * progress_;
@@ -98,16 +89,18 @@ Cut Goal::cut_of(int64_t count) const {
   return {Cut::share, static_cast<double>(count) / static_cast<double>(ranking_.units())};
 }
 
-/// Rounded to multiples, a smaller selection may take as many as the ratio does without.
-int64_t Goal::count_for_ratio() const {
-  const int64_t count = count_of(last_ * progress_), asked = gone(count, false);
-  if (gone(count, true) == asked) return count;
-  return least(count, [&](int64_t less) { return gone(less, true) >= asked; });
+/// Rounded to multiples, a smaller selection may take as many as the share does without.
+Cut Goal::cut_for_share() const {
+  const Cut all{Cut::share, share_now()};
+  if (!ranking_.rounds()) return all;
+  const int64_t asked = ranking_.gone(ranking_.select(all, false));
+  if (ranking_.gone(ranking_.select(all)) == asked) return all;
+  return cut_of(least(count_of(all.value), [&](int64_t less) { return gone(less, true) >= asked; }));
 }
 
-/// The ratio that is asked for, unless all groups come to their limits before it; those are rounded group by
-/// group, by half a channel at most.
-double Goal::best_ratio() const {
+/// The share that is asked for, unless all groups come to their limits before it; those are rounded group by
+/// group, by half a unit at most.
+double Goal::best_share() const {
   const Tensor asked = ranking_.select(cut_of(count_of(last_))),
                most = ranking_.select(cut_of(ranking_.units()));
   const int64_t gone = ranking_.gone(asked), missing = count_of(last_) - gone;

@@ -27,12 +27,12 @@ class Goal {
   /// The least that does.
   Cut cut() const;
 
-  /// Where min_ratio takes more of the channels that are ranked than the target `ratio` asks for.
+  /// Where min_ratio takes more of the units that are ranked than a share asks for.
   struct Forced {
-    int64_t channels, asked;
+    int64_t units, asked;
     int64_t of;  ///< all that are ranked
   };
-  /// Absent unless the target is a ratio.
+  /// Absent unless the target is a share.
   std::optional<Forced> forced() const;
 
  private:
@@ -42,9 +42,11 @@ class Goal {
   int64_t gone(int64_t count, bool rounded) const {
     return ranking_.gone(ranking_.select(cut_of(count), rounded));
   }
-  int64_t count_for_ratio() const;
+  Cut cut_for_share() const;
   int64_t count_of(double ratio) const { return share_count(ratio, ranking_.units()); }
-  double best_ratio() const;
+  double best_share() const;
+  /// What goes by now; of sparsity whoever has a schedule says it in the target (GradualPruner).
+  double share_now() const { return target_.kind == Target::ratio ? last_ * progress_ : last_; }
 
   const Target target_;
   const UnitSet& units_;

@@ -12,6 +12,14 @@ namespace {
 void check_options(const PruneOptions& options) {
   check(options.target);
   if (const std::string why = why_not(options.apply, options.unit); !why.empty()) fail_usage("prune: ", why);
+  const auto& [scope, limits, overrides, round_to] = options.selection;
+  const bool asks = options.target.kind != Target::sparsity || options.target.value != 0;
+  const bool limits_it = limits.min_channels || limits.min_ratio > 0 || limits.max_ratio < 1;
+  if (options.unit.kind == Unit::n_of_m && (asks || limits_it || !overrides.empty() || round_to > 1))
+    fail_usage("prune: ", options.unit.name(), " says itself how many go: expected no target and no limits");
+  if (options.iterations > 1)
+    if (const std::string why = why_not_in_steps(options); !why.empty())
+      fail_usage("prune: iterations: ", why);
 }
 
 /// True if units of several layers are compared, so that their scores are normalised. A threshold is compared
@@ -182,6 +190,16 @@ PruneResult joined(PruneResult now, PruneResult before) {
 
 }  // namespace
 
+std::string why_not_in_steps(const PruneOptions& options) {
+  if (options.unit.kind == Unit::n_of_m)
+    return "n of each m stay, and there is nothing between all and n: expected one selection";
+  const bool by_score = options.target.kind == Target::threshold || options.target.kind == Target::quantile;
+  if (by_score && options.apply == Apply::cut)
+    return target_names()[options.target.kind] +
+           " is of the scores of those that are left, and cutting changes both: expected one selection";
+  return "";
+}
+
 const std::vector<std::string>& apply_names() {
   static const std::vector<std::string> names = {"zero", "cut"};
   return names;
@@ -219,7 +237,7 @@ void check_prune(Module& model, const Shape& input, const PruneOptions& options,
   const Scope scope = options.selection.scope;
   const bool counts = options.target.kind == Target::sparsity && scope != Scope::isomorphic &&
                       options.unit.kind != Unit::layer && options.unit.kind != Unit::n_of_m;
-  if (options.allow_empty || !counts) return;
+  if (options.allow_empty || !counts || selected.ranking.limited()) return;
   for (const UnitGroup& layer : units.groups) {
     const int64_t ranked = scope == Scope::global ? units.count : layer.count;
     if (layer.count > 0 && share_count(options.target.value, ranked) == ranked) fail_empty(layer, options);
@@ -238,7 +256,7 @@ PruneResult prune(Module& model, const Shape& input, const OriginalNetwork& orig
     double so_far = progress;
     if (options.iterations > 1) {
       so_far = progress * static_cast<double>(i) / static_cast<double>(options.iterations);
-      if (options.target.kind == Target::sparsity)
+      if (options.target.is_moved())
         now.target.value *= static_cast<double>(i) / static_cast<double>(options.iterations);
     }
     PruneResult one = prune_once(model, input, now, original, so_far);
@@ -258,14 +276,16 @@ GradualPruner::GradualPruner(PruneOptions options, const Schedule& schedule)
     : options_(std::move(options)), schedule_(schedule) {
   check_options(options_);
   check(schedule_);
+  if (schedule_.kind == Schedule::one_shot) return;
+  if (const std::string why = why_not_in_steps(options_); !why.empty())
+    fail_usage("prune: schedule ", schedule_names()[schedule_.kind], ": ", why);
 }
 
 std::optional<PruneResult> GradualPruner::step(Module& model, const Shape& input,
                                                const OriginalNetwork& original, int64_t step) const {
   if (!schedule_.acts_at(step)) return std::nullopt;
   PruneOptions now = options_;
-  if (now.target.kind <= Target::quantile)
-    now.target.value = schedule_.sparsity_at(step, options_.target.value);
+  if (now.target.is_moved()) now.target.value = schedule_.sparsity_at(step, options_.target.value);
   return prune(model, input, original, now, schedule_.sparsity_at(step, 1.0));
 }
 

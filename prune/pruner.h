@@ -46,6 +46,9 @@ struct PruneOptions {
   Tensor verify = {};
 };
 
+/// Why these cannot prune little by little, in iterations or along a schedule; empty if they can.
+std::string why_not_in_steps(const PruneOptions& options);
+
 /// What a prune did.
 struct PruneResult {
   struct Layer {
@@ -93,7 +96,7 @@ class GradualPruner {
   /// options.target is where the schedule ends. UsageError as check() of the one or the other.
   GradualPruner(PruneOptions options, const Schedule& schedule);
   /// To be called after each optimizer step, `step` counting from 0: prunes if the schedule acts then, and
-  /// says what it did. `original`: the model before the first.
+  /// says what it did. `original`: the model before the first; of channels, and looked at for nothing else.
   std::optional<PruneResult> step(Module& model, const Shape& input, const OriginalNetwork& original,
                                   int64_t step) const;
   const Schedule& schedule() const { return schedule_; }

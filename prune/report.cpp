@@ -64,14 +64,20 @@ std::string fewer(const std::string& what, int64_t before, int64_t after) {
 
 }  // namespace
 
+std::vector<std::string> held_lines(const PruneResult& result, const std::string& units) {
+  std::vector<std::string> lines;
+  for (const auto& held : result.held)
+    lines.push_back(fmt::format("{} is held at {} of {} {}; the selection would have left {}", held.layer,
+                                grouped(held.kept), grouped(held.units), units, grouped(held.wanted)));
+  return lines;
+}
+
 std::string channel_table(const PruneResult& result, size_t width) {
   Table table({"<channels of", "before", "after", "<"});
   for (const auto& layer : result.layers) add_width(table, layer.name, layer.units, layer.left(), width);
   add_width(table, "total", result.total().units, result.total().left(), width);
   std::string text;
-  for (const auto& held : result.held)
-    text += fmt::format("{} is held at {} of {} channels; the selection would have left {}\n", held.layer,
-                        held.kept, held.units, held.wanted);
+  for (const std::string& line : held_lines(result, "channels")) text += line + "\n";
   text += speed_line(result) + "\n" + fewer("parameters", result.before.parameters, result.after.parameters) +
           "\n" + fewer("bytes", result.before.bytes, result.after.bytes) + "\n";
   if (const auto& proof = result.proof) {

@@ -21,6 +21,9 @@ std::string network_table(const std::vector<LayerRow>& layers, const NetworkTota
 std::string sparsity_table(const std::vector<LayerRow>& layers, const NetworkTotals& totals,
                            size_t width = any_width);
 
+/// Layers whose limits held back what the selection would have taken of their `units` ("filters").
+std::vector<std::string> held_lines(const PruneResult& result, const std::string& units);
+
 /// What a prune of channels did: how many each group keeps, with a bar, what is held at its least width, and
 /// what became of MACs, latency, parameters and bytes.
 std::string channel_table(const PruneResult& result, size_t width = any_width);

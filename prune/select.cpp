@@ -152,9 +152,11 @@ Ranking::Ranking(const UnitSet& units, const Tensor& scores, const Selection& se
   std::map<Likeness, size_t> alike;
   for (size_t g = 0; g < units.groups.size(); ++g) {
     const UnitGroup& group = units.groups[g];
-    const auto found = original.channels.find(group.layer);
-    const int64_t unnamed = original.channels.empty() ? group.count : 0;
-    originals_.push_back(found == original.channels.end() ? unnamed : found->second);
+    originals_.push_back(group.count);
+    if (units.channels && !original.channels.empty()) {
+      const auto found = original.channels.find(group.layer);
+      originals_.back() = found == original.channels.end() ? 0 : found->second;
+    }
     ESP_CHECK(originals_.back() >= group.count, "prune: the channels of ", group.layer, " are ", group.count,
               " now, and ", originals_.back(), " before the first cut");
     add_parts(g, selection, original);
@@ -226,13 +228,15 @@ void Ranking::add_part(Part part, const std::vector<std::string>& layers, const 
       limits.min_channels.value_or(channels ? std::max<int64_t>(8, divided_up(n * real, 10)) : 0);
   const int64_t round_to = std::max<int64_t>(selection.round_to, 1);
   part.multiple = round_to / std::gcd(round_to, real);
-  part.least = std::max({int64_t{channels}, divided_up(width, real), left(limits.max_ratio)});
+  const bool never_empty = channels || part.multiple > 1;  // 0 is a multiple of all
+  part.least = std::max({int64_t{never_empty}, divided_up(width, real), left(limits.max_ratio)});
   part.least = std::min(now, rounded_up(part.least, part.multiple));
   part.most = std::max(part.least, left(limits.min_ratio));
   parts_.push_back(std::move(part));
 }
 
 void Ranking::add_candidates(Class& one) const {
+  one.candidates.reserve(static_cast<size_t>(one.now));
   for (const size_t g : one.groups)
     for (int64_t u = 0; u < units_.groups[g].count; ++u)
       one.candidates.push_back(
@@ -247,6 +251,7 @@ const std::vector<size_t>& Ranking::parts_of(const Candidate& c) const {
 }
 
 void Ranking::add_rounded() {
+  if (std::ranges::all_of(parts_, [](const Part& part) { return part.multiple == 1; })) return;
   using Makings = std::vector<size_t>;  // the parts that layers make and a unit is in
   std::map<Makings, Rounded> sets;
   for (const Class& one : classes_)
@@ -261,16 +266,13 @@ void Ranking::add_rounded() {
     if (set.multiple > 1) rounded_.push_back(std::move(set));
 }
 
-int64_t Ranking::wanted(const Class& one, const Cut& cut) const {
-  if (one.candidates.empty()) return 0;
-  if (cut.rule == Cut::share)
-    return std::max<int64_t>(0, share_count(cut.value, one.original) - (one.original - one.now));
-  const float bound =
-      cut.rule == Cut::threshold
-          ? static_cast<float>(cut.value)
-          : one.candidates[static_cast<size_t>(rank_of_quantile(cut.value, one.candidates.size()))].score;
-  return std::ranges::count_if(
-      one.candidates, [&](const Candidate& c) { return c.score < bound || c.score == pruned_score; });
+int64_t Ranking::wanted(const Class& one, double share) {
+  return std::max<int64_t>(0, share_count(share, one.original) - (one.original - one.now));
+}
+
+float Ranking::bound_of(const Class& one, const Cut& cut) {
+  if (cut.rule == Cut::threshold || one.candidates.empty()) return static_cast<float>(cut.value);
+  return one.candidates[static_cast<size_t>(rank_of_quantile(cut.value, one.candidates.size()))].score;
 }
 
 class Ranking::Dropping {
@@ -325,10 +327,16 @@ Ranking::Dropping Ranking::choose(const Cut& cut, bool limits) const {
            ++c)
         if (std::ranges::count(parts_of(*c), p) > 0) selection.drop(*c);
   for (const Class& one : classes_) {
-    int64_t missing = wanted(one, cut);
-    for (const Candidate& c : one.candidates) missing -= !selection.stays(c);
-    for (auto c = one.candidates.begin(); c != one.candidates.end() && missing > 0; ++c)
-      missing -= selection.drop(*c);
+    if (cut.rule == Cut::share) {  // the next in line for what a limit holds
+      int64_t missing = wanted(one, cut.value);
+      for (const Candidate& c : one.candidates) missing -= !selection.stays(c);
+      for (auto c = one.candidates.begin(); c != one.candidates.end() && missing > 0; ++c)
+        missing -= selection.drop(*c);
+    } else {
+      const float bound = bound_of(one, cut);
+      for (auto c = one.candidates.begin(); c != one.candidates.end() && c->score < bound; ++c)
+        selection.drop(*c);
+    }
   }
   return selection;
 }

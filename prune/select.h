@@ -83,8 +83,9 @@ class Ranking {
 
   /// Units that are ranked, with what is cut of them since the beginning.
   int64_t units() const { return units_of_all_; }
-  /// Of those ranked together go what the cut says: first, and as part of that, what min_ratio takes of each
-  /// layer; then the lowest, but none that a limit holds. Each layer's selection is rounded if `rounded`.
+  /// Of those ranked together go what the cut says: first, and as part of a share, what min_ratio takes of
+  /// each layer; then the lowest, but none that a limit holds: of a share the next in line go instead, of a
+  /// threshold and of a quantile none. Each layer's selection is rounded if `rounded`.
   ///
   /// A quantile is numpy's default: linear between the scores at ranks floor and ceil of value (N - 1), from
   /// 0. As only units strictly below it go, it cuts where the score at the upper rank does; the highest
@@ -92,6 +93,10 @@ class Ranking {
   Tensor select(const Cut& cut, bool rounded = true) const;
   /// Units that a selection leaves out, with what is cut since the beginning.
   int64_t gone(const Tensor& kept) const;
+  /// True if a limit or a multiple may keep a selection from what a cut says.
+  bool limited() const { return limited_; }
+  /// True if what stays of some layer is a multiple of more than 1.
+  bool rounds() const { return !rounded_.empty(); }
   /// For each group how many units it had in the beginning.
   int64_t original(size_t group) const { return originals_[group]; }
 
@@ -139,8 +144,10 @@ class Ranking {
   void add_candidates(Class& one) const;
   void add_rounded();
   const std::vector<size_t>& parts_of(const Candidate& c) const;
-  /// How many of a class go by that cut, without what is cut since the beginning.
-  int64_t wanted(const Class& one, const Cut& cut) const;
+  /// How many of a class go for that share, without what is cut since the beginning.
+  static int64_t wanted(const Class& one, double share);
+  /// The score below which a threshold or a quantile drops what it may.
+  static float bound_of(const Class& one, const Cut& cut);
   /// A selection that is not rounded; without `limits`, nothing is held.
   Dropping choose(const Cut& cut, bool limits) const;
   Tensor select_without_limits(const Cut& cut) const;

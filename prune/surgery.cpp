@@ -130,11 +130,8 @@ std::vector<AxisCut> cuts_between(const std::vector<AxisCut>& made, const std::v
 }
 
 Transaction::Transaction(Module& model) : model_(model), history_(model.history) {
-  // Values, what stands in for them and what methods keep are written in place (masking, folding, loading);
-  // the rest is replaced at most.
-  const auto in_place = [](TensorUse use) {
-    return use == TensorUse::value || use == TensorUse::stand_in || use == TensorUse::method;
-  };
+  // All but these are written in place (masking, folding, loading), which are replaced at most.
+  const auto in_place = [](TensorUse use) { return use != TensorUse::gradient && use != TensorUse::mask; };
   for (Parameter* p : model.parameters()) {
     NamedState& old = before_.emplace_back(Before{p, p->tensors()}).tensors;
     for (auto& [name, tensor] : old)

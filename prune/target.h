@@ -53,7 +53,10 @@ struct Target {
   double value = 0.0;
 
   /// It says itself which of the units that are ranked together go.
-  bool is_a_cut() const { return kind <= ratio; }
+  bool is_a_cut() const { return kind == threshold || kind == quantile || is_a_share(); }
+  bool is_a_share() const { return kind == sparsity || kind == ratio; }
+  /// It is of a mask's units: a schedule moves its value.
+  bool is_moved() const { return kind == sparsity || kind == threshold || kind == quantile; }
 };
 const std::vector<std::string>& target_names();
 /// UsageError for a share outside 0..1, a speedup below 1, a threshold that is no number, anything else that

@@ -7,6 +7,7 @@
 
 #include "espalier/core/table.h"
 #include "espalier/train/build.h"
+#include "espalier/train/pruning.h"
 
 namespace espalier {
 namespace {
@@ -39,6 +40,11 @@ void lamp_within_layers(const PruneConfig& prune, const Tell& tell) {
          fmt::format("lamp in scope layer prunes what {} does: it makes layers comparable, which "
                      "scope global alone asks for",
                      prune.unit == "weight" ? "l1" : "l2"));
+}
+
+void looks_at_no_data(const PruneConfig& prune, const Tell& tell) {
+  if (prune.batches && criterion_named(prune.criterion).needs == Needs::weights)
+    tell("/batches", fmt::format("{} looks at weights only, and at no batch", prune.criterion));
 }
 
 // --- Of a train stage ---
@@ -172,7 +178,8 @@ constexpr Goal goals[] = {{"sparsity", &PruneConfig::sparsity, false},
 
 /// Where `later` counts what `earlier` has pruned; a share of all does so, a layer's own only if both are.
 bool counts_the_same(const PruneConfig& earlier, const PruneConfig& later) {
-  if (earlier.unit != later.unit) return false;
+  if (unit_named(earlier.unit) != unit_named(later.unit) || cuts_channels(earlier) != cuts_channels(later))
+    return false;
   if (later.unit == "channel") return true;  // those goals are the whole network's
   return earlier.include == later.include && earlier.exclude == later.exclude && !earlier.remove &&
          (later.scope == "global" || later.scope == earlier.scope);
@@ -197,7 +204,7 @@ void less_after_more(const std::vector<StageConfig>& stages, size_t stage, const
 }
 
 constexpr void (*of_a_pruner[])(const PruneConfig&, const Tell&) = {all_is_pruned, nothing_is_pruned,
-                                                                    lamp_within_layers};
+                                                                    lamp_within_layers, looks_at_no_data};
 constexpr void (*of_training[])(const TrainConfig&, const Tell&) = {rate_nobody_uses, decay_nobody_uses,
                                                                     more_smoothing_than_target};
 constexpr void (*of_lengths[])(const TrainConfig&, const StageLength&, const Tell&) = {

@@ -264,6 +264,23 @@ std::vector<std::string> masked_names(const std::string& json, const std::string
   return json_value<std::vector<std::string>>(parse_json(json, place), place);
 }
 
+/// A bias and a norm's shift are often zero without a mask: of these, only what goes with zeros of the
+/// layer's own weight or scale, all of a filter's, was held.
+void keep_lone_zeros(Module& model, Parameter& parameter) {
+  if (parameter.role == Role::weight || parameter.role == Role::scale) return;
+  const Parameter* beside = model.find(std::string(layer_name(parameter.name)) + ".weight");
+  if (!beside || beside == &parameter || beside->shape()[0] != parameter.shape()[0]) return;
+  if (parameter.mask.device() == Device::meta) return;
+  const Tensor weight = beside->value().to(Device::cpu);
+  Tensor mask = parameter.mask.to(Device::cpu);
+  const int64_t size = weight.shape().elements() / weight.shape()[0];
+  for (int64_t o = 0; o < weight.shape()[0]; ++o) {
+    const float* const row = weight.f32() + o * size;
+    if (std::any_of(row, row + size, [](float w) { return w != 0.0f; })) mask.data<uint8_t>()[o] = 1;
+  }
+  parameter.mask = mask.to(parameter.value().device());
+}
+
 /// Of weights alone: masks the zeros of the parameters that were masked.
 void mask_zeros(const TensorFile& file, Module& model, const std::string& source) {
   const auto found = file.metadata.find("espalier.masked");
@@ -272,7 +289,9 @@ void mask_zeros(const TensorFile& file, Module& model, const std::string& source
     Parameter* parameter = model.find(name);
     ESP_CHECK(parameter && parameter->value().dtype() == DType::f32, source, ": '", printable(name),
               "' is masked, and is not the model's");
-    if (!parameter->mask.defined()) parameter->mask = nonzero_mask(*parameter);
+    if (parameter->mask.defined()) continue;
+    parameter->mask = nonzero_mask(*parameter);
+    keep_lone_zeros(model, *parameter);
   }
 }
 

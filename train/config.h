@@ -95,7 +95,7 @@ struct PruneConfig {
   std::optional<std::string> apply = {};       ///< zero, cut; absent: cut for channels, else zero
   std::optional<std::string> normalizer = {};  ///< absent: the criterion's
 
-  // unit channel only, see prune/target.h
+  // For some units only, see config_prune.cpp
   std::optional<double> ratio = {}, speedup = {}, macs = {}, parameters = {}, bytes = {}, latency_ms = {};
   std::optional<int64_t> batches = {};  ///< that criteria look at which look at data; absent: the criterion's
   std::string reduction = "mean";

@@ -1,4 +1,5 @@
 // The declarations of what prunes, and of what prepares for it.
+#include <algorithm>
 #include <cmath>
 
 #include "espalier/prune/pruner.h"
@@ -87,8 +88,14 @@ void check_pieces(const PruneConfig& p, const Place& at) {
   refuse("criterion", why_not(options.scoring.criterion, options.unit));
   refuse("scope", why_not(options.selection.scope, options.unit));
   refuse("apply", why_not(options.apply, options.unit));
+  const bool wide = options.unit.kind == Unit::filter || options.unit.kind == Unit::channel;
+  for (size_t i = 0; i < p.overrides.size(); ++i)
+    if (p.overrides[i].min_channels && !wide)
+      (at / "overrides" / i / "min_channels")
+          .mistake("is for unit filter, row or channel, and the unit is ", p.unit);
   if (p.verify && options.apply == Apply::zero)
     refuse("verify", "compares a cut network with the masked one, and here nothing is cut: apply is zero");
+  if (p.iterations > 1) refuse("iterations", why_not_in_steps(options));
   if (p.remove && options.apply == Apply::cut)
     refuse("remove", "lets go of masks, and what is cut has none: apply is cut");
 }
@@ -115,10 +122,20 @@ Type<LimitsConfig> limits_type() {
        field("max_ratio", &LimitsConfig::max_ratio, number(share), as_prune)});
 }
 
+/// "2:4", two numbers of a few digits.
+bool is_n_of_m(const std::string& name) {
+  const size_t colon = name.find(':');
+  const auto is_number = [](const std::string& text) {
+    return !text.empty() && text.size() <= 4 && text[0] != '0' &&
+           std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+  };
+  return colon != std::string::npos && is_number(name.substr(0, colon)) && is_number(name.substr(colon + 1));
+}
+
 Type<std::string> unit_type() {
   Names names = unit_names();
   std::erase(names, "n:m");
-  Type<std::string> type = one_of_or(names, "[1-9][0-9]*:[1-9][0-9]*", "n:m, such as 2:4");
+  Type<std::string> type = one_of_or(names, "[1-9][0-9]*:[1-9][0-9]*", is_n_of_m, "n:m, such as 2:4");
   type.read = [read = type.read](const Json& json, const Place& at) {
     const std::string name = read(json, at);
     try {
@@ -134,8 +151,7 @@ Type<std::string> unit_type() {
 }  // namespace
 
 Type<PruneConfig> prune_type() {
-  const Names rows = {"filter", "row"}, parts = {"filter", "row", "column", "kernel", "block"},
-              channel = {"channel"}, several = {"filter", "row", "column", "kernel", "block", "channel"},
+  const Names channel = {"channel"}, several = {"filter", "row", "column", "kernel", "block", "channel"},
               counted = {"weight", "filter", "row", "column", "kernel", "block", "channel"},
               masked = {"weight", "filter", "row", "column", "kernel", "block", "layer"},
               emptied = {"weight", "filter", "row", "column", "kernel", "block"},
@@ -249,13 +265,13 @@ Type<PruneConfig> prune_type() {
              check_initial(p, at / "schedule" / "initial");
              check_ratios(p, at);
              check_pieces(p, at);
-             if (p.normalizer && p.unit != "channel" && (p.threshold || p.scope == "layer"))
+             if (p.normalizer && (p.threshold || (p.unit != "channel" && p.scope == "layer")))
                (at / "normalizer")
                    .mistake(
                        "is for units that are ranked over several layers: scope global or isomorphic, and "
                        "sparsity or quantile");
-             const bool grows = p.sparsity || p.unit == "channel";
-             if (p.schedule && p.schedule->type != "one_shot" && (!grows || p.threshold || p.quantile)) {
+             if (p.schedule && p.schedule->type != "one_shot" && !p.sparsity &&
+                 (p.unit != "channel" || p.threshold || p.quantile)) {
                (at / "schedule" / "type")
                    .fail("found \"", p.schedule->type,
                          "\", which needs 'sparsity', or a target of channels; 'threshold', 'quantile' and "

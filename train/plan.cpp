@@ -166,7 +166,8 @@ Plan make_plan(const Config& config, const DataSplits& data) {
     if (trained && !(prune.scope == "layer" && prune.sparsity)) return;
     const auto start = Clock::now();
     const Pruning pruning(config, prune, *model, data.train, true);
-    pruning.act(pruning.original());
+    for (const std::string& line : pruning.warnings(pruning.act(pruning.original())))
+      row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
     for (const std::string& line : collapsed_layers(*model))
       row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
     if (prune.remove) remove_masks(*model);

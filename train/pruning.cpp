@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <typeinfo>
 
 #include "espalier/core/interrupt.h"
 #include "espalier/core/isa.h"
@@ -175,15 +176,16 @@ std::vector<std::string> Pruning::warnings(const PruneResult& result) const {
   std::vector<std::string> lines;
   if (std::string idle = idle_target(result); !idle.empty()) lines.push_back(std::move(idle));
   if (const auto& forced = result.forced)
-    lines.push_back(fmt::format("min_ratio takes {} of {} channels, ratio {} asks for {}",
-                                grouped(forced->channels), grouped(forced->of), options_.target.value,
+    lines.push_back(fmt::format("min_ratio takes {} of {} {}, {} {} asks for {}", grouped(forced->units),
+                                grouped(forced->of), options_.unit.plural(),
+                                target_names()[options_.target.kind], options_.target.value,
                                 grouped(forced->asked)));
   return lines;
 }
 
 std::string Pruning::idle_target(const PruneResult& result) const {
   const Target& target = options_.target;
-  const bool asks = target.kind != Target::ratio && !(target.kind == Target::speedup && target.value == 1);
+  const bool asks = !target.is_a_cut() && !(target.kind == Target::speedup && target.value == 1);
   if (!asks || result.after.parameters != result.before.parameters) return "";
   const auto line = [&](const std::string& asked, const std::string& has) {
     return fmt::format("{} {} is met already{}: nothing is cut", target_names()[target.kind], asked, has);
@@ -227,25 +229,29 @@ void PruneCallback::after_step(TrainState& s) {
   try {
     result = pruning_.act(original_, schedule_, step);
   } catch (const Error& error) {
+    if (typeid(error) != typeid(Error)) throw;  // a card's failure has a story of its own
     fail("stage '", s.stage, "', step ", s.position.step, ": ", error.what());
   }
   const bool cuts = cuts_channels(pruning_.config());
   if (cuts) s.macs = result->after.macs;
   event.end(s.model, s.macs);
   s.pruned = std::move(event);
-  if (!result->cuts.empty()) {
+  if (!result->cuts.empty())
     console_.line(fmt::format("{}  step {}  {}", s.stage, s.position.step, channel_line(*result)));
-  }
   if (!cuts)
     console_.live(
         {s.stage, fmt::format("step {}", s.position.step),
          fmt::format("pruned {} of {}", grouped(result->total().pruned), grouped(result->total().units))});
-  if (cuts && step == schedule_.last()) say_what_is_saved(s, std::move(*result));
+  if (step != schedule_.last()) return;
+  for (const std::string& line : pruning_.warnings(*result))
+    console_.warn(fmt::format("warning: stage '{}': {}", s.stage, line));
+  if (cuts)
+    say_what_is_saved(s, std::move(*result));
+  else
+    for (const std::string& line : held_lines(*result, units_text(pruning_.config()))) console_.line(line);
 }
 
 void PruneCallback::say_what_is_saved(const TrainState& s, PruneResult last) const {
-  for (const std::string& line : pruning_.warnings(last))
-    console_.warn(fmt::format("warning: stage '{}': {}", s.stage, line));
   pruning_.measure(last, original_);
   console_.line(fmt::format("{}  {}", s.stage, speed_line(last)));
   if (const std::string hint = width_hint(pruning_.config(), s.model); !hint.empty()) console_.line(hint);

@@ -425,7 +425,7 @@ class Run {
     if (cuts_channels(config))
       report_cut(stage, pruning, original, since(start), std::move(result), measured);
     else
-      report_masks(stage, config, result.total());
+      report_masks(stage, pruning, result);
     event.end(*model_, Network(*model_, config_.model.input).totals.macs);
     metrics_->write(prune_row({.stage = stage.name, .total_step = steps_so_far()}, event));
     if (config.remove) remove_masks(*model_);
@@ -435,7 +435,9 @@ class Run {
   /// Training steps of the run.
   int64_t steps_so_far() const { return position_.steps_before.value_or(0) + position_.step; }
 
-  void report_masks(const StageConfig& stage, const PruneConfig& config, const PruneResult::Layer& pruned) {
+  void report_masks(const StageConfig& stage, const Pruning& pruning, const PruneResult& result) {
+    const PruneConfig& config = pruning.config();
+    const PruneResult::Layer pruned = result.total();
     const std::string in_all = fmt::format("{} of {}", grouped(pruned.pruned), grouped(pruned.units)),
                       units = units_text(config);
     console_.line(pruned.already == 0
@@ -443,6 +445,8 @@ class Run {
                       : fmt::format("{}  {} more {} pruned by {}, {} in all", stage.name,
                                     grouped(pruned.pruned - pruned.already), units, config.criterion,
                                     in_all));
+    for (const std::string& line : pruning.warnings(result)) warn(stage, line);
+    for (const std::string& line : held_lines(result, units)) console_.line(line);
     report_pruning(stage);
   }
 

@@ -6,7 +6,6 @@
 #include <cfloat>
 #include <cmath>
 #include <limits>
-#include <regex>
 
 #include "espalier/core/home.h"
 #include "espalier/core/spelling.h"
@@ -58,6 +57,11 @@ const FieldDescription* Description::find(const std::string& name) const {
   const auto found =
       std::find_if(fields.begin(), fields.end(), [&](const auto& field) { return field.name == name; });
   return found == fields.end() ? nullptr : &*found;
+}
+
+Names Description::names() const {
+  const Json& of = json_schema.contains("anyOf") ? json_schema["anyOf"][0] : json_schema;
+  return of.value("enum", Names());
 }
 
 Names Description::field_names() const {
@@ -191,7 +195,8 @@ Type<std::string> one_of(Names names, Names later) {
           [](const std::string& value) { return Json(value); }};
 }
 
-Type<std::string> one_of_or(Names names, const std::string& pattern, const std::string& called) {
+Type<std::string> one_of_or(Names names, const std::string& pattern, bool (*matches)(const std::string&),
+                            const std::string& called) {
   const std::string expected = "one of " + enumerate(names) + " or " + called;
   return {{expected,
            {{"type", "string"}, {"anyOf", {{{"enum", names}}, {{"pattern", "^" + pattern + "$"}}}}},
@@ -199,10 +204,10 @@ Type<std::string> one_of_or(Names names, const std::string& pattern, const std::
            {},
            {},
            {}},
-          [=, form = std::regex(pattern)](const Json& json, const Place& at) {
+          [=](const Json& json, const Place& at) {
             if (!json.is_string()) at.unexpected(json, expected);
             const std::string name = json;
-            if (holds(names, name) || std::regex_match(name, form)) return name;
+            if (holds(names, name) || matches(name)) return name;
             at.unexpected(json, expected, did_you_mean(name, names));
           },
           [](const std::string& value) { return Json(value); }};
@@ -256,8 +261,8 @@ Json variant_of(const Json& json, const Description& object) {
 
 std::vector<Json> variants(const Description& object) {
   if (!has_variants(object)) return {Json()};
-  const Json& schema = object.fields.front().type->json_schema;
-  return schema.contains("enum") ? schema["enum"] : schema["anyOf"][0]["enum"];
+  const Names names = object.fields.front().type->names();
+  return {names.begin(), names.end()};
 }
 
 void add_default(FieldDescription& field, const Json& variant, const Json& value) {

@@ -109,6 +109,7 @@ struct Description {
 
   bool is_object() const { return json_schema.value("type", "") == "object"; }
   const FieldDescription* find(const std::string& name) const;  ///< null: no such field
+  Names names() const;  ///< that a value may be; none where it is no name
   Names field_names() const;
 };
 
@@ -148,8 +149,9 @@ Type<std::string> text();
 Type<std::string> path();
 /// Text that is safe as the name of a file or folder.
 Type<std::string> file_name();
-/// One of `names`, or what matches `pattern`, which messages call `called`.
-Type<std::string> one_of_or(Names names, const std::string& pattern, const std::string& called);
+/// One of `names`, or what `matches` (`pattern`, for editors), which messages call `called`.
+Type<std::string> one_of_or(Names names, const std::string& pattern, bool (*matches)(const std::string&),
+                            const std::string& called);
 /// One of `names`. One of `later` is designed but not built yet, and the message says so.
 Type<std::string> one_of(Names names, Names later = {});
 

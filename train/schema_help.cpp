@@ -14,7 +14,7 @@ namespace espalier::schema {
 namespace {
 
 /// What a field of a name may be, or each element of a list of them.
-Names values_of(const FieldDescription& field) { return field.inner().json_schema.value("enum", Names()); }
+Names values_of(const FieldDescription& field) { return field.inner().names(); }
 
 /// "type mlp, lenet5", or "every type but mlp" where that is shorter.
 std::string which(const Names& chosen, const Names& all, const std::string& variant) {
@@ -54,7 +54,8 @@ std::vector<std::pair<Names, Json>> grouped_defaults(const FieldDescription& fie
 
 /// Help, then what it may be and its default, then for which variants. `variant`: of this one alone.
 std::string field_text(const FieldDescription& field, const Description& object, const Json& variant = {}) {
-  const Names all = object.fields.empty() ? Names() : values_of(object.fields.front());
+  // Where a pattern stands for more of them, "every" says too much.
+  const Names all = object.fields.empty() || object.kind_of ? Names() : values_of(object.fields.front());
   std::string text = field.help + "\n" + field.type->expected;
   if (field.is_required) text += "; required";
   const auto defaults = grouped_defaults(field);

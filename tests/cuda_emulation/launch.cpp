@@ -108,7 +108,7 @@ void ArgumentCheck::object(const void* object, size_t bytes) {
 #if defined(__SANITIZE_ADDRESS__)
   constexpr uintptr_t lowest = 0x10007fff8000;  // below lies its shadow memory
 #elif defined(__SANITIZE_THREAD__)
-  constexpr uintptr_t lowest = 0x550000000000;  // as above; programs and heaps begin here
+  constexpr uintptr_t lowest = 0x7b0000000000;  // as above; its heap begins here
 #else
   constexpr uintptr_t lowest = uintptr_t{1} << 32;
 #endif

@@ -110,6 +110,18 @@ TEST(Fold, WhatIsFrozenHasNoAverageAndMovesOnce) {
   EXPECT_FALSE(net.find("b.bias")->state_of("average").defined());
 }
 
+TEST(Fold, ABiasThatAMaskHoldsTakesNothing) {
+  SmallNet net;
+  Linear &a = net.linear("a", 1, 2), &b = net.linear("b", 2, 2);
+  net.pass = [&](const Variable& x) { return b.forward(relu(a.forward(ops::flatten(x)))); };
+  set(net, "a.bias", {0, 4});
+  set(net, "b.weight", {1, 2, 3, 5});
+  set(net, "b.bias", {10, 0});
+  net.find("b.bias")->set_mask(Tensor::from<uint8_t>({2}, std::vector<uint8_t>{1, 0}));
+  fold_and_cut(net, {1, 1, 1}, {{1, 0}, {1, 1}});
+  EXPECT_EQ(numbers(net.find("b.bias")->value()), (std::vector<float>{18, 0}));
+}
+
 TEST(Fold, WithoutABiasItGoesIntoTheMeanOfTheNormBehind) {
   SmallNet net;
   Conv2d &a = net.conv("a", 1, 2, 1, false), &b = net.conv("b", 2, 1, 1, false, 0);

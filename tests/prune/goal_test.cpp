@@ -180,7 +180,7 @@ TEST(Goal, MoreThanTheRatioGoesWhereLeastRatiosTakeIt) {
     options.selection.overrides = {{{"fc1"}, {.min_channels = 1, .min_ratio = 0.8}}};
     const auto result = prune_to(net, {Target::ratio, 0.5}, options);
     ASSERT_TRUE(result.forced);
-    EXPECT_EQ(result.forced->channels, 400);
+    EXPECT_EQ(result.forced->units, 400);
     EXPECT_EQ(result.forced->asked, 285);
     EXPECT_EQ(result.forced->of, 570);
     for (const auto& group : result.layers)

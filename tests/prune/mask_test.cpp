@@ -90,6 +90,18 @@ TEST(Mask, WhereUnitsAreGivenBackTheyMayLearnAgainFromZero) {
   EXPECT_EQ(flags(fc.mask), (std::vector<int>{1, 1, 1, 1}));
 }
 
+TEST(Mask, OfOtherUnitsNothingIsGivenBack) {
+  HandMade model;
+  Parameter& fc = model.add("fc.weight", {2, 4}, {1, 2, 3, 4, 5, 6, 7, 8});
+  fc.set_mask(Tensor::from<uint8_t>({2, 4}, std::vector<uint8_t>{0, 0, 1, 1, 0, 0, 1, 1}));
+  const ChannelGroup group{2, {{&fc, 1, true, {0, 1, -1, -1}}}, ""};
+  const UnitSet channels(
+      std::make_shared<const UnitSet::Channels>(Network(model, any_input), ChannelGraph{{group}, {}}), {1});
+  fc.set_mask(Tensor::from<uint8_t>({2, 4}, std::vector<uint8_t>{0, 0, 0, 1, 0, 0, 0, 1}));
+  apply_masks(channels, verdicts({1, 0}), true);
+  EXPECT_EQ(flags(fc.mask), (std::vector<int>{1, 0, 0, 1, 1, 0, 0, 1}));
+}
+
 TEST(Mask, RemovedItsZerosStayAndMayBeTrained) {
   HandMade model;
   Parameter& fc = model.add("fc.weight", {1, 2}, {1, 2});

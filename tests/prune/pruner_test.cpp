@@ -257,6 +257,75 @@ TEST(GradualPruner, MovesAThresholdAlongTheScheduleToo) {
   EXPECT_EQ(numbers(fc.value()), (std::vector<float>{0, 0, 0, 4}));
 }
 
+TEST(GradualPruner, WhatHasNoPartsIsRefused) {
+  const Schedule linear{.kind = Schedule::linear, .begin = 0, .end = 2};
+  EXPECT_EQ(message_of<UsageError>([&] { GradualPruner({.unit = Unit::n_of(2, 4)}, linear); }),
+            "prune: schedule linear: n of each m stay, and there is nothing between all and n: expected one "
+            "selection");
+  PruneOptions cut = cut_channels({Target::quantile, 0.5});
+  const std::string why =
+      "quantile is of the scores of those that are left, and cutting changes both: expected one selection";
+  EXPECT_EQ(message_of<UsageError>([&] { GradualPruner(cut, linear); }), "prune: schedule linear: " + why);
+  cut.iterations = 2;
+  const auto model = random_model("vgg11", 8);
+  EXPECT_EQ(message_of<UsageError>([&] { prune(*model, small_image, cut); }), "prune: iterations: " + why);
+}
+
+TEST(Pruner, ASparsityThatLimitsForbidIsSaidAndNothingIsPruned) {
+  TwoSizes two;
+  PruneOptions options{.selection = {.limits = {.max_ratio = 0.5}}, .target = {Target::sparsity, 0.9}};
+  const std::string message =
+      "prune: sparsity 0.9 cannot be reached: it is 0.5 with every layer at its least width (see "
+      "min_channels, "
+      "max_ratio and exclude)";
+  EXPECT_EQ(message_of<Error>([&] { prune(two.model, any_input, options); }), message);
+  EXPECT_EQ(message_of<Error>([&] { check_prune(two.model, any_input, options); }), message);
+  EXPECT_EQ(zeros(two.a) + zeros(two.b), 0);
+  options.target.value = 0.5;
+  EXPECT_EQ(prune(two.model, any_input, options).total().pruned, 3);
+}
+
+TEST(Pruner, MoreThanTheSparsityGoesWhereLeastRatiosTakeIt) {
+  TwoSizes two;
+  const PruneOptions options{.selection = {.limits = {.min_ratio = 0.5}}, .target = {Target::sparsity, 0.2}};
+  const auto result = prune(two.model, any_input, options);
+  ASSERT_TRUE(result.forced);
+  EXPECT_EQ(result.forced->units, 3);
+  EXPECT_EQ(result.forced->asked, 1);
+}
+
+TEST(Pruner, NOfMSaysItselfHowManyGo) {
+  HandMade model;
+  const Parameter& fc = model.add("fc.weight", {1, 4}, {4, 1, 3, 2});
+  for (const PruneOptions& options :
+       {PruneOptions{.unit = Unit::n_of(2, 4), .target = {Target::speedup, 2}},
+        PruneOptions{.unit = Unit::n_of(2, 4), .selection = {.limits = {.max_ratio = 0.5}}}})
+    EXPECT_EQ(message_of<UsageError>([&] { prune(model, any_input, options); }),
+              "prune: 2:4 says itself how many go: expected no target and no limits");
+  prune(model, any_input, {.unit = Unit::n_of(2, 4)});
+  EXPECT_EQ(numbers(fc.value()), (std::vector<float>{4, 0, 3, 0}));
+}
+
+TEST(Pruner, AFailureBetweenSelectionsLeavesOptimizerStateAsItWas) {
+  HandMade model;
+  Parameter& fc = model.add("fc.weight", {1, 4}, {1, 2, 3, 4});
+  fc.state["slot0"] = Tensor::from({1, 4}, std::vector<float>{5, 6, 7, 8});
+  PruneOptions options{.target = {Target::sparsity, 0.5}, .iterations = 2};
+  options.before_each = [&, asked = 0]() mutable {
+    if (++asked == 2) fail("stop");
+  };
+  EXPECT_EQ(message_of<Error>([&] { prune(model, any_input, options); }), "stop");
+  EXPECT_EQ(numbers(fc.value()), (std::vector<float>{1, 2, 3, 4}));
+  EXPECT_EQ(numbers(fc.state_of("slot0")), (std::vector<float>{5, 6, 7, 8}));
+  EXPECT_FALSE(fc.mask.defined());
+}
+
+TEST(Pruner, AnOriginalIsOfChannelsOnly) {
+  TwoLayers two;
+  const PruneOptions half{.target = {Target::sparsity, 0.5}};
+  EXPECT_EQ(prune(two.net, two.image, original_network(two.net, two.image), half).total().pruned, 8);
+}
+
 TEST(GradualPruner, RefusesABadScheduleOrCutBeforeTheFirstStep) {
   EXPECT_THROW(GradualPruner({}, {.kind = Schedule::cubic, .begin = 5, .end = 1}), UsageError);
   EXPECT_THROW(GradualPruner({.target = {Target::sparsity, 1.1}}, {}), UsageError);

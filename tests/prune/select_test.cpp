@@ -164,8 +164,8 @@ TEST(Select, NoLayerLosesMoreThanItsMaxRatio) {
   Selection selection{.limits = {.max_ratio = 0.5}};
   EXPECT_EQ(selected(scores, {4, 4}, selection, {Cut::share, 0.5}), (Flags{0, 0, 1, 1, 0, 0, 1, 1}));
   EXPECT_EQ(selected(scores, {4, 4}, selection, {Cut::threshold, 25}), (Flags{0, 0, 1, 1, 0, 0, 1, 1}));
-  EXPECT_EQ(selected(scores, {4, 4}, selection, {Cut::quantile, 0.5}), (Flags{0, 0, 1, 1, 0, 0, 1, 1}))
-      << "four are below 7, two of them held, and the next two go";
+  EXPECT_EQ(selected(scores, {4, 4}, selection, {Cut::quantile, 0.5}), (Flags{0, 0, 1, 1, 1, 1, 1, 1}))
+      << "four are below it, two of them held";
   selection.overrides = {{{"fc0"}, {}}};
   EXPECT_EQ(selected(scores, {4, 4}, selection, {Cut::share, 0.5}), (Flags{0, 0, 0, 0, 1, 1, 1, 1}));
 }
@@ -176,6 +176,8 @@ TEST(Select, AMinRatioGoesInAnyCaseAndIsPartOfWhatIsAskedFor) {
   selection.overrides = {{{"fc1"}, {.min_ratio = 0.75}}};
   EXPECT_EQ(selected(scores, {4, 4}, selection, {Cut::share, 0.5}), (Flags{0, 1, 1, 1, 0, 0, 0, 1}));
   EXPECT_EQ(selected(scores, {4, 4}, selection, {Cut::share, 0}), (Flags{1, 1, 1, 1, 0, 0, 0, 1}));
+  EXPECT_EQ(selected(scores, {4, 4}, selection, {Cut::threshold, 3}), (Flags{0, 0, 1, 1, 0, 0, 0, 1}))
+      << "and whatever scores below it";
 }
 
 TEST(Select, WhatWasPrunedGoesAgainWhateverItsLimit) {
@@ -197,6 +199,7 @@ TEST(Select, FiltersOfALayerAreRoundedToMultiples) {
   EXPECT_EQ(left({.round_to = 4}, 0.3), 4);
   EXPECT_EQ(left({.limits = {.min_channels = 5}, .round_to = 4}, 0.9), 8);
   EXPECT_EQ(left({.limits = {.min_channels = 5}}, 0.9), 5);
+  EXPECT_EQ(left({.round_to = 10}, 0.1), 10) << "none, though 0 is a multiple, too";
 }
 
 TEST(Select, OfLayersThatAreAlikeUnitsAreRankedTogether) {

@@ -48,6 +48,26 @@ Config lenet_config() {
 const std::vector<std::string> ten_names{"cat", "dog", "cow", "pig", "hen",
                                          "ant", "bee", "owl", "fox", "elk"};
 
+/// A bias of 0 is no sign of a mask: fresh norms' shifts are all so.
+TEST(Checkpoint, OfWeightsAloneMasksOfBiasesGoWithTheLayersWeights) {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "weights.safetensors";
+  const Config config = lenet_config();
+  const auto model = make_model(config.model, 7), again = make_model(config.model, 8);
+  Parameter &weight = *model->find("conv1.weight"), &bias = *model->find("conv1.bias");
+  const int64_t channels = bias.value().elements(), row = weight.shape().row_elements();
+  std::vector<uint8_t> kept(static_cast<size_t>(channels), 1), rows(static_cast<size_t>(channels * row), 1);
+  kept[2] = 0;
+  std::fill_n(rows.begin() + 2 * row, row, uint8_t{0});
+  bias.value().fill(0);
+  bias.set_mask(Tensor::from({channels}, kept));
+  weight.set_mask(Tensor::from(weight.shape(), rows));
+  save_weights(file, *model, config, {});
+  load_weights(file, *again);
+  const auto mask = again->find("conv1.bias")->mask.span<uint8_t>();
+  EXPECT_EQ((std::vector<uint8_t>{mask.begin(), mask.end()}), kept);
+}
+
 TEST(Checkpoint, KeepsWhatChannelsAreCutFromAndWhatCallbacksRemember) {
   const TemporaryFolder folder;
   const auto file = folder.path() / "checkpoint.safetensors";
@@ -57,7 +77,7 @@ TEST(Checkpoint, KeepsWhatChannelsAreCutFromAndWhatCallbacksRemember) {
   const std::vector<AxisCut> cuts{{"conv1.weight", 0, 22, {0, 2, 3, 5}}};
   const Position position{
       .steps_before = 96,
-      .chosen = {{"conv1", {1, 19}}, {"fc1", {}}},
+      .callbacks = {{"regularize", {{"chosen", {{"conv1", {1, 19}}}}}}, {"own", 7}},
       .original = OriginalNetwork{{{{"conv1", 20}, {"fc1", 500}}, {{"fc1", 250}}}, cost, cuts},
       .first = std::vector<AxisCut>{}};
   save_checkpoint(file, *model, config, position, {});
