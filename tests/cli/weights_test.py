@@ -1,6 +1,9 @@
 """Runs that start from a file of weights: of a pruned run, and of other tools."""
 
+import json
 import os
+import pathlib
+import re
 import struct
 import sys
 import unittest
@@ -256,6 +259,47 @@ class OtherTools(FromWeights):
                   safetensors(self.folder / "second/models/seen.safetensors")[0].items()
                   if name.endswith("num_batches_tracked")]
         self.assertEqual(set(counts), {struct.pack("<q", 3)})
+
+
+class Files(FromWeights):
+    """docs/formats.md names all that they hold."""
+    LAYERS = [{"type": "conv", "channels": 8}, {"type": "norm"}, {"type": "activation"},
+              {"type": "conv", "channels": 8}, {"type": "activation"}, {"type": "flatten"}, {"type": "linear"}]
+
+    def test_hold_what_the_page_says(self):
+        cut = {"unit": "channel", "criterion": "l1", "ratio": 0.25, "min_channels": 1}
+        average = {"name": "tuned", "train": {"steps": 20, "ema": 0.5, "optimizer": {"type": "adam", "lr": 0.01},
+                                              "regularize": {"type": "greg1", "ratio": 0.25}}}
+        self.write("first.json", {**config({"name": "cut", "prune": cut},
+                                           {"name": "zeroed", "prune": {**cut, "ratio": 0.4, "apply": "zero"}}, average),
+                                  "model": {"type": "layers", "input": [SIDE, SIDE, 1], "layers": self.LAYERS}})
+        self.succeeds("train", "first.json", "--quiet", "--output", "first")
+        page = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text().split("## The graph")[0]
+        rows = set(re.findall(r"`([\w./]+)`", "".join(line for line in page.splitlines() if line.startswith("| `"))))
+        model, last, end = ("models/tuned.safetensors", "last_step.safetensors", "checkpoint.safetensors")
+        files = {name: safetensors(self.folder / "first" / name) for name in (model, last, end)}
+        kinds = {name: {re.sub("[^/]+$", "NAME", tensor) for tensor in tensors} for name, (tensors, _) in files.items()}
+        self.assertEqual(kinds, {model: {"NAME"}, end: {"NAME", "mask/NAME"},
+                                 last: {"NAME", "mask/NAME", "slot0/NAME", "slot1/NAME", "average/NAME"}})
+        self.assertLessEqual(set.union(*kinds.values()), rows)
+        keys = {key for _, metadata in files.values() for key in metadata}
+        self.assertEqual(keys, {key for key in rows if key == "format" or key.startswith("espalier.")} -
+                         {"espalier.checksums", "espalier.normalize", "espalier.classes"})
+        self.assertNotIn("espalier.position", files[model][1])
+        masks = {name.split("/")[1] for name in files[last][0] if name.startswith("mask/")}
+        self.assertLessEqual({"norm1.weight", "norm1.bias", "conv2.bias", "linear1.weight"}, masks)
+        self.assertEqual(set(json.loads(files[model][1]["espalier.masked"])), masks)
+        tensors = files[last][0]
+        for name in masks:  # all that belongs to a parameter is 0 where its mask is
+            for kind in ("", "slot0/", "slot1/", "average/"):
+                held = [value for value, kept in zip(floats(tensors[kind + name][2]), tensors["mask/" + name][2]) if not kept]
+                self.assertEqual(set(held), {0.0}, kind + name)
+            self.assertEqual(files[model][0][name][2], tensors["average/" + name][2])
+        history = json.loads(files[end][1]["espalier.history"])
+        self.assertEqual({key for one in history for key in one}, {"before", "kept", "axes"})
+        position = json.loads(files[last][1]["espalier.position"])
+        self.assertEqual(set(position["callbacks"]), {"evaluate", "regularize"})
+        self.assertEqual(json.loads(files[end][1]["espalier.position"])["stage"], 3)
 
 
 if __name__ == "__main__":
