@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the build under ESPALIER_BUILD_DIR into a fresh prefix, builds and runs docs/library.md's programs there, and
-# what they have saved does without them. in_torch.py reads these files afterwards.
+# Installs the build under ESPALIER_BUILD_DIR into a fresh prefix, builds and runs there the programs of docs/library.md and
+# of docs/how-to/criterion.md, and what they have saved does without them. in_torch.py reads these files afterwards.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$here/../..
@@ -39,7 +39,8 @@ done
 
 mkdir "$work/app"
 cp "$here/CMakeLists.txt" "$here/own_module.cpp" "$work/app"
-awk -v to="$work/app/program" '/^```cpp$/ {++n; inside = 1; next} /^```$/ {inside = 0} inside {print > (to n ".cpp")}' "$manual"
+awk -v to="$work/app/program" '/^```cpp$/ {++n; inside = 1; next} /^```$/ {inside = 0} inside {print > (to n ".cpp")}' "$manual" \
+  "$root/docs/how-to/criterion.md"
 flags="-Wall -Wextra -Werror${ESPALIER_SANITIZE:+ -fsanitize=$ESPALIER_SANITIZE}"
 cmake -S "$work/app" -B "$work/app/build" -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_CXX_FLAGS="$flags" \
   -DCMAKE_BUILD_TYPE=Release
@@ -53,6 +54,7 @@ done
 tuned=$(awk '/^tuned/ {print $2}' program1.out)
 grep -q '^image 2: [0-9] 0\.' program2.out || fail "no prediction"
 grep -q '^tuned  100.0 %' program3.out || fail "the bars are not told apart"
+grep -q '^50 % of the weights are masked' program4.out || fail "the own criterion masks another share"
 
 echo "--- what the files say"
 espalier inspect mlp.safetensors | tee inspected
