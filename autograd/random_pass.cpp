@@ -1,7 +1,7 @@
 #include "espalier/autograd/random_pass.h"
 
-#include "espalier/core/error.h"
 #include "espalier/core/random.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 namespace {

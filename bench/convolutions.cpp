@@ -21,8 +21,8 @@
 #include "espalier/core/isa.h"
 #include "espalier/core/measure.h"
 #include "espalier/core/parallel.h"
-#include "espalier/core/table.h"
 #include "espalier/core/tensor.h"
+#include "espalier/util/table.h"
 
 namespace espalier {
 namespace {

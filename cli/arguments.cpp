@@ -8,13 +8,13 @@
 #include "espalier/cli/output_file.h"
 #include "espalier/cli/usage.h"
 #include "espalier/core/compute_device.h"
-#include "espalier/core/definition_list.h"
-#include "espalier/core/error.h"
-#include "espalier/core/home.h"
 #include "espalier/core/parallel.h"
-#include "espalier/core/spelling.h"
-#include "espalier/core/utf8.h"
 #include "espalier/train/lost_quotes.h"
+#include "espalier/util/definition_list.h"
+#include "espalier/util/error.h"
+#include "espalier/util/home.h"
+#include "espalier/util/spelling.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier::cli {
 namespace {

@@ -11,15 +11,15 @@
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/open_model.h"
 #include "espalier/core/compute_device.h"
-#include "espalier/core/error.h"
-#include "espalier/core/spelling.h"
 #include "espalier/core/starvation.h"
-#include "espalier/core/table.h"
-#include "espalier/core/utf8.h"
-#include "espalier/formats/input_file.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/floor.h"
 #include "espalier/train/profile.h"
+#include "espalier/util/error.h"
+#include "espalier/util/input_file.h"
+#include "espalier/util/spelling.h"
+#include "espalier/util/table.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier::cli {
 namespace {

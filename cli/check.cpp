@@ -6,17 +6,17 @@
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/open_model.h"
 #include "espalier/core/compute_device.h"
-#include "espalier/core/definition_list.h"
-#include "espalier/core/mistakes.h"
 #include "espalier/core/parallel.h"
-#include "espalier/core/table.h"
-#include "espalier/core/utf8.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/report.h"
 #include "espalier/train/advice.h"
 #include "espalier/train/build.h"
 #include "espalier/train/parts.h"
 #include "espalier/train/plan.h"
+#include "espalier/util/definition_list.h"
+#include "espalier/util/mistakes.h"
+#include "espalier/util/table.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier::cli {
 namespace {

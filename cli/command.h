@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "espalier/core/terminal.h"
+#include "espalier/util/terminal.h"
 
 namespace espalier::cli {
 

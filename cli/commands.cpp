@@ -4,10 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include "espalier/cli/command.h"
-#include "espalier/core/error.h"
-#include "espalier/core/spelling.h"
-#include "espalier/core/terminal.h"
-#include "espalier/core/utf8.h"
+#include "espalier/util/error.h"
+#include "espalier/util/spelling.h"
+#include "espalier/util/terminal.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier::cli {
 

@@ -4,9 +4,9 @@
 #include <set>
 
 #include "espalier/cli/arguments.h"
-#include "espalier/core/error.h"
-#include "espalier/core/terminal.h"
 #include "espalier/train/comparison.h"
+#include "espalier/util/error.h"
+#include "espalier/util/terminal.h"
 
 namespace espalier::cli {
 namespace {

@@ -5,15 +5,15 @@
 
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/completion_scripts.h"
-#include "espalier/core/error.h"
-#include "espalier/core/home.h"
-#include "espalier/core/spelling.h"
-#include "espalier/core/utf8.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/train/config.h"
 #include "espalier/train/recipes.h"
 #include "espalier/train/run_folder.h"
 #include "espalier/train/schema.h"
+#include "espalier/util/error.h"
+#include "espalier/util/home.h"
+#include "espalier/util/spelling.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier::cli {
 namespace {

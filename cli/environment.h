@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "espalier/core/definition_list.h"
+#include "espalier/util/definition_list.h"
 
 namespace espalier::cli {
 

@@ -7,14 +7,14 @@
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/open_model.h"
 #include "espalier/cli/output_file.h"
-#include "espalier/core/interrupt.h"
-#include "espalier/core/table.h"
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/state_dict.h"
 #include "espalier/optim/ema.h"
 #include "espalier/train/build.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/evaluate.h"
+#include "espalier/util/interrupt.h"
+#include "espalier/util/table.h"
 
 namespace espalier::cli {
 namespace {

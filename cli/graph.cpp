@@ -4,9 +4,9 @@
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/open_model.h"
 #include "espalier/cli/output_file.h"
-#include "espalier/formats/atomic_file.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/graph_text.h"
+#include "espalier/util/atomic_file.h"
 
 namespace espalier::cli {
 namespace {

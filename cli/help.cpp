@@ -8,11 +8,6 @@
 #include "espalier/cli/environment.h"
 #include "espalier/cli/man.h"
 #include "espalier/cli/usage.h"
-#include "espalier/core/definition_list.h"
-#include "espalier/core/error.h"
-#include "espalier/core/spelling.h"
-#include "espalier/core/terminal.h"
-#include "espalier/core/utf8.h"
 #include "espalier/graph/op.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/sequential.h"
@@ -20,6 +15,11 @@
 #include "espalier/train/config.h"
 #include "espalier/train/recipes.h"
 #include "espalier/train/schema_help.h"
+#include "espalier/util/definition_list.h"
+#include "espalier/util/error.h"
+#include "espalier/util/spelling.h"
+#include "espalier/util/terminal.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier::cli {
 namespace {

@@ -11,12 +11,12 @@
 #include <exception>
 
 #include "espalier/cli/command.h"
-#include "espalier/core/error.h"
-#include "espalier/core/interrupt.h"
 #include "espalier/core/isa.h"
-#include "espalier/core/mistakes.h"
 #include "espalier/core/reason.h"
-#include "espalier/core/utf8.h"
+#include "espalier/util/error.h"
+#include "espalier/util/interrupt.h"
+#include "espalier/util/mistakes.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier::cli {
 namespace {

@@ -4,11 +4,11 @@
 
 #include "espalier/cli/command.h"
 #include "espalier/core/compute_device.h"
-#include "espalier/core/error.h"
-#include "espalier/core/utf8.h"
-#include "espalier/formats/input_file.h"
 #include "espalier/train/build.h"
 #include "espalier/train/recipes.h"
+#include "espalier/util/error.h"
+#include "espalier/util/input_file.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier::cli {
 

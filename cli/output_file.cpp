@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "espalier/core/error.h"
+#include "espalier/util/error.h"
 
 namespace espalier::cli {
 namespace {

@@ -8,13 +8,13 @@
 
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/open_model.h"
-#include "espalier/core/error.h"
-#include "espalier/core/interrupt.h"
-#include "espalier/core/table.h"
-#include "espalier/core/terminal.h"
-#include "espalier/core/utf8.h"
 #include "espalier/optim/ema.h"
 #include "espalier/train/checkpoint.h"
+#include "espalier/util/error.h"
+#include "espalier/util/interrupt.h"
+#include "espalier/util/table.h"
+#include "espalier/util/terminal.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier::cli {
 namespace {

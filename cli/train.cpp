@@ -3,13 +3,13 @@
 
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/open_model.h"
-#include "espalier/core/error.h"
-#include "espalier/core/interrupt.h"
-#include "espalier/core/shell_word.h"
-#include "espalier/core/spelling.h"
-#include "espalier/core/utf8.h"
 #include "espalier/train/run.h"
 #include "espalier/train/run_folder.h"
+#include "espalier/util/error.h"
+#include "espalier/util/interrupt.h"
+#include "espalier/util/shell_word.h"
+#include "espalier/util/spelling.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier::cli {
 namespace {

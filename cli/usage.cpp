@@ -1,7 +1,7 @@
 #include "espalier/cli/usage.h"
 
-#include "espalier/core/definition_list.h"
-#include "espalier/core/terminal.h"
+#include "espalier/util/definition_list.h"
+#include "espalier/util/terminal.h"
 
 namespace espalier::cli {
 

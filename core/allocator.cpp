@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "espalier/core/error.h"
+#include "espalier/util/error.h"
 
 // A free block is poisoned under AddressSanitizer, so that use after release is found in cached memory, too.
 #ifdef __has_feature

@@ -6,8 +6,8 @@
 #include <optional>
 
 #include "espalier/core/cuda_device.h"
-#include "espalier/core/spelling.h"
-#include "espalier/core/utf8.h"
+#include "espalier/util/spelling.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

@@ -10,8 +10,8 @@
 #include <functional>
 #include <string>
 
-#include "espalier/core/error.h"
 #include "espalier/core/memory_pool.h"
+#include "espalier/util/error.h"
 
 struct CUgraphExec_st;  // CUDA's own name
 

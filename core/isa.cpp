@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <dnnl.hpp>
 
-#include "espalier/core/error.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 namespace {

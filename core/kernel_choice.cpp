@@ -1,8 +1,9 @@
 #include "espalier/core/kernel_choice.h"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
+
+#include "espalier/util/stopwatch.h"
 
 namespace espalier::kernel_choice {
 namespace {
@@ -11,12 +12,11 @@ bool autotune = false;
 std::map<std::string, std::string> choices;
 
 double seconds(const std::function<void()>& body) {
-  using Clock = std::chrono::steady_clock;
   double best = std::numeric_limits<double>::infinity();
   for (int i = 0; i < 5; ++i) {  // the first also makes plans and warms caches
-    const auto start = Clock::now();
+    const Stopwatch watch;
     body();
-    best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
+    best = std::min(best, watch.seconds());
   }
   return best;
 }

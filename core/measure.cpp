@@ -1,7 +1,6 @@
 #include "espalier/core/measure.h"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 
 #include "espalier/core/kernels.h"
@@ -17,6 +16,7 @@
 
 #include "espalier/core/cpu/dispatch.h"
 #include "espalier/core/cpu/simd-inl.h"
+#include "espalier/util/stopwatch.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace espalier::HWY_NAMESPACE {
@@ -88,18 +88,14 @@ PairedTimes paired(const std::function<double()>& first, const std::function<dou
 }
 
 std::vector<double> race(const std::vector<std::function<void()>>& calls, double limit_ms) {
-  using Clock = std::chrono::steady_clock;
-  const auto since = [](Clock::time_point start) {
-    return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-  };
   std::vector<double> best(calls.size(), std::numeric_limits<double>::infinity());
   const double limit = limit_ms * static_cast<double>(calls.size());
-  const auto start = Clock::now();
-  for (int turn = 0; turn < 3 || since(start) < limit; ++turn)
+  const Stopwatch watch;
+  for (int turn = 0; turn < 3 || watch.milliseconds() < limit; ++turn)
     for (size_t i = 0; i < calls.size(); ++i) {
-      const auto before = Clock::now();
+      const Stopwatch call;
       calls[i]();
-      best[i] = std::min(best[i], since(before));
+      best[i] = std::min(best[i], call.milliseconds());
     }
   return best;
 }

@@ -13,10 +13,10 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "espalier/core/error.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/thread_pool.h"
-#include "espalier/core/utf8.h"
+#include "espalier/util/error.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

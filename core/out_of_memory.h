@@ -1,7 +1,7 @@
 // OutOfMemory: a card has no more. Thrown where memory is asked for, told by whoever knows what for.
 #pragma once
 
-#include "espalier/core/error.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 

@@ -1,9 +1,9 @@
 #include "espalier/core/parallel.h"
 
-#include "espalier/core/error.h"
 #include "espalier/core/openmp.h"
 #include "espalier/core/processors.h"
 #include "espalier/core/thread_pool.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 namespace {

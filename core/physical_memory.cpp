@@ -6,8 +6,8 @@
 #include <fstream>
 
 #include "espalier/core/cgroup.h"
-#include "espalier/core/error.h"
-#include "espalier/core/table.h"
+#include "espalier/util/error.h"
+#include "espalier/util/table.h"
 
 namespace espalier {
 

@@ -6,8 +6,8 @@
 #include <new>
 #include <system_error>
 
-#include "espalier/core/error.h"
-#include "espalier/core/utf8.h"
+#include "espalier/util/error.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 

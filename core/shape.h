@@ -8,7 +8,7 @@
 #include <span>
 #include <string>
 
-#include "espalier/core/error.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 

@@ -7,8 +7,8 @@
 #include <system_error>
 #include <thread>
 
-#include "espalier/core/error.h"
 #include "espalier/core/processors.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 namespace {
@@ -87,7 +87,7 @@ bool ThreadPool::spin(const std::atomic<uint32_t>& word, int64_t microseconds, c
 }
 
 /// While one is alive, the signals that ask a program to end do not come to this thread, nor to those it
-/// starts: a handler must not run on the stack of a worker (core/interrupt.cpp).
+/// starts: a handler must not run on the stack of a worker (util/interrupt.cpp).
 class NoSignals {
  public:
   NoSignals() {

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "espalier/core/out_of_memory.h"
-#include "espalier/core/utf8.h"
 #include "espalier/cuda/runtime.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier::cuda {
 namespace {

@@ -9,10 +9,10 @@
 #include <algorithm>
 #include <deque>
 
-#include "espalier/core/error.h"
 #include "espalier/core/plan_cache.h"
 #include "espalier/cuda/norm.h"
 #include "espalier/cuda/runtime.h"
+#include "espalier/util/error.h"
 
 namespace espalier::cuda {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "espalier/core/error.h"
 #include "espalier/cuda/runtime.h"
+#include "espalier/util/error.h"
 
 namespace espalier::cuda {
 namespace {

@@ -7,8 +7,8 @@
 #include <optional>
 #include <sstream>
 
-#include "espalier/core/error.h"
 #include "espalier/cuda/runtime.h"
+#include "espalier/util/error.h"
 
 namespace espalier::cuda {
 namespace {

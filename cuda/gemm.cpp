@@ -2,11 +2,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "espalier/core/error.h"
 #include "espalier/core/kernels.h"
 #include "espalier/core/plan_cache.h"
 #include "espalier/cuda/norm.h"
 #include "espalier/cuda/runtime.h"
+#include "espalier/util/error.h"
 
 namespace espalier::cuda {
 namespace {

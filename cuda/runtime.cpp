@@ -2,8 +2,8 @@
 
 #include <string_view>
 
-#include "espalier/core/error.h"
 #include "espalier/cuda/device.h"
+#include "espalier/util/error.h"
 
 namespace espalier::cuda {
 namespace {

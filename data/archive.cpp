@@ -12,11 +12,11 @@
 #include <memory>
 #include <set>
 
-#include "espalier/core/error.h"
-#include "espalier/core/interrupt.h"
 #include "espalier/core/physical_memory.h"
-#include "espalier/core/utf8.h"
 #include "espalier/data/file.h"
+#include "espalier/util/error.h"
+#include "espalier/util/interrupt.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

@@ -10,10 +10,10 @@
 #include <set>
 
 #include "espalier/core/parallel.h"
-#include "espalier/core/table.h"
-#include "espalier/core/utf8.h"
 #include "espalier/data/archive.h"
 #include "espalier/data/file.h"
+#include "espalier/util/table.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <system_error>
 
-#include "espalier/core/error.h"
-#include "espalier/core/interrupt.h"
 #include "espalier/data/bytes.h"
-#include "espalier/formats/input_file.h"
+#include "espalier/util/error.h"
+#include "espalier/util/input_file.h"
+#include "espalier/util/interrupt.h"
 
 namespace espalier {
 

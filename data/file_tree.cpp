@@ -9,10 +9,10 @@
 #include <system_error>
 #include <utility>
 
-#include "espalier/core/error.h"
-#include "espalier/core/interrupt.h"
 #include "espalier/core/random.h"
 #include "espalier/data/file.h"
+#include "espalier/util/error.h"
+#include "espalier/util/interrupt.h"
 
 namespace espalier {
 namespace {

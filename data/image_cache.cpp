@@ -5,10 +5,10 @@
 #include <array>
 #include <utility>
 
-#include "espalier/core/error.h"
-#include "espalier/formats/atomic_file.h"
 #include "espalier/formats/json.h"
 #include "espalier/formats/safetensors.h"
+#include "espalier/util/atomic_file.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 namespace {

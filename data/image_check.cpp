@@ -11,8 +11,8 @@
 #include <numeric>
 #include <vector>
 
-#include "espalier/core/error.h"
 #include "espalier/data/bytes.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 namespace {

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "espalier/core/table.h"
+#include "espalier/util/table.h"
 
 namespace espalier {
 

@@ -7,11 +7,11 @@
 #include <optional>
 #include <utility>
 
-#include "espalier/core/error.h"
 #include "espalier/data/bytes.h"
 #include "espalier/data/image.h"
 #include "espalier/data/image_check.h"
 #include "espalier/data/image_orientation.h"
+#include "espalier/util/error.h"
 
 namespace {
 // What cmake/stb_image.cmake makes stb_image say and ask.

@@ -7,16 +7,16 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "espalier/core/interrupt.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/physical_memory.h"
 #include "espalier/core/reason.h"
-#include "espalier/core/table.h"
 #include "espalier/data/file_tree.h"
 #include "espalier/data/image_cache.h"
 #include "espalier/data/image_check.h"
 #include "espalier/data/image_conversions.h"
 #include "espalier/data/image_layout.h"
+#include "espalier/util/interrupt.h"
+#include "espalier/util/table.h"
 
 namespace espalier {
 namespace {

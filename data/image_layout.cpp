@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
-#include "espalier/core/error.h"
-#include "espalier/core/shell_word.h"
-#include "espalier/core/table.h"
-#include "espalier/core/utf8.h"
 #include "espalier/data/image.h"
+#include "espalier/util/error.h"
+#include "espalier/util/shell_word.h"
+#include "espalier/util/table.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

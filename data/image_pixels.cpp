@@ -3,8 +3,8 @@
 #include <cctype>
 #include <filesystem>
 
-#include "espalier/core/error.h"
 #include "espalier/data/image.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 namespace {

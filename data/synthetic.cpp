@@ -5,9 +5,9 @@
 #include <array>
 #include <cmath>
 
-#include "espalier/core/interrupt.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/random.h"
+#include "espalier/util/interrupt.h"
 
 namespace espalier {
 namespace {

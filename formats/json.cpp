@@ -7,8 +7,8 @@
 #include <sstream>
 #include <unordered_set>
 
-#include "espalier/core/error.h"
-#include "espalier/core/utf8.h"
+#include "espalier/util/error.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "espalier/core/error.h"
 #include "espalier/formats/json.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 namespace {

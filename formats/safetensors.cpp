@@ -10,12 +10,12 @@
 #include <set>
 
 #include "espalier/core/parallel.h"
-#include "espalier/core/utf8.h"
-#include "espalier/formats/atomic_file.h"
 #include "espalier/formats/checksum.h"
-#include "espalier/formats/input_file.h"
 #include "espalier/formats/json.h"
 #include "espalier/formats/safetensors_header.h"
+#include "espalier/util/atomic_file.h"
+#include "espalier/util/input_file.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "espalier/core/tensor.h"
-#include "espalier/formats/atomic_file.h"
+#include "espalier/util/atomic_file.h"
 
 namespace espalier {
 

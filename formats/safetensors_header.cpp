@@ -9,7 +9,7 @@
 #include <optional>
 #include <unordered_set>
 
-#include "espalier/core/utf8.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

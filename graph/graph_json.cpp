@@ -5,10 +5,10 @@
 #include <map>
 #include <set>
 
-#include "espalier/core/spelling.h"
-#include "espalier/core/utf8.h"
 #include "espalier/formats/json.h"
 #include "espalier/graph/op.h"
+#include "espalier/util/spelling.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <deque>
 
-#include "espalier/core/spelling.h"
-#include "espalier/core/utf8.h"
 #include "espalier/graph/ops/activation_bias.h"
 #include "espalier/graph/ops/families.h"
+#include "espalier/util/spelling.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

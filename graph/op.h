@@ -12,9 +12,9 @@
 #include <string_view>
 #include <vector>
 
-#include "espalier/core/error.h"
 #include "espalier/core/kernels.h"
 #include "espalier/graph/graph.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <optional>
 
-#include "espalier/core/utf8.h"
-#include "espalier/formats/input_file.h"
 #include "espalier/formats/safetensors.h"
 #include "espalier/graph/graph_json.h"
 #include "espalier/nn/history_json.h"
+#include "espalier/util/input_file.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

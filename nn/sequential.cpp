@@ -4,10 +4,10 @@
 #include <map>
 #include <set>
 
-#include "espalier/core/spelling.h"
-#include "espalier/core/utf8.h"
 #include "espalier/graph/ops/activation_bias.h"
 #include "espalier/nn/models/models.h"
+#include "espalier/util/spelling.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

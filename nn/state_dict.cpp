@@ -2,8 +2,8 @@
 
 #include <unordered_map>
 
-#include "espalier/core/spelling.h"
-#include "espalier/core/utf8.h"
+#include "espalier/util/spelling.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

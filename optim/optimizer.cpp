@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "espalier/core/spelling.h"
 #include "espalier/optim/adam.h"
 #include "espalier/optim/sgd.h"
+#include "espalier/util/spelling.h"
 
 namespace espalier {
 
@@ -99,7 +99,7 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options,
                                           const std::vector<Parameter*>& parameters) {
   if (options.type == "sgd") return std::make_unique<Sgd>(parameters, options);
   if (options.type == "adam" || options.type == "adamw") return std::make_unique<Adam>(parameters, options);
-  fail_usage("optimizer: no type '", options.type, "'", did_you_mean(options.type, {"sgd", "adam", "adamw"}));
+  fail_no_type("optimizer", options.type, {"sgd", "adam", "adamw"});
 }
 
 }  // namespace espalier

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <numbers>
 
-#include "espalier/core/error.h"
-#include "espalier/core/spelling.h"
+#include "espalier/util/error.h"
+#include "espalier/util/spelling.h"
 
 namespace espalier {
 namespace {
@@ -39,7 +39,7 @@ double shape(const ScheduleOptions& o, double lr, int64_t step, int64_t total, i
     const double peak = o.max_lr > 0 ? o.max_lr : lr, first = peak / 25.0;
     return onecycle(first, peak, first / 1e4, o.pct_start, step, total);
   }
-  fail_usage("schedule: no type '", o.type, "'", did_you_mean(o.type, learning_rate_schedules()));
+  fail_no_type("schedule", o.type, learning_rate_schedules());
 }
 
 }  // namespace

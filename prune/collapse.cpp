@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "espalier/core/table.h"
 #include "espalier/prune/names.h"
+#include "espalier/util/table.h"
 
 namespace espalier {
 

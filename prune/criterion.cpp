@@ -7,7 +7,7 @@
 
 #include "espalier/core/parallel.h"
 #include "espalier/core/random.h"
-#include "espalier/prune/names.h"
+#include "espalier/util/spelling.h"
 
 namespace espalier {
 namespace {

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
-#include "espalier/core/definition_list.h"
-#include "espalier/core/table.h"
 #include "espalier/nn/network.h"
+#include "espalier/util/definition_list.h"
+#include "espalier/util/table.h"
 
 namespace espalier {
 namespace {

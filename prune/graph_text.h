@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "espalier/core/terminal.h"
 #include "espalier/prune/graph.h"
+#include "espalier/util/terminal.h"
 
 namespace espalier {
 

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <set>
 
-#include "espalier/core/error.h"
-#include "espalier/core/mistakes.h"
-#include "espalier/core/spelling.h"
+#include "espalier/util/error.h"
+#include "espalier/util/mistakes.h"
+#include "espalier/util/spelling.h"
 
 namespace espalier {
 namespace {
@@ -51,14 +51,6 @@ std::vector<std::string> meant_before(const std::string& entry, const std::vecto
 }
 
 }  // namespace
-
-size_t position_of_name(const char* what, const std::string& name, const std::vector<std::string>& known) {
-  const auto found = std::find(known.begin(), known.end(), name);
-  if (found == known.end())
-    fail_usage(what, ": found '", name, "', expected one of ", fmt::format("{}", fmt::join(known, ", ")),
-               did_you_mean(name, known));
-  return static_cast<size_t>(found - known.begin());
-}
 
 bool means_layer(std::string_view entry, std::string_view layer) {
   for (size_t dot = layer.find('.'); dot != std::string_view::npos; dot = layer.find('.', dot + 1))

@@ -1,5 +1,4 @@
-// Names that a config may use, and the messages for those it may not: of a fixed list, and of a network's
-// layers.
+// Names of a network's layers that a config may use, and the messages for those it may not.
 #pragma once
 
 #include <string>
@@ -8,10 +7,6 @@
 #include <vector>
 
 namespace espalier {
-
-/// The place of `name` in `known`. UsageError: "criterion: found 'l3', expected one of random, l1, l2, did
-/// you mean 'l1'?"
-size_t position_of_name(const char* what, const std::string& name, const std::vector<std::string>& known);
 
 /// True if `entry`, of a config's list of layers, means `layer`: it is the layer's name or that of what it
 /// lies under, up to a dot. "layer1.1" means layer1.1.conv1, not layer1.10.conv1. A `*` in it stands for any

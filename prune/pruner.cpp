@@ -4,7 +4,7 @@
 
 #include "espalier/prune/fold.h"
 #include "espalier/prune/mask.h"
-#include "espalier/prune/names.h"
+#include "espalier/util/spelling.h"
 
 namespace espalier {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "espalier/core/kernels.h"
 #include "espalier/nn/network.h"
-#include "espalier/prune/names.h"
 #include "espalier/prune/score.h"
+#include "espalier/util/spelling.h"
 
 namespace espalier {
 namespace {

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "espalier/core/table.h"
+#include "espalier/util/table.h"
 
 namespace espalier {
 namespace {

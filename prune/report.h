@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "espalier/core/terminal.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/pruner.h"
+#include "espalier/util/terminal.h"
 
 namespace espalier {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "espalier/core/error.h"
-#include "espalier/prune/names.h"
+#include "espalier/util/error.h"
+#include "espalier/util/spelling.h"
 
 namespace espalier {
 

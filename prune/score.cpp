@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "espalier/core/parallel.h"
-#include "espalier/prune/names.h"
+#include "espalier/util/spelling.h"
 
 namespace espalier {
 namespace {

@@ -9,6 +9,7 @@
 
 #include "espalier/prune/criterion.h"
 #include "espalier/prune/names.h"
+#include "espalier/util/spelling.h"
 
 namespace espalier {
 namespace {

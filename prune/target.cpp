@@ -3,7 +3,7 @@
 #include <limits>
 #include <unordered_map>
 
-#include "espalier/core/error.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 

@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "espalier/prune/names.h"
+#include "espalier/util/spelling.h"
 
 namespace espalier {
 namespace {

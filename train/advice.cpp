@@ -5,9 +5,10 @@
 
 #include <algorithm>
 
-#include "espalier/core/table.h"
+#include "espalier/train/build.h"
 #include "espalier/train/build.h"
 #include "espalier/train/pruning.h"
+#include "espalier/util/table.h"
 
 namespace espalier {
 namespace {

@@ -1,7 +1,6 @@
 #include "espalier/train/bench.h"
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 
 #include "espalier/autograd/fixed_weights.h"
@@ -12,11 +11,10 @@
 #include "espalier/nn/network.h"
 #include "espalier/train/build.h"
 #include "espalier/train/trainer.h"
+#include "espalier/util/stopwatch.h"
 
 namespace espalier {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 Batch random_batch(const BenchOptions& o, Device device) {
   const Shape& image = o.model.input;
@@ -51,7 +49,6 @@ BenchResult measure(const BenchOptions& o, const char* mode, Module& model, cons
                      .card = card_text(),
                      .macs = Network(model, o.model.input).totals.macs,
                      .milliseconds = {}};
-  const auto seconds = [](Clock::duration d) { return std::chrono::duration<double>(d).count(); };
   // A card works on while the host asks for more: only of several steps together can be said how long they
   // take, or of one that is long beside the wait for it.
   constexpr double long_ms = 20;
@@ -59,12 +56,11 @@ BenchResult measure(const BenchOptions& o, const char* mode, Module& model, cons
   int together = device == Device::cpu ? 1 : 10;
   const auto repeat = [&](double limit, size_t least) {
     result.milliseconds.clear();
-    for (const auto start = Clock::now();
-         seconds(Clock::now() - start) < limit || result.milliseconds.size() < least;) {
-      const auto before = Clock::now();
+    for (const Stopwatch watch; watch.seconds() < limit || result.milliseconds.size() < least;) {
+      const Stopwatch some;
       for (int i = 0; i < together; ++i) step();
       synchronize(device);
-      result.milliseconds.push_back(1e3 * seconds(Clock::now() - before) / together);
+      result.milliseconds.push_back(some.milliseconds() / together);
     }
   };
   repeat(o.seconds / 10, 2);

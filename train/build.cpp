@@ -7,11 +7,7 @@
 #include <filesystem>
 
 #include "espalier/core/compute_device.h"
-#include "espalier/core/home.h"
-#include "espalier/core/mistakes.h"
 #include "espalier/core/random.h"
-#include "espalier/core/table.h"
-#include "espalier/core/utf8.h"
 #include "espalier/data/cifar.h"
 #include "espalier/data/mnist.h"
 #include "espalier/data/synthetic.h"
@@ -24,6 +20,10 @@
 #include "espalier/train/evaluate.h"
 #include "espalier/train/schema.h"
 #include "espalier/train/weights_origin.h"
+#include "espalier/util/home.h"
+#include "espalier/util/mistakes.h"
+#include "espalier/util/table.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

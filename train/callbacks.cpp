@@ -4,13 +4,13 @@
 
 #include <optional>
 
-#include "espalier/core/error.h"
-#include "espalier/core/interrupt.h"
 #include "espalier/core/kernels.h"
-#include "espalier/core/table.h"
 #include "espalier/formats/json.h"
 #include "espalier/optim/clip.h"
 #include "espalier/optim/ema.h"
+#include "espalier/util/error.h"
+#include "espalier/util/interrupt.h"
+#include "espalier/util/table.h"
 
 namespace espalier {
 

@@ -7,9 +7,6 @@
 #include <map>
 
 #include "espalier/core/compute_device.h"
-#include "espalier/core/table.h"
-#include "espalier/core/utf8.h"
-#include "espalier/formats/input_file.h"
 #include "espalier/formats/json.h"
 #include "espalier/graph/graph_json.h"
 #include "espalier/nn/graph_module.h"
@@ -20,6 +17,9 @@
 #include "espalier/prune/surgery.h"
 #include "espalier/train/foreign_weights.h"
 #include "espalier/train/weights_origin.h"
+#include "espalier/util/input_file.h"
+#include "espalier/util/table.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

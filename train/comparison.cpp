@@ -9,11 +9,11 @@
 #include <set>
 #include <string_view>
 
-#include "espalier/core/error.h"
-#include "espalier/core/spelling.h"
-#include "espalier/core/table.h"
-#include "espalier/core/utf8.h"
 #include "espalier/train/evaluate.h"
+#include "espalier/util/error.h"
+#include "espalier/util/spelling.h"
+#include "espalier/util/table.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "espalier/core/terminal.h"
 #include "espalier/train/config_fields.h"
 #include "espalier/train/run_summary.h"
+#include "espalier/util/terminal.h"
 
 namespace espalier {
 

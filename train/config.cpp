@@ -6,12 +6,7 @@
 #include <filesystem>
 #include <functional>
 
-#include "espalier/core/home.h"
-#include "espalier/core/interrupt.h"
-#include "espalier/core/mistakes.h"
 #include "espalier/core/reason.h"
-#include "espalier/core/utf8.h"
-#include "espalier/formats/input_file.h"
 #include "espalier/formats/json.h"
 #include "espalier/formats/plain_json.h"
 #include "espalier/nn/graph_module.h"
@@ -20,6 +15,11 @@
 #include "espalier/train/loss.h"
 #include "espalier/train/overrides.h"
 #include "espalier/train/weights_origin.h"
+#include "espalier/util/home.h"
+#include "espalier/util/input_file.h"
+#include "espalier/util/interrupt.h"
+#include "espalier/util/mistakes.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

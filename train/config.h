@@ -22,7 +22,7 @@ namespace schema {
 struct Description;  // train/schema.h
 }
 
-class Mistakes;  // core/mistakes.h
+class Mistakes;  // util/mistakes.h
 
 /// `classes` are 0 where neither the config says them nor its data set's type, but the files that hold it:
 /// see take_classes in build.h.
@@ -173,7 +173,7 @@ struct Config {
 
 /// Parses `text` (of `file`, for messages), applies `overrides` in their order (overrides.h:
 /// "stages.dense.train.epochs=1") and checks every field and relation. All mistakes are told in one
-/// UsageError (core/mistakes.h), each in a line: "configs/x.json: /stages/0/train/epochs: found -1, expected
+/// UsageError (util/mistakes.h), each in a line: "configs/x.json: /stages/0/train/epochs: found -1, expected
 /// a whole number of at least 1", with the nearest spelling of a name that is not known, and with line and
 /// column for text that is no JSON. A "$schema" at the top is skipped.
 Config parse_config(const std::string& text, const std::string& file,

@@ -8,11 +8,11 @@
 #include <cstdlib>
 #include <sstream>
 
-#include "espalier/core/error.h"
-#include "espalier/core/interrupt.h"
-#include "espalier/core/terminal.h"
-#include "espalier/core/utf8.h"
-#include "espalier/formats/input_file.h"
+#include "espalier/util/error.h"
+#include "espalier/util/input_file.h"
+#include "espalier/util/interrupt.h"
+#include "espalier/util/terminal.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

@@ -1,14 +1,14 @@
 #include "espalier/train/evaluate.h"
 
 #include <algorithm>
-#include <chrono>
 #include <vector>
 
 #include "espalier/core/compute_device.h"
-#include "espalier/core/interrupt.h"
 #include "espalier/core/parallel.h"
 #include "espalier/graph/ops.h"
 #include "espalier/nn/inference.h"
+#include "espalier/util/interrupt.h"
+#include "espalier/util/stopwatch.h"
 
 namespace espalier {
 namespace {
@@ -33,9 +33,6 @@ int64_t prediction(const float* logits, int64_t classes) {
   return std::max_element(logits, logits + classes) - logits;
 }
 
-using Clock = std::chrono::steady_clock;
-double milliseconds(Clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
-
 /// Where `model` is.
 Variable one_image(const Shape& input, Module& model) {
   const Device device = device_of(model.parameters());
@@ -43,10 +40,10 @@ Variable one_image(const Shape& input, Module& model) {
 }
 
 double forward_ms(Module& model, const Variable& x) {
-  const auto before = Clock::now();
+  const Stopwatch watch;
   model.forward(x);
   synchronize(x.value().device());
-  return milliseconds(Clock::now() - before);
+  return watch.milliseconds();
 }
 
 }  // namespace
@@ -92,8 +89,7 @@ double latency_ms(Module& model, const Shape& input) {
   const Variable x = one_image(input, model);
   for (int i = 0; i < 3; ++i) model.forward(x);
   std::vector<double> times;
-  for (const auto start = Clock::now();
-       times.size() < 5 || (times.size() < 1000 && milliseconds(Clock::now() - start) < 333);)
+  for (const Stopwatch watch; times.size() < 5 || (times.size() < 1000 && watch.milliseconds() < 333);)
     times.push_back(forward_ms(model, x));
   return undisturbed(std::move(times));
 }

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <set>
 
-#include "espalier/core/error.h"
-#include "espalier/core/table.h"
 #include "espalier/graph/kernels.h"
 #include "espalier/graph/trace.h"
 #include "espalier/nn/module.h"
 #include "espalier/train/loss.h"
+#include "espalier/util/error.h"
+#include "espalier/util/table.h"
 
 namespace espalier {
 namespace {

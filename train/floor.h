@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "espalier/core/terminal.h"
 #include "espalier/train/bench.h"
+#include "espalier/util/terminal.h"
 
 namespace espalier {
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "espalier/core/utf8.h"
 #include "espalier/nn/state_dict.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

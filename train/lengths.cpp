@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "espalier/core/table.h"
 #include "espalier/train/build.h"
 #include "espalier/train/pruning.h"
+#include "espalier/util/table.h"
 
 namespace espalier {
 

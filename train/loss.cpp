@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "espalier/core/spelling.h"
+#include "espalier/util/spelling.h"
 
 namespace espalier {
 namespace {
@@ -47,8 +47,7 @@ LossValue Loss::train(const Variable& logits, const Batch& batch) const {
 
 std::unique_ptr<Loss> make_loss(const LossOptions& options) {
   const auto found = std::ranges::find(loss_types, options.type, &LossType::name);
-  if (found == std::end(loss_types))
-    fail_usage("loss: no type '", options.type, "'", did_you_mean(options.type, loss_names()));
+  if (found == std::end(loss_types)) fail_no_type("loss", options.type, loss_names());
   return found->make(options);
 }
 

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "espalier/core/shell_word.h"
-#include "espalier/core/utf8.h"
 #include "espalier/formats/plain_json.h"
+#include "espalier/util/shell_word.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

@@ -1,9 +1,9 @@
 #include "espalier/train/measure_card.h"
 
 #include "espalier/core/cuda_device.h"
-#include "espalier/core/error.h"
 #include "espalier/core/kernels.h"
 #include "espalier/core/measure.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 

@@ -6,13 +6,13 @@
 
 #include "espalier/core/compute_device.h"
 #include "espalier/core/physical_memory.h"
-#include "espalier/core/table.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"
 #include "espalier/train/build.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/pruning.h"
+#include "espalier/util/table.h"
 
 namespace espalier {
 namespace {

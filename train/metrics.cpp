@@ -7,7 +7,7 @@
 #include <cmath>
 #include <string_view>
 
-#include "espalier/formats/input_file.h"
+#include "espalier/util/input_file.h"
 
 namespace espalier {
 

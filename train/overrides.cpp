@@ -6,10 +6,10 @@
 #include <optional>
 #include <utility>
 
-#include "espalier/core/utf8.h"
 #include "espalier/formats/json.h"
 #include "espalier/formats/plain_json.h"
 #include "espalier/train/lost_quotes.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

@@ -5,12 +5,12 @@
 #include <optional>
 #include <string>
 
-#include "espalier/core/mistakes.h"
 #include "espalier/data/dataset.h"
 #include "espalier/nn/module.h"
 #include "espalier/train/build.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/config.h"
+#include "espalier/util/mistakes.h"
 
 namespace espalier {
 

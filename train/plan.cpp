@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 
 #include "espalier/core/compute_device.h"
@@ -15,12 +14,10 @@
 #include "espalier/train/callbacks.h"
 #include "espalier/train/pruning.h"
 #include "espalier/train/trainer.h"
+#include "espalier/util/stopwatch.h"
 
 namespace espalier {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// A stage's model, less what stages before it cut, and its optimizer on real data: its time a step, its
 /// memory.
@@ -50,18 +47,18 @@ class Trial {
     Trainer trainer(state_, callbacks);
     constexpr int64_t warm_up = 2, least = 5, most = 1000;
     std::vector<double> seconds;
-    const auto start = Clock::now();
+    const Stopwatch watch;
     loader.start_epoch(0);
-    while (position_.step < least || (position_.step < most && since(start) < 0.3)) {
+    while (position_.step < least || (position_.step < most && watch.seconds() < 0.3)) {
       state_.lr = learning_rate(config_.schedule, config_.optimizer.lr, position_.step, state_.total_steps,
                                 state_.epoch_steps);
       const int64_t images = position_.trained_images;  // the last step of an epoch may have fewer
-      const auto before = Clock::now();
+      const Stopwatch one;
       const bool stepped = trainer.step(loader);
       synchronize(compute_device());  // a card works on behind the host
       if (stepped) {
         if (position_.step++ >= warm_up)
-          seconds.push_back(since(before) / static_cast<double>(position_.trained_images - images));
+          seconds.push_back(one.seconds() / static_cast<double>(position_.trained_images - images));
       } else {
         loader.start_epoch(0);
       }
@@ -95,10 +92,10 @@ double evaluation_seconds(const Config& config, Module& model, const Dataset& te
   const auto loss = build_loss(config);
   evaluate(model, loader, {.loss = *loss});
   std::vector<double> seconds;
-  for (const auto start = Clock::now(); seconds.size() < 3 || (seconds.size() < 100 && since(start) < 0.1);) {
-    const auto before = Clock::now();
+  for (const Stopwatch watch; seconds.size() < 3 || (seconds.size() < 100 && watch.seconds() < 0.1);) {
+    const Stopwatch one;
     evaluate(model, loader, {.loss = *loss});
-    seconds.push_back(since(before) / static_cast<double>(sample.size()));
+    seconds.push_back(one.seconds() / static_cast<double>(sample.size()));
   }
   return undisturbed(std::move(seconds));
 }
@@ -141,7 +138,7 @@ Plan make_plan(const Config& config, const DataSplits& data) {
   std::vector<AxisCut> cuts;  // of the stages so far, from weights that have learned nothing
   bool whole = true;          // no stage before has changed shapes
   const auto cut_channels = [&](const PruneConfig& prune, StagePlan& row) {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     Pruning pruning(config, prune, *model, data.train, true);
     try {
       const auto result = pruning.act(pruning.original());
@@ -153,7 +150,7 @@ Plan make_plan(const Config& config, const DataSplits& data) {
       row.warnings.push_back(
           fmt::format("stage '{}' may fail, as it does with fresh weights: {}", row.name, error.what()));
     }
-    row.seconds += since(start);
+    row.seconds += watch.seconds();
     whole = false;
     an_image = evaluation_seconds(config, *model, data.test);
     macs = Network(*model, config.model.input).totals.macs;
@@ -164,14 +161,14 @@ Plan make_plan(const Config& config, const DataSplits& data) {
   bool trained = false;
   const auto mask = [&](const PruneConfig& prune, StagePlan& row) {
     if (trained && !(prune.scope == "layer" && prune.sparsity)) return;
-    const auto start = Clock::now();
+    const Stopwatch watch;
     const Pruning pruning(config, prune, *model, data.train, true);
     for (const std::string& line : pruning.warnings(pruning.act(pruning.original())))
       row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
     for (const std::string& line : collapsed_layers(*model))
       row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
     if (prune.remove) remove_masks(*model);
-    row.seconds += since(start);
+    row.seconds += watch.seconds();
   };
 
   for (const StageConfig& stage : config.stages) {

@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <numeric>
 
-#include "espalier/core/interrupt.h"
 #include "espalier/core/parallel.h"
 #include "espalier/core/reason.h"
 #include "espalier/data/file.h"
@@ -13,6 +12,7 @@
 #include "espalier/data/image_conversions.h"
 #include "espalier/nn/inference.h"
 #include "espalier/train/build.h"
+#include "espalier/util/interrupt.h"
 
 namespace espalier {
 namespace {
@@ -104,7 +104,8 @@ std::string predict(Module& model, const Config& config, const std::vector<std::
     Batch batch;
     loader.next(batch);
     stop_if_interrupted();
-    const auto classes = likeliest(model.forward(Variable(batch.images)).value().to(DType::f32).to(Device::cpu), top);
+    const auto classes =
+        likeliest(model.forward(Variable(batch.images)).value().to(DType::f32).to(Device::cpu), top);
     for (size_t i = 0; i < some.size(); ++i) {
       if (problems[i].empty())
         each({.path = some[i], .classes = classes[i]});

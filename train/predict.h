@@ -33,7 +33,7 @@ std::vector<std::string> image_files(const std::vector<std::string>& paths);
 
 /// Calls `each` with what `model` makes of each of `files`, in their order; `config` says what the model
 /// takes and how its training data were normalised. What had to be done to the images so that it takes them,
-/// in a line; empty: nothing. Stops with Interrupted if a signal comes (core/interrupt.h).
+/// in a line; empty: nothing. Stops with Interrupted if a signal comes (util/interrupt.h).
 std::string predict(Module& model, const Config& config, const std::vector<std::string>& files, int64_t top,
                     const std::function<void(const Prediction&)>& each);
 

@@ -5,10 +5,10 @@
 #include <algorithm>
 
 #include "espalier/core/measure.h"
-#include "espalier/core/table.h"
 #include "espalier/graph/kernels.h"
 #include "espalier/nn/network.h"
 #include "espalier/train/measure_card.h"
+#include "espalier/util/table.h"
 
 namespace espalier {
 namespace {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "espalier/core/terminal.h"
 #include "espalier/nn/module.h"
+#include "espalier/util/terminal.h"
 
 namespace espalier {
 

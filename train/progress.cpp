@@ -5,10 +5,10 @@
 #include <algorithm>
 
 #include "espalier/core/starvation.h"
-#include "espalier/core/table.h"
-#include "espalier/core/terminal.h"
-#include "espalier/core/utf8.h"
 #include "espalier/train/pruning.h"
+#include "espalier/util/table.h"
+#include "espalier/util/terminal.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

@@ -6,12 +6,12 @@
 #include <cmath>
 #include <typeinfo>
 
-#include "espalier/core/interrupt.h"
 #include "espalier/core/isa.h"
-#include "espalier/core/table.h"
 #include "espalier/prune/report.h"
 #include "espalier/train/build.h"
 #include "espalier/train/evaluate.h"
+#include "espalier/util/interrupt.h"
+#include "espalier/util/table.h"
 
 namespace espalier {
 

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
-#include "espalier/core/error.h"
-#include "espalier/core/spelling.h"
-#include "espalier/core/utf8.h"
 #include "espalier/train/config.h"
 #include "espalier/train/lengths.h"
+#include "espalier/util/error.h"
+#include "espalier/util/spelling.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 

@@ -1,9 +1,9 @@
 #include "espalier/train/reestimate.h"
 
 #include "espalier/autograd/random_pass.h"
-#include "espalier/core/interrupt.h"
 #include "espalier/core/random.h"
 #include "espalier/nn/norm.h"
+#include "espalier/util/interrupt.h"
 
 namespace espalier {
 

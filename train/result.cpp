@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
-#include "espalier/core/table.h"
-#include "espalier/core/utf8.h"
 #include "espalier/formats/json.h"
 #include "espalier/train/evaluate.h"
+#include "espalier/util/table.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 

@@ -5,15 +5,15 @@
 
 #include "espalier/core/compute_device.h"
 #include "espalier/core/kernel_choice.h"
-#include "espalier/core/shell_word.h"
-#include "espalier/core/table.h"
-#include "espalier/core/utf8.h"
-#include "espalier/formats/input_file.h"
 #include "espalier/formats/json.h"
 #include "espalier/train/build.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/lengths.h"
 #include "espalier/train/overrides.h"
+#include "espalier/util/input_file.h"
+#include "espalier/util/shell_word.h"
+#include "espalier/util/table.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 

@@ -2,19 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 
 #include "espalier/core/compute_device.h"
-#include "espalier/core/interrupt.h"
 #include "espalier/core/isa.h"
 #include "espalier/core/kernel_choice.h"
-#include "espalier/core/mistakes.h"
 #include "espalier/core/parallel.h"
-#include "espalier/core/shell_word.h"
-#include "espalier/core/table.h"
-#include "espalier/formats/atomic_file.h"
 #include "espalier/formats/json.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"
@@ -36,12 +30,15 @@
 #include "espalier/train/trainer.h"
 #include "espalier/train/version.h"
 #include "espalier/train/weights_origin.h"
+#include "espalier/util/atomic_file.h"
+#include "espalier/util/interrupt.h"
+#include "espalier/util/mistakes.h"
+#include "espalier/util/shell_word.h"
+#include "espalier/util/stopwatch.h"
+#include "espalier/util/table.h"
 
 namespace espalier {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 std::string threads_text(int64_t count) { return join(count, " ", plural(count, "thread")); }
 
@@ -217,13 +214,13 @@ class Run {
                       "last whole row, at byte {}",
                       file, std::filesystem::file_size(folder_.metrics()), counted, position_.metrics_bytes));
     seconds_before_ = position_.run_seconds;
-    start_ = Clock::now();
+    watch_ = {};
     metrics_.emplace(folder_.metrics(), position_.metrics_bytes, [this] { return run_seconds(); });
     if (lost) save_position();
   }
 
   /// Since the first stage began, over all processes of the run.
-  double run_seconds() const { return seconds_before_ + since(start_); }
+  double run_seconds() const { return seconds_before_ + watch_.seconds(); }
 
   const StageConfig& stage_now() const { return config_.stages[static_cast<size_t>(position_.stage)]; }
 
@@ -283,7 +280,7 @@ class Run {
 
   void save() {
     position_.run_seconds = run_seconds();
-    position_.seconds = stage_seconds_ + since(stage_start_);
+    position_.seconds = stage_seconds_ + stage_watch_.seconds();
     position_.metrics_bytes = metrics_->sync();
     position_.threads = threads();
     position_.isa = isa_name(isa());
@@ -300,16 +297,16 @@ class Run {
   }
 
   void run_stage(const StageConfig& stage) {
-    stage_start_ = Clock::now();
+    stage_watch_ = {};
     stage_seconds_ = position_.seconds;
     StageResult result{.name = stage.name, .kind = stage_kind_name(stage.kind()), .best = {}};
     const auto cuts_before = position_.original ? position_.original->history : model_->history;
     if (stage.train) train(stage, *stage.train, result);
     if (stage.prune) prune_now(stage, *stage.prune, result);
     if (stage.evaluate) reestimate(stage, stage.evaluate->reestimate_norm);
-    if (!stage.evaluate) result.seconds = stage_seconds_ + since(stage_start_);
+    if (!stage.evaluate) result.seconds = stage_seconds_ + stage_watch_.seconds();
     measure(stage, cuts_before, result);
-    if (stage.evaluate) result.seconds = stage_seconds_ + since(stage_start_);  // measuring is all it does
+    if (stage.evaluate) result.seconds = stage_seconds_ + stage_watch_.seconds();  // measuring is all it does
 
     const int64_t next = position_.stage + 1;
     auto results = std::move(position_.results);
@@ -320,7 +317,7 @@ class Run {
                          .begun = std::move(position_.begun),
                          .first = std::move(position_.first),
                          .results = std::move(results)};
-    stage_start_ = Clock::now();
+    stage_watch_ = {};
     stage_seconds_ = 0;
     save();
   }
@@ -420,10 +417,10 @@ class Run {
     PruneEvent event(config, *model_, Network(*model_, config_.model.input).totals.macs);
     const Pruning pruning(config_, config, *model_, data_.train, true);
     const OriginalNetwork original = pruning.original();
-    const auto start = Clock::now();
+    const Stopwatch watch;
     PruneResult result = pruning.act(original);
     if (cuts_channels(config))
-      report_cut(stage, pruning, original, since(start), std::move(result), measured);
+      report_cut(stage, pruning, original, watch.seconds(), std::move(result), measured);
     else
       report_masks(stage, pruning, result);
     event.end(*model_, Network(*model_, config_.model.input).totals.macs);
@@ -558,7 +555,7 @@ class Run {
   std::optional<MetricsFile> metrics_;
   Position position_;
   bool resumed_ = false, done_before_ = false;
-  Clock::time_point start_, stage_start_;
+  Stopwatch watch_, stage_watch_;
   double seconds_before_ = 0, stage_seconds_ = 0;  // of earlier processes
 };
 

@@ -3,8 +3,8 @@
 #include <compare>
 #include <optional>
 
-#include "espalier/core/shell_word.h"
 #include "espalier/train/resume.h"
+#include "espalier/util/shell_word.h"
 
 namespace espalier {
 

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "espalier/formats/atomic_file.h"
+#include "espalier/util/atomic_file.h"
 
 namespace espalier {
 

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "espalier/formats/atomic_file.h"
-#include "espalier/formats/file_descriptor.h"
+#include "espalier/util/atomic_file.h"
+#include "espalier/util/file_descriptor.h"
 
 namespace espalier {
 

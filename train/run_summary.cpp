@@ -4,13 +4,13 @@
 #include <filesystem>
 #include <string_view>
 
-#include "espalier/core/error.h"
-#include "espalier/formats/input_file.h"
 #include "espalier/formats/json.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/config.h"
 #include "espalier/train/result.h"
 #include "espalier/train/run_folder.h"
+#include "espalier/util/error.h"
+#include "espalier/util/input_file.h"
 
 namespace espalier {
 

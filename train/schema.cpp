@@ -7,9 +7,9 @@
 #include <cmath>
 #include <limits>
 
-#include "espalier/core/home.h"
-#include "espalier/core/spelling.h"
-#include "espalier/core/utf8.h"
+#include "espalier/util/home.h"
+#include "espalier/util/spelling.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier::schema {
 namespace {

@@ -27,10 +27,10 @@
 #include <utility>
 #include <vector>
 
-#include "espalier/core/error.h"
-#include "espalier/core/mistakes.h"
 #include "espalier/formats/json.h"
 #include "espalier/train/set_value.h"
+#include "espalier/util/error.h"
+#include "espalier/util/mistakes.h"
 
 namespace espalier::schema {
 
@@ -145,7 +145,7 @@ Type<double> number(const Bounds& range);
 Type<int64_t> whole(int64_t from, int64_t to = a_billion);
 /// Text, not empty.
 Type<std::string> text();
-/// A path, relative to the working directory or the home folder (core/home.h).
+/// A path, relative to the working directory or the home folder (util/home.h).
 Type<std::string> path();
 /// Text that is safe as the name of a file or folder.
 Type<std::string> file_name();

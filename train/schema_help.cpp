@@ -7,8 +7,8 @@
 #include <cctype>
 #include <span>
 
-#include "espalier/core/definition_list.h"
-#include "espalier/core/terminal.h"
+#include "espalier/util/definition_list.h"
+#include "espalier/util/terminal.h"
 
 namespace espalier::schema {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "espalier/core/mistakes.h"
+#include "espalier/util/mistakes.h"
 
 namespace espalier::schema {
 

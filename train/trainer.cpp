@@ -1,7 +1,6 @@
 #include "espalier/train/trainer.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "espalier/autograd/random_pass.h"
@@ -13,13 +12,10 @@
 #include "espalier/graph/trace.h"
 #include "espalier/nn/network.h"
 #include "espalier/train/build.h"
+#include "espalier/util/stopwatch.h"
 
 namespace espalier {
 namespace {
-
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 /// An op of a graph for a message: "layer1.0.conv1 (conv2d)".
 std::string op_text(const GraphNode& node, const Graph& graph) {
@@ -114,12 +110,12 @@ bool Trainer::step(Loader& loader) {
   TrainState& s = state_;
   const int64_t batches = s.config.accumulate, images = loader.images_ahead(batches);
   if (images == 0) return false;
-  const double start = seconds_now();
+  const Stopwatch watch;
   double waited = 0;
   const auto read = [&](Batch& batch, bool in_place) {
-    const double before = seconds_now();
+    const Stopwatch wait;
     loader.next(batch, in_place);
-    waited += seconds_now() - before;
+    waited += wait.seconds();
   };
   if (loader.device() != Device::cpu && images == batches * loader.batch()) {
     batches_.resize(static_cast<size_t>(batches));
@@ -136,7 +132,7 @@ bool Trainer::step(Loader& loader) {
     }
   }
   update();
-  const double spent = seconds_now() - start;
+  const double spent = watch.seconds();
   s.epoch_seconds += spent;
   s.wait_seconds += waited;
   s.position.train_seconds += spent;
@@ -206,10 +202,10 @@ void Trainer::pass(const Batch& batch, double share) {
 void Trainer::settle() {
   if (unsettled_ == 0) return;
   TrainState& s = state_;
-  const double start = seconds_now();
+  const Stopwatch watch;
   const Tensor read = tally_.to(Device::cpu);
   if (tally_.device() != Device::cpu) {  // else no time has gone, and it has been counted
-    const double waited = seconds_now() - start;
+    const double waited = watch.seconds();
     s.epoch_seconds += waited;
     s.position.train_seconds += waited;
   }

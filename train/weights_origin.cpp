@@ -7,11 +7,11 @@
 #include <cmath>
 
 #include "espalier/core/reason.h"
-#include "espalier/core/utf8.h"
 #include "espalier/prune/graph.h"
 #include "espalier/prune/names.h"
 #include "espalier/train/build.h"
 #include "espalier/train/checkpoint.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <sys/mman.h>
 
-#include "espalier/core/error.h"
 #include "espalier/core/isa.h"
+#include "espalier/util/error.h"
 
 namespace espalier::cpu {
 

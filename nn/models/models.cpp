@@ -4,8 +4,6 @@
 #include <cmath>
 
 #include "espalier/core/physical_memory.h"
-#include "espalier/core/spelling.h"
-#include "espalier/core/table.h"
 #include "espalier/nn/graph_module.h"
 #include "espalier/nn/init.h"
 #include "espalier/nn/models/densenet.h"
@@ -18,6 +16,8 @@
 #include "espalier/nn/models/vgg.h"
 #include "espalier/nn/models/vit.h"
 #include "espalier/nn/network.h"
+#include "espalier/util/spelling.h"
+#include "espalier/util/table.h"
 
 namespace espalier {
 namespace {
@@ -188,7 +188,7 @@ std::unique_ptr<Module> make_model(const ModelOptions& o, uint64_t seed) {
   check_choice("activation", o.activation, "relu", "gelu");
   check_choice("pooling", o.pool, "max", "average");
   const ModelInfo* info = find_model(o.type);
-  if (!info) fail_usage("model: no type '", o.type, "'", did_you_mean(o.type, model_names()));
+  if (!info) fail_no_type("model", o.type, model_names());
   if (o.classes < 1) fail_usage("model: found ", o.classes, " classes, expected at least 1");
   if (o.stem) {
     check_choice("stem", *o.stem, "small", "imagenet");

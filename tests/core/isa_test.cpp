@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "espalier/core/error.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 namespace {

@@ -7,7 +7,7 @@
 #include <stdexcept>
 #include <system_error>
 
-#include "espalier/core/error.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 namespace {

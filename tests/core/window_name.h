@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "espalier/core/error.h"
 #include "espalier/core/window.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 

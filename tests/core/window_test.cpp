@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "espalier/core/error.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 namespace {

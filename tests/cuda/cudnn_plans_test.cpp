@@ -6,8 +6,8 @@
 
 #include "cuda/card.h"
 #include "cuda/described_card.h"
-#include "espalier/core/error.h"
 #include "espalier/cuda/conv.h"
+#include "espalier/util/error.h"
 #include "support/bad_input.h"
 
 namespace espalier::cuda {

@@ -3,8 +3,8 @@
 #include <sstream>
 
 #include "cuda/card.h"
-#include "espalier/core/error.h"
 #include "espalier/cuda/runtime.h"
+#include "espalier/util/error.h"
 #include "support/bad_input.h"
 
 namespace espalier::cuda {

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "espalier/core/error.h"
 #include "espalier/cuda/launch.h"
 #include "espalier/cuda_emulation/emulation.h"
+#include "espalier/util/error.h"
 
 namespace espalier::cuda {
 

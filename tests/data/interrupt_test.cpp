@@ -1,5 +1,5 @@
 // An interrupt is heeded while data load, not only behind it.
-#include "espalier/core/interrupt.h"
+#include "espalier/util/interrupt.h"
 
 #include <gtest/gtest.h>
 

@@ -11,8 +11,8 @@
 #include <fstream>
 #include <set>
 
-#include "espalier/formats/atomic_file.h"
 #include "espalier/formats/safetensors_header.h"
+#include "espalier/util/atomic_file.h"
 #include "support/bad_input.h"
 #include "support/temporary_folder.h"
 

@@ -7,8 +7,8 @@
 #include <filesystem>
 #include <vector>
 
-#include "espalier/core/error.h"
 #include "espalier/data/archive.h"
+#include "espalier/util/error.h"
 
 namespace {
 

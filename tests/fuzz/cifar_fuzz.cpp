@@ -2,8 +2,8 @@
 // planes have it, or it throws an Error.
 #include <cstdint>
 
-#include "espalier/core/error.h"
 #include "espalier/data/cifar.h"
+#include "espalier/util/error.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace espalier;

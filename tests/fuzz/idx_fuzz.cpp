@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "espalier/core/error.h"
 #include "espalier/data/file.h"
 #include "espalier/data/mnist.h"
+#include "espalier/util/error.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   constexpr size_t most_bytes = 1 << 20;

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "espalier/core/error.h"
 #include "espalier/data/image.h"
+#include "espalier/util/error.h"
 
 namespace {
 

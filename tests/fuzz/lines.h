@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "espalier/core/mistakes.h"
+#include "espalier/util/mistakes.h"
 
 /// Stops the fuzzer unless an Error is one line, or one for each of several mistakes.
 inline void expect_lines(const espalier::Error& error) {

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "espalier/core/error.h"
 #include "espalier/graph/graph.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "espalier/core/error.h"
+#include "espalier/util/error.h"
 #include "support/bad_input.h"
 
 namespace espalier {

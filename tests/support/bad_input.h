@@ -8,7 +8,7 @@
 #include <csignal>
 #include <string>
 
-#include "espalier/core/error.h"
+#include "espalier/util/error.h"
 
 /// The message of the Expected that `call` throws; a failure and "" if it throws none.
 template <class Expected = espalier::Error, class Call>

@@ -1,4 +1,4 @@
-// The lines of an Error that tells of several mistakes (core/mistakes.h).
+// The lines of an Error that tells of several mistakes (util/mistakes.h).
 #pragma once
 
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "espalier/core/mistakes.h"
+#include "espalier/util/mistakes.h"
 
 /// What `call` throws, a line for each mistake and one with their number; a failure and none unless it is
 /// that.

@@ -5,9 +5,9 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "espalier/core/mistakes.h"
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/state_dict.h"
+#include "espalier/util/mistakes.h"
 #include "support/bad_input.h"
 #include "support/places.h"
 #include "support/temporary_folder.h"

@@ -4,12 +4,12 @@
 
 #include <csignal>
 
-#include "espalier/core/interrupt.h"
 #include "espalier/optim/ema.h"
 #include "espalier/prune/surgery.h"
 #include "espalier/train/build.h"
 #include "espalier/train/pruning.h"
 #include "espalier/train/trainer.h"
+#include "espalier/util/interrupt.h"
 #include "support/bad_input.h"
 #include "train/small.h"
 

@@ -3,10 +3,10 @@
 
 #include <fstream>
 
-#include "espalier/core/mistakes.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/train/build.h"
 #include "espalier/train/config.h"
+#include "espalier/util/mistakes.h"
 #include "support/bad_input.h"
 #include "support/mistakes.h"
 #include "support/temporary_folder.h"

@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include "espalier/formats/atomic_file.h"
-#include "espalier/formats/input_file.h"
 #include "espalier/nn/models/models.h"
+#include "espalier/util/atomic_file.h"
+#include "espalier/util/input_file.h"
 #include "support/bad_input.h"
 #include "support/temporary_folder.h"
 

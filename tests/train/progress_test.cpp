@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "espalier/formats/input_file.h"
+#include "espalier/util/input_file.h"
 #include "support/bad_input.h"
 #include "support/temporary_folder.h"
 #include "train/small.h"

@@ -4,11 +4,11 @@
 
 #include <csignal>
 
-#include "espalier/core/interrupt.h"
 #include "espalier/core/isa.h"
 #include "espalier/data/loader.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/train/build.h"
+#include "espalier/util/interrupt.h"
 #include "support/bad_input.h"
 #include "train/small.h"
 

@@ -8,8 +8,8 @@
 #include <fstream>
 #include <functional>
 
-#include "espalier/formats/atomic_file.h"
-#include "espalier/formats/input_file.h"
+#include "espalier/util/atomic_file.h"
+#include "espalier/util/input_file.h"
 #include "support/bad_input.h"
 #include "support/temporary_folder.h"
 #include "train/small.h"

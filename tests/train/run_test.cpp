@@ -8,11 +8,11 @@
 #include <algorithm>
 #include <fstream>
 
-#include "espalier/formats/atomic_file.h"
-#include "espalier/formats/input_file.h"
 #include "espalier/formats/safetensors.h"
 #include "espalier/optim/ema.h"
 #include "espalier/train/checkpoint.h"
+#include "espalier/util/atomic_file.h"
+#include "espalier/util/input_file.h"
 #include "support/bad_input.h"
 #include "support/temporary_folder.h"
 #include "train/small.h"

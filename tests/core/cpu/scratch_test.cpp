@@ -26,8 +26,8 @@
 #include "espalier/core/cpu/conv/pointwise.h"
 #include "espalier/core/cpu/conv/taps_weights.h"
 #include "espalier/core/cpu/conv/winograd.h"
-#include "espalier/core/error.h"
 #include "espalier/core/isa.h"
+#include "espalier/util/error.h"
 #include "support/rows.h"
 #include "support/watchdog.h"
 

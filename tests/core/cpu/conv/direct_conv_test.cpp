@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "core/cpu/conv/conv_case.h"
-#include "espalier/core/error.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 namespace {

@@ -1,4 +1,4 @@
-#include "espalier/core/mistakes.h"
+#include "espalier/util/mistakes.h"
 
 #include <algorithm>
 

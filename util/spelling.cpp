@@ -1,11 +1,14 @@
-#include "espalier/core/spelling.h"
+#include "espalier/util/spelling.h"
+
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <numeric>
 #include <utility>
 
-#include "espalier/core/utf8.h"
+#include "espalier/util/error.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {
@@ -49,6 +52,18 @@ std::string nearest_spelling(const std::string& word, const std::vector<std::str
 std::string did_you_mean(const std::string& word, const std::vector<std::string>& known) {
   const std::string nearest = nearest_spelling(word, known);
   return nearest.empty() ? "" : ", did you mean '" + printable(nearest, 80) + "'?";
+}
+
+size_t position_of_name(const char* what, const std::string& name, const std::vector<std::string>& known) {
+  const auto found = std::find(known.begin(), known.end(), name);
+  if (found == known.end())
+    fail_usage(what, ": found '", name, "', expected one of ", fmt::format("{}", fmt::join(known, ", ")),
+               did_you_mean(name, known));
+  return static_cast<size_t>(found - known.begin());
+}
+
+void fail_no_type(const char* what, const std::string& type, const std::vector<std::string>& known) {
+  fail_usage(what, ": no type '", type, "'", did_you_mean(type, known));
 }
 
 }  // namespace espalier

@@ -1,4 +1,4 @@
-#include "espalier/core/table.h"
+#include "espalier/util/table.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,8 @@
-#include "espalier/core/spelling.h"
+#include "espalier/util/spelling.h"
 
 #include <gtest/gtest.h>
+
+#include "support/bad_input.h"
 
 namespace espalier {
 namespace {
@@ -35,6 +37,16 @@ TEST(Spelling, AmongEquallyNearTheFirst) {
 TEST(Spelling, EndsAMessage) {
   EXPECT_EQ(did_you_mean("epz", known), ", did you mean 'eps'?");
   EXPECT_EQ(did_you_mean("gradient", known), "");
+}
+
+TEST(Spelling, TellsTheNamesThatThereAre) {
+  EXPECT_EQ(position_of_name("field", "lr", known), 3u);
+  EXPECT_EQ(message_of<UsageError>([] {
+              position_of_name("field", "epz", {"lr", "eps"});
+            }),
+            "field: found 'epz', expected one of lr, eps, did you mean 'eps'?");
+  EXPECT_EQ(message_of<UsageError>([] { fail_no_type("field", "epz", known); }),
+            "field: no type 'epz', did you mean 'eps'?");
 }
 
 }  // namespace

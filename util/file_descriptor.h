@@ -8,7 +8,7 @@
 #include <system_error>
 #include <utility>
 
-#include "espalier/core/error.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 

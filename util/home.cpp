@@ -1,4 +1,4 @@
-#include "espalier/core/home.h"
+#include "espalier/util/home.h"
 
 #include <cstdlib>
 

@@ -1,4 +1,4 @@
-#include "espalier/core/terminal.h"
+#include "espalier/util/terminal.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "espalier/core/definition_list.h"
+#include "espalier/util/definition_list.h"
 
 #include <gtest/gtest.h>
 

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "espalier/core/error.h"
+#include "espalier/util/error.h"
 
 namespace espalier {
 

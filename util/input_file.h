@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <string>
 
-#include "espalier/formats/file_descriptor.h"
+#include "espalier/util/file_descriptor.h"
 
 namespace espalier {
 

@@ -1,5 +1,5 @@
 // Everything is done relative to the open folder, so that all steps mean the same folder.
-#include "espalier/formats/atomic_file.h"
+#include "espalier/util/atomic_file.h"
 
 #include <fcntl.h>
 #include <signal.h>

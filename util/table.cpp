@@ -1,4 +1,4 @@
-#include "espalier/core/table.h"
+#include "espalier/util/table.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

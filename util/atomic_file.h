@@ -12,8 +12,8 @@
 #include <string_view>
 #include <utility>
 
-#include "espalier/formats/file_descriptor.h"
-#include "espalier/formats/input_file.h"
+#include "espalier/util/file_descriptor.h"
+#include "espalier/util/input_file.h"
 
 namespace espalier {
 

@@ -1,4 +1,4 @@
-#include "espalier/core/utf8.h"
+#include "espalier/util/utf8.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "espalier/core/interrupt.h"
+#include "espalier/util/interrupt.h"
 
 #include <gtest/gtest.h>
 #include <ucontext.h>

@@ -1,5 +1,5 @@
 // Reading at an offset and whole, and what is refused.
-#include "espalier/formats/input_file.h"
+#include "espalier/util/input_file.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

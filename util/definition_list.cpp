@@ -1,8 +1,8 @@
-#include "espalier/core/definition_list.h"
+#include "espalier/util/definition_list.h"
 
 #include <algorithm>
 
-#include "espalier/core/terminal.h"
+#include "espalier/util/terminal.h"
 
 namespace espalier {
 namespace {

@@ -1,5 +1,5 @@
 // Whatever fails, the old file stays and nothing is left beside it.
-#include "espalier/formats/atomic_file.h"
+#include "espalier/util/atomic_file.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>

@@ -1,5 +1,5 @@
 // Reading by POSIX calls, so that data lands where it stays and errors keep their cause.
-#include "espalier/formats/input_file.h"
+#include "espalier/util/input_file.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -7,8 +7,8 @@
 
 #include <algorithm>
 
-#include "espalier/core/interrupt.h"
-#include "espalier/core/utf8.h"
+#include "espalier/util/interrupt.h"
+#include "espalier/util/utf8.h"
 
 namespace espalier {
 namespace {

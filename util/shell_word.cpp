@@ -1,4 +1,4 @@
-#include "espalier/core/shell_word.h"
+#include "espalier/util/shell_word.h"
 
 namespace espalier {
 

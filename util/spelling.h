@@ -11,5 +11,11 @@ namespace espalier {
 std::string nearest_spelling(const std::string& word, const std::vector<std::string>& known);
 /// ", did you mean 'x'?" or nothing: the end of a message.
 std::string did_you_mean(const std::string& word, const std::vector<std::string>& known);
+/// The place of `name` in `known`. UsageError: "criterion: found 'l3', expected one of random, l1, l2, did
+/// you mean 'l1'?"
+size_t position_of_name(const char* what, const std::string& name, const std::vector<std::string>& known);
+/// UsageError "optimizer: no type 'adm', did you mean 'adam'?"
+[[noreturn]] void fail_no_type(const char* what, const std::string& type,
+                               const std::vector<std::string>& known);
 
 }  // namespace espalier
