@@ -7,9 +7,9 @@
 
 #include "espalier/cli/output_file.h"
 #include "espalier/cli/usage.h"
+#include "espalier/config/lost_quotes.h"
 #include "espalier/core/compute_device.h"
 #include "espalier/core/parallel.h"
-#include "espalier/train/lost_quotes.h"
 #include "espalier/util/definition_list.h"
 #include "espalier/util/error.h"
 #include "espalier/util/home.h"

@@ -5,11 +5,11 @@
 
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/completion_scripts.h"
+#include "espalier/config/schema.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/train/config.h"
 #include "espalier/train/recipes.h"
 #include "espalier/train/run_folder.h"
-#include "espalier/train/schema.h"
 #include "espalier/util/error.h"
 #include "espalier/util/home.h"
 #include "espalier/util/spelling.h"

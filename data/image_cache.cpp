@@ -5,7 +5,7 @@
 #include <array>
 #include <utility>
 
-#include "espalier/formats/json.h"
+#include "espalier/config/json.h"
 #include "espalier/formats/safetensors.h"
 #include "espalier/util/atomic_file.h"
 #include "espalier/util/error.h"

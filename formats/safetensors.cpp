@@ -9,9 +9,9 @@
 #include <optional>
 #include <set>
 
+#include "espalier/config/json.h"
 #include "espalier/core/parallel.h"
 #include "espalier/formats/checksum.h"
-#include "espalier/formats/json.h"
 #include "espalier/formats/safetensors_header.h"
 #include "espalier/util/atomic_file.h"
 #include "espalier/util/input_file.h"

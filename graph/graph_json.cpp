@@ -5,7 +5,7 @@
 #include <map>
 #include <set>
 
-#include "espalier/formats/json.h"
+#include "espalier/config/json.h"
 #include "espalier/graph/op.h"
 #include "espalier/util/spelling.h"
 #include "espalier/util/utf8.h"

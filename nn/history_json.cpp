@@ -2,7 +2,7 @@
 
 #include <map>
 
-#include "espalier/formats/json.h"
+#include "espalier/config/json.h"
 #include "espalier/util/error.h"
 
 namespace espalier {

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "espalier/config/schema.h"
 #include "espalier/core/compute_device.h"
 #include "espalier/core/random.h"
 #include "espalier/data/cifar.h"
@@ -18,7 +19,6 @@
 #include "espalier/prune/names.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/evaluate.h"
-#include "espalier/train/schema.h"
 #include "espalier/train/weights_origin.h"
 #include "espalier/util/home.h"
 #include "espalier/util/mistakes.h"

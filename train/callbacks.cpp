@@ -4,8 +4,8 @@
 
 #include <optional>
 
+#include "espalier/config/json.h"
 #include "espalier/core/kernels.h"
-#include "espalier/formats/json.h"
 #include "espalier/optim/clip.h"
 #include "espalier/optim/ema.h"
 #include "espalier/util/error.h"

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <map>
 
+#include "espalier/config/json.h"
 #include "espalier/core/compute_device.h"
-#include "espalier/formats/json.h"
 #include "espalier/graph/graph_json.h"
 #include "espalier/nn/graph_module.h"
 #include "espalier/nn/history_json.h"

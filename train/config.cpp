@@ -6,14 +6,14 @@
 #include <filesystem>
 #include <functional>
 
+#include "espalier/config/json.h"
+#include "espalier/config/overrides.h"
+#include "espalier/config/plain_json.h"
 #include "espalier/core/reason.h"
-#include "espalier/formats/json.h"
-#include "espalier/formats/plain_json.h"
 #include "espalier/nn/graph_module.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/config_parts.h"
 #include "espalier/train/loss.h"
-#include "espalier/train/overrides.h"
 #include "espalier/train/weights_origin.h"
 #include "espalier/util/home.h"
 #include "espalier/util/input_file.h"

@@ -10,16 +10,16 @@
 #include <string>
 #include <vector>
 
+#include "espalier/config/set_value.h"
 #include "espalier/data/augment.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/optim/optimizer.h"
 #include "espalier/optim/schedule.h"
-#include "espalier/train/set_value.h"
 
 namespace espalier {
 
 namespace schema {
-struct Description;  // train/schema.h
+struct Description;  // config/schema.h
 }
 
 class Mistakes;  // util/mistakes.h
@@ -178,7 +178,7 @@ struct Config {
 /// column for text that is no JSON. A "$schema" at the top is skipped.
 Config parse_config(const std::string& text, const std::string& file,
                     const std::vector<std::string>& overrides = {});
-/// The same for a file that a person wrote, with comments and trailing commas (formats/plain_json.h); one
+/// The same for a file that a person wrote, with comments and trailing commas (config/plain_json.h); one
 /// that cannot be read is a UsageError, too. Where its model has weights and no type, the fields that are
 /// missing are those of the run that the weights are of; or, if the file does not say them any more, those
 /// of begun(name, weights): a run of this config's that began with the same weights. Where it has weights and

@@ -2,8 +2,8 @@
 // for each of its larger parts.
 #pragma once
 
+#include "espalier/config/schema.h"
 #include "espalier/train/config.h"
-#include "espalier/train/schema.h"
 
 namespace espalier {
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "espalier/formats/json.h"
+#include "espalier/config/json.h"
 #include "espalier/train/evaluate.h"
 #include "espalier/util/table.h"
 #include "espalier/util/utf8.h"

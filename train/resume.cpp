@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "espalier/config/json.h"
+#include "espalier/config/overrides.h"
 #include "espalier/core/compute_device.h"
 #include "espalier/core/kernel_choice.h"
-#include "espalier/formats/json.h"
 #include "espalier/train/build.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/lengths.h"
-#include "espalier/train/overrides.h"
 #include "espalier/util/input_file.h"
 #include "espalier/util/shell_word.h"
 #include "espalier/util/table.h"

@@ -5,11 +5,11 @@
 #include <cmath>
 #include <filesystem>
 
+#include "espalier/config/json.h"
 #include "espalier/core/compute_device.h"
 #include "espalier/core/isa.h"
 #include "espalier/core/kernel_choice.h"
 #include "espalier/core/parallel.h"
-#include "espalier/formats/json.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"
 #include "espalier/prune/collapse.h"

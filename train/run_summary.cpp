@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <string_view>
 
-#include "espalier/formats/json.h"
+#include "espalier/config/json.h"
 #include "espalier/train/checkpoint.h"
 #include "espalier/train/config.h"
 #include "espalier/train/result.h"

@@ -143,6 +143,7 @@ LAYERS = (  # folder, what it is; then of a batch, of its gradient, of a cut: (s
     ("autograd", "variables, the engine", ((7, "Variable: value and maker"),), ((2, "walks the makers backwards"),), ()),
     ("core", "tensors, kernels", ((5, "a kernel: conv2d_forward, ..."),),
      ((4, "kernels: conv2d_backward_..."), (7, "one fused update of all weights")), ((7, "copies what stays"),)),
+    ("config", "JSON, schema", (), (), ()),
     ("util", "errors, names, text, files", (), (), ((9, "checkpoint: all or nothing"),)),
 )
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "espalier/formats/json.h"
+#include "espalier/config/json.h"
 #include "espalier/graph/graph_json.h"
 #include "espalier/nn/graph_module.h"
 #include "espalier/nn/history_json.h"

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "espalier/formats/plain_json.h"
+#include "espalier/config/plain_json.h"
 #include "espalier/train/config.h"
 #include "lines.h"
 

@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <functional>
 
+#include "espalier/config/schema_help.h"
 #include "espalier/train/config.h"
-#include "espalier/train/schema_help.h"
 #include "support/bad_input.h"
 #include "support/places.h"
 #include "train/minimal_config.h"

@@ -1,14 +1,14 @@
 // Walks a path through the config and its description at once.
-#include "espalier/train/overrides.h"
+#include "espalier/config/overrides.h"
 
 #include <algorithm>
 #include <charconv>
 #include <optional>
 #include <utility>
 
-#include "espalier/formats/json.h"
-#include "espalier/formats/plain_json.h"
-#include "espalier/train/lost_quotes.h"
+#include "espalier/config/json.h"
+#include "espalier/config/lost_quotes.h"
+#include "espalier/config/plain_json.h"
 #include "espalier/util/utf8.h"
 
 namespace espalier {

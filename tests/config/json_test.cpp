@@ -1,5 +1,5 @@
 // What is read, what is refused and in which words, and fields by name.
-#include "espalier/formats/json.h"
+#include "espalier/config/json.h"
 
 #include <gtest/gtest.h>
 
@@ -93,7 +93,8 @@ TEST(ParseJson, DepthIsBounded) {
                               ": more than 100 lists and objects inside of each other"));
     }
   }
-  EXPECT_TRUE(contains(json_refusal(std::string(1'000'000, '[')), "more than 100 lists")) << "and nothing closed";
+  EXPECT_TRUE(contains(json_refusal(std::string(1'000'000, '[')), "more than 100 lists"))
+      << "and nothing closed";
 }
 
 TEST(ParseJson, ManyFieldsTakeNoSquareOfTheirNumber) {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "espalier/train/schema.h"
+#include "espalier/config/schema.h"
 
 namespace espalier::schema {
 

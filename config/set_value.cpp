@@ -1,4 +1,4 @@
-#include "espalier/train/set_value.h"
+#include "espalier/config/set_value.h"
 
 #include <algorithm>
 

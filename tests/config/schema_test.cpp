@@ -1,4 +1,4 @@
-#include "espalier/train/schema.h"
+#include "espalier/config/schema.h"
 
 #include <gtest/gtest.h>
 

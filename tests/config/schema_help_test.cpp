@@ -1,4 +1,4 @@
-#include "espalier/train/schema_help.h"
+#include "espalier/config/schema_help.h"
 
 #include <gtest/gtest.h>
 

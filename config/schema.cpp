@@ -1,5 +1,5 @@
 // Values, and the parts of objects that do not depend on the struct.
-#include "espalier/train/schema.h"
+#include "espalier/config/schema.h"
 
 #include <algorithm>
 #include <cctype>

@@ -1,6 +1,6 @@
 // nlohmann's parser drives a builder of our own by events: it sees depth and repeated names as they come, and
 // knows what could have stood where the text goes wrong.
-#include "espalier/formats/json.h"
+#include "espalier/config/json.h"
 
 #include <algorithm>
 #include <cctype>

@@ -27,8 +27,8 @@
 #include <utility>
 #include <vector>
 
-#include "espalier/formats/json.h"
-#include "espalier/train/set_value.h"
+#include "espalier/config/json.h"
+#include "espalier/config/set_value.h"
 #include "espalier/util/error.h"
 #include "espalier/util/mistakes.h"
 

@@ -1,4 +1,4 @@
-#include "espalier/train/schema_help.h"
+#include "espalier/config/schema_help.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -1,4 +1,4 @@
-#include "espalier/train/overrides.h"
+#include "espalier/config/overrides.h"
 
 #include <gtest/gtest.h>
 

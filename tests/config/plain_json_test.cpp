@@ -1,8 +1,8 @@
-#include "espalier/formats/plain_json.h"
+#include "espalier/config/plain_json.h"
 
 #include <gtest/gtest.h>
 
-#include "espalier/formats/json.h"
+#include "espalier/config/json.h"
 #include "support/bad_input.h"
 
 namespace espalier {

@@ -1,4 +1,4 @@
-#include "espalier/train/lost_quotes.h"
+#include "espalier/config/lost_quotes.h"
 
 #include <gtest/gtest.h>
 

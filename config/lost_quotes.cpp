@@ -1,9 +1,9 @@
-#include "espalier/train/lost_quotes.h"
+#include "espalier/config/lost_quotes.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "espalier/formats/plain_json.h"
+#include "espalier/config/plain_json.h"
 #include "espalier/util/shell_word.h"
 #include "espalier/util/utf8.h"
 

@@ -1,8 +1,8 @@
-#include "espalier/formats/plain_json.h"
+#include "espalier/config/plain_json.h"
 
 #include <algorithm>
 
-#include "espalier/formats/json.h"
+#include "espalier/config/json.h"
 #include "espalier/util/error.h"
 
 namespace espalier {

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "espalier/train/schema.h"
-#include "espalier/train/set_value.h"
+#include "espalier/config/schema.h"
+#include "espalier/config/set_value.h"
 
 namespace espalier {
 
