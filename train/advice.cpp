@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "espalier/train/build.h"
-#include "espalier/train/build.h"
 #include "espalier/train/pruning.h"
 #include "espalier/util/table.h"
 
