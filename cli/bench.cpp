@@ -1,5 +1,5 @@
 // espalier bench
-#include "espalier/train/bench.h"
+#include "espalier/profile/bench.h"
 
 #include <fmt/format.h>
 
@@ -12,9 +12,9 @@
 #include "espalier/cli/open_model.h"
 #include "espalier/core/compute_device.h"
 #include "espalier/core/starvation.h"
-#include "espalier/train/checkpoint.h"
-#include "espalier/train/floor.h"
-#include "espalier/train/profile.h"
+#include "espalier/profile/floor.h"
+#include "espalier/profile/profile.h"
+#include "espalier/run/checkpoint.h"
 #include "espalier/util/error.h"
 #include "espalier/util/input_file.h"
 #include "espalier/util/spelling.h"

@@ -4,7 +4,7 @@
 #include <set>
 
 #include "espalier/cli/arguments.h"
-#include "espalier/train/comparison.h"
+#include "espalier/run/comparison.h"
 #include "espalier/util/error.h"
 #include "espalier/util/terminal.h"
 

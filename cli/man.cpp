@@ -2,7 +2,7 @@
 
 #include "espalier/cli/environment.h"
 #include "espalier/cli/usage.h"
-#include "espalier/train/version.h"
+#include "espalier/run/version.h"
 
 namespace espalier::cli {
 namespace {

@@ -4,8 +4,8 @@
 
 #include "espalier/cli/command.h"
 #include "espalier/core/compute_device.h"
-#include "espalier/train/build.h"
-#include "espalier/train/recipes.h"
+#include "espalier/run/build.h"
+#include "espalier/run/recipes.h"
 #include "espalier/util/error.h"
 #include "espalier/util/input_file.h"
 #include "espalier/util/utf8.h"

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "espalier/nn/module.h"
-#include "espalier/train/checkpoint.h"
-#include "espalier/train/config.h"
+#include "espalier/run/checkpoint.h"
+#include "espalier/run/config.h"
 
 namespace espalier::cli {
 
@@ -16,11 +16,11 @@ namespace espalier::cli {
 inline constexpr const char* config_or_checkpoint =
     "A config (.json, or a recipe's name), or a checkpoint or model of a run";
 
-/// The file that `given` means, a path or a recipe's name (train/recipes.h); which one it is is said where it
+/// The file that `given` means, a path or a recipe's name (run/recipes.h); which one it is is said where it
 /// is another, unless `quiet`.
 std::string config_named(const std::string& given, bool quiet = false);
 
-/// Of a file that a person has named (train/checkpoint.h): UsageError if there is none.
+/// Of a file that a person has named (run/checkpoint.h): UsageError if there is none.
 OpenedCheckpoint open_named_checkpoint(const std::string& given,
                                        const std::vector<std::string>& overrides = {});
 

@@ -1,5 +1,5 @@
 // espalier predict
-#include "espalier/train/predict.h"
+#include "espalier/run/predict.h"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/open_model.h"
 #include "espalier/optim/ema.h"
-#include "espalier/train/checkpoint.h"
+#include "espalier/run/checkpoint.h"
 #include "espalier/util/error.h"
 #include "espalier/util/interrupt.h"
 #include "espalier/util/table.h"

@@ -3,8 +3,8 @@
 
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/open_model.h"
-#include "espalier/train/run.h"
-#include "espalier/train/run_folder.h"
+#include "espalier/run/run.h"
+#include "espalier/run/run_folder.h"
 #include "espalier/util/error.h"
 #include "espalier/util/interrupt.h"
 #include "espalier/util/shell_word.h"

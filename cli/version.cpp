@@ -1,5 +1,5 @@
 // espalier version
-#include "espalier/train/version.h"
+#include "espalier/run/version.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

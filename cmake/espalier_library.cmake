@@ -41,6 +41,6 @@ function(espalier_version target)
     cmake_path(ABSOLUTE_PATH log BASE_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${log})
   endif()
-  set_property(SOURCE ${CMAKE_SOURCE_DIR}/train/version.cpp TARGET_DIRECTORY ${target} APPEND PROPERTY
+  set_property(SOURCE ${CMAKE_SOURCE_DIR}/run/version.cpp TARGET_DIRECTORY ${target} APPEND PROPERTY
                COMPILE_DEFINITIONS ESPALIER_VERSION="${PROJECT_VERSION}" ESPALIER_COMMIT="${commit}")
 endfunction()

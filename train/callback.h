@@ -10,11 +10,11 @@
 
 #include "espalier/optim/optimizer.h"
 #include "espalier/prune/schedule.h"
-#include "espalier/train/checkpoint.h"
-#include "espalier/train/config.h"
 #include "espalier/train/evaluate.h"
 #include "espalier/train/loss.h"
+#include "espalier/train/position.h"
 #include "espalier/train/prune_event.h"
+#include "espalier/train/train_config.h"
 
 namespace espalier {
 

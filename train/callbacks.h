@@ -1,5 +1,5 @@
 // The callbacks that shape a training stage: penalties, clipping, averages, evaluation with the best epoch
-// and early stopping, checkpoints and interrupts. What prunes is in pruning.h.
+// and early stopping, checkpoints and interrupts. What prunes is in run/pruning.h.
 #pragma once
 
 #include <chrono>
@@ -11,7 +11,6 @@
 
 #include "espalier/prune/regularize.h"
 #include "espalier/train/callback.h"
-#include "espalier/train/console.h"
 
 namespace espalier {
 

@@ -2,7 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "espalier/train/pruning.h"
+#include "espalier/prune/pruner.h"
+#include "espalier/prune/unit.h"
 
 namespace espalier {
 
@@ -26,6 +27,11 @@ double sparsity_of(const std::vector<LayerSize>& layers) {
     zeros += layer.weights - layer.nonzeros;
   }
   return weights ? static_cast<double>(zeros) / static_cast<double>(weights) : 0.0;
+}
+
+bool cuts_channels(const PruneConfig& config) {
+  const bool channels = unit_named(config.unit).kind == Unit::channel;
+  return config.apply ? apply_named(*config.apply) == Apply::cut : channels;
 }
 
 PruneEvent::PruneEvent(const PruneConfig& by, Module& model, int64_t macs)

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "espalier/nn/module.h"
-#include "espalier/train/config.h"
+#include "espalier/train/train_config.h"
 
 namespace espalier {
 
@@ -19,6 +19,9 @@ struct LayerSize {
 std::vector<LayerSize> layer_sizes(Module& model);
 /// Share of zeros among their weights.
 double sparsity_of(const std::vector<LayerSize>& layers);
+
+/// True if channels are cut, so that shapes change.
+bool cuts_channels(const PruneConfig& config);
 
 struct PruneEvent {
   /// What is before it; `macs` of one image.

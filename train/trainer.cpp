@@ -11,7 +11,6 @@
 #include "espalier/graph/ops.h"
 #include "espalier/graph/trace.h"
 #include "espalier/nn/network.h"
-#include "espalier/train/build.h"
 #include "espalier/util/stopwatch.h"
 
 namespace espalier {

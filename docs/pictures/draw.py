@@ -130,8 +130,10 @@ def residual_graph():
 
 LAYERS = (  # folder, what it is; then of a batch, of its gradient, of a cut: (step, what happens there)...
     ("cli", "commands", (), (), ()),
-    ("train", "runs, loop, checkpoints", ((2, "Trainer::step calls the model"), (9, "metrics.jsonl gets the loss")),
-     ((1, "loss.backward()"),), ((1, "a stage or a callback asks for it"), (8, "the checkpoint keeps the history"))),
+    ("run", "configs, checkpoints", ((10, "metrics.jsonl and a live line"),), (),
+     ((1, "a stage or a callback asks for it"), (8, "the checkpoint keeps the history"))),
+    ("train", "loop, callbacks, loss", ((2, "Trainer::step calls the model"), (9, "its loss is counted")),
+     ((1, "loss.backward()"),), ()),
     ("data", "data sets, loader", ((1, "Loader: read, augment, normalise"),), (), ()),
     ("prune", "graph, criteria, surgery", (), (),
      ((3, "channel_graph: the groups"), (4, "scores, then a selection"), (5, "fold constants, cut"))),

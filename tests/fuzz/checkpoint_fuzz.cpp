@@ -11,8 +11,8 @@
 #include "espalier/nn/graph_module.h"
 #include "espalier/nn/history_json.h"
 #include "espalier/nn/network.h"
-#include "espalier/train/checkpoint.h"
-#include "espalier/train/result.h"
+#include "espalier/run/checkpoint.h"
+#include "espalier/run/result.h"
 #include "lines.h"
 
 namespace {

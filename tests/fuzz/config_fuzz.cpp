@@ -5,7 +5,7 @@
 #include <string>
 
 #include "espalier/config/plain_json.h"
-#include "espalier/train/config.h"
+#include "espalier/run/config.h"
 #include "lines.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

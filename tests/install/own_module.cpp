@@ -2,7 +2,7 @@
 #include "espalier/graph/ops.h"
 #include "espalier/nn/init.h"
 #include "espalier/nn/layers.h"
-#include "espalier/train/checkpoint.h"
+#include "espalier/run/checkpoint.h"
 
 using namespace espalier;
 

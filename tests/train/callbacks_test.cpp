@@ -6,17 +6,17 @@
 
 #include "espalier/optim/ema.h"
 #include "espalier/prune/surgery.h"
-#include "espalier/train/build.h"
-#include "espalier/train/pruning.h"
+#include "espalier/run/build.h"
+#include "espalier/run/pruning.h"
 #include "espalier/train/trainer.h"
 #include "espalier/util/interrupt.h"
+#include "run/small.h"
 #include "support/bad_input.h"
-#include "train/small.h"
 
 namespace espalier {
 namespace {
 
-struct Fixture {
+struct CallbackStage {
   Dataset data = columns(40, 1);
   Loader loader{data, {.batch = 10}};
   std::unique_ptr<Module> model =
@@ -40,7 +40,7 @@ struct Fixture {
 };
 
 TEST(EvaluateCallback, ActsEverySoManyEpochsAndInTheLast) {
-  Fixture f;
+  CallbackStage f;
   f.config.eval_every = 3;
   EvaluateCallback callback(f.loader, nullptr, [] {});
   std::string evaluated;
@@ -53,7 +53,7 @@ TEST(EvaluateCallback, ActsEverySoManyEpochsAndInTheLast) {
 }
 
 TEST(EvaluateCallback, KeepsTheBestAndStopsWhenItGetsNoBetter) {
-  Fixture f;
+  CallbackStage f;
   f.config.early_stop = EarlyStopConfig{.patience = 2, .min_delta = 0.5};
   int saved = 0;
   EvaluateCallback callback(f.loader, &f.loader, [&] { ++saved; });
@@ -70,7 +70,7 @@ TEST(EvaluateCallback, KeepsTheBestAndStopsWhenItGetsNoBetter) {
 }
 
 TEST(EvaluateCallback, OneEvaluationIsOne) {
-  Fixture f;
+  CallbackStage f;
   f.config.early_stop = EarlyStopConfig{.patience = 1};
   EvaluateCallback callback(f.loader, &f.loader, [] {});
   callback.on_epoch_end(f.state);
@@ -79,7 +79,7 @@ TEST(EvaluateCallback, OneEvaluationIsOne) {
 }
 
 TEST(EvaluateCallback, AGainUnderMinDeltaIsTheBestYetButNoReasonToGoOn) {
-  Fixture f;
+  CallbackStage f;
   f.config.early_stop = EarlyStopConfig{.patience = 2, .min_delta = 50};
   int saved = 0;
   EvaluateCallback callback(f.loader, &f.loader, [&] { ++saved; });
@@ -97,7 +97,7 @@ TEST(EvaluateCallback, AGainUnderMinDeltaIsTheBestYetButNoReasonToGoOn) {
 }
 
 TEST(EvaluateCallback, JudgesFromTheEpochAfterTheLastPruning) {
-  Fixture f;
+  CallbackStage f;
   const auto best_epoch_with = [&](PruneScheduleConfig schedule) {
     f.position = {};
     f.config.prune = PruneConfig{.sparsity = 0.5,
@@ -121,7 +121,7 @@ TEST(EvaluateCallback, JudgesFromTheEpochAfterTheLastPruning) {
 }
 
 TEST(Callbacks, RememberUnderTheirNames) {
-  Fixture f;
+  CallbackStage f;
   const Shape input{4, 4, 1};
   RegularizeCallback regularize(Regularizer(*f.model, input, {.penalty = Penalty::greg1}));
   EvaluateCallback evaluate(f.loader, &f.loader, [] {});
@@ -155,7 +155,7 @@ TEST(Callbacks, RememberUnderTheirNames) {
 }
 
 TEST(EvaluateCallback, EvaluatesTheMovingAverageInThePlaceOfTheWeights) {
-  Fixture f;
+  CallbackStage f;
   start_average(f.optimizer->parameters());
   const double of_average = evaluate(*f.model, f.loader).loss;
   f.set_accuracy_of_all_zero_weights();
@@ -167,7 +167,7 @@ TEST(EvaluateCallback, EvaluatesTheMovingAverageInThePlaceOfTheWeights) {
 }
 
 TEST(ClipCallback, ScalesTheStepByTheNormOfWhatCameBefore) {
-  Fixture f;
+  CallbackStage f;
   for (Parameter* parameter : f.optimizer->parameters())
     parameter->gradient() = Tensor::zeros(parameter->shape());
   Parameter& bias = *f.model->find("fc1.bias");
@@ -192,7 +192,7 @@ TEST(StepCallbacks, AreThoseThatTheConfigAsksFor) {
 }
 
 TEST(AverageCallback, StartsFollowsAndTakesTheWeightsPlace) {
-  Fixture f;
+  CallbackStage f;
   AverageCallback callback(0.75);
   const Parameter& weight = *f.model->find("fc1.weight");
   for (Parameter* parameter : f.optimizer->parameters()) parameter->value().fill(1);
@@ -209,7 +209,7 @@ TEST(AverageCallback, StartsFollowsAndTakesTheWeightsPlace) {
 }
 
 TEST(SaveCallback, SavesAtTheEpochsLastStepAndAtTheStages) {
-  Fixture f;
+  CallbackStage f;
   f.state.total_steps = 6;
   std::string saved;
   SaveCallback callback([&] { saved += std::to_string(f.position.step) + " "; }, "place");
@@ -227,7 +227,7 @@ TEST(SaveCallback, SavesAndThrowsWhenASignalHasCome) {
   // In a process of its own: a signal stays noted for good.
   EXPECT_EXIT(
       {
-        Fixture f;
+        CallbackStage f;
         bool saved = false;
         SaveCallback callback([&] { saved = true; }, "place");
         callback.on_stage_begin(f.state);

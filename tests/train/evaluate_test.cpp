@@ -6,7 +6,7 @@
 #include <cmath>
 #include <thread>
 
-#include "train/small.h"
+#include "run/small.h"
 
 namespace espalier {
 namespace {

@@ -4,11 +4,11 @@
 
 #include <cmath>
 
-#include "espalier/train/build.h"
+#include "espalier/run/build.h"
 #include "espalier/train/evaluate.h"
+#include "run/small.h"
 #include "support/bad_input.h"
 #include "support/numbers.h"
-#include "train/small.h"
 
 namespace espalier {
 namespace {

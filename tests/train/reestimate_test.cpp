@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "espalier/nn/norm.h"
+#include "run/small.h"
 #include "support/numbers.h"
-#include "train/small.h"
 
 namespace espalier {
 namespace {

@@ -10,10 +10,10 @@
 #include "espalier/core/out_of_memory.h"
 #include "espalier/graph/ops.h"
 #include "espalier/nn/layers.h"
-#include "espalier/train/build.h"
+#include "espalier/run/build.h"
+#include "run/small.h"
 #include "support/bad_input.h"
 #include "support/numbers.h"
-#include "train/small.h"
 
 namespace espalier {
 namespace {

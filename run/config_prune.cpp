@@ -1,0 +1,308 @@
+// The declarations of what prunes, and of what prepares for it.
+#include <algorithm>
+#include <cmath>
+
+#include "espalier/prune/pruner.h"
+#include "espalier/prune/regularize.h"
+#include "espalier/run/config_parts.h"
+#include "espalier/run/pruning.h"
+
+namespace espalier {
+
+using namespace schema;
+
+namespace {
+
+/// A number of steps, epochs or stages; a whole one is written without a point.
+Type<double> amount(const Bounds& range) {
+  Type<double> type = number(range);
+  type.write = [](double value) {
+    return value == std::floor(value) ? Json(static_cast<int64_t>(value)) : Json(value);
+  };
+  return type;
+}
+
+void check_schedule(const PruneScheduleConfig& s, const Place& at) {
+  const auto check_amount = [&](const char* name, double value) {
+    if (s.in == "steps" && value != std::floor(value))
+      (at / name).fail("found ", value,
+                       ", expected a whole number of steps; \"in\": \"epochs\" or \"share\" counts "
+                       "otherwise");
+    if (s.in == "share" && value > 1)
+      (at / name).fail("found ", value, ", expected at most 1, the whole stage");
+  };
+  check_amount("begin", s.begin);
+  if (s.every) check_amount("every", *s.every);
+  if (!s.end) return;
+  check_amount("end", *s.end);
+  if (*s.end <= s.begin) (at / "end").fail("found ", *s.end, ", expected more than begin: ", s.begin);
+}
+
+Type<PruneScheduleConfig> prune_schedule_type() {
+  const Names gradual = {"linear", "cubic"};
+  auto type = object<PruneScheduleConfig>(
+      {field("type", &PruneScheduleConfig::type, one_of(schedule_names(), {"exponential"}),
+             "how sparsity grows")
+           .required(),
+       field("in", &PruneScheduleConfig::in, one_of(time_unit_names()),
+             "what begin, end and every count: steps, epochs (1.5 is one and a half), or share of the stage, "
+             "0..1"),
+       field("begin", &PruneScheduleConfig::begin, amount(not_negative),
+             "the step it first acts after, from 0; of epochs or a share, how much has passed then"),
+       field("end", &PruneScheduleConfig::end, amount(positive),
+             "the same of the step it last acts after; without it, the stage's last")
+           .only_for(gradual),
+       field("every", &PruneScheduleConfig::every, amount(positive),
+             "how much lies between; without it, 100 steps, an epoch or a hundredth of the stage")
+           .only_for(gradual),
+       field(
+           "initial", &PruneScheduleConfig::initial, number(share),
+           "s_0, the sparsity at begin, such as that of a network that is pruned already; without it, 0. It "
+           "grows to the prune's, s_f, as s_f + (s_0 - s_f) (1 - p)^3 if cubic, or (1 - p) if linear, while "
+           "p goes from 0 to 1 between begin and end")
+           .only_for(gradual)},
+      {.check = check_schedule});
+  type.read = [read = type.read](const Json& json, const Place& at) {
+    PruneScheduleConfig s = read(json, at);
+    if (!s.every) s.every = s.in == "epochs" ? 1 : s.in == "share" ? 0.01 : 100;
+    return s;
+  };
+  return type;
+}
+
+/// Channels have no sparsity: a schedule says how far the way to their target is.
+void check_initial(const PruneConfig& p, const Place& at) {
+  if (!p.schedule || !p.schedule->initial) return;
+  if (!p.sparsity)
+    at.mistake("is the sparsity to begin with, and there is no 'sparsity' to end with");
+  else if (*p.schedule->initial > *p.sparsity)
+    at.mistake("found ", *p.schedule->initial, ", expected at most sparsity: ", *p.sparsity);
+}
+
+/// Of what a criterion, a scope, a target says nothing of such units.
+void check_pieces(const PruneConfig& p, const Place& at) {
+  const PruneOptions options = prune_options(p, 0);
+  const auto refuse = [&](const char* field, const std::string& why) {
+    if (!why.empty()) (at / field).mistake(why);
+  };
+  refuse("criterion", why_not(options.scoring.criterion, options.unit));
+  refuse("scope", why_not(options.selection.scope, options.unit));
+  refuse("apply", why_not(options.apply, options.unit));
+  const bool wide = options.unit.kind == Unit::filter || options.unit.kind == Unit::channel;
+  for (size_t i = 0; i < p.overrides.size(); ++i)
+    if (p.overrides[i].min_channels && !wide)
+      (at / "overrides" / i / "min_channels")
+          .mistake("is for unit filter, row or channel, and the unit is ", p.unit);
+  if (p.verify && options.apply == Apply::zero)
+    refuse("verify", "compares a cut network with the masked one, and here nothing is cut: apply is zero");
+  if (p.iterations > 1) refuse("iterations", why_not_in_steps(options));
+  if (p.remove && options.apply == Apply::cut)
+    refuse("remove", "lets go of masks, and what is cut has none: apply is cut");
+}
+
+void check_ratios(double least, double most, const Place& at) {
+  if (most < least) (at / "max_ratio").mistake("found ", most, ", expected at least min_ratio: ", least);
+}
+
+void check_ratios(const PruneConfig& p, const Place& at) {
+  check_ratios(p.min_ratio, p.max_ratio, at);
+  for (size_t i = 0; i < p.overrides.size(); ++i)
+    check_ratios(p.overrides[i].min_ratio.value_or(p.min_ratio),
+                 p.overrides[i].max_ratio.value_or(p.max_ratio), at / "overrides" / i);
+}
+
+Type<LimitsConfig> limits_type() {
+  const char* as_prune = "as in prune, whose limit it replaces for these layers";
+  return object<LimitsConfig>(
+      {field("layers", &LimitsConfig::layers, list_of(text(), {.from = 1}),
+             "names of layers, of channels those that make them, or of what they lie under, as in include")
+           .required(),
+       field("min_channels", &LimitsConfig::min_channels, whole(1), as_prune),
+       field("min_ratio", &LimitsConfig::min_ratio, number(share), as_prune),
+       field("max_ratio", &LimitsConfig::max_ratio, number(share), as_prune)});
+}
+
+/// "2:4", two numbers of a few digits.
+bool is_n_of_m(const std::string& name) {
+  const size_t colon = name.find(':');
+  const auto is_number = [](const std::string& text) {
+    return !text.empty() && text.size() <= 4 && text[0] != '0' &&
+           std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+  };
+  return colon != std::string::npos && is_number(name.substr(0, colon)) && is_number(name.substr(colon + 1));
+}
+
+Type<std::string> unit_type() {
+  Names names = unit_names();
+  std::erase(names, "n:m");
+  Type<std::string> type = one_of_or(names, "[1-9][0-9]*:[1-9][0-9]*", is_n_of_m, "n:m, such as 2:4");
+  type.read = [read = type.read](const Json& json, const Place& at) {
+    const std::string name = read(json, at);
+    try {
+      unit_named(name);
+    } catch (const UsageError&) {
+      at.unexpected(json, "n:m with 0 < n < m, such as 2:4");
+    }
+    return name;
+  };
+  return type;
+}
+
+}  // namespace
+
+Type<PruneConfig> prune_type() {
+  const Names channel = {"channel"}, several = {"filter", "row", "column", "kernel", "block", "channel"},
+              counted = {"weight", "filter", "row", "column", "kernel", "block", "channel"},
+              masked = {"weight", "filter", "row", "column", "kernel", "block", "layer"},
+              emptied = {"weight", "filter", "row", "column", "kernel", "block"},
+              scored = {"weight", "filter", "row", "column", "kernel", "block", "layer", "channel"},
+              wide = {"filter", "row", "channel"};
+  const Bounds count = {.above = 0};
+  return object<PruneConfig>(
+      {field("unit", &PruneConfig::unit, unit_type(),
+             "what lives or dies together: a weight; a filter of a convolution, which is a row of a linear "
+             "layer's matrix; a column, all that reads one input of a layer; a kernel between one input and "
+             "one "
+             "output; a block of the matrix of a layer's weights; a whole layer; a channel, with all that "
+             "makes and "
+             "reads it. Of n:m, such as 2:4, n of each m weights along the inputs stay"),
+       field("block", &PruneConfig::block, list_of(whole(1, 4096), {.from = 2, .to = 2}),
+             "rows and columns of a block of the matrix [outputs, kernel x inputs]; at its edges less")
+           .only_for({"block"})
+           .required(),
+       field("criterion", &PruneConfig::criterion,
+             one_of(criterion_names(),
+                    {"gradient", "snip", "grasp", "synflow", "movement", "wanda", "sparsegpt", "woodfisher"}),
+             "score of a unit; the lowest go (`espalier help criteria`)"),
+       field(
+           "scope", &PruneConfig::scope, one_of(scope_names(), {"uniform", "erk"}),
+           "which units are ranked against each other: those of each layer, all, or those of layers that are "
+           "alike"),
+       field("sparsity", &PruneConfig::sparsity, number(share), "share of the units that goes")
+           .only_for(masked),
+       field("threshold", &PruneConfig::threshold, number(not_negative), "what scores below it goes")
+           .only_for(scored),
+       field("quantile", &PruneConfig::quantile, number(share),
+             "what scores below this quantile of the scores goes")
+           .only_for(scored),
+       field("ratio", &PruneConfig::ratio, number(share),
+             "share of the channels, as the stage finds them, that goes; with round_to, at least")
+           .only_for(channel),
+       field("speedup", &PruneConfig::speedup, number({.from = 1}),
+             "least MACs, as the stage finds the network, over MACs after")
+           .only_for(channel),
+       field("macs", &PruneConfig::macs, number(count), "max multiply-accumulates of one image")
+           .only_for(channel),
+       field("parameters", &PruneConfig::parameters, number(count), "max parameters").only_for(channel),
+       field("bytes", &PruneConfig::bytes, number(count),
+             "max bytes of parameters and statistics, as they lie in memory; the model's file, whose size a "
+             "run's table shows, is longer by its header, of some kilobytes")
+           .only_for(channel),
+       field("latency_ms", &PruneConfig::latency_ms, number(count),
+             "max milliseconds for one image, measured on this machine")
+           .only_for(channel),
+       field("include", &PruneConfig::include, list_of(text()),
+             "names of layers, or of what they lie under: layer1 is layer1.0.conv1, not layer10.0.conv1; * "
+             "stands for any characters, ? for one: fc* is fc1 and fc2; empty: all, but the filters of the "
+             "network's output, which are pruned only where they are included by name, without * and ?"),
+       field("exclude", &PruneConfig::exclude, list_of(text()),
+             "the same, of layers to leave out; of channels, those that make them"),
+       field(
+           "apply", &PruneConfig::apply, one_of(apply_names()),
+           "what becomes of what goes: zero, and held there by a mask; or cut out of the network, which only "
+           "channels can be; without it, channels are cut, all others zero"),
+       field("batches", &PruneConfig::batches, whole(1),
+             "training batches that a criterion looks at which looks at data (obd: single images), each once "
+             "at most; without it, what the criterion needs"),
+       field("reduction", &PruneConfig::reduction, one_of(reduction_names()),
+             "how the scores of what goes with a channel become one")
+           .only_for(channel),
+       field("normalizer", &PruneConfig::normalizer, one_of(normalizer_names()),
+             "what the scores of a group of channels, or those of a layer where several are ranked together, "
+             "are "
+             "divided by before they are; without it, the criterion's own")
+           .only_for(several),
+       field("min_channels", &PruneConfig::min_channels, whole(1),
+             "channels or filters of a layer that always stay; without it, of channels 8 or a tenth, "
+             "whichever is "
+             "more")
+           .only_for(wide),
+       field("min_ratio", &PruneConfig::min_ratio, number(share),
+             "share of a layer's units that goes in any case, in the end, as part of the target")
+           .only_for(counted),
+       field("max_ratio", &PruneConfig::max_ratio, number(share),
+             "share of a layer's units that may go at most")
+           .only_for(counted),
+       field("overrides", &PruneConfig::overrides, list_of(limits_type()),
+             "limits for some layers; of several, the last counts")
+           .only_for(counted),
+       field("round_to", &PruneConfig::round_to, whole(1, 1024),
+             "a layer that loses channels or filters keeps a multiple of this, rounded down, so that the "
+             "target "
+             "is still reached")
+           .only_for(wide),
+       field("iterations", &PruneConfig::iterations, whole(1, 10'000),
+             "selections in which the target is reached; scores are taken anew before each")
+           .only_for(scored),
+       field("verify", &PruneConfig::verify, boolean(),
+             "compare the cut network with the masked one on a batch, and count MACs and parameters again")
+           .only_for(channel),
+       field("reestimate_norm", &PruneConfig::reestimate_norm, whole(0), reestimate_help),
+       field("schedule", &PruneConfig::schedule, prune_schedule_type(), "when it acts; only inside `train`"),
+       field("allow_empty", &PruneConfig::allow_empty, boolean(),
+             "whether nothing may be left of a layer, which else is an error")
+           .only_for(emptied),
+       field("remove", &PruneConfig::remove, boolean(),
+             "at the stage's end, let go of the masks: zeros stay, and later training may change them")},
+      {.variant = "unit",
+       .exactly_one = {{"sparsity", "threshold", "quantile", "ratio", "speedup", "macs", "parameters",
+                        "bytes", "latency_ms"}},
+       .kind_of = [](const std::string& unit) -> std::string {
+         return unit.find(':') == std::string::npos ? unit : "n:m";
+       },
+       .check =
+           [](const PruneConfig& p, const Place& at) {
+             check_initial(p, at / "schedule" / "initial");
+             check_ratios(p, at);
+             check_pieces(p, at);
+             if (p.normalizer && (p.threshold || (p.unit != "channel" && p.scope == "layer")))
+               (at / "normalizer")
+                   .mistake(
+                       "is for units that are ranked over several layers: scope global or isomorphic, and "
+                       "sparsity or quantile");
+             if (p.schedule && p.schedule->type != "one_shot" && !p.sparsity &&
+                 (p.unit != "channel" || p.threshold || p.quantile)) {
+               (at / "schedule" / "type")
+                   .fail("found \"", p.schedule->type,
+                         "\", which needs 'sparsity', or a target of channels; 'threshold', 'quantile' and "
+                         "n:m go only "
+                         "with one_shot");
+             }
+           }});
+}
+
+Type<RegularizeConfig> regularize_type() {
+  const Names growing = {"greg1", "greg2"}, steady = {"l1", "bn_scale", "group_lasso", "group_norm"},
+              by_channel = {"bn_scale", "group_lasso", "group_norm", "greg1", "greg2"};
+  return object<RegularizeConfig>(
+      {field(
+           "type", &RegularizeConfig::type, one_of(penalty_names()),
+           "the penalty: group_norm (DepGraph), group_lasso, bn_scale (slimming), greg1, greg2 (growing L2) "
+           "on coupled channels; l1 on weights")
+           .required(),
+       field("weight", &RegularizeConfig::weight, number(positive), "its factor").only_for(steady),
+       field("ratio", &RegularizeConfig::ratio, number(share),
+             "share of each group's channels that is pushed out")
+           .only_for(growing),
+       field("growth", &RegularizeConfig::growth, number(positive), "what the coefficient grows by")
+           .only_for(growing),
+       field("every", &RegularizeConfig::every, whole(1), "steps between").only_for(growing),
+       field("most", &RegularizeConfig::most, number(positive), "the largest coefficient").only_for(growing),
+       field("include", &RegularizeConfig::include, list_of(text()),
+             "names of layers that make the channels, as in prune; empty: all")
+           .only_for(by_channel),
+       field("exclude", &RegularizeConfig::exclude, list_of(text()), "the same, of layers to leave out")
+           .only_for(by_channel)});
+}
+
+}  // namespace espalier

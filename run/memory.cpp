@@ -1,0 +1,155 @@
+#include "espalier/run/memory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "espalier/core/compute_device.h"
+#include "espalier/core/physical_memory.h"
+#include "espalier/nn/network.h"
+#include "espalier/optim/ema.h"
+#include "espalier/run/build.h"
+#include "espalier/run/checkpoint.h"
+#include "espalier/run/pruning.h"
+#include "espalier/train/callbacks.h"
+#include "espalier/util/table.h"
+
+namespace espalier {
+namespace {
+
+double bytes_of(const Tensor& tensor) { return tensor.defined() ? static_cast<double>(tensor.bytes()) : 0; }
+
+/// What drawn data are, whose number and shape the config says.
+double drawn_bytes(const Config& config) {
+  const auto images = static_cast<double>(config.data.train_images + config.data.test_images);
+  return config.data.type == "synthetic" ? images * static_cast<double>(config.model.input.elements()) : 0;
+}
+
+double bytes_of(const std::vector<Parameter*>& parameters) {
+  double bytes = 0;
+  for (const Parameter* p : parameters) bytes += bytes_of(p->value());
+  return bytes;
+}
+
+int64_t batch_of(const Config& config, const DataSplits* data) {
+  const int64_t images = data                              ? data->train.size()
+                         : config.data.type == "synthetic" ? config.data.train_images
+                                                           : 1;
+  return std::min(config.data.batch, images);
+}
+
+/// Gives `model` the shapes, masks and state of a checkpoint; returns the stage in which it goes on.
+int64_t take_checkpoint(const std::filesystem::path& checkpoint, Module& model) {
+  const auto position = read_checkpoint_info(checkpoint).position;
+  load_checkpoint(checkpoint, model);
+  return position ? std::max<int64_t>(position->stage, 0) : 0;
+}
+
+}  // namespace
+
+std::string MemoryPlan::text() const {
+  return fmt::format("{}: data {}, parameters {}, gradients {}, optimizer {}, activations of a batch {}",
+                     bytes_text(total()), bytes_text(data), bytes_text(parameters), bytes_text(gradients),
+                     bytes_text(optimizer), bytes_text(activations));
+}
+
+int64_t MemoryPlan::batch_within(double bytes) const {
+  const double image = activations / static_cast<double>(std::max<int64_t>(batch, 1));
+  return static_cast<int64_t>(std::max(0.0, (bytes - (total() - activations)) / std::max(image, 1.0)));
+}
+
+void MemoryPlan::include(const DataSplits& splits) {
+  for (const Dataset* split : {&splits.train, &splits.validation, &splits.test})
+    data += bytes_of(split->images);
+}
+
+void MemoryPlan::include(const TrainConfig& config, const std::vector<Parameter*>& all, double whole) {
+  MemoryPlan stage;
+  if (config.prune && cuts_channels(*config.prune)) stage.parameters = whole;
+  for (const Parameter* p : all) {
+    const bool pruned = config.prune && !cuts_channels(*config.prune) &&
+                        (p->role == Role::weight || (p->learned() && config.prune->unit == "channel"));
+    if (pruned && !p->mask.defined()) stage.parameters += static_cast<double>(p->value().elements());
+    if (p->learned() && !p->frozen()) stage.gradients += bytes_of(p->value());
+    p->for_tensors([&](std::string_view name, const Tensor& tensor) {
+      const TensorUse use = use_of(name);
+      if (use == TensorUse::gradient) return;  // it will have one, whether it has one now or not
+      (use == TensorUse::optimizer ? stage.optimizer : stage.parameters) += bytes_of(tensor);
+    });
+  }
+  parameters = std::max(parameters, stage.parameters);
+  gradients = std::max(gradients, stage.gradients);
+  optimizer = std::max(optimizer, stage.optimizer);
+}
+
+void MemoryPlan::include_cut(const std::vector<Parameter*>& all, double whole) {
+  parameters = std::max(parameters, bytes_of(all) + whole);
+}
+
+double whole_bytes(const Config& config) {
+  const MetaDevice shapes_alone;
+  return bytes_of(build_model(config, false)->parameters());
+}
+
+double most_activations(const Config& config, Module& model, size_t first) {
+  double most = 0;
+  for (size_t i = first; i < config.stages.size(); ++i) {
+    if (!config.stages[i].train) continue;
+    const Frozen frozen(model, frozen_layers(*config.stages[i].train, model));
+    most = std::max(most, activation_bytes(model, config.model.input));
+  }
+  if (most == 0) most = activation_bytes(model, config.model.input);
+  return std::string_view(precision_name()) == "bf16" ? most / 2 : most;
+}
+
+MemoryPlan plan_memory(const Config& config, const DataSplits* data,
+                       const std::optional<std::filesystem::path>& checkpoint) {
+  const MetaDevice shapes_alone;
+  MemoryPlan plan;
+  if (data)
+    plan.include(*data);
+  else
+    plan.data = drawn_bytes(config);
+  const auto model = build_model(config, !checkpoint);
+  const int64_t first = checkpoint ? take_checkpoint(*checkpoint, *model) : 0;
+  const auto parameters = model->parameters();
+  plan.parameters = bytes_of(parameters);
+  const double whole = whole_bytes(config);
+  plan.batch = batch_of(config, data);
+  plan.activations =
+      most_activations(config, *model, static_cast<size_t>(first)) * static_cast<double>(plan.batch);
+  for (auto i = static_cast<size_t>(first); i < config.stages.size(); ++i) {
+    const StageConfig& stage = config.stages[i];
+    if (stage.train) {
+      const Frozen frozen(*model, frozen_layers(*stage.train, *model));
+      const auto optimizer = build_optimizer(stage.train->optimizer, *model);
+      for (const auto& callback : step_callbacks(*stage.train)) callback->add_state(parameters);
+      plan.include(*stage.train, parameters, whole);
+      drop_average(parameters);
+    }
+    const PruneConfig* prune = stage.pruning();
+    if (!prune || !cuts_channels(*prune)) continue;
+    if (stage.prune) plan.include_cut(parameters, whole);
+    break;
+  }
+  return plan;
+}
+
+void check_memory(const Config& config, const DataSplits* data,
+                  const std::optional<std::filesystem::path>& checkpoint) {
+  const MemoryPlan plan = plan_memory(config, data, checkpoint);
+  const std::string need =
+      join(config.file.empty() ? "" : config.file + ": ", "a run needs about ", plan.text());
+  if (compute_device() != Device::cuda) return require_memory(plan.total(), need);
+  require_memory(plan.data + plan.parameters, need);  // they pass through the host
+  const CardMemory card = card_memory();
+  const double most = card.used + card.left;
+  if (plan.total() <= most) return;
+  const int64_t batch = plan.batch_within(most);
+  fail(need, "; the card has ", bytes_text(most), " of ", bytes_text(card.total), " left",
+       batch > 0
+           ? join(", for which a batch of about ", batch, " would do, data.batch is ", config.data.batch)
+           : "");
+}
+
+}  // namespace espalier

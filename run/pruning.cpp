@@ -1,0 +1,255 @@
+#include "espalier/run/pruning.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <typeinfo>
+
+#include "espalier/core/isa.h"
+#include "espalier/prune/report.h"
+#include "espalier/run/build.h"
+#include "espalier/train/evaluate.h"
+#include "espalier/util/interrupt.h"
+#include "espalier/util/table.h"
+
+namespace espalier {
+
+PruneOptions prune_options(const PruneConfig& c, uint64_t key) {
+  const std::optional<double> targets[] = {c.sparsity, c.threshold,  c.quantile, c.ratio,     c.speedup,
+                                           c.macs,     c.parameters, c.bytes,    c.latency_ms};
+  const auto given = std::ranges::find_if(targets, [](const auto& target) { return target.has_value(); });
+  PruneOptions options{.unit = unit_named(c.unit),
+                       .scoring = {.criterion = criterion_named(c.criterion),
+                                   .reduction = reduction_named(c.reduction),
+                                   .seed = key},
+                       .selection = {.scope = scope_named(c.scope),
+                                     .limits = {c.min_channels, c.min_ratio, c.max_ratio},
+                                     .overrides = {},
+                                     .round_to = c.round_to},
+                       .include = c.include,
+                       .exclude = c.exclude,
+                       .apply = cuts_channels(c) ? Apply::cut : Apply::zero,
+                       .allow_empty = c.allow_empty,
+                       .iterations = c.iterations};
+  if (options.unit.kind == Unit::block) options.unit = Unit::block_of(c.block->at(0), c.block->at(1));
+  if (given != std::end(targets))
+    options.target = {static_cast<Target::Kind>(given - std::begin(targets)), given->value()};
+  if (c.normalizer) options.scoring.normalizer = normalizer_named(*c.normalizer);
+  for (const LimitsConfig& one : c.overrides)
+    options.selection.overrides.push_back(
+        {one.layers,
+         {one.min_channels ? one.min_channels : c.min_channels, one.min_ratio.value_or(c.min_ratio),
+          one.max_ratio.value_or(c.max_ratio)}});
+  return options;
+}
+
+std::string units_text(const PruneConfig& config) { return prune_options(config, 0).unit.plural(); }
+
+namespace {
+
+/// `every` for which begin to end are as many times in steps as in what was given, if that is a whole number:
+/// of a rounded one the last would come just before the end.
+std::optional<int64_t> even_every(const PruneScheduleConfig& when, TimeUnit unit, const Schedule& schedule,
+                                  const StageLength& stage) {
+  if (unit == TimeUnit::steps || !when.every || schedule.kind == Schedule::one_shot) return std::nullopt;
+  const double whole = unit == TimeUnit::share
+                           ? 1.0
+                           : static_cast<double>(stage.steps) / static_cast<double>(stage.epoch_steps);
+  const double exact = (when.end.value_or(whole) - when.begin) / *when.every;
+  const int64_t times = std::llround(exact), length = schedule.end - schedule.begin;
+  if (times < 1 || std::abs(exact - static_cast<double>(times)) > 1e-6) return std::nullopt;
+  const int64_t even = (length + times - 1) / times;
+  if ((times - 1) * even >= length) return std::nullopt;
+  return even;
+}
+
+}  // namespace
+
+Schedule prune_schedule(const TrainConfig& config, const StageLength& stage) {
+  const PruneScheduleConfig when = config.prune->schedule.value_or(PruneScheduleConfig{});
+  const TimeUnit unit = time_unit_named(when.in);
+  Schedule schedule{.kind = schedule_named(when.type),
+                    .begin = stage.step_at(when.begin, unit),
+                    .initial = when.initial.value_or(0)};
+  schedule.every = std::max<int64_t>(1, stage.in_steps(when.every.value_or(100), unit));
+  schedule.end = schedule.kind == Schedule::one_shot ? schedule.begin
+                 : when.end                          ? stage.step_at(*when.end, unit)
+                                                     : stage.steps - 1;
+  if (const auto even = even_every(when, unit, schedule, stage)) schedule.every = *even;
+  if (config.early_stop && schedule.last() == stage.steps - 1)
+    fail_usage(
+        "early_stop: can never act, for prune.schedule goes on to the stage's last step; give it an 'end'");
+  return schedule;
+}
+
+void check_pruning(const Config& config, const PruneConfig& prune, Module& model, bool original) {
+  PruneOptions options = prune_options(prune, pruning_key(config));
+  options.latency_ms = [&](const std::vector<AxisCut>& cuts) { return latency_after(config, model, cuts); };
+  check_prune(model, config.model.input, options, original);
+}
+
+Pruning::Pruning(const Config& config, const PruneConfig& prune, Module& model, const Dataset& data,
+                 bool stoppable)
+    : config_(config),
+      prune_(prune),
+      model_(model),
+      data_(data),
+      stoppable_(stoppable),
+      options_(prune_options(prune, pruning_key(config))) {}
+
+OriginalNetwork Pruning::original() const {
+  if (options_.unit.kind != Unit::channel) return {};
+  return original_network(model_, config_.model.input);
+}
+
+PruneOptions Pruning::options() const {
+  PruneOptions options = options_;
+  options.gradients = [this](Needs needs) { return gradients(needs); };
+  options.latency_ms = [this](const std::vector<AxisCut>& cuts) {
+    stop_here();
+    return latency_after(config_, model_, cuts);
+  };
+  options.before_each = [this] { stop_here(); };
+  if (prune_.verify) {
+    Loader loader = scoring_loader(config_, data_, Needs::weights);
+    loader.start_epoch(0);
+    Batch batch;
+    loader.next(batch);
+    options.verify = batch.images;
+  }
+  return options;
+}
+
+/// With its latency on the machine as it is now, on which the model is measured, too, for a target of that.
+OriginalNetwork Pruning::timed(const OriginalNetwork& original) const {
+  OriginalNetwork now = original;
+  if (options_.target.kind == Target::latency_ms && original.history)
+    now.latency_ms = latency_ms(*network_of_shapes(config_, *original.history), config_.model.input);
+  return now;
+}
+
+PruneResult Pruning::act(const OriginalNetwork& original) const {
+  return prune(model_, config_.model.input, timed(original), options());
+}
+
+std::optional<PruneResult> Pruning::act(const OriginalNetwork& original, const Schedule& schedule,
+                                        int64_t step) const {
+  if (!schedule.acts_at(step)) return std::nullopt;
+  return GradualPruner(options(), schedule).step(model_, config_.model.input, timed(original), step);
+}
+
+void Pruning::measure(PruneResult& result, const OriginalNetwork& original) const {
+  if (!original.history || model_.history == *original.history) {  // the same shapes are as fast
+    result.latency_ms = latency_ms(model_, config_.model.input);
+    return;
+  }
+  const auto before = network_of_shapes(config_, *original.history);
+  const PairedTimes times = latencies_ms(*before, model_, config_.model.input);
+  result.latency_before_ms = times.first;
+  result.latency_ms = times.second;
+}
+
+void Pruning::stop_here() const {
+  if (stoppable_) stop_if_interrupted();
+}
+
+GradientSquares Pruning::gradients(Needs needs) const {
+  Loader loader = scoring_loader(config_, data_, needs);
+  loader.start_epoch(0);
+  const int64_t wanted = prune_.batches.value_or(options_.scoring.criterion.batches);
+  const auto loss = build_loss(config_);
+  return gather_gradients(model_, needs, std::min(wanted, loader.batches()), [&](int64_t) {
+    stop_here();
+    Batch batch;
+    loader.next(batch);
+    return loss->measure(model_.forward(Variable(batch.images)), batch.labels).loss;
+  });
+}
+
+std::vector<std::string> Pruning::warnings(const PruneResult& result) const {
+  std::vector<std::string> lines;
+  if (std::string idle = idle_target(result); !idle.empty()) lines.push_back(std::move(idle));
+  if (const auto& forced = result.forced)
+    lines.push_back(fmt::format("min_ratio takes {} of {} {}, {} {} asks for {}", grouped(forced->units),
+                                grouped(forced->of), options_.unit.plural(),
+                                target_names()[options_.target.kind], options_.target.value,
+                                grouped(forced->asked)));
+  return lines;
+}
+
+std::string Pruning::idle_target(const PruneResult& result) const {
+  const Target& target = options_.target;
+  const bool asks = !target.is_a_cut() && !(target.kind == Target::speedup && target.value == 1);
+  if (!asks || result.after.parameters != result.before.parameters) return "";
+  const auto line = [&](const std::string& asked, const std::string& has) {
+    return fmt::format("{} {} is met already{}: nothing is cut", target_names()[target.kind], asked, has);
+  };
+  const auto counted = [&](int64_t has) {
+    constexpr double most = 1e15;
+    return line(grouped(std::llround(std::min(target.value, most))), ", the network has " + grouped(has));
+  };
+  switch (target.kind) {
+    case Target::macs:
+      return counted(result.before.macs);
+    case Target::parameters:
+      return counted(result.before.parameters);
+    case Target::bytes:
+      return counted(result.before.bytes);
+    default:
+      return line(fmt::format("{}", target.value), "");
+  }
+}
+
+std::string width_hint(const PruneConfig& prune, Module& model) {
+  const int64_t floats = isa() == Isa::avx512 ? 16 : isa() == Isa::avx2 ? 8 : 1;  // of a vector
+  const auto ragged = [&](const LayerWidth& width) {
+    return width.weight->shape().axes() == 4 && width.after % floats != 0;
+  };
+  if (prune.round_to > 1 || std::ranges::none_of(cut_widths(model), ragged)) return "";
+  return fmt::format("widths that are multiples of {0} run faster: \"round_to\": {0}", floats);
+}
+
+void PruneCallback::on_stage_begin(TrainState& s) {
+  original_ = s.position.original ? *s.position.original : pruning_.original();
+  if (cuts_channels(pruning_.config())) s.position.original = original_;
+}
+
+void PruneCallback::after_step(TrainState& s) {
+  s.pruned.reset();
+  const int64_t step = s.position.step - 1;
+  if (!schedule_.acts_at(step)) return;
+  PruneEvent event(pruning_.config(), s.model, s.macs);
+  std::optional<PruneResult> result;
+  try {
+    result = pruning_.act(original_, schedule_, step);
+  } catch (const Error& error) {
+    if (typeid(error) != typeid(Error)) throw;  // a card's failure has a story of its own
+    fail("stage '", s.stage, "', step ", s.position.step, ": ", error.what());
+  }
+  const bool cuts = cuts_channels(pruning_.config());
+  if (cuts) s.macs = result->after.macs;
+  event.end(s.model, s.macs);
+  s.pruned = std::move(event);
+  if (!result->cuts.empty())
+    console_.line(fmt::format("{}  step {}  {}", s.stage, s.position.step, channel_line(*result)));
+  if (!cuts)
+    console_.live(
+        {s.stage, fmt::format("step {}", s.position.step),
+         fmt::format("pruned {} of {}", grouped(result->total().pruned), grouped(result->total().units))});
+  if (step != schedule_.last()) return;
+  for (const std::string& line : pruning_.warnings(*result))
+    console_.warn(fmt::format("warning: stage '{}': {}", s.stage, line));
+  if (cuts)
+    say_what_is_saved(s, std::move(*result));
+  else
+    for (const std::string& line : held_lines(*result, units_text(pruning_.config()))) console_.line(line);
+}
+
+void PruneCallback::say_what_is_saved(const TrainState& s, PruneResult last) const {
+  pruning_.measure(last, original_);
+  console_.line(fmt::format("{}  {}", s.stage, speed_line(last)));
+  if (const std::string hint = width_hint(pruning_.config(), s.model); !hint.empty()) console_.line(hint);
+}
+
+}  // namespace espalier

@@ -1,0 +1,85 @@
+// Pruning in a run: the pruner of prune/pruner.h with what only a run has, which is a config, data to look at
+// and fresh networks to time.
+#pragma once
+
+#include "espalier/prune/pruner.h"
+#include "espalier/run/config.h"
+#include "espalier/run/console.h"
+#include "espalier/train/callback.h"
+
+namespace espalier {
+
+/// What the config asks for, its random numbers by `key` (pruning_key in build.h); without what only a run
+/// has: data and time.
+PruneOptions prune_options(const PruneConfig& config, uint64_t key);
+/// What it prunes: "filters", "4x16 blocks"; of 2:4, "weights".
+std::string units_text(const PruneConfig& config);
+/// When a train stage that prunes does. UsageError for a schedule that goes beyond its steps, or leaves
+/// early_stop nothing to judge.
+Schedule prune_schedule(const TrainConfig& config, const StageLength& stage);
+/// Error for whatever pruning would stumble on (check_prune). `original`: the model is as the stage will find
+/// it, in shapes.
+void check_pruning(const Config& config, const PruneConfig& prune, Module& model, bool original);
+
+/// One of the config's pruners at work on a model.
+class Pruning {
+ public:
+  /// `data` are the training images. All must outlive it. `stoppable`: an interrupt stops it, and leaves the
+  /// model as it was; else it finishes, and whoever trains sees to it.
+  Pruning(const Config& config, const PruneConfig& prune, Module& model, const Dataset& data, bool stoppable);
+
+  /// The model as it is now.
+  OriginalNetwork original() const;
+  /// See prune().
+  PruneResult act(const OriginalNetwork& original) const;
+  /// See GradualPruner::step.
+  std::optional<PruneResult> act(const OriginalNetwork& original, const Schedule& schedule,
+                                 int64_t step) const;
+  /// Measures what cuts since `original` saved of one image's milliseconds: of a fresh network of its shapes
+  /// and of the model in turns, for a machine that others use, too, changes from minute to minute. Where
+  /// nothing was cut, of the model alone.
+  void measure(PruneResult& result, const OriginalNetwork& original) const;
+  /// A line for each way in which what was done is hardly what was asked for.
+  std::vector<std::string> warnings(const PruneResult& result) const;
+  const PruneConfig& config() const { return prune_; }
+
+ private:
+  /// Where the network has met the target before the first cut, so that nothing is cut: a line that says so.
+  /// Empty: it was cut, or the target itself asks for nothing (run/advice.h).
+  std::string idle_target(const PruneResult& result) const;
+  void stop_here() const;
+  PruneOptions options() const;
+  GradientSquares gradients(Needs needs) const;
+  OriginalNetwork timed(const OriginalNetwork& original) const;
+
+  const Config& config_;
+  const PruneConfig& prune_;
+  Module& model_;
+  const Dataset& data_;
+  bool stoppable_;
+  PruneOptions options_;
+};
+
+/// What would make `model`, which `prune` has cut, faster: a round_to, where it has left convolutions with
+/// widths that are no multiple of the vector's. Empty: nothing would.
+std::string width_hint(const PruneConfig& prune, Module& model);
+
+/// Prunes after each step on which the schedule acts: a part of the way to the target each time. After the
+/// last cut it says what all of them have saved.
+class PruneCallback : public Callback {
+ public:
+  PruneCallback(Pruning pruning, const Schedule& schedule, Console& console)
+      : pruning_(std::move(pruning)), schedule_(schedule), console_(console) {}
+  void on_stage_begin(TrainState& state) override;
+  void after_step(TrainState& state) override;
+
+ private:
+  void say_what_is_saved(const TrainState& state, PruneResult last) const;
+
+  Pruning pruning_;
+  Schedule schedule_;
+  Console& console_;
+  OriginalNetwork original_ = {};
+};
+
+}  // namespace espalier

@@ -1,0 +1,201 @@
+// What is read: defaults, values, overrides. config_messages_test.cpp has what is refused,
+// config_output_test.cpp what is written.
+#include "espalier/run/config.h"
+
+#include <gtest/gtest.h>
+
+#include "run/minimal_config.h"
+
+namespace espalier {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+TEST(Config, DefaultsAreFilledIn) {
+  const Config config = parse(minimal());
+  EXPECT_EQ(config.name, "x");
+  EXPECT_EQ(config.seed, 0);
+  EXPECT_EQ(config.model.input, (Shape{28, 28, 1}));
+  EXPECT_EQ(config.model.hidden, (std::vector<int64_t>{256, 128}));
+  EXPECT_EQ(config.model.classes, 10);
+  EXPECT_FALSE(config.model.weights);
+  EXPECT_EQ(config.data.batch, 64);
+  EXPECT_TRUE(config.data.shuffle);
+  ASSERT_EQ(config.stages.size(), 4u);
+  EXPECT_EQ(config.stages[0].kind(), StageKind::train);
+  EXPECT_EQ(config.stages[1].kind(), StageKind::prune);
+  EXPECT_EQ(config.stages[2].kind(), StageKind::evaluate);
+  EXPECT_EQ(config.stages[0].train->schedule.type, "constant");
+  EXPECT_EQ(config.stages[0].train->log_every, 100);
+  EXPECT_EQ(config.stages[1].prune->criterion, "l1");
+  EXPECT_EQ(config.stages[3].train->prune->schedule->end, 40);
+}
+
+TEST(Config, EveryValueArrives) {
+  const Config config = parse(Json::parse(R"({
+    "name": "run-1", "seed": 7,
+    "model": {"type": "lenet5", "input": [32, 32, 3], "classes": 6, "width": 0.5, "activation": "gelu",
+              "pool": "average", "weights": "w.safetensors"},
+    "data": {"type": "mnist", "root": "r", "path": "p", "batch": 8, "shuffle": false, "validation": 0.1,
+             "normalize": {"mean": [0.1, 0.2, 0.3], "std": [1, 2, 3]}},
+    "stages": [{"name": "a", "train": {"steps": 5,
+      "optimizer": {"type": "sgd", "lr": 0.2, "momentum": 0.9, "nesterov": true, "weight_decay": 0.01,
+                    "lr_of": {"bias": 0.4}, "decay": {"norm": 0, "bias": 0, "fc*": 0.5}, "clip_norm": 2},
+      "schedule": {"type": "multistep", "milestones": [1, 3], "gamma": 0.5, "warmup_steps": 2},
+      "label_smoothing": 0.1, "ema": 0.99, "log_every": 9, "eval_every": 2, "checkpoint_every": 60,
+      "early_stop": {"patience": 3, "min_delta": 0.25},
+      "prune": {"unit": "row", "criterion": "l2", "scope": "layer", "threshold": 0.5, "include": ["conv"],
+                "exclude": ["fc"], "remove": true, "schedule": {"type": "one_shot", "begin": 4}}}}]})"));
+  EXPECT_EQ(config.name, "run-1");
+  EXPECT_EQ(config.seed, 7);
+  EXPECT_EQ(config.model.input, (Shape{32, 32, 3}));
+  EXPECT_EQ(config.model.classes, 6);
+  EXPECT_EQ(config.model.width, 0.5);
+  EXPECT_EQ(config.model.activation, "gelu");
+  EXPECT_EQ(config.model.pool, "average");
+  EXPECT_EQ(config.model.weights, "w.safetensors");
+  EXPECT_EQ(config.data.root, "r");
+  EXPECT_EQ(config.data.path, "p");
+  EXPECT_EQ(config.data.batch, 8);
+  EXPECT_FALSE(config.data.shuffle);
+  EXPECT_EQ(config.data.validation, 0.1);
+  EXPECT_EQ(config.data.normalize->mean, (std::vector<double>{0.1, 0.2, 0.3}));
+  EXPECT_EQ(config.data.normalize->std, (std::vector<double>{1, 2, 3}));
+  const TrainConfig& train = *config.stages[0].train;
+  EXPECT_EQ(train.steps, 5);
+  EXPECT_EQ(train.optimizer.lr, 0.2);
+  EXPECT_EQ(train.optimizer.momentum, 0.9);
+  EXPECT_TRUE(train.optimizer.nesterov);
+  EXPECT_EQ(train.optimizer.weight_decay, 0.01);
+  EXPECT_EQ(train.optimizer.clip_norm, 2);
+  using Groups = std::vector<std::pair<std::string, double>>;
+  EXPECT_EQ(train.optimizer.lr_of, (Groups{{"bias", 0.4}}));
+  EXPECT_EQ(train.optimizer.decay, (Groups{{"norm", 0}, {"bias", 0}, {"fc*", 0.5}}));
+  EXPECT_EQ(train.schedule.milestones, (std::vector<int64_t>{1, 3}));
+  EXPECT_EQ(train.schedule.gamma, 0.5);
+  EXPECT_EQ(train.schedule.warmup_steps, 2);
+  EXPECT_EQ(train.label_smoothing, 0.1);
+  EXPECT_EQ(train.ema, 0.99);
+  EXPECT_EQ(train.log_every, 9);
+  EXPECT_EQ(train.eval_every, 2);
+  EXPECT_EQ(train.checkpoint_every, 60);
+  EXPECT_EQ(train.early_stop->patience, 3);
+  EXPECT_EQ(train.early_stop->min_delta, 0.25);
+  EXPECT_EQ(train.prune->unit, "row");
+  EXPECT_EQ(train.prune->criterion, "l2");
+  EXPECT_EQ(train.prune->scope, "layer");
+  EXPECT_EQ(train.prune->threshold, 0.5);
+  EXPECT_FALSE(train.prune->sparsity);
+  EXPECT_EQ(train.prune->include, std::vector<std::string>{"conv"});
+  EXPECT_EQ(train.prune->exclude, std::vector<std::string>{"fc"});
+  EXPECT_TRUE(train.prune->remove);
+  EXPECT_EQ(train.prune->schedule->begin, 4);
+}
+
+TEST(Config, WhatASchedulesEveryIsDependsOnWhatItCounts) {
+  const auto schedule = [](const std::string& fields) {
+    return *parse(with("/stages/3/train/prune/schedule", R"({"type": "cubic")" + fields + "}"))
+                .stages[3]
+                .train->prune->schedule;
+  };
+  EXPECT_EQ(schedule("").every, 100);
+  EXPECT_EQ(schedule(R"(, "in": "epochs")").every, 1);
+  EXPECT_EQ(schedule(R"(, "in": "share")").every, 0.01);
+  EXPECT_EQ(schedule(R"(, "every": 0.5, "in": "share")").every, 0.5);
+}
+
+TEST(Config, WeightDecayDefaultsAsInPyTorch) {
+  const auto weight_decay = [](const std::string& optimizer) {
+    return parse(with("/stages/0/train/optimizer", optimizer)).stages[0].train->optimizer.weight_decay;
+  };
+  EXPECT_EQ(weight_decay(R"({"type": "sgd", "lr": 1})"), 0.0);
+  EXPECT_EQ(weight_decay(R"({"type": "adam", "lr": 1})"), 0.0);
+  EXPECT_EQ(weight_decay(R"({"type": "adamw", "lr": 1})"), 0.01);
+  EXPECT_EQ(weight_decay(R"({"type": "adamw", "lr": 1, "weight_decay": 0})"), 0.0);
+}
+
+TEST(Config, WholeNumbersMayBeWrittenAsDecimals) {
+  EXPECT_EQ(parse(with("/stages/0/train/epochs", "3.0")).stages[0].train->epochs, 3);
+  EXPECT_EQ(parse(with("/stages/0/train/epochs", "1e2")).stages[0].train->epochs, 100);
+}
+
+TEST(Config, SchemaKeyIsSkipped) {
+  EXPECT_FALSE(config_json(parse(with("/$schema", R"("schema.json")"))).contains("$schema"));
+}
+
+TEST(Config, AModelTakesTheOptionsThatConcernIt) {
+  const auto model = [](const char* text) {
+    Json json = minimal();
+    json["model"] = Json::parse(text);
+    return parse(json).model;
+  };
+  const ModelConfig resnet = model(R"({"type": "resnet50", "stem": "imagenet", "pool": "average"})");
+  EXPECT_EQ(resnet.stem, "imagenet");
+  EXPECT_EQ(resnet.pool, "average");
+  EXPECT_EQ(resnet.input, (Shape{224, 224, 3}));
+  EXPECT_EQ(model(R"({"type": "resnet50"})").stem, std::nullopt) << "the image decides";
+  const ModelConfig vit =
+      model(R"({"type": "vit", "patch": 8, "dim": 96, "depth": 4, "heads": 2, "mlp_ratio": 2.5})");
+  EXPECT_EQ((std::vector{vit.patch, vit.dim, vit.depth, vit.heads}), (std::vector<int64_t>{8, 96, 4, 2}));
+  EXPECT_EQ(vit.mlp_ratio, 2.5);
+  const ModelConfig vgg = model(R"({"type": "vgg19", "batch_norm": false})");
+  EXPECT_FALSE(vgg.batch_norm);
+  EXPECT_EQ(vgg.classes, 100);
+  EXPECT_TRUE(model(R"({"type": "vgg19"})").batch_norm);
+}
+
+TEST(Config, ClassesAreTheDataSets) {
+  const auto classes = [](const char* data, const char* model = R"({"type": "vgg19"})") {
+    Json json = minimal();
+    json["model"] = Json::parse(model);
+    json["data"] = Json::parse(data);
+    return parse(json).model.classes;
+  };
+  EXPECT_EQ(classes(R"({"type": "mnist"})"), 10);
+  EXPECT_EQ(classes(R"({"type": "cifar10"})"), 10);
+  EXPECT_EQ(classes(R"({"type": "cifar100"})", R"({"type": "resnet20"})"), 100);
+  EXPECT_EQ(classes(R"({"type": "cifar100", "labels": "coarse"})"), 20);
+  EXPECT_EQ(classes(R"({"type": "synthetic"})"), 100) << "drawn as the model's";
+  EXPECT_EQ(classes(R"({"type": "cifar10", "remap": true})"), 0) << "the files decide";
+  EXPECT_EQ(classes(R"({"type": "image_folder", "path": "pets"})"), 0);
+  EXPECT_EQ(classes(R"({"type": "mnist"})", R"({"type": "vgg19", "classes": 7})"), 7);
+}
+
+TEST(Config, ClassesThatFilesDecideAreNotWritten) {
+  Json json = minimal();
+  json["data"] = {{"type", "image_folder"}, {"path", "pets"}};
+  Config config = parse(json);
+  EXPECT_FALSE(config_json(config)["model"].contains("classes"));
+  config.model.classes = 3;
+  EXPECT_EQ(config_json(config)["model"]["classes"], 3);
+}
+
+TEST(Config, BothEndsOfSparsityAreAllowed) {
+  EXPECT_EQ(parse(with("/stages/1/prune/sparsity", "0")).stages[1].prune->sparsity, 0.0);
+  EXPECT_EQ(parse(with("/stages/1/prune/sparsity", "1")).stages[1].prune->sparsity, 1.0);
+}
+
+TEST(Config, OverridesAreAppliedInOrder) {
+  const Config config =
+      parse(minimal(), {"stages.dense.train.epochs=1", "stages.1.prune.sparsity=0.5", "seed=3", "name=2024",
+                        "data.normalize.mean=[0.5]", "data.normalize.std=[0.5]", "model.hidden=[32, 16]",
+                        "model.hidden.0=64", "stages.gradual.train.prune.include=[\"fc1\"]", "seed=4",
+                        "stages.3.train.prune.include.0=fc2", "stages.pruned.prune.scope=layer"});
+  EXPECT_EQ(config.stages[0].train->epochs, 1);
+  EXPECT_EQ(config.stages[1].prune->sparsity, 0.5);
+  EXPECT_EQ(config.stages[1].prune->scope, "layer");
+  EXPECT_EQ(config.seed, 4);
+  EXPECT_EQ(config.name, "2024");
+  EXPECT_EQ(config.data.normalize->mean, std::vector<double>{0.5});
+  EXPECT_EQ(config.model.hidden, (std::vector<int64_t>{64, 16}));
+  EXPECT_EQ(config.stages[3].train->prune->include, std::vector<std::string>{"fc2"});
+}
+
+TEST(Config, AnOverrideWithNullTakesAFieldAway) {
+  const Config config = parse(minimal(), {"stages.dense.train.epochs=null", "stages.dense.train.steps=10"});
+  EXPECT_FALSE(config.stages[0].train->epochs);
+  EXPECT_EQ(config.stages[0].train->steps, 10);
+}
+
+}  // namespace
+}  // namespace espalier

@@ -1,0 +1,100 @@
+// What a stage that trains, or prunes, is asked for, as structs: the part of a config that the loop and its
+// callbacks read. Which fields configs have for it, and what these may be, is said in run/config.cpp.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "espalier/optim/optimizer.h"
+#include "espalier/optim/schedule.h"
+
+namespace espalier {
+
+struct OptimizerConfig : OptimizerOptions {
+  /// Rates and weight decays of kinds of parameters (parameter_kinds in run/build.h) or layers
+  /// (prune/names.h); of several entries that mean a parameter, the last counts.
+  std::vector<std::pair<std::string, double>> lr_of = {}, decay = {};
+  double clip_norm = 0.0;  ///< 0: no clipping of the gradient's norm
+};
+
+/// When a pruner that acts while training acts.
+struct PruneScheduleConfig {
+  std::string type = "one_shot";  ///< one_shot, linear, cubic
+  std::string in = "steps";       ///< steps (from 0), epochs or share of the stage: what the others count
+  double begin = 0;
+  std::optional<double> end;           ///< absent: the stage's last step
+  std::optional<double> every = {};    ///< a config that is read always has it; absent: 100
+  std::optional<double> initial = {};  ///< sparsity at `begin`, of linear and cubic; absent: 0
+};
+
+/// Limits for layers, or for groups of channels that one of them makes.
+struct LimitsConfig {
+  std::vector<std::string> layers;
+  std::optional<int64_t> min_channels;
+  std::optional<double> min_ratio, max_ratio;  ///< absent, as the other: the stage's
+};
+
+struct PruneConfig {
+  std::string unit = "weight";                     ///< a name of prune/unit.h
+  std::optional<std::vector<int64_t>> block = {};  ///< rows and columns of unit block
+  std::string criterion = "l1";                    ///< a row of prune/criterion.cpp
+  std::string scope = "global";                    ///< layer, global, isomorphic
+  std::optional<double> sparsity;                  ///< share of units that go, in 0..1
+  std::optional<double> threshold;                 ///< what scores below this value goes
+  std::optional<double> quantile;  ///< what scores below this quantile of all scores in the scope goes
+  std::vector<std::string> include, exclude;    ///< names of layers (prune/names.h)
+  std::optional<PruneScheduleConfig> schedule;  ///< inside `train` alone
+  bool allow_empty = false;                     ///< a selection may leave nothing of a layer
+  bool remove = false;  ///< after the stage: masks become plain zeros that later training may change
+  std::optional<std::string> apply = {};       ///< zero, cut; absent: cut for channels, else zero
+  std::optional<std::string> normalizer = {};  ///< absent: the criterion's
+
+  // For some units only, see run/config_prune.cpp
+  std::optional<double> ratio = {}, speedup = {}, macs = {}, parameters = {}, bytes = {}, latency_ms = {};
+  std::optional<int64_t> batches = {};  ///< that criteria look at which look at data; absent: the criterion's
+  std::string reduction = "mean";
+  std::optional<int64_t> min_channels = {};
+  double min_ratio = 0.0, max_ratio = 1.0;
+  std::vector<LimitsConfig> overrides = {};
+  int64_t round_to = 1;
+  int64_t iterations = 1;
+  bool verify = false;
+  int64_t reestimate_norm = 0;  ///< as in TrainConfig, after the cut
+};
+
+/// A penalty while training, see prune/regularize.h.
+struct RegularizeConfig {
+  std::string type = "group_norm";
+  double weight = 5e-4;
+  double ratio = 0.5, growth = 1e-4, most = 1.0;
+  int64_t every = 5;  ///< steps
+  std::vector<std::string> include = {}, exclude = {};
+};
+
+struct EarlyStopConfig {
+  int64_t patience = 5;    ///< evaluations without improvement
+  double min_delta = 0.0;  ///< in points of validation accuracy
+};
+
+struct TrainConfig {
+  std::optional<int64_t> epochs, steps;  ///< exactly one
+  OptimizerConfig optimizer;
+  ScheduleOptions schedule;
+  std::vector<std::string> freeze = {};  ///< layers that learn nothing (prune/names.h)
+  std::string loss = "cross_entropy";    ///< a row of train/loss.cpp
+  double label_smoothing = 0.0;
+  double ema = 0.0;        ///< decay of the moving average of weights; 0: none
+  int64_t accumulate = 1;  ///< batches whose mean gradient makes a step
+  std::optional<PruneConfig> prune = {};
+  std::optional<RegularizeConfig> regularize = {};
+  int64_t log_every = 100;  ///< steps
+  int64_t eval_every = 1;   ///< epochs
+  std::optional<EarlyStopConfig> early_stop;
+  double checkpoint_every = 0.0;  ///< seconds, besides each epoch's end; 0: no more
+  int64_t reestimate_norm = 0;    ///< batches that batch norms' statistics are taken from at the end; 0: none
+};
+
+}  // namespace espalier

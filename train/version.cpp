@@ -1,8 +1,0 @@
-#include "espalier/train/version.h"
-
-namespace espalier {
-
-const char* version() { return ESPALIER_VERSION; }
-const char* commit() { return ESPALIER_COMMIT; }
-
-}  // namespace espalier
