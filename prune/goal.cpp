@@ -26,7 +26,7 @@ Goal::Goal(const Target& target, const OriginalNetwork& original, const UnitSet&
     : target_(target), units_(units), ranking_(ranking), cost_(cost), latency_(latency), progress_(progress) {
   if (const std::string why = why_not(target.kind, units.unit); !why.empty()) fail_usage("prune: ", why);
   if (target.is_a_cut()) {
-    last_ = target.value;
+    last_ = target.end.value_or(target.value);
     return;
   }
   first_ = target.kind == Target::latency_ms ? original.latency_ms : quantity(original.cost);
@@ -41,7 +41,7 @@ void Goal::check_reachable() const {
   const bool reached = target_.is_a_share() ? best >= last_ : best <= last_;
   const double is = target_.kind == Target::speedup ? first_ / best : best;
   const bool is_noisy = target_.kind == Target::latency_ms;
-  ESP_CHECK(reached, "prune: ", target_names()[target_.kind], " ", target_.value,
+  ESP_CHECK(reached, "prune: ", target_names()[target_.kind], " ", target_.end.value_or(target_.value),
             " cannot be reached: it is ", is_noisy ? fmt::format("{:.3g}", is) : join(is), " with every ",
             units_.channels ? "group of channels" : "layer",
             " at its least width (see min_channels, max_ratio and exclude)");

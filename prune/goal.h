@@ -46,7 +46,7 @@ class Goal {
   int64_t count_of(double ratio) const { return share_count(ratio, ranking_.units()); }
   double best_share() const;
   /// What goes by now; of sparsity whoever has a schedule says it in the target (GradualPruner).
-  double share_now() const { return target_.kind == Target::ratio ? last_ * progress_ : last_; }
+  double share_now() const { return target_.kind == Target::ratio ? last_ * progress_ : target_.value; }
 
   const Target target_;
   const UnitSet& units_;

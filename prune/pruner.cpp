@@ -256,6 +256,7 @@ PruneResult prune(Module& model, const Shape& input, const OriginalNetwork& orig
     double so_far = progress;
     if (options.iterations > 1) {
       so_far = progress * static_cast<double>(i) / static_cast<double>(options.iterations);
+      now.target.end = options.target.end.value_or(options.target.value);
       if (options.target.is_moved())
         now.target.value *= static_cast<double>(i) / static_cast<double>(options.iterations);
     }
@@ -285,6 +286,7 @@ std::optional<PruneResult> GradualPruner::step(Module& model, const Shape& input
                                                const OriginalNetwork& original, int64_t step) const {
   if (!schedule_.acts_at(step)) return std::nullopt;
   PruneOptions now = options_;
+  now.target.end = options_.target.value;
   if (now.target.is_moved()) now.target.value = schedule_.sparsity_at(step, options_.target.value);
   return prune(model, input, original, now, schedule_.sparsity_at(step, 1.0));
 }

@@ -51,6 +51,7 @@ struct Target {
   };
   Kind kind = sparsity;
   double value = 0.0;
+  std::optional<double> end = {};  ///< where steps on the way to it end; absent: at the value
 
   /// It says itself which of the units that are ranked together go.
   bool is_a_cut() const { return kind == threshold || kind == quantile || is_a_share(); }

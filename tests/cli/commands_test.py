@@ -158,7 +158,7 @@ class Help(CliTest):
                 self.assertEqual(self.succeeds("help", cased), text.replace(word, cased, 1))
             for name in json.loads(f"[{here}]"):
                 self.assertIn(self.succeeds("help", name).strip(), text)
-        self.assertRegex(self.espalier("help", "folder").stderr, "^espalier: help: nothing is called 'folder'; of it speak the "
+        self.assertRegex(self.espalier("help", "statistics").stderr, "^espalier: help: nothing is called 'statistics'; of it speak the "
                                                                  r"help on (\w+, )+\w+; `espalier help` lists what there is\n$")
 
     def test_help_fits_the_screen(self):
