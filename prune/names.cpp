@@ -62,6 +62,11 @@ bool any_means_layer(const std::vector<std::string>& entries, std::string_view l
   return std::ranges::any_of(entries, [&](const std::string& entry) { return means_layer(entry, layer); });
 }
 
+bool any_means_layer(const std::vector<std::string>& entries, const std::vector<std::string>& layers) {
+  return std::ranges::any_of(layers,
+                             [&](const std::string& layer) { return any_means_layer(entries, layer); });
+}
+
 bool is_pattern(std::string_view entry) { return entry.find_first_of("*?") != std::string_view::npos; }
 
 void check_layer_entries(const std::string& list, const std::vector<std::string>& entries,

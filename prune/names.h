@@ -15,6 +15,8 @@ namespace espalier {
 bool means_layer(std::string_view entry, std::string_view layer);
 /// True if one of them does.
 bool any_means_layer(const std::vector<std::string>& entries, std::string_view layer);
+/// True if one of them means one of `layers`.
+bool any_means_layer(const std::vector<std::string>& entries, const std::vector<std::string>& layers);
 /// True for an entry with `*` or `?` in it.
 bool is_pattern(std::string_view entry);
 

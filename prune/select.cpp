@@ -86,12 +86,6 @@ void keep_n_of_m(Scores scores, Verdicts kept, size_t n, size_t m) {
 
 // --- Layers, and what they have in common ---
 
-/// True if one of `entries` means one of `layers`.
-bool any_means(const std::vector<std::string>& entries, const std::vector<std::string>& layers) {
-  return std::ranges::any_of(layers,
-                             [&](const std::string& layer) { return any_means_layer(entries, layer); });
-}
-
 /// What groups must have in common to be ranked together in scope isomorphic: the same ops at the same
 /// places, which is to say the same sides of parameters of the same rank and kernel.
 using Likeness = std::vector<std::tuple<bool, Role, std::vector<int64_t>>>;
@@ -220,7 +214,7 @@ void Ranking::add_parts(size_t g, const Selection& selection, const OriginalChan
 void Ranking::add_part(Part part, const std::vector<std::string>& layers, const Selection& selection) {
   Limits limits = selection.limits;
   for (const LimitsOfLayers& one : selection.overrides)
-    if (any_means(one.layers, layers)) limits = one.limits;
+    if (any_means_layer(one.layers, layers)) limits = one.limits;
   const int64_t n = part.original, now = part.units, real = part.multiplicity;
   const auto left = [&](double ratio) { return n - share_count(ratio, n); };
   // Widths are what kernels and people see, real channels; the least is rounded up to whole ones here.

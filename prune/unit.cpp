@@ -59,11 +59,6 @@ std::array<UnitAxis, 3> axes_of(const Unit& unit, const Parameter& weight) {
   fail("prune: channels are no layer's own");
 }
 
-bool any_means_a_maker(const std::vector<std::string>& entries, const ChannelGroup& group) {
-  return std::ranges::any_of(makers_of(group),
-                             [&](const std::string& layer) { return any_means_layer(entries, layer); });
-}
-
 }  // namespace
 
 Unit Unit::block_of(int64_t rows, int64_t columns) {
@@ -179,13 +174,13 @@ std::vector<char> groups_that_may_lose(const std::vector<ChannelGroup>& groups,
   check_layer_lists({{field + ": include", include}, {field + ": exclude", exclude}}, makers_of(groups));
   std::vector<char> may;
   for (const ChannelGroup& group : groups) {
-    const bool included = include.empty() || any_means_a_maker(include, group);
-    may.push_back(group.fixed.empty() && included && !any_means_a_maker(exclude, group));
+    const bool included = include.empty() || any_means_layer(include, makers_of(group));
+    may.push_back(group.fixed.empty() && included && !any_means_layer(exclude, makers_of(group)));
   }
   for (const std::string& entry : include) {
     std::string fixed;
     for (size_t g = 0; g < groups.size() && fixed != "none"; ++g)
-      if (any_means_a_maker({entry}, groups[g])) fixed = may[g] ? "none" : groups[g].fixed;
+      if (any_means_layer({entry}, makers_of(groups[g]))) fixed = may[g] ? "none" : groups[g].fixed;
     ESP_CHECK(fixed.empty() || fixed == "none", field, ": include '", entry, "': its channels are ", fixed,
               " and stay");
   }
