@@ -49,9 +49,9 @@ void Goal::check_reachable() const {
 
 std::optional<Goal::Forced> Goal::forced() const {
   if (!target_.is_a_share() || !ranking_.limited()) return std::nullopt;
-  const int64_t asked = count_of(share_now()), taken = gone(asked, false);
-  if (taken <= asked || gone(0, false) <= asked) return std::nullopt;
-  return Forced{taken, asked, ranking_.units()};
+  const int64_t asked = count_of(share_now());
+  if (gone(0, false) <= asked) return std::nullopt;
+  return Forced{gone(asked, false), asked, ranking_.units()};
 }
 
 Cut Goal::cut() const {
