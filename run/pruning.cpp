@@ -44,8 +44,6 @@ PruneOptions prune_options(const PruneConfig& c, uint64_t key) {
   return options;
 }
 
-std::string units_text(const PruneConfig& config) { return prune_options(config, 0).unit.plural(); }
-
 namespace {
 
 /// `every` for which begin to end are as many times in steps as in what was given, if that is a whole number:
@@ -135,7 +133,6 @@ PruneResult Pruning::act(const OriginalNetwork& original) const {
 
 std::optional<PruneResult> Pruning::act(const OriginalNetwork& original, const Schedule& schedule,
                                         int64_t step) const {
-  if (!schedule.acts_at(step)) return std::nullopt;
   return GradualPruner(options(), schedule).step(model_, config_.model.input, timed(original), step);
 }
 
@@ -172,9 +169,8 @@ std::vector<std::string> Pruning::warnings(const PruneResult& result) const {
   if (std::string idle = idle_target(result); !idle.empty()) lines.push_back(std::move(idle));
   if (const auto& forced = result.forced)
     lines.push_back(fmt::format("min_ratio takes {} of {} {}, {} {} asks for {}", grouped(forced->units),
-                                grouped(forced->of), options_.unit.plural(),
-                                target_names()[options_.target.kind], options_.target.value,
-                                grouped(forced->asked)));
+                                grouped(forced->of), units(), target_names()[options_.target.kind],
+                                options_.target.value, grouped(forced->asked)));
   return lines;
 }
 
@@ -243,7 +239,7 @@ void PruneCallback::after_step(TrainState& s) {
   if (cuts)
     say_what_is_saved(s, std::move(*result));
   else
-    for (const std::string& line : held_lines(*result, units_text(pruning_.config()))) console_.line(line);
+    for (const std::string& line : held_lines(*result, pruning_.units())) console_.line(line);
 }
 
 void PruneCallback::say_what_is_saved(const TrainState& s, PruneResult last) const {

@@ -12,8 +12,6 @@ namespace espalier {
 /// What the config asks for, its random numbers by `key` (pruning_key in build.h); without what only a run
 /// has: data and time.
 PruneOptions prune_options(const PruneConfig& config, uint64_t key);
-/// What it prunes: "filters", "4x16 blocks"; of 2:4, "weights".
-std::string units_text(const PruneConfig& config);
 /// When a train stage that prunes does. UsageError for a schedule that goes beyond its steps, or leaves
 /// early_stop nothing to judge.
 Schedule prune_schedule(const TrainConfig& config, const StageLength& stage);
@@ -42,6 +40,8 @@ class Pruning {
   /// A line for each way in which what was done is hardly what was asked for.
   std::vector<std::string> warnings(const PruneResult& result) const;
   const PruneConfig& config() const { return prune_; }
+  /// What it prunes: "filters", "4x16 blocks"; of 2:4, "weights".
+  std::string units() const { return options_.unit.plural(); }
 
  private:
   /// Where the network has met the target before the first cut, so that nothing is cut: a line that says so.

@@ -438,7 +438,7 @@ class Run {
     const PruneConfig& config = pruning.config();
     const PruneResult::Layer pruned = result.total();
     const std::string in_all = fmt::format("{} of {}", grouped(pruned.pruned), grouped(pruned.units)),
-                      units = units_text(config);
+                      units = pruning.units();
     console_.line(pruned.already == 0
                       ? fmt::format("{}  {} {} pruned by {}", stage.name, in_all, units, config.criterion)
                       : fmt::format("{}  {} more {} pruned by {}, {} in all", stage.name,
