@@ -151,21 +151,22 @@ Type<std::string> unit_type() {
 }  // namespace
 
 Type<PruneConfig> prune_type() {
-  const Names channel = {"channel"}, several = {"filter", "row", "column", "kernel", "block", "channel"},
-              counted = {"weight", "filter", "row", "column", "kernel", "block", "channel"},
-              masked = {"weight", "filter", "row", "column", "kernel", "block", "layer"},
+  const auto with = [](Names names, const char* one_more) {
+    names.push_back(one_more);
+    return names;
+  };
+  const Names channel = {"channel"}, wide = {"filter", "row", "channel"},
+              several = {"filter", "row", "column", "kernel", "block", "channel"},
               emptied = {"weight", "filter", "row", "column", "kernel", "block"},
-              scored = {"weight", "filter", "row", "column", "kernel", "block", "layer", "channel"},
-              wide = {"filter", "row", "channel"};
+              counted = with(emptied, "channel"), masked = with(emptied, "layer"),
+              scored = with(masked, "channel");
   const Bounds count = {.above = 0};
   return object<PruneConfig>(
       {field("unit", &PruneConfig::unit, unit_type(),
              "what lives or dies together: a weight; a filter of a convolution, which is a row of a linear "
              "layer's matrix; a column, all that reads one input of a layer; a kernel between one input and "
-             "one "
-             "output; a block of the matrix of a layer's weights; a whole layer; a channel, with all that "
-             "makes and "
-             "reads it. Of n:m, such as 2:4, n of each m weights along the inputs stay"),
+             "one output; a block of the matrix of a layer's weights; a whole layer; a channel, with all "
+             "that makes and reads it. Of n:m, such as 2:4, n of each m weights along the inputs stay"),
        field("block", &PruneConfig::block, list_of(whole(1, 4096), {.from = 2, .to = 2}),
              "rows and columns of a block of the matrix [outputs, kernel x inputs]; at its edges less")
            .only_for({"block"})
@@ -219,13 +220,11 @@ Type<PruneConfig> prune_type() {
            .only_for(channel),
        field("normalizer", &PruneConfig::normalizer, one_of(normalizer_names()),
              "what the scores of a group of channels, or those of a layer where several are ranked together, "
-             "are "
-             "divided by before they are; without it, the criterion's own")
+             "are divided by before they are; without it, the criterion's own")
            .only_for(several),
        field("min_channels", &PruneConfig::min_channels, whole(1),
              "channels or filters of a layer that always stay; without it, of channels 8 or a tenth, "
-             "whichever is "
-             "more")
+             "whichever is more")
            .only_for(wide),
        field("min_ratio", &PruneConfig::min_ratio, number(share),
              "share of a layer's units that goes in any case, in the end, as part of the target")
@@ -238,8 +237,7 @@ Type<PruneConfig> prune_type() {
            .only_for(counted),
        field("round_to", &PruneConfig::round_to, whole(1, 1024),
              "a layer that loses channels or filters keeps a multiple of this, rounded down, so that the "
-             "target "
-             "is still reached")
+             "target is still reached")
            .only_for(wide),
        field("iterations", &PruneConfig::iterations, whole(1, 10'000),
              "selections in which the target is reached; scores are taken anew before each")
@@ -275,8 +273,7 @@ Type<PruneConfig> prune_type() {
                (at / "schedule" / "type")
                    .fail("found \"", p.schedule->type,
                          "\", which needs 'sparsity', or a target of channels; 'threshold', 'quantile' and "
-                         "n:m go only "
-                         "with one_shot");
+                         "n:m go only with one_shot");
              }
            }});
 }
