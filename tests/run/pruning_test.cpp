@@ -32,6 +32,35 @@ struct Case {
   Pruning pruning;
 };
 
+/// The callback of a pruner in a stage of ten steps, which acts once, after the step numbered `at`.
+struct Acting {
+  Acting(Case& one, int64_t at)
+      : optimizer(make_optimizer({}, one.model->parameters())),
+        state{.stage = name,
+              .config = train,
+              .model = *one.model,
+              .optimizer = *optimizer,
+              .position = position,
+              .epoch_steps = 10,
+              .total_steps = 10},
+        callback(one.pruning, {.kind = Schedule::one_shot, .begin = at, .end = at}, console) {
+    callback.on_stage_begin(state);
+  }
+  /// So many steps are done.
+  void after_step(int64_t steps) {
+    position.step = steps;
+    callback.after_step(state);
+  }
+
+  const std::string name = "stage";
+  const TrainConfig train;
+  std::unique_ptr<Optimizer> optimizer;
+  Position position;
+  TrainState state;
+  Console console{true};
+  PruneCallback callback;
+};
+
 TEST(Pruning, ProvesItOnABatchOfTheTrainingImages) {
   Case one(R"("criterion": "l2", "ratio": 0.25, "verify": true)");
   const auto result = one.act();
@@ -109,24 +138,11 @@ TEST(Pruning, AnInterruptStopsAStageAndLetsATrainingStepFinish) {
 
 TEST(Pruning, CutsAtTheStepsOfItsSchedule) {
   Case one(R"("criterion": "l1", "ratio": 0.5)");
-  const auto optimizer = make_optimizer({}, one.model->parameters());
-  const TrainConfig train;
-  Position position;
-  TrainState state{.stage = "cut",
-                   .config = train,
-                   .model = *one.model,
-                   .optimizer = *optimizer,
-                   .position = position,
-                   .epoch_steps = 10,
-                   .total_steps = 10};
-  Console console(true);
-  PruneCallback callback(one.pruning, {.kind = Schedule::one_shot, .begin = 4, .end = 4}, console);
-  callback.on_stage_begin(state);
-  position.step = 4;
-  callback.after_step(state);
+  Acting acting(one, 4);
+  const TrainState& state = acting.state;
+  acting.after_step(4);
   EXPECT_EQ(one.model->find("fc1.weight")->shape()[0], 16) << "nothing is cut yet";
-  position.step = 5;
-  callback.after_step(state);
+  acting.after_step(5);
   EXPECT_EQ(one.model->find("fc1.weight")->shape()[0], 8);
   EXPECT_EQ(state.macs, one.pruning.original().cost.macs);
   EXPECT_EQ(state.pruned->layers_before[0].channels, 16);
@@ -242,31 +258,17 @@ TEST(PruneOptions, TheNormalizerIsTheCriterionsUnlessTheConfigNamesOne) {
 
 TEST(PruneCallback, MasksAfterTheStepsThatTheScheduleNames) {
   Case one(R"("criterion": "l1", "sparsity": 0.5)", "weight");
-  const auto optimizer = make_optimizer({}, one.model->parameters());
-  const TrainConfig train;
-  Position position;
-  TrainState state{.stage = "fit",
-                   .config = train,
-                   .model = *one.model,
-                   .optimizer = *optimizer,
-                   .position = position,
-                   .epoch_steps = 10,
-                   .total_steps = 10};
-  Console console(true);
-  PruneCallback callback(one.pruning, {.kind = Schedule::one_shot, .begin = 1, .end = 1}, console);
-  callback.on_stage_begin(state);
-  EXPECT_FALSE(position.original) << "masks change no shapes";
-  position.step = 1;  // step 0 is done
-  callback.after_step(state);
+  Acting acting(one, 1);
+  const TrainState& state = acting.state;
+  EXPECT_FALSE(acting.position.original) << "masks change no shapes";
+  acting.after_step(1);  // step 0 is done
   EXPECT_FALSE(one.model->find("fc1.weight")->mask.defined());
   EXPECT_FALSE(state.pruned);
-  position.step = 2;
-  callback.after_step(state);
+  acting.after_step(2);
   EXPECT_TRUE(one.model->find("fc1.weight")->mask.defined());
   EXPECT_EQ(sparsity_of(state.pruned->layers_before), 0);
   EXPECT_EQ(sparsity_of(state.pruned->layers_after), 0.5);
-  position.step = 3;
-  callback.after_step(state);
+  acting.after_step(3);
   EXPECT_FALSE(state.pruned) << "it is of that step only";
 }
 
