@@ -1,11 +1,11 @@
 // espalier graph
 #include <nlohmann/json.hpp>
 
+#include "espalier/channels/graph_text.h"
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/open_model.h"
 #include "espalier/cli/output_file.h"
 #include "espalier/nn/network.h"
-#include "espalier/prune/graph_text.h"
 #include "espalier/util/atomic_file.h"
 
 namespace espalier::cli {

@@ -95,7 +95,7 @@ struct OpArguments {
 /// What each channel says that goes, whatever the image; nothing of those that stay. Empty if all stay.
 using Constants = std::vector<std::optional<float>>;
 
-/// What folding (prune/fold.h) asks a row.
+/// What folding (channels/fold.h) asks a row.
 struct ConstantArguments {
   const OpCall& call;
   const std::vector<Constants>& values;  ///< one for each of the node's inputs
@@ -119,8 +119,8 @@ struct Op {
   /// Multiply-accumulates of one image. Null: none.
   std::function<int64_t(const OpCall&)> macs = {};
   /// Channels of the output that are constant, before the op's own activation (`activation` above), which
-  /// prune/fold.cpp applies; an op that changes numbers otherwise does so itself here, as clip. Null: those
-  /// that come in do not stay constant, which is always safe.
+  /// channels/fold.cpp applies; an op that changes numbers otherwise does so itself here, as clip. Null:
+  /// those that come in do not stay constant, which is always safe.
   std::function<Constants(const ConstantArguments&)> constants = {};
   /// Whether they do at this place. Null: always.
   std::function<bool(const OpCall&)> keeps_constants = {};

@@ -24,7 +24,7 @@ inline std::string parameter_name(const std::string& layer, const std::string& o
   return own.empty() ? layer : layer + "." + own;
 }
 
-/// One axis of one parameter after a cut of channels (prune/surgery.h).
+/// One axis of one parameter after a cut of channels (channels/surgery.h).
 struct AxisCut {
   std::string parameter;  ///< "conv1.weight"
   int axis;

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "espalier/prune/names.h"
+#include "espalier/nn/names.h"
 #include "espalier/util/table.h"
 
 namespace espalier {

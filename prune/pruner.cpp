@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "espalier/prune/fold.h"
+#include "espalier/channels/fold.h"
 #include "espalier/prune/mask.h"
 #include "espalier/util/spelling.h"
 

@@ -27,7 +27,7 @@
 #include <utility>
 #include <vector>
 
-#include "espalier/prune/channel_maps.h"
+#include "espalier/channels/channel_maps.h"
 #include "espalier/prune/select.h"
 
 namespace espalier {

@@ -7,8 +7,8 @@
 #include <span>
 #include <tuple>
 
+#include "espalier/nn/names.h"
 #include "espalier/prune/criterion.h"
-#include "espalier/prune/names.h"
 #include "espalier/util/spelling.h"
 
 namespace espalier {

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "espalier/channels/surgery.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/select.h"
-#include "espalier/prune/surgery.h"
 
 namespace espalier {
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "espalier/prune/names.h"
+#include "espalier/nn/names.h"
 #include "espalier/util/spelling.h"
 
 namespace espalier {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "espalier/channels/graph.h"
 #include "espalier/nn/network.h"
-#include "espalier/prune/graph.h"
 
 namespace espalier {
 

@@ -6,15 +6,15 @@
 #include <cmath>
 #include <map>
 
+#include "espalier/channels/surgery.h"
 #include "espalier/config/json.h"
 #include "espalier/core/compute_device.h"
 #include "espalier/graph/graph_json.h"
 #include "espalier/nn/graph_module.h"
 #include "espalier/nn/history_json.h"
 #include "espalier/nn/init.h"
+#include "espalier/nn/names.h"
 #include "espalier/nn/network.h"
-#include "espalier/prune/names.h"
-#include "espalier/prune/surgery.h"
 #include "espalier/run/foreign_weights.h"
 #include "espalier/run/weights_origin.h"
 #include "espalier/util/input_file.h"

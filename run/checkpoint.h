@@ -94,7 +94,7 @@ struct WeightsOptions {
   /// Exact zeros among the weights of convolutions and linear layers are masked, too; false: nothing is
   /// masked; absent: zeros that no mask holds are warned of.
   std::optional<bool> hold_zeros = {};
-  std::vector<std::string> skip = {};  ///< layers that are not read (prune/names.h), but start afresh,
+  std::vector<std::string> skip = {};  ///< layers that are not read (nn/names.h), but start afresh,
   uint64_t seed = 0;                   ///< from this
   std::string skip_name = "skip";      ///< what messages call the list
 };

@@ -26,10 +26,9 @@ class Mistakes;  // util/mistakes.h
 /// `classes` are 0 where neither the config says them nor its data set's type, but the files that hold it:
 /// see take_classes in build.h.
 struct ModelConfig : ModelOptions {
-  std::optional<std::string> weights;  ///< a safetensors file to start from
-  std::optional<bool> hold_zeros;      ///< absent: where the file's masks do; see load_weights
-  std::optional<std::vector<std::string>>
-      skip;  ///< layers that are not read (prune/names.h), but start afresh
+  std::optional<std::string> weights;            ///< a safetensors file to start from
+  std::optional<bool> hold_zeros;                ///< absent: where the file's masks do; see load_weights
+  std::optional<std::vector<std::string>> skip;  ///< layers that are not read (nn/names.h), but start afresh
 };
 
 struct NormalizeConfig {

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "espalier/channels/graph.h"
 #include "espalier/core/reason.h"
-#include "espalier/prune/graph.h"
-#include "espalier/prune/names.h"
+#include "espalier/nn/names.h"
 #include "espalier/run/build.h"
 #include "espalier/run/checkpoint.h"
 #include "espalier/util/utf8.h"

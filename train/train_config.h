@@ -15,7 +15,7 @@ namespace espalier {
 
 struct OptimizerConfig : OptimizerOptions {
   /// Rates and weight decays of kinds of parameters (parameter_kinds in run/build.h) or layers
-  /// (prune/names.h); of several entries that mean a parameter, the last counts.
+  /// (nn/names.h); of several entries that mean a parameter, the last counts.
   std::vector<std::pair<std::string, double>> lr_of = {}, decay = {};
   double clip_norm = 0.0;  ///< 0: no clipping of the gradient's norm
 };
@@ -45,7 +45,7 @@ struct PruneConfig {
   std::optional<double> sparsity;                  ///< share of units that go, in 0..1
   std::optional<double> threshold;                 ///< what scores below this value goes
   std::optional<double> quantile;  ///< what scores below this quantile of all scores in the scope goes
-  std::vector<std::string> include, exclude;    ///< names of layers (prune/names.h)
+  std::vector<std::string> include, exclude;    ///< names of layers (nn/names.h)
   std::optional<PruneScheduleConfig> schedule;  ///< inside `train` alone
   bool allow_empty = false;                     ///< a selection may leave nothing of a layer
   bool remove = false;  ///< after the stage: masks become plain zeros that later training may change
@@ -83,7 +83,7 @@ struct TrainConfig {
   std::optional<int64_t> epochs, steps;  ///< exactly one
   OptimizerConfig optimizer;
   ScheduleOptions schedule;
-  std::vector<std::string> freeze = {};  ///< layers that learn nothing (prune/names.h)
+  std::vector<std::string> freeze = {};  ///< layers that learn nothing (nn/names.h)
   std::string loss = "cross_entropy";    ///< a row of train/loss.cpp
   double label_smoothing = 0.0;
   double ema = 0.0;        ///< decay of the moving average of weights; 0: none

@@ -4,12 +4,12 @@
 #include <functional>
 
 #include "cuda/on_cuda.h"
+#include "espalier/channels/surgery.h"
 #include "espalier/core/random.h"
 #include "espalier/graph/ops.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/mask.h"
-#include "espalier/prune/surgery.h"
 #include "espalier/run/build.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/metrics.h"

@@ -2,6 +2,7 @@
 #include <functional>
 
 #include "cuda/on_cuda.h"
+#include "espalier/channels/surgery.h"
 #include "espalier/core/compute_device.h"
 #include "espalier/formats/safetensors.h"
 #include "espalier/graph/ops.h"
@@ -16,7 +17,6 @@
 #include "espalier/prune/mask.h"
 #include "espalier/prune/pruner.h"
 #include "espalier/prune/regularize.h"
-#include "espalier/prune/surgery.h"
 #include "prune/small_net.h"
 #include "support/numbers.h"
 #include "support/temporary_folder.h"

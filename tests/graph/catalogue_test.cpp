@@ -128,7 +128,7 @@ TEST_P(Catalogue, HasAProfile) {
   }
 }
 
-/// What folding (prune/fold.h) takes for what a channel says whatever the image is what the op computes of
+/// What folding (channels/fold.h) takes for what a channel says whatever the image is what the op computes of
 /// channels that say so.
 TEST_P(Catalogue, ConstantsAreWhatItComputes) {
   if (!op.constants || op.takes_constants) GTEST_SKIP() << "keeps none, or makes them of its own";

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "espalier/prune/surgery.h"
+#include "espalier/channels/surgery.h"
 #include "prune/hand_made.h"
 #include "prune/small_net.h"
 

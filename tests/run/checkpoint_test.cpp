@@ -6,10 +6,10 @@
 #include <cmath>
 #include <functional>
 
+#include "espalier/channels/surgery.h"
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/state_dict.h"
 #include "espalier/optim/optimizer.h"
-#include "espalier/prune/surgery.h"
 #include "espalier/run/build.h"
 #include "espalier/run/memory.h"
 #include "espalier/train/callbacks.h"

@@ -1,13 +1,13 @@
 // Files of a program with modules of its own: the program knows their graphs alone.
 #include <gtest/gtest.h>
 
+#include "espalier/channels/graph.h"
 #include "espalier/graph/graph_json.h"
 #include "espalier/graph/ops.h"
 #include "espalier/nn/inference.h"
 #include "espalier/nn/init.h"
 #include "espalier/nn/layers.h"
 #include "espalier/nn/network.h"
-#include "espalier/prune/graph.h"
 #include "espalier/prune/pruner.h"
 #include "espalier/prune/report.h"
 #include "espalier/run/checkpoint.h"

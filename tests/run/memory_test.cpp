@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "espalier/channels/surgery.h"
 #include "espalier/core/allocator.h"
 #include "espalier/nn/module.h"
-#include "espalier/prune/surgery.h"
 #include "espalier/run/build.h"
 #include "espalier/run/checkpoint.h"
 #include "espalier/run/plan.h"

@@ -4,8 +4,8 @@
 
 #include <csignal>
 
+#include "espalier/channels/surgery.h"
 #include "espalier/optim/ema.h"
-#include "espalier/prune/surgery.h"
 #include "espalier/run/build.h"
 #include "espalier/run/pruning.h"
 #include "espalier/train/trainer.h"

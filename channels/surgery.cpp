@@ -1,4 +1,4 @@
-#include "espalier/prune/surgery.h"
+#include "espalier/channels/surgery.h"
 
 #include <algorithm>
 #include <map>

@@ -1,9 +1,9 @@
-#include "espalier/prune/graph.h"
+#include "espalier/channels/graph.h"
 
 #include <gtest/gtest.h>
 
+#include "espalier/channels/surgery.h"
 #include "espalier/nn/models/models.h"
-#include "espalier/prune/surgery.h"
 #include "prune/small_net.h"
 #include "support/bad_input.h"
 

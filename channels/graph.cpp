@@ -1,4 +1,4 @@
-#include "espalier/prune/graph.h"
+#include "espalier/channels/graph.h"
 
 #include <algorithm>
 #include <map>

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "espalier/channels/graph.h"
 #include "espalier/core/kernels.h"
-#include "espalier/prune/graph.h"
 
 namespace espalier {
 

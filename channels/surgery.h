@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "espalier/channels/graph.h"
 #include "espalier/nn/module.h"
-#include "espalier/prune/graph.h"
 
 namespace espalier {
 

@@ -1,4 +1,4 @@
-#include "espalier/prune/graph_text.h"
+#include "espalier/channels/graph_text.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -1,4 +1,4 @@
-#include "espalier/prune/channel_maps.h"
+#include "espalier/channels/channel_maps.h"
 
 #include <map>
 

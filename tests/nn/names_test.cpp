@@ -1,4 +1,4 @@
-#include "espalier/prune/names.h"
+#include "espalier/nn/names.h"
 
 #include <gtest/gtest.h>
 

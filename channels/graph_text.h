@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "espalier/prune/graph.h"
+#include "espalier/channels/graph.h"
 #include "espalier/util/terminal.h"
 
 namespace espalier {

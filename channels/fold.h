@@ -6,7 +6,7 @@
 // the border instead, so there nothing is moved, and the channel counts as 0.
 #pragma once
 
-#include "espalier/prune/graph.h"
+#include "espalier/channels/graph.h"
 
 namespace espalier {
 

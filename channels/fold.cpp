@@ -1,4 +1,4 @@
-#include "espalier/prune/fold.h"
+#include "espalier/channels/fold.h"
 
 #include <algorithm>
 #include <map>

@@ -1,14 +1,14 @@
-#include "espalier/prune/fold.h"
+#include "espalier/channels/fold.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 
+#include "espalier/channels/surgery.h"
 #include "espalier/core/random.h"
 #include "espalier/graph/ops/activation_bias.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/prune/pruner.h"
-#include "espalier/prune/surgery.h"
 #include "prune/hand_made.h"
 #include "prune/small_net.h"
 

@@ -1,4 +1,4 @@
-#include "espalier/prune/surgery.h"
+#include "espalier/channels/surgery.h"
 
 #include <gtest/gtest.h>
 
