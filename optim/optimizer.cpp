@@ -4,7 +4,6 @@
 
 #include "espalier/optim/adam.h"
 #include "espalier/optim/sgd.h"
-#include "espalier/util/spelling.h"
 
 namespace espalier {
 
@@ -95,11 +94,49 @@ void clear_optimizer_state(const std::vector<Parameter*>& parameters) {
   for (Parameter* parameter : parameters) parameter->drop_state(TensorUse::optimizer);
 }
 
+namespace {
+
+template <class Type>
+std::unique_ptr<Optimizer> make(const std::vector<Parameter*>& parameters, const OptimizerOptions& options) {
+  return std::make_unique<Type>(parameters, options);
+}
+
+}  // namespace
+
+Registry<OptimizerInfo>& optimizers() {
+  static Registry<OptimizerInfo> all(
+      "optimizer",
+      {{.name = "sgd",
+        .help = "steps against the gradient, with momentum if wanted",
+        .paper = "Polyak: Some methods of speeding up the convergence of iteration methods, 1964",
+        .options = {"momentum", "nesterov"},
+        .least_lr = 1e-6,
+        .max_lr = 10,
+        .make = make<Sgd>},
+       {.name = "adam",
+        .help = "a step of each weight's own size, by means of its gradient and of that squared",
+        .paper = "Kingma, Ba: Adam: A Method for Stochastic Optimization, ICLR 2015",
+        .options = {"betas", "eps"},
+        .least_lr = 1e-7,
+        .max_lr = 0.1,
+        .make = make<Adam>},
+       {.name = "adamw",
+        .help = "adam with weight decay apart from the gradient",
+        .paper = "Loshchilov, Hutter: Decoupled Weight Decay Regularization, ICLR 2019",
+        .options = {"betas", "eps"},
+        .weight_decay = 0.01,
+        .least_lr = 1e-7,
+        .max_lr = 0.1,
+        .make = make<Adam>}});
+  return all;
+}
+
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options,
                                           const std::vector<Parameter*>& parameters) {
-  if (options.type == "sgd") return std::make_unique<Sgd>(parameters, options);
-  if (options.type == "adam" || options.type == "adamw") return std::make_unique<Adam>(parameters, options);
-  fail_no_type("optimizer", options.type, {"sgd", "adam", "adamw"});
+  const OptimizerInfo& info = optimizers().named(options.type);
+  OptimizerOptions all = options;
+  all.extra = options.extra.with_defaults(info.extra, "optimizer " + info.name);
+  return info.make(parameters, all);
 }
 
 }  // namespace espalier

@@ -9,17 +9,20 @@
 
 #include "espalier/core/kernels.h"
 #include "espalier/nn/parameter.h"
+#include "espalier/util/extra_options.h"
+#include "espalier/util/registry.h"
 
 namespace espalier {
 
 /// PyTorch's names, defaults and semantics.
 struct OptimizerOptions {
-  std::string type = "sgd";  ///< sgd, adam, adamw
+  std::string type = "sgd";  ///< a row of optimizers()
   double lr = 0.0;
   double momentum = 0.0;  ///< sgd
   bool nesterov = false;  ///< sgd
   double weight_decay = 0.0;
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;  ///< adam, adamw
+  ExtraOptions extra = {};                        ///< those that the row declares
 };
 
 class Optimizer {
@@ -83,6 +86,20 @@ class Optimizer {
   std::vector<Group> groups_;       // of parameters with the same settings
   std::vector<UpdateSpan> spans_;
 };
+
+/// What a name of an optimizer stands for.
+struct OptimizerInfo {
+  std::string name, help;
+  std::string paper = {};  ///< authors: title, venue; empty where there is none
+  /// Which of momentum, nesterov, betas and eps concern it; rates and weight decay do in any case.
+  std::vector<std::string> options = {};
+  std::vector<ExtraOption> extra = {};
+  double weight_decay = 0;            ///< where none is given
+  double least_lr = 0, max_lr = 1e9;  ///< that are of use to anybody; others are warned of
+  std::unique_ptr<Optimizer> (*make)(const std::vector<Parameter*>& parameters,
+                                     const OptimizerOptions& options);
+};
+Registry<OptimizerInfo>& optimizers();
 
 /// The optimizer of `options.type` over those of `parameters` that are learned and not frozen. To train on
 /// from the start with parameters that an optimizer had before, call clear_optimizer_state first.

@@ -49,25 +49,17 @@ void looks_at_no_data(const PruneConfig& prune, const Tell& tell) {
 
 // --- Of a train stage ---
 
-struct Rates {
-  const char* optimizer;
-  double least, most;  ///< that are of use to anybody
-};
-constexpr Rates rates_in_use[] = {{"sgd", 1e-6, 10}, {"adam", 1e-7, 0.1}, {"adamw", 1e-7, 0.1}};
-
 void rate_nobody_uses(const TrainConfig& train, const Tell& tell) {
-  for (const Rates& rates : rates_in_use) {
-    if (train.optimizer.type != rates.optimizer) continue;
-    const auto judge = [&](const std::string& pointer, double rate) {
-      if (rate < rates.least || rate > rates.most)
-        tell(pointer, fmt::format("{} is a rate that hardly anybody uses with {}: from {} to {} are in use",
-                                  rate, rates.optimizer, rates.least, rates.most));
-    };
-    judge("/optimizer/lr", train.optimizer.lr);
-    for (const auto& [layers, rate] : train.optimizer.lr_of) judge("/optimizer/lr_of/" + layers, rate);
-    if (train.schedule.type == "onecycle" && train.schedule.max_lr > 0)
-      judge("/schedule/max_lr", train.schedule.max_lr);
-  }
+  const OptimizerInfo& info = optimizers().named(train.optimizer.type);
+  const auto judge = [&](const std::string& pointer, double rate) {
+    if (rate < info.least_lr || rate > info.max_lr)
+      tell(pointer, fmt::format("{} is a rate that hardly anybody uses with {}: from {} to {} are in use",
+                                rate, info.name, info.least_lr, info.max_lr));
+  };
+  judge("/optimizer/lr", train.optimizer.lr);
+  for (const auto& [layers, rate] : train.optimizer.lr_of) judge("/optimizer/lr_of/" + layers, rate);
+  if (train.schedule.type == "onecycle" && train.schedule.max_lr > 0)
+    judge("/schedule/max_lr", train.schedule.max_lr);
 }
 
 void decay_nobody_uses(const TrainConfig& train, const Tell& tell) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 
+#include "espalier/config/extra_fields.h"
 #include "espalier/config/json.h"
 #include "espalier/config/overrides.h"
 #include "espalier/config/plain_json.h"
@@ -40,41 +41,45 @@ Field<OptimizerConfig> betas() {
              [](const OptimizerConfig& o) {
                return Json::array({o.beta1, o.beta2});
              })
-      .only_for({"adam", "adamw"});
+      .only_for(optimizers().names_with("betas"));
 }
 
 Type<OptimizerConfig> optimizer_type() {
+  const auto with = [](const char* option) { return optimizers().names_with(option); };
+  const std::vector<Field<OptimizerConfig>> fields = {
+      field("type", &OptimizerConfig::type, one_of(optimizers().names()),
+            "PyTorch's optimizer of that name; `espalier help optimizers`")
+          .required(),
+      field("lr", &OptimizerConfig::lr, number(positive), "learning rate").required(),
+      field(
+          "lr_of", &OptimizerConfig::lr_of, map_of("layer or kind", number(positive)),
+          "rates of layers, by their names or that of what they lie under, as in prune's include, or of "
+          "kinds: "
+          "{\"fc\": 0.01}; of several that mean a parameter, the last counts. The schedule scales all rates "
+          "alike"),
+      field("momentum", &OptimizerConfig::momentum, number(share_below_1),
+            "share of the last step that is kept")
+          .only_for(with("momentum")),
+      field("nesterov", &OptimizerConfig::nesterov, boolean(), "look ahead by the momentum")
+          .only_for(with("nesterov")),
+      field("weight_decay", &OptimizerConfig::weight_decay, number(not_negative),
+            "pull towards 0; adamw's is apart from the gradient"),
+      field("decay", &OptimizerConfig::decay, map_of("layer or kind", number(not_negative)),
+            "weight decay of kinds of parameters, norm (scales and shifts), bias or embedding, or of "
+            "layers, as "
+            "lr_of has them, in weight_decay's place: {\"norm\": 0, \"bias\": 0}; the last that means a "
+            "parameter counts"),
+      betas(),
+      field("eps", &OptimizerConfig::eps, number(positive), "added to the denominator").only_for(with("eps")),
+      field("clip_norm", &OptimizerConfig::clip_norm, number(not_negative),
+            "largest norm of the gradient of all weights together; 0: any")};
   return object<OptimizerConfig>(
-      {field("type", &OptimizerConfig::type, one_of({"sgd", "adam", "adamw"}),
-             "PyTorch's optimizer of that name")
-           .required(),
-       field("lr", &OptimizerConfig::lr, number(positive), "learning rate").required(),
-       field(
-           "lr_of", &OptimizerConfig::lr_of, map_of("layer or kind", number(positive)),
-           "rates of layers, by their names or that of what they lie under, as in prune's include, or of "
-           "kinds: "
-           "{\"fc\": 0.01}; of several that mean a parameter, the last counts. The schedule scales all rates "
-           "alike"),
-       field("momentum", &OptimizerConfig::momentum, number(share_below_1),
-             "share of the last step that is kept")
-           .only_for({"sgd"}),
-       field("nesterov", &OptimizerConfig::nesterov, boolean(), "look ahead by the momentum")
-           .only_for({"sgd"}),
-       field("weight_decay", &OptimizerConfig::weight_decay, number(not_negative),
-             "pull towards 0; adamw's is apart from the gradient"),
-       field("decay", &OptimizerConfig::decay, map_of("layer or kind", number(not_negative)),
-             "weight decay of kinds of parameters, norm (scales and shifts), bias or embedding, or of "
-             "layers, as "
-             "lr_of has them, in weight_decay's place: {\"norm\": 0, \"bias\": 0}; the last that means a "
-             "parameter counts"),
-       betas(),
-       field("eps", &OptimizerConfig::eps, number(positive), "added to the denominator")
-           .only_for({"adam", "adamw"}),
-       field("clip_norm", &OptimizerConfig::clip_norm, number(not_negative),
-             "largest norm of the gradient of all weights together; 0: any")},
+      with_extra_fields(fields, optimizers(), &OptimizerConfig::extra),
       {.defaults =
            [](OptimizerConfig& o) {
-             if (o.type == "adamw") o.weight_decay = 0.01;
+             const OptimizerInfo& info = optimizers().named(o.type);
+             o.weight_decay = info.weight_decay;
+             o.extra = o.extra.with_defaults(info.extra, info.name);
            },
        .check =
            [](const OptimizerConfig& o, const Place& at) {
@@ -244,8 +249,8 @@ void check_config(const Config& config, const Place& at) {
   }
 }
 
-const Type<Config>& config_type() {
-  static const Type<Config> type = object<Config>(
+Type<Config> declared_config() {
+  return object<Config>(
       {field("name", &Config::name, file_name(),
              "of the run, whose folder is runs/NAME; without it, the file's name"),
        field("seed", &Config::seed, whole(0, (int64_t{1} << 53) - 1), "of everything that is drawn"),
@@ -257,6 +262,16 @@ const Type<Config>& config_type() {
        field("stages", &Config::stages, list_of(stage_type(), {.from = 1}),
              "what is done, one after the other")
            .required()});
+}
+
+/// Made anew after a registry was added to, whose rows it names.
+const Type<Config>& config_type() {
+  static Type<Config> type = declared_config();
+  static int64_t made_of = registrations();
+  if (made_of != registrations()) {
+    type = declared_config();
+    made_of = registrations();
+  }
   return type;
 }
 
