@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "espalier/util/registry.h"
 #include "espalier/util/terminal.h"
 
 namespace espalier::cli {
@@ -21,22 +22,10 @@ struct Command {
   void (*run)(const Given& given);
 };
 
-const std::vector<Command>& commands();
-std::vector<std::string> command_names();
+/// Of Espalier, and of a program that has added some.
+Registry<Command>& commands();
 /// UsageError with the nearest name if there is none of this name.
 const Command& command_named(const std::string& name);
-
-void train(const Given& given);
-void check(const Given& given);
-void eval(const Given& given);
-void predict(const Given& given);
-void inspect(const Given& given);
-void graph(const Given& given);
-void compare(const Given& given);
-void bench(const Given& given);
-void help(const Given& given);
-void version(const Given& given);
-void completion(const Given& given);
 
 /// `espalier __complete WORD...`, which the shells' scripts call: what the last of the words behind
 /// "espalier" may become, a line each, "WORD<tab>HELP"; a last line ":files" or ":folders" where a path may

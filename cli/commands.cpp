@@ -11,35 +11,44 @@
 
 namespace espalier::cli {
 
-const std::vector<Command>& commands() {
-  static const std::vector<Command> all{
-      {"train", "Trains, prunes and fine-tunes as a config says, into a folder", train},
-      {"check", "Checks a config and its data, says what a run would cost; trains nothing", check},
-      {"eval", "Accuracy and loss of a checkpoint on its test set", eval},
-      {"predict", "The likeliest classes of images, by a checkpoint", predict},
-      {"inspect", "Layers, parameters, non-zeros and MACs of a config's or a checkpoint's model", inspect},
-      {"graph", "Which channels of a config's or a checkpoint's model must be cut together", graph},
-      {"compare", "Runs side by side: what differs in their configs, and what they came to", compare},
-      {"bench", "How fast a model trains or infers here, on random data", bench},
-      {"help", "Help on a command, a topic, or a name in configs: a field, a criterion, a model", help},
-      {"completion", "A script that completes espalier's arguments in bash, zsh or fish", completion},
-      {"version", "Version, instruction sets, threads, compiler", version},
-  };
+// Each in a source of its own, of the same name.
+void train(const Given& given);
+void check(const Given& given);
+void eval(const Given& given);
+void predict(const Given& given);
+void inspect(const Given& given);
+void graph(const Given& given);
+void compare(const Given& given);
+void bench(const Given& given);
+void help(const Given& given);
+void version(const Given& given);
+void completion(const Given& given);
+
+Registry<Command>& commands() {
+  static Registry<Command> all(
+      "command",
+      {
+          {"train", "Trains, prunes and fine-tunes as a config says, into a folder", train},
+          {"check", "Checks a config and its data, says what a run would cost; trains nothing", check},
+          {"eval", "Accuracy and loss of a checkpoint on its test set", eval},
+          {"predict", "The likeliest classes of images, by a checkpoint", predict},
+          {"inspect", "Layers, parameters, non-zeros and MACs of a config's or a checkpoint's model",
+           inspect},
+          {"graph", "Which channels of a config's or a checkpoint's model must be cut together", graph},
+          {"compare", "Runs side by side: what differs in their configs, and what they came to", compare},
+          {"bench", "How fast a model trains or infers here, on random data", bench},
+          {"help", "Help on a command, a topic, or a name in configs: a field, a criterion, a model", help},
+          {"completion", "A script that completes espalier's arguments in bash, zsh or fish", completion},
+          {"version", "Version, instruction sets, threads, compiler", version},
+      });
   return all;
 }
 
-std::vector<std::string> command_names() {
-  std::vector<std::string> names;
-  for (const Command& command : commands()) names.push_back(command.name);
-  return names;
-}
-
 const Command& command_named(const std::string& name) {
-  for (const Command& command : commands())
-    if (command.name == name) return command;
+  if (const Command* command = commands().find(name)) return *command;
   if (name.ends_with(".json"))
     fail_usage("no command '", printable(name), "', did you mean 'espalier train ", printable(name), "'?");
-  const std::string nearest = did_you_mean(name, command_names());
+  const std::string nearest = did_you_mean(name, commands().names());
   fail_usage("no command '", printable(name), "'",
              nearest.empty() ? "; `espalier help` lists them" : nearest);
 }

@@ -121,8 +121,8 @@ Candidates candidates(const Given& words) {
     if (typed.starts_with("-")) found = all_of({"--help", "--version"});
     return found;
   }
-  const auto command = std::ranges::find(commands(), words.front(), &Command::name);
-  if (command == commands().end()) return {};
+  const Command* command = commands().find(words.front());
+  if (!command) return {};
   const std::vector<Argument> arguments = arguments_of(*command);
   const auto option = [&](const std::string& name) {
     return std::ranges::find_if(arguments, [&](const Argument& a) { return a.is_option && a.name == name; });

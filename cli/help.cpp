@@ -163,12 +163,11 @@ std::string units_help(const Criterion& criterion) {
 }
 
 Definition criterion_entry(const Criterion& criterion) {
-  std::string text =
-      std::string(criterion.help) + "\n" + units_help(criterion) + needs_help(criterion) + "\n";
+  std::string text = criterion.help + "\n" + units_help(criterion) + needs_help(criterion) + "\n";
   if (criterion.batches > 0)
     text += fmt::format("needs {} training {}, unless \"batches\" says another number\n", criterion.batches,
                         criterion.needs == Needs::curvature ? "images" : "batches");
-  return {std::string(criterion.name), text + std::string(criterion.paper)};
+  return {criterion.name, text + criterion.paper};
 }
 
 std::string criteria_help() {
@@ -181,6 +180,23 @@ std::string criteria_help() {
              "ranked "
              "together. Unless a config says another, they are these.\n\n") +
          list(entries, 0);
+}
+
+/// Name, help and paper of each row of a registry.
+template <class Row>
+std::string rows_help(const std::string& begin, const Registry<Row>& rows) {
+  std::vector<Definition> entries;
+  for (const Row& row : rows)
+    entries.push_back({row.name, row.help + (row.paper.empty() ? "" : "\n" + row.paper)});
+  return prose(begin + "\n\n") + list(entries);
+}
+
+std::string optimizers_help() {
+  return rows_help(
+      "A config names an optimizer as \"optimizer\": {\"type\": NAME, \"lr\": RATE, ...}. Options of each: "
+      "`espalier help "
+      "NAME`.",
+      optimizers());
 }
 
 const char* const set_help =
@@ -258,6 +274,7 @@ const std::vector<Topic>& topics() {
       {"layers", "The layers of a network that a config writes down", layers_help},
       {"ops", "What a network in a file is made of", ops_help},
       {"data", "Data sets, their files, and where they are looked for", data_help},
+      {"optimizers", "What makes a step of a gradient", optimizers_help},
       {"criteria", "What pruning can rank weights by", criteria_help},
       {"recipes", "Published configs that go by their names", recipes_help},
       {"runs", "What a run leaves in its folder, the best epoch's weights among it", runs_help},
@@ -370,7 +387,7 @@ std::string spoken_of(const std::string& word) {
 }  // namespace
 
 std::vector<std::string> help_words() {
-  std::vector<std::string> words = command_names();
+  std::vector<std::string> words = commands().names();
   for (const Topic& topic : topics()) words.push_back(topic.name);
   for (const std::string& word : schema::words(config_description())) words.push_back(word);
   return words;

@@ -81,86 +81,87 @@ void share_of_the_rest(std::span<float> scores) {
   }
 }
 
-constexpr Criterion table[] = {
-    {.name = "random",
-     .help = "uniform on 0..1, from the seed: the baseline that every other criterion has to beat",
-     .paper =
-         "Blalock, Gonzalez Ortiz, Frankle, Guttag: What is the State of Neural Network Pruning? MLSys 2020",
-     .score = random_score,
-     .scored = Scored::none,
-     .normalizer = Normalizer::none},
-    {.name = "l1",
-     .help = "sum of |w| over the unit; of a single weight, its magnitude",
-     .paper = "weights: Han, Pool, Tran, Dally: Learning both Weights and Connections for Efficient Neural "
-              "Networks, NIPS 2015; filters: Li, Kadav, Durdanovic, Samet, Graf: Pruning Filters for "
-              "Efficient ConvNets, ICLR 2017",
-     .score = sum_over_unit<magnitude, same>},
-    {.name = "l2",
-     .help = "square root of the sum of w^2 over the unit; of a single weight, its magnitude",
-     .paper = "He, Kang, Dong, Fu, Yang: Soft Filter Pruning for Accelerating Deep Convolutional Neural "
-              "Networks, IJCAI 2018",
-     .score = sum_over_unit<square, square_root>},
-    {.name = "group_norm",
-     .help = "sum of w^2 over the unit: over all that goes with a coupled channel, layer by layer",
-     .paper = "Fang, Ma, Song, Mi, Wang: DepGraph: Towards Any Structural Pruning, CVPR 2023",
-     .score = sum_over_unit<square, same>},
-    {.name = "lamp",
-     .help = "w^2 over the sum of all w^2 of its layer that are not lower; of a unit, its sums of w^2",
-     .paper = "Lee, Park, Mo, Ahn, Shin: Layer-adaptive Sparsity for the Magnitude-based Pruning, ICLR 2021",
-     .score = sum_over_unit<square, same>,
-     .relate = share_of_the_rest,
-     .normalizer = Normalizer::none},
-    {.name = "bn_scale",
-     .help = "|gamma| of the batch norms after a coupled channel, ranked over all layers as they are",
-     .paper = "Liu, Li, Shen, Huang, Yan, Zhang: Learning Efficient Convolutional Networks through Network "
-              "Slimming, ICCV 2017",
-     .score = sum_over_unit<magnitude, same>,
-     .scored = Scored::scales,
-     .normalizer = Normalizer::none},
-    {.name = "fpgm",
-     .help = "sum of the distances to the layer's other filters: what is near the middle goes; of a channel, "
-             "by the weights that make it",
-     .paper = "He, Liu, Wang, Hu, Yang: Filter Pruning via Geometric Median for Deep Convolutional Neural "
-              "Networks Acceleration, CVPR 2019",
-     .score = distances,
-     .together = true,
-     .scored = Scored::makers},
-    {.name = "taylor",
-     .help =
-         "sum of (w dL/dw)^2 over the unit, the mean over batches: the square of what the loss changes by, "
-         "to first order",
-     .paper = "Molchanov, Mallya, Tyree, Frosio, Kautz: Importance Estimation for Neural Network Pruning, "
-              "CVPR 2019",
-     .score = sum_over_unit<first_order, same>,
-     .needs = Needs::gradients,
-     .batches = 10},
-    {.name = "obd",
-     .help = "sum of w^2 h / 2 over the unit, h the mean square of single images' dL/dw (the Fisher "
-             "information's diagonal)",
-     .paper = "LeCun, Denker, Solla: Optimal Brain Damage, NIPS 1989; Theis, Korshunova, Tejani, Huszar: "
-              "Faster gaze prediction with dense networks and Fisher pruning, 2018",
-     .score = sum_over_unit<second_order, same>,
-     .needs = Needs::curvature,
-     .batches = 128},
-};
-
 }  // namespace
+
+Registry<Criterion>& criteria() {
+  static Registry<Criterion> all(
+      "criterion",
+      {
+          {.name = "random",
+           .help = "uniform on 0..1, from the seed: the baseline that every other criterion has to beat",
+           .paper = "Blalock, Gonzalez Ortiz, Frankle, Guttag: What is the State of Neural Network Pruning? "
+                    "MLSys 2020",
+           .score = random_score,
+           .scored = Scored::none,
+           .normalizer = Normalizer::none},
+          {.name = "l1",
+           .help = "sum of |w| over the unit; of a single weight, its magnitude",
+           .paper =
+               "weights: Han, Pool, Tran, Dally: Learning both Weights and Connections for Efficient Neural "
+               "Networks, NIPS 2015; filters: Li, Kadav, Durdanovic, Samet, Graf: Pruning Filters for "
+               "Efficient ConvNets, ICLR 2017",
+           .score = sum_over_unit<magnitude, same>},
+          {.name = "l2",
+           .help = "square root of the sum of w^2 over the unit; of a single weight, its magnitude",
+           .paper =
+               "He, Kang, Dong, Fu, Yang: Soft Filter Pruning for Accelerating Deep Convolutional Neural "
+               "Networks, IJCAI 2018",
+           .score = sum_over_unit<square, square_root>},
+          {.name = "group_norm",
+           .help = "sum of w^2 over the unit: over all that goes with a coupled channel, layer by layer",
+           .paper = "Fang, Ma, Song, Mi, Wang: DepGraph: Towards Any Structural Pruning, CVPR 2023",
+           .score = sum_over_unit<square, same>},
+          {.name = "lamp",
+           .help = "w^2 over the sum of all w^2 of its layer that are not lower; of a unit, its sums of w^2",
+           .paper =
+               "Lee, Park, Mo, Ahn, Shin: Layer-adaptive Sparsity for the Magnitude-based Pruning, ICLR 2021",
+           .score = sum_over_unit<square, same>,
+           .relate = share_of_the_rest,
+           .normalizer = Normalizer::none},
+          {.name = "bn_scale",
+           .help = "|gamma| of the batch norms after a coupled channel, ranked over all layers as they are",
+           .paper =
+               "Liu, Li, Shen, Huang, Yan, Zhang: Learning Efficient Convolutional Networks through Network "
+               "Slimming, ICCV 2017",
+           .score = sum_over_unit<magnitude, same>,
+           .scored = Scored::scales,
+           .normalizer = Normalizer::none},
+          {.name = "fpgm",
+           .help = "sum of the distances to the layer's other filters: what is near the middle goes; of a "
+                   "channel, "
+                   "by the weights that make it",
+           .paper =
+               "He, Liu, Wang, Hu, Yang: Filter Pruning via Geometric Median for Deep Convolutional Neural "
+               "Networks Acceleration, CVPR 2019",
+           .score = distances,
+           .together = true,
+           .scored = Scored::makers},
+          {.name = "taylor",
+           .help = "sum of (w dL/dw)^2 over the unit, the mean over batches: the square of what the loss "
+                   "changes by, "
+                   "to first order",
+           .paper =
+               "Molchanov, Mallya, Tyree, Frosio, Kautz: Importance Estimation for Neural Network Pruning, "
+               "CVPR 2019",
+           .score = sum_over_unit<first_order, same>,
+           .needs = Needs::gradients,
+           .batches = 10},
+          {.name = "obd",
+           .help = "sum of w^2 h / 2 over the unit, h the mean square of single images' dL/dw (the Fisher "
+                   "information's diagonal)",
+           .paper =
+               "LeCun, Denker, Solla: Optimal Brain Damage, NIPS 1989; Theis, Korshunova, Tejani, Huszar: "
+               "Faster gaze prediction with dense networks and Fisher pruning, 2018",
+           .score = sum_over_unit<second_order, same>,
+           .needs = Needs::curvature,
+           .batches = 128},
+      });
+  return all;
+}
 
 uint64_t score_key(uint64_t seed) {
   constexpr uint64_t score_stream = 0x73636F7265;  // "score"
   return random_key(seed, score_stream);
-}
-
-std::span<const Criterion> criteria() { return table; }
-
-std::vector<std::string> criterion_names() {
-  std::vector<std::string> names;
-  for (const Criterion& criterion : table) names.emplace_back(criterion.name);
-  return names;
-}
-
-const Criterion& criterion_named(const std::string& name) {
-  return table[position_of_name("criterion", name, criterion_names())];
 }
 
 const std::vector<std::string>& normalizer_names() {

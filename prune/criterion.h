@@ -7,10 +7,10 @@
 #include <limits>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "espalier/prune/unit.h"
+#include "espalier/util/registry.h"
 
 namespace espalier {
 
@@ -54,9 +54,9 @@ Normalizer normalizer_named(const std::string& name);
 void normalize(std::span<float> scores, Normalizer normalizer);
 
 struct Criterion {
-  std::string_view name;
-  std::string_view help;   ///< one line
-  std::string_view paper;  ///< authors, title, venue
+  std::string name;
+  std::string help;   ///< one line
+  std::string paper;  ///< authors, title, venue
   /// Writes one score for each unit; how many there are is the size of `scores`.
   void (*score)(std::span<float> scores, const ImportanceInputs& inputs);
   Needs needs = Needs::weights;
@@ -68,11 +68,7 @@ struct Criterion {
   Normalizer normalizer = Normalizer::mean;  ///< where a config names none
 };
 
-/// All of them, for `espalier help criteria`.
-std::span<const Criterion> criteria();
-std::vector<std::string> criterion_names();
-/// The criterion of that name; UsageError for any other.
-const Criterion& criterion_named(const std::string& name);
+Registry<Criterion>& criteria();
 
 /// The score of a unit that a mask holds at zero already: below all others, so what is pruned stays pruned.
 inline constexpr float pruned_score = -std::numeric_limits<float>::infinity();

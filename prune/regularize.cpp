@@ -95,7 +95,7 @@ int64_t Regularizer::parting_steps() const {
 ChosenChannels Regularizer::choose() const {
   ChosenChannels chosen;
   const UnitSet channels = units_of(model_, input_, Unit::channel, options_.include, options_.exclude);
-  const Tensor scores = score_units(channels, {.criterion = criterion_named("l1")});
+  const Tensor scores = score_units(channels, {.criterion = criteria().named("l1")});
   for (const UnitGroup& group : channels.groups) {
     std::vector<int64_t> order(static_cast<size_t>(group.count));
     std::iota(order.begin(), order.end(), 0);

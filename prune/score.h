@@ -27,7 +27,7 @@ const std::vector<std::string>& reduction_names();
 Reduction reduction_named(const std::string& name);
 
 struct Scoring {
-  Criterion criterion = criterion_named("l1");
+  Criterion criterion = criteria().named("l1");
   Reduction reduction = Reduction::mean;
   std::optional<Normalizer> normalizer = {};  ///< absent: the criterion's
   uint64_t seed = 0;                          ///< of the criterion `random`

@@ -43,7 +43,7 @@ void lamp_within_layers(const PruneConfig& prune, const Tell& tell) {
 }
 
 void looks_at_no_data(const PruneConfig& prune, const Tell& tell) {
-  if (prune.batches && criterion_named(prune.criterion).needs == Needs::weights)
+  if (prune.batches && criteria().named(prune.criterion).needs == Needs::weights)
     tell("/batches", fmt::format("{} looks at weights only, and at no batch", prune.criterion));
 }
 

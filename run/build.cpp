@@ -227,7 +227,7 @@ std::vector<std::string> batch_notes(const Config& config, const Dataset& data) 
   std::vector<std::string> notes;
   for (const StageConfig& stage : config.stages) {
     const PruneConfig* prune = stage.pruning();
-    const Needs needs = prune ? criterion_named(prune->criterion).needs : Needs::weights;
+    const Needs needs = prune ? criteria().named(prune->criterion).needs : Needs::weights;
     if (needs == Needs::weights || !prune->batches) continue;
     const int64_t there = scoring_loader(config, data, needs).batches();
     if (*prune->batches > there)

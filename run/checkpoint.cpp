@@ -55,17 +55,6 @@ Json position_json(const RunPosition& position) {
   json["results"] = Json::array();
   for (const StageResult& result : position.results) json["results"].push_back(to_json(result));
   if (!position.callbacks.empty()) json["callbacks"] = position.callbacks;
-  if (const auto& whole = position.original) {
-    json["whole"] = {{"macs", whole->cost.macs},
-                     {"parameters", whole->cost.parameters},
-                     {"bytes", whole->cost.bytes},
-                     {"channels", whole->channels},
-                     {"parts", whole->parts}};
-    if (whole->history)
-      json["whole"]["history"] = history_json(*whole->history);
-    else
-      json["whole"]["latency_ms"] = whole->latency_ms;
-  }
   if (position.data)
     json["data"] = {{"train", position.data->train},
                     {"validation", position.data->validation},
@@ -75,7 +64,8 @@ Json position_json(const RunPosition& position) {
   return json;
 }
 
-/// Of a version whose position had what callbacks remember among its own fields.
+/// Of a version whose position had what callbacks remember among its own fields; "whole", PruneCallback's,
+/// stayed there longest.
 std::map<std::string, Json> callbacks_of_older(const Json& position) {
   std::map<std::string, Json> callbacks;
   const auto take = [&](const char* callback, const char* name) {
@@ -85,12 +75,6 @@ std::map<std::string, Json> callbacks_of_older(const Json& position) {
     take("evaluate", name);
   take("regularize", "chosen");
   return callbacks;
-}
-
-/// Absent where the field is.
-std::optional<std::vector<AxisCut>> history_in(const Json& json, const char* name, const std::string& place) {
-  if (!json.contains(name)) return std::nullopt;
-  return history_from(json_field<Json>(json, name, place).dump(), json_place(place, name));
 }
 
 RunPosition position_from(const Json& json, const std::string& place) {
@@ -119,18 +103,7 @@ RunPosition position_from(const Json& json, const std::string& place) {
     position.callbacks = json_field<std::map<std::string, Json>>(json, "callbacks", place);
   else
     position.callbacks = callbacks_of_older(json);
-  if (json.contains("whole")) {
-    const auto whole = json_field<Json>(json, "whole", place);
-    const std::string inside = json_place(place, "whole");
-    using Counts = std::map<std::string, int64_t>;
-    OriginalNetwork& original = position.original.emplace();
-    original.cost = {json_count(whole, "macs", inside), json_count(whole, "parameters", inside),
-                     json_count(whole, "bytes", inside)};
-    original.channels = json_field<Counts>(whole, "channels", inside);
-    if (whole.contains("parts")) original.parts = json_field<Counts>(whole, "parts", inside);
-    original.history = history_in(whole, "history", inside);
-    if (whole.contains("latency_ms")) original.latency_ms = json_field<double>(whole, "latency_ms", inside);
-  }
+  if (json.contains("whole")) position.callbacks["prune"] = json_field<Json>(json, "whole", place);
   if (json.contains("data")) {
     const auto data = json_field<Json>(json, "data", place);
     const std::string inside = json_place(place, "data");
@@ -138,7 +111,8 @@ RunPosition position_from(const Json& json, const std::string& place) {
                      json_count(data, "test", inside)};
   }
   if (json.contains("begun")) position.begun = json_field<std::vector<std::string>>(json, "begun", place);
-  position.first = history_in(json, "first", place);
+  if (json.contains("first"))
+    position.first = history_from(json_field<Json>(json, "first", place).dump(), json_place(place, "first"));
   return position;
 }
 

@@ -15,6 +15,7 @@
 #include "espalier/run/checkpoint.h"
 #include "espalier/run/config_parts.h"
 #include "espalier/run/weights_origin.h"
+#include "espalier/train/callbacks.h"
 #include "espalier/train/loss.h"
 #include "espalier/util/home.h"
 #include "espalier/util/input_file.h"
@@ -136,6 +137,26 @@ Type<EarlyStopConfig> early_stop_type() {
                                         "points of validation accuracy that count as improvement")});
 }
 
+Type<CallbackConfig> callback_type() {
+  Type<std::string> name = one_of(callbacks().names());
+  if (callbacks().names().empty()) {
+    name.expected = "one that the program has registered";
+    name.read = [](const Json& json, const Place& at) -> std::string {
+      at.fail(
+          "found ", in_words(json),
+          ", but this program has registered no callback: one that links the library may (docs/library.md)");
+    };
+  }
+  return object<CallbackConfig>(
+      with_extra_fields<CallbackConfig>(
+          {field("type", &CallbackConfig::type, name, "the name it was registered by").required()},
+          callbacks(), &CallbackConfig::extra),
+      {.defaults = [](CallbackConfig& c) {
+        if (const CallbackInfo* info = callbacks().find(c.type))
+          c.extra = c.extra.with_defaults(info->extra, info->name);
+      }});
+}
+
 Type<TrainConfig> train_type() {
   return object<TrainConfig>(
       {field("epochs", &TrainConfig::epochs, whole(1), "passes over the training images"),
@@ -157,6 +178,9 @@ Type<TrainConfig> train_type() {
        field("prune", &TrainConfig::prune, prune_type(), "a pruner that acts while training"),
        field("regularize", &TrainConfig::regularize, regularize_type(),
              "a penalty that prepares channels to be cut"),
+       field("callbacks", &TrainConfig::callbacks, list_of(callback_type()),
+             "callbacks that a program which links the library has registered, in their order: "
+             "docs/library.md"),
        field("log_every", &TrainConfig::log_every, whole(1), "steps between rows of metrics.jsonl"),
        field("eval_every", &TrainConfig::eval_every, whole(1), "epochs between evaluations"),
        field("early_stop", &TrainConfig::early_stop, early_stop_type(),

@@ -172,7 +172,7 @@ Type<PruneConfig> prune_type() {
            .only_for({"block"})
            .required(),
        field("criterion", &PruneConfig::criterion,
-             one_of(criterion_names(),
+             one_of(criteria().names(),
                     {"gradient", "snip", "grasp", "synflow", "movement", "wanda", "sparsegpt", "woodfisher"}),
              "score of a unit; the lowest go (`espalier help criteria`)"),
        field(

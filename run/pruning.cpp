@@ -6,9 +6,15 @@
 #include <cmath>
 #include <typeinfo>
 
+#include "espalier/config/json.h"
 #include "espalier/core/isa.h"
+#include "espalier/nn/history_json.h"
+#include "espalier/nn/network.h"
+#include "espalier/prune/collapse.h"
+#include "espalier/prune/mask.h"
 #include "espalier/prune/report.h"
 #include "espalier/run/build.h"
+#include "espalier/train/callbacks.h"
 #include "espalier/train/evaluate.h"
 #include "espalier/util/interrupt.h"
 #include "espalier/util/table.h"
@@ -20,7 +26,7 @@ PruneOptions prune_options(const PruneConfig& c, uint64_t key) {
                                            c.macs,     c.parameters, c.bytes,    c.latency_ms};
   const auto given = std::ranges::find_if(targets, [](const auto& target) { return target.has_value(); });
   PruneOptions options{.unit = unit_named(c.unit),
-                       .scoring = {.criterion = criterion_named(c.criterion),
+                       .scoring = {.criterion = criteria().named(c.criterion),
                                    .reduction = reduction_named(c.reduction),
                                    .seed = key},
                        .selection = {.scope = scope_named(c.scope),
@@ -206,9 +212,67 @@ std::string width_hint(const PruneConfig& prune, Module& model) {
   return fmt::format("widths that are multiples of {0} run faster: \"round_to\": {0}", floats);
 }
 
-void PruneCallback::on_stage_begin(TrainState& s) {
-  original_ = s.position.original ? *s.position.original : pruning_.original();
-  if (cuts_channels(pruning_.config())) s.position.original = original_;
+void report_sparsity(const std::string& stage, Module& model, const Shape& input, Console& console) {
+  const Network network(model, input);
+  console.lines([&](size_t width) { return sparsity_table(network.layers, network.totals, width); });
+  for (const std::string& line : collapsed_layers(model))
+    console.warn(fmt::format("warning: stage '{}': {}", stage, line));
+}
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json to_json(const OriginalNetwork& original) {
+  Json json = {{"macs", original.cost.macs},
+               {"parameters", original.cost.parameters},
+               {"bytes", original.cost.bytes},
+               {"channels", original.channels},
+               {"parts", original.parts}};
+  if (original.history)
+    json["history"] = history_json(*original.history);
+  else
+    json["latency_ms"] = original.latency_ms;
+  return json;
+}
+
+OriginalNetwork original_from(const Json& json, const std::string& place) {
+  using Counts = std::map<std::string, int64_t>;
+  OriginalNetwork original;
+  original.cost = {json_count(json, "macs", place), json_count(json, "parameters", place),
+                   json_count(json, "bytes", place)};
+  original.channels = json_field<Counts>(json, "channels", place);
+  if (json.contains("parts")) original.parts = json_field<Counts>(json, "parts", place);
+  if (json.contains("history"))
+    original.history =
+        history_from(json_field<Json>(json, "history", place).dump(), json_place(place, "history"));
+  if (json.contains("latency_ms")) original.latency_ms = json_field<double>(json, "latency_ms", place);
+  return original;
+}
+
+}  // namespace
+
+std::optional<OriginalNetwork> PruneCallback::original_in(const Position& position) {
+  const auto found = position.callbacks.find("prune");
+  if (found == position.callbacks.end()) return std::nullopt;
+  return original_from(found->second, "checkpoint: /callbacks/prune");
+}
+
+Json PruneCallback::state(const TrainState&) {
+  return original_ && cuts_channels(pruning_.config()) ? to_json(*original_) : Json();
+}
+
+void PruneCallback::restore(const Json& state, const std::string& place) {
+  original_ = original_from(state, place);
+}
+
+void PruneCallback::on_stage_begin(TrainState&) {
+  if (!original_) original_ = pruning_.original();
+}
+
+void PruneCallback::on_stage_end(TrainState& s) {
+  if (!cuts_channels(pruning_.config())) report_sparsity(s.stage, s.model, pruning_.input(), console_);
+  if (pruning_.config().remove) remove_masks(s.model);
 }
 
 void PruneCallback::after_step(TrainState& s) {
@@ -218,7 +282,7 @@ void PruneCallback::after_step(TrainState& s) {
   PruneEvent event(pruning_.config(), s.model, s.macs);
   std::optional<PruneResult> result;
   try {
-    result = pruning_.act(original_, schedule_, step);
+    result = pruning_.act(*original_, schedule_, step);
   } catch (const Error& error) {
     if (typeid(error) != typeid(Error)) throw;  // a card's failure has a story of its own
     fail("stage '", s.stage, "', step ", s.position.step, ": ", error.what());
@@ -243,9 +307,24 @@ void PruneCallback::after_step(TrainState& s) {
 }
 
 void PruneCallback::say_what_is_saved(const TrainState& s, PruneResult last) const {
-  pruning_.measure(last, original_);
+  pruning_.measure(last, *original_);
   console_.line(fmt::format("{}  {}", s.stage, speed_line(last)));
   if (const std::string hint = width_hint(pruning_.config(), s.model); !hint.empty()) console_.line(hint);
+}
+
+std::vector<std::unique_ptr<Callback>> stage_callbacks(const Config& config, const TrainConfig& train,
+                                                       Module& model, const Dataset& data,
+                                                       const std::optional<Schedule>& schedule,
+                                                       Console& console) {
+  std::vector<std::unique_ptr<Callback>> callbacks;
+  if (train.regularize)
+    callbacks.push_back(std::make_unique<RegularizeCallback>(
+        Regularizer(model, config.model.input, regularize_options(*train.regularize))));
+  std::ranges::move(step_callbacks(train), std::back_inserter(callbacks));
+  if (train.prune)
+    callbacks.push_back(std::make_unique<PruneCallback>(Pruning(config, *train.prune, model, data, false),
+                                                        schedule.value(), console));
+  return callbacks;
 }
 
 }  // namespace espalier

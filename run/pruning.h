@@ -40,6 +40,7 @@ class Pruning {
   /// A line for each way in which what was done is hardly what was asked for.
   std::vector<std::string> warnings(const PruneResult& result) const;
   const PruneConfig& config() const { return prune_; }
+  const Shape& input() const { return config_.model.input; }
   /// What it prunes: "filters", "4x16 blocks"; of 2:4, "weights".
   std::string units() const { return options_.unit.plural(); }
 
@@ -65,13 +66,20 @@ class Pruning {
 std::string width_hint(const PruneConfig& prune, Module& model);
 
 /// Prunes after each step on which the schedule acts: a part of the way to the target each time. After the
-/// last cut it says what all of them have saved.
+/// last cut it says what all of them have saved; as the stage ends, what is left of layers that were masked.
 class PruneCallback : public Callback {
  public:
   PruneCallback(Pruning pruning, const Schedule& schedule, Console& console)
       : pruning_(std::move(pruning)), schedule_(schedule), console_(console) {}
   void on_stage_begin(TrainState& state) override;
   void after_step(TrainState& state) override;
+  void on_stage_end(TrainState& state) override;
+  std::string name() const override { return "prune"; }
+  /// The network before the stage's first cut; of masks, which change no shapes, nothing.
+  nlohmann::ordered_json state(const TrainState& state) override;
+  void restore(const nlohmann::ordered_json& state, const std::string& place) override;
+  /// That network, of the position's stage; nothing before it has begun, or where it cuts none.
+  static std::optional<OriginalNetwork> original_in(const Position& position);
 
  private:
   void say_what_is_saved(const TrainState& state, PruneResult last) const;
@@ -79,7 +87,17 @@ class PruneCallback : public Callback {
   Pruning pruning_;
   Schedule schedule_;
   Console& console_;
-  OriginalNetwork original_ = {};
+  std::optional<OriginalNetwork> original_ = {};
 };
+
+/// The callbacks that a train stage's config asks for, in the order in which they act: the penalty, those of
+/// step_callbacks, the pruner by its schedule (null: it has none). `data`: the training images.
+std::vector<std::unique_ptr<Callback>> stage_callbacks(const Config& config, const TrainConfig& train,
+                                                       Module& model, const Dataset& data,
+                                                       const std::optional<Schedule>& schedule,
+                                                       Console& console);
+
+/// The sparsity of each layer, and a warning for those that hardly anything is left of.
+void report_sparsity(const std::string& stage, Module& model, const Shape& input, Console& console);
 
 }  // namespace espalier

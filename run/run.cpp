@@ -300,7 +300,8 @@ class Run {
     stage_watch_ = {};
     stage_seconds_ = position_.seconds;
     StageResult result{.name = stage.name, .kind = stage_kind_name(stage.kind()), .best = {}};
-    const auto cuts_before = position_.original ? position_.original->history : model_->history;
+    const auto original = PruneCallback::original_in(position_);  // of a stage that goes on
+    const auto cuts_before = original ? original->history : model_->history;
     if (stage.train) train(stage, *stage.train, result);
     if (stage.prune) prune_now(stage, *stage.prune, result);
     if (stage.evaluate) reestimate(stage, stage.evaluate->reestimate_norm);
@@ -360,29 +361,14 @@ class Run {
     EvaluateCallback evaluator(test_, validation_ ? &*validation_ : nullptr, [&] {
       save_weights(folder_.for_writing(folder_.best_model(stage.name)), *model_, config_, classes_);
     });
-    std::optional<PruneCallback> pruning;
-    if (config.prune)
-      pruning.emplace(Pruning(config_, *config.prune, *model_, data_.train, false), *state.pruning, console_);
-
-    std::optional<RegularizeCallback> regularizing;
-    if (config.regularize)
-      regularizing.emplace(Regularizer(*model_, config_.model.input, regularize_options(*config.regularize)));
-
-    const auto in_each_step = step_callbacks(config);
-    std::vector<Callback*> callbacks;
-    if (regularizing) callbacks.push_back(&*regularizing);
-    for (const auto& callback : in_each_step) callbacks.push_back(callback.get());
-    if (pruning) callbacks.push_back(&*pruning);
     // A checkpoint holds what the step's pruner did and counts the step's row of metrics.
-    for (Callback* callback : std::initializer_list<Callback*>{&evaluator, &metrics, &saver, &progress})
-      callbacks.push_back(callback);
+    const auto shaping = stage_callbacks(config_, config, *model_, data_.train, state.pruning, console_);
+    std::vector<Callback*> callbacks;
+    for (const auto& callback : shaping) callbacks.push_back(callback.get());
+    callbacks.insert(callbacks.end(), {&evaluator, &metrics, &saver, &progress});
     Trainer(state, callbacks).run(train_);
 
-    if (config.prune) {
-      if (!cuts_channels(*config.prune)) report_pruning(stage);
-      if (config.prune->remove) remove_masks(*model_);
-      reestimate(stage, config.prune->reestimate_norm);
-    }
+    if (config.prune) reestimate(stage, config.prune->reestimate_norm);
     reestimate(stage, config.reestimate_norm);
     if (position_.train_seconds > 0)
       result.images_per_second = static_cast<double>(position_.trained_images) / position_.train_seconds;
@@ -446,7 +432,7 @@ class Run {
                                     in_all));
     for (const std::string& line : pruning.warnings(result)) warn(stage, line);
     for (const std::string& line : held_lines(result, units)) console_.line(line);
-    report_pruning(stage);
+    report_sparsity(stage.name, *model_, config_.model.input, console_);
   }
 
   void report_cut(const StageConfig& stage, const Pruning& pruning, const OriginalNetwork& original,
@@ -482,12 +468,6 @@ class Run {
     }
     console_.line(fmt::format("{}  {} of {} parameters learn, the others are frozen", stage.name,
                               grouped(all - frozen), grouped(all)));
-  }
-
-  void report_pruning(const StageConfig& stage) {
-    const Network network(*model_, config_.model.input);
-    console_.lines([&](size_t width) { return sparsity_table(network.layers, network.totals, width); });
-    for (const std::string& line : collapsed_layers(*model_)) warn(stage, line);
   }
 
   /// `cuts_before`: of the network as it was before the stage; nothing: is not known.

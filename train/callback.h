@@ -81,7 +81,7 @@ class Callback {
   virtual void add_state(const std::vector<Parameter*>&) const {}
 
   /// What it has to remember when the stage goes on from a checkpoint, which keeps it under this name; an
-  /// empty one: nothing.
+  /// empty one, or a state that is null: nothing. No two of a stage have the same.
   virtual std::string name() const { return ""; }
   virtual nlohmann::ordered_json state(const TrainState&) { return nullptr; }
   /// Takes what state() gave, before on_stage_begin. Error with `place` for what it could not have given.

@@ -81,12 +81,21 @@ void AverageCallback::add_state(const std::vector<Parameter*>& parameters) const
   start_average(parameters);
 }
 
+Registry<CallbackInfo>& callbacks() {
+  static Registry<CallbackInfo> all("callback", {});
+  return all;
+}
+
 std::vector<std::unique_ptr<Callback>> step_callbacks(const TrainConfig& config) {
-  std::vector<std::unique_ptr<Callback>> callbacks;
+  std::vector<std::unique_ptr<Callback>> all;
+  for (const CallbackConfig& one : config.callbacks) {
+    const CallbackInfo& info = callbacks().named(one.type);
+    all.push_back(info.make(one.extra.with_defaults(info.extra, "callback " + info.name)));
+  }
   if (const double norm = config.optimizer.clip_norm; norm > 0)
-    callbacks.push_back(std::make_unique<ClipCallback>(norm));
-  if (config.ema > 0) callbacks.push_back(std::make_unique<AverageCallback>(config.ema));
-  return callbacks;
+    all.push_back(std::make_unique<ClipCallback>(norm));
+  if (config.ema > 0) all.push_back(std::make_unique<AverageCallback>(config.ema));
+  return all;
 }
 
 void EvaluateCallback::on_epoch_end(TrainState& s) {

@@ -57,8 +57,17 @@ class AverageCallback : public Callback {
   double decay_;
 };
 
-/// What a config's steps consist of besides passes and the optimizer's update: clipping and the average. What
-/// adds to gradients comes before them.
+/// What a name in a train stage's `callbacks` stands for. Espalier has none of its own there, for its
+/// callbacks have fields of the stage; a program that links the library adds its own.
+struct CallbackInfo {
+  std::string name, help;
+  std::vector<ExtraOption> extra = {};
+  std::unique_ptr<Callback> (*make)(const ExtraOptions& options);
+};
+Registry<CallbackInfo>& callbacks();
+
+/// What a config's steps consist of besides passes and the optimizer's update, in this order: callbacks by
+/// name, clipping, the average. A penalty, which adds to gradients as well, comes before them.
 std::vector<std::unique_ptr<Callback>> step_callbacks(const TrainConfig& config);
 
 /// What EvaluateCallback remembers of a stage's evaluations on the validation set.

@@ -7,8 +7,6 @@
 #include <optional>
 #include <string>
 
-#include "espalier/prune/pruner.h"
-
 namespace espalier {
 
 /// All random numbers are functions of the seed and of this (core/random.h), so it is the random state too.
@@ -28,8 +26,6 @@ struct Position {
 
   /// What the stage's callbacks have to remember, by their names (Callback::state).
   std::map<std::string, nlohmann::ordered_json> callbacks = {};
-  std::optional<OriginalNetwork> original =
-      {};  ///< before the stage's first cut, if it cuts channels as it trains
 };
 
 }  // namespace espalier

@@ -74,6 +74,12 @@ struct RegularizeConfig {
   std::vector<std::string> include = {}, exclude = {};
 };
 
+/// A callback of a program's own: a row of callbacks() in train/callbacks.h.
+struct CallbackConfig {
+  std::string type;
+  ExtraOptions extra = {};
+};
+
 struct EarlyStopConfig {
   int64_t patience = 5;    ///< evaluations without improvement
   double min_delta = 0.0;  ///< in points of validation accuracy
@@ -90,6 +96,7 @@ struct TrainConfig {
   int64_t accumulate = 1;  ///< batches whose mean gradient makes a step
   std::optional<PruneConfig> prune = {};
   std::optional<RegularizeConfig> regularize = {};
+  std::vector<CallbackConfig> callbacks = {};
   int64_t log_every = 100;  ///< steps
   int64_t eval_every = 1;   ///< epochs
   std::optional<EarlyStopConfig> early_stop;

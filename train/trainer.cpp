@@ -57,15 +57,19 @@ void Trainer::notify(void (Callback::*event)(TrainState&)) {
 }
 
 void Trainer::restore() {
+  const std::string place = (state_.saved.empty() ? "checkpoint" : state_.saved) + ": /callbacks/";
   for (Callback* callback : callbacks_)
     if (const auto found = state_.position.callbacks.find(callback->name());
         found != state_.position.callbacks.end())
-      callback->restore(found->second, "checkpoint: /callbacks/" + found->first);
+      callback->restore(found->second, place + found->first);
 }
 
 void Trainer::remember() {
-  for (Callback* callback : callbacks_)
-    if (!callback->name().empty()) state_.position.callbacks[callback->name()] = callback->state(state_);
+  for (Callback* callback : callbacks_) {
+    if (callback->name().empty()) continue;
+    auto state = callback->state(state_);
+    if (!state.is_null()) state_.position.callbacks[callback->name()] = std::move(state);
+  }
 }
 
 void Trainer::run(Loader& loader) {

@@ -236,7 +236,7 @@ TEST_P(EveryModel, CuttingEqualsMasking) {
 /// By the criterion that recipes take, with a proof.
 PruneOptions half_of_the_macs(const Shape& input, int64_t least, uint64_t images) {
   PruneOptions half = cut_channels({Target::speedup, 2});
-  half.scoring.criterion = criterion_named("group_norm");
+  half.scoring.criterion = criteria().named("group_norm");
   half.selection.limits.min_channels = least;
   half.verify = random_tensor({4, input[0], input[1], input[2]}, images);
   return half;

@@ -127,7 +127,7 @@ PruneOptions options_of(const Row& row, Net& net) {
   const json& o = row.options;
   PruneOptions options;
   options.unit = row.unit == "block" ? Unit::block_of(2, 3) : unit_named(row.unit);
-  options.scoring.criterion = criterion_named(row.criterion);
+  options.scoring.criterion = criteria().named(row.criterion);
   options.scoring.reduction = reduction_named(o.value("reduction", "mean"));
   if (o.contains("normalizer")) options.scoring.normalizer = normalizer_named(o.at("normalizer"));
   options.selection.scope = scope_named(row.scope);

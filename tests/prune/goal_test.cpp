@@ -65,7 +65,7 @@ TEST(Goal, ARatioWithMultiplesIsTheLeastSelectionThatReachesIt) {
     SCOPED_TRACE(join(ratio, " by ", round_to));
     const auto model = make_model({.type = "resnet20", .input = image, .classes = 10}, 0);
     PruneOptions options = cut_channels();
-    options.scoring.criterion = criterion_named("l1");
+    options.scoring.criterion = criteria().named("l1");
     options.selection.round_to = round_to;
     options.target = {Target::ratio, ratio};
     int64_t before = 0, gone = 0;

@@ -61,7 +61,7 @@ TEST(Pruner, TakesHalfTheFiltersOfOneConvolutionByL2) {
   const Parameter& conv2 = model.add("conv2.weight", {4, 1, 1, 2}, {2.2f, 2.2f, 1, 0, -9, 9, 0, 4});
   const PruneResult result = prune(model, any_input,
                                    {.unit = Unit::filter,
-                                    .scoring = {.criterion = criterion_named("l2")},
+                                    .scoring = {.criterion = criteria().named("l2")},
                                     .selection = {.scope = Scope::layer},
                                     .target = {Target::sparsity, 0.5},
                                     .include = {"conv2"}});
@@ -238,10 +238,10 @@ TEST(GradualPruner, GivesNothingBackAndEndsAtExactlyTheTarget) {
   const Schedule cubic{.kind = Schedule::cubic, .begin = 2, .end = 19, .every = 4};
   expect_monotone({.target = {Target::sparsity, 0.9}}, cubic);
   expect_monotone(
-      {.scoring = {.criterion = criterion_named("random"), .seed = 5}, .target = {Target::sparsity, 0.77}},
+      {.scoring = {.criterion = criteria().named("random"), .seed = 5}, .target = {Target::sparsity, 0.77}},
       cubic);
   expect_monotone({.unit = Unit::filter,
-                   .scoring = {.criterion = criterion_named("l2")},
+                   .scoring = {.criterion = criteria().named("l2")},
                    .target = {Target::sparsity, 0.5}},
                   {.kind = Schedule::linear, .begin = 0, .end = 10, .every = 3});
 }
@@ -380,7 +380,7 @@ TEST(Pruner, TheWorkedExampleOfTheReadme) {
   set("fc2.weight", {1, 3, 2});
   set("fc2.bias", {7});
   PruneOptions options = cut_channels();
-  options.scoring.criterion = criterion_named("group_norm");
+  options.scoring.criterion = criteria().named("group_norm");
   options.selection.limits.min_channels = 1;
   options.target = {Target::ratio, 1.0 / 3};
   const Shape pixel{1, 1, 2};
@@ -445,7 +445,7 @@ TEST(Pruner, AnErrorOnTheWayLeavesTheModelAsItWas) {
         parameter->shape(), std::vector<uint8_t>(static_cast<size_t>(parameter->shape().elements()), 1));
   }
   PruneOptions options = cut_channels();
-  options.scoring.criterion = criterion_named("taylor");
+  options.scoring.criterion = criteria().named("taylor");
   options.iterations = 3;
   options.verify = random_tensor({4, 8, 8, 3}, 5);
   int asked = 0;
@@ -512,7 +512,7 @@ TEST(Pruner, SignalsAreAskedForWhereTheyAreLookedAt) {
   options.iterations = 3;
   prune_to(*model, {Target::speedup, 2}, options);
   EXPECT_EQ(asked, 0);
-  options.scoring.criterion = criterion_named("taylor");
+  options.scoring.criterion = criteria().named("taylor");
   prune_to(*model, {Target::speedup, 2}, options);
   EXPECT_EQ(asked, 3);
 }

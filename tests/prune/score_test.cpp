@@ -44,7 +44,7 @@ struct Example {
 
   std::vector<float> scores(const std::string& criterion, Reduction reduction = Reduction::mean,
                             Normalizer normalizer = Normalizer::none, const GradientSquares& gradients = {}) {
-    return score_channels({group}, {criterion_named(criterion), reduction, normalizer}, gradients)[0];
+    return score_channels({group}, {criteria().named(criterion), reduction, normalizer}, gradients)[0];
   }
 };
 
@@ -83,8 +83,8 @@ TEST(Score, SlimmingRanksScalesOverAllLayersAsTheyAre) {
   Example one, ten_times;
   ten_times.scale.value() = Tensor::from({2}, std::vector<float>{-40, 10});
   const std::vector<ChannelGroup> groups{one.group, ten_times.group};
-  EXPECT_EQ(score_channels(groups, {criterion_named("bn_scale")}), (std::vector<Scores>{{4, 1}, {40, 10}}));
-  EXPECT_EQ(score_channels(groups, {.criterion = criterion_named("bn_scale"), .normalizer = Normalizer::max}),
+  EXPECT_EQ(score_channels(groups, {criteria().named("bn_scale")}), (std::vector<Scores>{{4, 1}, {40, 10}}));
+  EXPECT_EQ(score_channels(groups, {.criterion = criteria().named("bn_scale"), .normalizer = Normalizer::max}),
             (std::vector<Scores>{{1, 0.25f}, {1, 0.25f}}));
 }
 
@@ -100,7 +100,7 @@ TEST(Score, AMeanIsOfTheMembersThatHaveTheChannel) {
       {{&a, 0, true, {0, 1}}, {&an, 0, true, {0, 1}}, {&b, 0, true, {2, 3}}, {&c, 0, true, {0, 1, 2, 3}}},
       ""};
   const auto scores = [&](const char* criterion, Reduction reduction) {
-    return score_channels({group}, {criterion_named(criterion), reduction, Normalizer::none})[0];
+    return score_channels({group}, {criteria().named(criterion), reduction, Normalizer::none})[0];
   };
   EXPECT_EQ(scores("l1", Reduction::mean),
             (Scores{(3 + 6 + 9) / 3, (7 + 2 + 9) / 3, (10 + 8) / 2, (14 + 8) / 2}));
@@ -134,7 +134,7 @@ TEST(Score, AChannelMayBeSeveralColumns) {
   Parameter& fc = model.add("fc.weight", {2, 6}, {1, 2, 3, 4, 5, 6, 10, 20, 30, 40, 50, 60});
   // Behind a flatten of two pixels with three channels; the middle one is another group's.
   const ChannelGroup group{2, {{&conv, 0, true, {0, 1}}, {&fc, 1, false, {0, -1, 1, 0, -1, 1}}}, ""};
-  const auto scores = score_channels({group}, {criterion_named("l1"), Reduction::sum, Normalizer::none});
+  const auto scores = score_channels({group}, {criteria().named("l1"), Reduction::sum, Normalizer::none});
   EXPECT_EQ(scores[0], (Scores{1 + 4 + 10 + 40, 3 + 6 + 30 + 60}));
 }
 
@@ -142,7 +142,7 @@ TEST(Score, RandomIsTheSeedsAndEachGroupHasItsOwn) {
   Example one;
   const std::vector<ChannelGroup> groups{one.group, one.group};
   const auto draw = [&](uint64_t seed) {
-    return score_channels(groups, {criterion_named("random"), Reduction::mean, Normalizer::none, seed});
+    return score_channels(groups, {criteria().named("random"), Reduction::mean, Normalizer::none, seed});
   };
   EXPECT_EQ(draw(3), draw(3));
   EXPECT_NE(draw(3), draw(4));
@@ -185,7 +185,7 @@ TEST(Score, OfEveryUnitIsTheSumOverTheNumbersThatItsMapNames) {
         }
       });
     const auto scores = [&](const char* criterion) {
-      return numbers(score_units(units, {.criterion = criterion_named(criterion)}, gradients));
+      return numbers(score_units(units, {.criterion = criteria().named(criterion)}, gradients));
     };
     EXPECT_EQ(scores("l1"), std::vector<float>(l1.begin(), l1.end()));
     EXPECT_EQ(scores("taylor"), std::vector<float>(taylor.begin(), taylor.end()));
@@ -198,7 +198,7 @@ TEST(Score, FpgmOfColumnsIsTheSumOfTheirDistances) {
   model.add("fc.weight", {2, 3}, {0, 3, 0, 0, 4, 1});  // columns (0 0), (3 4), (0 1)
   const UnitSet columns(Unit::column, model.parameters());
   const float far = std::sqrt(18.0f);
-  EXPECT_EQ(numbers(score_units(columns, {.criterion = criterion_named("fpgm")})),
+  EXPECT_EQ(numbers(score_units(columns, {.criterion = criteria().named("fpgm")})),
             (Scores{5 + 1, 5 + far, 1 + far}));
 }
 
@@ -220,8 +220,8 @@ TEST(Score, WhereUnitsAreGivenBackWhatIsPrunedIsScoredLikeOthers) {
   HandMade model;
   model.add("fc.weight", {1, 2}, {3, 4}).set_mask(Tensor::from<uint8_t>({1, 2}, std::vector<uint8_t>{0, 1}));
   const UnitSet units(Unit::weight, model.parameters());
-  EXPECT_EQ(numbers(score_units(units, {.criterion = criterion_named("l1")})), (Scores{pruned_score, 4}));
-  EXPECT_EQ(numbers(score_units(units, {.criterion = criterion_named("l1"), .gives_back = true})),
+  EXPECT_EQ(numbers(score_units(units, {.criterion = criteria().named("l1")})), (Scores{pruned_score, 4}));
+  EXPECT_EQ(numbers(score_units(units, {.criterion = criteria().named("l1"), .gives_back = true})),
             (Scores{0, 4}));
 }
 

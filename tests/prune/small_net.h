@@ -56,7 +56,7 @@ inline void take_statistics(Module& model, const Shape& input) {
 /// To cut channels by group_norm.
 inline PruneOptions cut_channels(Target target = {Target::ratio, 0.0}) {
   return {.unit = Unit::channel,
-          .scoring = {.criterion = criterion_named("group_norm")},
+          .scoring = {.criterion = criteria().named("group_norm")},
           .target = target,
           .apply = Apply::cut};
 }

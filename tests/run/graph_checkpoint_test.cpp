@@ -66,7 +66,7 @@ TEST(GraphCheckpoint, IsWhatAProgramSavedWhoeverMadeTheModule) {
   for (const bool cut_first : {false, true}) {
     if (cut_first) {
       PruneOptions options{.unit = Unit::channel, .target = {Target::ratio, 0.25}, .apply = Apply::cut};
-      options.scoring.criterion = criterion_named("group_norm");
+      options.scoring.criterion = criteria().named("group_norm");
       options.selection.limits.min_channels = 2;
       prune(own, colours.image, options);
       ASSERT_LT(own.find("stem.weight")->shape()[0], 8);

@@ -256,11 +256,38 @@ TEST(PruneOptions, TheNormalizerIsTheCriterionsUnlessTheConfigNamesOne) {
   EXPECT_EQ(normalizer(R"(, "normalizer": "mean")"), Normalizer::mean);
 }
 
+TEST(PruneCallback, RemembersTheNetworkBeforeItsFirstCut) {
+  Case one(R"("criterion": "l2", "ratio": 0.5)");
+  Acting acting(one, 1);
+  const OriginalNetwork original = one.pruning.original();
+  acting.after_step(2);
+  EXPECT_LT(acting.state.macs, original.cost.macs);
+  EXPECT_FALSE(PruneCallback::original_in(acting.position)) << "nothing has been saved";
+  acting.position.callbacks["prune"] = acting.callback.state(acting.state);
+  const OriginalNetwork saved = PruneCallback::original_in(acting.position).value();
+  EXPECT_EQ(saved.cost.macs, original.cost.macs);
+  EXPECT_EQ(saved.cost.parameters, original.cost.parameters);
+  EXPECT_EQ(saved.cost.bytes, original.cost.bytes);
+  EXPECT_EQ(saved.channels, original.channels);
+  EXPECT_EQ(saved.parts, original.parts);
+  EXPECT_EQ(saved.history, original.history);
+
+  PruneCallback goes_on(one.pruning, {.kind = Schedule::one_shot, .begin = 5, .end = 5}, acting.console);
+  goes_on.restore(acting.position.callbacks["prune"], "x.safetensors");
+  goes_on.on_stage_begin(acting.state);
+  EXPECT_EQ(goes_on.state(acting.state), acting.position.callbacks["prune"])
+      << "not the network as it is now";
+  EXPECT_EQ(message_of<Error>([&] {
+              goes_on.restore({{"macs", "many"}}, "x.safetensors");
+            }).find("x.safetensors/macs"),
+            0u);
+}
+
 TEST(PruneCallback, MasksAfterTheStepsThatTheScheduleNames) {
   Case one(R"("criterion": "l1", "sparsity": 0.5)", "weight");
   Acting acting(one, 1);
   const TrainState& state = acting.state;
-  EXPECT_FALSE(acting.position.original) << "masks change no shapes";
+  EXPECT_TRUE(acting.callback.state(state).is_null()) << "masks change no shapes";
   acting.after_step(1);  // step 0 is done
   EXPECT_FALSE(one.model->find("fc1.weight")->mask.defined());
   EXPECT_FALSE(state.pruned);
