@@ -82,7 +82,8 @@ class BadConfig(CliTest):
                 ("stages.pruned.prune.sparsity=null", "stages.pruned.prune: found none, expected exactly one of sparsity, "
                                                       "threshold, quantile"),
                 ("stages.dense.train.optimizer={}",
-                 "stages.dense.train.optimizer.type: missing, expected one of sgd, adam, adamw (set on the command line)\n"
+                 f"stages.dense.train.optimizer.type: missing, expected one of {self.allowed('train', 'optimizer', 'type')} "
+                 "(set on the command line)\n"
                  "espalier: small.json: stages.dense.train.optimizer.lr: missing, expected a number above 0 (set on the "
                  "command line)\nespalier: small.json: 2 mistakes")):
             marked = " (set on the command line)" if "prune" not in assignment and "{}" not in assignment else ""

@@ -28,8 +28,8 @@ class Mistakes(CliTest):
         lines = ["bad.json: /model/hiden: no such field, did you mean 'hidden'?",
                  "bad.json: /data/batch: found the text \"ten\", expected a whole number of at least 1",
                  "bad.json: /stages/0/train/epocs: no such field, did you mean 'epochs'?",
-                 "bad.json: /stages/0/train/optimizer/type: found the text \"adma\", expected one of sgd, adam, adamw, "
-                 "did you mean 'adam'?",
+                 "bad.json: /stages/0/train/optimizer/type: found the text \"adma\", expected one of "
+                 f"{self.allowed('train', 'optimizer', 'type')}, did you mean 'adam'?",
                  "bad.json: /stages/0/train/optimizer/lr: found -1, expected a number above 0",
                  "bad.json: /stages/2/name: \"dense\" is the name of /stages/0, too"]
         self.write("bad.json", bad)

@@ -124,6 +124,15 @@ class CliTest(unittest.TestCase):
     def write_data(self, **sizes):
         write_data(self.folder / "data" / "mnist", **sizes)
 
+    def allowed(self, *path):
+        """The names that a field may have, "a, b, c": ("train", "optimizer", "type") of a stage, ("data", "type")."""
+        schema = json.loads(self.succeeds("help", "schema"))["properties"]
+        if path[0] in ("train", "prune"):
+            schema = schema["stages"]["items"]["properties"]
+        for name in path[:-1]:
+            schema = schema[name]["properties"]
+        return ", ".join(schema[path[-1]]["enum"])
+
     def read_json(self, name):
         return json.loads((self.folder / name).read_text())
 

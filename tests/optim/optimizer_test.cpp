@@ -96,7 +96,7 @@ TEST(Optimizer, ClearsGradients) {
 }
 
 TEST(Optimizer, GradientScaleIsThatOfTheGradient) {
-  for (const char* type : {"sgd", "adam", "adamw"}) {
+  for (const std::string& type : optimizers().names()) {
     const auto scaled = make_parameter({1, -2}), plain = make_parameter({1, -2});
     const OptimizerOptions options{.type = type, .weight_decay = 0.1, .eps = 0.1};
     const auto a = make_optimizer(options, {scaled.get()}), b = make_optimizer(options, {plain.get()});
@@ -131,7 +131,7 @@ TEST(Optimizer, AMaskedWeightStaysZeroWhateverItsGradient) {
 }
 
 TEST(Optimizer, GoesOnFromItsStepsAndState) {
-  for (const char* type : {"sgd", "adam", "adamw"}) {
+  for (const std::string& type : optimizers().names()) {
     const OptimizerOptions options{.type = type, .momentum = 0.9, .weight_decay = 0.01};
     const auto p = make_parameter({1, -2}), q = make_parameter({1, -2});
     const auto whole = make_optimizer(options, {p.get()});
@@ -157,7 +157,7 @@ TEST(Optimizer, UnknownType) {
 }
 
 TEST(Optimizer, RatesOfSomeAreAFactorOfTheRate) {
-  for (const char* type : {"sgd", "adam", "adamw"}) {
+  for (const std::string& type : optimizers().names()) {
     const OptimizerOptions options{.type = type, .momentum = type[0] == 's' ? 0.9 : 0.0, .weight_decay = 0.1};
     std::vector<std::unique_ptr<Parameter>> ours, theirs;
     for (int i = 0; i < 3; ++i) {
@@ -183,7 +183,7 @@ TEST(Optimizer, RatesOfSomeAreAFactorOfTheRate) {
 
 /// Two groups as torch.optim has them, at rates 0.1 and 0.02 with decays 0.5 and 0, by hand.
 TEST(Optimizer, GroupsHaveRatesAndDecaysOfTheirOwn) {
-  for (const std::string type : {"sgd", "adam", "adamw"}) {
+  for (const std::string& type : optimizers().names()) {
     const OptimizerOptions options{
         .type = type, .lr = 0.1, .momentum = type == "sgd" ? 0.9 : 0.0, .weight_decay = 0.5};
     const auto plain = make_parameter({1}), free = make_parameter({1});

@@ -46,7 +46,8 @@ struct Mistake {
 };
 
 TEST(Config, MistakesAreNamed) {
-  const std::string models = listed(model_names(), ", ");
+  const std::string models = listed(model_names(), ", "),
+                    optimizer_names = listed(optimizers().names(), ", ");
   const Mistake mistakes[] = {
       // Names.
       {"/model/hiden", "[3]", "/model/hiden: no such field, did you mean 'hidden'?"},
@@ -71,7 +72,7 @@ TEST(Config, MistakesAreNamed) {
       {"/stages/0/train/optimizer/lr", "",
        "/stages/0/train/optimizer/lr: missing, expected a number above 0"},
       {"/stages/0/train/optimizer/type", "",
-       "/stages/0/train/optimizer/type: missing, expected one of sgd, adam, adamw"},
+       "/stages/0/train/optimizer/type: missing, expected one of " + optimizer_names},
       // Augmentations.
       {"/data/augment", "[{\"type\": \"crpo\"}]",
        "/data/augment/0/type: found the text \"crpo\", expected one of crop, flip, cutout, "
@@ -160,9 +161,8 @@ TEST(Config, MistakesAreNamed) {
       {"/model/batch_norm", "false",
        "/model/batch_norm: is for type vgg11, vgg13, vgg16 or vgg19, and the type is mlp"},
       {"/stages/0/train/optimizer/type", "\"adan\"",
-       "/stages/0/train/optimizer/type: found the text \"adan\", expected one of sgd, adam, adamw, did you "
-       "mean "
-       "'adam'?"},
+       "/stages/0/train/optimizer/type: found the text \"adan\", expected one of " + optimizer_names +
+           ", did you mean 'adam'?"},
       {"/stages/0/train/loss", "\"mse\"",
        "/stages/0/train/loss: found the text \"mse\", expected one of cross_entropy"},
       {"/stages/1/prune/unit", "\"rows\"",
