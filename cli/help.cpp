@@ -37,12 +37,12 @@ Definition model_entry(const ModelInfo& info) {
 }
 
 std::string models_help() {
-  std::vector<Definition> models;
-  for (const ModelInfo& info : model_catalogue()) models.push_back(model_entry(info));
+  std::vector<Definition> entries;
+  for (const ModelInfo& info : models()) entries.push_back(model_entry(info));
   return prose(
              "A config names a model as \"model\": {\"type\": NAME, ...}. Its input is this unless told "
              "otherwise; its classes are the data set's, and these where data are synthetic.\n\n") +
-         list(models) +
+         list(entries) +
          prose("\nOptions of each: `espalier help NAME`. Layers and sizes: `espalier inspect CONFIG`.\n");
 }
 
@@ -284,7 +284,8 @@ std::string declared_about(const std::string& word) {
     if (topic.name == word) parts.push_back(topic.text());
   for (const Criterion& criterion : criteria())
     if (criterion.name == word) parts.push_back("A criterion:\n" + list({criterion_entry(criterion)}));
-  if (const ModelInfo* model = find_model(word)) parts.push_back("A model:\n" + list({model_entry(*model)}));
+  if (const ModelInfo* model = models().find(word))
+    parts.push_back("A model:\n" + list({model_entry(*model)}));
   if (std::string text = declared_in_config(word); !text.empty()) parts.push_back(std::move(text));
   std::vector<Definition> options;
   for (const Command& command : commands())

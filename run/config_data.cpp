@@ -1,4 +1,5 @@
 // The declarations of the network and the data.
+#include "espalier/config/extra_fields.h"
 #include "espalier/data/cifar.h"
 #include "espalier/run/config_parts.h"
 
@@ -22,10 +23,11 @@ Type<Shape> image_shape() {
 }
 
 void catalogue_defaults(ModelConfig& model) {
-  const ModelInfo* info = find_model(model.type);
+  const ModelInfo* info = models().find(model.type);
   if (!info) return;
   model.input = info->input;
   model.classes = 0;
+  model.extra = model.extra.with_defaults(info->extra, info->name);
 }
 
 /// Absent, it is what the data set has.
@@ -117,62 +119,63 @@ int64_t declared_classes(const ModelConfig& model, const DataConfig& data) {
   if (data.type == "cifar100")
     return count(data.labels == "coarse" ? Cifar::hundred_coarse : Cifar::hundred_fine);
   if (data.type != "synthetic") return 0;
-  const ModelInfo* info = find_model(model.type);
+  const ModelInfo* info = models().find(model.type);
   return info ? info->classes : 0;
 }
 
 Type<ModelConfig> model_type() {
+  const auto with = [](const char* option) { return models().names_with(option); };
+  const std::vector<Field<ModelConfig>> fields = {
+      field("type", &ModelConfig::type, one_of(models().names()),
+            "see `espalier help models`; 'weights' of a run's file say it, too")
+          .required(),
+      field("input", &ModelConfig::input, image_shape(), "height, width and channels of an image"),
+      classes_field(),
+      field("hidden", &ModelConfig::hidden, list_of(whole(1, 1'000'000), {0, 100}),
+            "widths of the hidden layers")
+          .only_for(with("hidden")),
+      field("width", &ModelConfig::width, number({.from = 0.01, .to = 100}), "factor on every hidden width"),
+      field("activation", &ModelConfig::activation, one_of({"relu", "gelu"}), "between layers"),
+      field("pool", &ModelConfig::pool, one_of({"max", "average"}), "how images are made smaller")
+          .only_for(with("pool")),
+      field("batch_norm", &ModelConfig::batch_norm, boolean(), "a norm behind each convolution")
+          .only_for(with("batch_norm")),
+      field("stem", &ModelConfig::stem, one_of({"small", "imagenet"}),
+            "how it begins: with fewer strides than published for photographs (a ResNet with 3x3, not with "
+            "7x7 "
+            "by stride 2 and pooling), or as published; without it, small where a side has under 64 pixels")
+          .only_for(with("stem")),
+      field("patch", &ModelConfig::patch, whole(1, 1024), "pixels of a patch's side").only_for(with("patch")),
+      field("dim", &ModelConfig::dim, whole(1, 65'536), "channels of a token; a multiple of heads")
+          .only_for(with("dim")),
+      field("depth", &ModelConfig::depth, whole(1, 1000), "blocks").only_for(with("depth")),
+      field("heads", &ModelConfig::heads, whole(1, 1024), "heads of attention in each block")
+          .only_for(with("heads")),
+      field("mlp_ratio", &ModelConfig::mlp_ratio, number({.from = 0.01, .to = 100}),
+            "hidden units of a block, in channels of a token")
+          .only_for(with("mlp_ratio")),
+      field("layers", &ModelConfig::layers, layer_list(),
+            "the network's layers, one behind another: docs/layers.md")
+          .required()
+          .only_for(with("layers")),
+      field("file", &ModelConfig::file, path(),
+            "what describes the network: a graph as JSON, or a file of weights that holds one; it says input "
+            "and classes, too")
+          .only_for(with("file")),
+      field("weights", &ModelConfig::weights, path(),
+            "a safetensors file to start from, relative to the working directory; a file of Espalier's "
+            "gives the other fields, too, where there is no 'type', the channels that were cut and the "
+            "masks that hold zeros"),
+      field("hold_zeros", &ModelConfig::hold_zeros, boolean(),
+            "mask all zeros among the weights that are read, so that training keeps them at 0; false: none, "
+            "not even those that the file's masks hold; where it is not said, the file's masks are kept and "
+            "other zeros warned of"),
+      field(
+          "skip", &ModelConfig::skip, list_of(text()),
+          "names of layers that are not read from 'weights' but start afresh, or of what they lie under, as "
+          "in prune's include: the last one, say, for data of other classes")};
   return object<ModelConfig>(
-      {field("type", &ModelConfig::type, one_of(model_names()),
-             "see `espalier help models`; 'weights' of a run's file say it, too")
-           .required(),
-       field("input", &ModelConfig::input, image_shape(), "height, width and channels of an image"),
-       classes_field(),
-       field("hidden", &ModelConfig::hidden, list_of(whole(1, 1'000'000), {0, 100}),
-             "widths of the hidden layers")
-           .only_for(model_names("hidden")),
-       field("width", &ModelConfig::width, number({.from = 0.01, .to = 100}), "factor on every hidden width"),
-       field("activation", &ModelConfig::activation, one_of({"relu", "gelu"}), "between layers"),
-       field("pool", &ModelConfig::pool, one_of({"max", "average"}), "how images are made smaller")
-           .only_for(model_names("pool")),
-       field("batch_norm", &ModelConfig::batch_norm, boolean(), "a norm behind each convolution")
-           .only_for(model_names("batch_norm")),
-       field("stem", &ModelConfig::stem, one_of({"small", "imagenet"}),
-             "how it begins: with fewer strides than published for photographs (a ResNet with 3x3, not with "
-             "7x7 "
-             "by stride 2 and pooling), or as published; without it, small where a side has under 64 pixels")
-           .only_for(model_names("stem")),
-       field("patch", &ModelConfig::patch, whole(1, 1024), "pixels of a patch's side")
-           .only_for(model_names("patch")),
-       field("dim", &ModelConfig::dim, whole(1, 65'536), "channels of a token; a multiple of heads")
-           .only_for(model_names("dim")),
-       field("depth", &ModelConfig::depth, whole(1, 1000), "blocks").only_for(model_names("depth")),
-       field("heads", &ModelConfig::heads, whole(1, 1024), "heads of attention in each block")
-           .only_for(model_names("heads")),
-       field("mlp_ratio", &ModelConfig::mlp_ratio, number({.from = 0.01, .to = 100}),
-             "hidden units of a block, in channels of a token")
-           .only_for(model_names("mlp_ratio")),
-       field("layers", &ModelConfig::layers, layer_list(),
-             "the network's layers, one behind another: docs/layers.md")
-           .required()
-           .only_for(model_names("layers")),
-       field(
-           "file", &ModelConfig::file, path(),
-           "what describes the network: a graph as JSON, or a file of weights that holds one; it says input "
-           "and classes, too")
-           .only_for(model_names("file")),
-       field("weights", &ModelConfig::weights, path(),
-             "a safetensors file to start from, relative to the working directory; a file of Espalier's "
-             "gives the other fields, too, where there is no 'type', the channels that were cut and the "
-             "masks that hold zeros"),
-       field("hold_zeros", &ModelConfig::hold_zeros, boolean(),
-             "mask all zeros among the weights that are read, so that training keeps them at 0; false: none, "
-             "not even those that the file's masks hold; where it is not said, the file's masks are kept and "
-             "other zeros warned of"),
-       field(
-           "skip", &ModelConfig::skip, list_of(text()),
-           "names of layers that are not read from 'weights' but start afresh, or of what they lie under, as "
-           "in prune's include: the last one, say, for data of other classes")},
+      with_extra_fields(fields, models(), &ModelConfig::extra),
       {.defaults = catalogue_defaults, .check = [](const ModelConfig& m, const Place& at) {
          if (m.type == "graph" && !m.file)
            (at / "file").fail("missing, expected the file that describes the network");

@@ -29,7 +29,7 @@ bool fits_machine(const Config& config) {
 /// classes, the data.
 Config without_files(Config config) {
   config.model.weights.reset();
-  if (config.model.classes == 0) config.model.classes = find_model(config.model.type)->classes;
+  if (config.model.classes == 0) config.model.classes = models().find(config.model.type)->classes;
   return config;
 }
 

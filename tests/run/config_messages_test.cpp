@@ -46,7 +46,7 @@ struct Mistake {
 };
 
 TEST(Config, MistakesAreNamed) {
-  const std::string models = listed(model_names(), ", ");
+  const std::string all_models = listed(models().names(), ", ");
   const Mistake mistakes[] = {
       // Names.
       {"/model/hiden", "[3]", "/model/hiden: no such field, did you mean 'hidden'?"},
@@ -153,10 +153,10 @@ TEST(Config, MistakesAreNamed) {
       {"/stages/1/prune/include", "[\"\"]", "/stages/1/prune/include/0: found the text \"\", expected text"},
       // Names of things.
       {"/model/type", "\"lenet55\"",
-       "/model/type: found the text \"lenet55\", expected one of " + models + ", did you mean 'lenet5'?"},
-      {"/model/type", "5", "/model/type: found 5, expected one of " + models},
+       "/model/type: found the text \"lenet55\", expected one of " + all_models + ", did you mean 'lenet5'?"},
+      {"/model/type", "5", "/model/type: found 5, expected one of " + all_models},
       {"/model/stem", "\"small\"",
-       "/model/stem: is for type " + listed(model_names("stem"), " or ") + ", and the type is mlp"},
+       "/model/stem: is for type " + listed(models().names_with("stem"), " or ") + ", and the type is mlp"},
       {"/model/batch_norm", "false",
        "/model/batch_norm: is for type vgg11, vgg13, vgg16 or vgg19, and the type is mlp"},
       {"/stages/0/train/optimizer/type", "\"adan\"",
