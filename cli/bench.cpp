@@ -45,7 +45,7 @@ Shape image_shape(const std::string& text) {
 
 /// The catalogue's defaults for the model of that name.
 ModelOptions model_options(const std::string& name) {
-  const ModelInfo* info = find_model(name);
+  const ModelInfo* info = models().find(name);
   if (info && info->input.axes() == 0)
     fail_usage("bench: --model: '", name, "' is what a config or a file describes, and bench is given none");
   if (info) {
@@ -55,7 +55,7 @@ ModelOptions model_options(const std::string& name) {
     options.classes = info->classes;
     return options;
   }
-  const std::string nearest = did_you_mean(name, model_names());
+  const std::string nearest = did_you_mean(name, models().names());
   fail_usage("bench: --model: no model '", printable(name), "'",
              nearest.empty() ? "; `espalier help models` lists them" : nearest);
 }

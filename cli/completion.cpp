@@ -104,7 +104,7 @@ Candidates values(const Argument& argument, const std::string& typed, const std:
   }
   if (kind == "PATH=VALUE") return assignments(typed, first);
   if (kind == "TOPIC") return all_of(help_words());
-  if (argument.name == "--model") return all_of(model_names());
+  if (argument.name == "--model") return all_of(models().names());
   if (kind == "DIR" || kind == "ROOT" || kind == "RUN" || kind == "FOLDER") return {.paths = ":folders"};
   const bool is_path = !argument.is_option || kind.find("FILE") != kind.npos;
   Candidates paths = {.paths = is_path ? ":files" : ""};

@@ -9,6 +9,7 @@
 #include "espalier/cli/man.h"
 #include "espalier/cli/usage.h"
 #include "espalier/config/schema_help.h"
+#include "espalier/data/datasets.h"
 #include "espalier/graph/op.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/sequential.h"
@@ -37,12 +38,12 @@ Definition model_entry(const ModelInfo& info) {
 }
 
 std::string models_help() {
-  std::vector<Definition> models;
-  for (const ModelInfo& info : model_catalogue()) models.push_back(model_entry(info));
+  std::vector<Definition> entries;
+  for (const ModelInfo& info : models()) entries.push_back(model_entry(info));
   return prose(
              "A config names a model as \"model\": {\"type\": NAME, ...}. Its input is this unless told "
              "otherwise; its classes are the data set's, and these where data are synthetic.\n\n") +
-         list(models) +
+         list(entries) +
          prose("\nOptions of each: `espalier help NAME`. Layers and sizes: `espalier inspect CONFIG`.\n");
 }
 
@@ -86,48 +87,20 @@ std::string ops_help() {
 }
 
 std::string data_help() {
-  return prose("A config names a data set as \"data\": {\"type\": NAME, ...}.\n\n") +
-         list(
-             {{"mnist",
-               "70,000 handwritten digits, 28x28x1, 10 classes. Folder `mnist` with these files, each plain, "
-               ".gz or .xz:\n"
-               "  train-images-idx3-ubyte  train-labels-idx1-ubyte\n"
-               "  t10k-images-idx3-ubyte   t10k-labels-idx1-ubyte\n"
-               "Any data set in such files will do (Fashion-MNIST, KMNIST): \"path\" names its folder."},
-              {"cifar10",
-               "60,000 photographs, 32x32x3, 10 classes. Folder `cifar-10-batches-bin` with data_batch_1.bin "
-               ".. data_batch_5.bin and test_batch.bin, each plain, .gz or .xz."},
-              {"cifar100",
-               "The same in 100 classes, or in 20 by \"labels\": \"coarse\". Folder `cifar-100-binary` with "
-               "train.bin and test.bin. Files of either set may hold a part of the images; \"remap\": true "
-               "numbers the classes that are left 0..k-1."},
-              {"image_folder",
-               "Your own: train/CLASS/*.jpg, .jpeg, .png, .webp or .bmp, and test/ alike, in the folder that "
-               "\"path\" names. The model has as many classes as train/ has folders with images, unless it "
-               "says a number itself. val/ stands for test/, or beside it is the validation split, unless "
-               "\"validation\" says which share of train/ is held out, or 0. Images are turned as their EXIF "
-               "orientation says, "
-               "become grey or RGB as the model's input is, are scaled to its size, their aspect kept, and "
-               "cut to their middle. Transparency is dropped; \"alpha\": \"white\" blends it over white. "
-               "`espalier eval CHECKPOINT --images FOLDER` reads FOLDER/CLASS/*.jpg, test set or not. What "
-               "is decoded is kept for the next start, in $XDG_CACHE_HOME/espalier or ~/.cache/espalier; "
-               "\"cache\": false keeps none. \"skip_corrupt\": true leaves out images that cannot be "
-               "decoded, and names them.\n"
-               "A published set in this form: Imagenette, ten classes of ImageNet (340 MB),\n"
-               "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz\n"
-               "unpacked or as it is; ImageNet itself is at https://image-net.org, for those who register "
-               "there."},
-              {"synthetic",
-               "10,000 numbers drawn by the program, of the model's classes and in its shape; needs no "
-               "files."}}) +
-         prose(
+  std::vector<Definition> entries;
+  for (const DatasetInfo& info : datasets()) entries.push_back({info.name, info.help});
+  const auto no_archives = datasets().names_where(
+      [](const DatasetInfo& info) { return info.reads_files() && !info.reads_archives; });
+  return prose("A config names a data set as \"data\": {\"type\": NAME, ...}.\n\n") + list(entries) +
+         prose(fmt::format(
              "\nThe root is the folder that data sets are in: --data ROOT, else \"data\".\"root\" in the "
              "config, else the environment variable ESPALIER_DATA, else data. \"data\".\"path\" names a "
-             "set's own folder, relative to the root; or, but for mnist, an archive of it: .tar, .tar.gz or "
+             "set's own folder, relative to the root; or, but for {}, an archive of it: .tar, .tar.gz or "
              ".tar.xz.\n"
              "\n"
              "To get them: scripts/get-data mnist (11 MB, into data), cifar10 or cifar100 (170 MB each). "
-             "Fields in a config: `espalier help config.data`.\n");
+             "Fields in a config: `espalier help config.data`.\n",
+             fmt::join(no_archives, ", ")));
 }
 
 /// Of a coupled channel.
@@ -301,7 +274,8 @@ std::string declared_about(const std::string& word) {
     if (topic.name == word) parts.push_back(topic.text());
   for (const Criterion& criterion : criteria())
     if (criterion.name == word) parts.push_back("A criterion:\n" + list({criterion_entry(criterion)}));
-  if (const ModelInfo* model = find_model(word)) parts.push_back("A model:\n" + list({model_entry(*model)}));
+  if (const ModelInfo* model = models().find(word))
+    parts.push_back("A model:\n" + list({model_entry(*model)}));
   if (std::string text = declared_in_config(word); !text.empty()) parts.push_back(std::move(text));
   std::vector<Definition> options;
   for (const Command& command : commands())

@@ -12,18 +12,6 @@
 #include "espalier/util/utf8.h"
 
 namespace espalier::schema {
-namespace {
-
-/// "sgd, adam or adamw"
-std::string enumerate(const Names& names, const std::string& last = ", ") {
-  std::string text;
-  for (size_t i = 0; i < names.size(); ++i) {
-    text += (i == 0 ? "" : i + 1 == names.size() ? last : ", ") + names[i];
-  }
-  return text;
-}
-
-}  // namespace
 
 bool holds(const Names& names, const std::string& name) {
   return std::ranges::find(names, name) != names.end();
@@ -31,7 +19,7 @@ bool holds(const Names& names, const std::string& name) {
 
 std::string suggest(const std::string& word, const Names& known) {
   const std::string meant = did_you_mean(word, known);
-  return meant.empty() && !known.empty() ? ", known: " + enumerate(known) : meant;
+  return meant.empty() && !known.empty() ? ", known: " + enumerated(known) : meant;
 }
 
 Place::Place(std::string file, std::vector<SetValue> set, Mistakes* mistakes)
@@ -182,14 +170,14 @@ Type<std::string> file_name() {
 }
 
 Type<std::string> one_of(Names names, Names later) {
-  const std::string expected = "one of " + enumerate(names);
+  const std::string expected = "one of " + enumerated(names);
   return {{expected, {{"type", "string"}, {"enum", names}}, {}, {}, {}, {}},
           [=](const Json& json, const Place& at) {
             if (!json.is_string()) at.unexpected(json, expected);
             const std::string name = json;
             if (holds(names, name)) return name;
             if (holds(later, name))
-              at.fail("'", name, "' is not built yet, this version has ", enumerate(names));
+              at.fail("'", name, "' is not built yet, this version has ", enumerated(names));
             at.unexpected(json, expected, did_you_mean(name, names));
           },
           [](const std::string& value) { return Json(value); }};
@@ -197,7 +185,7 @@ Type<std::string> one_of(Names names, Names later) {
 
 Type<std::string> one_of_or(Names names, const std::string& pattern, bool (*matches)(const std::string&),
                             const std::string& called) {
-  const std::string expected = "one of " + enumerate(names) + " or " + called;
+  const std::string expected = "one of " + enumerated(names) + " or " + called;
   return {{expected,
            {{"type", "string"}, {"anyOf", {{{"enum", names}}, {{"pattern", "^" + pattern + "$"}}}}},
            {},
@@ -284,7 +272,7 @@ void check_field(const std::string& name, const Description& object, const Json&
   const FieldDescription* field = object.find(name);
   if (!field) fail_unknown(name, object, at);
   if (variant.is_null() || field->is_for(variant)) return;
-  (at / name).fail("is for ", object.variant, " ", enumerate(field->variants, " or "), ", and the ",
+  (at / name).fail("is for ", object.variant, " ", enumerated(field->variants, " or "), ", and the ",
                    object.variant, " is ", variant.get<std::string>());
 }
 
@@ -295,7 +283,7 @@ std::string how_to_leave_out(const Names& found, const Place& at) {
   for (const std::string& name : found)
     if (!(at / name).is_typed()) options.push_back("--set " + (at / name).shown() + "=null");
   if (options.empty() || options.size() == found.size()) return "";
-  return "; " + enumerate(options, " and ") + (options.size() == 1 ? " takes " : " take ") + "the other" +
+  return "; " + enumerated(options, " and ") + (options.size() == 1 ? " takes " : " take ") + "the other" +
          (options.size() == 1 ? "" : "s") + " away";
 }
 }  // namespace
@@ -319,8 +307,8 @@ void check_given(const Json& json, const Description& object, const Json& varian
         std::any_of(group.begin(), group.end(), [&](auto& name) { return holds(given, name); });
     if (possible.empty()) continue;
     if (found.size() > 1 || (found.empty() && !meant))
-      at.mistake("found ", found.empty() ? "none" : enumerate(found, " and "), ", expected exactly one of ",
-                 enumerate(possible), how_to_leave_out(found, at));
+      at.mistake("found ", found.empty() ? "none" : enumerated(found, " and "), ", expected exactly one of ",
+                 enumerated(possible), how_to_leave_out(found, at));
   }
 }
 

@@ -11,6 +11,7 @@
 
 #include "espalier/core/parallel.h"
 #include "espalier/data/archive.h"
+#include "espalier/data/datasets.h"
 #include "espalier/data/file.h"
 #include "espalier/util/table.h"
 #include "espalier/util/utf8.h"
@@ -212,6 +213,48 @@ DataSplits load_cifar(const std::filesystem::path& path, Cifar kind, bool remap)
   data.test = load_split(source, kind, form.test, "test", data.notes);
   if (remap) number_anew(data);
   return data;
+}
+
+namespace {
+
+Cifar kind_of(const DatasetOptions& options) {
+  if (options.type == form_of(Cifar::ten).name) return Cifar::ten;
+  return options.labels == "coarse" ? Cifar::hundred_coarse : Cifar::hundred_fine;
+}
+
+int64_t cifar_classes(const DatasetRequest& wanted) {
+  return wanted.remap ? 0 : static_cast<int64_t>(cifar_class_names(kind_of(wanted)).size());
+}
+
+DataSplits load_wanted(const DatasetRequest& wanted) {
+  return load_cifar(wanted.place, kind_of(wanted), wanted.remap);
+}
+
+}  // namespace
+
+DatasetInfo cifar10() {
+  return {.name = "cifar10",
+          .help =
+              "60,000 photographs, 32x32x3, 10 classes. Folder `cifar-10-batches-bin` with data_batch_1.bin "
+              ".. data_batch_5.bin and test_batch.bin, each plain, .gz or .xz.",
+          .options = {"root", "path", "remap"},
+          .folder = "cifar-10-batches-bin",
+          .reads_archives = true,
+          .classes = cifar_classes,
+          .load = load_wanted};
+}
+
+DatasetInfo cifar100() {
+  return {.name = "cifar100",
+          .help =
+              "The same in 100 classes, or in 20 by \"labels\": \"coarse\". Folder `cifar-100-binary` with "
+              "train.bin and test.bin. Files of either set may hold a part of the images; \"remap\": true "
+              "numbers the classes that are left 0..k-1.",
+          .options = {"root", "path", "labels", "remap"},
+          .folder = "cifar-100-binary",
+          .reads_archives = true,
+          .classes = cifar_classes,
+          .load = load_wanted};
 }
 
 }  // namespace espalier

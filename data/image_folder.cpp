@@ -293,4 +293,47 @@ std::optional<std::filesystem::path> user_cache_folder() {
   return std::nullopt;
 }
 
+ImageFolderOptions image_folder_options(const DatasetRequest& wanted) {
+  return {.height = wanted.image[0],
+          .width = wanted.image[1],
+          .channels = wanted.image[2],
+          .alpha = alpha_named(wanted.alpha),
+          .skip_corrupt = wanted.skip_corrupt,
+          .val_validates = wanted.val_validates,
+          .cache = wanted.cache ? user_cache_folder() : std::nullopt,
+          .say = wanted.say};
+}
+
+DatasetInfo image_folder() {
+  return {.name = "image_folder",
+          .help =
+              "Your own: train/CLASS/*.jpg, .jpeg, .png, .webp or .bmp, and test/ alike, in the folder that "
+              "\"path\" names. The model has as many classes as train/ has folders with images, unless it "
+              "says a number itself. val/ stands for test/, or beside it is the validation split, unless "
+              "\"validation\" says which share of train/ is held out, or 0. Images are turned as their EXIF "
+              "orientation says, "
+              "become grey or RGB as the model's input is, are scaled to its size, their aspect kept, and "
+              "cut to their middle. Transparency is dropped; \"alpha\": \"white\" blends it over white. "
+              "`espalier eval CHECKPOINT --images FOLDER` reads FOLDER/CLASS/*.jpg, test set or not. What "
+              "is decoded is kept for the next start, in $XDG_CACHE_HOME/espalier or ~/.cache/espalier; "
+              "\"cache\": false keeps none. \"skip_corrupt\": true leaves out images that cannot be "
+              "decoded, and names them.\n"
+              "A published set in this form: Imagenette, ten classes of ImageNet (340 MB),\n"
+              "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz\n"
+              "unpacked or as it is; ImageNet itself is at https://image-net.org, for those who register "
+              "there.",
+          .options = {"root", "path", "skip_corrupt", "alpha", "cache"},
+          .reads_archives = true,
+          .has_validation = true,
+          .comes_by_class = true,
+          .class_names =
+              [](const DatasetRequest& wanted) {
+                return image_folder_classes(wanted.place, image_folder_options(wanted));
+              },
+          .load =
+              [](const DatasetRequest& wanted) {
+                return load_image_folder(wanted.place, image_folder_options(wanted));
+              }};
+}
+
 }  // namespace espalier

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "espalier/data/dataset.h"
+#include "espalier/data/datasets.h"
 #include "espalier/data/image.h"
 
 namespace espalier {
@@ -22,10 +22,13 @@ struct ImageFolderOptions {
   bool val_validates = false;
   std::optional<std::filesystem::path> cache = {};  ///< folder that keeps the decoded images; none: no cache
   /// Hears, before an image is read, how many there are and what memory they take.
-  std::function<void(const std::string&)> say = {};
+  Say say = {};
 
   PixelOptions pixels() const { return {height, width, channels, alpha}; }
 };
+
+/// What a config's data set and a network ask for.
+ImageFolderOptions image_folder_options(const DatasetRequest& wanted);
 
 /// Every image, decoded on all threads, u8 [N,height,width,channels]. Classes are the sorted names of the
 /// folders in train/; images come by class and name. Files below a class folder may lie at any depth. What is

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "espalier/data/bytes.h"
+#include "espalier/data/datasets.h"
 #include "espalier/data/file.h"
 
 namespace espalier {
@@ -118,6 +119,22 @@ DataSplits load_mnist(const std::filesystem::path& folder) {
             ": images of ", data.test.height(), " x ", data.test.width(), ", but ", paths[0].string(),
             " holds ", data.train.height(), " x ", data.train.width());
   return data;
+}
+
+DatasetInfo mnist() {
+  return {.name = "mnist",
+          .help =
+              "70,000 handwritten digits, 28x28x1, 10 classes. Folder `mnist` with these files, each plain, "
+              ".gz or .xz:\n"
+              "  train-images-idx3-ubyte  train-labels-idx1-ubyte\n"
+              "  t10k-images-idx3-ubyte   t10k-labels-idx1-ubyte\n"
+              "Any data set in such files will do (Fashion-MNIST, KMNIST): \"path\" names its folder.",
+          .options = {"root", "path"},
+          .folder = "mnist",
+          .keeps_class_names = false,
+          .no_mirror = "a digit's mirror image is no digit",
+          .classes = [](const DatasetRequest&) { return 10; },
+          .load = [](const DatasetRequest& wanted) { return load_mnist(wanted.place); }};
 }
 
 }  // namespace espalier

@@ -7,6 +7,7 @@
 
 #include "espalier/core/parallel.h"
 #include "espalier/core/random.h"
+#include "espalier/data/datasets.h"
 #include "espalier/util/interrupt.h"
 
 namespace espalier {
@@ -209,6 +210,25 @@ DataSplits draw_synthetic(const SyntheticOptions& options) {
   return {draw_split(options, 0, options.train, "synthetic train"),
           {},
           draw_split(options, 1, options.test, "synthetic test")};
+}
+
+DatasetInfo synthetic() {
+  return {
+      .name = "synthetic",
+      .help = "10,000 numbers drawn by the program, of the model's classes and in its shape; needs no files.",
+      .options = {"train_images", "test_images"},
+      .is_drawn = true,
+      .keeps_class_names = false,
+      .classes = [](const DatasetRequest& wanted) { return wanted.classes; },
+      .load =
+          [](const DatasetRequest& wanted) {
+            return draw_synthetic({.train = wanted.train_images,
+                                   .test = wanted.test_images,
+                                   .height = wanted.image[0],
+                                   .width = wanted.image[1],
+                                   .channels = wanted.image[2],
+                                   .classes = wanted.classes});
+          }};
 }
 
 }  // namespace espalier

@@ -142,17 +142,20 @@ void pixels_of_another_scale(const Config& config, const Tell& tell) {
 void images_class_by_class(const Config& config, const Tell& tell) {
   const bool trains =
       std::ranges::any_of(config.stages, [](const auto& stage) { return stage.train.has_value(); });
-  if (config.data.type == "image_folder" && !config.data.shuffle && trains)
+  const DatasetInfo* info = datasets().find(config.data.type);
+  if (info && info->comes_by_class && !config.data.shuffle && trains)
     tell("/data/shuffle",
          "false: images come class by class, and a batch would hold images of one class alone");
 }
 
-void mirrored_digits(const Config& config, const Tell& tell) {
+void useless_mirror_images(const Config& config, const Tell& tell) {
   const DataConfig& data = config.data;
-  if (data.type != "mnist" || data.path) return;  // another set in such files is named by its path
+  const DatasetInfo* info = datasets().find(data.type);
+  if (!info || info->no_mirror.empty() || data.path)
+    return;  // another set in such files is named by its path
   for (size_t i = 0; i < data.augment.size(); ++i)
     if (data.augment[i].type == "flip" && data.augment[i].probability > 0)
-      tell(fmt::format("/data/augment/{}", i), "flip: a digit's mirror image is no digit");
+      tell(fmt::format("/data/augment/{}", i), "flip: " + info->no_mirror);
 }
 
 // --- Of stages that follow each other ---
@@ -202,7 +205,7 @@ constexpr void (*of_training[])(const TrainConfig&, const Tell&) = {rate_nobody_
 constexpr void (*of_lengths[])(const TrainConfig&, const StageLength&, const Tell&) = {
     drops_beyond_the_end, warms_up_to_the_end, patience_beyond_the_end, averages_over_the_beginning};
 constexpr void (*of_data[])(const Config&, const Tell&) = {pixels_of_another_scale, images_class_by_class,
-                                                           mirrored_digits};
+                                                           useless_mirror_images};
 constexpr void (*of_pruners[])(const std::vector<StageConfig>&, size_t, const Tell&) = {less_after_more};
 
 }  // namespace

@@ -9,9 +9,7 @@
 #include "espalier/config/schema.h"
 #include "espalier/core/compute_device.h"
 #include "espalier/core/random.h"
-#include "espalier/data/cifar.h"
-#include "espalier/data/mnist.h"
-#include "espalier/data/synthetic.h"
+#include "espalier/data/datasets.h"
 #include "espalier/formats/safetensors.h"
 #include "espalier/nn/names.h"
 #include "espalier/nn/network.h"
@@ -73,7 +71,8 @@ void check_fit(const Config& config, const Dataset& data, const std::string& pla
                data.name, " have shape ", image);
   if (model.classes == data.classes()) return;
   std::string found;
-  if (config.data.type == "image_folder") {  // whose names say which is missing or too many
+  const DatasetInfo* info = datasets().find(config.data.type);
+  if (info && info->class_names) {  // which say which is missing or too many
     constexpr size_t most = 10;
     const auto& names = data.class_names;
     found = ": ";
@@ -87,39 +86,26 @@ void check_fit(const Config& config, const Dataset& data, const std::string& pla
        ", expected the model's ", model.classes, " (", whose_classes(config), ")", found);
 }
 
-/// Below the root.
-std::string folder_of(const DataConfig& data) {
-  if (data.path || data.type == "image_folder") return data.path.value();
-  return data.type == "mnist"     ? "mnist"
-         : data.type == "cifar10" ? "cifar-10-batches-bin"
-                                  : "cifar-100-binary";
+/// Where the data set is: a folder or file in `root`, or nowhere where it reads none.
+std::filesystem::path place_of(const DataConfig& data, const std::string& root) {
+  const DatasetInfo* info = datasets().find(data.type);
+  return info && info->reads_files() ? std::filesystem::path(root) / data.path.value_or(info->folder) : "";
 }
 
-DataSplits read_data(const Config& config, const std::filesystem::path& root, const Say& say) {
-  const DataConfig& data = config.data;
+/// What the config asks of its data set.
+DatasetRequest request(const Config& config, const std::string& root = "", const Say& say = {}) {
+  return {config.data,
+          /*place=*/place_of(config.data, root),
+          /*image=*/config.model.input,
+          /*classes=*/config.model.classes,
+          /*val_validates=*/!config.data.validation,
+          say};
+}
+
+void check_named(const DataConfig& data) {
   if (data.type.empty())
-    fail_usage(
-        "names no data set, as it is no run's: say which by --set data.type=mnist (`espalier help data` has "
-        "them)");
-  if (data.type == "synthetic") {
-    const ModelOptions& model = config.model;
-    return draw_synthetic({.train = data.train_images,
-                           .test = data.test_images,
-                           .height = model.input[0],
-                           .width = model.input[1],
-                           .channels = model.input[2],
-                           .classes = model.classes});
-  }
-  const std::filesystem::path path = root / folder_of(data);
-  if (data.type == "mnist") return load_mnist(path);
-  if (data.type == "cifar10") return load_cifar(path, Cifar::ten, data.remap);
-  if (data.type == "cifar100") {
-    const Cifar kind = data.labels == "coarse" ? Cifar::hundred_coarse : Cifar::hundred_fine;
-    return load_cifar(path, kind, data.remap);
-  }
-  ImageFolderOptions options = image_options(config);
-  options.say = say;
-  return load_image_folder(path, options);
+    fail_usage("names no data set, as it is no run's: say which by --set data.type=",
+               datasets().begin()->name, " (`espalier help data` has them)");
 }
 
 LoaderOptions evaluation_options(const Config& config) {
@@ -148,23 +134,15 @@ std::string data_root(const DataConfig& config, const std::optional<std::string>
 }
 
 std::string data_place(const Config& config, const std::optional<std::string>& given_root) {
-  if (config.data.type == "synthetic") return config.data.type;
-  return (std::filesystem::path(data_root(config.data, given_root)) / folder_of(config.data)).string();
+  const std::filesystem::path place = place_of(config.data, data_root(config.data, given_root));
+  return place.empty() ? config.data.type : place.string();
 }
 
-ImageFolderOptions image_options(const Config& config) {
-  return {.height = config.model.input[0],
-          .width = config.model.input[1],
-          .channels = config.model.input[2],
-          .alpha = alpha_named(config.data.alpha),
-          .skip_corrupt = config.data.skip_corrupt,
-          .val_validates = !config.data.validation,
-          .cache = config.data.cache ? user_cache_folder() : std::nullopt};
-}
+ImageFolderOptions image_options(const Config& config) { return image_folder_options(request(config)); }
 
 std::vector<std::string> kept_class_names(const Config& config, const Dataset& data) {
-  if (config.data.type == "mnist" || config.data.type == "synthetic") return {};
-  return data.class_names;
+  const DatasetInfo* info = datasets().find(config.data.type);
+  return info && !info->keeps_class_names ? std::vector<std::string>() : data.class_names;
 }
 
 void check_classes(const std::string& checkpoint, const std::vector<std::string>& saved, const Config& config,
@@ -181,7 +159,8 @@ void check_classes(const std::string& checkpoint, const std::vector<std::string>
 
 DataSplits build_data(const Config& config, const std::optional<std::string>& given_root, const Say& say) {
   return in_file(config, [&] {
-    DataSplits data = read_data(config, data_root(config.data, given_root), say);
+    check_named(config.data);
+    DataSplits data = load_dataset(request(config, data_root(config.data, given_root), say));
     check_fit(config, data.train, data_place(config, given_root), data.notes);
     hold_out(data, config.data.validation.value_or(0), stream(config, holding_out));
     if (config.data.batch > data.train.size())
@@ -193,12 +172,9 @@ DataSplits build_data(const Config& config, const std::optional<std::string>& gi
 
 void take_classes(Config& config, const std::optional<std::string>& given_root) {
   if (config.model.classes > 0) return;
-  const std::string root = data_root(config.data, given_root);
   config.model.classes = in_file(config, [&] {
-    if (config.data.type != "image_folder") return read_data(config, root, {}).train.classes();
-    return static_cast<int64_t>(
-        image_folder_classes(std::filesystem::path(root) / folder_of(config.data), image_options(config))
-            .size());
+    check_named(config.data);
+    return count_classes(request(config, data_root(config.data, given_root)));
   });
 }
 

@@ -2,7 +2,6 @@
 // Error that begins with the config's file.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,9 +16,6 @@
 namespace espalier {
 
 struct WeightsNotes;  // run/checkpoint.h
-
-/// Hears a line while something takes its time.
-using Say = std::function<void(const std::string&)>;
 
 /// The folder that data sets are in: `given` (--data), else data.root, else ESPALIER_DATA, else data/: the
 /// first that is set.

@@ -324,6 +324,12 @@ const PruneConfig* StageConfig::pruning() const {
 
 namespace {
 
+/// Whether its classes are the model's.
+bool draws_data(const Json& type) {
+  const DatasetInfo* info = type.is_string() ? datasets().find(type) : nullptr;
+  return info && info->is_drawn;
+}
+
 /// A model that names weights and no type is the network that the file describes, whatever was cut from it.
 void take_network_of_weights(Json& json, const Place& at, const BegunRun& begun) {
   if (!json.contains("model") || !json["model"].is_object()) return;
@@ -349,7 +355,7 @@ void take_network_of_weights(Json& json, const Place& at, const BegunRun& begun)
     described.erase(name);
   const bool has_new_layers = model.contains("skip") && !model["skip"].empty();
   const Json data = json.value("data", Json::object());
-  if (has_new_layers && data.is_object() && data.value("type", Json()) != "synthetic")
+  if (has_new_layers && data.is_object() && !draws_data(data.value("type", Json())))
     described.erase("classes");  // of a new head: the data set's
   described.update(model);
   model = std::move(described);
@@ -473,7 +479,8 @@ DataConfig data_config(const Json& given, const std::string& file,
       fail_usage("--set ", printable(overrides[i]), ": ", file, " has no config, only data.* can be set");
   }
   const bool is_named = json["data"].contains("type");
-  if (!is_named && overrides.empty()) json["data"]["type"] = "synthetic";  // any will do, to read the rest
+  if (!is_named && overrides.empty())
+    json["data"]["type"] = datasets().begin()->name;  // any will do, to read the rest
   DataConfig data = data_type().read(json["data"], Place(file, applied.set) / "data");
   if (!is_named) data.type.clear();
   return data;

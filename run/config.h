@@ -12,6 +12,7 @@
 
 #include "espalier/config/set_value.h"
 #include "espalier/data/augment.h"
+#include "espalier/data/datasets.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/train/train_config.h"
 
@@ -35,22 +36,14 @@ struct NormalizeConfig {
   std::vector<double> mean, std;  ///< a value per channel, on pixels in 0..1
 };
 
-struct DataConfig {
-  std::string type;  ///< mnist, cifar10, cifar100, image_folder, synthetic
-  std::optional<std::string> root, path;
-  std::string labels = "fine";                      ///< fine, coarse
-  bool remap = false;                               ///< labels that are present become 0..k-1
-  bool skip_corrupt = false;                        ///< leaves out images that cannot be decoded
-  std::string alpha = "drop";                       ///< drop, white: what becomes of transparency
-  bool cache = true;                                ///< keeps decoded images for the next run
-  int64_t train_images = 8000, test_images = 2000;  ///< of synthetic
+struct DataConfig : DatasetOptions {
   int64_t batch = 64;
   bool shuffle = true;
   bool drop_last = false;                    ///< an epoch ends where fewer than a batch are left
   std::vector<Augmentation> augment;         ///< of training batches alone
   std::optional<NormalizeConfig> normalize;  ///< absent: pixels in 0..1
-  /// Share of the training set held out. Absent: none, or val/ of an image_folder validates; what is read has
-  /// it for all other types.
+  /// Share of the training set held out. Absent: none, or a split that the data set has itself
+  /// (DatasetInfo::has_validation) validates; what is read has it for all other types.
   std::optional<double> validation = {};
 };
 

@@ -1,6 +1,7 @@
 // The declarations of the network and the data.
-#include "espalier/data/cifar.h"
+#include "espalier/config/extra_fields.h"
 #include "espalier/run/config_parts.h"
+#include "espalier/util/spelling.h"
 
 namespace espalier {
 
@@ -22,10 +23,11 @@ Type<Shape> image_shape() {
 }
 
 void catalogue_defaults(ModelConfig& model) {
-  const ModelInfo* info = find_model(model.type);
+  const ModelInfo* info = models().find(model.type);
   if (!info) return;
   model.input = info->input;
   model.classes = 0;
+  model.extra = model.extra.with_defaults(info->extra, info->name);
 }
 
 /// Absent, it is what the data set has.
@@ -106,73 +108,81 @@ Type<Augmentation> augmentation_type() {
            .only_for({"mixup"})});
 }
 
+bool needs_path(const DatasetInfo& info) { return info.reads_files() && info.folder.empty(); }
+
+std::string path_help() {
+  Names folders;
+  for (const DatasetInfo& info : datasets())
+    if (info.reads_files() && !needs_path(info)) folders.push_back(info.folder);
+  const Names no_archives = datasets().names_where(
+                  [](const DatasetInfo&info) { return info.reads_files() && !info.reads_archives; }),
+              needing = datasets().names_where(needs_path);
+  return join("folder or archive (.tar, .tar.gz, .tar.xz; not for ", enumerated(no_archives, " or "),
+              "), relative to the root; without it, ", enumerated(folders, " or "), "; ",
+              enumerated(needing, " and "), needing.size() == 1 ? " needs one" : " need one");
+}
+
 }  // namespace
 
 int64_t declared_classes(const ModelConfig& model, const DataConfig& data) {
-  const auto count = [&](Cifar kind) {
-    return data.remap ? 0 : static_cast<int64_t>(cifar_class_names(kind).size());
-  };
-  if (data.type == "mnist") return 10;
-  if (data.type == "cifar10") return count(Cifar::ten);
-  if (data.type == "cifar100")
-    return count(data.labels == "coarse" ? Cifar::hundred_coarse : Cifar::hundred_fine);
-  if (data.type != "synthetic") return 0;
-  const ModelInfo* info = find_model(model.type);
-  return info ? info->classes : 0;
+  if (!datasets().find(data.type)) return 0;
+  const ModelInfo* info = models().find(model.type);
+  return known_classes({data, "", model.input, info ? info->classes : 0});
 }
 
 Type<ModelConfig> model_type() {
+  const auto with = [](const char* option) { return models().names_with(option); };
+  const std::vector<Field<ModelConfig>> fields = {
+      field("type", &ModelConfig::type, one_of(models().names()),
+            "see `espalier help models`; 'weights' of a run's file say it, too")
+          .required(),
+      field("input", &ModelConfig::input, image_shape(), "height, width and channels of an image"),
+      classes_field(),
+      field("hidden", &ModelConfig::hidden, list_of(whole(1, 1'000'000), {0, 100}),
+            "widths of the hidden layers")
+          .only_for(with("hidden")),
+      field("width", &ModelConfig::width, number({.from = 0.01, .to = 100}), "factor on every hidden width"),
+      field("activation", &ModelConfig::activation, one_of({"relu", "gelu"}), "between layers"),
+      field("pool", &ModelConfig::pool, one_of({"max", "average"}), "how images are made smaller")
+          .only_for(with("pool")),
+      field("batch_norm", &ModelConfig::batch_norm, boolean(), "a norm behind each convolution")
+          .only_for(with("batch_norm")),
+      field("stem", &ModelConfig::stem, one_of({"small", "imagenet"}),
+            "how it begins: with fewer strides than published for photographs (a ResNet with 3x3, not with "
+            "7x7 "
+            "by stride 2 and pooling), or as published; without it, small where a side has under 64 pixels")
+          .only_for(with("stem")),
+      field("patch", &ModelConfig::patch, whole(1, 1024), "pixels of a patch's side").only_for(with("patch")),
+      field("dim", &ModelConfig::dim, whole(1, 65'536), "channels of a token; a multiple of heads")
+          .only_for(with("dim")),
+      field("depth", &ModelConfig::depth, whole(1, 1000), "blocks").only_for(with("depth")),
+      field("heads", &ModelConfig::heads, whole(1, 1024), "heads of attention in each block")
+          .only_for(with("heads")),
+      field("mlp_ratio", &ModelConfig::mlp_ratio, number({.from = 0.01, .to = 100}),
+            "hidden units of a block, in channels of a token")
+          .only_for(with("mlp_ratio")),
+      field("layers", &ModelConfig::layers, layer_list(),
+            "the network's layers, one behind another: docs/layers.md")
+          .required()
+          .only_for(with("layers")),
+      field("file", &ModelConfig::file, path(),
+            "what describes the network: a graph as JSON, or a file of weights that holds one; it says input "
+            "and classes, too")
+          .only_for(with("file")),
+      field("weights", &ModelConfig::weights, path(),
+            "a safetensors file to start from, relative to the working directory; a file of Espalier's "
+            "gives the other fields, too, where there is no 'type', the channels that were cut and the "
+            "masks that hold zeros"),
+      field("hold_zeros", &ModelConfig::hold_zeros, boolean(),
+            "mask all zeros among the weights that are read, so that training keeps them at 0; false: none, "
+            "not even those that the file's masks hold; where it is not said, the file's masks are kept and "
+            "other zeros warned of"),
+      field(
+          "skip", &ModelConfig::skip, list_of(text()),
+          "names of layers that are not read from 'weights' but start afresh, or of what they lie under, as "
+          "in prune's include: the last one, say, for data of other classes")};
   return object<ModelConfig>(
-      {field("type", &ModelConfig::type, one_of(model_names()),
-             "see `espalier help models`; 'weights' of a run's file say it, too")
-           .required(),
-       field("input", &ModelConfig::input, image_shape(), "height, width and channels of an image"),
-       classes_field(),
-       field("hidden", &ModelConfig::hidden, list_of(whole(1, 1'000'000), {0, 100}),
-             "widths of the hidden layers")
-           .only_for(model_names("hidden")),
-       field("width", &ModelConfig::width, number({.from = 0.01, .to = 100}), "factor on every hidden width"),
-       field("activation", &ModelConfig::activation, one_of({"relu", "gelu"}), "between layers"),
-       field("pool", &ModelConfig::pool, one_of({"max", "average"}), "how images are made smaller")
-           .only_for(model_names("pool")),
-       field("batch_norm", &ModelConfig::batch_norm, boolean(), "a norm behind each convolution")
-           .only_for(model_names("batch_norm")),
-       field("stem", &ModelConfig::stem, one_of({"small", "imagenet"}),
-             "how it begins: with fewer strides than published for photographs (a ResNet with 3x3, not with "
-             "7x7 "
-             "by stride 2 and pooling), or as published; without it, small where a side has under 64 pixels")
-           .only_for(model_names("stem")),
-       field("patch", &ModelConfig::patch, whole(1, 1024), "pixels of a patch's side")
-           .only_for(model_names("patch")),
-       field("dim", &ModelConfig::dim, whole(1, 65'536), "channels of a token; a multiple of heads")
-           .only_for(model_names("dim")),
-       field("depth", &ModelConfig::depth, whole(1, 1000), "blocks").only_for(model_names("depth")),
-       field("heads", &ModelConfig::heads, whole(1, 1024), "heads of attention in each block")
-           .only_for(model_names("heads")),
-       field("mlp_ratio", &ModelConfig::mlp_ratio, number({.from = 0.01, .to = 100}),
-             "hidden units of a block, in channels of a token")
-           .only_for(model_names("mlp_ratio")),
-       field("layers", &ModelConfig::layers, layer_list(),
-             "the network's layers, one behind another: docs/layers.md")
-           .required()
-           .only_for(model_names("layers")),
-       field(
-           "file", &ModelConfig::file, path(),
-           "what describes the network: a graph as JSON, or a file of weights that holds one; it says input "
-           "and classes, too")
-           .only_for(model_names("file")),
-       field("weights", &ModelConfig::weights, path(),
-             "a safetensors file to start from, relative to the working directory; a file of Espalier's "
-             "gives the other fields, too, where there is no 'type', the channels that were cut and the "
-             "masks that hold zeros"),
-       field("hold_zeros", &ModelConfig::hold_zeros, boolean(),
-             "mask all zeros among the weights that are read, so that training keeps them at 0; false: none, "
-             "not even those that the file's masks hold; where it is not said, the file's masks are kept and "
-             "other zeros warned of"),
-       field(
-           "skip", &ModelConfig::skip, list_of(text()),
-           "names of layers that are not read from 'weights' but start afresh, or of what they lie under, as "
-           "in prune's include: the last one, say, for data of other classes")},
+      with_extra_fields(fields, models(), &ModelConfig::extra),
       {.defaults = catalogue_defaults, .check = [](const ModelConfig& m, const Place& at) {
          if (m.type == "graph" && !m.file)
            (at / "file").fail("missing, expected the file that describes the network");
@@ -185,55 +195,64 @@ Type<ModelConfig> model_type() {
 }
 
 Type<DataConfig> data_type() {
-  const Names in_files = {"mnist", "cifar10", "cifar100", "image_folder"};
+  const auto with = [](const char* option) { return datasets().names_with(option); };
+  const std::vector<Field<DataConfig>> fields = {
+      field("type", &DataConfig::type, one_of(datasets().names()),
+            "the data set; `espalier help data` says how to get it")
+          .required(),
+      field("root", &DataConfig::root, path(),
+            "folder of data sets; without it, that of --data, of ESPALIER_DATA, or data")
+          .only_for(with("root")),
+      field("path", &DataConfig::path, path(), path_help()).only_for(with("path")),
+      field("labels", &DataConfig::labels, one_of({"fine", "coarse"}), "100 classes, or 20 groups of them")
+          .only_for(with("labels")),
+      field("remap", &DataConfig::remap, boolean(),
+            "number the labels that are present 0..k-1, for files that hold a part of the classes")
+          .only_for(with("remap")),
+      field("skip_corrupt", &DataConfig::skip_corrupt, boolean(),
+            "leave out images that cannot be decoded, and say how many and which")
+          .only_for(with("skip_corrupt")),
+      field(
+          "alpha", &DataConfig::alpha, one_of({"drop", "white"}),
+          "what becomes of images' transparency: their colours are taken as they are, or blended over white")
+          .only_for(with("alpha")),
+      field("cache", &DataConfig::cache, boolean(),
+            "keep the decoded images for the next run, in $XDG_CACHE_HOME/espalier or ~/.cache/espalier")
+          .only_for(with("cache")),
+      field("train_images", &DataConfig::train_images, whole(1), "how many are drawn to train on")
+          .only_for(with("train_images")),
+      field("test_images", &DataConfig::test_images, whole(1), "and to test").only_for(with("test_images")),
+      field("batch", &DataConfig::batch, whole(1), "images in a step; of more than there are, all"),
+      field("shuffle", &DataConfig::shuffle, boolean(), "a new order each epoch, drawn from the seed"),
+      field("drop_last", &DataConfig::drop_last, boolean(),
+            "leave out what fills no batch at an epoch's end; another order leaves out other images, "
+            "and a set smaller than a batch is one batch all the same"),
+      field("augment", &DataConfig::augment, list_of(augmentation_type(), {0, 100}),
+            "what is done to training images, in this order, before they are normalised"),
+      field("normalize", &DataConfig::normalize, normalize_type(),
+            "on pixels in 0..1; without it, pixels stay in 0..1"),
+      field("validation", &DataConfig::validation, number(share_below_1),
+            "share of the training images that is held out; without it, none, and val/ beside test/ of an "
+            "image_folder is the validation split, which 0 leaves out")};
   Type<DataConfig> type = object<DataConfig>(
-      {field("type", &DataConfig::type, one_of({"mnist", "cifar10", "cifar100", "image_folder", "synthetic"}),
-             "the data set; `espalier help data` says how to get it")
-           .required(),
-       field("root", &DataConfig::root, path(),
-             "folder of data sets; without it, that of --data, of ESPALIER_DATA, or data")
-           .only_for(in_files),
-       field("path", &DataConfig::path, path(),
-             "folder or archive (.tar, .tar.gz, .tar.xz; not for mnist), relative to the root; without it, "
-             "mnist, cifar-10-batches-bin or cifar-100-binary; image_folder needs one")
-           .only_for(in_files),
-       field("labels", &DataConfig::labels, one_of({"fine", "coarse"}), "100 classes, or 20 groups of them")
-           .only_for({"cifar100"}),
-       field("remap", &DataConfig::remap, boolean(),
-             "number the labels that are present 0..k-1, for files that hold a part of the classes")
-           .only_for({"cifar10", "cifar100"}),
-       field("skip_corrupt", &DataConfig::skip_corrupt, boolean(),
-             "leave out images that cannot be decoded, and say how many and which")
-           .only_for({"image_folder"}),
-       field(
-           "alpha", &DataConfig::alpha, one_of({"drop", "white"}),
-           "what becomes of images' transparency: their colours are taken as they are, or blended over white")
-           .only_for({"image_folder"}),
-       field("cache", &DataConfig::cache, boolean(),
-             "keep the decoded images for the next run, in $XDG_CACHE_HOME/espalier or ~/.cache/espalier")
-           .only_for({"image_folder"}),
-       field("train_images", &DataConfig::train_images, whole(1), "how many are drawn to train on")
-           .only_for({"synthetic"}),
-       field("test_images", &DataConfig::test_images, whole(1), "and to test").only_for({"synthetic"}),
-       field("batch", &DataConfig::batch, whole(1), "images in a step; of more than there are, all"),
-       field("shuffle", &DataConfig::shuffle, boolean(), "a new order each epoch, drawn from the seed"),
-       field("drop_last", &DataConfig::drop_last, boolean(),
-             "leave out what fills no batch at an epoch's end; another order leaves out other images, "
-             "and a set smaller than a batch is one batch all the same"),
-       field("augment", &DataConfig::augment, list_of(augmentation_type(), {0, 100}),
-             "what is done to training images, in this order, before they are normalised"),
-       field("normalize", &DataConfig::normalize, normalize_type(),
-             "on pixels in 0..1; without it, pixels stay in 0..1"),
-       field("validation", &DataConfig::validation, number(share_below_1),
-             "share of the training images that is held out; without it, none, and val/ beside test/ of an "
-             "image_folder is the validation split, which 0 leaves out")},
-      {.check = [](const DataConfig& d, const Place& at) {
-        if (d.type == "image_folder" && !d.path)
-          (at / "path").fail("missing, expected the folder or archive that image_folder reads");
-      }});
+      with_extra_fields(fields, datasets(), &DataConfig::extra),
+      {.defaults =
+           [](DataConfig& d) {
+             if (const DatasetInfo* info = datasets().find(d.type))
+               d.extra = d.extra.with_defaults(info->extra, info->name);
+           },
+       .check =
+           [](const DataConfig& d, const Place& at) {
+             const DatasetInfo& info = datasets().named(d.type);
+             if (needs_path(info) && !d.path)
+               (at / "path")
+                   .fail("missing, expected the folder ", info.reads_archives ? "or archive " : "", "that ",
+                         info.name, " reads");
+           }});
   type.read = [read = type.read](const Json& json, const Place& at) {
     DataConfig data = read(json, at);
-    if (!data.validation && data.type != "image_folder") data.validation = 0;
+    const DatasetInfo* info = datasets().find(data.type);
+    if (!data.validation && !(info && info->has_validation)) data.validation = 0;
     return data;
   };
   return type;

@@ -27,7 +27,7 @@ schema::Type<PruneConfig> prune_type();             // config_prune.cpp
 schema::Type<RegularizeConfig> regularize_type();   // config_prune.cpp
 
 /// The classes of a model that does not say them itself: the data set's, as far as its type says how many it
-/// has; 0: that depends on its files. Synthetic data have as many as the model has by the catalogue.
+/// has; 0: that depends on its files. Data that are drawn have as many as the model has by the catalogue.
 int64_t declared_classes(const ModelConfig& model, const DataConfig& data);  // config_data.cpp
 
 }  // namespace espalier

@@ -20,9 +20,13 @@ namespace {
 double bytes_of(const Tensor& tensor) { return tensor.defined() ? static_cast<double>(tensor.bytes()) : 0; }
 
 /// What drawn data are, whose number and shape the config says.
+bool is_drawn(const Config& config) {
+  const DatasetInfo* info = datasets().find(config.data.type);
+  return info && info->is_drawn;
+}
 double drawn_bytes(const Config& config) {
   const auto images = static_cast<double>(config.data.train_images + config.data.test_images);
-  return config.data.type == "synthetic" ? images * static_cast<double>(config.model.input.elements()) : 0;
+  return is_drawn(config) ? images * static_cast<double>(config.model.input.elements()) : 0;
 }
 
 double bytes_of(const std::vector<Parameter*>& parameters) {
@@ -32,9 +36,7 @@ double bytes_of(const std::vector<Parameter*>& parameters) {
 }
 
 int64_t batch_of(const Config& config, const DataSplits* data) {
-  const int64_t images = data                              ? data->train.size()
-                         : config.data.type == "synthetic" ? config.data.train_images
-                                                           : 1;
+  const int64_t images = data ? data->train.size() : is_drawn(config) ? config.data.train_images : 1;
   return std::min(config.data.batch, images);
 }
 

@@ -29,7 +29,7 @@ bool fits_machine(const Config& config) {
 /// classes, the data.
 Config without_files(Config config) {
   config.model.weights.reset();
-  if (config.model.classes == 0) config.model.classes = find_model(config.model.type)->classes;
+  if (config.model.classes == 0) config.model.classes = models().find(config.model.type)->classes;
   return config;
 }
 
@@ -48,7 +48,7 @@ Parts check_parts(Config& config, const std::optional<std::string>& root, Mistak
       reads_model && (!knows_classes || mistakes.attempt("/model", [&] { check_memory(sound); }));
   if (fits && knows_classes)
     mistakes.attempt("/model", [&] { parts.model = build_model(config, true, &parts.notes); });
-  if (reads_data && (fits || config.data.type != "synthetic"))
+  if (reads_data && (fits || !datasets().named(config.data.type).is_drawn))
     mistakes.attempt("/data", [&] {
       parts.data = build_data(config, root, say);
       if (fits) check_memory(sound, &*parts.data);

@@ -31,6 +31,13 @@ size_t distance(const std::string& a, const std::string& b) {
 
 }  // namespace
 
+std::string enumerated(const std::vector<std::string>& names, const std::string& last) {
+  std::string text;
+  for (size_t i = 0; i < names.size(); ++i)
+    text += (i == 0 ? "" : i + 1 == names.size() ? last : ", ") + names[i];
+  return text;
+}
+
 std::string nearest_spelling(const std::string& word, const std::vector<std::string>& known) {
   std::string best;
   size_t least = SIZE_MAX;

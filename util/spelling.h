@@ -6,6 +6,8 @@
 
 namespace espalier {
 
+/// "a, b, c", with `last` between the last two: " or ".
+std::string enumerated(const std::vector<std::string>& names, const std::string& last = ", ");
 /// The nearest of `known` to `word` by edit distance, if near enough to be meant (at most a third of the
 /// longer word's length, at least 1; a beginning of one counts as near); empty otherwise.
 std::string nearest_spelling(const std::string& word, const std::vector<std::string>& known);

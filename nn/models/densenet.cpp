@@ -1,4 +1,6 @@
-#include "espalier/nn/models/densenet.h"
+// DenseNet-121 (Huang et al. 2017).
+#include "espalier/nn/layers.h"
+#include "espalier/nn/models/models.h"
 
 namespace espalier {
 namespace {
@@ -46,7 +48,23 @@ class Transition : public Module {
   Conv2d* conv_;
 };
 
-}  // namespace
+/// features.conv0 norm0; features.denseblock1 .. 4 of dense layers, each of which puts 32 channels beside
+/// what it reads; between them features.transition1 .. 3, which halve channels and sides; features.norm5; the
+/// mean of all pixels; classifier. Stem `small`: conv0 is 3x3; `imagenet`: 7x7 by stride 2, and 3x3 pooling
+/// by 2 behind it.
+class DenseNet121 : public Module {
+ public:
+  explicit DenseNet121(const ModelOptions& options);
+  Variable forward(const Variable& x) override;
+  std::string type() const override { return "densenet"; }
+
+ private:
+  Conv2d* stem_;
+  BatchNorm2d *stem_norm_, *last_norm_;
+  std::vector<Module*> features_;
+  Linear* classifier_;
+  bool pooled_;
+};
 
 DenseNet121::DenseNet121(const ModelOptions& o) : pooled_(has_imagenet_stem(o)) {
   const int64_t least = pooled_ ? 29 : 8;  // a pixel is left behind the last transition
@@ -77,6 +95,18 @@ Variable DenseNet121::forward(const Variable& x) {
   if (pooled_) y = ops::max_pool2d(y, 3, 2, 1);
   for (Module* feature : features_) y = feature->forward(y);
   return classifier_->forward(ops::global_average_pool(relu_of(*last_norm_, y)));
+}
+
+}  // namespace
+
+ModelInfo densenet121() {
+  return {.name = "densenet121",
+          .help = "DenseNet-121: what a layer makes beside all before it",
+          .input = {224, 224, 3},
+          .classes = 1000,
+          .options = {"stem"},
+          .make = [](const ModelOptions& o, Activation) { return std::make_unique<DenseNet121>(o); },
+          .has_own_activations = true};
 }
 
 }  // namespace espalier

@@ -1,5 +1,5 @@
-#include "espalier/nn/models/lenet.h"
-
+// LeNet-5 as Caffe has it (after LeCun et al. 1998): 431,080 parameters at 28x28x1 and 10 classes.
+#include "espalier/nn/layers.h"
 #include "espalier/nn/models/models.h"
 
 namespace espalier {
@@ -8,7 +8,23 @@ namespace {
 /// Pixels left of a side after two rounds of a 5x5 convolution without padding and a pooling by 2.
 int64_t side_behind(int64_t size) { return ((size - 4) / 2 - 4) / 2; }
 
-}  // namespace
+/// conv1 (20 of 5x5) - pool - conv2 (50 of 5x5) - pool - fc1 (500) - fc2; no padding; `width` is a factor on
+/// 20, 50 and 500.
+class LeNet5 : public Module {
+ public:
+  LeNet5(const Shape& input, int64_t classes, double width, Activation f, bool average_pool);
+  Variable forward(const Variable& x) override;
+  std::string type() const override { return "lenet5"; }
+
+ private:
+  Variable pool(const Variable& x) const {
+    return average_pool_ ? ops::average_pool2d(x, 2) : ops::max_pool2d(x, 2);
+  }
+
+  Conv2d *conv1_, *conv2_;
+  Linear *fc1_, *fc2_;
+  bool average_pool_;
+};
 
 LeNet5::LeNet5(const Shape& input, int64_t classes, double width, Activation f, bool average_pool)
     : average_pool_(average_pool) {
@@ -26,6 +42,21 @@ Variable LeNet5::forward(const Variable& x) {
   Variable y = pool(conv1_->forward(x));
   y = pool(conv2_->forward(y));
   return fc2_->forward(fc1_->forward(ops::flatten(y)));
+}
+
+std::unique_ptr<Module> make_lenet5(const ModelOptions& o, Activation f) {
+  return std::make_unique<LeNet5>(o.input, o.classes, o.width, f, o.pool == "average");
+}
+
+}  // namespace
+
+ModelInfo lenet5() {
+  return {.name = "lenet5",
+          .help = "LeNet-5 (Caffe's): two 5x5 convolutions and two linear layers, 431,080 parameters",
+          .input = {28, 28, 1},
+          .classes = 10,
+          .options = {"pool"},
+          .make = make_lenet5};
 }
 
 }  // namespace espalier

@@ -1,4 +1,6 @@
-#include "espalier/nn/models/mobilenetv2.h"
+// MobileNetV2 (Sandler et al. 2018).
+#include "espalier/nn/models/conv_norm.h"
+#include "espalier/nn/models/models.h"
 
 namespace espalier {
 namespace {
@@ -38,7 +40,20 @@ class InvertedResidual : public Module {
   bool adds_;
 };
 
-}  // namespace
+/// features.0, a strided 3x3 convolution; features.1 .. 17, inverted residuals in seven stages; features.18,
+/// a 1x1 convolution; the mean of all pixels; classifier.1. Each convolution has a norm, all but those that
+/// project relu6. With the stem `small` the first convolution and the first stage that would be strided are
+/// not. Unlike torchvision's it drops nothing before the classifier.
+class MobileNetV2 : public Module {
+ public:
+  explicit MobileNetV2(const ModelOptions& options);
+  Variable forward(const Variable& x) override;
+  std::string type() const override { return "mobilenetv2"; }
+
+ private:
+  std::vector<Module*> features_;
+  Linear* classifier_;
+};
 
 MobileNetV2::MobileNetV2(const ModelOptions& o) {
   const auto name = [&] { return "features." + std::to_string(features_.size()); };
@@ -62,6 +77,18 @@ Variable MobileNetV2::forward(const Variable& x) {
   Variable y = x;
   for (Module* feature : features_) y = feature->forward(y);
   return classifier_->forward(ops::global_average_pool(y));
+}
+
+}  // namespace
+
+ModelInfo mobilenetv2() {
+  return {.name = "mobilenetv2",
+          .help = "MobileNetV2: inverted residuals",
+          .input = {224, 224, 3},
+          .classes = 1000,
+          .options = {"stem"},
+          .make = [](const ModelOptions& o, Activation) { return std::make_unique<MobileNetV2>(o); },
+          .has_own_activations = true};
 }
 
 }  // namespace espalier

@@ -1,24 +1,21 @@
-#include "espalier/nn/models/mobilenetv3.h"
-
+// MobileNetV3 (Howard et al. 2019), the small one and the large one.
 #include <algorithm>
+#include <span>
+
+#include "espalier/nn/models/conv_norm.h"
+#include "espalier/nn/models/models.h"
 
 namespace espalier {
 namespace {
 
 constexpr ConvNorm::NormOptions norm_options{.eps = 1e-3f, .momentum = 0.01f};
 
-}  // namespace
-
-struct MobileNetV3::Block {
+struct Block {
   int64_t kernel, hidden, channels;
   bool excites;
   Activation f;
   int64_t stride;
 };
-
-namespace {
-
-using Block = MobileNetV3::Block;
 constexpr Activation simple = Activation::relu, swish = Activation::hard_swish;
 constexpr Block small_blocks[] = {
     {3, 16, 16, true, simple, 2}, {3, 72, 24, false, simple, 2}, {3, 88, 24, false, simple, 1},
@@ -86,7 +83,33 @@ class ExcitedResidual : public Module {
   bool adds_;
 };
 
-}  // namespace
+/// features.0, a strided 3x3 convolution; features.1 .. N, inverted residuals, most with
+/// squeeze-and-excitation; a 1x1 convolution; the mean of all pixels; classifier.0 and classifier.3. With the
+/// stem `small` the first convolution and the first strided block are not strided. Unlike torchvision's it
+/// drops nothing before the last layer.
+class MobileNetV3 : public Module {
+ public:
+  Variable forward(const Variable& x) override;
+  std::string type() const override { return "mobilenetv3"; }
+
+ protected:
+  MobileNetV3(const ModelOptions& options, std::span<const Block> blocks, int64_t hidden_units);
+
+ private:
+  std::vector<Module*> features_;
+  Linear *hidden_, *classifier_;
+};
+
+/// 11 inverted residuals, 2,542,856 parameters
+class MobileNetV3Small : public MobileNetV3 {
+ public:
+  explicit MobileNetV3Small(const ModelOptions& options);
+};
+/// 15 inverted residuals, 5,483,032 parameters
+class MobileNetV3Large : public MobileNetV3 {
+ public:
+  explicit MobileNetV3Large(const ModelOptions& options);
+};
 
 MobileNetV3::MobileNetV3(const ModelOptions& o, std::span<const Block> blocks, int64_t hidden_units) {
   const auto name = [&] { return "features." + std::to_string(features_.size()); };
@@ -116,5 +139,27 @@ Variable MobileNetV3::forward(const Variable& x) {
 
 MobileNetV3Small::MobileNetV3Small(const ModelOptions& o) : MobileNetV3(o, small_blocks, 1024) {}
 MobileNetV3Large::MobileNetV3Large(const ModelOptions& o) : MobileNetV3(o, large_blocks, 1280) {}
+
+}  // namespace
+
+ModelInfo mobilenetv3_small() {
+  return {.name = "mobilenetv3_small",
+          .help = "MobileNetV3-Small: inverted residuals with squeeze-and-excitation",
+          .input = {224, 224, 3},
+          .classes = 1000,
+          .options = {"stem"},
+          .make = [](const ModelOptions& o, Activation) { return std::make_unique<MobileNetV3Small>(o); },
+          .has_own_activations = true};
+}
+
+ModelInfo mobilenetv3_large() {
+  return {.name = "mobilenetv3_large",
+          .help = "MobileNetV3-Large: inverted residuals with squeeze-and-excitation",
+          .input = {224, 224, 3},
+          .classes = 1000,
+          .options = {"stem"},
+          .make = [](const ModelOptions& o, Activation) { return std::make_unique<MobileNetV3Large>(o); },
+          .has_own_activations = true};
+}
 
 }  // namespace espalier

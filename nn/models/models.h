@@ -10,12 +10,14 @@
 #include "espalier/core/kernels.h"
 #include "espalier/nn/module.h"
 #include "espalier/nn/sequential.h"
+#include "espalier/util/extra_options.h"
+#include "espalier/util/registry.h"
 
 namespace espalier {
 
 /// What a config's `model` says; each model uses the fields that concern it.
 struct ModelOptions {
-  std::string type = "mlp";
+  std::string type = "mlp";   ///< a row of models()
   Shape input = {28, 28, 1};  ///< one image, [H,W,C]
   int64_t classes = 10;
   std::vector<int64_t> hidden = {256, 128};  ///< widths of an MLP's hidden layers
@@ -33,22 +35,20 @@ struct ModelOptions {
   /// block in channels.
   int64_t patch = 4, dim = 192, depth = 9, heads = 3;
   double mlp_ratio = 4;
+  ExtraOptions extra = {};  ///< those that the row declares
 };
 
-/// A row of `espalier help models`.
+/// What a name of a model stands for, a row of `espalier help models`.
 struct ModelInfo {
   std::string name, help;
-  Shape input;  ///< of one image, when none is given; no axes where a config or a file says it
-  int64_t classes;
-  std::vector<std::string> options;  ///< which concern it, besides input, classes, width and activation
+  Shape input = {};  ///< of one image, when none is given; no axes where a config or a file says it
+  int64_t classes = 0;
+  std::vector<std::string> options = {};  ///< which concern it, besides input, classes, width and activation
+  std::vector<ExtraOption> extra = {};
   std::function<std::unique_ptr<Module>(const ModelOptions&, Activation)> make;
   bool has_own_activations = false;  ///< `activation` may say nothing else than its default
 };
-const std::vector<ModelInfo>& model_catalogue();
-/// The row of that name, or null.
-const ModelInfo* find_model(const std::string& name);
-/// The names of all models, or of those that `option` concerns.
-std::vector<std::string> model_names(const std::string& option = {});
+Registry<ModelInfo>& models();
 
 /// Whether it begins as published for photographs: what the option `stem` says, or the size of the images.
 bool has_imagenet_stem(const ModelOptions& options);

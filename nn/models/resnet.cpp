@@ -72,4 +72,26 @@ Variable ResNet::forward(const Variable& x) {
   return fc_->forward(ops::global_average_pool(y));
 }
 
+std::vector<ModelInfo> resnets() {
+  std::vector<ModelInfo> rows;
+  for (const ResNetPlan& plan : resnet_plans()) {
+    const std::string title = join("ResNet-", plan.depth);
+    ModelInfo row{.name = join("resnet", plan.depth),
+                  .help = title + " for small images",
+                  .input = {32, 32, 3},
+                  .classes = 10,
+                  .make = [&plan](const ModelOptions& o, Activation f) {
+                    return std::make_unique<ResNet>(plan, o, f);
+                  }};
+    if (plan.has_stem()) {
+      row.help = title + (plan.bottleneck ? " of bottleneck blocks" : " of basic blocks");
+      row.input = {224, 224, 3};
+      row.classes = 1000;
+      row.options = {"pool", "stem"};
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
 }  // namespace espalier

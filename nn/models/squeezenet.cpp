@@ -1,4 +1,6 @@
-#include "espalier/nn/models/squeezenet.h"
+// SqueezeNet 1.1 (Iandola et al. 2016).
+#include "espalier/nn/layers.h"
+#include "espalier/nn/models/models.h"
 
 namespace espalier {
 namespace {
@@ -26,7 +28,21 @@ class Fire : public Module {
   Conv2d *squeeze_, *expand1x1_, *expand3x3_;
 };
 
-}  // namespace
+/// features.0, a strided 3x3 convolution without padding; fires at features.3 .. 12, with 3x3 poolings by 2
+/// between; classifier.1, a 1x1 convolution with relu, and the mean of all pixels. With the stem `small` the
+/// first convolution is not strided and the first pooling left out. Unlike torchvision's it drops nothing
+/// before the classifier.
+class SqueezeNet : public Module {
+ public:
+  explicit SqueezeNet(const ModelOptions& options);
+  Variable forward(const Variable& x) override;
+  std::string type() const override { return "squeezenet"; }
+
+ private:
+  Conv2d* stem_;
+  std::vector<Module*> fires_;  // a null stands for a pooling
+  Conv2d* classifier_;
+};
 
 SqueezeNet::SqueezeNet(const ModelOptions& o) {
   const bool small = !has_imagenet_stem(o);
@@ -55,6 +71,18 @@ Variable SqueezeNet::forward(const Variable& x) {
   Variable y = stem_->forward(x);
   for (Module* fire : fires_) y = fire ? fire->forward(y) : ops::max_pool2d(y, 3, 2, 0, true);
   return ops::global_average_pool(classifier_->forward(y));
+}
+
+}  // namespace
+
+ModelInfo squeezenet() {
+  return {.name = "squeezenet",
+          .help = "SqueezeNet 1.1: fires of 1x1 and 3x3",
+          .input = {224, 224, 3},
+          .classes = 1000,
+          .options = {"stem"},
+          .make = [](const ModelOptions& o, Activation) { return std::make_unique<SqueezeNet>(o); },
+          .has_own_activations = true};
 }
 
 }  // namespace espalier

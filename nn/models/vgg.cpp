@@ -1,4 +1,8 @@
-#include "espalier/nn/models/vgg.h"
+// VGG (Simonyan and Zisserman 2015) in its form for images of 32x32 pixels.
+#include <array>
+
+#include "espalier/nn/layers.h"
+#include "espalier/nn/models/models.h"
 
 namespace espalier {
 namespace {
@@ -6,13 +10,36 @@ namespace {
 constexpr std::array<int64_t, 5> channels{64, 128, 256, 512, 512};
 constexpr size_t poolings = 3;
 
-}  // namespace
+/// One VGG: its name's number, and how many convolutions each of its five blocks has.
+struct VggPlan {
+  int depth;
+  std::array<int, 5> blocks;
+};
+constexpr VggPlan vgg_plans[] = {
+    {11, {1, 1, 2, 2, 2}}, {13, {2, 2, 2, 2, 2}}, {16, {2, 2, 3, 3, 3}}, {19, {2, 2, 4, 4, 4}}};
 
-const std::vector<VggPlan>& vgg_plans() {
-  static const std::vector<VggPlan> plans{
-      {11, {1, 1, 2, 2, 2}}, {13, {2, 2, 2, 2, 2}}, {16, {2, 2, 3, 3, 3}}, {19, {2, 2, 4, 4, 4}}};
-  return plans;
-}
+/// Five blocks of 3x3 convolutions to 64, 128, 256, 512 and 512 channels, each convolution with a bias, a
+/// norm (if `batch_norm`) and the activation; pooling by 2 behind the first three blocks, where the original
+/// has it behind all, so that the last two see 4x4 of 32x32 pixels; the mean of all pixels; one linear layer.
+/// `features.N` has torchvision's numbers, which count norms, activations and all five poolings.
+class Vgg : public Module {
+ public:
+  Vgg(const VggPlan& plan, const ModelOptions& options, Activation f);
+  Variable forward(const Variable& x) override;
+  std::string type() const override { return "vgg"; }
+
+ private:
+  struct Layer {
+    Conv2d* convolution;
+    BatchNorm2d* norm;  ///< or null
+    bool pooled;
+  };
+
+  std::vector<Layer> layers_;
+  Linear* classifier_;
+  Activation f_;
+  bool average_pool_;
+};
 
 Vgg::Vgg(const VggPlan& plan, const ModelOptions& o, Activation f)
     : f_(f), average_pool_(o.pool == "average") {
@@ -47,6 +74,21 @@ Variable Vgg::forward(const Variable& x) {
     if (layer.pooled) y = average_pool_ ? ops::average_pool2d(y, 2) : ops::max_pool2d(y, 2);
   }
   return classifier_->forward(ops::global_average_pool(y));
+}
+
+}  // namespace
+
+std::vector<ModelInfo> vggs() {
+  std::vector<ModelInfo> rows;
+  for (const VggPlan& plan : vgg_plans)
+    rows.push_back(
+        {.name = join("vgg", plan.depth),
+         .help = join("VGG-", plan.depth, " for small images"),
+         .input = {32, 32, 3},
+         .classes = 100,
+         .options = {"pool", "batch_norm"},
+         .make = [&plan](const ModelOptions& o, Activation f) { return std::make_unique<Vgg>(plan, o, f); }});
+  return rows;
 }
 
 }  // namespace espalier

@@ -71,4 +71,15 @@ Variable VisionTransformer::forward(const Variable& x) {
   return head_->forward(ops::select(norm_->forward(y), 1, 0));
 }
 
+ModelInfo vit() {
+  return {.name = "vit",
+          .help =
+              "vision transformer for small images, timm's with a class token, GELU always; structural "
+              "pruning cuts the hidden layers of its blocks",
+          .input = {32, 32, 3},
+          .classes = 10,
+          .options = {"patch", "dim", "depth", "heads", "mlp_ratio"},
+          .make = [](const ModelOptions& o, Activation) { return std::make_unique<VisionTransformer>(o); }};
+}
+
 }  // namespace espalier

@@ -47,7 +47,7 @@ const Zoo variants[] = {
 /// Every model of the catalogue, narrow and of small images, and the variants.
 std::vector<Zoo> zoo() {
   std::vector<Zoo> all(std::begin(variants), std::end(variants));
-  for (const ModelInfo& info : model_catalogue())
+  for (const ModelInfo& info : models())
     if (info.input.axes() > 0)
       all.push_back({info.name, {.type = info.name, .input = {16, 16, 3}, .classes = 5, .width = 0.15}});
   return all;

@@ -3,11 +3,13 @@
 
 #include <fstream>
 
-#include "espalier/nn/models/models.h"
 #include "espalier/config/schema.h"
+#include "espalier/data/datasets.h"
+#include "espalier/nn/models/models.h"
 #include "espalier/run/build.h"
 #include "espalier/run/config.h"
 #include "espalier/util/mistakes.h"
+#include "espalier/util/spelling.h"
 #include "run/minimal_config.h"
 #include "support/bad_input.h"
 #include "support/mistakes.h"
@@ -31,14 +33,6 @@ std::string refusal(const std::string& text, const std::vector<std::string>& ove
   });
 }
 
-/// a, b, c with `last` between the last two.
-std::string listed(const std::vector<std::string>& names, const std::string& last) {
-  std::string all;
-  for (size_t i = 0; i < names.size(); ++i)
-    all += (i == 0 ? "" : i + 1 < names.size() ? ", " : last) + names[i];
-  return all;
-}
-
 // What stands in a field, and the message it gets.
 struct Mistake {
   const char* pointer;
@@ -47,11 +41,12 @@ struct Mistake {
 };
 
 TEST(Config, MistakesAreNamed) {
-  const std::string models = listed(model_names(), ", "),
-                    optimizer_names = listed(optimizers().names(), ", "),
-                    train_fields = listed(
-                        config_description().find("stages")->inner().find("train")->type->field_names(),
-                        ", ");
+  const std::string all_models = enumerated(models().names()), all_data = enumerated(datasets().names());
+  const auto models_with = [](const char* option) { return enumerated(models().names_with(option), " or "); };
+  const auto data_with = [](const char* option) { return enumerated(datasets().names_with(option), " or "); };
+  const std::string optimizer_names = enumerated(optimizers().names()),
+                    train_fields = enumerated(
+                        config_description().find("stages")->inner().find("train")->type->field_names());
   const Mistake mistakes[] = {
       // Names.
       {"/model/hiden", "[3]", "/model/hiden: no such field, did you mean 'hidden'?"},
@@ -61,8 +56,7 @@ TEST(Config, MistakesAreNamed) {
       {"/stages/2/export", "{}", "/stages/2/export: not built yet"},
       // What is missing.
       {"/model", "", "/model: missing, expected an object"},
-      {"/data/type", "",
-       "/data/type: missing, expected one of mnist, cifar10, cifar100, image_folder, synthetic"},
+      {"/data/type", "", "/data/type: missing, expected one of " + all_data},
       {"/stages", "", "/stages: missing, expected a list of at least 1, each an object"},
       {"/stages/0/name", "",
        "/stages/0/name: missing, expected a name of letters, digits, '-', '_' and '.', beginning with a "
@@ -154,12 +148,12 @@ TEST(Config, MistakesAreNamed) {
       {"/stages/1/prune/include", "[\"\"]", "/stages/1/prune/include/0: found the text \"\", expected text"},
       // Names of things.
       {"/model/type", "\"lenet55\"",
-       "/model/type: found the text \"lenet55\", expected one of " + models + ", did you mean 'lenet5'?"},
-      {"/model/type", "5", "/model/type: found 5, expected one of " + models},
+       "/model/type: found the text \"lenet55\", expected one of " + all_models + ", did you mean 'lenet5'?"},
+      {"/model/type", "5", "/model/type: found 5, expected one of " + all_models},
       {"/model/stem", "\"small\"",
-       "/model/stem: is for type " + listed(model_names("stem"), " or ") + ", and the type is mlp"},
+       "/model/stem: is for type " + models_with("stem") + ", and the type is mlp"},
       {"/model/batch_norm", "false",
-       "/model/batch_norm: is for type vgg11, vgg13, vgg16 or vgg19, and the type is mlp"},
+       "/model/batch_norm: is for type " + models_with("batch_norm") + ", and the type is mlp"},
       {"/stages/0/train/optimizer/type", "\"adan\"",
        "/stages/0/train/optimizer/type: found the text \"adan\", expected one of " + optimizer_names +
            ", did you mean 'adam'?"},
@@ -226,7 +220,7 @@ TEST(Config, MistakesAreNamed) {
       {"/stages/1/name", "\"dense\"", "/stages/1/name: \"dense\" is the name of /stages/0, too"},
       // Fields that do not go together.
       {"/model", R"({"type": "lenet5", "hidden": [3]})",
-       "/model/hidden: is for type mlp, and the type is lenet5"},
+       "/model/hidden: is for type " + models_with("hidden") + ", and the type is lenet5"},
       {"/model/pool", "\"max\"",
        "/model/pool: is for type lenet5, vgg11, vgg13, vgg16, vgg19, resnet18, resnet34, resnet50, resnet101 "
        "or resnet152, and the type is mlp"},
@@ -304,17 +298,17 @@ TEST(Config, MistakesAreNamed) {
        "/stages/1/prune/overrides/0/max_ratio: found 0.4, expected at least min_ratio: 0.5"},
       {"/stages/0/train/early_stop", "{}",
        "/stages/0/train/early_stop: needs images to judge by: /data/validation above 0"},
-      {"/data/path", "\"p\"",
-       "/data/path: is for type mnist, cifar10, cifar100 or image_folder, and the type is synthetic"},
-      {"/data/remap", "true", "/data/remap: is for type cifar10 or cifar100, and the type is synthetic"},
+      {"/data/path", "\"p\"", "/data/path: is for type " + data_with("path") + ", and the type is synthetic"},
+      {"/data/remap", "true",
+       "/data/remap: is for type " + data_with("remap") + ", and the type is synthetic"},
       {"/data", R"({"type": "cifar10", "labels": "fine"})",
-       "/data/labels: is for type cifar100, and the type is cifar10"},
+       "/data/labels: is for type " + data_with("labels") + ", and the type is cifar10"},
       {"/data", R"({"type": "cifar100", "labels": "coarce"})",
        "/data/labels: found the text \"coarce\", expected one of fine, coarse, did you mean 'coarse'?"},
       {"/data", R"({"type": "image_folder"})",
        "/data/path: missing, expected the folder or archive that image_folder reads"},
       {"/data", R"({"type": "cifar10", "skip_corrupt": true})",
-       "/data/skip_corrupt: is for type image_folder, and the type is cifar10"},
+       "/data/skip_corrupt: is for type " + data_with("skip_corrupt") + ", and the type is cifar10"},
       {"/data/normalize", R"({"mean": [0.1], "std": [0.1, 0.2]})",
        "/data/normalize/std: found 2 values, expected as many as in 'mean': 1"},
       {"/data/normalize", R"({"mean": [0.1], "std": [0]})",
@@ -385,10 +379,8 @@ TEST(Config, MessagesSayWhatTheCommandLineHasSet) {
             "x.json: stages.dense.train.epochs: found -1, expected a whole number of at least 1 (set on the "
             "command line)");
   EXPECT_EQ(refusal(minimal().dump(), {"data={\"type\": \"mnits\"}"}),
-            "x.json: data.type: found the text \"mnits\", expected one of mnist, cifar10, cifar100, "
-            "image_folder, synthetic, did you mean "
-            "'mnist'? (set "
-            "on the command line)");
+            "x.json: data.type: found the text \"mnits\", expected one of " + enumerated(datasets().names()) +
+                ", did you mean 'mnist'? (set on the command line)");
   EXPECT_EQ(refusal(with("/seed", "-1").dump(), {"stages.dense.train.epochs=1"}),
             "x.json: /seed: found -1, expected a whole number from 0 to 9007199254740991");
 }

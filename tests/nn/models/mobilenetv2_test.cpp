@@ -1,5 +1,3 @@
-#include "espalier/nn/models/mobilenetv2.h"
-
 #include <gtest/gtest.h>
 
 #include "nn/models/support.h"

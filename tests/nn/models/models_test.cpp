@@ -8,6 +8,7 @@
 #include "espalier/core/allocator.h"
 #include "espalier/graph/ops.h"
 #include "espalier/nn/network.h"
+#include "espalier/nn/sequential.h"
 #include "espalier/nn/state_dict.h"
 #include "nn/models/support.h"
 #include "support/bad_input.h"
@@ -28,7 +29,7 @@ std::vector<std::pair<std::string, Shape>> shapes(const ModelOptions& options) {
 using Expected = std::vector<std::pair<std::string, Shape>>;
 
 TEST(Models, TheCatalogueCanBeMade) {
-  for (const ModelInfo& info : model_catalogue()) {
+  for (const ModelInfo& info : models()) {
     if (info.input.axes() == 0) continue;                       // a file says: graph_module_test.cpp
     const int64_t side = std::min<int64_t>(info.input[0], 64);  // as deep, but quick
     const Shape input{side, side, info.input[2]};
@@ -41,22 +42,21 @@ TEST(Models, TheCatalogueCanBeMade) {
 }
 
 TEST(Models, WhichModelsAnOptionConcerns) {
-  EXPECT_EQ(model_names().size(), model_catalogue().size());
-  EXPECT_EQ(model_names("hidden"), Names{"mlp"});
-  EXPECT_EQ(model_names("batch_norm"), (Names{"vgg11", "vgg13", "vgg16", "vgg19"}));
-  EXPECT_EQ(model_names("heads"), Names{"vit"});
-  const Names stems = model_names("stem");
+  EXPECT_EQ(models().names_with("hidden"), Names{"mlp"});
+  EXPECT_EQ(models().names_with("batch_norm"), (Names{"vgg11", "vgg13", "vgg16", "vgg19"}));
+  EXPECT_EQ(models().names_with("heads"), Names{"vit"});
+  const Names stems = models().names_with("stem");
   EXPECT_TRUE(std::ranges::count(stems, "resnet18") == 1 && std::ranges::count(stems, "mobilenetv2") == 1);
   EXPECT_EQ(std::ranges::count(stems, "resnet20") + std::ranges::count(stems, "vgg19"), 0)
       << "of small images";
-  EXPECT_EQ(find_model("vgg19")->classes, 100);
-  EXPECT_EQ(find_model("vgg"), nullptr);
+  EXPECT_EQ(models().find("vgg19")->classes, 100);
+  EXPECT_EQ(models().find("vgg"), nullptr);
 }
 
 /// Of each model that has recorded figures (bench/golden.py).
 TEST(Models, StateDictsArePyTorchs) {
   int recorded = 0;
-  for (const std::string& name : model_names()) {
+  for (const std::string& name : models().names()) {
     std::ifstream file(join(source_folder(), "/tests/golden/", name, ".json"));
     if (!file) continue;
     ++recorded;
@@ -166,6 +166,59 @@ TEST(Models, BadOptions) {
   EXPECT_EQ(refusal({.type = "lenet5", .input = {16, 16, 1}}), "accepted");
 }
 
+/// A model that a program adds, once in this process: a linear layer behind one of `units` for each class.
+const ModelInfo& registered() {
+  static const bool once = [] {
+    models().add(
+        {.name = "funnel",
+         .help = "two linear layers",
+         .input = {4, 4, 1},
+         .classes = 3,
+         .extra = {{.name = "units", .help = "hidden ones a class", .value = int64_t{2}, .from = 1, .to = 9}},
+         .make = [](const ModelOptions& o, Activation f) {
+           std::vector<LayerSpec> layers{{.type = "flatten"},
+                                         {.type = "linear", .outputs = o.classes * o.extra.whole("units")},
+                                         {.type = "activation"},
+                                         {.type = "linear"}};
+           LayerContext context{.classes = o.classes, .width = o.width, .activation = f};
+           return std::make_unique<Sequential>(layers, o.input, context, "model: funnel");
+         }});
+    return true;
+  }();
+  EXPECT_TRUE(once);
+  return models().named("funnel");
+}
+
+TEST(Models, OneThatAProgramAddsIsMadeByItsName) {
+  const ModelInfo& info = registered();
+  const ModelOptions two{.type = "funnel", .input = info.input, .classes = info.classes};
+  ModelOptions five = two;
+  five.extra = {{"units", int64_t{5}}};
+  EXPECT_EQ(shapes(two)[0].second, (Shape{6, 16})) << "the default";
+  EXPECT_EQ(shapes(five)[0].second, (Shape{15, 16}));
+  EXPECT_EQ(shapes(five)[2].second, (Shape{3, 15}));
+}
+
+TEST(Models, ExtraOptionsAreTheRowsOwn) {
+  registered();
+  const auto with = [](const char* type, const char* name, const ExtraValue& value) {
+    ModelOptions options{.type = type};
+    options.extra.set(name, value);
+    return refusal(options);
+  };
+  EXPECT_EQ(with("funnel", "unit", int64_t{5}), "model funnel: no option 'unit', did you mean 'units'?");
+  EXPECT_EQ(with("funnel", "units", int64_t{10}), "model funnel: units: found 10, expected from 1 to 9");
+  EXPECT_EQ(with("funnel", "units", 2.5), "model funnel: option 'units' is of another type than its default");
+  EXPECT_EQ(with("mlp", "units", int64_t{5}), "model mlp: no option 'units'");
+}
+
+TEST(Models, ANameIsTakenOnce) {
+  registered();
+  for (const char* name : {"resnet20", "funnel"})
+    EXPECT_EQ(message_of([&] { models().add({.name = name, .help = "", .make = {}}); }),
+              join("model: '", name, "' is there already"));
+}
+
 TEST(Models, WhatCannotFitIsRefusedBeforeMemoryIsTaken) {
   const auto refusal = [](const ModelOptions& options) -> std::string {
     try {
@@ -185,7 +238,7 @@ TEST(Models, WhatCannotFitIsRefusedBeforeMemoryIsTaken) {
 }
 
 TEST(Models, OnMetaHaveTheSameShapes) {
-  for (const ModelInfo& info : model_catalogue()) {
+  for (const ModelInfo& info : models()) {
     if (info.input.axes() == 0) continue;
     if (info.input[0] > 100 && info.name != "resnet18") continue;  // would be slow in numbers
     const ModelOptions options{.type = info.name, .input = info.input, .classes = info.classes, .width = 0.1};

@@ -1,5 +1,3 @@
-#include "espalier/nn/models/squeezenet.h"
-
 #include <gtest/gtest.h>
 
 #include "nn/models/support.h"

@@ -1,5 +1,3 @@
-#include "espalier/nn/models/vgg.h"
-
 #include <gtest/gtest.h>
 
 #include "espalier/nn/network.h"
