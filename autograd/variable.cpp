@@ -25,7 +25,7 @@ struct Node {
   ~Node();
 };
 
-/// Lets go of what is behind this node in a loop: nested destructors of a long history would overflow the
+/// Lets go of what came before this node in a loop: nested destructors of a long history would overflow the
 /// stack.
 Node::~Node() {
   auto todo = std::move(inputs);
@@ -67,7 +67,7 @@ struct Step {
   std::shared_ptr<Node> node;
 };
 
-/// Every op behind `root`, in the order they were recorded.
+/// Every op that `root` was computed by, in the order they were recorded.
 std::vector<Step> history_of(const std::shared_ptr<VariableState>& root) {
   std::vector<Step> steps;
   std::vector<std::shared_ptr<VariableState>> todo{root};

@@ -152,7 +152,7 @@ class Builder : public Json::json_sax_t {
     return true;
   }
 
-  /// What the parser could have gone on with, behind the last character that is no space before `offset`.
+  /// What the parser could have gone on with after the last character that is no space before `offset`.
   std::string expected(size_t offset) const {
     if (open_.empty()) return has_root_ ? "the end of the text" : "a value";
     const size_t before = text_.find_last_not_of(" \t\r\n", offset - 1);

@@ -18,7 +18,7 @@ namespace espalier {
 /// that the stack must not be in the hands of who wrote the text.
 inline constexpr size_t deepest_json = 100;
 
-/// Text that is no JSON (comments are none, see plain_json.h, nor is what stands behind a zero byte), is
+/// Text that is no JSON (comments are none, see plain_json.h, nor is what stands after a zero byte), is
 /// nested too deep, holds a number that no double can, or gives a field twice in one object is an Error with
 /// line and column: "configs/x.json:12:5: not JSON: a comma before '}'".
 nlohmann::ordered_json parse_json(std::string_view text, const std::string& file);

@@ -1,7 +1,7 @@
 // The one way by which kernels are launched, on the GPU and, under emulation, on the CPU.
 //
-// Rules of a .cu file, so that both builds can run it: launch through launch() alone; dynamic shared memory
-// by ESP_DYNAMIC_SHARED alone; no return in front of a barrier; blocks of a multiple of 32 threads; only
+// Rules of a .cu file, so that both builds can run it: launch only through launch(); dynamic shared memory
+// only by ESP_DYNAMIC_SHARED; no return before a barrier; blocks of a multiple of 32 threads; only
 // *_sync intrinsics, with all 32 lanes taking part; __syncwarp() between writing and reading shared memory
 // within a warp; pointers as arguments of their own or in a struct that is passed by value; no cooperative
 // groups, cub, thrust or PTX; no floating-point atomics: the same input gives the same bits.

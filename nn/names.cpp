@@ -12,7 +12,7 @@
 namespace espalier {
 namespace {
 
-/// Whether the whole of `text` is what `pattern` says. Goes back to the last `*` alone, which is enough: what
+/// Whether all of `text` is what `pattern` says. Goes back only to the last `*`, which is enough: what
 /// an earlier one could take instead, the last can, too.
 bool matches(std::string_view pattern, std::string_view text) {
   size_t p = 0, t = 0, star = std::string_view::npos, taken = 0;

@@ -74,7 +74,7 @@ class Sequential::Reading {
       if (size > most || (elements *= size) > most)
         refuse("puts out ", shape(), ", more than 2^31 numbers an image");
   }
-  /// Files have the columns of a linear layer behind a flatten in PyTorch's order, and nothing else.
+  /// Files have the columns of a linear layer after a flatten in PyTorch's order, and nothing else.
   void refuse_flattened(int64_t positions) const {
     if (positions > 1)
       refuse("stands between a flatten of ", positions,
@@ -278,7 +278,7 @@ class Sequential::Reading {
   LayerContext& context_;
   std::string list_, place_, name_;
   const LayerSpec* layer_ = nullptr;
-  size_t at_ = 0;  // the layer behind it
+  size_t at_ = 0;  // the layer after it
   std::map<std::string, int> count_;
   std::set<std::string> names_;
 };

@@ -5,7 +5,7 @@
 namespace espalier {
 namespace {
 
-/// The least of 0 .. most that does; `most` if none below it does.
+/// The least of 0 .. max that does; `max` if none below it does.
 template <class Does>
 int64_t least(int64_t most, const Does& does) {
   int64_t low = 0, high = most;
@@ -99,7 +99,7 @@ Cut Goal::cut_for_share() const {
 }
 
 /// The share that is asked for, unless all groups come to their limits before it; those are rounded group by
-/// group, by half a unit at most.
+/// group, by at most half a unit.
 double Goal::best_share() const {
   const Tensor asked = ranking_.select(cut_of(count_of(last_))),
                most = ranking_.select(cut_of(ranking_.units()));

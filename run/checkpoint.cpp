@@ -143,7 +143,7 @@ TensorFile run_file(Module& model, const Config& config, const std::vector<std::
   return file;
 }
 
-/// Of weights alone: which are masked.
+/// Of a file of only weights: which are masked.
 void name_masked(TensorFile& file, Module& model) {
   Json masked = Json::array();
   for (const Parameter* parameter : model.parameters())
@@ -189,7 +189,7 @@ void check_layouts(Module& model, const Graph& graph, const std::string& source)
 struct Beside {
   std::string_view is, parameter;
 };
-/// Nothing for what is a weight itself: names of PyTorch's have no slash, or one behind a dot.
+/// Nothing for what is a weight itself: names of PyTorch's have no slash, or one after a dot.
 std::optional<Beside> beside(std::string_view name) {
   const size_t slash = name.find('/');
   if (slash == 0 || slash == name.npos) return std::nullopt;
@@ -255,7 +255,7 @@ void keep_lone_zeros(Module& model, Parameter& parameter) {
   parameter.mask = mask.to(parameter.value().device());
 }
 
-/// Of weights alone: masks the zeros of the parameters that were masked.
+/// Of a file of only weights: masks the zeros of the parameters that were masked.
 void mask_zeros(const TensorFile& file, Module& model, const std::string& source) {
   const auto found = file.metadata.find("espalier.masked");
   if (found == file.metadata.end()) return;
@@ -400,7 +400,7 @@ void check_skip(const TensorFile& file, Module& model, const WeightsOptions& opt
   check_layer_entries(options.skip_name, options.skip, layers, "layer");
 }
 
-/// What there is to be said behind a message that weights do not fit: which layers to skip, if those are but
+/// What to add to a message that weights do not fit: which layers to skip, if those are but
 /// a few, besides those that are skipped already, that have other shapes or that the file lacks altogether.
 std::string misfit_hint(const NamedTensors& weights, Module& model, const std::vector<std::string>& skip) {
   struct Layer {

@@ -1,4 +1,4 @@
-// The declarations: each field of the config once. Relations between fields stand behind the fields of their
+// The declarations: each field of the config once. Relations between fields stand after the fields of their
 // object.
 #include "espalier/run/config.h"
 
@@ -215,7 +215,7 @@ Type<EvaluateConfig> evaluate_type() {
        field("reestimate_norm", &EvaluateConfig::reestimate_norm, whole(0), reestimate_help)});
 }
 
-// --- the whole ---
+// --- the config ---
 
 Type<StageConfig> stage_type() {
   return object<StageConfig>(

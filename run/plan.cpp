@@ -55,7 +55,7 @@ class Trial {
       const int64_t images = position_.trained_images;  // the last step of an epoch may have fewer
       const Stopwatch one;
       const bool stepped = trainer.step(loader);
-      synchronize(compute_device());  // a card works on behind the host
+      synchronize(compute_device());  // a card works asynchronously to the host
       if (stepped) {
         if (position_.step++ >= warm_up)
           seconds.push_back(one.seconds() / static_cast<double>(position_.trained_images - images));

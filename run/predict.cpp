@@ -25,7 +25,7 @@ std::vector<uint8_t> read_image(const std::string& path) {
 }
 
 /// The pixels of `files` as the model takes them, u8 [N,H,W,C], what is wrong with each: "" or why its pixels
-/// are black, and behind `done` what they were.
+/// are black, and after `done` what they were.
 Tensor decode(std::span<const std::string> files, const ImageFolderOptions& options,
               std::vector<std::string>& problems, std::vector<Conversion>& done) {
   const auto count = static_cast<int64_t>(files.size());

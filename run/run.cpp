@@ -133,7 +133,7 @@ class Run {
     check_data(*saved_->info.position, config_, image_counts(), data_place_, saved_->file.string());
   }
 
-  /// A folder that is this process's alone.
+  /// A folder that is only this process's.
   void take_folder() {
     check_free(folder_, config_, options_.resume);
     folder_.create();
@@ -183,7 +183,7 @@ class Run {
     open_metrics();
   }
 
-  /// What a person is to know before it begins.
+  /// What a person should know before it begins.
   void introduce() {
     const bool on_card = compute_device() == Device::cuda;
     console_.line(fmt::format("{}: {} with {} images to train on and {} to test, {}{}, {}", config_.name,
@@ -200,7 +200,7 @@ class Run {
     for (const std::string& note : batch_notes(config_, data_.train)) console_.line(note);
   }
 
-  /// Where rows have been lost, it goes on behind those that are left, and the checkpoint counts from there.
+  /// Where rows have been lost, it goes on after those that are left, and the checkpoint counts from there.
   void open_metrics() {
     const std::string file = folder_.metrics().string();
     const int64_t counted = position_.metrics_bytes;

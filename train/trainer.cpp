@@ -38,7 +38,7 @@ std::string first_broken(Module& model, const Tensor& images) {
   return "the loss itself";
 }
 
-/// What a pass computes behind its first `done` ops.
+/// What a pass computes after its first `done` ops.
 std::string op_behind(const Graph& graph, uint64_t done) {
   return done < graph.nodes.size() ? op_text(graph.nodes[done], graph) : "the loss";
 }

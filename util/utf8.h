@@ -14,7 +14,7 @@ bool is_utf8(std::string_view text);
 /// beginning and its end about " ... (N bytes) ... ".
 std::string printable(std::string_view text, size_t most = 200);
 
-/// What a whole message may have: it names several things, and says what was expected.
+/// What a complete message may have: it names several things, and says what was expected.
 inline constexpr size_t longest_message = 2000;
 
 /// The same for text of several lines, which stay lines; `most` holds for each of them.

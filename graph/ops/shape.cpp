@@ -17,7 +17,7 @@ int axis_of(const Shape& shape, int64_t axis) {
   return at >= 0 && at < shape.axes() ? static_cast<int>(at) : -1;
 }
 
-/// Places in front of an axis.
+/// Places before an axis.
 int64_t rows_before(const Shape& shape, int axis) {
   int64_t rows = 1;
   for (int i = 0; i < axis; ++i) rows *= shape[i];
@@ -55,7 +55,7 @@ Variable concat(const std::vector<Variable>& parts, int64_t axis) {
     firsts.push_back(places);
     places += part.shape()[along];
   }
-  // Of as many rows as there are places in front of the axis, columns behind.
+  // Of as many rows as there are places before the axis, columns from there on.
   const int64_t rows = rows_before(shape, along);
   const int64_t inner = shape.elements() / (rows * shape[along]), width = places * inner;
   Tensor y = parts[0].value().like(shape.with(along, places));

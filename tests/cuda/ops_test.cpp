@@ -64,7 +64,7 @@ void check_in_bf16(const OpCase& c, const InBf16& how) {
 }
 
 /// The op's value and gradients on the GPU are the CPU's; so are they when they are added to others, and when
-/// one input alone wants one.
+/// only one input wants one.
 void check_on_cuda(const OpCase& c, const InBf16& how = {}) {
   const auto variables = [&](Device device, auto wanted) {
     std::vector<Variable> made;
@@ -119,7 +119,7 @@ bool jumps(Activation f) {
   return f == Activation::relu || f == Activation::relu6 || f == Activation::hard_swish ||
          f == Activation::hard_sigmoid || f == Activation::leaky_relu;
 }
-/// The same behind a product: relu is fused into that, and nothing is rounded between.
+/// The same after a product: relu is fused into that, and nothing is rounded between.
 bool jumps_behind_product(Activation f) { return f != Activation::relu && jumps(f); }
 
 using OpsOnCuda = OnCuda;
@@ -179,7 +179,7 @@ TEST_F(OpsOnCuda, Convolution) {
       }
 }
 
-/// v: x, gamma, beta and, behind them, perhaps a residual. Running statistics are made where x is.
+/// v: x, gamma, beta and, after them, perhaps a residual. Running statistics are made where x is.
 ops::BatchNorm norm_of(const Inputs& v, bool training) {
   const Device device = v[0].value().device();
   const int64_t c = v[0].shape()[-1];

@@ -67,7 +67,7 @@ std::string by_axis(ByAxis& value, const Node& node, cudnnBackendAttributeName_t
   return {};
 }
 
-/// An operation behind a convolution, which takes what was its output so far.
+/// An operation after a convolution, which takes what was its output so far.
 std::string understand_behind(Convolution& convolution, const Node& operation) {
   if (operation.type != CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR ||
       convolution.direction != Convolution::forward || convolution.relu)

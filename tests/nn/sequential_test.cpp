@@ -168,9 +168,10 @@ TEST(Sequential, LayersThatDoNotFitAreRefusedByPlace) {
   EXPECT_EQ(mistake({{.type = "residual", .layers = {conv(8, 3, 2)}}}),
             "layers/0 (residual): its layers put out [3, 3, 8], but what comes in is [6, 6, 3]; a 'shortcut' "
             "can make it that");
-  EXPECT_EQ(mistake({{.type = "residual", .layers = {{.type = "conv", .channels = 3, .kernel = 2}}}}),
-            "layers/0 (residual): its layers put out [7, 7, 3], but what comes in is [6, 6, 3]; a kernel of even "
-            "size does not keep height and width");
+  EXPECT_EQ(
+      mistake({{.type = "residual", .layers = {{.type = "conv", .channels = 3, .kernel = 2}}}}),
+      "layers/0 (residual): its layers put out [7, 7, 3], but what comes in is [6, 6, 3]; a kernel of even "
+      "size does not keep height and width");
   EXPECT_EQ(
       mistake({{.type = "repeat",
                 .times = 2,

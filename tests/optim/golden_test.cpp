@@ -70,7 +70,7 @@ TEST_P(GoldenGradients, OfTheFirstBatch) {
     const auto [found_norm, found_projection] = golden.in_two_numbers(*parameter, place++);
     const bool is_weight = parameter->role == Role::weight;
     if (is_weight) weights_norm = norm;
-    // A norm takes away whatever the bias in front of it adds: such a bias has the gradient 0, and what is
+    // A norm takes away whatever the bias before it adds: such a bias has the gradient 0, and what is
     // recorded is the rounding of a sum, which is as large as its terms allow.
     if (!is_weight && norm < 1e-5 * weights_norm) {
       EXPECT_LT(found_norm, 1e-5 * weights_norm) << parameter->name;

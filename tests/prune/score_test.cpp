@@ -84,8 +84,9 @@ TEST(Score, SlimmingRanksScalesOverAllLayersAsTheyAre) {
   ten_times.scale.value() = Tensor::from({2}, std::vector<float>{-40, 10});
   const std::vector<ChannelGroup> groups{one.group, ten_times.group};
   EXPECT_EQ(score_channels(groups, {criteria().named("bn_scale")}), (std::vector<Scores>{{4, 1}, {40, 10}}));
-  EXPECT_EQ(score_channels(groups, {.criterion = criteria().named("bn_scale"), .normalizer = Normalizer::max}),
-            (std::vector<Scores>{{1, 0.25f}, {1, 0.25f}}));
+  EXPECT_EQ(
+      score_channels(groups, {.criterion = criteria().named("bn_scale"), .normalizer = Normalizer::max}),
+      (std::vector<Scores>{{1, 0.25f}, {1, 0.25f}}));
 }
 
 /// Layers a and b side by side, b without a norm, and c, which reads both channel by channel.
@@ -132,7 +133,7 @@ TEST(Score, AChannelMayBeSeveralColumns) {
   HandMade model;
   Parameter& conv = model.add("conv.weight", {2, 1}, {0, 0});
   Parameter& fc = model.add("fc.weight", {2, 6}, {1, 2, 3, 4, 5, 6, 10, 20, 30, 40, 50, 60});
-  // Behind a flatten of two pixels with three channels; the middle one is another group's.
+  // After a flatten of two pixels with three channels; the middle one is another group's.
   const ChannelGroup group{2, {{&conv, 0, true, {0, 1}}, {&fc, 1, false, {0, -1, 1, 0, -1, 1}}}, ""};
   const auto scores = score_channels({group}, {criteria().named("l1"), Reduction::sum, Normalizer::none});
   EXPECT_EQ(scores[0], (Scores{1 + 4 + 10 + 40, 3 + 6 + 30 + 60}));

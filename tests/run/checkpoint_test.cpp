@@ -73,8 +73,8 @@ TEST(Checkpoint, KeepsWhatCallbacksRemember) {
   const auto file = folder.path() / "checkpoint.safetensors";
   const Config config = lenet_config();
   const auto model = make_model(config.model, 7);
-  RunPosition position{{.steps_before = 96,
-                        .callbacks = {{"regularize", {{"chosen", {{"conv1", {1, 19}}}}}}, {"own", 7}}}};
+  RunPosition position{
+      {.steps_before = 96, .callbacks = {{"regularize", {{"chosen", {{"conv1", {1, 19}}}}}}, {"own", 7}}}};
   position.first.emplace();
   save_checkpoint(file, *model, config, position, {});
   const RunPosition read = read_checkpoint_info(file).position.value();

@@ -1,4 +1,4 @@
-// Files of a program with modules of its own: the program knows their graphs alone.
+// Files of a program with modules of its own: the program knows only their graphs.
 #include <gtest/gtest.h>
 
 #include "espalier/channels/graph.h"

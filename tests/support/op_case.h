@@ -88,7 +88,7 @@ inline void check(const OpCase& c) {
     EXPECT_TRUE(near(all[i].gradient(), twice, 1e-6)) << "gradient of input " << i << ", added";
   }
 
-  // Each input alone: the others get nothing, and it gets the same.
+  // Each input by itself: the others get nothing, and it gets the same.
   for (size_t only = 0; only < all.size(); ++only) {
     const auto some = variables([=](size_t i) { return i == only; });
     c.op(some).backward(seed);

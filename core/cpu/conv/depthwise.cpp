@@ -51,7 +51,7 @@ void pack(float* HWY_RESTRICT to, const float* HWY_RESTRICT w, const ConvShape& 
   }
 }
 
-/// The outputs along an axis whose windows lie on the image as a whole.
+/// The outputs along an axis whose windows lie entirely on the image.
 Range whole_windows(int64_t k, int64_t stride, int64_t pad, int64_t in, int64_t out) {
   const int64_t begin = std::min(out, parts_of(pad, stride)), room = in + pad - k;
   return {begin, std::clamp<int64_t>(room < 0 ? 0 : room / stride + 1, begin, out)};
@@ -85,8 +85,8 @@ struct Correlation {
   bool accumulate;
   const ConvEpilogue& e;
   BlockSums sums;
-  bool changes = e.scale || e.shift || e.residual || in_registers(e.f);  ///< the outputs, not counts alone
-  static constexpr int waiting = (k - 1) / stride;  // outputs behind the one that a column is the first of
+  bool changes = e.scale || e.shift || e.residual || in_registers(e.f);  ///< the outputs, not only counts
+  static constexpr int waiting = (k - 1) / stride;  // outputs after the one that a column is the first of
 
   /// A row of outputs. Columns come `stride` at a time, step a: those from a stride - pad on. Column r of
   /// them is met by the taps r + b stride of the outputs a - b.
@@ -177,7 +177,7 @@ struct Correlation {
 };
 
 /// dx of dy by a stride of 2. Pixels are counted from the padding's corner, u: window a gives to the pixels 2
-/// a + kx, the first two of which nothing comes to any more behind it.
+/// a + kx, the first two of which nothing is added to after it.
 template <int k>
 struct BackwardDataBy2 {
   float* dx;

@@ -191,7 +191,7 @@ struct RowsProduct {
       const Range blocks = plan.by_panels ? all_blocks : part_of(plan.blocks, part, plan.parts);
       float* a = packed + part * plan.packed;
       for (int64_t b = blocks.begin; b < blocks.end; ++b) {
-        const int64_t next = b + 1 < blocks.end ? b + 1 : plan.blocks;  // behind the last: nothing
+        const int64_t next = b + 1 < blocks.end ? b + 1 : plan.blocks;  // after the last: nothing
         plain(e) ? run_block<true>(b, next, panels, a) : run_block<false>(b, next, panels, a);
       }
     });

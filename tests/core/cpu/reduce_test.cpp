@@ -16,7 +16,7 @@ double square_sum(const std::vector<UpdateSpan>& spans) {
   cpu::gradient_square_sum(&y, spans.data(), static_cast<int64_t>(spans.size()), scratch().raw());
   return y;
 }
-/// Of which that pass reads gradient and mask alone.
+/// Of which that pass reads only gradient and mask.
 UpdateSpan span_of(const Floats& g, const std::vector<uint8_t>* mask = nullptr) {
   return {nullptr, g.data(), mask ? mask->data() : nullptr, nullptr, nullptr, static_cast<int64_t>(g.size())};
 }

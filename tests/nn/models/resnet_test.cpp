@@ -101,7 +101,7 @@ TEST(ResNet, TheImagenetStemPoolsAsTold) {
   EXPECT_FALSE(same_bits((*make_model(options, 0))(x).value(), largest));
 }
 
-// In inference, with statistics 0 and 1, a norm divides by sqrt(1 + eps) alone.
+// In inference, with statistics 0 and 1, a norm only divides by sqrt(1 + eps).
 TEST(ResNet, ABlockByItsOps) {
   for (const bool bottleneck : {false, true})
     for (const int64_t stride : {1, 2}) {
