@@ -33,9 +33,9 @@ Node::~Node() {
     const auto state = std::move(todo.back());
     todo.pop_back();
     if (!state || state.use_count() > 1 || !state->maker || state->maker.use_count() > 1) continue;
-    auto& behind = state->maker->inputs;
-    todo.insert(todo.end(), std::move_iterator(behind.begin()), std::move_iterator(behind.end()));
-    behind.clear();
+    auto& earlier = state->maker->inputs;
+    todo.insert(todo.end(), std::move_iterator(earlier.begin()), std::move_iterator(earlier.end()));
+    earlier.clear();
   }
 }
 

@@ -61,11 +61,11 @@ class Folding {
   /// The running mean, of a norm that serves only this place, that takes what a layer without a bias cannot;
   /// null if there is none, or if the layer's own activation stands between.
   Parameter* mean_behind(const GraphNode& layer) const {
-    const GraphNode* behind = graph_.only_reader_of(layer.output);
-    if (!behind || OpCall(graph_, layer, *find_op(layer.op)).activation() != Activation::none) return nullptr;
-    const Op* norm = find_op(behind->op);
+    const GraphNode* next = graph_.only_reader_of(layer.output);
+    if (!next || OpCall(graph_, layer, *find_op(layer.op)).activation() != Activation::none) return nullptr;
+    const Op* norm = find_op(next->op);
     if (!norm || !norm->normalizes_batch) return nullptr;
-    const int mean = OpCall(graph_, *behind, *norm).input("running_mean");
+    const int mean = OpCall(graph_, *next, *norm).input("running_mean");
     return readers(mean) == 1 ? parameters_[mean] : nullptr;
   }
 

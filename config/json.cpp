@@ -252,10 +252,11 @@ void read_json(const Json& json, const std::string& place, std::string& value) {
   value = json.get<std::string>();
 }
 
-int64_t whole_json(const Json& json, const std::string& place, int64_t least, int64_t most) {
+int64_t whole_json(const Json& json, const std::string& place, int64_t min_value, int64_t max_value) {
   const bool fits = !json.is_number_unsigned() || json.get<uint64_t>() <= std::numeric_limits<int64_t>::max();
-  if (!json.is_number_integer() || !fits || json.get<int64_t>() < least || json.get<int64_t>() > most)
-    unexpected(json, place, join("a whole number from ", least, " to ", most));
+  if (!json.is_number_integer() || !fits || json.get<int64_t>() < min_value ||
+      json.get<int64_t>() > max_value)
+    unexpected(json, place, join("a whole number from ", min_value, " to ", max_value));
   return json.get<int64_t>();
 }
 

@@ -56,8 +56,9 @@ void read_json(const nlohmann::ordered_json& json, const std::string& place, nlo
 void read_json(const nlohmann::ordered_json& json, const std::string& place, bool& value);
 void read_json(const nlohmann::ordered_json& json, const std::string& place, double& value);
 void read_json(const nlohmann::ordered_json& json, const std::string& place, std::string& value);
-/// A whole number from `least` to `most`.
-int64_t whole_json(const nlohmann::ordered_json& json, const std::string& place, int64_t least, int64_t most);
+/// A whole number from `min_value` to `max_value`.
+int64_t whole_json(const nlohmann::ordered_json& json, const std::string& place, int64_t min_value,
+                   int64_t max_value);
 /// Throws unless it is one.
 void check_list(const nlohmann::ordered_json& json, const std::string& place);
 void check_object(const nlohmann::ordered_json& json, const std::string& place);

@@ -492,8 +492,8 @@ ESP_KERNEL(void, add_to_tally, Tally* tally, const float* loss, const int32_t* r
 // -----------------------------------
 /// y [1] = sum of g^2 over all spans where their masks keep, in double precision
 ESP_KERNEL(void, gradient_square_sum, double* y, const UpdateSpan* spans, int64_t count, void* scratch)
-/// factor [1] = min(1, most / (sqrt(*square_sum) + 1e-6)), as torch.nn.utils.clip_grad_norm_
-ESP_KERNEL(void, clip_factor, float* factor, const double* square_sum, double most)
+/// factor [1] = min(1, max_norm / (sqrt(*square_sum) + 1e-6)), as torch.nn.utils.clip_grad_norm_
+ESP_KERNEL(void, clip_factor, float* factor, const double* square_sum, double max_norm)
 /// g += weight_decay w; v = momentum v + g (slot0); w -= lr (nesterov ? g + momentum v : v); masked entries
 /// stay 0
 ESP_KERNEL(void, sgd_update, const UpdateSpan* spans, int64_t count, const SgdStep& step)

@@ -31,8 +31,8 @@ constexpr int64_t blocks_for(int64_t n, int64_t per_block) { return (n + per_blo
 /// A grid for a loop over n items that strides by the grid's width, `threads` in a block: enough blocks for
 /// all, at most 16 a multiprocessor.
 inline Launch striding(int64_t n, int threads = 256) {
-  const int64_t most = int64_t{16} * multiprocessors();
-  return {dim3(static_cast<unsigned>(std::clamp<int64_t>(blocks_for(n, threads), 1, most))),
+  const int64_t max_blocks = int64_t{16} * multiprocessors();
+  return {dim3(static_cast<unsigned>(std::clamp<int64_t>(blocks_for(n, threads), 1, max_blocks))),
           dim3(static_cast<unsigned>(threads))};
 }
 

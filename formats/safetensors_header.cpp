@@ -274,8 +274,8 @@ std::string format_header(const SafetensorsHeader& header, const std::string& fi
 }
 
 std::string shown(std::string_view name) {
-  constexpr size_t most = 100;
-  return "'" + printable(name, most) + "'";
+  constexpr size_t max_bytes = 100;
+  return "'" + printable(name, max_bytes) + "'";
 }
 
 }  // namespace espalier

@@ -72,8 +72,8 @@ GraphModule::GraphModule(Graph graph, const NamedTensors& tensors) : graph_(std:
   for (const GraphNode& node : graph_.nodes) {
     for (const int input : node.present())
       if (graph_.is_parameter(input)) add(input);
-    if (const GraphNode* behind = fused_behind(graph_, node))
-      in_front[behind] = &node;
+    if (const GraphNode* next = fused_behind(graph_, node))
+      in_front[next] = &node;
     else
       add_step(node, in_front.contains(&node) ? in_front.at(&node) : nullptr);
   }

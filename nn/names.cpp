@@ -102,13 +102,14 @@ void check_layer_lists(const std::vector<std::pair<std::string, std::vector<std:
 
 std::vector<std::string> notes_on_beginnings(const std::string& list, const std::vector<std::string>& entries,
                                              const std::vector<std::string>& layers) {
-  constexpr size_t most = 4;  // names in a line
+  constexpr size_t max_names = 4;  // names in a line
   std::vector<std::string> notes;
   for (const std::string& entry : entries) {
     std::vector<std::string> lost = meant_before(entry, layers);
     if (lost.empty()) continue;
-    const std::string more = lost.size() > most ? fmt::format(" and {} more", lost.size() - most) : "";
-    lost.resize(std::min(most, lost.size()));
+    const std::string more =
+        lost.size() > max_names ? fmt::format(" and {} more", lost.size() - max_names) : "";
+    lost.resize(std::min(max_names, lost.size()));
     notes.push_back(
         fmt::format("{} '{}' does not mean {}{}, as it once did: '{}*' means all that begin with it", list,
                     entry, fmt::join(lost, ", "), more, entry));

@@ -68,10 +68,10 @@ class Sequential::Reading {
   }
   /// So that no product of two sizes overflows.
   void check_size() const {
-    constexpr int64_t most = int64_t{1} << 31;
+    constexpr int64_t max_elements = int64_t{1} << 31;
     int64_t elements = 1;
     for (const int64_t size : shape().sizes())
-      if (size > most || (elements *= size) > most)
+      if (size > max_elements || (elements *= size) > max_elements)
         refuse("puts out ", shape(), ", more than 2^31 numbers an image");
   }
   /// Files have the columns of a linear layer after a flatten in PyTorch's order, and nothing else.

@@ -7,8 +7,8 @@ namespace {
 
 /// The least of 0 .. max that does; `max` if none below it does.
 template <class Does>
-int64_t least(int64_t most, const Does& does) {
-  int64_t low = 0, high = most;
+int64_t least(int64_t max, const Does& does) {
+  int64_t low = 0, high = max;
   while (low < high) {
     const int64_t middle = low + (high - low) / 2;
     if (does(middle))
@@ -102,9 +102,9 @@ Cut Goal::cut_for_share() const {
 /// group, by at most half a unit.
 double Goal::best_share() const {
   const Tensor asked = ranking_.select(cut_of(count_of(last_))),
-               most = ranking_.select(cut_of(ranking_.units()));
+               at_most = ranking_.select(cut_of(ranking_.units()));
   const int64_t gone = ranking_.gone(asked), missing = count_of(last_) - gone;
-  const bool at_the_limits = std::ranges::equal(asked.span<uint8_t>(), most.span<uint8_t>());
+  const bool at_the_limits = std::ranges::equal(asked.span<uint8_t>(), at_most.span<uint8_t>());
   if (!at_the_limits || 2 * missing <= static_cast<int64_t>(units_.groups.size())) return last_;
   return static_cast<double>(gone) / static_cast<double>(ranking_.units());
 }

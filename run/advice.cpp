@@ -63,18 +63,18 @@ void rate_nobody_uses(const TrainConfig& train, const Tell& tell) {
 }
 
 void decay_nobody_uses(const TrainConfig& train, const Tell& tell) {
-  constexpr double most = 1;
-  if (train.optimizer.weight_decay > most)
+  constexpr double max_decay = 1;
+  if (train.optimizer.weight_decay > max_decay)
     tell("/optimizer/weight_decay", fmt::format("{} lets hardly any weight live: up to {} are in use",
-                                                train.optimizer.weight_decay, most));
+                                                train.optimizer.weight_decay, max_decay));
 }
 
 void more_smoothing_than_target(const TrainConfig& train, const Tell& tell) {
-  constexpr double most = 0.5;
-  if (train.label_smoothing > most)
+  constexpr double max_smoothing = 0.5;
+  if (train.label_smoothing > max_smoothing)
     tell("/label_smoothing",
          fmt::format("{} leaves less than half of the target to the label: up to {} are in use",
-                     train.label_smoothing, most));
+                     train.label_smoothing, max_smoothing));
 }
 
 // --- Of a train stage's length ---

@@ -414,14 +414,14 @@ std::string misfit_hint(const NamedTensors& weights, Module& model, const std::v
        : found->second.shape() == file_shape(*parameter) ? layer.fit
                                                          : layer.misfit);
   }
-  constexpr size_t most = 4;
+  constexpr size_t max_layers = 4;
   std::vector<std::string> others;
   for (const auto& [name, layer] : layers) {
     if (layer.missing > 0 && layer.fit + layer.misfit > 0)
       return "";  // names differ, which skipping mends not
     if (layer.fit == 0 || layer.misfit > 0) others.emplace_back(name);
   }
-  if (others.empty() || others.size() > most || 2 * others.size() > layers.size()) return "";
+  if (others.empty() || others.size() > max_layers || 2 * others.size() > layers.size()) return "";
   std::ranges::copy(skip, std::back_inserter(others));
   return skip_hint(others);
 }
@@ -605,9 +605,9 @@ OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
     info.config = parse_config(config_json(info.config).dump(), source, overrides);
     if (info.config.model.classes == 0) info.config.model.classes = classes;  // whatever data it is to see
   }
-  const bool alone = info.config.model.type == "graph";  // what it was made of need not be there any more
-  auto model = alone ? graph_module_of(file, source)
-                     : make_model(info.config.model, static_cast<uint64_t>(info.config.seed));
+  const bool by_itself = info.config.model.type == "graph";  // what it was made of may be gone
+  auto model = by_itself ? graph_module_of(file, source)
+                         : make_model(info.config.model, static_cast<uint64_t>(info.config.seed));
   replay(file, *model, source);
   load(file, *model, source);
   return {to_compute_device(std::move(model)), std::move(info)};

@@ -59,8 +59,8 @@ constexpr std::string_view results_first[] = {"accuracy", "macs", "latency_ms", 
 
 /// A text or a number of a config or a run, short and printable.
 std::string value_text(const Json& value) {
-  constexpr size_t most = 100;
-  return printable(value.is_string() ? value.get<std::string>() : value.dump(), most);
+  constexpr size_t max_bytes = 100;
+  return printable(value.is_string() ? value.get<std::string>() : value.dump(), max_bytes);
 }
 
 /// Numbers by size, then texts; nothing comes last.

@@ -313,13 +313,13 @@ class Run {
     auto results = std::move(position_.results);
     results.push_back(std::move(result));
     clear_optimizer_state(model_->parameters());  // the next stage's begins anew
-    RunPosition behind;
-    behind.stage = next;
-    behind.steps_before = steps_so_far();
-    behind.begun = std::move(position_.begun);
-    behind.first = std::move(position_.first);
-    behind.results = std::move(results);
-    position_ = std::move(behind);
+    RunPosition after;
+    after.stage = next;
+    after.steps_before = steps_so_far();
+    after.begun = std::move(position_.begun);
+    after.first = std::move(position_.first);
+    after.results = std::move(results);
+    position_ = std::move(after);
     stage_watch_ = {};
     stage_seconds_ = 0;
     save();

@@ -128,13 +128,13 @@ struct Epilogue {
     const Tensor channels = random_numbers(op.pass, {op.call.output()[-1]}, DType::f32, 5);
     if (op.call.has("bias")) shift = channels;
     if (!activates_apart(op)) f = op.call.activation();
-    const GraphNode* behind = fused_behind(op.call.graph, op.call.node);
-    if (!behind) return;
+    const GraphNode* next = fused_behind(op.call.graph, op.call.node);
+    if (!next) return;
     if (op.pass.training) {
       mean = like(channels), variance = like(channels), center = channels;
       return;
     }
-    const OpCall norm(op.call.graph, *behind, *find_op(behind->op));
+    const OpCall norm(op.call.graph, *next, *find_op(next->op));
     scale = channels, shift = channels, f = norm.activation();
     if (norm.has("residual")) residual = input_of(op, norm.input("residual"), 6);
   }

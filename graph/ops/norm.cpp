@@ -224,11 +224,11 @@ KernelCall norm_backward(const Norm& n) {
 
 Calls batch_norm_kernels(const KernelContext& op) {
   const GraphNode* maker = op.call.graph.maker_of(op.call.input("x"));
-  const bool behind = maker && fused_behind(op.call.graph, *maker) == &op.call.node;
-  if (behind && !op.pass.training) return {};  // folded into the convolution
+  const bool follows = maker && fused_behind(op.call.graph, *maker) == &op.call.node;
+  if (follows && !op.pass.training) return {};  // folded into the convolution
   const Norm norm(op);
   Calls calls;
-  const bool taken = behind && op.pass.device == Device::cpu;  // by the convolution, while they are in cache
+  const bool taken = follows && op.pass.device == Device::cpu;  // by the convolution, while they are in cache
   if (op.pass.training && !taken) calls.push_back(norm_statistics(norm));
   calls.push_back(norm_forward(norm));
   if (op.pass.training) calls.push_back(norm_backward(norm));

@@ -180,10 +180,10 @@ TEST_F(CudaUpdate, MoreParametersThanOneLaunchTakes) {
 }
 
 TEST_F(CudaClipFactor, BringsTheNormDownAndNeverUp) {
-  const auto factor = [](double norm, double most) {
+  const auto factor = [](double norm, double max_norm) {
     const OnDevice<double> square(std::vector<double>{norm * norm});
     const OnDevice<float> y(1);
-    cuda::clip_factor(y, square, most);
+    cuda::clip_factor(y, square, max_norm);
     EXPECT_TRUE(y.intact());
     return y.host()[0];
   };

@@ -194,13 +194,13 @@ void compute(const Convolution& convolution, const ConvolutionPointers& at, bool
   if (convolution.direction != Convolution::forward)
     round(rounded_output, output, s.n * s.out_h() * s.out_w() * s.o);
   const bool accumulate = convolution.accumulate;
-  const ConvEpilogue behind{.shift = of_bias.data(),
-                            .residual = of_residual.data(),
-                            .f = convolution.relu ? Activation::relu : Activation::none};
+  const ConvEpilogue epilogue{.shift = of_bias.data(),
+                              .residual = of_residual.data(),
+                              .f = convolution.relu ? Activation::relu : Activation::none};
   switch (convolution.direction) {
     case Convolution::forward:
-      with_scratch(cpu::conv2d_forward_scratch(s, behind), [&](void* scratch) {
-        cpu::conv2d_forward(output, image, weights, nullptr, behind, s, scratch);
+      with_scratch(cpu::conv2d_forward_scratch(s, epilogue), [&](void* scratch) {
+        cpu::conv2d_forward(output, image, weights, nullptr, epilogue, s, scratch);
       });
       break;
     case Convolution::backward_data:

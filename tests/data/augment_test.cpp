@@ -245,9 +245,9 @@ TEST(Augment, ColorJitterFollowsTorchvision) {
       EXPECT_LT(error(low), 0.1) << "image " << i;
       found.push_back(low);
     }
-    const auto [least, most] = std::ranges::minmax(found);
-    EXPECT_LT(least, 1 - 0.95 * amount);
-    EXPECT_GT(most, 1 + 0.95 * amount);
+    const auto [lowest, highest] = std::ranges::minmax(found);
+    EXPECT_LT(lowest, 1 - 0.95 * amount);
+    EXPECT_GT(highest, 1 + 0.95 * amount);
     return found;
   };
   const auto b = factors(jitter(0.9, 0, 0), brighten, 0.9), c = factors(jitter(0, 0.6, 0), contrast, 0.6),

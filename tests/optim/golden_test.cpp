@@ -95,13 +95,13 @@ TEST_P(GoldenModel, Losses) {
 double spread(const std::vector<std::vector<double>>& images) {
   double largest = 0, range = 0;
   for (size_t k = 0; k < images[0].size(); ++k) {
-    double least = images[0][k], most = least;
+    double lowest = images[0][k], highest = lowest;
     for (const auto& image : images) {
-      least = std::min(least, image[k]);
-      most = std::max(most, image[k]);
+      lowest = std::min(lowest, image[k]);
+      highest = std::max(highest, image[k]);
     }
-    range = std::max(range, most - least);
-    largest = std::max({largest, most, -least});
+    range = std::max(range, highest - lowest);
+    largest = std::max({largest, highest, -lowest});
   }
   return range / largest;
 }

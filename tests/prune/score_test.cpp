@@ -115,17 +115,17 @@ TEST(Score, AMeanIsOfTheMembersThatHaveTheChannel) {
 
 TEST(Score, OfWhatDataSay) {
   Example example;
-  GradientSquares signals;
-  signals.of_parameters[&example.conv] = Tensor::from({2, 1, 1, 2}, std::vector<float>{1, 1, -1, 7});
-  signals.of_parameters[&example.scale] = Tensor::from({2}, std::vector<float>{0.5f, 0});
-  signals.of_parameters[&example.fc] = Tensor::from({2, 2}, std::vector<float>{0, 1, 2, 3});
-  // w^2 g2: conv 1 + 4, -9 + 0; norm 8, 0; fc 0 + 2, 1 + 3; the sign is the test's alone
-  EXPECT_EQ(example.scores("taylor", Reduction::sum, Normalizer::none, signals), (Scores{15, -5}));
-  EXPECT_EQ(example.scores("taylor", Reduction::max, Normalizer::none, signals), (Scores{8, 4}));
+  GradientSquares squares;
+  squares.of_parameters[&example.conv] = Tensor::from({2, 1, 1, 2}, std::vector<float>{1, 1, -1, 7});
+  squares.of_parameters[&example.scale] = Tensor::from({2}, std::vector<float>{0.5f, 0});
+  squares.of_parameters[&example.fc] = Tensor::from({2, 2}, std::vector<float>{0, 1, 2, 3});
+  // w^2 g2: conv 1 + 4, -9 + 0; norm 8, 0; fc 0 + 2, 1 + 3; the sign is only the test's
+  EXPECT_EQ(example.scores("taylor", Reduction::sum, Normalizer::none, squares), (Scores{15, -5}));
+  EXPECT_EQ(example.scores("taylor", Reduction::max, Normalizer::none, squares), (Scores{8, 4}));
   // w^2 h / 2: conv (1 + 4) / 2, -9 / 2 + 0
-  EXPECT_EQ(example.scores("obd", Reduction::first, Normalizer::none, signals), (Scores{2.5f, -4.5f}));
-  signals.of_parameters.erase(&example.fc);
-  EXPECT_EQ(message_of<Error>([&] { example.scores("taylor", Reduction::sum, Normalizer::none, signals); }),
+  EXPECT_EQ(example.scores("obd", Reduction::first, Normalizer::none, squares), (Scores{2.5f, -4.5f}));
+  squares.of_parameters.erase(&example.fc);
+  EXPECT_EQ(message_of<Error>([&] { example.scores("taylor", Reduction::sum, Normalizer::none, squares); }),
             "prune: taylor has no gradient of fc.weight");
 }
 

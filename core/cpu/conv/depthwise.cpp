@@ -67,11 +67,11 @@ struct Ahead {
 };
 
 /// The rows of an image that a row of the result comes from, and the row of taps that each meets.
-template <int most>
+template <int max_rows>
 struct Lines {
   int count = 0;
-  const float* from[most];
-  int64_t ky[most];
+  const float* from[max_rows];
+  int64_t ky[max_rows];
   void add(const float* row, int64_t tap) { from[count] = row, ky[count++] = tap; }
 };
 
@@ -151,9 +151,9 @@ struct Correlation {
     Lines<k> lines;
     for (int64_t ky = std::max<int64_t>(0, -top); ky < std::min<int64_t>(k, in.h - top); ++ky)
       lines.add(x + (image * in.h + top + ky) * in.row(), ky);
-    const float* behind = x + std::min(in.rows(), image * in.h + std::min(in.h, top + k)) * in.row();
-    Ahead ahead{behind,
-                row + 1 < last_row ? std::min(behind + stride * in.row(), x + in.rows() * in.row()) : behind};
+    const float* after = x + std::min(in.rows(), image * in.h + std::min(in.h, top + k)) * in.row();
+    Ahead ahead{after,
+                row + 1 < last_row ? std::min(after + stride * in.row(), x + in.rows() * in.row()) : after};
     const int64_t asks = parts_of(stride * in.row(), cache_line * parts_of(in.c, lanes));
     with_rows<k>(lines.count, [&](auto rows) HWY_ATTR {
       for_vectors(0, in.c, [&](auto tail, int64_t i) HWY_ATTR {
@@ -237,9 +237,8 @@ struct BackwardDataBy2 {
       if (!accumulate) std::fill_n(to, in.row(), 0.0f);
       return;
     }
-    const float* behind = dy + std::min(out.rows(), image * out.h + std::min(out.h, v / 2 + 1)) * out.row();
-    Ahead ahead{behind,
-                row + 1 < last_row ? std::min(behind + out.row(), dy + out.rows() * out.row()) : behind};
+    const float* after = dy + std::min(out.rows(), image * out.h + std::min(out.h, v / 2 + 1)) * out.row();
+    Ahead ahead{after, row + 1 < last_row ? std::min(after + out.row(), dy + out.rows() * out.row()) : after};
     const int64_t asks = parts_of(out.row(), cache_line * parts_of(in.c, lanes));
     with_rows<most_lines>(lines.count, [&](auto rows) HWY_ATTR {
       for_vectors(0, in.c, [&](auto tail, int64_t i) HWY_ATTR {
@@ -302,11 +301,11 @@ struct WeightSums {
     const float* corner = x + (image * in.h + top) * in.row() - pad * in.c;
     const float* of_dy = dy + row * out.row();
     const Range whole = whole_windows(k, stride, pad, in.w, out.w);
-    constexpr int most = k == 3 ? 3 : 2;  // rows of taps whose sums fill AVX2's registers
+    constexpr int max_rows = k == 3 ? 3 : 2;  // rows of taps whose sums fill AVX2's registers
     for (int64_t begin = 0; begin < out.w; begin += columns) {
       const Range at{begin, std::min(begin + columns, out.w)};
       int64_t ky = first;
-      for (; ky + most <= last; ky += most) add<most>(corner, of_dy, ky, at, whole);
+      for (; ky + max_rows <= last; ky += max_rows) add<max_rows>(corner, of_dy, ky, at, whole);
       for (; ky < last; ++ky) add<1>(corner, of_dy, ky, at, whole);
     }
   }

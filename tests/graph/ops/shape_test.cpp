@@ -133,14 +133,14 @@ TEST(Reshape, BadArguments) {
   const auto message = [&](const std::vector<int64_t>& sizes) {
     return message_of([&] { ops::reshape(x, sizes); });
   };
-  const std::string behind = ": expects as many numbers an image";
-  EXPECT_EQ(message({13}), "reshape: [2, 3, 4] to [N, 13]" + behind);
-  EXPECT_EQ(message({5, -1}), "reshape: [2, 3, 4] to [N, 5, -1]" + behind);
-  EXPECT_EQ(message({-1, -1}), "reshape: [2, 3, 4] to [N, -1, -1]" + behind);
-  EXPECT_EQ(message({0, -1}), "reshape: [2, 3, 4] to [N, 0, -1]" + behind);
-  EXPECT_EQ(message({1, 1, 1, 3, 4}), "reshape: [2, 3, 4] to [N, 1, 1, 1, 3, 4]" + behind);
+  const std::string rest = ": expects as many numbers an image";
+  EXPECT_EQ(message({13}), "reshape: [2, 3, 4] to [N, 13]" + rest);
+  EXPECT_EQ(message({5, -1}), "reshape: [2, 3, 4] to [N, 5, -1]" + rest);
+  EXPECT_EQ(message({-1, -1}), "reshape: [2, 3, 4] to [N, -1, -1]" + rest);
+  EXPECT_EQ(message({0, -1}), "reshape: [2, 3, 4] to [N, 0, -1]" + rest);
+  EXPECT_EQ(message({1, 1, 1, 3, 4}), "reshape: [2, 3, 4] to [N, 1, 1, 1, 3, 4]" + rest);
   EXPECT_EQ(message({int64_t{1} << 40, int64_t{1} << 40}),
-            "reshape: [2, 3, 4] to [N, 1099511627776, 1099511627776]" + behind);
+            "reshape: [2, 3, 4] to [N, 1099511627776, 1099511627776]" + rest);
 }
 
 TEST(Select, ReferenceAndGradients) {
