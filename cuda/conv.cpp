@@ -98,14 +98,14 @@ class ConvGraph {
       const cudnnNanPropagation_t nan = CUDNN_PROPAGATE_NAN;
       what.set(CUDNN_ATTR_POINTWISE_NAN_PROPAGATION, CUDNN_TYPE_NAN_PROPOGATION, 1, &nan);
     }
-    what.finalize("what is behind a convolution");
+    what.finalize("what follows a convolution");
     const Descriptor& y = result();
     Descriptor& operation = keep(Descriptor(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR));
     operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, what)
         .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x)
         .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y);
     if (other) operation.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, *other);
-    operation.finalize("what is behind a convolution");
+    operation.finalize("what follows a convolution");
     operations_.push_back(&operation);
     return y;
   }

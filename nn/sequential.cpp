@@ -32,7 +32,7 @@ const std::vector<LayerKind>& layer_kinds() {
       {"linear", "linear layer to 'outputs', or to one for each class"},
       {"flatten", "the numbers of an image as a row"},
       {"dropout", "in training each number is 0 with probability 'p'"},
-      {"repeat", "'layers', 'times' one behind another, each time with weights of their own"},
+      {"repeat", "'layers', 'times' one after another, each time with weights of their own"},
       {"residual", "'layers' of what comes in, and that added to it, or its 'shortcut'"},
       {"concat", "the channels of what all 'branches' make of what comes in, side by side"}};
   return kinds;
@@ -78,8 +78,8 @@ class Sequential::Reading {
   void refuse_flattened(int64_t positions) const {
     if (positions > 1)
       refuse("stands between a flatten of ", positions,
-             " pixels and a linear layer, where PyTorch has the numbers in another order; put it in front of "
-             "the flatten, or behind the linear layer");
+             " pixels and a linear layer, where PyTorch has the numbers in another order; put it before "
+             "the flatten, or after the linear layer");
   }
   void want_image() const {
     if (!is_image(shape())) refuse("takes an image [H,W,C], but ", shape(), " comes in");

@@ -32,7 +32,7 @@ Goal::Goal(const Target& target, const OriginalNetwork& original, const UnitSet&
   first_ = target.kind == Target::latency_ms ? original.latency_ms : quantity(original.cost);
   last_ = target.kind == Target::speedup ? first_ / target.value : target.value;
   ESP_CHECK(target.kind != Target::latency_ms || progress == 1.0 || first_ > 0,
-            "prune: the whole network's latency is not known, of which a part is to go");
+            "prune: the original network's latency is not known, of which a part is to go");
 }
 
 void Goal::check_reachable() const {

@@ -38,7 +38,7 @@ void lamp_within_layers(const PruneConfig& prune, const Tell& tell) {
   if (prune.criterion == "lamp" && prune.scope == "layer" && (prune.sparsity || prune.quantile))
     tell("/criterion",
          fmt::format("lamp in scope layer prunes what {} does: it makes layers comparable, which "
-                     "scope global alone asks for",
+                     "only scope global asks for",
                      prune.unit == "weight" ? "l1" : "l2"));
 }
 
@@ -144,7 +144,7 @@ void images_class_by_class(const Config& config, const Tell& tell) {
       std::ranges::any_of(config.stages, [](const auto& stage) { return stage.train.has_value(); });
   if (config.data.type == "image_folder" && !config.data.shuffle && trains)
     tell("/data/shuffle",
-         "false: images come class by class, and a batch would hold images of one class alone");
+         "false: images come class by class, and a batch would hold images of only one class");
 }
 
 void mirrored_digits(const Config& config, const Tell& tell) {

@@ -178,7 +178,7 @@ void check_layouts(Module& model, const Graph& graph, const std::string& source)
                         parameter->layout.kind == FileLayout::flattened &&
                         (parameter->layout.positions == parameter->shape()[1]);
     ESP_CHECK(either || positions(described) == positions(parameter->layout), source,
-              ": cannot write: ", parameter->name, " lies behind a flatten of ", positions(described),
+              ": cannot write: ", parameter->name, " follows a flatten of ", positions(described),
               " pixels, but was made for ", positions(parameter->layout),
               ": Linear's `positions` gives its columns PyTorch's order");
   }

@@ -170,7 +170,7 @@ class Run {
     if (done_before_)
       console_.line(place + ": the run is done already, nothing is left to do");
     else if (resumed_)
-      console_.line(at_end ? place + ": goes on behind its last stage"
+      console_.line(at_end ? place + ": goes on after its last stage"
                            : fmt::format("{}: goes on with stage '{}', step {}", place, stage_now().name,
                                          position_.step + 1));
     else if (options_.resume)
@@ -210,8 +210,8 @@ class Run {
       console_.warn(file + ": is missing, and begins anew without the rows it had");
     else if (lost)
       console_.warn(
-          fmt::format("{}: has {} of the {} bytes that the checkpoint counts, and goes on behind its "
-                      "last whole row, at byte {}",
+          fmt::format("{}: has {} of the {} bytes that the checkpoint counts, and goes on after its "
+                      "last complete row, at byte {}",
                       file, std::filesystem::file_size(folder_.metrics()), counted, position_.metrics_bytes));
     seconds_before_ = position_.run_seconds;
     watch_ = {};

@@ -24,7 +24,7 @@ void check_arguments(const Shape& x, const BatchNorm& norm, Activation f, const 
   ESP_CHECK(!residual.defined() || residual.shape() == x, "batch_norm: input has shape ", x, ", residual ",
             residual.shape());
   ESP_CHECK(derives_from_input(f), "batch_norm: its own activation cannot be ", activation_name(f),
-            ", which has to stand behind it");
+            ", which has to follow it");
 }
 
 /// x scale + shift, with what backward needs to know of them; [C] each.

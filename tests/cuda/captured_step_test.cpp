@@ -411,7 +411,7 @@ TEST_F(CapturedStepOnCuda, AFailureInAGraphNamesTheLastStepThatIsSure) {
   emulation::reset();
   EXPECT_EQ(trainer.replayed(), 8);
   EXPECT_TRUE(contains(message,
-                       "stage 'fit': the card failed behind step 5, the last that is sure; step 10 "
+                       "stage 'fit': the card failed after step 5, the last that is sure; step 10 "
                        "had been asked for: cuda: "));
   EXPECT_TRUE(contains(message, "told to"));
   EXPECT_TRUE(contains(message, "; no checkpoint has been written yet"));

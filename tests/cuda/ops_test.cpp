@@ -102,7 +102,7 @@ void check_on_cuda(const OpCase& c, const InBf16& how = {}) {
     c.op(some).backward(seed.to(Device::cuda));
     for (size_t i = 0; i < some.size(); ++i) EXPECT_EQ(some[i].gradient().defined(), i == only);
     EXPECT_TRUE(near(some[only].gradient().to(Device::cpu), once(only), c.tolerance))
-        << "input " << only << " alone";
+        << "only input " << only;
   }
   {
     const NoGradient off;
@@ -485,7 +485,7 @@ TEST_F(OpsOnCuda, TypesOfActivationsAreNotMixed) {
 
 TEST_F(OpsOnCuda, Bf16IsForTheGpuAlone) {
   const Variable here(random_tensor({2, 3}, 1).to(DType::bf16));
-  EXPECT_EQ(message_of([&] { ops::scale(here, 2.0f); }), "bf16 is computed on a GPU alone");
+  EXPECT_EQ(message_of([&] { ops::scale(here, 2.0f); }), "bf16 is computed only on a GPU");
 }
 
 TEST_F(OpsOnCuda, AFoldedNormIsInBf16WhatItIsInF32) {

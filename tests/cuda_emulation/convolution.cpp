@@ -71,7 +71,7 @@ std::string by_axis(ByAxis& value, const Node& node, cudnnBackendAttributeName_t
 std::string understand_behind(Convolution& convolution, const Node& operation) {
   if (operation.type != CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR ||
       convolution.direction != Convolution::forward || convolution.relu)
-    return "only additions and relu behind a forward convolution are emulated";
+    return "only additions and relu after a forward convolution are emulated";
   ImageTensor x, y;
   for (std::string why : {understand(x, operation.node(CUDNN_ATTR_OPERATION_POINTWISE_XDESC)),
                           understand(y, operation.node(CUDNN_ATTR_OPERATION_POINTWISE_YDESC))})
@@ -82,7 +82,7 @@ std::string understand_behind(Convolution& convolution, const Node& operation) {
     return t.n == s.n && t.c == s.o && t.h == s.out_h() && t.w == s.out_w();
   };
   if (!y.between && y.bf16 != convolution.bf16) return mixed;
-  if (!like_output(y)) return "an operation behind a convolution has an output of another shape";
+  if (!like_output(y)) return "an operation after a convolution has an output of another shape";
   convolution.output = y.id;
 
   const Node* const how = operation.node(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);
@@ -92,7 +92,7 @@ std::string understand_behind(Convolution& convolution, const Node& operation) {
     convolution.relu = true;
     return {};
   }
-  if (mode != CUDNN_POINTWISE_ADD) return "only additions and relu behind a convolution are emulated";
+  if (mode != CUDNN_POINTWISE_ADD) return "only additions and relu after a convolution are emulated";
   ImageTensor other;
   if (std::string why = understand(other, operation.node(CUDNN_ATTR_OPERATION_POINTWISE_BDESC)); !why.empty())
     return why;

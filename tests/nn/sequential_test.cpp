@@ -187,7 +187,7 @@ TEST(Sequential, LayersThatDoNotFitAreRefusedByPlace) {
   const std::string order =
       "stands between a flatten of 36 pixels and a linear layer, where PyTorch has the numbers in another "
       "order; "
-      "put it in front of the flatten, or behind the linear layer";
+      "put it before the flatten, or after the linear layer";
   EXPECT_EQ(mistake({flatten, norm, linear}), "layers/1 (norm): " + order);
   EXPECT_EQ(mistake({flatten, {.type = "concat", .branches = {{}, {}}}, linear}),
             "layers/1 (concat): " + order);

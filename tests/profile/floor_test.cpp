@@ -92,7 +92,7 @@ TEST(Floor, AGradientThatIsAddedIsReadAsWell) {
                   });
   const int64_t map = 4 * 2 * 8 * 8 * 4, weight = 4 * (4 * 3 * 3 * 4);
   EXPECT_EQ(bytes["layer1.0.conv2 conv2d_backward_data"], 2 * map + weight);
-  EXPECT_EQ(bytes["layer1.0.conv1 conv2d_backward_data"], 3 * map + weight) << "behind the residual's";
+  EXPECT_EQ(bytes["layer1.0.conv1 conv2d_backward_data"], 3 * map + weight) << "after the residual's";
   EXPECT_EQ(bytes["bn1 channel_statistics"], map) << "a pass of its own on a card";
 }
 

@@ -162,7 +162,7 @@ TEST(Checkpoint, AMethodsOwnTensorGoesWithItsParameter) {
   load_checkpoint(file, *loaded);
   EXPECT_TRUE(same_bits(loaded->find("fc1.weight")->state_of("score"), fc1.state_of("score")));
   load_weights(file, *weights);
-  EXPECT_FALSE(weights->find("fc1.weight")->state_of("score").defined()) << "weights and masks alone";
+  EXPECT_FALSE(weights->find("fc1.weight")->state_of("score").defined()) << "only weights and masks";
 
   const std::vector<AxisCut> cuts{
       {"fc1.weight", 0, 500, {7, 9}}, {"fc1.bias", 0, 500, {7, 9}}, {"fc2.weight", 1, 500, {7, 9}}};

@@ -94,7 +94,7 @@ inline void check(const OpCase& c) {
     c.op(some).backward(seed);
     for (size_t i = 0; i < all.size(); ++i) EXPECT_EQ(some[i].gradient().defined(), i == only);
     EXPECT_TRUE(near(some[only].gradient(), doubles(gradients[only].span<float>()), 1e-6))
-        << "input " << only << " alone";
+        << "only input " << only;
   }
 
   // Inputs are left alone, and inference computes the same.
