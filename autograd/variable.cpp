@@ -25,7 +25,7 @@ struct Node {
   ~Node();
 };
 
-/// Lets go of what is behind this node in a loop: nested destructors of a long history would overflow the
+/// Lets go of what came before this node in a loop: nested destructors of a long history would overflow the
 /// stack.
 Node::~Node() {
   auto todo = std::move(inputs);
@@ -33,9 +33,9 @@ Node::~Node() {
     const auto state = std::move(todo.back());
     todo.pop_back();
     if (!state || state.use_count() > 1 || !state->maker || state->maker.use_count() > 1) continue;
-    auto& behind = state->maker->inputs;
-    todo.insert(todo.end(), std::move_iterator(behind.begin()), std::move_iterator(behind.end()));
-    behind.clear();
+    auto& earlier = state->maker->inputs;
+    todo.insert(todo.end(), std::move_iterator(earlier.begin()), std::move_iterator(earlier.end()));
+    earlier.clear();
   }
 }
 
@@ -67,7 +67,7 @@ struct Step {
   std::shared_ptr<Node> node;
 };
 
-/// Every op behind `root`, in the order they were recorded.
+/// Every op that `root` was computed by, in the order they were recorded.
 std::vector<Step> history_of(const std::shared_ptr<VariableState>& root) {
   std::vector<Step> steps;
   std::vector<std::shared_ptr<VariableState>> todo{root};

@@ -58,14 +58,14 @@ class Folding {
     return !op->keeps_constants || op->keeps_constants(OpCall(graph_, node, *op));
   }
 
-  /// The running mean, of a norm that serves this place alone, that takes what a layer without a bias cannot;
+  /// The running mean, of a norm that serves only this place, that takes what a layer without a bias cannot;
   /// null if there is none, or if the layer's own activation stands between.
   Parameter* mean_behind(const GraphNode& layer) const {
-    const GraphNode* behind = graph_.only_reader_of(layer.output);
-    if (!behind || OpCall(graph_, layer, *find_op(layer.op)).activation() != Activation::none) return nullptr;
-    const Op* norm = find_op(behind->op);
+    const GraphNode* next = graph_.only_reader_of(layer.output);
+    if (!next || OpCall(graph_, layer, *find_op(layer.op)).activation() != Activation::none) return nullptr;
+    const Op* norm = find_op(next->op);
     if (!norm || !norm->normalizes_batch) return nullptr;
-    const int mean = OpCall(graph_, *behind, *norm).input("running_mean");
+    const int mean = OpCall(graph_, *next, *norm).input("running_mean");
     return readers(mean) == 1 ? parameters_[mean] : nullptr;
   }
 
@@ -104,7 +104,7 @@ class Folding {
     return constants;
   }
 
-  /// What an op says of its channels that go: here alone its activation is applied, and to them alone.
+  /// What an op says of its channels that go: only here is its activation applied, and only to them.
   Constants constants_of(const GraphNode& node) const {
     const Op* op = find_op(node.op);
     if (!op || !op->constants || (!op->takes_constants && !passes_constants(node))) return {};
@@ -131,7 +131,7 @@ class Folding {
     return found == parameter.state.end() ? parameter.value() : found->second;
   }
 
-  /// What the constants add to the layer's outputs, those that go excepted: theirs are f(shift) alone.
+  /// What the constants add to the layer's outputs, except those that go: theirs are just f(shift).
   /// Running means are of the values and of what stands in for them, and take what the values say.
   void move(const GraphNode& node) {
     const Constants& constants = constants_[node.inputs[0]];

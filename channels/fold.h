@@ -1,8 +1,8 @@
 // Pruning as a book, step 7, fold: what a channel that goes says whatever the image. Without its weights and
 // its norm's scale a channel is constant, f(beta), or f(bias) where no norm follows, f(0) without a bias;
-// cut, it would be 0. Where a constant can be moved behind the layers that read it, it is, so that they
+// cut, it would be 0. Where a constant can be moved past the layers that read it, it is, so that they
 // notice nothing. A convolution without padding and a linear layer see the constant everywhere alike: it goes
-// into their bias, or into the running mean of the norm right behind them. A padded convolution sees zeros at
+// into their bias, or into the running mean of the norm right after them. A padded convolution sees zeros at
 // the border instead, so there nothing is moved, and the channel counts as 0.
 #pragma once
 

@@ -270,7 +270,7 @@ std::vector<Makers> side_by_side(const ChannelGroup& group) {
       same->layers.push_back(std::move(one.layers.front()));
       continue;
     }
-    std::erase(indices, 0);  // channels that another layer makes alone
+    std::erase(indices, 0);  // channels that only another layer makes
     one.channels = static_cast<int64_t>(indices.size());
     one.multiplicity = std::ranges::min(indices);
     all.push_back(std::move(one));

@@ -35,7 +35,7 @@ struct GroupMember {
 };
 
 /// Channels that are ranked and cut as one list. A channel may stand for several indices: of the columns of a
-/// linear layer behind a flatten, of all groups of a grouped convolution, of both halves of what is
+/// linear layer after a flatten, of all groups of a grouped convolution, of both halves of what is
 /// concatenated with itself.
 struct ChannelGroup {
   int64_t channels = 0;
@@ -78,7 +78,7 @@ struct ChannelGraph {
 /// layer declares no axes for it, by name.
 ChannelGraph channel_graph(Module& model, const Graph& graph);
 
-/// The layers that make the network's output, a classifier's last alone; images are `input` [H,W,C]. Error as
+/// The layers that make the network's output, only a classifier's last; images are `input` [H,W,C]. Error as
 /// channel_graph.
 std::vector<std::string> output_layers(Module& model, const Shape& input);
 

@@ -22,7 +22,7 @@ std::vector<std::string> layers_of(const ChannelGroup& group, bool out) {
   return names;
 }
 
-/// Learned numbers that go with one channel, were it cut alone.
+/// Learned numbers that go with one channel, were it cut by itself.
 int64_t weights_of_a_channel(const ChannelGroup& group) {
   int64_t sum = 0;
   for (const GroupMember& member : group.members) {

@@ -147,7 +147,7 @@ Arguments& Arguments::device(const bool* planned) {
 Arguments& Arguments::precision(std::optional<std::string>& into) {
   precision_ = &into;
   return text("--precision", "f32|tf32|bf16", into,
-              "What a card computes in (default: the config's, or else tf32); the CPU has f32 alone");
+              "What a card computes in (default: the config's, or else tf32); the CPU has only f32");
 }
 
 Arguments& Arguments::threads() {

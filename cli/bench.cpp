@@ -118,7 +118,7 @@ void bench(const Given& given) {
       .device(&planned)
       .precision(precision)
       .threads()
-      .flag("--json", json, "Print JSON alone")
+      .flag("--json", json, "Print only JSON")
       .flag("--verbose", verbose, "Time each layer's kernels by themselves, too")
       .flag("--plan", planned,
             "With --device cuda: the least time that a step can take on an H100; needs no card");

@@ -11,7 +11,7 @@
 
 namespace espalier::cli {
 
-/// What stands behind the command's name.
+/// What stands after the command's name.
 using Given = std::vector<std::string>;
 
 struct Command {
@@ -27,7 +27,7 @@ Registry<Command>& commands();
 /// UsageError with the nearest name if there is none of this name.
 const Command& command_named(const std::string& name);
 
-/// `espalier __complete WORD...`, which the shells' scripts call: what the last of the words behind
+/// `espalier __complete WORD...`, which the shells' scripts call: what the last of the words after
 /// "espalier" may become, a line each, "WORD<tab>HELP"; a last line ":files" or ":folders" where a path may
 /// stand.
 void complete(const Given& words);

@@ -56,7 +56,7 @@ void compare(const Given& given) {
             "A row for each value of these fields of the config, e.g. criterion,sparsity: mean and deviation")
       .text("--sort", "COLUMN", sort, "Sort by a column; descending: -COLUMN")
       .text("--columns", "NAME,...", columns, "Show these columns or fields of the config; all: every one")
-      .flag("--stages", stages, "A row for each stage, not for the last alone")
+      .flag("--stages", stages, "A row for each stage, not only for the last")
       .flag("--csv", csv, "Print CSV, numbers with all digits")
       .flag("--json", json, "Print the same as JSON, a list of objects");
   if (!arguments.parse(given)) return;

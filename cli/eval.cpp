@@ -77,7 +77,7 @@ void eval(const Given& given) {
   if (!precision) compute_as_trained(config);
   const Say say = [&](const std::string& line) {
     if (json)
-      cli::note(line);  // stdout is the object alone
+      cli::note(line);  // stdout is only the object
     else
       print(line + "\n");
   };

@@ -24,8 +24,8 @@ std::string config_named(const std::string& given, bool quiet = false);
 OpenedCheckpoint open_named_checkpoint(const std::string& given,
                                        const std::vector<std::string>& overrides = {});
 
-/// Has a card compute in the precision that a run's config says (core/compute_device.h); the CPU has one
-/// alone.
+/// Has a card compute in the precision that a run's config says (core/compute_device.h); the CPU has
+/// only one.
 void compute_as_trained(const Config& config);
 
 /// The model of a config, initialised, or of a checkpoint; `config` becomes the one it is of. `root`: --data,

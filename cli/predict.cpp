@@ -26,12 +26,12 @@ size_t room_for_path() {
 }
 
 /// A path as a line shows it: what is too long loses its beginning, as names stand at the end.
-std::string shown(const std::string& path, size_t most) {
+std::string shown(const std::string& path, size_t max_columns) {
   std::string text = printable(path, std::string::npos);
-  if (columns_of(text) <= most) return text;
+  if (columns_of(text) <= max_columns) return text;
   constexpr std::string_view gone = "..";
   const auto begins_character = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; };
-  while (columns_of(text) + gone.size() > most || !begins_character(text.front())) text.erase(0, 1);
+  while (columns_of(text) + gone.size() > max_columns || !begins_character(text.front())) text.erase(0, 1);
   return std::string(gone) + text;
 }
 

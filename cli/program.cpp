@@ -31,7 +31,7 @@ void run(const Given& given) {
   if (name == "--version" || name == "-V") return version_line();
   if (name == "__complete") return complete(rest);
   if (name.starts_with("-"))
-    fail_usage("'", printable(name), "' stands before the command; options come behind it");
+    fail_usage("'", printable(name), "' stands before the command; options come after it");
   const Command& command = command_named(name);
   if (name != "help") isa();  // an instruction set that this machine lacks is said before anything is done
   command.run(rest);

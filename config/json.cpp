@@ -152,7 +152,7 @@ class Builder : public Json::json_sax_t {
     return true;
   }
 
-  /// What the parser could have gone on with, behind the last character that is no space before `offset`.
+  /// What the parser could have gone on with after the last character that is no space before `offset`.
   std::string expected(size_t offset) const {
     if (open_.empty()) return has_root_ ? "the end of the text" : "a value";
     const size_t before = text_.find_last_not_of(" \t\r\n", offset - 1);
@@ -252,10 +252,11 @@ void read_json(const Json& json, const std::string& place, std::string& value) {
   value = json.get<std::string>();
 }
 
-int64_t whole_json(const Json& json, const std::string& place, int64_t least, int64_t most) {
+int64_t whole_json(const Json& json, const std::string& place, int64_t min_value, int64_t max_value) {
   const bool fits = !json.is_number_unsigned() || json.get<uint64_t>() <= std::numeric_limits<int64_t>::max();
-  if (!json.is_number_integer() || !fits || json.get<int64_t>() < least || json.get<int64_t>() > most)
-    unexpected(json, place, join("a whole number from ", least, " to ", most));
+  if (!json.is_number_integer() || !fits || json.get<int64_t>() < min_value ||
+      json.get<int64_t>() > max_value)
+    unexpected(json, place, join("a whole number from ", min_value, " to ", max_value));
   return json.get<int64_t>();
 }
 

@@ -18,7 +18,7 @@ namespace espalier {
 /// that the stack must not be in the hands of who wrote the text.
 inline constexpr size_t deepest_json = 100;
 
-/// Text that is no JSON (comments are none, see plain_json.h, nor is what stands behind a zero byte), is
+/// Text that is no JSON (comments are none, see plain_json.h, nor is what stands after a zero byte), is
 /// nested too deep, holds a number that no double can, or gives a field twice in one object is an Error with
 /// line and column: "configs/x.json:12:5: not JSON: a comma before '}'".
 nlohmann::ordered_json parse_json(std::string_view text, const std::string& file);
@@ -56,8 +56,9 @@ void read_json(const nlohmann::ordered_json& json, const std::string& place, nlo
 void read_json(const nlohmann::ordered_json& json, const std::string& place, bool& value);
 void read_json(const nlohmann::ordered_json& json, const std::string& place, double& value);
 void read_json(const nlohmann::ordered_json& json, const std::string& place, std::string& value);
-/// A whole number from `least` to `most`.
-int64_t whole_json(const nlohmann::ordered_json& json, const std::string& place, int64_t least, int64_t most);
+/// A whole number from `min_value` to `max_value`.
+int64_t whole_json(const nlohmann::ordered_json& json, const std::string& place, int64_t min_value,
+                   int64_t max_value);
 /// Throws unless it is one.
 void check_list(const nlohmann::ordered_json& json, const std::string& place);
 void check_object(const nlohmann::ordered_json& json, const std::string& place);

@@ -16,7 +16,7 @@ constexpr std::string_view blank = " \t\n\r", structure = "{}[],:";
 
 bool is_one_of(char c, std::string_view characters) { return characters.find(c) != characters.npos; }
 
-/// Where the word at `begin` ends, without the blanks behind it.
+/// Where the word at `begin` ends, without the blanks that follow it.
 size_t end_of_word(std::string_view json, size_t begin) {
   size_t end = std::min(json.find_first_of(structure, begin), json.size());
   while (is_one_of(json[end - 1], blank)) --end;

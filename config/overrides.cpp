@@ -133,7 +133,7 @@ class Override {
     return value;
   }
 
-  /// The part of the path before its first separator; `rest_` keeps what is behind it.
+  /// The part of the path before its first separator; `rest_` keeps what follows it.
   std::string take_key() {
     const size_t end = rest_.find(separator_);
     if (end == 0 || end + 1 == rest_.size())
@@ -158,7 +158,7 @@ class Override {
       names.push_back(printable(*name));
     }
     const std::string key = take_key();
-    if (key == "+") {  // one more behind the last
+    if (key == "+") {  // one more after the last
       added_ = true;
       enter(std::to_string(list.size()), key);
       return list.size();
@@ -196,7 +196,7 @@ class Override {
     }
   }
 
-  /// Of an object or a list, which may have comments and a comma behind its last as in a config.
+  /// Of an object or a list, which may have comments and a comma after its last as in a config.
   std::string without_comments() const {
     try {
       return plain_json(text_, "the value");
@@ -256,7 +256,7 @@ class Override {
 
   const std::string& assignment_;
   Overrides& done_;
-  std::string path_, text_;  ///< what stands before and behind the =
+  std::string path_, text_;  ///< what stands before and after the =
   char separator_ = '.';
   std::string rest_;  ///< of the path, still to be walked
 

@@ -21,7 +21,7 @@ struct Overrides {
 /// is given by its number, or by its `name` where it has one; objects on the way that are declared but absent
 /// are added. A value is JSON, or else text; null takes away the field or the element. A value takes the
 /// place of those that the description excludes beside it: of the other fields of its `exactly_one`, and,
-/// where it names the object's variant, of the fields that are for others alone; not of what the command line
+/// where it names the object's variant, of the fields that are only for others; not of what the command line
 /// has set itself, nor for an object that was merely added on the way. A path that leads nowhere is a
 /// UsageError: "--set stages.dnese.train.epochs=1: stages: no element 'dnese' ...".
 void apply_override(schema::Json& root, const schema::Description& description, size_t which,

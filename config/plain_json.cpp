@@ -8,7 +8,7 @@
 namespace espalier {
 namespace {
 
-/// Behind the comment that begins at `start`; npos where it is not closed.
+/// After the comment that begins at `start`; npos where it is not closed.
 size_t end_of_comment(std::string_view json, size_t start) {
   if (json[start + 1] == '/') return std::min(json.find('\n', start), json.size());
   const size_t end = json.find("*/", start + 2);
@@ -35,7 +35,7 @@ std::string plain_json(std::string_view text, const std::string& file) {
   constexpr size_t none = std::string_view::npos;
   std::string plain(text);
   char last = '{';      // that is no space, so far
-  size_t comma = none;  // it, if it is a comma behind a value
+  size_t comma = none;  // it, if it is a comma after a value
   for (size_t at = 0; at < text.size();) {
     if (begins_comment(text, at)) {
       const size_t end = end_of_comment(text, at);

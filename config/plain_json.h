@@ -1,4 +1,4 @@
-// What people write into JSON that is none: comments, and a comma behind the last of a list or object.
+// What people write into JSON that is none: comments, and a comma after the last of a list or object.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@ namespace espalier {
 /// not closed is an Error with line and column.
 std::string plain_json(std::string_view text, const std::string& file);
 
-/// Behind the second quote of the text in quotes that begins at `start`; the end where there is none.
+/// After the second quote of the text in quotes that begins at `start`; the end where there is none.
 size_t end_of_text(std::string_view json, size_t start);
 
 }  // namespace espalier

@@ -10,7 +10,7 @@
 //   point.read(json, Place("p.json"))
 //   // or UsageError "p.json: /x: found -1, expected a number of at least 0"
 //
-// A Place that gathers mistakes has read() go on behind each: what is wrong keeps its default.
+// A Place that gathers mistakes has read() go on after each: what is wrong keeps its default.
 //
 // A field's default is the one in its struct; a std::optional member may be absent. An object whose first
 // field is named `type`, or what Rules::variant says, comes in variants: a field may be only for some of

@@ -26,7 +26,7 @@ std::string which(const Names& chosen, const Names& all, const std::string& vari
   return fmt::format("{} {}", variant, fmt::join(chosen, ", "));
 }
 
-/// In one line with a space behind each comma and colon, so that it can be read, and broken.
+/// In one line with a space after each comma and colon, so that it can be read, and broken.
 std::string spaced(const Json& value) {
   std::string text;
   bool indentation = false;
@@ -52,7 +52,7 @@ std::vector<std::pair<Names, Json>> grouped_defaults(const FieldDescription& fie
   return groups;
 }
 
-/// Help, then what it may be and its default, then for which variants. `variant`: of this one alone.
+/// Help, then what it may be and its default, then for which variants. `variant`: only of this one.
 std::string field_text(const FieldDescription& field, const Description& object, const Json& variant = {}) {
   // Where a pattern stands for more of them, "every" says too much.
   const Names all = object.fields.empty() || object.kind_of ? Names() : values_of(object.fields.front());
@@ -105,7 +105,7 @@ Names parts_of(const std::string& path) {
 using Parts = std::span<const std::string>;
 
 /// Whether the last parts of a path are these words. N, a list's element, is left out of them, or stands
-/// behind its list by its name, which is several words if it has dots: at most `name`.
+/// after its list by its name, which is several words if it has dots: at most `name`.
 bool ends_with(Parts path, Parts words, size_t name) {
   if (words.empty()) return true;
   if (path.empty()) return false;
@@ -122,13 +122,13 @@ bool ends_with(Parts path, Parts words, size_t name) {
 /// Of a path that is meant; what has more is none.
 constexpr size_t most_words = 100;
 
-/// A whole element's name is one word: what is more may be a field of it that is misspelt.
+/// A complete element's name is one word: what is more may be a field of it that is misspelt.
 bool is_called(const std::string& path, Parts words, size_t name) {
   if (path.ends_with(".N")) name = std::min<size_t>(name, 1);
   return !path.empty() && words.size() <= most_words && ends_with(parts_of(path), words, name);
 }
 
-/// `word` up to the map of this name, without the key behind it.
+/// `word` up to the map of this name, without the key after it.
 std::string without_key(const std::string& word, const std::string& map) {
   const size_t at = ("." + word).find("." + map + ".");
   return at == word.npos ? word : word.substr(0, at + map.size());

@@ -9,8 +9,8 @@
 
 namespace espalier::schema {
 
-/// An object in the whole. `path` is "stages.N.train.optimizer" where N stands for a list's index, and empty
-/// for the whole.
+/// An object in the entire config. `path` is "stages.N.train.optimizer" where N stands for a list's index,
+/// and empty for the config itself.
 struct Section {
   std::string path, help;
   const Description* object;
@@ -29,7 +29,7 @@ std::string section_text(const Section& section, size_t width);
 /// name: "stages.dense.train".
 std::vector<Section> sections_named(const std::string& word, const Description& object);
 /// What is declared about a name: fields that have it in each place, and what may have it as a value with the
-/// fields that are for this value alone. Empty: nothing.
+/// fields that are only for this value. Empty: nothing.
 std::string help_on(const std::string& word, const Description& object, size_t width);
 /// All that the two before know: sections' paths, fields, values.
 Names words(const Description& object);

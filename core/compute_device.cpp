@@ -32,7 +32,7 @@ void select_card(int index) { cuda::select_device(index); }
 bool has_card() { return cuda::can_select_device(0); }
 #else
 void select_card(int) {
-  fail_usage("this build computes on the CPU alone; `cmake --preset cuda` makes one that has CUDA");
+  fail_usage("this build computes only on the CPU; `cmake --preset cuda` makes one that has CUDA");
 }
 bool has_card() { return false; }
 #endif
@@ -64,7 +64,7 @@ void choose_precision(const std::string& text, const std::string& source) {
     fail_usage(source, ": found '", printable(text), "', expected f32, tf32 or bf16",
                did_you_mean(text, {std::begin(precisions), std::end(precisions)}));
   if (chosen == Device::cpu && text != "f32")
-    fail_usage(source, ": found '", text, "', but the CPU computes in f32 alone; --device cuda is a card");
+    fail_usage(source, ": found '", text, "', but the CPU computes only in f32; --device cuda is a card");
 #ifdef ESPALIER_CUDA
   cuda::set_precision(static_cast<cuda::Precision>(named - std::begin(precisions)));
 #endif

@@ -1,5 +1,5 @@
-// What this process computes on: the CPU, or one card. As the number of threads it is chosen once, where the
-// command line is read; networks are moved there, and loaders put their batches there.
+// What this process computes on: the CPU, or one card. As the number of threads it is selected once, where
+// the command line is read; networks are moved there, and loaders put their batches there.
 #pragma once
 
 #include <string>
@@ -37,7 +37,7 @@ struct CardMemory {
   double left = 0;  ///< that it may have yet: what is free, and what it holds and does not use
 };
 CardMemory card_memory();
-/// The most of its memory that has been in use, in bytes; 0 of the CPU.
+/// The maximum of its memory that has been in use, in bytes; 0 of the CPU.
 int64_t peak_card_bytes();
 
 }  // namespace espalier

@@ -2,7 +2,7 @@
 // in builds with ESPALIER_CUDA; in others nothing calls it.
 //
 // All work goes to one stream, cuda::stream() (cuda/runtime.h), in the order in which it is asked for, and
-// runs on behind the host; only download() and synchronize() wait for it.
+// runs asynchronously to the host; only download() and synchronize() wait for it.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +36,7 @@ struct DeviceInfo {
 /// same index. UsageError, one line, where there is no driver, a driver that is too old, no card, no card of
 /// that index, or one older than what this program was built for.
 void select_device(int index);
-/// Of the chosen card (0 unless select_device said another).
+/// Of the selected card (0 unless select_device said another).
 const DeviceInfo& device_info();
 /// True where select_device(index) would choose it.
 bool can_select_device(int index) noexcept;

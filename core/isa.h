@@ -1,4 +1,4 @@
-// Which instructions the kernels use: chosen when the program starts, from what the processor has.
+// Which instructions the kernels use: selected when the program starts, from what the processor has.
 // ESPALIER_ISA=avx2 or avx512 holds Highway's kernels and oneDNN's to that set, so that every path is tested
 // where the machine has it.
 #pragma once

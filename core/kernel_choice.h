@@ -31,7 +31,7 @@ struct Candidate {
 
 /// True unless every shape follows its rule: ask before building a name and candidates.
 bool active();
-/// Runs one of `candidates` on a shape called `shape`: the one chosen for it before; the fastest of a few
+/// Runs one of `candidates` on a shape called `shape`: the one selected for it before; the fastest of a few
 /// runs of each when autotuning; else number `rule`.
 void run(const std::string& shape, const std::vector<Candidate>& candidates, size_t rule);
 

@@ -237,8 +237,8 @@ struct Box {
 };
 
 /// n images out of a data set x: pixel (h,w) of image i is pixel (down[i,h], across[i,w]) of x[rows[i]];
-/// where either is -1 it is black: 0 in all channels. What an image's holes cover is 0 whatever scale and
-/// shift.
+/// where either is -1 it is black: 0 in all channels. What an image's boxes (`holes`) cover is 0 whatever
+/// scale and shift.
 struct ImageViews {
   const uint8_t* x;              ///< [*,H,W,C]
   const int64_t* rows;           ///< [n]
@@ -334,7 +334,7 @@ ESP_KERNEL(void, gather_labels, int32_t* y, const int32_t* x, const int64_t* row
 /// from a data set
 ESP_KERNEL_REAL(void, gather_images, Real* y, const uint8_t* x, const int64_t* rows, int64_t n,
                 int64_t pixels, int64_t channels, const float* scale, const float* shift)
-/// The same for images that are seen moved, mirrored and with holes: y [n,H,W,C]
+/// The same for images that are seen moved, mirrored and with boxes of zeros: y [n,H,W,C]
 ESP_KERNEL_REAL(void, gather_views, Real* y, const ImageViews& views, const float* scale, const float* shift)
 
 // --- activations (core/cpu/activation.cpp)
@@ -492,8 +492,8 @@ ESP_KERNEL(void, add_to_tally, Tally* tally, const float* loss, const int32_t* r
 // -----------------------------------
 /// y [1] = sum of g^2 over all spans where their masks keep, in double precision
 ESP_KERNEL(void, gradient_square_sum, double* y, const UpdateSpan* spans, int64_t count, void* scratch)
-/// factor [1] = min(1, most / (sqrt(*square_sum) + 1e-6)), as torch.nn.utils.clip_grad_norm_
-ESP_KERNEL(void, clip_factor, float* factor, const double* square_sum, double most)
+/// factor [1] = min(1, max_norm / (sqrt(*square_sum) + 1e-6)), as torch.nn.utils.clip_grad_norm_
+ESP_KERNEL(void, clip_factor, float* factor, const double* square_sum, double max_norm)
 /// g += weight_decay w; v = momentum v + g (slot0); w -= lr (nesterov ? g + momentum v : v); masked entries
 /// stay 0
 ESP_KERNEL(void, sgd_update, const UpdateSpan* spans, int64_t count, const SgdStep& step)

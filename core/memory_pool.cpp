@@ -17,7 +17,7 @@ MemoryPool::Block* MemoryPool::take_slab(size_t size) {
   return new Block{slab.address, slab.bytes, slab.bytes, nullptr, nullptr, true};
 }
 
-/// Joins `block` with the block behind it, which must be free and in no set.
+/// Joins `block` with the block after it, which must be free and in no set.
 void MemoryPool::join_after(Block* block) {
   Block* gone = block->after;
   block->size += gone->size;

@@ -14,7 +14,7 @@ struct AllocatorStats {
   size_t system_bytes = 0;   ///< held from the system
   int64_t system_calls = 0;  ///< slabs ever taken from it
   size_t used_bytes = 0;     ///< handed out now
-  size_t peak_bytes = 0;     ///< the most ever handed out
+  size_t peak_bytes = 0;     ///< the maximum ever handed out
 };
 
 /// Where a pool's slabs come from. A pool calls it under its own lock.

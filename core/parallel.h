@@ -1,5 +1,5 @@
-// Threads. Work is cut into one contiguous range a thread by a rule of its size alone, so that the same sizes
-// on the same number of threads always give the same bits.
+// Threads. Work is cut into one contiguous range a thread by a rule that knows only its size, so that the
+// same sizes on the same number of threads always give the same bits.
 #pragma once
 
 #include <algorithm>

@@ -33,8 +33,8 @@ MemoryLimit memory_limit(const std::filesystem::path& root) {
 
 void require_memory(double bytes, const std::string& what) {
   const MemoryLimit limit = memory_limit();
-  const auto most = static_cast<double>(limit.bytes);
-  ESP_CHECK(bytes <= most, what, "; ", limit.whose, " ", bytes_text(most));
+  const auto max_bytes = static_cast<double>(limit.bytes);
+  ESP_CHECK(bytes <= max_bytes, what, "; ", limit.whose, " ", bytes_text(max_bytes));
 }
 
 }  // namespace espalier

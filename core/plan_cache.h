@@ -11,8 +11,8 @@
 
 namespace espalier {
 
-/// Plans under `N` numbers that describe a shape and its options. It holds `most` plans, the least recently
-/// used goes first, and drops those of shapes that are gone (core/plans.h). Not thread-safe.
+/// Plans under `N` numbers that describe a shape and its options. It holds `max_plans` plans, the least
+/// recently used goes first, and drops those of shapes that are gone (core/plans.h). Not thread-safe.
 template <class Plan, size_t N>
 class PlanCache {
  public:
@@ -20,7 +20,7 @@ class PlanCache {
 
   /// 2,048: a ResNet-152 whose 155 layers were all cut to widths of their own asks for 3 x 155 plans in a
   /// step, and for 1,240 with those of an epoch's last batch, of an evaluation and of single images.
-  explicit PlanCache(size_t most = 2048) : most_(most) {}
+  explicit PlanCache(size_t max_plans = 2048) : max_plans_(max_plans) {}
 
   /// The plan for `key`, made by `make()` the first time. Good until the next call.
   template <class Make>
@@ -30,7 +30,7 @@ class PlanCache {
       if (const auto found = places_.find(key); found != places_.end()) {
         plans_.splice(plans_.begin(), plans_, found->second);
       } else {
-        if (plans_.size() >= most_) drop_last();
+        if (plans_.size() >= max_plans_) drop_last();
         plans_.push_front({key, make(), changes_});
         places_.emplace(key, plans_.begin());
       }
@@ -63,7 +63,7 @@ class PlanCache {
     while (!plans_.empty() && plans_.back().used + 1 < changes_) drop_last();
   }
 
-  size_t most_;
+  size_t max_plans_;
   std::list<Kept> plans_;  // the last used first
   std::unordered_map<Key, typename std::list<Kept>::iterator, Hash> places_;
   uint64_t changes_ = shape_changes();

@@ -46,7 +46,7 @@ std::optional<double> quota(const fs::path& folder) {
 int processors(const fs::path& root) {
   double count = affinity();
   for (const fs::path& folder : cgroup_folders("cpu", root))
-    if (const auto most = quota(folder)) count = std::min(count, *most);
+    if (const auto max_count = quota(folder)) count = std::min(count, *max_count);
   return std::max(1, static_cast<int>(std::ceil(count)));
 }
 

@@ -76,7 +76,7 @@ const char* device_name(Device device) {
   return "?";
 }
 
-Error bf16_on_the_cpu() { return Error("bf16 is computed on a GPU alone"); }
+Error bf16_on_the_cpu() { return Error("bf16 is computed only on a GPU"); }
 
 Storage::Storage(size_t size, Device on) : data(allocate(size, on)), bytes(size), device(on) {}
 Storage::~Storage() {

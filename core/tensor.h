@@ -87,7 +87,7 @@ class Tensor {
   DType dtype() const { return dtype_; }
   Device device() const { return storage_ ? storage_->device : Device::cpu; }
 
-  /// Where the numbers are: on the device. Host code reads those of a tensor on the CPU alone:
+  /// Where the numbers are: on the device. Host code reads only those of a tensor on the CPU:
   /// to(Device::cpu).
   template <class T>
   T* data() {

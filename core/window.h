@@ -48,7 +48,7 @@ struct Padding {
 struct WindowAxis {
   int64_t size, stride = 1, dilation = 1;
   int64_t before = 0, behind = 0;  ///< pixels added to the image
-  bool ceil = false;  ///< a last window may reach past what is added, if it starts in front of it
+  bool ceil = false;               ///< a last window may reach past what is added, if it starts before it
 
   /// So that no size computed from an image of up to 2^31 - 1 pixels overflows, here or in 32 bits.
   static constexpr int64_t most = 1 << 16;

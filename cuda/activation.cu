@@ -1,4 +1,4 @@
-// Activations and their gradients, and the pass behind a layer with a bias: gradient of the activation and of
+// Activations and their gradients, and the pass after a layer with a bias: gradient of the activation and of
 // the bias at once.
 #include "espalier/cuda/activation.cuh"
 
@@ -19,7 +19,7 @@ struct Backward {
 };
 
 // Sums over rows in two launches: each block adds up a slab of rows in a tile of columns, then the slabs are
-// added up. How many there are is a matter of the shape alone, so that any card adds in the same order.
+// added up. How many there are depends only on the shape, so that any card adds in the same order.
 constexpr int threads = 256;
 constexpr int64_t most_blocks = 512;  // 2 loads of 16 bytes by each of their threads fill 132 multiprocessors
 constexpr int64_t fewest_slab_rows = 128;  // what is less is not worth a second launch

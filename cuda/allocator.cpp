@@ -77,7 +77,7 @@ class Staging {
   void upload(char* device, const char* host, size_t bytes) {
     const std::lock_guard lock(mutex_);
     while (bytes > 0) {
-      const size_t piece = std::min(bytes, most);
+      const size_t piece = std::min(bytes, max_piece);
       Buffer& buffer = next(piece);
       std::memcpy(buffer.data, host, piece);
       ESP_CUDA(cudaMemcpyAsync(device, buffer.data, piece, cudaMemcpyHostToDevice, stream()));
@@ -89,7 +89,7 @@ class Staging {
   }
 
  private:
-  static constexpr size_t most = 4 * mebibyte, least = 64 << 10;
+  static constexpr size_t max_piece = 4 * mebibyte, least = 64 << 10;
   struct Buffer {
     char* data = nullptr;
     size_t bytes = 0;

@@ -1,5 +1,5 @@
 // Convolutions by cuDNN. A bias, a residual and relu are fused into the graph, as its engines take them; what
-// else is behind a convolution (a scale, other activations, statistics) is one pass of our own (norm.h).
+// else follows a convolution (a scale, other activations, statistics) is one pass of our own (norm.h).
 //
 // Of cuDNN 9.19's repeatable engines for bf16 none takes a bias or writes a gradient of weights that is f32,
 // as ours are: the bias is rounded, and the gradient comes as bf16 and is widened. Channels of any number
@@ -98,20 +98,20 @@ class ConvGraph {
       const cudnnNanPropagation_t nan = CUDNN_PROPAGATE_NAN;
       what.set(CUDNN_ATTR_POINTWISE_NAN_PROPAGATION, CUDNN_TYPE_NAN_PROPOGATION, 1, &nan);
     }
-    what.finalize("what is behind a convolution");
+    what.finalize("what follows a convolution");
     const Descriptor& y = result();
     Descriptor& operation = keep(Descriptor(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR));
     operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, what)
         .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x)
         .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y);
     if (other) operation.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, *other);
-    operation.finalize("what is behind a convolution");
+    operation.finalize("what follows a convolution");
     operations_.push_back(&operation);
     return y;
   }
 
   const ConvShape& s_;
-  int to_come_ = 0;              // operations behind the present one
+  int to_come_ = 0;              // operations after the present one
   std::deque<Descriptor> kept_;  // which stay where they are
   std::vector<const Descriptor*> operations_;
 };
@@ -159,7 +159,7 @@ bool changes(const ConvEpilogueOf<Real>& e) {
 
 int64_t output_pixels(const ConvShape& s) { return s.n * s.out_h() * s.out_w(); }
 
-// In front of a plan's own scratch memory, for bf16: the rounded bias, and the gradient of the weights.
+// Before a plan's own scratch memory, for bf16: the rounded bias, and the gradient of the weights.
 size_t bias_bytes(const ConvShape& s) {
   return s.dtype == DType::bf16 ? aligned_bytes(static_cast<size_t>(s.o) * sizeof(bf16)) : 0;
 }

@@ -14,7 +14,7 @@ struct Fused {
 };
 struct ConvPlan {
   GraphPlan graph;
-  bool fused;  ///< all of what was asked for; else the convolution alone
+  bool fused;  ///< all of what was asked for; else only the convolution
 };
 
 /// The plan at the present precision, made the first time and kept by shape. Good until the next call.

@@ -14,9 +14,10 @@ int64_t descriptions = 0;
 /// Reads an attribute of at most so many values; returns how many it has. What holds descriptors is read into
 /// descriptors of its kind.
 int64_t get(const Descriptor& from, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
-            int64_t most, void* into) {
+            int64_t max_values, void* into) {
   int64_t count = 0;
-  check(cudnnBackendGetAttribute(from.get(), name, type, most, &count, into), "cudnnBackendGetAttribute");
+  check(cudnnBackendGetAttribute(from.get(), name, type, max_values, &count, into),
+        "cudnnBackendGetAttribute");
   return count;
 }
 

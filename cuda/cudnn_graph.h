@@ -1,5 +1,5 @@
 // cuDNN's graph interface, as little of it as convolutions need: descriptors that end with their scope, and a
-// plan, which is a graph of operations with the engine that was chosen to run it.
+// plan, which is a graph of operations with the engine that was selected to run it.
 #pragma once
 
 #include <cudnn_graph.h>

@@ -27,7 +27,7 @@ std::string refusal(const Driver& seen, int index);
 /// Why a card of this compute capability cannot be used by a program built for `least` (80 is 8.0) and newer.
 std::string refusal(const std::string& name, int index, int major, int minor, int least);
 
-/// Makes the chosen card the calling thread's, once a thread.
+/// Makes the selected card the calling thread's, once a thread.
 void bind_device();
 
 }  // namespace espalier::cuda

@@ -20,7 +20,7 @@ struct Product {
   bool a_transposed, b_transposed;
   bool bias = false, relu = false, accumulate = false;
   DType operands = DType::f32, result = DType::f32;
-  int64_t batch = 1;  ///< so many such products, their matrices one behind the other
+  int64_t batch = 1;  ///< so many such products, their matrices one after the other
 };
 
 cudaDataType data_type(DType dtype) { return dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
@@ -94,7 +94,7 @@ class ProductPlan {
   }
 
  private:
-  /// An algorithm for the product with this behind it.
+  /// An algorithm for the product with this after it.
   cublasStatus_t choose(cublasLtMatmulPreference_t preference, cublasLtEpilogue_t epilogue) {
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
     cublasLtMatmulHeuristicResult_t result;
@@ -178,7 +178,7 @@ ProductPlan& matmul_plan(const MatmulShape& s, bool accumulate) {
                .batch = s.batch});
 }
 
-/// In front of the products' own scratch memory: the bias as cuBLASLt wants it beside a bf16 output.
+/// Before the products' own scratch memory: the bias as cuBLASLt wants it beside a bf16 output.
 size_t bias_bytes(const LinearShape& s, bool bias) {
   return bias && s.dtype == DType::bf16 ? aligned_bytes(static_cast<size_t>(s.out) * sizeof(bf16)) : 0;
 }

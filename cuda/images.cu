@@ -69,9 +69,8 @@ __global__ void __launch_bounds__(threads)
     const bool black = from_row < 0 || from_column < 0;
     const uint8_t byte = black ? uint8_t{0} : from[(from_row * w + from_column) * channels + c];
     out[j] = fmaf(static_cast<float>(byte), scale[c], shift[c]);
-    for (const Box* hole = v.holes + image * v.holes_each; hole < v.holes + (image + 1) * v.holes_each;
-         ++hole)
-      if (row >= hole->top && row < hole->bottom && column >= hole->left && column < hole->right) out[j] = 0;
+    for (const Box* box = v.holes + image * v.holes_each; box < v.holes + (image + 1) * v.holes_each; ++box)
+      if (row >= box->top && row < box->bottom && column >= box->left && column < box->right) out[j] = 0;
     if (++c == channels) {
       c = 0;
       if (++column == w) {

@@ -1,7 +1,7 @@
 // The one way by which kernels are launched, on the GPU and, under emulation, on the CPU.
 //
-// Rules of a .cu file, so that both builds can run it: launch through launch() alone; dynamic shared memory
-// by ESP_DYNAMIC_SHARED alone; no return in front of a barrier; blocks of a multiple of 32 threads; only
+// Rules of a .cu file, so that both builds can run it: launch only through launch(); dynamic shared memory
+// only by ESP_DYNAMIC_SHARED; no return before a barrier; blocks of a multiple of 32 threads; only
 // *_sync intrinsics, with all 32 lanes taking part; __syncwarp() between writing and reading shared memory
 // within a warp; pointers as arguments of their own or in a struct that is passed by value; no cooperative
 // groups, cub, thrust or PTX; no floating-point atomics: the same input gives the same bits.
@@ -31,8 +31,8 @@ constexpr int64_t blocks_for(int64_t n, int64_t per_block) { return (n + per_blo
 /// A grid for a loop over n items that strides by the grid's width, `threads` in a block: enough blocks for
 /// all, at most 16 a multiprocessor.
 inline Launch striding(int64_t n, int threads = 256) {
-  const int64_t most = int64_t{16} * multiprocessors();
-  return {dim3(static_cast<unsigned>(std::clamp<int64_t>(blocks_for(n, threads), 1, most))),
+  const int64_t max_blocks = int64_t{16} * multiprocessors();
+  return {dim3(static_cast<unsigned>(std::clamp<int64_t>(blocks_for(n, threads), 1, max_blocks))),
           dim3(static_cast<unsigned>(threads))};
 }
 

@@ -353,7 +353,7 @@ void run_statistics(Real* y, const Real* x, const Line<Real>& line, const Channe
 template <Activation f, class Real>
 void run_backward(const NormGradientsOf<Real>& to, const NormBackwardOf<Real>& from, const NormShape& s,
                   void* scratch) {
-  // The numbers of each channel lie behind the sums.
+  // The numbers of each channel lie after the sums.
   float* const slope =
       reinterpret_cast<float*>(static_cast<char*>(scratch) + sums_bytes(s, backward_columns));
   float* const offset = slope + s.c;

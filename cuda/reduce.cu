@@ -1,5 +1,5 @@
 // Reductions to one number: f32 inside a vector, double between vectors, threads and blocks. Each element is
-// read once. Which block adds what depends on n alone.
+// read once. Which block adds what depends only on n.
 #include <cfloat>
 
 #include "espalier/cuda/spans.cuh"

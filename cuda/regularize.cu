@@ -15,7 +15,7 @@ __device__ __forceinline__ int64_t stride() { return static_cast<int64_t>(gridDi
 
 __device__ __forceinline__ float sign(float w) { return w > 0 ? 1.0f : w < 0 ? -1.0f : 0.0f; }
 
-// Each item is `width` numbers; those behind the last whole item are left to the launch of width 1.
+// Each item is `width` numbers; those after the last whole item are left to the launch of width 1.
 
 template <int width>
 __global__ void signs_kernel(float* dw, const float* w, const uint8_t* where, float weight, int64_t first,
@@ -108,7 +108,7 @@ __global__ void add_splits_kernel(double* in, const double* partial, int64_t spl
   }
 }
 
-/// Positions that one block sums at least, and how many splits there are: a function of the shape alone.
+/// Positions that one block sums at least, and how many splits there are; both depend only on the shape.
 constexpr int64_t least_positions = 512, most_splits = 64;
 int64_t splits_of(const AxesShape& s) {
   return std::clamp<int64_t>(blocks_for(s.rows * s.pixels, least_positions), 1, most_splits);

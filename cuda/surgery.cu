@@ -5,7 +5,7 @@
 namespace espalier::cuda {
 namespace {
 
-/// n numbers T of y, `inner` of them behind an index.
+/// n numbers T of y, `inner` of them after an index.
 template <class T, class Index>
 __global__ void take_kernel(T* y, const T* x, const int64_t* kept, Index axis, Index count, Index inner,
                             Index n) {

@@ -104,8 +104,8 @@ struct Masked {
   __device__ float operator()(int64_t, float w, uint8_t keep) const { return keep ? w : 0.0f; }
 };
 
-__global__ void clip_factor_kernel(float* factor, const double* square_sum, double most) {
-  const double wanted = most / (sqrt(*square_sum) + 1e-6);
+__global__ void clip_factor_kernel(float* factor, const double* square_sum, double max_norm) {
+  const double wanted = max_norm / (sqrt(*square_sum) + 1e-6);
   if (threadIdx.x == 0) *factor = static_cast<float>(wanted < 1.0 ? wanted : 1.0);
 }
 
@@ -137,8 +137,8 @@ void ema_update(const UpdateSpan* spans, int64_t count, float decay) {
   update(spans, count, Ema{decay, 1.0f - decay}, nullptr);
 }
 
-void clip_factor(float* factor, const double* square_sum, double most) {
-  launch(clip_factor_kernel, {dim3(1), dim3(warp)}, std::tuple(factor, square_sum, most));
+void clip_factor(float* factor, const double* square_sum, double max_norm) {
+  launch(clip_factor_kernel, {dim3(1), dim3(warp)}, std::tuple(factor, square_sum, max_norm));
 }
 
 /// 9 bytes a weight.

@@ -4,7 +4,7 @@
 //   header     JSON: {"NAME": {"dtype": "F32", "shape": [2, 3], "data_offsets": [BEGIN, END]}, ...,
 //                     "__metadata__": {"KEY": "VALUE", ...}}, padded with spaces; some writers leave the
 //              metadata out, or null
-//   data       the tensors, row-major and little-endian, one behind the other without holes; offsets count
+//   data       the tensors, row-major and little-endian, one after the other without gaps; offsets count
 //   from here
 #pragma once
 
@@ -39,13 +39,13 @@ enum class Checksums : uint8_t { none, kept };
 /// I8 and U8 stay what they are; any other dtype is refused. Sizes, offsets and names are all checked before
 /// the first tensor is made, and an Error names the file, the tensor and what is wrong. Checksums that the
 /// file keeps must be right; they are not among the metadata that are returned. While a MetaDevice
-/// (core/tensor.h) is alive the header alone is read: tensors have their shapes, and no memory.
+/// (core/tensor.h) is alive only the header is read: tensors have their shapes, and no memory.
 TensorFile read_safetensors(const std::filesystem::path& path);
 
 /// The same from memory; `name` stands for the file in messages.
 TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name);
 
-/// The header alone: the metadata, and tensors that have shapes and no memory (on `meta`).
+/// Only the header: the metadata, and tensors that have shapes and no memory (on `meta`).
 /// What the header says is checked as above, also against the file's size; no tensor's bytes are read, and
 /// their checksums are not looked at. For whoever asks what a file is, of any size, before reading it.
 TensorFile read_safetensors_header(const std::filesystem::path& path);

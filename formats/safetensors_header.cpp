@@ -248,11 +248,11 @@ SafetensorsHeader parse_header(std::string_view text, uint64_t data_bytes, const
   for (const HeaderEntry& entry : header.entries) {
     check_entry(entry, data_bytes, file);
     ESP_CHECK(entry.begin == end, file, ": tensor ", shown(entry.name), ": begins at byte ", entry.begin,
-              " of the data, where ", entry.begin < end ? "another tensor lies" : "a hole was left",
+              " of the data, where ", entry.begin < end ? "another tensor lies" : "a gap was left",
               "; expected ", end);
     end = entry.end;
   }
-  ESP_CHECK(end == data_bytes, file, ": has ", data_bytes - end, " bytes behind the last tensor");
+  ESP_CHECK(end == data_bytes, file, ": has ", data_bytes - end, " bytes after the last tensor");
   return header;
 }
 
@@ -274,8 +274,8 @@ std::string format_header(const SafetensorsHeader& header, const std::string& fi
 }
 
 std::string shown(std::string_view name) {
-  constexpr size_t most = 100;
-  return "'" + printable(name, most) + "'";
+  constexpr size_t max_bytes = 100;
+  return "'" + printable(name, max_bytes) + "'";
 }
 
 }  // namespace espalier

@@ -30,7 +30,7 @@ struct SafetensorsHeader {
 };
 
 /// `text` as a header for `data_bytes` bytes of data. The entries come back in the order of their data, which
-/// they cover without overlap or hole; each has the bytes that its shape and dtype need. Otherwise an Error
+/// they cover without overlap or gap; each has the bytes that its shape and dtype need. Otherwise an Error
 /// that begins with `file`.
 SafetensorsHeader parse_header(std::string_view text, uint64_t data_bytes, const std::string& file);
 

@@ -52,7 +52,7 @@ struct Graph {
   const GraphNode* maker_of(int value) const;
   /// The nodes that read this value, in order; one that reads it twice is there once.
   std::vector<const GraphNode*> readers_of(int value) const;
-  /// The node that alone reads this value, once and as its first input; null where there is none.
+  /// The only node that reads this value, once and as its first input; null where there is none.
   const GraphNode* only_reader_of(int value) const;
   /// [H,W,C] of the images that it takes: value 0 without its batch.
   Shape image() const { return {shape(0)[1], shape(0)[2], shape(0)[3]}; }

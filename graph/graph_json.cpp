@@ -107,9 +107,9 @@ GraphValue value_from(const Json& json, const std::string& place) {
   GraphValue value{Shape(std::span<const int64_t>(sizes)),
                    json.contains("parameter") ? json_field<std::string>(json, "parameter", place) : ""};
   // So that no product of two of them overflows.
-  constexpr int64_t most = int64_t{1} << 31;
+  constexpr int64_t max_elements = int64_t{1} << 31;
   const int64_t elements = value.shape.elements();  // fails for one that no memory holds
-  ESP_CHECK(elements > 0 && elements <= most, json_place(place, "shape"), ": found ", value.shape,
+  ESP_CHECK(elements > 0 && elements <= max_elements, json_place(place, "shape"), ": found ", value.shape,
             ", expected 1 to 2^31 numbers");
   return value;
 }

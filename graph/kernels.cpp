@@ -6,7 +6,7 @@
 namespace espalier {
 namespace {
 
-/// Of each node's inputs, whether a gradient flows into it, and is there already, of an op behind, when this
+/// Of each node's inputs, whether a gradient flows into it, and is there already, of a later op, when this
 /// one's comes.
 struct Flow {
   std::vector<std::vector<bool>> gradients, adds;

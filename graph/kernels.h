@@ -36,7 +36,7 @@ struct KernelContext {
 
   /// Whether a gradient flows into the input of that name.
   bool gradient(std::string_view input) const { return flag(gradients, input); }
-  /// Whether one is there already, of an op behind, when this op's comes.
+  /// Whether one is there already, of a later op, when this op's comes.
   bool add(std::string_view input) const { return flag(adds, input); }
 
  private:

@@ -26,11 +26,11 @@ std::deque<Op>& rows() {  // their addresses stay
 
 /// Error unless the node's inputs are as many as its row's.
 void check_inputs(const GraphNode& node, const Op& op) {
-  size_t least = 0;
+  size_t min_inputs = 0;
   bool open = false;
   for (size_t i = 0; i < op.inputs.size(); ++i) {
     const OpInput& input = op.inputs[i];
-    if (input.kind != OpInput::optional) least = i + 1;
+    if (input.kind != OpInput::optional) min_inputs = i + 1;
     open = open || input.kind == OpInput::variadic;
     ESP_CHECK(
         input.kind == OpInput::optional || i >= node.inputs.size() || node.inputs[i] != GraphNode::absent,
@@ -38,9 +38,10 @@ void check_inputs(const GraphNode& node, const Op& op) {
   }
   ESP_CHECK(!open || std::ranges::count(node.inputs, GraphNode::absent) == 0, op.name,
             ": one of its inputs is left out");
-  const size_t most = open ? node.inputs.size() : op.inputs.size();
-  ESP_CHECK(node.inputs.size() >= least && node.inputs.size() <= most, op.name, ": has ", node.inputs.size(),
-            " inputs, expected ", least, open || most > least ? " or more" : "");
+  const size_t max_inputs = open ? node.inputs.size() : op.inputs.size();
+  ESP_CHECK(node.inputs.size() >= min_inputs && node.inputs.size() <= max_inputs, op.name, ": has ",
+            node.inputs.size(), " inputs, expected ", min_inputs,
+            open || max_inputs > min_inputs ? " or more" : "");
 }
 
 bool is_of_its_kind(const Attribute& attribute, const OpAttribute& row) {

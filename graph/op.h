@@ -42,8 +42,8 @@ struct OpAttribute {
   std::string_view name;
   Attribute otherwise;      ///< its value where a graph does not say; says its type, too
   bool is_required = true;  ///< a graph has to say
-  /// Of a whole number: that a list may stand for it, of one for each axis, [down, across], or for each side,
-  /// [top, left, bottom, right].
+  /// Of a whole number: whether a list may stand for it, with one for each axis, [down, across], or for each
+  /// side, [top, left, bottom, right].
   enum Lists : uint8_t { none, by_axis = 2, by_side = 4 } list = none;
 };
 
@@ -52,7 +52,7 @@ struct Op;
 /// An op at its place in a graph: what rules are asked about.
 class OpCall {
  public:
-  /// Error for a node whose inputs or attributes are not its row's; unknown ops are called by find_op alone.
+  /// Error for a node whose inputs or attributes are not its row's; only find_op reports unknown ops.
   OpCall(const Graph& graph, const GraphNode& node, const Op& op);
 
   const Graph& graph;
@@ -112,7 +112,7 @@ struct Op {
   std::string_view activation = {};
   /// The op on these Variables.
   std::function<Variable(const OpArguments&)> run = {};
-  /// An op that, where it alone reads this one's output, and as its first input, runs together with it, and
+  /// An op that, where only it reads this one's output, and as its first input, runs together with it, and
   /// how; empty: none. An activation of this op's own stands between.
   std::string_view fuses = {};
   std::function<Variable(const OpArguments& first, const OpArguments& second)> run_fused = {};
@@ -139,7 +139,7 @@ struct Op {
   const OpAttribute* attribute(std::string_view name) const;
 };
 
-/// The node that runs together with `node`, behind it (Op::fuses); null where there is none.
+/// The node that runs together with `node`, after it (Op::fuses); null where there is none.
 const GraphNode* fused_behind(const Graph& graph, const GraphNode& node);
 
 /// All rows.

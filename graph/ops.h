@@ -80,11 +80,11 @@ Variable clip(const Variable& x, float low, float high);
 
 // --- ops/pool.cpp
 /// y [N,H',W',C]: the largest of each window of k x k (or k.down x k.across); stride 0 means k. H' = (H + top
-/// + bottom - k) / stride + 1; with `ceil_mode` rounded up, as long as the last window starts in front of the
+/// + bottom - k) / stride + 1; with `ceil_mode` rounded up, as long as the last window starts before the
 /// padding's end, as PyTorch does it. The gradient goes to the first largest.
 Variable max_pool2d(const Variable& x, ByAxis k, ByAxis stride = 0, Padding pad = 0, bool ceil_mode = false);
 /// y [N,H',W',C]: the mean of each window: of its pixels and its padding's zeros, or without
-/// `count_include_pad` of its pixels alone. What `ceil_mode` adds past the padding never counts.
+/// `count_include_pad` only of its pixels. What `ceil_mode` adds past the padding never counts.
 Variable average_pool2d(const Variable& x, ByAxis k, ByAxis stride = 0, Padding pad = 0,
                         bool ceil_mode = false, bool count_include_pad = true);
 /// y [N,C]: the mean over all pixels of x [N,H,W,C].
@@ -96,7 +96,7 @@ Variable adaptive_average_pool2d(const Variable& x, int64_t h, int64_t w);
 /// [N,H,W,C] to [N,HWC]: channel c of pixel hw becomes feature hw C + c. Costs nothing.
 Variable flatten(const Variable& x);
 /// y [...,C1+C2+...]: the channels (the last axis) of all `parts` side by side, [...,Ck] each; or their
-/// places along another axis but the first, whose shapes differ in that one alone. A negative axis counts
+/// places along another axis but the first, whose shapes differ only in that one. A negative axis counts
 /// from the end.
 Variable concat(const std::vector<Variable>& parts, int64_t axis = -1);
 /// y [...,channels]: the channels first .. first + channels - 1 of x [...,C].

@@ -68,12 +68,12 @@ GraphModule::GraphModule(Graph graph, const NamedTensors& tensors) : graph_(std:
   parameters_.resize(graph_.values.size());
   for (const auto& [name, tensor] : tensors)
     if (const auto found = numbers.find(name); found != numbers.end()) add(found->second);
-  std::map<const GraphNode*, const GraphNode*> in_front;  // what runs together with the node behind it
+  std::map<const GraphNode*, const GraphNode*> in_front;  // what runs together with the node after it
   for (const GraphNode& node : graph_.nodes) {
     for (const int input : node.present())
       if (graph_.is_parameter(input)) add(input);
-    if (const GraphNode* behind = fused_behind(graph_, node))
-      in_front[behind] = &node;
+    if (const GraphNode* next = fused_behind(graph_, node))
+      in_front[next] = &node;
     else
       add_step(node, in_front.contains(&node) ? in_front.at(&node) : nullptr);
   }
@@ -191,7 +191,7 @@ Variable GraphModule::placeholder(const GraphNode& node, const std::vector<Varia
 
 namespace {
 
-/// A file's tensors lie by name; a network's as its ops read them, weights before biases, and buffers behind.
+/// A file's tensors lie by name; a network's as its ops read them, weights before biases, and buffers last.
 NamedTensors in_reading_order(const Graph& graph, NamedTensors tensors) {
   std::map<std::string_view, size_t> place;
   for (size_t i = 0; i < graph.values.size(); ++i) place.emplace(graph.values[i].parameter, i);

@@ -33,7 +33,7 @@ class GraphModule : public Module {
 
   /// What one op makes, or two that run together.
   struct Step {
-    const GraphNode& node;                ///< the op; of two the one behind
+    const GraphNode& node;                ///< the op; of two the later one
     std::optional<OpCall> call = {};      ///< none of an op without a row
     std::optional<OpCall> in_front = {};  ///< of two the first
     BatchNorm2d* norm = nullptr;          ///< the layer that counts the batches of its norm
@@ -58,12 +58,12 @@ class GraphModule : public Module {
 
 struct TensorFile;
 
-/// The network that a file of weights has in its metadata, with the cuts behind it: shapes, and zeros. Error
-/// that begins with `source` where there is none.
+/// The network that a file of weights has in its metadata, with the cuts that follow it: shapes, and zeros.
+/// Error that begins with `source` where there is none.
 std::unique_ptr<GraphModule> graph_module_of(const TensorFile& file, const std::string& source);
 
 /// The network of a file: JSON (graph/graph_json.h), or weights in whose metadata it is, with the cuts that
-/// it has behind it. With shapes alone, and zeros. UsageError where there is no such file, Error for one that
+/// follow it. With only shapes, and zeros. UsageError where there is no such file, Error for one that
 /// describes no network.
 std::unique_ptr<GraphModule> read_graph_module(const std::string& file);
 

@@ -22,10 +22,10 @@ void initialize(Module& model, uint64_t seed, const std::function<bool(const Par
       continue;  // norms and buffers keep what their layer gave them
     if (which && !which(*parameter)) continue;
     Tensor values = Tensor::empty(file_shape(*parameter));
-    const double most = is_embedding ? embedding_bound : bound;
+    const double max_value = is_embedding ? embedding_bound : bound;
     float* to = values.f32();
     for (int64_t i = 0; i < values.elements(); ++i)
-      to[i] = static_cast<float>((2.0 * random_uniform(key, static_cast<uint64_t>(i)) - 1.0) * most);
+      to[i] = static_cast<float>((2.0 * random_uniform(key, static_cast<uint64_t>(i)) - 1.0) * max_value);
     parameter->value().copy_from(from_file_layout(*parameter, values));
   }
 }

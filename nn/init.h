@@ -12,7 +12,7 @@ namespace espalier {
 /// Fills weights and biases of every layer with U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in = inputs of one
 /// output: what torch.nn.Linear and Conv2d do (kaiming_uniform with a = sqrt 5; He et al. 2015). Parameter k
 /// of `model`, in order, gets (2 random_uniform(random_key(seed, k), i) - 1) / sqrt(fan_in) at place i.
-/// Embeddings: the same with U(-a, a), a = 0.02 sqrt 3. `which`: those parameters alone; absent: all.
+/// Embeddings: the same with U(-a, a), a = 0.02 sqrt 3. `which`: only those parameters; absent: all.
 void initialize(Module& model, uint64_t seed, const std::function<bool(const Parameter&)>& which = {});
 
 }  // namespace espalier

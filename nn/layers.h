@@ -72,7 +72,7 @@ class LayerNorm : public Module {
   float eps_;
 };
 
-/// Tokens that are learned, [1,T,D], or what is added to tokens: a parameter that has its layer's name alone.
+/// Tokens that are learned, [1,T,D], or what is added to tokens: a parameter that has only its layer's name.
 class Embedding : public Module {
  public:
   explicit Embedding(const Shape& shape);

@@ -12,7 +12,7 @@
 namespace espalier {
 namespace {
 
-/// Whether the whole of `text` is what `pattern` says. Goes back to the last `*` alone, which is enough: what
+/// Whether all of `text` is what `pattern` says. Goes back only to the last `*`, which is enough: what
 /// an earlier one could take instead, the last can, too.
 bool matches(std::string_view pattern, std::string_view text) {
   size_t p = 0, t = 0, star = std::string_view::npos, taken = 0;
@@ -102,13 +102,14 @@ void check_layer_lists(const std::vector<std::pair<std::string, std::vector<std:
 
 std::vector<std::string> notes_on_beginnings(const std::string& list, const std::vector<std::string>& entries,
                                              const std::vector<std::string>& layers) {
-  constexpr size_t most = 4;  // names in a line
+  constexpr size_t max_names = 4;  // names in a line
   std::vector<std::string> notes;
   for (const std::string& entry : entries) {
     std::vector<std::string> lost = meant_before(entry, layers);
     if (lost.empty()) continue;
-    const std::string more = lost.size() > most ? fmt::format(" and {} more", lost.size() - most) : "";
-    lost.resize(std::min(most, lost.size()));
+    const std::string more =
+        lost.size() > max_names ? fmt::format(" and {} more", lost.size() - max_names) : "";
+    lost.resize(std::min(max_names, lost.size()));
     notes.push_back(
         fmt::format("{} '{}' does not mean {}{}, as it once did: '{}*' means all that begin with it", list,
                     entry, fmt::join(lost, ", "), more, entry));

@@ -18,15 +18,15 @@ struct LayerRow {
   Shape shape;             ///< of its weight, as PyTorch would have it: [O,I] or [O,I,Kh,Kw]
   int64_t parameters = 0;  ///< learned numbers: weight and bias
   int64_t nonzeros = 0;    ///< of them
-  int64_t weights = 0;     ///< of its weight alone: what sparsity counts
+  int64_t weights = 0;     ///< only of its weight: what sparsity counts
   int64_t weight_zeros = 0;
-  int64_t macs = 0;  ///< multiply-accumulates of one image, as if dense; convolutions and linear layers alone
+  int64_t macs = 0;  ///< multiply-accumulates of one image, as if dense; only convolutions and linear layers
   double sparsity() const {
     return weights ? static_cast<double>(weight_zeros) / static_cast<double>(weights) : 0.0;
   }
 };
 
-/// The whole: sums over layers.
+/// The entire network: sums over layers.
 struct NetworkTotals {
   int64_t parameters = 0, nonzeros = 0, macs = 0, weights = 0, weight_zeros = 0;
   int64_t bytes = 0;  ///< of the learned numbers and buffers, dense f32
@@ -47,7 +47,7 @@ struct Network {
 
 /// Bytes that one image of `input` ([H,W,C]) takes on its way through `model`: its own and those of what the
 /// ops put out; a reshape shares memory and counts once. Below the lowest layer that learns, where others are
-/// frozen, nothing is kept, and what the largest op reads and writes counts alone. It runs the model in
+/// frozen, nothing is kept, and only what the largest op reads and writes counts. It runs the model in
 /// inference mode, which on Device::meta (core/tensor.h) takes no memory itself.
 double activation_bytes(Module& model, const Shape& input);
 

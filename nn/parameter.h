@@ -17,7 +17,7 @@ struct FileLayout {
   enum Kind : uint8_t {
     same,       ///< as in memory
     oihw,       ///< in memory [O,Kh,Kw,I]
-    flattened,  ///< a linear weight behind a flatten of [H,W,C]: column c HW + hw in the file, hw C + c in
+    flattened,  ///< a linear weight after a flatten of [H,W,C]: column c HW + hw in the file, hw C + c in
                 ///< memory
   };
   Kind kind = same;

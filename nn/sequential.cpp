@@ -32,7 +32,7 @@ const std::vector<LayerKind>& layer_kinds() {
       {"linear", "linear layer to 'outputs', or to one for each class"},
       {"flatten", "the numbers of an image as a row"},
       {"dropout", "in training each number is 0 with probability 'p'"},
-      {"repeat", "'layers', 'times' one behind another, each time with weights of their own"},
+      {"repeat", "'layers', 'times' one after another, each time with weights of their own"},
       {"residual", "'layers' of what comes in, and that added to it, or its 'shortcut'"},
       {"concat", "the channels of what all 'branches' make of what comes in, side by side"}};
   return kinds;
@@ -68,18 +68,18 @@ class Sequential::Reading {
   }
   /// So that no product of two sizes overflows.
   void check_size() const {
-    constexpr int64_t most = int64_t{1} << 31;
+    constexpr int64_t max_elements = int64_t{1} << 31;
     int64_t elements = 1;
     for (const int64_t size : shape().sizes())
-      if (size > most || (elements *= size) > most)
+      if (size > max_elements || (elements *= size) > max_elements)
         refuse("puts out ", shape(), ", more than 2^31 numbers an image");
   }
-  /// Files have the columns of a linear layer behind a flatten in PyTorch's order, and nothing else.
+  /// Files have the columns of a linear layer after a flatten in PyTorch's order, and nothing else.
   void refuse_flattened(int64_t positions) const {
     if (positions > 1)
       refuse("stands between a flatten of ", positions,
-             " pixels and a linear layer, where PyTorch has the numbers in another order; put it in front of "
-             "the flatten, or behind the linear layer");
+             " pixels and a linear layer, where PyTorch has the numbers in another order; put it before "
+             "the flatten, or after the linear layer");
   }
   void want_image() const {
     if (!is_image(shape())) refuse("takes an image [H,W,C], but ", shape(), " comes in");
@@ -278,7 +278,7 @@ class Sequential::Reading {
   LayerContext& context_;
   std::string list_, place_, name_;
   const LayerSpec* layer_ = nullptr;
-  size_t at_ = 0;  // the layer behind it
+  size_t at_ = 0;  // the layer after it
   std::map<std::string, int> count_;
   std::set<std::string> names_;
 };

@@ -44,12 +44,12 @@ struct LayerContext {
   int64_t left = 10'000;  ///< layers that may still come
 };
 
-/// Layers one behind another. Convolution, norm, activation and the sum of a residual run as one op where
+/// Layers one after another. Convolution, norm, activation and the sum of a residual run as one op where
 /// they follow each other.
 class Sequential : public Module {
  public:
   /// `input`: what comes in, [H,W,C] of an image or [I] of a row, into which so many pixels (`positions`)
-  /// were flattened. UsageError, with the layer's place behind `place` and the shapes that met, where layers
+  /// were flattened. UsageError, with the layer's place after `place` and the shapes that met, where layers
   /// do not fit each other.
   Sequential(const std::vector<LayerSpec>& layers, const Shape& input, LayerContext& context,
              const std::string& place, int64_t positions = 1);

@@ -22,11 +22,11 @@ Tensor square_sum(const std::vector<Parameter*>& parameters, Device device) {
 
 }  // namespace
 
-Tensor clip_factor(const std::vector<Parameter*>& parameters, double most) {
+Tensor clip_factor(const std::vector<Parameter*>& parameters, double max_norm) {
   const Device device = device_of(parameters);
   const Tensor sum = square_sum(parameters, device);
   Tensor factor = Tensor::empty({}, DType::f32, device);
-  ESP_RUN(device, clip_factor(factor.f32(), static_cast<const double*>(sum.raw()), most));
+  ESP_RUN(device, clip_factor(factor.f32(), static_cast<const double*>(sum.raw()), max_norm));
   return factor;
 }
 

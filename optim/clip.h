@@ -9,10 +9,10 @@
 
 namespace espalier {
 
-/// What to multiply all gradients by so that their norm is at most `most`: min(1, most / (norm + 1e-6)), f32
-/// of one element on their device; for Optimizer::step. Gradients of masked weights, which no step follows,
-/// are left out of the norm.
-Tensor clip_factor(const std::vector<Parameter*>& parameters, double most);
+/// What to multiply all gradients by so that their norm is at most `max_norm`: min(1, max_norm / (norm +
+/// 1e-6)), f32 of one element on their device; for Optimizer::step. Gradients of masked weights, which no
+/// step follows, are left out of the norm.
+Tensor clip_factor(const std::vector<Parameter*>& parameters, double max_norm);
 /// That Euclidean norm of all gradients together, for the host: waits for the device.
 double gradient_norm(const std::vector<Parameter*>& parameters);
 

@@ -15,7 +15,7 @@
 namespace espalier {
 namespace {
 
-/// One image through the network and to its loss, shapes alone, in inference mode: a batch norm has no
+/// One image through the network and to its loss, only shapes, in inference mode: a batch norm has no
 /// variance of one image, and which kernels a step runs is Pass's to say.
 void trace_step(Module& model, const Shape& input, Trace& trace) {
   const MetaDevice shapes_alone;

@@ -1,6 +1,6 @@
-// Floor: the least time that a step of training can take on a card, from the network's shapes alone. Every
-// kernel must move its operands through memory once, and do its multiplications: the floor is the longer of
-// the two at the card's published best, summed over the kernels, which run one after another.
+// Floor: the least time that a step of training can take on a card, computed only from the network's shapes.
+// Every kernel must move its operands through memory once, and do its multiplications: the floor is the
+// longer of the two at the card's published best, summed over the kernels, which run one after another.
 #pragma once
 
 #include <cstdint>

@@ -11,12 +11,12 @@ namespace espalier {
 
 namespace {
 
-/// What `rate` says of the largest size, of those that double from `least` to `most`, that is reached before
-/// one call takes too long; it also sets the milliseconds of one.
+/// What `rate` says of the largest size, of those that double from `min_size` to `max_size`, that is reached
+/// before one call takes too long; it also sets the milliseconds of one.
 template <class Rate>
-double rate_of_largest(int64_t least, int64_t most, double limit_ms, const Rate& rate) {
+double rate_of_largest(int64_t min_size, int64_t max_size, double limit_ms, const Rate& rate) {
   double last = 0, ms = 0;
-  for (int64_t size = least; size <= most && ms < limit_ms / 50; size *= 2) last = rate(size, ms);
+  for (int64_t size = min_size; size <= max_size && ms < limit_ms / 50; size *= 2) last = rate(size, ms);
   return last;
 }
 

@@ -12,7 +12,7 @@ namespace espalier {
 double card_ms(const std::function<void()>& call, double limit_ms);
 
 /// Billions of floating-point operations a second in large matrix products, two to a multiply-accumulate, at
-/// the precision that is chosen; operands and results are f32.
+/// the precision that is selected; operands and results are f32.
 double card_gflops(double limit_ms);
 /// Billions of bytes a second, read and written, in copies within the card's memory.
 double card_gigabytes(double limit_ms);

@@ -38,10 +38,10 @@ struct Profile {
 /// of images `input` [H,W,C], as the pass runs them: if `training` forward and backward, as a step needs them
 /// (no gradient of the images), else with weights prepared and norms folded into convolutions. Loss,
 /// optimizer and sums that are ops of their own have no row. On a card numbers are f32; a convolution's time
-/// has the statistics in it that the norm behind it wants, which have a row of their own, too.
+/// has the statistics in it that the norm after it wants, which have a row of their own, too.
 Profile profile(Module& model, const Shape& input, int64_t batch, bool training, double kernel_ms = 60);
 
-/// A row a kernel, then how much of `batch_ms`, the time of a whole batch, they make up.
+/// A row a kernel, then how much of `batch_ms`, the time of an entire batch, they make up.
 std::string profile_table(const Profile& profile, double batch_ms, size_t width = any_width);
 /// {"kernels": [a row each], "peak_gflops", "peak_gigabytes"}
 nlohmann::ordered_json to_json(const Profile& profile);

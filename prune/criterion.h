@@ -62,7 +62,7 @@ struct Criterion {
   Needs needs = Needs::weights;
   int64_t batches = 0;    ///< of training images that it needs, if it needs data; for curvature: images
   bool together = false;  ///< units are compared with each other: `score` gets all of a layer at once
-  /// If any: what is made of the scores of a whole layer, or of a whole group of channels.
+  /// If any: what is made of the scores of a complete layer, or of a complete group of channels.
   void (*relate)(std::span<float> scores) = nullptr;
   Scored scored = Scored::all;
   Normalizer normalizer = Normalizer::mean;  ///< where a config names none

@@ -5,10 +5,10 @@
 namespace espalier {
 namespace {
 
-/// The least of 0 .. most that does; `most` if none below it does.
+/// The least of 0 .. max that does; `max` if none below it does.
 template <class Does>
-int64_t least(int64_t most, const Does& does) {
-  int64_t low = 0, high = most;
+int64_t least(int64_t max, const Does& does) {
+  int64_t low = 0, high = max;
   while (low < high) {
     const int64_t middle = low + (high - low) / 2;
     if (does(middle))
@@ -32,7 +32,7 @@ Goal::Goal(const Target& target, const OriginalNetwork& original, const UnitSet&
   first_ = target.kind == Target::latency_ms ? original.latency_ms : quantity(original.cost);
   last_ = target.kind == Target::speedup ? first_ / target.value : target.value;
   ESP_CHECK(target.kind != Target::latency_ms || progress == 1.0 || first_ > 0,
-            "prune: the whole network's latency is not known, of which a part is to go");
+            "prune: the original network's latency is not known, of which a part is to go");
 }
 
 void Goal::check_reachable() const {
@@ -99,12 +99,12 @@ Cut Goal::cut_for_share() const {
 }
 
 /// The share that is asked for, unless all groups come to their limits before it; those are rounded group by
-/// group, by half a unit at most.
+/// group, by at most half a unit.
 double Goal::best_share() const {
   const Tensor asked = ranking_.select(cut_of(count_of(last_))),
-               most = ranking_.select(cut_of(ranking_.units()));
+               at_most = ranking_.select(cut_of(ranking_.units()));
   const int64_t gone = ranking_.gone(asked), missing = count_of(last_) - gone;
-  const bool at_the_limits = std::ranges::equal(asked.span<uint8_t>(), most.span<uint8_t>());
+  const bool at_the_limits = std::ranges::equal(asked.span<uint8_t>(), at_most.span<uint8_t>());
   if (!at_the_limits || 2 * missing <= static_cast<int64_t>(units_.groups.size())) return last_;
   return static_cast<double>(gone) / static_cast<double>(ranking_.units());
 }

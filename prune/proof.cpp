@@ -29,15 +29,15 @@ CutProof compare(const Tensor& masked, const Tensor& cut) {
   CutProof proof;
   const int64_t images = masked.shape()[0], logits = masked.shape().row_elements();
   for (int64_t k = 0; k < logits; ++k) {
-    double least = masked.f32()[k], most = least;
+    double lowest = masked.f32()[k], highest = lowest;
     for (int64_t i = k; i < images * logits; i += logits) {
       const double a = masked.f32()[i], b = cut.f32()[i];
-      least = std::min(least, a);
-      most = std::max(most, a);
+      lowest = std::min(lowest, a);
+      highest = std::max(highest, a);
       proof.largest_output = larger(proof.largest_output, std::abs(a));
       proof.largest_difference = larger(proof.largest_difference, std::abs(a - b));
     }
-    proof.spread = std::max(proof.spread, most - least);
+    proof.spread = std::max(proof.spread, highest - lowest);
   }
   return proof;
 }

@@ -7,7 +7,7 @@
 namespace espalier {
 
 /// Where the masked network says the same of every image, as one does whose norms' running statistics are
-/// still those of the whole network, any other as dead would agree with it: both are compared by the
+/// still those of the original network, any other as dead would agree with it: both are compared by the
 /// statistics of the images instead.
 struct CutProof {
   double largest_difference = 0.0;  ///< of any logit,

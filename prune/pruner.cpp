@@ -247,7 +247,7 @@ void check_prune(Module& model, const Shape& input, const PruneOptions& options,
 PruneResult prune(Module& model, const Shape& input, const OriginalNetwork& original,
                   const PruneOptions& options, double progress) {
   check_options(options);
-  std::optional<Transaction> transaction;  // masks alone are set when nothing can fail any more
+  std::optional<Transaction> transaction;  // masks by themselves are set when nothing can fail any more
   if (options.unit.kind == Unit::channel || options.iterations > 1) transaction.emplace(model);
   std::optional<PruneResult> result;
   for (int64_t i = 1; i <= options.iterations; ++i) {

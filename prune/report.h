@@ -16,7 +16,7 @@ namespace espalier {
 std::string network_table(const std::vector<LayerRow>& layers, const NetworkTotals& totals,
                           size_t width = any_width);
 
-/// How sparse each convolution and linear layer is, with a bar, then the whole: what a run prints after
+/// How sparse each convolution and linear layer is, with a bar, then the totals: what a run prints after
 /// pruning.
 std::string sparsity_table(const std::vector<LayerRow>& layers, const NetworkTotals& totals,
                            size_t width = any_width);

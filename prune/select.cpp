@@ -165,7 +165,7 @@ Ranking::Ranking(const UnitSet& units, const Tensor& scores, const Selection& se
     units_of_all_ += originals_.back();
   }
   for (const Part& part : parts_)
-    limited_ = limited_ || part.least > 0 || part.most < part.units || part.multiple > 1;
+    limited_ = limited_ || part.min_left > 0 || part.max_left < part.units || part.multiple > 1;
   if (!limited_) return;
   for (Class& one : classes_) add_candidates(one);
   add_rounded();
@@ -203,7 +203,7 @@ void Ranking::add_parts(size_t g, const Selection& selection, const OriginalChan
       if (channel >= 0) has[static_cast<size_t>(channel)] = 1;
     if (std::ranges::find(parts_.begin() + static_cast<std::ptrdiff_t>(first), parts_.end(), has,
                           &Part::has) == parts_.end())
-      parts_.push_back({.group = g, .has = has, .units = std::ranges::count(has, 1), .least = 1});
+      parts_.push_back({.group = g, .has = has, .units = std::ranges::count(has, 1), .min_left = 1});
   }
   parts_of.resize(static_cast<size_t>(of.channels));
   for (size_t p = first; p < parts_.size(); ++p)
@@ -224,9 +224,9 @@ void Ranking::add_part(Part part, const std::vector<std::string>& layers, const 
   const int64_t round_to = std::max<int64_t>(selection.round_to, 1);
   part.multiple = round_to / std::gcd(round_to, real);
   const bool never_empty = channels || part.multiple > 1;  // 0 is a multiple of all
-  part.least = std::max({int64_t{never_empty}, divided_up(width, real), left(limits.max_ratio)});
-  part.least = std::min(now, rounded_up(part.least, part.multiple));
-  part.most = std::max(part.least, left(limits.min_ratio));
+  part.min_left = std::max({int64_t{never_empty}, divided_up(width, real), left(limits.max_ratio)});
+  part.min_left = std::min(now, rounded_up(part.min_left, part.multiple));
+  part.max_left = std::max(part.min_left, left(limits.min_ratio));
   parts_.push_back(std::move(part));
 }
 
@@ -286,7 +286,7 @@ class Ranking::Dropping {
   }
   /// Drops it unless it is gone or a limit holds it; what was pruned before goes whatever its limits.
   bool drop(const Candidate& c) {
-    const auto spare = [&](size_t p) { return !limits_ || left[p] > ranking_.parts_[p].least; };
+    const auto spare = [&](size_t p) { return !limits_ || left[p] > ranking_.parts_[p].min_left; };
     if (!stays(c)) return false;
     if (c.score != pruned_score && !std::ranges::all_of(ranking_.parts_of(c), spare)) return false;
     set(c, 0);
@@ -318,8 +318,8 @@ Ranking::Dropping Ranking::choose(const Cut& cut, bool limits) const {
   // What must go in any case: the lowest of each layer, of those that make few of a group's first.
   for (size_t p = 0; p < parts_.size(); ++p)
     for (const Class& one : classes_)
-      for (auto c = one.candidates.begin(); c != one.candidates.end() && selection.left[p] > parts_[p].most;
-           ++c)
+      for (auto c = one.candidates.begin();
+           c != one.candidates.end() && selection.left[p] > parts_[p].max_left; ++c)
         if (std::ranges::count(parts_of(*c), p) > 0) selection.drop(*c);
   for (const Class& one : classes_) {
     if (cut.rule == Cut::share) {  // the next in line for what a limit holds
@@ -395,8 +395,8 @@ std::vector<Ranking::Held> Ranking::held(const Cut& cut) const {
   const std::vector<int64_t> without_limits = choose(cut, false).left;
   std::vector<Held> held;
   for (size_t p = 0; p < parts_.size(); ++p)
-    if (const Part& part = parts_[p]; !part.maker.empty() && without_limits[p] < part.least)
-      held.push_back({part.maker, part.original * part.multiplicity, part.least * part.multiplicity,
+    if (const Part& part = parts_[p]; !part.maker.empty() && without_limits[p] < part.min_left)
+      held.push_back({part.maker, part.original * part.multiplicity, part.min_left * part.multiplicity,
                       without_limits[p] * part.multiplicity});
   return held;
 }

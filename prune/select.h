@@ -126,11 +126,11 @@ class Ranking {
     size_t group;
     std::vector<char> has;  // by unit; empty: all
     int64_t units;
-    int64_t original = units;         // in the beginning
-    int64_t least = 0, most = units;  // that stay
-    int64_t multiple = 1;             // of which what stays is one; 1 for what is read alone
-    std::string maker = {};           // the first; none of what is read alone
-    int64_t multiplicity = 1;         // real channels of the maker
+    int64_t original = units;                // in the beginning
+    int64_t min_left = 0, max_left = units;  // that stay
+    int64_t multiple = 1;                    // of which what stays is one; 1 for what is only read
+    std::string maker = {};                  // the first; none of what is only read
+    int64_t multiplicity = 1;                // real channels of the maker
   };
   /// Units that the same layers make are rounded together: so whatever makes several such sets is, too.
   struct Rounded {

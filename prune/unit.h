@@ -22,7 +22,7 @@ struct Unit {
     kernel,   ///< the weights between one input and one output: [Kh,Kw]; of a linear layer a single one
     block,    ///< rows x columns numbers of the matrix [O, Kh Kw I]; less at its right and lower edges
     n_of_m,   ///< a weight, of each m in a row along the inputs of which n stay, in the order that they have
-              ///< in memory: of a linear layer behind a flatten of [H,W,C] that is by pixel, in files by
+              ///< in memory: of a linear layer after a flatten of [H,W,C] that is by pixel, in files by
               ///< channel
     layer,    ///< all weights of a layer
     channel,  ///< all that makes and reads one channel: numbers of several parameters, see graph.h
@@ -92,7 +92,7 @@ struct UnitMember {
 /// Units that are of one layer, or channels that are cut as one list.
 struct UnitGroup {
   std::string layer;  ///< that they are of, or the first that makes them
-  int64_t first = 0;  ///< the number of its unit 0 in the whole set
+  int64_t first = 0;  ///< the number of its unit 0 in the entire set
   int64_t count = 0;
   std::vector<UnitMember> members = {};
   uint64_t stream = 0;       ///< the place of its unit 0 in the criterion random's numbers
@@ -129,7 +129,7 @@ std::vector<Parameter*> prunable_weights(Module& model, const std::vector<std::s
 
 /// For each group 1 if it may lose channels: it is not fixed, a layer that makes its channels is included,
 /// and none is excluded. Error for an entry that names no layer that makes channels or, of
-/// `include`, of those that make fixed ones alone, and where nothing is left that may go; it begins with the
+/// `include`, of those that make only fixed ones, and where nothing is left that may go; it begins with the
 /// `field` of the config that they stand in.
 std::vector<char> groups_that_may_lose(const std::vector<ChannelGroup>& groups,
                                        const std::vector<std::string>& include,

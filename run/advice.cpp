@@ -38,7 +38,7 @@ void lamp_within_layers(const PruneConfig& prune, const Tell& tell) {
   if (prune.criterion == "lamp" && prune.scope == "layer" && (prune.sparsity || prune.quantile))
     tell("/criterion",
          fmt::format("lamp in scope layer prunes what {} does: it makes layers comparable, which "
-                     "scope global alone asks for",
+                     "only scope global asks for",
                      prune.unit == "weight" ? "l1" : "l2"));
 }
 
@@ -63,18 +63,18 @@ void rate_nobody_uses(const TrainConfig& train, const Tell& tell) {
 }
 
 void decay_nobody_uses(const TrainConfig& train, const Tell& tell) {
-  constexpr double most = 1;
-  if (train.optimizer.weight_decay > most)
+  constexpr double max_decay = 1;
+  if (train.optimizer.weight_decay > max_decay)
     tell("/optimizer/weight_decay", fmt::format("{} lets hardly any weight live: up to {} are in use",
-                                                train.optimizer.weight_decay, most));
+                                                train.optimizer.weight_decay, max_decay));
 }
 
 void more_smoothing_than_target(const TrainConfig& train, const Tell& tell) {
-  constexpr double most = 0.5;
-  if (train.label_smoothing > most)
+  constexpr double max_smoothing = 0.5;
+  if (train.label_smoothing > max_smoothing)
     tell("/label_smoothing",
          fmt::format("{} leaves less than half of the target to the label: up to {} are in use",
-                     train.label_smoothing, most));
+                     train.label_smoothing, max_smoothing));
 }
 
 // --- Of a train stage's length ---
@@ -145,7 +145,7 @@ void images_class_by_class(const Config& config, const Tell& tell) {
   const DatasetInfo* info = datasets().find(config.data.type);
   if (info && info->comes_by_class && !config.data.shuffle && trains)
     tell("/data/shuffle",
-         "false: images come class by class, and a batch would hold images of one class alone");
+         "false: images come class by class, and a batch would hold images of only one class");
 }
 
 void useless_mirror_images(const Config& config, const Tell& tell) {

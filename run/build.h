@@ -43,7 +43,7 @@ DataSplits build_data(const Config& config, const std::optional<std::string>& gi
 void take_classes(Config& config, const std::optional<std::string>& given_root);
 
 /// Images in folders that are called as `classes`, decoded as the config's model takes them, as the `test` of
-/// what is returned: of a data set of any type, for a network sees pixels alone.
+/// what is returned: of a data set of any type, for a network sees only pixels.
 DataSplits labelled_images(const Config& config, const std::vector<std::string>& classes,
                            const std::string& folder, const Say& say = {});
 
@@ -72,7 +72,7 @@ Loader evaluation_loader(const Config& config, const Dataset& data);
 /// Batches of training data that pruning looks at: shuffled, but as they are; single images for curvature.
 Loader scoring_loader(const Config& config, const Dataset& data, Needs needs);
 
-/// Steps in an epoch of `batches` batches, and in the whole stage.
+/// Steps in an epoch of `batches` batches, and in the entire stage.
 int64_t epoch_steps(const TrainConfig& config, int64_t batches);
 int64_t stage_steps(const TrainConfig& config, int64_t batches);
 StageLength stage_length(const TrainConfig& config, int64_t batches);

@@ -143,7 +143,7 @@ TensorFile run_file(Module& model, const Config& config, const std::vector<std::
   return file;
 }
 
-/// Of weights alone: which are masked.
+/// Of a file of only weights: which are masked.
 void name_masked(TensorFile& file, Module& model) {
   Json masked = Json::array();
   for (const Parameter* parameter : model.parameters())
@@ -178,7 +178,7 @@ void check_layouts(Module& model, const Graph& graph, const std::string& source)
                         parameter->layout.kind == FileLayout::flattened &&
                         (parameter->layout.positions == parameter->shape()[1]);
     ESP_CHECK(either || positions(described) == positions(parameter->layout), source,
-              ": cannot write: ", parameter->name, " lies behind a flatten of ", positions(described),
+              ": cannot write: ", parameter->name, " follows a flatten of ", positions(described),
               " pixels, but was made for ", positions(parameter->layout),
               ": Linear's `positions` gives its columns PyTorch's order");
   }
@@ -189,7 +189,7 @@ void check_layouts(Module& model, const Graph& graph, const std::string& source)
 struct Beside {
   std::string_view is, parameter;
 };
-/// Nothing for what is a weight itself: names of PyTorch's have no slash, or one behind a dot.
+/// Nothing for what is a weight itself: names of PyTorch's have no slash, or one after a dot.
 std::optional<Beside> beside(std::string_view name) {
   const size_t slash = name.find('/');
   if (slash == 0 || slash == name.npos) return std::nullopt;
@@ -255,7 +255,7 @@ void keep_lone_zeros(Module& model, Parameter& parameter) {
   parameter.mask = mask.to(parameter.value().device());
 }
 
-/// Of weights alone: masks the zeros of the parameters that were masked.
+/// Of a file of only weights: masks the zeros of the parameters that were masked.
 void mask_zeros(const TensorFile& file, Module& model, const std::string& source) {
   const auto found = file.metadata.find("espalier.masked");
   if (found == file.metadata.end()) return;
@@ -400,7 +400,7 @@ void check_skip(const TensorFile& file, Module& model, const WeightsOptions& opt
   check_layer_entries(options.skip_name, options.skip, layers, "layer");
 }
 
-/// What there is to be said behind a message that weights do not fit: which layers to skip, if those are but
+/// What to add to a message that weights do not fit: which layers to skip, if those are but
 /// a few, besides those that are skipped already, that have other shapes or that the file lacks altogether.
 std::string misfit_hint(const NamedTensors& weights, Module& model, const std::vector<std::string>& skip) {
   struct Layer {
@@ -414,14 +414,14 @@ std::string misfit_hint(const NamedTensors& weights, Module& model, const std::v
        : found->second.shape() == file_shape(*parameter) ? layer.fit
                                                          : layer.misfit);
   }
-  constexpr size_t most = 4;
+  constexpr size_t max_layers = 4;
   std::vector<std::string> others;
   for (const auto& [name, layer] : layers) {
     if (layer.missing > 0 && layer.fit + layer.misfit > 0)
       return "";  // names differ, which skipping mends not
     if (layer.fit == 0 || layer.misfit > 0) others.emplace_back(name);
   }
-  if (others.empty() || others.size() > most || 2 * others.size() > layers.size()) return "";
+  if (others.empty() || others.size() > max_layers || 2 * others.size() > layers.size()) return "";
   std::ranges::copy(skip, std::back_inserter(others));
   return skip_hint(others);
 }
@@ -605,9 +605,9 @@ OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
     info.config = parse_config(config_json(info.config).dump(), source, overrides);
     if (info.config.model.classes == 0) info.config.model.classes = classes;  // whatever data it is to see
   }
-  const bool alone = info.config.model.type == "graph";  // what it was made of need not be there any more
-  auto model = alone ? graph_module_of(file, source)
-                     : make_model(info.config.model, static_cast<uint64_t>(info.config.seed));
+  const bool by_itself = info.config.model.type == "graph";  // what it was made of may be gone
+  auto model = by_itself ? graph_module_of(file, source)
+                         : make_model(info.config.model, static_cast<uint64_t>(info.config.seed));
   replay(file, *model, source);
   load(file, *model, source);
   return {to_compute_device(std::move(model)), std::move(info)};

@@ -1,6 +1,6 @@
 // Checkpoint: one safetensors file with everything a run needs to go on. Weights stand under PyTorch's names
 // and in its layout, as in any weights file; beside them all that belongs to a parameter (Parameter::state),
-// "mask/NAME", "slot0/NAME", "slot1/NAME", "average/NAME" and what else methods keep; of weights alone, which
+// "mask/NAME", "slot0/NAME", "slot1/NAME", "average/NAME" and what else methods keep; of weights only, which
 // PyTorch is to load, the metadata name the parameters whose zeros a mask holds. The metadata hold the config
 // as resolved, the network's description (the graph of one example pass), the history of cuts if channels
 // were cut, the names of the classes where the data have some, the checksums of all this and, in a
@@ -52,7 +52,7 @@ struct RunPosition : Position {
 /// the model's input and classes, `graph` as its type, no data set and the data's normalisation.
 struct CheckpointInfo {
   Config config;
-  std::optional<RunPosition> position;  ///< absent in a file of weights alone
+  std::optional<RunPosition> position;  ///< absent in a file of only weights
   std::vector<std::string> classes;     ///< their names; none if none were saved
 };
 
@@ -62,10 +62,10 @@ struct CheckpointInfo {
 /// load_in_torch.py, but for ops that are the program's own. Error for what could not be read again: names of
 /// classes that are not UTF-8 or not as many as `model` has outputs, mean or std that are not one finite
 /// number a channel, a pass that puts out no row of logits or reads a tensor that is neither the image nor a
-/// parameter; and for a linear layer behind a flatten whose weight would have another order of columns than
+/// parameter; and for a linear layer after a flatten whose weight would have another order of columns than
 /// PyTorch's (Linear's `positions`).
 void save_weights(const OutputPath& to, Module& model, const DataDescription& data);
-/// Writes weights alone: what load_state_dict(strict=True) wants, with config, network, which parameters are
+/// Writes only weights: what load_state_dict(strict=True) wants, with config, network, which parameters are
 /// masked and the names of the classes in the metadata; no `classes`: the data name none.
 void save_weights(const OutputPath& to, Module& model, const Config& config,
                   const std::vector<std::string>& classes);
@@ -86,7 +86,7 @@ CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source
 /// shapes from the file's header, and no memory.
 void load_checkpoint(const std::filesystem::path& file, Module& model);
 
-/// What a person is to be told of weights that were read.
+/// What to tell a person about weights that were read.
 struct WeightsNotes {
   std::vector<std::string> lines, warnings;
 };

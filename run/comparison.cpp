@@ -59,8 +59,8 @@ constexpr std::string_view results_first[] = {"accuracy", "macs", "latency_ms", 
 
 /// A text or a number of a config or a run, short and printable.
 std::string value_text(const Json& value) {
-  constexpr size_t most = 100;
-  return printable(value.is_string() ? value.get<std::string>() : value.dump(), most);
+  constexpr size_t max_bytes = 100;
+  return printable(value.is_string() ? value.get<std::string>() : value.dump(), max_bytes);
 }
 
 /// Numbers by size, then texts; nothing comes last.
@@ -77,7 +77,7 @@ const Json& value_at(const std::vector<ConfigField>& fields, const FieldPath& pa
   return found == fields.end() ? none : found->value;
 }
 
-/// How long all stages took: a row for the whole run shows that, not its last stage's.
+/// How long all stages took: a row for the entire run shows that, not its last stage's.
 double total_seconds(const RunSummary& run) {
   double seconds = 0;
   for (const StageSummary& stage : run.stages) seconds += stage.measured.value("seconds", 0.0);
@@ -452,7 +452,7 @@ std::vector<size_t> Comparison::by_worth(const std::vector<size_t>& columns) con
     const auto result = std::ranges::find(results_first, column.name);
     if (result != std::end(results_first)) return 1 + static_cast<int>(result - std::begin(results_first));
     if (column.name == "nonzeros" && none_is_zero) return 100;
-    return 10;  // fields of the config, and behind them what else was measured
+    return 10;  // fields of the config, and after them what else was measured
   };
   std::vector<size_t> places(columns.size());
   std::iota(places.begin(), places.end(), size_t{0});

@@ -29,7 +29,7 @@ class Comparison {
   void group_by(const std::vector<std::string>& fields);
   /// By a column, descending if it begins with '-'; what has no value comes last.
   void sort(const std::string& column);
-  /// Shows these alone, or all there are for "all"; else those that tell runs apart and what was measured.
+  /// Shows only these, or all there are for "all"; else those that tell runs apart and what was measured.
   void choose(const std::vector<std::string>& columns);
 
   /// Fits `width`: what is the same in all rows is said once, below.

@@ -1,4 +1,4 @@
-// The declarations: each field of the config once. Relations between fields stand behind the fields of their
+// The declarations: each field of the config once. Relations between fields stand after the fields of their
 // object.
 #include "espalier/run/config.h"
 
@@ -215,7 +215,7 @@ Type<EvaluateConfig> evaluate_type() {
        field("reestimate_norm", &EvaluateConfig::reestimate_norm, whole(0), reestimate_help)});
 }
 
-// --- the whole ---
+// --- the config ---
 
 Type<StageConfig> stage_type() {
   return object<StageConfig>(
@@ -224,7 +224,7 @@ Type<StageConfig> stage_type() {
            .required(),
        field("train", &StageConfig::train, train_type(), "trains"),
        field("prune", &StageConfig::prune, prune_type(), "prunes at once"),
-       field("evaluate", &StageConfig::evaluate, evaluate_type(), "measures alone")},
+       field("evaluate", &StageConfig::evaluate, evaluate_type(), "only measures")},
       {.exactly_one = {{"train", "prune", "evaluate"}},
        .later = {"export"},
        .check = [](const StageConfig& s, const Place& at) {
@@ -279,8 +279,8 @@ Type<Config> declared_config() {
              "of the run, whose folder is runs/NAME; without it, the file's name"),
        field("seed", &Config::seed, whole(0, (int64_t{1} << 53) - 1), "of everything that is drawn"),
        field("precision", &Config::precision, one_of({"f32", "tf32", "bf16"}),
-             "of products and convolutions: f32 (exact), tf32 (what a card takes) or bf16; the CPU has f32 "
-             "alone"),
+             "of products and convolutions: f32 (exact), tf32 (what a card takes) or bf16; the CPU has "
+             "only f32"),
        field("model", &Config::model, model_type(), "the network").required(),
        field("data", &Config::data, data_type(), "what it learns from").required(),
        field("stages", &Config::stages, list_of(stage_type(), {.from = 1}),

@@ -40,7 +40,7 @@ struct DataConfig : DatasetOptions {
   int64_t batch = 64;
   bool shuffle = true;
   bool drop_last = false;                    ///< an epoch ends where fewer than a batch are left
-  std::vector<Augmentation> augment;         ///< of training batches alone
+  std::vector<Augmentation> augment;         ///< only of training batches
   std::optional<NormalizeConfig> normalize;  ///< absent: pixels in 0..1
   /// Share of the training set held out. Absent: none, or a split that the data set has itself
   /// (DatasetInfo::has_validation) validates; what is read has it for all other types.
@@ -100,7 +100,7 @@ Config load_config(const std::string& file, const std::vector<std::string>& over
 /// The config.json of a run's folder, which says all itself, whatever its weights' file says by now.
 Config load_run_config(const std::string& file);
 
-/// A config's `data` alone, of a file that has no config: `given`, and `overrides` (of data.* alone), as
+/// Only a config's `data`, of a file that has no config: `given`, and `overrides` (only of data.*), as
 /// messages of parse_config have it; a type that neither gives is empty.
 DataConfig data_config(const nlohmann::ordered_json& given, const std::string& file,
                        const std::vector<std::string>& overrides);

@@ -22,7 +22,7 @@ std::vector<ConfigField> config_fields(const nlohmann::ordered_json& config);
 /// "stages.pruned.prune.criterion"
 std::string dotted(const FieldPath& path);
 
-/// What it may be called, from short to whole: "criterion", "pruned.criterion", "prune.criterion", ...,
+/// What it may be called, from short to complete: "criterion", "pruned.criterion", "prune.criterion", ...,
 /// "stages.pruned.prune.criterion". A "type" says nothing without what it is of.
 std::vector<std::string> spellings(const FieldPath& path);
 

@@ -89,7 +89,7 @@ const Type<LayerSpec>& layer_type() {
        field("p", &LayerSpec::p, number({.from = 0, .below = 1}), "share that is dropped")
            .only_for({"dropout"}),
        field("times", &LayerSpec::times, whole(1, 1000), "how often").required().only_for({"repeat"}),
-       field("layers", &LayerSpec::layers, nested_list(1), "layers, one behind another")
+       field("layers", &LayerSpec::layers, nested_list(1), "layers, one after another")
            .required()
            .only_for({"repeat", "residual"}),
        field("shortcut", &LayerSpec::shortcut, nested_list(1),

@@ -32,7 +32,7 @@ class Console {
   /// The same, to standard error even when quiet: what a person must know. Nothing else says then whose
   /// warning it is, so the run's folder stands before it.
   void warn(const std::string& text);
-  /// To the log alone.
+  /// Only to the log.
   void note(const std::string& text);
   /// Replaces the live line, on a terminal only; fields that do not fit are dropped from the right.
   void live(const std::vector<std::string>& fields);

@@ -1,5 +1,5 @@
 // Weights as other tools write them, brought to the names that a model of ours has, which are PyTorch's of
-// the model alone.
+// the model itself.
 #pragma once
 
 #include <string>

@@ -94,14 +94,14 @@ double whole_bytes(const Config& config) {
 }
 
 double most_activations(const Config& config, Module& model, size_t first) {
-  double most = 0;
+  double largest = 0;
   for (size_t i = first; i < config.stages.size(); ++i) {
     if (!config.stages[i].train) continue;
     const Frozen frozen(model, frozen_layers(*config.stages[i].train, model));
-    most = std::max(most, activation_bytes(model, config.model.input));
+    largest = std::max(largest, activation_bytes(model, config.model.input));
   }
-  if (most == 0) most = activation_bytes(model, config.model.input);
-  return std::string_view(precision_name()) == "bf16" ? most / 2 : most;
+  if (largest == 0) largest = activation_bytes(model, config.model.input);
+  return std::string_view(precision_name()) == "bf16" ? largest / 2 : largest;
 }
 
 MemoryPlan plan_memory(const Config& config, const DataSplits* data,
@@ -145,10 +145,10 @@ void check_memory(const Config& config, const DataSplits* data,
   if (compute_device() != Device::cuda) return require_memory(plan.total(), need);
   require_memory(plan.data + plan.parameters, need);  // they pass through the host
   const CardMemory card = card_memory();
-  const double most = card.used + card.left;
-  if (plan.total() <= most) return;
-  const int64_t batch = plan.batch_within(most);
-  fail(need, "; the card has ", bytes_text(most), " of ", bytes_text(card.total), " left",
+  const double max_bytes = card.used + card.left;
+  if (plan.total() <= max_bytes) return;
+  const int64_t batch = plan.batch_within(max_bytes);
+  fail(need, "; the card has ", bytes_text(max_bytes), " of ", bytes_text(card.total), " left",
        batch > 0
            ? join(", for which a batch of about ", batch, " would do, data.batch is ", config.data.batch)
            : "");

@@ -12,11 +12,11 @@
 
 namespace espalier {
 
-/// Bytes, at the stage that needs most of each.
+/// Bytes, at the stage that needs the most of each.
 struct MemoryPlan {
   double data = 0;        ///< images of all splits, u8
   double parameters = 0;  ///< weights, with masks and what else belongs to them, as moving averages; where a
-                          ///< stage cuts channels, those of the whole network, too, which is timed beside it
+                          ///< stage cuts channels, the original network's, too, which is timed beside it
   double gradients = 0;
   double optimizer = 0;    ///< its state
   double activations = 0;  ///< what the ops of a forward pass of one batch put out, the batch included; of
@@ -43,7 +43,7 @@ double whole_bytes(const Config& config);
 /// gradients; of `model` as it is before stages cut it.
 double most_activations(const Config& config, Module& model, size_t first = 0);
 
-/// From shapes alone (Device::meta), in no time and no memory. Without `data` the least that it can be: a
+/// Only from shapes (Device::meta), in no time and no memory. Without `data` the least that it can be: a
 /// batch is an image then, unless the data are drawn, whose number the config says. Of weights and of a
 /// `checkpoint` to go on from, the headers are read: an Error says which shapes do not fit, and what was cut
 /// before is not counted. Stages count from the checkpoint's up to the first that cuts channels.

@@ -45,17 +45,17 @@ class Trial {
     std::vector<Callback*> callbacks;
     for (const auto& callback : callbacks_) callbacks.push_back(callback.get());
     Trainer trainer(state_, callbacks);
-    constexpr int64_t warm_up = 2, least = 5, most = 1000;
+    constexpr int64_t warm_up = 2, min_steps = 5, max_steps = 1000;
     std::vector<double> seconds;
     const Stopwatch watch;
     loader.start_epoch(0);
-    while (position_.step < least || (position_.step < most && watch.seconds() < 0.3)) {
+    while (position_.step < min_steps || (position_.step < max_steps && watch.seconds() < 0.3)) {
       state_.lr = learning_rate(config_.schedule, config_.optimizer.lr, position_.step, state_.total_steps,
                                 state_.epoch_steps);
       const int64_t images = position_.trained_images;  // the last step of an epoch may have fewer
       const Stopwatch one;
       const bool stepped = trainer.step(loader);
-      synchronize(compute_device());  // a card works on behind the host
+      synchronize(compute_device());  // a card works asynchronously to the host
       if (stepped) {
         if (position_.step++ >= warm_up)
           seconds.push_back(one.seconds() / static_cast<double>(position_.trained_images - images));

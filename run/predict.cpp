@@ -25,7 +25,7 @@ std::vector<uint8_t> read_image(const std::string& path) {
 }
 
 /// The pixels of `files` as the model takes them, u8 [N,H,W,C], what is wrong with each: "" or why its pixels
-/// are black, and behind `done` what they were.
+/// are black, and after `done` what they were.
 Tensor decode(std::span<const std::string> files, const ImageFolderOptions& options,
               std::vector<std::string>& problems, std::vector<Conversion>& done) {
   const auto count = static_cast<int64_t>(files.size());
@@ -60,14 +60,14 @@ std::vector<std::vector<ClassProbability>> likeliest(const Tensor& logits, int64
     const float* z = logits.f32() + row * classes;
     ESP_CHECK(std::all_of(z, z + classes, [](float value) { return std::isfinite(value); }),
               "the network's output is not finite");
-    const double most = *std::max_element(z, z + classes);
+    const double largest = *std::max_element(z, z + classes);
     const double sum = std::accumulate(
-        z, z + classes, 0.0, [&](double total, float value) { return total + std::exp(value - most); });
+        z, z + classes, 0.0, [&](double total, float value) { return total + std::exp(value - largest); });
     std::iota(order.begin(), order.end(), int64_t{0});
     std::partial_sort(order.begin(), order.begin() + static_cast<int64_t>(shown), order.end(),
                       [&](int64_t a, int64_t b) { return z[a] != z[b] ? z[a] > z[b] : a < b; });
     for (size_t k = 0; k < shown; ++k)
-      all[static_cast<size_t>(row)].push_back({order[k], std::exp(z[order[k]] - most) / sum});
+      all[static_cast<size_t>(row)].push_back({order[k], std::exp(z[order[k]] - largest) / sum});
   }
   return all;
 }

@@ -29,12 +29,11 @@ std::vector<std::string> pruning_field(const TrainState& s) {
 }
 
 /// `fields`, of which a narrow terminal drops the last: in a line of `width` columns one reads first what the
-/// epoch was evaluated to, up to the field before `behind`, so that the training's own go before it.
-std::string fitted_evaluation(std::vector<std::string> fields, size_t behind, size_t width) {
+/// epoch was evaluated to, up to the field before `end`, so that the training's own go before it.
+std::string fitted_evaluation(std::vector<std::string> fields, size_t end, size_t width) {
   constexpr size_t first_of_training = 2, training = 2;  // loss and accuracy
-  for (size_t gone = 0; gone < training; ++gone, --behind) {
-    const std::vector<std::string> needed(fields.begin(),
-                                          fields.begin() + static_cast<std::ptrdiff_t>(behind));
+  for (size_t gone = 0; gone < training; ++gone, --end) {
+    const std::vector<std::string> needed(fields.begin(), fields.begin() + static_cast<std::ptrdiff_t>(end));
     if (fitted(needed, width) == fitted(needed, any_width)) break;
     fields.erase(fields.begin() + static_cast<std::ptrdiff_t>(first_of_training + training - 1 - gone));
   }

@@ -57,7 +57,7 @@ std::string summary(const Recipe& recipe) {
 
 namespace {
 
-/// What `given` is near to, of the configs in its folder; and that its name alone may be a recipe's.
+/// What `given` is near to, of the configs in its folder; and that its name by itself may be a recipe's.
 [[noreturn]] void fail_missing(const fs::path& given) {
   const fs::path folder = given.parent_path();
   const std::string reason = printable(given.string()) + ": cannot open: No such file or directory";

@@ -33,7 +33,7 @@ struct StageResult {
   double latency_ms = 0;  ///< batch 1, undisturbed (core/measure.h)
   /// Of the network that the run began with, over this one's, measured in turns: the milliseconds of two
   /// stages are of two moments. A stage that cuts nothing has that of the stage before; what stages cut one
-  /// behind the other multiplies. Absent: of a version that did not measure it.
+  /// after the other multiplies. Absent: of a version that did not measure it.
   std::optional<double> latency_speedup = {};
   std::optional<BestResult> best;
 };

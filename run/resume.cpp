@@ -114,7 +114,7 @@ void check_same(const RunFolder& folder, const Config& theirs, const Config& our
 SavedRun saved_run(const RunFolder& folder, const Config& config) {
   const auto read = [&](const fs::path& file) {
     SavedRun saved{file, read_checkpoint_info(file)};
-    ESP_CHECK(saved.info.position, file.string(), ": has no position to go on from: it holds weights alone");
+    ESP_CHECK(saved.info.position, file.string(), ": has no position to go on from: it holds only weights");
     check_same(folder, saved.info.config, config);
     return saved;
   };

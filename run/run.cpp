@@ -133,7 +133,7 @@ class Run {
     check_data(*saved_->info.position, config_, image_counts(), data_place_, saved_->file.string());
   }
 
-  /// A folder that is this process's alone.
+  /// A folder that is only this process's.
   void take_folder() {
     check_free(folder_, config_, options_.resume);
     folder_.create();
@@ -170,7 +170,7 @@ class Run {
     if (done_before_)
       console_.line(place + ": the run is done already, nothing is left to do");
     else if (resumed_)
-      console_.line(at_end ? place + ": goes on behind its last stage"
+      console_.line(at_end ? place + ": goes on after its last stage"
                            : fmt::format("{}: goes on with stage '{}', step {}", place, stage_now().name,
                                          position_.step + 1));
     else if (options_.resume)
@@ -183,7 +183,7 @@ class Run {
     open_metrics();
   }
 
-  /// What a person is to know before it begins.
+  /// What a person should know before it begins.
   void introduce() {
     const bool on_card = compute_device() == Device::cuda;
     console_.line(fmt::format("{}: {} with {} images to train on and {} to test, {}{}, {}", config_.name,
@@ -200,7 +200,7 @@ class Run {
     for (const std::string& note : batch_notes(config_, data_.train)) console_.line(note);
   }
 
-  /// Where rows have been lost, it goes on behind those that are left, and the checkpoint counts from there.
+  /// Where rows have been lost, it goes on after those that are left, and the checkpoint counts from there.
   void open_metrics() {
     const std::string file = folder_.metrics().string();
     const int64_t counted = position_.metrics_bytes;
@@ -210,8 +210,8 @@ class Run {
       console_.warn(file + ": is missing, and begins anew without the rows it had");
     else if (lost)
       console_.warn(
-          fmt::format("{}: has {} of the {} bytes that the checkpoint counts, and goes on behind its "
-                      "last whole row, at byte {}",
+          fmt::format("{}: has {} of the {} bytes that the checkpoint counts, and goes on after its "
+                      "last complete row, at byte {}",
                       file, std::filesystem::file_size(folder_.metrics()), counted, position_.metrics_bytes));
     seconds_before_ = position_.run_seconds;
     watch_ = {};
@@ -313,13 +313,13 @@ class Run {
     auto results = std::move(position_.results);
     results.push_back(std::move(result));
     clear_optimizer_state(model_->parameters());  // the next stage's begins anew
-    RunPosition behind;
-    behind.stage = next;
-    behind.steps_before = steps_so_far();
-    behind.begun = std::move(position_.begun);
-    behind.first = std::move(position_.first);
-    behind.results = std::move(results);
-    position_ = std::move(behind);
+    RunPosition after;
+    after.stage = next;
+    after.steps_before = steps_so_far();
+    after.begun = std::move(position_.begun);
+    after.first = std::move(position_.first);
+    after.results = std::move(results);
+    position_ = std::move(after);
     stage_watch_ = {};
     stage_seconds_ = 0;
     save();

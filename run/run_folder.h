@@ -23,12 +23,12 @@ class RunFolder {
   std::filesystem::path log() const { return path_ / "log.txt"; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
   std::filesystem::path checkpoint() const { return path_ / "checkpoint.safetensors"; }
-  std::filesystem::path kernels() const { return path_ / "kernels.json"; }  ///< with --autotune alone
+  std::filesystem::path kernels() const { return path_ / "kernels.json"; }  ///< only with --autotune
   std::filesystem::path result() const { return path_ / "result.json"; }
   std::filesystem::path model(const std::string& stage) const {
     return path_ / "models" / (stage + ".safetensors");
   }
-  /// The checkpoint as it was behind the last step of the run's last training, and the best model until then.
+  /// The checkpoint as it was after the last step of the run's last training, and the best model until then.
   std::filesystem::path last_step() const { return path_ / "last_step.safetensors"; }
   std::filesystem::path last_step_best() const { return path_ / "last_step.best.safetensors"; }
   std::filesystem::path best_model(const std::string& stage) const { return model(stage + ".best"); }
@@ -61,7 +61,7 @@ class RunFolder {
   /// Removes the halves of files that a killed run left; a live one's are among them, so lock the folder
   /// first.
   void remove_halves() const;
-  /// Removes what an earlier run left, but not the folder, nor config.json, which is replaced as a whole (and
+  /// Removes what an earlier run left, but not the folder, nor config.json, which is replaced in one go (and
   /// may be what the run was begun with): a run starts afresh.
   void clear() const;
 

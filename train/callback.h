@@ -25,7 +25,7 @@ struct TrainState {
   Module& model;
   Optimizer& optimizer;
   Position& position;
-  int64_t epoch_steps;                         ///< steps of a whole epoch, of config.accumulate batches each
+  int64_t epoch_steps;                         ///< steps of a full epoch, of config.accumulate batches each
   int64_t total_steps;                         ///< of the stage
   const Loss& loss_function = default_loss();  ///< what is made small
   double lr = 0;                               ///< of this step
@@ -36,7 +36,7 @@ struct TrainState {
   double sparsity = 0;  ///< as last counted (MetricsCallback): as the stage begins or goes on, where masks
                         ///< change, and at an epoch's end
   std::optional<Schedule> pruning = {};                  ///< when its pruner acts, if it has one
-  std::optional<PruneEvent> pruned = {};                 ///< what that did behind this step
+  std::optional<PruneEvent> pruned = {};                 ///< what that did after this step
   std::optional<Evaluation> test = {}, validation = {};  ///< of the epoch that ends
   /// What this step multiplies gradients by (Optimizer::step): a callback's, once they are there;
   /// undefined: 1.
@@ -45,7 +45,7 @@ struct TrainState {
   std::string stop = {};   ///< set by a callback: why the stage ends with this epoch
   std::string saved = {};  ///< where the last good checkpoint is, in words
   /// Brings loss, position.loss_sum and position.correct up to this step: on a card they are added up there,
-  /// and reading them waits for it. The Trainer's, which on the CPU has done so behind each step.
+  /// and reading them waits for it. The Trainer's, which on the CPU has done so after each step.
   std::function<void()> settle = [] {};
   /// Puts what the callbacks have to remember into position: before it is saved. The Trainer's.
   std::function<void()> remember = [] {};

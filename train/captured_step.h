@@ -4,7 +4,7 @@
 // which are gathered into the same memory each time.
 //
 // Launched as ever are
-//   - the first two steps of a stage, and the two behind a change of what the passes read: a parameter's
+//   - the first two steps of a stage, and the two after a change of what the passes read: a parameter's
 //     memory or shape or whether it learns (a cut), the batches' memory, the precision
 //   - an epoch's last step where fewer images are left than others have
 //   - steps under mixup, whose loss has a share of its own in each batch

@@ -17,7 +17,7 @@ int64_t rows_left(const std::filesystem::path& path, int64_t bytes) {
   uint64_t end = file.size();
   if (end >= static_cast<uint64_t>(bytes)) return bytes;
   std::array<char, 4096> block{};
-  while (end > 0) {  // the last line's end, sought from behind
+  while (end > 0) {  // the last line's end, searched from the end
     const uint64_t begin = end - std::min<uint64_t>(end, block.size());
     const std::string_view text(block.data(), end - begin);
     file.read(block.data(), text.size(), begin);

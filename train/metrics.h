@@ -11,8 +11,8 @@
 
 namespace espalier {
 
-/// How much of the first `bytes` bytes of the file of metrics is there, in whole rows: all of them unless it
-/// was lost (0) or cut short.
+/// How much of the first `bytes` bytes of the file of metrics is there, in complete rows: all of them unless
+/// it was lost (0) or cut short.
 int64_t rows_left(const std::filesystem::path& file, int64_t bytes);
 
 /// A file that grows by rows and is flushed after each.
@@ -47,7 +47,7 @@ struct RowTime {
 /// sparsity and macs as it left them.
 nlohmann::ordered_json prune_row(const RowTime& time, const PruneEvent& event);
 
-/// The row of a network's test behind a stage that does not train: its time, accuracy and top5 (per cent),
+/// The row of a network's test after a stage that does not train: its time, accuracy and top5 (per cent),
 /// test_loss, sparsity and macs.
 nlohmann::ordered_json evaluation_row(const RowTime& time, const Evaluation& test, double sparsity,
                                       int64_t macs);
@@ -55,7 +55,7 @@ nlohmann::ordered_json evaluation_row(const RowTime& time, const Evaluation& tes
 /// Rows of a train stage. All have their time, sparsity, macs. Step rows: loss (of the batch, without
 /// penalties), lr. Epoch rows: accuracy, top5 and test_loss as evaluation_row's, train_loss, train_accuracy,
 /// data_seconds (what this process waited for data in this epoch), and with a held-out share
-/// validation_accuracy and validation_loss. And a prune_row behind each step on which the pruner acted,
+/// validation_accuracy and validation_loss. And a prune_row after each step on which the pruner acted,
 /// before that step's own.
 class MetricsCallback : public Callback {
  public:

@@ -10,7 +10,7 @@
 
 namespace espalier {
 
-/// A convolution or linear layer as pruning counts it: by its weight alone, without a bias.
+/// A convolution or linear layer as pruning counts it: only by its weight, without a bias.
 struct LayerSize {
   std::string name;
   int64_t channels;  ///< that it makes

@@ -46,7 +46,7 @@ struct PruneConfig {
   std::optional<double> threshold;                 ///< what scores below this value goes
   std::optional<double> quantile;  ///< what scores below this quantile of all scores in the scope goes
   std::vector<std::string> include, exclude;    ///< names of layers (nn/names.h)
-  std::optional<PruneScheduleConfig> schedule;  ///< inside `train` alone
+  std::optional<PruneScheduleConfig> schedule;  ///< only inside `train`
   bool allow_empty = false;                     ///< a selection may leave nothing of a layer
   bool remove = false;  ///< after the stage: masks become plain zeros that later training may change
   std::optional<std::string> apply = {};       ///< zero, cut; absent: cut for channels, else zero

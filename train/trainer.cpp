@@ -38,7 +38,7 @@ std::string first_broken(Module& model, const Tensor& images) {
   return "the loss itself";
 }
 
-/// What a pass computes behind its first `done` ops.
+/// What a pass computes after its first `done` ops.
 std::string op_behind(const Graph& graph, uint64_t done) {
   return done < graph.nodes.size() ? op_text(graph.nodes[done], graph) : "the loss";
 }
@@ -77,7 +77,7 @@ void Trainer::run(Loader& loader) {
   try {
     train(loader);
   } catch (const cuda::DeviceError& error) {  // it may be of any step that the host has not waited for
-    fail("stage '", state_.stage, "': the card failed behind step ", sure_, ", the last that is sure; step ",
+    fail("stage '", state_.stage, "': the card failed after step ", sure_, ", the last that is sure; step ",
          std::max(last_step_, sure_), " had been asked for: ", error.what(), "; ", state_.last_checkpoint());
   }
 }

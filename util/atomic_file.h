@@ -66,7 +66,7 @@ std::optional<TemporaryName> temporary_name(const std::string& name);
 /// folder; those of live processes stay. What cannot be listed or removed stays, too.
 void remove_abandoned(const std::filesystem::path& file);
 
-/// Writes a whole file at once, atomically.
+/// Writes a complete file at once, atomically.
 void write_file(const OutputPath& path, std::string_view content);
 
 /// Gives what is in `file` now the name `as`, too, and keeps it there when an AtomicFile takes the place of

@@ -48,10 +48,10 @@ InputFile::InputFile(const std::filesystem::path& path) : path_(path), file_(ope
 }
 
 void InputFile::read(void* into, size_t bytes, uint64_t offset) const {
-  constexpr size_t most = size_t{16} << 20;  // at once: till an interrupt is seen
+  constexpr size_t max_piece = size_t{16} << 20;  // at once: till an interrupt is seen
   auto* to = static_cast<char*>(into);
   while (bytes > 0) {
-    const ssize_t got = ::pread(file_.get(), to, std::min(bytes, most), static_cast<off_t>(offset));
+    const ssize_t got = ::pread(file_.get(), to, std::min(bytes, max_piece), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) fail_errno(path_, "cannot read");
     ESP_CHECK(got > 0, path_.string(), ": ends at byte ", offset, ", ", bytes, " more were expected");

@@ -1,4 +1,4 @@
-// Files that are read: in place at any offset, or whole as text.
+// Files that are read: in place at any offset, or entirely as text.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,7 @@ void require_file(const std::filesystem::path& path);
 /// An Error if there is something at `path` that is no regular file: opening a pipe may never end.
 void check_regular(const std::filesystem::path& path);
 
-/// The whole of a text file; pipes and devices are read to their end. An Error if it is missing, a folder, a
+/// All of a text file; pipes and devices are read to their end. An Error if it is missing, a folder, a
 /// pipe that nobody writes to, or longer than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, size_t limit = size_t{64} << 20);
 

@@ -21,7 +21,7 @@ bool lies_in(std::string_view inner, std::string_view outer);
 class Mistakes {
  public:
   /// Does `act`. An Error that it fails with is kept as a mistake at `place`, a JSON pointer ("" is the
-  /// whole), with `prefix` before each of its lines, and the answer is false.
+  /// document itself), with `prefix` before each of its lines, and the answer is false.
   template <class Act>
   bool attempt(const std::string& place, const Act& act, const std::string& prefix = "") {
     try {

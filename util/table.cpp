@@ -54,9 +54,9 @@ std::string Table::str(size_t width) const {
   };
   const size_t gap = total(2) <= width ? 2 : 1;
   if (total(gap) > width) {
-    const size_t most = std::max<size_t>(24, width / 3);  // of a column of text
+    const size_t max_width = std::max<size_t>(24, width / 3);  // of a column of text
     for (size_t c = 0; c < widths.size(); ++c)
-      if (left_[c]) widths[c] = std::min(widths[c], most);
+      if (left_[c]) widths[c] = std::min(widths[c], max_width);
   }
   const std::vector<size_t> wanted = widths;
   const std::vector<size_t> ranked = by_rank();

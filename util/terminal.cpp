@@ -70,11 +70,11 @@ size_t columns_of(std::string_view text) {
 std::string cut_to(std::string_view text, size_t columns) {
   std::string_view rest = text;
   while (!rest.empty()) {
-    std::string_view behind = rest;
-    const size_t needed = take_character(behind);
+    std::string_view after = rest;
+    const size_t needed = take_character(after);
     if (needed > columns) break;
     columns -= needed;
-    rest = behind;
+    rest = after;
   }
   return std::string(text.substr(0, text.size() - rest.size()));
 }

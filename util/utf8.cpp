@@ -11,8 +11,8 @@ namespace {
 /// overlong forms, no surrogates, nothing over U+10FFFF).
 size_t character_bytes(std::string_view text) {
   const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
-  const auto within = [&](size_t i, unsigned least, unsigned most) {
-    return byte(i) >= least && byte(i) <= most;
+  const auto within = [&](size_t i, unsigned min_byte, unsigned max_byte) {
+    return byte(i) >= min_byte && byte(i) <= max_byte;
   };
   const auto follows = [&](size_t i) { return within(i, 0x80, 0xBF); };
   const unsigned first = byte(0);
@@ -64,21 +64,21 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-std::string printable(std::string_view text, size_t most) {
-  if (text.size() <= most) return escaped(text);
+std::string printable(std::string_view text, size_t max_bytes) {
+  if (text.size() <= max_bytes) return escaped(text);
   const auto inside = [&](size_t at) { return (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80; };
-  size_t head = most / 2, tail = text.size() - (most - head);
+  size_t head = max_bytes / 2, tail = text.size() - (max_bytes - head);
   while (head > 0 && inside(head)) --head;  // no character is cut in two
   while (tail < text.size() && inside(tail)) ++tail;
   return fmt::format("{} ... ({} bytes) ... {}", escaped(text.substr(0, head)), text.size(),
                      escaped(text.substr(tail)));
 }
 
-std::string printable_lines(std::string_view text, size_t most) {
+std::string printable_lines(std::string_view text, size_t max_bytes) {
   std::string shown;
   while (true) {
     const size_t end = text.find('\n');
-    shown += printable(text.substr(0, end), most);
+    shown += printable(text.substr(0, end), max_bytes);
     if (end == text.npos) return shown;
     shown += '\n';
     text.remove_prefix(end + 1);

@@ -1,4 +1,4 @@
-// Activations and their gradients, and the pass behind a layer with a bias: gradient of the activation and of
+// Activations and their gradients, and the pass after a layer with a bias: gradient of the activation and of
 // the bias at once.
 #include "espalier/core/kernels.h"
 #include "espalier/core/parallel.h"

@@ -75,11 +75,11 @@ void copy_columns(float* y, int64_t y_width, const float* x, int64_t x_width, in
 
 void clip_forward(float* y, const float* x, float low, float high, int64_t n) {
   parallel_for(n, grain, [=](int64_t begin, int64_t end) {
-    const auto least = hn::Set(Floats(), low), most = hn::Set(Floats(), high);
+    const auto min_value = hn::Set(Floats(), low), max_value = hn::Set(Floats(), high);
     for_vectors(begin, end, [=](auto tail, int64_t i) {
       const auto v = load(tail, x + i, end - i);
-      const auto raised = hn::IfThenElse(hn::Lt(v, least), least, v);
-      store(tail, hn::IfThenElse(hn::Gt(raised, most), most, raised), y + i, end - i);
+      const auto raised = hn::IfThenElse(hn::Lt(v, min_value), min_value, v);
+      store(tail, hn::IfThenElse(hn::Gt(raised, max_value), max_value, raised), y + i, end - i);
     });
   });
 }
@@ -87,10 +87,10 @@ void clip_forward(float* y, const float* x, float low, float high, int64_t n) {
 void clip_backward(float* dx, const float* dy, const float* x, float low, float high, int64_t n,
                    bool accumulate) {
   parallel_for(n, grain, [=](int64_t begin, int64_t end) {
-    const auto least = hn::Set(Floats(), low), most = hn::Set(Floats(), high);
+    const auto min_value = hn::Set(Floats(), low), max_value = hn::Set(Floats(), high);
     for_vectors(begin, end, [=](auto tail, int64_t i) {
       const auto v = load(tail, x + i, end - i);
-      const auto inside = hn::And(hn::Ge(v, least), hn::Le(v, most));
+      const auto inside = hn::And(hn::Ge(v, min_value), hn::Le(v, max_value));
       put(tail, hn::IfThenElseZero(inside, load(tail, dy + i, end - i)), dx + i, end - i, accumulate);
     });
   });

@@ -112,10 +112,10 @@ void gather_views(float* y, const ImageViews& v, const float* scale, const float
         see(bytes + row * line, source < 0 ? nullptr : from + source * line, v.across + i * v.w, v.w, v.c);
       }
       normaliser.run(to, bytes, size);
-      for (const Box* hole = v.holes + i * v.holes_each; hole < v.holes + (i + 1) * v.holes_each; ++hole)
-        for (int64_t row = hole->top; row < hole->bottom; ++row)
-          std::memset(to + row * line + hole->left * v.c, 0,
-                      static_cast<size_t>((hole->right - hole->left) * v.c) * sizeof(float));
+      for (const Box* box = v.holes + i * v.holes_each; box < v.holes + (i + 1) * v.holes_each; ++box)
+        for (int64_t row = box->top; row < box->bottom; ++row)
+          std::memset(to + row * line + box->left * v.c, 0,
+                      static_cast<size_t>((box->right - box->left) * v.c) * sizeof(float));
     }
   });
 }

@@ -27,7 +27,7 @@ int64_t grain_of_rows(const NormShape& s) { return std::max<int64_t>(1, 8192 / s
 
 HWY_INLINE float sum_of(FloatVector v) { return hn::GetLane(hn::SumOfLanes(Floats(), v)); }
 
-/// The sum over a row of each(tail, i), with zeros behind its end.
+/// The sum over a row of each(tail, i), with zeros past its end.
 template <class Each>
 HWY_INLINE float row_sum(int64_t c, const Each& each) {
   auto sum = hn::Zero(Floats());
@@ -66,7 +66,7 @@ void backward_row(float* dx, float* dgamma, float* dbeta, const LayerNormBackwar
     const auto g = load(tail, dy + i, c - i), z = normalized(tail, i);
     if (dgamma) put(tail, hn::Mul(g, z), dgamma + i, c - i, true);
     if (dbeta) put(tail, g, dbeta + i, c - i, true);
-    const auto dz = hn::Mul(g, load(tail, gamma + i, c - i));  // 0 behind the end
+    const auto dz = hn::Mul(g, load(tail, gamma + i, c - i));  // 0 past the end
     plain = hn::Add(plain, dz);
     along = hn::MulAdd(dz, z, along);
   });

@@ -15,7 +15,7 @@ class PlanCache {
   using Key = std::array<int64_t, N>;
 
   PlanCache() = default;
-  explicit PlanCache(size_t most) : plans_(most) {}
+  explicit PlanCache(size_t max_plans) : plans_(max_plans) {}
 
   /// The plan for `key` and the present number of threads, made by `make()` the first time. Good until the
   /// next call.

@@ -118,8 +118,8 @@ void adam_update(const UpdateSpan* spans, int64_t count, const AdamStep& step) {
 void ema_update(const UpdateSpan* spans, int64_t count, float decay) {
   ESP_DISPATCH(ema_update)(spans, count, decay);
 }
-void clip_factor(float* factor, const double* square_sum, double most) {
-  *factor = static_cast<float>(std::min(1.0, most / (std::sqrt(*square_sum) + 1e-6)));
+void clip_factor(float* factor, const double* square_sum, double max_norm) {
+  *factor = static_cast<float>(std::min(1.0, max_norm / (std::sqrt(*square_sum) + 1e-6)));
 }
 void apply_mask(float* w, const uint8_t* mask, int64_t n) { ESP_DISPATCH(apply_mask)(w, mask, n); }
 

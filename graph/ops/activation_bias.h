@@ -1,4 +1,4 @@
-// What linear and conv2d share behind their product: the gradient of the activation and of the bias.
+// What linear and conv2d share after their product: the gradient of the activation and of the bias.
 #pragma once
 
 #include <algorithm>

@@ -94,7 +94,7 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& b, const C
                  .output = y,
                  .channels = {Channels::mixed, {s.groups}},
                  .backward = [s, f, saved = f == Activation::none ? Tensor() : z, w = weight,
-                              x = w.requires_gradient() ? x.value() : Tensor(),  // for dw alone
+                              x = w.requires_gradient() ? x.value() : Tensor(),  // only for dw
                               bias = b.defined()](const Tensor& dy, const Gradients& to) {
                    const Device device = dy.device();
                    const Tensor dz = backward_activation_bias(dy, saved, f, to, 2, bias);
@@ -123,18 +123,18 @@ struct Epilogue {
   Tensor scale, shift, residual, mean, variance, center;
   Activation f = Activation::none;
 
-  /// In training a norm behind the convolution wants its statistics, in inference it is folded in.
+  /// In training a norm after the convolution wants its statistics, in inference it is folded in.
   explicit Epilogue(const KernelContext& op) {
     const Tensor channels = random_numbers(op.pass, {op.call.output()[-1]}, DType::f32, 5);
     if (op.call.has("bias")) shift = channels;
     if (!activates_apart(op)) f = op.call.activation();
-    const GraphNode* behind = fused_behind(op.call.graph, op.call.node);
-    if (!behind) return;
+    const GraphNode* next = fused_behind(op.call.graph, op.call.node);
+    if (!next) return;
     if (op.pass.training) {
       mean = like(channels), variance = like(channels), center = channels;
       return;
     }
-    const OpCall norm(op.call.graph, *behind, *find_op(behind->op));
+    const OpCall norm(op.call.graph, *next, *find_op(next->op));
     scale = channels, shift = channels, f = norm.activation();
     if (norm.has("residual")) residual = input_of(op, norm.input("residual"), 6);
   }

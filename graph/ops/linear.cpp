@@ -39,7 +39,7 @@ Variable linear(const Variable& x, const Variable& w, const Variable& b, Activat
                  .output = y,
                  .channels = {Channels::mixed, {1}},
                  .backward = [s, f, saved = f == Activation::none ? Tensor() : z, w = weight,
-                              x = w.requires_gradient() ? x.value() : Tensor(),  // for dw alone
+                              x = w.requires_gradient() ? x.value() : Tensor(),  // only for dw
                               bias = b.defined()](const Tensor& dy, const Gradients& to) {
                    const Device device = dy.device();
                    const Tensor dz = backward_activation_bias(dy, saved, f, to, 2, bias);

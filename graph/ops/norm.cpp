@@ -24,7 +24,7 @@ void check_arguments(const Shape& x, const BatchNorm& norm, Activation f, const 
   ESP_CHECK(!residual.defined() || residual.shape() == x, "batch_norm: input has shape ", x, ", residual ",
             residual.shape());
   ESP_CHECK(derives_from_input(f), "batch_norm: its own activation cannot be ", activation_name(f),
-            ", which has to stand behind it");
+            ", which has to follow it");
 }
 
 /// x scale + shift, with what backward needs to know of them; [C] each.
@@ -224,11 +224,11 @@ KernelCall norm_backward(const Norm& n) {
 
 Calls batch_norm_kernels(const KernelContext& op) {
   const GraphNode* maker = op.call.graph.maker_of(op.call.input("x"));
-  const bool behind = maker && fused_behind(op.call.graph, *maker) == &op.call.node;
-  if (behind && !op.pass.training) return {};  // folded into the convolution
+  const bool follows = maker && fused_behind(op.call.graph, *maker) == &op.call.node;
+  if (follows && !op.pass.training) return {};  // folded into the convolution
   const Norm norm(op);
   Calls calls;
-  const bool taken = behind && op.pass.device == Device::cpu;  // by the convolution, while they are in cache
+  const bool taken = follows && op.pass.device == Device::cpu;  // by the convolution, while they are in cache
   if (op.pass.training && !taken) calls.push_back(norm_statistics(norm));
   calls.push_back(norm_forward(norm));
   if (op.pass.training) calls.push_back(norm_backward(norm));

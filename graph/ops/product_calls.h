@@ -21,7 +21,7 @@ inline bool activates_apart(const KernelContext& op) {
 /// The passes between an op's product forward and its products backward.
 void add_activation_and_bias(Calls& calls, const KernelContext& op, const Tensor& y);
 
-/// Forward, then what is behind it, then the products backward that this step needs.
+/// Forward, then what follows it, then the products backward that this step needs.
 template <class Product>
 Calls calls_of_products(const KernelContext& op, const Tensor& y, const Product& product) {
   Calls calls;

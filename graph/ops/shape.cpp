@@ -17,7 +17,7 @@ int axis_of(const Shape& shape, int64_t axis) {
   return at >= 0 && at < shape.axes() ? static_cast<int>(at) : -1;
 }
 
-/// Places in front of an axis.
+/// Places before an axis.
 int64_t rows_before(const Shape& shape, int axis) {
   int64_t rows = 1;
   for (int i = 0; i < axis; ++i) rows *= shape[i];
@@ -42,20 +42,20 @@ Variable concat(const std::vector<Variable>& parts, int64_t axis) {
   const Shape& shape = parts[0].shape();
   const int along = axis_of(shape, axis), last = shape.axes() - 1;
   ESP_CHECK(along >= 0 && along <= last && (along > 0 || last == 0), "concat: axis ", axis, " of ", shape,
-            ", expected one behind the first");
+            ", expected one after the first");
   std::vector<int64_t> firsts;
   int64_t places = 0;
   for (const Variable& part : parts) {
     ESP_CHECK(part.shape().axes() == shape.axes() && part.shape()[along] > 0 &&
                   part.shape().with(along, 1) == shape.with(along, 1),
-              "concat: expects shapes that differ in ",
-              along == last ? "their last axis" : join("axis ", along), " alone, found ", shape, " and ",
+              "concat: expects shapes that differ only in ",
+              along == last ? "their last axis" : join("axis ", along), ", found ", shape, " and ",
               part.shape());
     check_dtype("concat", part.value(), parts[0].value());
     firsts.push_back(places);
     places += part.shape()[along];
   }
-  // Of as many rows as there are places in front of the axis, columns behind.
+  // Of as many rows as there are places before the axis, columns from there on.
   const int64_t rows = rows_before(shape, along);
   const int64_t inner = shape.elements() / (rows * shape[along]), width = places * inner;
   Tensor y = parts[0].value().like(shape.with(along, places));
@@ -149,7 +149,7 @@ Variable select(const Variable& x, int64_t axis, int64_t index) {
   const Shape& shape = x.shape();
   const int along = axis_of(shape, axis);
   ESP_CHECK(along > 0 && along < shape.axes(), "select: axis ", axis, " of ", shape,
-            ", expected one behind the first");
+            ", expected one after the first");
   ESP_CHECK(index >= 0 && index < shape[along], "select: place ", index, " is not on axis ", axis, " of ",
             shape);
   std::vector<int64_t> sizes(shape.sizes().begin(), shape.sizes().end());

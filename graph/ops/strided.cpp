@@ -123,7 +123,7 @@ Variable expand(const Variable& x, const Variable& one) {
                  .output = y,
                  .channels = Channels::whole,
                  .backward = [each](const Tensor& dy, const Gradients& gradients) {
-                   if (!gradients.needed(1)) return;  // of x the size alone is looked at
+                   if (!gradients.needed(1)) return;  // only the size of x is looked at
                    sum_rows(gradients.into(1), dy, each);
                  }});
 }

@@ -332,9 +332,9 @@ double largest(const Doubles& y) {
 
 /// The largest difference, relative to the largest of `a`.
 double difference(const Doubles& a, const Doubles& b) {
-  double most = 0;
-  for (size_t i = 0; i < a.size(); ++i) most = std::max(most, std::abs(a[i] - b[i]));
-  return most / largest(a);
+  double max_difference = 0;
+  for (size_t i = 0; i < a.size(); ++i) max_difference = std::max(max_difference, std::abs(a[i] - b[i]));
+  return max_difference / largest(a);
 }
 
 /// Of every activation, with and without bias, norm and padding: what channels that go say to every image is

@@ -11,7 +11,7 @@ namespace espalier {
 namespace {
 
 /// "16: conv1.weight:0 bn1.weight:0 | conv2.weight:3", what is cut along outputs before the bar, along inputs
-/// behind it; a star where the group is fixed. Biases and running statistics go with their weights: left out.
+/// after it; a star where the group is fixed. Biases and running statistics go with their weights: left out.
 std::string text(const ChannelGroup& group) {
   std::string outs, ins;
   for (const GroupMember& member : group.members) {

@@ -101,7 +101,7 @@ void randomize_loudly(Module& model, uint64_t seed) {
   if (!batch_norms(model).empty()) return;
   for (Parameter* parameter : model.parameters())
     for (float& number : parameter->value().span<float>())
-      number = parameter->role == Role::weight ? 2 * number : std::abs(number);  // few are dead behind relu
+      number = parameter->role == Role::weight ? 2 * number : std::abs(number);  // few are dead after relu
 }
 
 using NameSet = std::set<std::string>;
@@ -210,7 +210,7 @@ struct Narrow {
   double width = 0.25;
   int64_t side = 16;
   double tolerance = 1e-3;
-  int64_t least = 1;  ///< channels: one that is dead behind relu ends a way that nothing goes around
+  int64_t least = 1;  ///< channels: one that is dead after relu ends a way that nothing goes around
 };
 const std::map<std::string, Narrow> narrow{{"vgg19", {.width = 0.125}},
                                            {"resnet50", {.width = 0.125, .side = 8}},
@@ -299,8 +299,8 @@ std::vector<std::string> models_to_cut() {
 INSTANTIATE_TEST_SUITE_P(Surgery, EveryModel, testing::ValuesIn(models_to_cut()),
                          [](const auto& info) { return info.param; });
 
-/// A convolution of 4 groups, 3 channels to 4 each, and depthwise ones: behind it, with a channel to one and
-/// to two, and behind the stem.
+/// A convolution of 4 groups, 3 channels to 4 each, and depthwise ones: after it, with a channel to one and
+/// to two, and after the stem.
 std::unique_ptr<Module> grouped() {
   auto net = std::make_unique<SmallNet>();
   Conv2d &stem = net->conv("stem", 3, 12), &grouped = net->conv("grouped", 12, 16, 4, false),

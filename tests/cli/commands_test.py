@@ -31,7 +31,7 @@ class Usage(CliTest):
                 ("trian", "no command 'trian', did you mean 'train'?"),
                 ("frobnicate", "no command 'frobnicate'; `espalier help` lists them"),
                 ("a.json", "no command 'a.json', did you mean 'espalier train a.json'?"),
-                ("--quiet train a.json", "'--quiet' stands before the command; options come behind it"),
+                ("--quiet train a.json", "'--quiet' stands before the command; options come after it"),
                 ("train", "train: CONFIG is required; see `espalier train --help`"),
                 ("train --outptu x", "train: no option '--outptu', did you mean '--output'?"),
                 ("train a.json --resmue", "train: no option '--resmue', did you mean '--resume'?"),

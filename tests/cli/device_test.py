@@ -38,7 +38,7 @@ class Precision(Device):
             line, code = self.last_line(*command, "--precision", "tf32")
             self.assertEqual(code, 2)
             self.assertIn(f"{command[0]}: --precision: ", line)
-            self.assertIn("the CPU computes in f32 alone", line)
+            self.assertIn("the CPU computes only in f32", line)
 
     def test_in_a_config_it_is_refused_with_its_place(self):
         self.write("tf32.json", config(TRAIN, precision="tf32"))
@@ -46,7 +46,7 @@ class Precision(Device):
             line, code = self.last_line(command, "tf32.json")
             self.assertEqual(code, 2)
             self.assertTrue(line.startswith("tf32.json: /precision: "), line)
-            self.assertIn("the CPU computes in f32 alone", line)
+            self.assertIn("the CPU computes only in f32", line)
         line, code = self.last_line("train", "small.json", "--set", "precision=tf32")
         self.assertEqual(code, 2)
         self.assertTrue(line.startswith("small.json: precision: "), line)
@@ -115,7 +115,7 @@ class WithoutCuda(Device):
         for command in (("train", "small.json"), ("check", "small.json"), ("eval", "x"), ("predict", "x", "y"),
                         ("bench", "infer", "--model", "mlp")):
             for device in ("cuda", "cuda:1"):
-                self.fails_unwritten(2, f"{command[0]}: --device {device}: this build computes on the CPU alone; "
+                self.fails_unwritten(2, f"{command[0]}: --device {device}: this build computes only on the CPU; "
                                         "`cmake --preset cuda` makes one that has CUDA",
                                      *command, "--device", device)
 

@@ -304,7 +304,7 @@ class GoingOn(CliTest):
                 metrics.write_bytes(whole[:size])
                 result = self.espalier("train", "small.json", "--resume")
                 warning = f"runs/small/metrics.jsonl: has {size} of the {counted} bytes that the checkpoint counts, and " \
-                          f"goes on behind its last whole row, at byte {left}\n"
+                          f"goes on after its last complete row, at byte {left}\n"
                 self.assertEqual((result.returncode, result.stderr), (0, warning if size < counted else ""))
                 self.assertEqual(metrics.read_bytes(), whole[:left])
                 self.assertEqual(self.counted(), left)

@@ -286,7 +286,7 @@ class Numbered(Outcomes):
                          f"runs/small-4: {among} the one that this config fits{chooses}")
         (self.folder / "runs/small-2/result.json").unlink()
         self.assertEqual(first_lines(), [f"runs/small-2: {among} the last of this config that is not done{chooses}",
-                                         "runs/small-2: goes on behind its last stage"])
+                                         "runs/small-2: goes on after its last stage"])
         self.fails_unwritten(2, "runs/small: holds a run of another config, which differs at seed; --output DIR writes "
                                 "elsewhere", "train", "small.json", "--resume", "--set", "seed=9")
 

@@ -113,7 +113,7 @@ class FromPicturesToAProduct(Outcomes):
         for line in shown:
             self.assertRegex(line, r" (birne grün|zwetschge|äpfel) \d+\.\d %$")
 
-        # How good is it on other pictures, of one class alone, too?
+        # How good is it on other pictures, of only one class, too?
         evaluated = self.succeeds("eval", MODEL, "--images", "bilder/test")
         self.assertIn(f"accuracy {stages['tuned']['accuracy']:.2f} %  loss {stages['tuned']['loss']:.4f}  ", evaluated)
         self.assertRegex(self.succeeds("eval", MODEL, "--images", "neu"), r"accuracy .* \(neu, 2 images\)\n$")

@@ -20,7 +20,7 @@ TEST(CgroupFolders, AreThoseOfTheOwnGroupAndAllAbove) {
 }
 
 TEST(CgroupFolders, OfAContainerBeginAtItsOwn) {
-  // The mount shows the container's group alone, which the host calls /docker/x; or the process is in none of
+  // The mount shows only the container's group, which the host calls /docker/x; or the process is in none of
   // it.
   const std::string mount = "30 23 0:26 /docker/x /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
   const Machine inside(mount, "0::/docker/x/y\n"), outside(mount, "0::/elsewhere\n");

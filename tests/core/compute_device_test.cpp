@@ -32,7 +32,7 @@ TEST(ComputeDevice, SaysWhyThePrecisionIsNotToBeHad) {
     return message_of([&] { choose_precision(text, "x.json: /precision"); });
   };
   EXPECT_EQ(why("tf32"),
-            "x.json: /precision: found 'tf32', but the CPU computes in f32 alone; --device cuda is a card");
+            "x.json: /precision: found 'tf32', but the CPU computes only in f32; --device cuda is a card");
   EXPECT_EQ(why("tf23"),
             "x.json: /precision: found 'tf23', expected f32, tf32 or bf16, did you mean 'tf32'?");
 }

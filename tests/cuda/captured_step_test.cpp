@@ -77,7 +77,7 @@ struct Training {
     return all;
   }
 
-  /// `epochs` of steps as Trainer::run takes them, with `between` called behind each with its number. What
+  /// `epochs` of steps as Trainer::run takes them, with `between` called after each with its number. What
   /// one trainer does is captured; where each step has a trainer of its own, none comes to it.
   std::vector<double> train(
       bool captured, int64_t epochs, const std::vector<Callback*>& more = {},
@@ -310,7 +310,7 @@ struct Watch : Callback {
   Counters before_ = emulation::counters();
 };
 
-/// 20 steps with rows of metrics behind steps 10 and 20: those between are watched.
+/// 20 steps with rows of metrics after steps 10 and 20: those between are watched.
 std::vector<Counters> between_log_points(Training& t, std::vector<Callback*> callbacks) {
   const TemporaryFolder folder;
   MetricsFile file(folder.path() / "metrics.jsonl", 0, [] { return 0.0; });
@@ -411,7 +411,7 @@ TEST_F(CapturedStepOnCuda, AFailureInAGraphNamesTheLastStepThatIsSure) {
   emulation::reset();
   EXPECT_EQ(trainer.replayed(), 8);
   EXPECT_TRUE(contains(message,
-                       "stage 'fit': the card failed behind step 5, the last that is sure; step 10 "
+                       "stage 'fit': the card failed after step 5, the last that is sure; step 10 "
                        "had been asked for: cuda: "));
   EXPECT_TRUE(contains(message, "told to"));
   EXPECT_TRUE(contains(message, "; no checkpoint has been written yet"));

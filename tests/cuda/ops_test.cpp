@@ -64,7 +64,7 @@ void check_in_bf16(const OpCase& c, const InBf16& how) {
 }
 
 /// The op's value and gradients on the GPU are the CPU's; so are they when they are added to others, and when
-/// one input alone wants one.
+/// only one input wants one.
 void check_on_cuda(const OpCase& c, const InBf16& how = {}) {
   const auto variables = [&](Device device, auto wanted) {
     std::vector<Variable> made;
@@ -102,7 +102,7 @@ void check_on_cuda(const OpCase& c, const InBf16& how = {}) {
     c.op(some).backward(seed.to(Device::cuda));
     for (size_t i = 0; i < some.size(); ++i) EXPECT_EQ(some[i].gradient().defined(), i == only);
     EXPECT_TRUE(near(some[only].gradient().to(Device::cpu), once(only), c.tolerance))
-        << "input " << only << " alone";
+        << "only input " << only;
   }
   {
     const NoGradient off;
@@ -119,7 +119,7 @@ bool jumps(Activation f) {
   return f == Activation::relu || f == Activation::relu6 || f == Activation::hard_swish ||
          f == Activation::hard_sigmoid || f == Activation::leaky_relu;
 }
-/// The same behind a product: relu is fused into that, and nothing is rounded between.
+/// The same after a product: relu is fused into that, and nothing is rounded between.
 bool jumps_behind_product(Activation f) { return f != Activation::relu && jumps(f); }
 
 using OpsOnCuda = OnCuda;
@@ -179,7 +179,7 @@ TEST_F(OpsOnCuda, Convolution) {
       }
 }
 
-/// v: x, gamma, beta and, behind them, perhaps a residual. Running statistics are made where x is.
+/// v: x, gamma, beta and, after them, perhaps a residual. Running statistics are made where x is.
 ops::BatchNorm norm_of(const Inputs& v, bool training) {
   const Device device = v[0].value().device();
   const int64_t c = v[0].shape()[-1];
@@ -485,7 +485,7 @@ TEST_F(OpsOnCuda, TypesOfActivationsAreNotMixed) {
 
 TEST_F(OpsOnCuda, Bf16IsForTheGpuAlone) {
   const Variable here(random_tensor({2, 3}, 1).to(DType::bf16));
-  EXPECT_EQ(message_of([&] { ops::scale(here, 2.0f); }), "bf16 is computed on a GPU alone");
+  EXPECT_EQ(message_of([&] { ops::scale(here, 2.0f); }), "bf16 is computed only on a GPU");
 }
 
 TEST_F(OpsOnCuda, AFoldedNormIsInBf16WhatItIsInF32) {

@@ -23,7 +23,7 @@ double square_sum(const std::vector<UpdateSpan>& spans) {
   EXPECT_TRUE(y.intact() && scratch.intact());
   return y.host()[0];
 }
-/// Of which that pass reads gradient and mask alone.
+/// Of which that pass reads only gradient and mask.
 UpdateSpan span_of(const OnDevice<float>& g, const OnDevice<uint8_t>* mask = nullptr) {
   return {nullptr, g.data(), mask ? mask->data() : nullptr, nullptr, nullptr, g.size()};
 }

@@ -13,7 +13,7 @@ using CudaSoftmax = OnCard<>;
 using CudaLayerNorm = OnCard<>;
 using CudaMatmul = OnCard<>;
 
-// A row for a lane, a warp, a warp's most, a block; more rows than a block has.
+// A row for a lane, a warp, a warp's maximum, a block; more rows than a block has.
 const NormShape shapes[] = {{1, 1},    {3, 7},    {130, 33}, {9, 192},  {65, 65},
                             {5, 1024}, {3, 1025}, {2, 2500}, {2000, 20}};
 

@@ -15,7 +15,7 @@
 
 namespace espalier {
 
-/// n numbers in device memory, `offset` places behind an address that is a multiple of 256 bytes.
+/// n numbers in device memory, `offset` places after an address that is a multiple of 256 bytes.
 template <class T>
 class OnDevice {
  public:
@@ -36,7 +36,7 @@ class OnDevice {
 
   /// Waits for all that was asked for before.
   std::vector<T> host() const { return read().first; }
-  /// Whether nothing was written in front of the numbers and behind them.
+  /// Whether nothing was written before the numbers and after them.
   bool intact() const { return read().second; }
   /// Both, from one copy.
   std::pair<std::vector<T>, bool> read() const {
@@ -52,7 +52,7 @@ class OnDevice {
 
  private:
   static constexpr uint8_t unset = 0xA5;
-  static constexpr int64_t margin = 64;  // numbers behind the last
+  static constexpr int64_t margin = 64;  // numbers after the last
 
   OnDevice(const std::vector<T>& values, int64_t n, int64_t offset) : offset_(offset), n_(n) {
     block_ = cuda::allocate(bytes());

@@ -16,9 +16,9 @@ using CudaClipFactor = OnCard<>;
 using CudaApplyMask = OnCard<>;
 
 /// Parameters of several sizes, every second one masked, with their slots: here and on the device. They lie
-/// one behind the other with gaps, which have to stay as they are.
+/// one after the other with gaps, which have to stay as they are.
 struct Parameters {
-  /// Each begins `offset` places behind a multiple of 64.
+  /// Each begins `offset` places after a multiple of 64.
   explicit Parameters(const std::vector<int64_t>& sizes, int64_t offset = 0) : sizes(sizes) {
     int64_t all = 0;
     for (const int64_t n : sizes) {
@@ -180,10 +180,10 @@ TEST_F(CudaUpdate, MoreParametersThanOneLaunchTakes) {
 }
 
 TEST_F(CudaClipFactor, BringsTheNormDownAndNeverUp) {
-  const auto factor = [](double norm, double most) {
+  const auto factor = [](double norm, double max_norm) {
     const OnDevice<double> square(std::vector<double>{norm * norm});
     const OnDevice<float> y(1);
-    cuda::clip_factor(y, square, most);
+    cuda::clip_factor(y, square, max_norm);
     EXPECT_TRUE(y.intact());
     return y.host()[0];
   };

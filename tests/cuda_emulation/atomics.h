@@ -53,11 +53,11 @@ T atomicMax(T* address, V value) {
   }
   return found;
 }
-/// found >= most: 0; else one more
-inline unsigned atomicInc(unsigned* address, unsigned most) {
+/// found >= max_value: 0; else one more
+inline unsigned atomicInc(unsigned* address, unsigned max_value) {
   unsigned found = __atomic_load_n(address, __ATOMIC_SEQ_CST);
-  while (!__atomic_compare_exchange_n(address, &found, found >= most ? 0 : found + 1, false, __ATOMIC_SEQ_CST,
-                                      __ATOMIC_SEQ_CST)) {
+  while (!__atomic_compare_exchange_n(address, &found, found >= max_value ? 0 : found + 1, false,
+                                      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
   }
   return found;
 }

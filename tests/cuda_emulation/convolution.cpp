@@ -67,11 +67,11 @@ std::string by_axis(ByAxis& value, const Node& node, cudnnBackendAttributeName_t
   return {};
 }
 
-/// An operation behind a convolution, which takes what was its output so far.
+/// An operation after a convolution, which takes what was its output so far.
 std::string understand_behind(Convolution& convolution, const Node& operation) {
   if (operation.type != CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR ||
       convolution.direction != Convolution::forward || convolution.relu)
-    return "only additions and relu behind a forward convolution are emulated";
+    return "only additions and relu after a forward convolution are emulated";
   ImageTensor x, y;
   for (std::string why : {understand(x, operation.node(CUDNN_ATTR_OPERATION_POINTWISE_XDESC)),
                           understand(y, operation.node(CUDNN_ATTR_OPERATION_POINTWISE_YDESC))})
@@ -82,7 +82,7 @@ std::string understand_behind(Convolution& convolution, const Node& operation) {
     return t.n == s.n && t.c == s.o && t.h == s.out_h() && t.w == s.out_w();
   };
   if (!y.between && y.bf16 != convolution.bf16) return mixed;
-  if (!like_output(y)) return "an operation behind a convolution has an output of another shape";
+  if (!like_output(y)) return "an operation after a convolution has an output of another shape";
   convolution.output = y.id;
 
   const Node* const how = operation.node(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);
@@ -92,7 +92,7 @@ std::string understand_behind(Convolution& convolution, const Node& operation) {
     convolution.relu = true;
     return {};
   }
-  if (mode != CUDNN_POINTWISE_ADD) return "only additions and relu behind a convolution are emulated";
+  if (mode != CUDNN_POINTWISE_ADD) return "only additions and relu after a convolution are emulated";
   ImageTensor other;
   if (std::string why = understand(other, operation.node(CUDNN_ATTR_OPERATION_POINTWISE_BDESC)); !why.empty())
     return why;
@@ -194,13 +194,13 @@ void compute(const Convolution& convolution, const ConvolutionPointers& at, bool
   if (convolution.direction != Convolution::forward)
     round(rounded_output, output, s.n * s.out_h() * s.out_w() * s.o);
   const bool accumulate = convolution.accumulate;
-  const ConvEpilogue behind{.shift = of_bias.data(),
-                            .residual = of_residual.data(),
-                            .f = convolution.relu ? Activation::relu : Activation::none};
+  const ConvEpilogue epilogue{.shift = of_bias.data(),
+                              .residual = of_residual.data(),
+                              .f = convolution.relu ? Activation::relu : Activation::none};
   switch (convolution.direction) {
     case Convolution::forward:
-      with_scratch(cpu::conv2d_forward_scratch(s, behind), [&](void* scratch) {
-        cpu::conv2d_forward(output, image, weights, nullptr, behind, s, scratch);
+      with_scratch(cpu::conv2d_forward_scratch(s, epilogue), [&](void* scratch) {
+        cpu::conv2d_forward(output, image, weights, nullptr, epilogue, s, scratch);
       });
       break;
     case Convolution::backward_data:

@@ -1,5 +1,5 @@
 // A graph of cuDNN that is one convolution, in one of its three directions, answered by espalier::cpu; a
-// forward one may have a residual, a bias and relu behind it.
+// forward one may have a residual, a bias and relu after it.
 #pragma once
 
 #include <cstdint>

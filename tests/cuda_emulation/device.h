@@ -1,5 +1,5 @@
 // What a .cu file finds in the language and its headers when nvcc compiles it, for the host compiler.
-// Included in front of every .cu file; types and the runtime's functions come from NVIDIA's own headers.
+// Included before every .cu file; types and the runtime's functions come from NVIDIA's own headers.
 #pragma once
 
 #include <cuda_runtime.h>

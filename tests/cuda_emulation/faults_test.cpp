@@ -74,7 +74,7 @@ TEST_F(EmulatedFaults, OutOfBoundsEndsWithThePlace) {
   EXPECT_DEATH(
       run_at(write_at_kernel, 1000),
       "kernel launched at faults_test.cpp:[0-9]+, block .0,0,0., thread .24,0,0.: touches device memory "
-      "0 bytes behind a block of 4096 bytes");
+      "0 bytes past a block of 4096 bytes");
   EXPECT_DEATH(run_at(read_at_kernel, 1 << 20), "touches device memory");
   EXPECT_DEATH(run_at(write_at_kernel, -2048), "touches device memory");
   EXPECT_DEATH(run_at(dynamic_shared_kernel, 1, 128), "touches memory that it may not");

@@ -60,7 +60,7 @@ struct Home {
 thread_local Home home;
 
 // What sanitizers are told: AddressSanitizer of the stack that is left and the one that is gone to,
-// ThreadSanitizer of the thread that a fiber is to it. A switch orders what lies before and behind it.
+// ThreadSanitizer of the thread that a fiber is to it. A switch orders what lies before and after it.
 #if defined(__SANITIZE_ADDRESS__)
 void* new_shadow() { return nullptr; }
 void delete_shadow(void*) {}
@@ -114,7 +114,7 @@ Fiber::Fiber(void (*entry)()) : entry_(entry), shadow_(new_shadow()) {
   if (mapping == MAP_FAILED) throw std::bad_alloc();
   mprotect(mapping, guard_bytes, PROT_NONE);
   mapping_ = static_cast<char*>(mapping);
-  // As espalier_switch_stack leaves a stack: registers, then where to go on; aligned as behind a call.
+  // As espalier_switch_stack leaves a stack: registers, then where to go on; aligned as after a call.
   auto** top = reinterpret_cast<void**>(mapping_ + guard_bytes + stack_bytes) - 1;
   *--top = reinterpret_cast<void*>(&begin_fiber);
   stack_pointer_ = top - saved_registers;

@@ -17,7 +17,7 @@ class Fiber {
   /// Runs the fiber from where it was until it suspends itself. From a stack that is no fiber's, always on
   /// the thread that resumed it first.
   void resume();
-  /// Back to behind the resume() that runs the calling fiber.
+  /// Back to just after the resume() that runs the calling fiber.
   static void suspend();
 
  private:

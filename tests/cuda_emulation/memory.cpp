@@ -163,7 +163,7 @@ std::string describe(const void* address) {
   const size_t offset = static_cast<size_t>(at - begin);
   if (offset < block.bytes)
     return fmt::format("at byte {} of a block of {} bytes{}", offset, block.bytes, freed);
-  return fmt::format("{} bytes behind a block of {} bytes{}", offset - block.bytes, block.bytes, freed);
+  return fmt::format("{} bytes past a block of {} bytes{}", offset - block.bytes, block.bytes, freed);
 }
 
 DeviceWork::DeviceWork() {

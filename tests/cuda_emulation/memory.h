@@ -20,7 +20,7 @@ bool on_device(const void* address, size_t bytes = 1);
 /// Whether `address` can be nothing but the host's, or a block's that was freed. (Two numbers side by side in
 /// a struct may look like any address of the device.)
 bool is_foreign(const void* address);
-/// "12 bytes behind a block of 404 bytes", "in a block of 16 bytes that was freed"...
+/// "12 bytes past a block of 404 bytes", "in a block of 16 bytes that was freed"...
 std::string describe(const void* address);
 
 /// While one lives, device memory may be touched. When the last ends, what lies around the blocks must be as

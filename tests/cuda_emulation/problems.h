@@ -1,4 +1,4 @@
-// What went wrong, in words: cudaGetErrorString says them behind the runtime's own text.
+// What went wrong, in words: cudaGetErrorString says them after the runtime's own text.
 #pragma once
 
 #include <cuda_runtime.h>

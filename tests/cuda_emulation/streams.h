@@ -8,7 +8,7 @@
 
 namespace espalier::emulation {
 
-/// Puts work for the device behind what the stream holds, or into the graph that it captures.
+/// Queues work for the device after what the stream holds, or into the graph that it captures.
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
 /// The stream captures a graph.
 bool captures(cudaStream_t stream);

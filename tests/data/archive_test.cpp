@@ -10,18 +10,18 @@
 namespace espalier {
 namespace {
 
-constexpr size_t most = 1 << 20;
+constexpr size_t max_bytes = 1 << 20;
 
 const Bytes small = tar_entry("train/", {}, '5') + tar_entry("./train//cat/1.png", {1, 2, 3}) +
                     tar_entry("readme", Bytes(700, 7)) + tar_end();
 
 std::string message(const Bytes& bytes) {
-  return message_of([&] { parse_archive(bytes, "a.tar", most); });
+  return message_of([&] { parse_archive(bytes, "a.tar", max_bytes); });
 }
 
 TEST(Archive, HoldsFilesAndFolders) {
   for (const Bytes& bytes : {small, gzip(small), xz(small)}) {
-    const Archive archive = parse_archive(bytes, "a.tar", most);
+    const Archive archive = parse_archive(bytes, "a.tar", max_bytes);
     EXPECT_EQ(archive.folders, (std::vector<std::string>{"train"}));
     ASSERT_EQ(archive.files.size(), 2u);
     EXPECT_EQ(archive.files[0].path, "train/cat/1.png");
@@ -29,12 +29,12 @@ TEST(Archive, HoldsFilesAndFolders) {
     EXPECT_EQ(archive.files[1].path, "readme");
     EXPECT_EQ(archive.files[1].bytes, Bytes(700, 7));
   }
-  EXPECT_TRUE(parse_archive(tar_end(), "a.tar", most).files.empty());
+  EXPECT_TRUE(parse_archive(tar_end(), "a.tar", max_bytes).files.empty());
 }
 
 TEST(Archive, NamesOfAnyBytes) {
   const std::string name = "caf\xC3\xA9/\xFF.png";
-  EXPECT_EQ(parse_archive(tar_entry(name, {}) + tar_end(), "a.tar", most).files[0].path, name);
+  EXPECT_EQ(parse_archive(tar_entry(name, {}) + tar_end(), "a.tar", max_bytes).files[0].path, name);
 }
 
 TEST(Archive, MayNotClimbOut) {
@@ -134,8 +134,9 @@ TEST(Archive, HoldsOnlyWhatIsKept) {
 TEST(Archive, PathsHaveALength) {
   std::string deep = "a";
   while (deep.size() < 4096) deep += "/a";  // 4,097 bytes
-  EXPECT_EQ(parse_archive(tar_long(deep.substr(2), {1}) + tar_end(), "a.tar", most).files.at(0).path.size(),
-            4095u);
+  EXPECT_EQ(
+      parse_archive(tar_long(deep.substr(2), {1}) + tar_end(), "a.tar", max_bytes).files.at(0).path.size(),
+      4095u);
   EXPECT_TRUE(contains(message(tar_long(deep, {1}) + tar_end()),
                        "' is a path of 4097 bytes, more than the 4096 that one may have; nothing was read"));
   for (int i = 0; i < 7; ++i) deep += "/" + deep;  // 500,000 bytes
@@ -152,13 +153,13 @@ TEST(Archive, PathsTogetherHaveALength) {
 }
 
 TEST(Archive, PaddingEnds) {
-  EXPECT_EQ(parse_archive(xz(small + Bytes(1 << 20)), "a.tar", most).files.size(), 2u);
+  EXPECT_EQ(parse_archive(xz(small + Bytes(1 << 20)), "a.tar", max_bytes).files.size(), 2u);
   for (const Bytes& tar : {Bytes(50'000'000), small + Bytes(50'000'000)})
     EXPECT_EQ(message(xz(tar)), "a.tar: more than 4194304 bytes follow the end of the archive");
 }
 
 TEST(Archive, FilesTogetherMayNotClaimMoreThanItHolds) {
-  const Archive archive = parse_archive(tar_sparse("a", 2000) + tar_end(), "a.tar", most);
+  const Archive archive = parse_archive(tar_sparse("a", 2000) + tar_end(), "a.tar", max_bytes);
   EXPECT_EQ(archive.files.at(0).bytes, Bytes(1999) + Bytes{7});
   EXPECT_EQ(message(tar_sparse("a", 2000) + tar_sparse("b", 2000) + tar_end()),
             "a.tar: b: 2000 bytes, more than the archive holds: is it cut short?");

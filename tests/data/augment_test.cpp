@@ -188,7 +188,7 @@ TEST(Augment, RandomResizedCropIsAPartResized) {
         << "image " << i;
   }
   EXPECT_GT(parts.size(), 300u);
-  // Whole images alone have this area and form; parts of no possible form end as the largest in the middle.
+  // Only whole images have this area and form; parts of no possible form end as the largest in the middle.
   EXPECT_EQ(through({{.type = "random_resized_crop", .scale = {1, 1}, .ratio = {1.35, 1.35}}}, images, 1),
             Floats(images.pixels.begin(), images.pixels.end()));
   const Floats thin =
@@ -224,7 +224,7 @@ TEST(Augment, ColorJitterFollowsTorchvision) {
       for (size_t k = i; k < i + 3; ++k) v[k] = clamped(f * v[k] + (1 - f) * own);
     }
   };
-  // Each factor is looked for in what it does alone.
+  // Each factor is looked for in what it does by itself.
   const auto factors = [&](const Floats& y, const Formula& formula, double amount) {
     Doubles found;
     for (int64_t i = 0; i < n; ++i) {
@@ -245,9 +245,9 @@ TEST(Augment, ColorJitterFollowsTorchvision) {
       EXPECT_LT(error(low), 0.1) << "image " << i;
       found.push_back(low);
     }
-    const auto [least, most] = std::ranges::minmax(found);
-    EXPECT_LT(least, 1 - 0.95 * amount);
-    EXPECT_GT(most, 1 + 0.95 * amount);
+    const auto [lowest, highest] = std::ranges::minmax(found);
+    EXPECT_LT(lowest, 1 - 0.95 * amount);
+    EXPECT_GT(highest, 1 + 0.95 * amount);
     return found;
   };
   const auto b = factors(jitter(0.9, 0, 0), brighten, 0.9), c = factors(jitter(0, 0.6, 0), contrast, 0.6),

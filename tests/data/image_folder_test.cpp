@@ -471,7 +471,7 @@ TEST_F(ImageCache, HowMuchItIsIsSaidFirst) {
   load();
   EXPECT_EQ(said, (std::vector<std::string>{expected, expected}));
   Bytes bytes = read_bytes(file(), 1 << 20);
-  bytes.back() ^= 1;  // noticed behind the header alone, and then it is said already
+  bytes.back() ^= 1;  // noticed after the header, and then it is said already
   write(file(), bytes);
   EXPECT_TRUE(contains(note(), "the images are decoded anew: "));
   EXPECT_EQ(said, (std::vector<std::string>{expected, expected, expected}));

@@ -22,8 +22,8 @@ Image noise(int64_t height, int64_t width, int64_t channels) {
   return image;
 }
 
-std::string message(const Bytes& bytes, int64_t most = 1 << 20) {
-  return message_of([&] { decode_image(bytes, "x.jpg", most); });
+std::string message(const Bytes& bytes, int64_t max_pixels = 1 << 20) {
+  return message_of([&] { decode_image(bytes, "x.jpg", max_pixels); });
 }
 
 TEST(DecodeImage, PngOfAnyChannels) {

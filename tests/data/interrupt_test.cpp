@@ -1,4 +1,4 @@
-// An interrupt is heeded while data load, not only behind it.
+// An interrupt is heeded while data load, not only afterwards.
 #include "espalier/util/interrupt.h"
 
 #include <gtest/gtest.h>

@@ -495,9 +495,9 @@ TEST(SafetensorsBadInput, OffsetsThatDoNotFit) {
   EXPECT_TRUE(contains(refusal(one("U8", "[1]", "[18446744073709551614,18446744073709551615]", 1)),
                        "reach beyond the file"));
   EXPECT_EQ(refusal(one("U8", "[1]", "[1,2]", 2)),
-            "f: tensor 't': begins at byte 1 of the data, where a hole was left; expected 0");
-  EXPECT_EQ(refusal(one("U8", "[1]", "[0,1]", 3)), "f: has 2 bytes behind the last tensor");
-  EXPECT_EQ(refusal(file_of("{}", "\1")), "f: has 1 bytes behind the last tensor");
+            "f: tensor 't': begins at byte 1 of the data, where a gap was left; expected 0");
+  EXPECT_EQ(refusal(one("U8", "[1]", "[0,1]", 3)), "f: has 2 bytes after the last tensor");
+  EXPECT_EQ(refusal(file_of("{}", "\1")), "f: has 1 bytes after the last tensor");
   EXPECT_EQ(refusal(file_of(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},)"
                             R"("b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})",
                             "\1\2\3")),

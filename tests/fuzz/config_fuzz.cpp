@@ -1,6 +1,6 @@
 // Fuzzes the config: whatever the text, parse_config returns a config that its own JSON gives again, or
 // throws a UsageError of one line, or one for each mistake; and a person's text keeps its places. What is
-// behind a zero byte is a --set.
+// after a zero byte is a --set.
 #include <cstdint>
 #include <string>
 

@@ -18,7 +18,7 @@ struct OpSample {
   std::vector<Shape> inputs;
   std::vector<std::pair<std::string, Attribute>> attributes = {};
   double low = -1, high = 1;                    ///< of the numbers that come in
-  std::optional<size_t> without_gradient = {};  ///< an input of which the shape alone is looked at
+  std::optional<size_t> without_gradient = {};  ///< an input of which only the shape is looked at
   bool moves_nothing = false;                   ///< it has no kernels
 };
 

@@ -1,4 +1,4 @@
-// A program with a module of its own, of Espalier's ops alone: `espalier` knows of it what its file says.
+// A program with a module of its own, of only Espalier's ops: `espalier` knows of it what its file says.
 #include "espalier/graph/ops.h"
 #include "espalier/nn/init.h"
 #include "espalier/nn/layers.h"

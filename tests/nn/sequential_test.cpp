@@ -168,9 +168,10 @@ TEST(Sequential, LayersThatDoNotFitAreRefusedByPlace) {
   EXPECT_EQ(mistake({{.type = "residual", .layers = {conv(8, 3, 2)}}}),
             "layers/0 (residual): its layers put out [3, 3, 8], but what comes in is [6, 6, 3]; a 'shortcut' "
             "can make it that");
-  EXPECT_EQ(mistake({{.type = "residual", .layers = {{.type = "conv", .channels = 3, .kernel = 2}}}}),
-            "layers/0 (residual): its layers put out [7, 7, 3], but what comes in is [6, 6, 3]; a kernel of even "
-            "size does not keep height and width");
+  EXPECT_EQ(
+      mistake({{.type = "residual", .layers = {{.type = "conv", .channels = 3, .kernel = 2}}}}),
+      "layers/0 (residual): its layers put out [7, 7, 3], but what comes in is [6, 6, 3]; a kernel of even "
+      "size does not keep height and width");
   EXPECT_EQ(
       mistake({{.type = "repeat",
                 .times = 2,
@@ -186,7 +187,7 @@ TEST(Sequential, LayersThatDoNotFitAreRefusedByPlace) {
   const std::string order =
       "stands between a flatten of 36 pixels and a linear layer, where PyTorch has the numbers in another "
       "order; "
-      "put it in front of the flatten, or behind the linear layer";
+      "put it before the flatten, or after the linear layer";
   EXPECT_EQ(mistake({flatten, norm, linear}), "layers/1 (norm): " + order);
   EXPECT_EQ(mistake({flatten, {.type = "concat", .branches = {{}, {}}}, linear}),
             "layers/1 (concat): " + order);

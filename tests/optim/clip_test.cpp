@@ -18,10 +18,10 @@ TEST(Clip, NormOfAllGradientsTogether) {
 }
 
 TEST(Clip, FactorBringsTheNormDownAndNeverUp) {
-  const auto factor = [](std::vector<float> gradient, double most) {
+  const auto factor = [](std::vector<float> gradient, double max_norm) {
     const auto parameter = make_parameter(std::vector<float>(gradient.size()));
     set_gradient(*parameter, gradient);
-    return clip_factor({parameter.get()}, most).item();
+    return clip_factor({parameter.get()}, max_norm).item();
   };
   EXPECT_NEAR(factor({3, 4, 12}, 6.5), 0.5, 1e-7);  // torch.nn.utils.clip_grad_norm_: they become 1.5, 2, 6
   EXPECT_EQ(factor({3, 4, 12}, 14), 1);

@@ -70,7 +70,7 @@ TEST_P(GoldenGradients, OfTheFirstBatch) {
     const auto [found_norm, found_projection] = golden.in_two_numbers(*parameter, place++);
     const bool is_weight = parameter->role == Role::weight;
     if (is_weight) weights_norm = norm;
-    // A norm takes away whatever the bias in front of it adds: such a bias has the gradient 0, and what is
+    // A norm takes away whatever the bias before it adds: such a bias has the gradient 0, and what is
     // recorded is the rounding of a sum, which is as large as its terms allow.
     if (!is_weight && norm < 1e-5 * weights_norm) {
       EXPECT_LT(found_norm, 1e-5 * weights_norm) << parameter->name;
@@ -95,13 +95,13 @@ TEST_P(GoldenModel, Losses) {
 double spread(const std::vector<std::vector<double>>& images) {
   double largest = 0, range = 0;
   for (size_t k = 0; k < images[0].size(); ++k) {
-    double least = images[0][k], most = least;
+    double lowest = images[0][k], highest = lowest;
     for (const auto& image : images) {
-      least = std::min(least, image[k]);
-      most = std::max(most, image[k]);
+      lowest = std::min(lowest, image[k]);
+      highest = std::max(highest, image[k]);
     }
-    range = std::max(range, most - least);
-    largest = std::max({largest, most, -least});
+    range = std::max(range, highest - lowest);
+    largest = std::max({largest, highest, -lowest});
   }
   return range / largest;
 }

@@ -15,7 +15,7 @@ namespace {
 /// A million bytes a second, and of operations so many that one layer of the perceptron is bound by them.
 const CardPeaks slow{"slow", 1e6, 7e5, 1.4e6, 2.8e6};
 
-/// 16 inputs, 8 hidden units behind relu, 10 classes, batches of 2.
+/// 16 inputs, 8 hidden units after relu, 10 classes, batches of 2.
 StepFloor perceptron(const std::string& precision) {
   const ModelOptions options{.type = "mlp", .input = {4, 4, 1}, .classes = 10, .hidden = {8}};
   const MetaDevice shapes_alone;
@@ -75,7 +75,7 @@ TEST(Floor, CountsTheMultiplicationsOfTheNetworkInAllDirections) {
   const StepFloor floor = step_floor(*model, {.model = options, .batch = 128}, "tf32");
   const int64_t first = int64_t{32} * 32 * 64 * 27;  // whose gradient of the images nobody wants
   EXPECT_EQ(floor.total().macs, 128 * (3 * int64_t{511'428'608} - first));
-  // At its best an H100 would take as long for these alone.
+  // At its best an H100 would take as long for only these.
   EXPECT_GE(floor.total().milliseconds, 2e3 * static_cast<double>(floor.total().macs) / 495e12);
 }
 
@@ -92,7 +92,7 @@ TEST(Floor, AGradientThatIsAddedIsReadAsWell) {
                   });
   const int64_t map = 4 * 2 * 8 * 8 * 4, weight = 4 * (4 * 3 * 3 * 4);
   EXPECT_EQ(bytes["layer1.0.conv2 conv2d_backward_data"], 2 * map + weight);
-  EXPECT_EQ(bytes["layer1.0.conv1 conv2d_backward_data"], 3 * map + weight) << "behind the residual's";
+  EXPECT_EQ(bytes["layer1.0.conv1 conv2d_backward_data"], 3 * map + weight) << "after the residual's";
   EXPECT_EQ(bytes["bn1 channel_statistics"], map) << "a pass of its own on a card";
 }
 

@@ -1,5 +1,5 @@
 // Every criterion with every unit, scope, way to apply and schedule, and some with other options, against
-// what bench/prune_combinations.py computed from the definitions alone: which units are left, or why it is
+// what bench/prune_combinations.py computed only from the definitions: which units are left, or why it is
 // refused.
 #include <gtest/gtest.h>
 
@@ -103,7 +103,7 @@ struct Net : SmallNet {
   }
 
  private:
-  /// Number i of a whole parameter, by the history.
+  /// Number i of an original parameter, by the history.
   bool is_left(const Parameter& whole, int64_t i) const {
     for (const AxisCut& one : history) {
       if (one.parameter != whole.name) continue;
@@ -150,7 +150,7 @@ PruneOptions options_of(const Row& row, Net& net) {
   return options;
 }
 
-/// Prunes at once, or at half and the whole of the way.
+/// Prunes at once, or at half and at the end of the way.
 void run(const Row& row, Net& net) {
   const PruneOptions options = options_of(row, net);
   if (row.schedule == "once") {
@@ -214,7 +214,7 @@ std::vector<std::pair<std::string, int64_t>> channels_at(const std::string& name
   return {{layer, o}};
 }
 
-/// True if number i of a parameter of the whole network goes.
+/// True if number i of a parameter of the original network goes.
 bool goes(const Row& row, const Verdicts& verdicts, const Parameter& whole, int64_t i) {
   const auto is_gone = [&](const std::string& layer, int64_t unit) {
     const auto found = verdicts.find(layer);
@@ -228,7 +228,7 @@ bool goes(const Row& row, const Verdicts& verdicts, const Parameter& whole, int6
          is_gone(std::string(layer_name(whole.name)), unit_at(row.unit, whole.shape(), i));
 }
 
-/// Folding may move constants into it: behind conv2 there is no padding, so that fc1 and fc2 take them.
+/// Folding may move constants into it: after conv2 there is no padding, so that fc1 and fc2 take them.
 bool takes_constants(const Row& row, const Parameter& parameter) {
   return row.channels() && (parameter.name == "fc1.bias" || parameter.name == "fc2.bias");
 }
@@ -358,7 +358,7 @@ TEST(PruneCombinations, ThatMakeNoSenseAreRefusedAndLeaveTheModelAlone) {
            [](const Row& row) {
              Net net(row.has_ties());
              const auto prune_it = [&] { run(row, net); };
-             // What this network alone cannot do is not the config's mistake.
+             // What only this network cannot do is not the config's mistake.
              const bool of_the_network =
                  (row.channels() && row.criterion == "bn_scale") || row.options.contains("max_ratio");
              const std::string message =

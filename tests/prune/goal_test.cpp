@@ -58,9 +58,9 @@ TEST(Goal, ARatioWithMultiplesIsTheLeastSelectionThatReachesIt) {
   struct Case {
     double ratio;
     int64_t round_to;
-    double most;
+    double max_share;
   };
-  for (const auto& [ratio, round_to, most] :
+  for (const auto& [ratio, round_to, max_share] :
        {Case{0.01, 8, 0.02}, {0.1, 8, 0.11}, {0.1, 32, 0.15}, {0.5, 16, 0.51}}) {
     SCOPED_TRACE(join(ratio, " by ", round_to));
     const auto model = make_model({.type = "resnet20", .input = image, .classes = 10}, 0);
@@ -75,7 +75,7 @@ TEST(Goal, ARatioWithMultiplesIsTheLeastSelectionThatReachesIt) {
       gone += group.units - group.left();
     }
     EXPECT_GE(gone, std::llround(ratio * static_cast<double>(before)));
-    EXPECT_LE(static_cast<double>(gone), most * static_cast<double>(before));
+    EXPECT_LE(static_cast<double>(gone), max_share * static_cast<double>(before));
   }
 }
 

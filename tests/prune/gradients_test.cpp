@@ -30,7 +30,7 @@ TEST(GradientSquares, AreMeansOverBatchesOfSquares) {
   GradientSquares gradients = gather_gradients(line.net, Needs::gradients, 2, loss);
   EXPECT_EQ(numbers(gradients.of_parameters.at(w)), (Floats{5, 10}));
   gradients = gather_gradients(line.net, Needs::curvature, 2, loss);
-  EXPECT_EQ(numbers(gradients.of_parameters.at(w)), (Floats{5, 10})) << "each counts, not the last alone";
+  EXPECT_EQ(numbers(gradients.of_parameters.at(w)), (Floats{5, 10})) << "each counts, not only the last";
   EXPECT_TRUE(line.net.training());
   EXPECT_FALSE(w->gradient().defined());
   EXPECT_TRUE(gather_gradients(line.net, Needs::weights, 2, loss).of_parameters.empty());

@@ -84,8 +84,9 @@ TEST(Score, SlimmingRanksScalesOverAllLayersAsTheyAre) {
   ten_times.scale.value() = Tensor::from({2}, std::vector<float>{-40, 10});
   const std::vector<ChannelGroup> groups{one.group, ten_times.group};
   EXPECT_EQ(score_channels(groups, {criteria().named("bn_scale")}), (std::vector<Scores>{{4, 1}, {40, 10}}));
-  EXPECT_EQ(score_channels(groups, {.criterion = criteria().named("bn_scale"), .normalizer = Normalizer::max}),
-            (std::vector<Scores>{{1, 0.25f}, {1, 0.25f}}));
+  EXPECT_EQ(
+      score_channels(groups, {.criterion = criteria().named("bn_scale"), .normalizer = Normalizer::max}),
+      (std::vector<Scores>{{1, 0.25f}, {1, 0.25f}}));
 }
 
 /// Layers a and b side by side, b without a norm, and c, which reads both channel by channel.
@@ -114,17 +115,17 @@ TEST(Score, AMeanIsOfTheMembersThatHaveTheChannel) {
 
 TEST(Score, OfWhatDataSay) {
   Example example;
-  GradientSquares signals;
-  signals.of_parameters[&example.conv] = Tensor::from({2, 1, 1, 2}, std::vector<float>{1, 1, -1, 7});
-  signals.of_parameters[&example.scale] = Tensor::from({2}, std::vector<float>{0.5f, 0});
-  signals.of_parameters[&example.fc] = Tensor::from({2, 2}, std::vector<float>{0, 1, 2, 3});
-  // w^2 g2: conv 1 + 4, -9 + 0; norm 8, 0; fc 0 + 2, 1 + 3; the sign is the test's alone
-  EXPECT_EQ(example.scores("taylor", Reduction::sum, Normalizer::none, signals), (Scores{15, -5}));
-  EXPECT_EQ(example.scores("taylor", Reduction::max, Normalizer::none, signals), (Scores{8, 4}));
+  GradientSquares squares;
+  squares.of_parameters[&example.conv] = Tensor::from({2, 1, 1, 2}, std::vector<float>{1, 1, -1, 7});
+  squares.of_parameters[&example.scale] = Tensor::from({2}, std::vector<float>{0.5f, 0});
+  squares.of_parameters[&example.fc] = Tensor::from({2, 2}, std::vector<float>{0, 1, 2, 3});
+  // w^2 g2: conv 1 + 4, -9 + 0; norm 8, 0; fc 0 + 2, 1 + 3; the sign is only the test's
+  EXPECT_EQ(example.scores("taylor", Reduction::sum, Normalizer::none, squares), (Scores{15, -5}));
+  EXPECT_EQ(example.scores("taylor", Reduction::max, Normalizer::none, squares), (Scores{8, 4}));
   // w^2 h / 2: conv (1 + 4) / 2, -9 / 2 + 0
-  EXPECT_EQ(example.scores("obd", Reduction::first, Normalizer::none, signals), (Scores{2.5f, -4.5f}));
-  signals.of_parameters.erase(&example.fc);
-  EXPECT_EQ(message_of<Error>([&] { example.scores("taylor", Reduction::sum, Normalizer::none, signals); }),
+  EXPECT_EQ(example.scores("obd", Reduction::first, Normalizer::none, squares), (Scores{2.5f, -4.5f}));
+  squares.of_parameters.erase(&example.fc);
+  EXPECT_EQ(message_of<Error>([&] { example.scores("taylor", Reduction::sum, Normalizer::none, squares); }),
             "prune: taylor has no gradient of fc.weight");
 }
 
@@ -132,7 +133,7 @@ TEST(Score, AChannelMayBeSeveralColumns) {
   HandMade model;
   Parameter& conv = model.add("conv.weight", {2, 1}, {0, 0});
   Parameter& fc = model.add("fc.weight", {2, 6}, {1, 2, 3, 4, 5, 6, 10, 20, 30, 40, 50, 60});
-  // Behind a flatten of two pixels with three channels; the middle one is another group's.
+  // After a flatten of two pixels with three channels; the middle one is another group's.
   const ChannelGroup group{2, {{&conv, 0, true, {0, 1}}, {&fc, 1, false, {0, -1, 1, 0, -1, 1}}}, ""};
   const auto scores = score_channels({group}, {criteria().named("l1"), Reduction::sum, Normalizer::none});
   EXPECT_EQ(scores[0], (Scores{1 + 4 + 10 + 40, 3 + 6 + 30 + 60}));

@@ -460,7 +460,7 @@ TEST(SelectChannels, WhatIsFixedExcludedOrNotIncludedStays) {
 }
 
 /// Layers a and b side by side, 4 and 6 channels, which c reads channel by channel and makes anew; d reads
-/// the last two alone.
+/// only the last two.
 struct SideBySide {
   SideBySide() {
     const auto add = [&](const char* name, bool out, std::vector<int32_t> channel_of) {

@@ -58,7 +58,7 @@ TEST(Advice, OfPlausibleNonsense) {
        R"({"criterion": "lamp", "scope": "layer", "sparsity": 0.3})",
        {"/stages/1/prune/criterion: lamp in scope layer prunes what l1 does: it makes layers comparable, "
         "which "
-        "scope global alone asks for"}},
+        "only scope global asks for"}},
       {"/stages/0/train/optimizer/lr",
        "11",
        {"/stages/0/train/optimizer/lr: 11 is a rate that hardly anybody uses with sgd: from 1e-06 to 10 are "
@@ -99,8 +99,8 @@ TEST(Advice, OfPlausibleNonsense) {
         "255"}},
       {"/data",
        R"({"type": "image_folder", "path": "pets", "shuffle": false})",
-       {"/data/shuffle: false: images come class by class, and a batch would hold images of one class "
-        "alone"}},
+       {"/data/shuffle: false: images come class by class, and a batch would hold images of only one "
+        "class"}},
       {"/data",
        R"({"type": "mnist", "augment": [{"type": "crop", "pad": 2}, {"type": "flip"}]})",
        {"/data/augment/1: flip: a digit's mirror image is no digit"}},

@@ -73,8 +73,8 @@ TEST(Checkpoint, KeepsWhatCallbacksRemember) {
   const auto file = folder.path() / "checkpoint.safetensors";
   const Config config = lenet_config();
   const auto model = make_model(config.model, 7);
-  RunPosition position{{.steps_before = 96,
-                        .callbacks = {{"regularize", {{"chosen", {{"conv1", {1, 19}}}}}}, {"own", 7}}}};
+  RunPosition position{
+      {.steps_before = 96, .callbacks = {{"regularize", {{"chosen", {{"conv1", {1, 19}}}}}}, {"own", 7}}}};
   position.first.emplace();
   save_checkpoint(file, *model, config, position, {});
   const RunPosition read = read_checkpoint_info(file).position.value();
@@ -162,7 +162,7 @@ TEST(Checkpoint, AMethodsOwnTensorGoesWithItsParameter) {
   load_checkpoint(file, *loaded);
   EXPECT_TRUE(same_bits(loaded->find("fc1.weight")->state_of("score"), fc1.state_of("score")));
   load_weights(file, *weights);
-  EXPECT_FALSE(weights->find("fc1.weight")->state_of("score").defined()) << "weights and masks alone";
+  EXPECT_FALSE(weights->find("fc1.weight")->state_of("score").defined()) << "only weights and masks";
 
   const std::vector<AxisCut> cuts{
       {"fc1.weight", 0, 500, {7, 9}}, {"fc1.bias", 0, 500, {7, 9}}, {"fc2.weight", 1, 500, {7, 9}}};

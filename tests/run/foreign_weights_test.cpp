@@ -17,7 +17,7 @@ Names names_of(const TensorFile& file) {
   return names;
 }
 
-/// fc1 alone.
+/// Only fc1.
 std::unique_ptr<Module> one_layer() {
   return make_model({.type = "mlp", .input = {1, 3, 1}, .classes = 2, .hidden = {}}, 0);
 }

@@ -1,4 +1,4 @@
-// Files of a program with modules of its own: the program knows their graphs alone.
+// Files of a program with modules of its own: the program knows only their graphs.
 #include <gtest/gtest.h>
 
 #include "espalier/channels/graph.h"
@@ -114,7 +114,7 @@ TEST(GraphCheckpoint, WhatAFileWouldSayWronglyIsNotWritten) {
   const auto file = folder.path() / "own.safetensors";
   OwnNet own(1);
   EXPECT_TRUE(contains(message_of([&] { save_weights(file, own, colours); }),
-                       "cannot write: head.weight lies behind a flatten of 9 pixels, but was made for 1"));
+                       "cannot write: head.weight follows a flatten of 9 pixels, but was made for 1"));
   OwnNet right;
   DataDescription four = colours;
   four.class_names.pop_back();

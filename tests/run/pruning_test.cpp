@@ -237,10 +237,10 @@ TEST(PruneOptions, OverridesReplaceTheLimitsTheyName) {
       "overrides": [{"layers": ["fc1"], "max_ratio": 0.9}, {"layers": ["fc2"], "min_channels": 2, "min_ratio": 0.2}]}})");
   const auto overrides = prune_options(*config.stages[0].prune, 0).selection.overrides;
   ASSERT_EQ(overrides.size(), 2u);
-  const auto expect = [](const Limits& found, int64_t channels, double least, double most) {
+  const auto expect = [](const Limits& found, int64_t channels, double min_ratio, double max_ratio) {
     EXPECT_EQ(found.min_channels, channels);
-    EXPECT_EQ(found.min_ratio, least);
-    EXPECT_EQ(found.max_ratio, most);
+    EXPECT_EQ(found.min_ratio, min_ratio);
+    EXPECT_EQ(found.max_ratio, max_ratio);
   };
   expect(overrides[0].limits, 4, 0.1, 0.9);
   expect(overrides[1].limits, 2, 0.2, 0.6);

@@ -142,7 +142,7 @@ TEST(RunFolder, KnowsWhatARunLeavesAndClearsNothingElse) {
   EXPECT_TRUE(run.holds_run());
   EXPECT_FALSE(run.has_checkpoint());
   run.clear();
-  EXPECT_EQ(run.files(), std::vector{run.config()}) << "it is replaced as a whole";
+  EXPECT_EQ(run.files(), std::vector{run.config()}) << "it is replaced in one go";
   EXPECT_FALSE(std::filesystem::exists(run.model("dense")));
   EXPECT_TRUE(std::filesystem::exists(run.path() / "mine.txt"));
 

@@ -410,7 +410,7 @@ TEST(Run, FindsWhatIsWrongWithALaterStageBeforeTheFirst) {
   const TemporaryFolder folder;
   std::string lost = pruned, late = tuned;
   late.replace(late.find("\"steps\": 20"), 11,
-               "\"epochs\": 1");  // 80 steps, which the config alone cannot know
+               "\"epochs\": 1");  // 80 steps, which the config by itself cannot know
   lost.insert(lost.rfind("}}"), R"(, "include": ["fc3"])");
   EXPECT_TRUE(contains(message_of([&] { run_in(folder, small_config(dense + "," + lost)); }),
                        "/stages/1 (pruned): "));

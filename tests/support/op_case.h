@@ -88,13 +88,13 @@ inline void check(const OpCase& c) {
     EXPECT_TRUE(near(all[i].gradient(), twice, 1e-6)) << "gradient of input " << i << ", added";
   }
 
-  // Each input alone: the others get nothing, and it gets the same.
+  // Each input by itself: the others get nothing, and it gets the same.
   for (size_t only = 0; only < all.size(); ++only) {
     const auto some = variables([=](size_t i) { return i == only; });
     c.op(some).backward(seed);
     for (size_t i = 0; i < all.size(); ++i) EXPECT_EQ(some[i].gradient().defined(), i == only);
     EXPECT_TRUE(near(some[only].gradient(), doubles(gradients[only].span<float>()), 1e-6))
-        << "input " << only << " alone";
+        << "only input " << only;
   }
 
   // Inputs are left alone, and inference computes the same.

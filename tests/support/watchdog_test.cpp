@@ -18,7 +18,7 @@ struct Outcome {
   int status;
 };
 
-/// Runs this test alone once more, in a child whose limit is a third of a second and which does `what`.
+/// Runs only this test once more, in a child whose limit is a third of a second and which does `what`.
 Outcome run_again(const std::string& what) {
   const testing::TestInfo& test = *testing::UnitTest::GetInstance()->current_test_info();
   const std::string command = "ESPALIER_TEST_SECONDS=0.3 ESPALIER_TEST_DOES=" + what +

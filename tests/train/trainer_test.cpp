@@ -271,7 +271,7 @@ TEST(Trainer, AnOverflowNamesTheLayerWhoseOutputItIs) {
       contains(message, "first seen in the output of fc2 (linear); no checkpoint has been written yet"));
 }
 
-/// A perceptron whose second layer has memory for one image alone.
+/// A perceptron whose second layer has memory for only one image.
 struct Crowded : Module {
   Linear& first = add_child<Linear>("first", 16, 8);
   Linear& second = add_child<Linear>("second", 8, 4);
@@ -300,7 +300,7 @@ TEST(Trainer, OutOfMemoryNamesTheLayerAndWhereToGoOnFrom) {
       "may fit; the last good checkpoint is x (step 0)");
 }
 
-/// A layer behind dropout, which writes down the key that the dropout drew by.
+/// A layer after dropout, which writes down the key that the dropout drew by.
 struct Drops : Module {
   Linear& layer = add_child<Linear>("layer", 16, 4);
   std::vector<uint64_t> keys;

@@ -37,14 +37,14 @@ bool by_pointwise(const ConvShape& s) {
   return pointwise_fits(s) && isa() != Isa::baseline && s.c >= 64 && s.o >= 64;
 }
 
-/// Backward weights alone: from 64 channels on the taps' products are faster than oneDNN's strided
+/// Only backward weights: from 64 channels on the taps' products are faster than oneDNN's strided
 /// convolution, which reaches 58 % of what a large product does; and there are shapes that oneDNN gets wrong.
 bool by_taps(const ConvShape& s) {
   return isa() != Isa::baseline && taps_fit(s) &&
          ((s.c >= 64 && s.o >= 64) || !direct_fits(s, Direction::backward_weights));
 }
 
-/// Forward alone, and with prepared weights alone: to lay them out takes longer than the convolution.
+/// Only forward, and only with prepared weights: to lay them out takes longer than the convolution.
 bool by_patches(const ConvShape& s) { return isa() != Isa::baseline && patches_fit(s); }
 
 /// Where images come from memory and rows are long enough for a vector's taps to pay (what lies in cache, and

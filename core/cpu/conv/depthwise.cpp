@@ -51,7 +51,7 @@ void pack(float* HWY_RESTRICT to, const float* HWY_RESTRICT w, const ConvShape& 
   }
 }
 
-/// The outputs along an axis whose windows lie on the image as a whole.
+/// The outputs along an axis whose windows lie entirely on the image.
 Range whole_windows(int64_t k, int64_t stride, int64_t pad, int64_t in, int64_t out) {
   const int64_t begin = std::min(out, parts_of(pad, stride)), room = in + pad - k;
   return {begin, std::clamp<int64_t>(room < 0 ? 0 : room / stride + 1, begin, out)};
@@ -67,11 +67,11 @@ struct Ahead {
 };
 
 /// The rows of an image that a row of the result comes from, and the row of taps that each meets.
-template <int most>
+template <int max_rows>
 struct Lines {
   int count = 0;
-  const float* from[most];
-  int64_t ky[most];
+  const float* from[max_rows];
+  int64_t ky[max_rows];
   void add(const float* row, int64_t tap) { from[count] = row, ky[count++] = tap; }
 };
 
@@ -85,8 +85,8 @@ struct Correlation {
   bool accumulate;
   const ConvEpilogue& e;
   BlockSums sums;
-  bool changes = e.scale || e.shift || e.residual || in_registers(e.f);  ///< the outputs, not counts alone
-  static constexpr int waiting = (k - 1) / stride;  // outputs behind the one that a column is the first of
+  bool changes = e.scale || e.shift || e.residual || in_registers(e.f);  ///< the outputs, not only counts
+  static constexpr int waiting = (k - 1) / stride;  // outputs after the one that a column is the first of
 
   /// A row of outputs. Columns come `stride` at a time, step a: those from a stride - pad on. Column r of
   /// them is met by the taps r + b stride of the outputs a - b.
@@ -151,9 +151,9 @@ struct Correlation {
     Lines<k> lines;
     for (int64_t ky = std::max<int64_t>(0, -top); ky < std::min<int64_t>(k, in.h - top); ++ky)
       lines.add(x + (image * in.h + top + ky) * in.row(), ky);
-    const float* behind = x + std::min(in.rows(), image * in.h + std::min(in.h, top + k)) * in.row();
-    Ahead ahead{behind,
-                row + 1 < last_row ? std::min(behind + stride * in.row(), x + in.rows() * in.row()) : behind};
+    const float* after = x + std::min(in.rows(), image * in.h + std::min(in.h, top + k)) * in.row();
+    Ahead ahead{after,
+                row + 1 < last_row ? std::min(after + stride * in.row(), x + in.rows() * in.row()) : after};
     const int64_t asks = parts_of(stride * in.row(), cache_line * parts_of(in.c, lanes));
     with_rows<k>(lines.count, [&](auto rows) HWY_ATTR {
       for_vectors(0, in.c, [&](auto tail, int64_t i) HWY_ATTR {
@@ -177,7 +177,7 @@ struct Correlation {
 };
 
 /// dx of dy by a stride of 2. Pixels are counted from the padding's corner, u: window a gives to the pixels 2
-/// a + kx, the first two of which nothing comes to any more behind it.
+/// a + kx, the first two of which nothing is added to after it.
 template <int k>
 struct BackwardDataBy2 {
   float* dx;
@@ -237,9 +237,8 @@ struct BackwardDataBy2 {
       if (!accumulate) std::fill_n(to, in.row(), 0.0f);
       return;
     }
-    const float* behind = dy + std::min(out.rows(), image * out.h + std::min(out.h, v / 2 + 1)) * out.row();
-    Ahead ahead{behind,
-                row + 1 < last_row ? std::min(behind + out.row(), dy + out.rows() * out.row()) : behind};
+    const float* after = dy + std::min(out.rows(), image * out.h + std::min(out.h, v / 2 + 1)) * out.row();
+    Ahead ahead{after, row + 1 < last_row ? std::min(after + out.row(), dy + out.rows() * out.row()) : after};
     const int64_t asks = parts_of(out.row(), cache_line * parts_of(in.c, lanes));
     with_rows<most_lines>(lines.count, [&](auto rows) HWY_ATTR {
       for_vectors(0, in.c, [&](auto tail, int64_t i) HWY_ATTR {
@@ -302,11 +301,11 @@ struct WeightSums {
     const float* corner = x + (image * in.h + top) * in.row() - pad * in.c;
     const float* of_dy = dy + row * out.row();
     const Range whole = whole_windows(k, stride, pad, in.w, out.w);
-    constexpr int most = k == 3 ? 3 : 2;  // rows of taps whose sums fill AVX2's registers
+    constexpr int max_rows = k == 3 ? 3 : 2;  // rows of taps whose sums fill AVX2's registers
     for (int64_t begin = 0; begin < out.w; begin += columns) {
       const Range at{begin, std::min(begin + columns, out.w)};
       int64_t ky = first;
-      for (; ky + most <= last; ky += most) add<most>(corner, of_dy, ky, at, whole);
+      for (; ky + max_rows <= last; ky += max_rows) add<max_rows>(corner, of_dy, ky, at, whole);
       for (; ky < last; ++ky) add<1>(corner, of_dy, ky, at, whole);
     }
   }

@@ -48,8 +48,8 @@ struct Moves {
       : stride{s.stride.down, s.stride.across},
         dilation{s.kh > 1 ? s.dilation.down - 1 : 0, s.kw > 1 ? s.dilation.across - 1 : 0},
         before{s.pad.top, s.pad.left},
-        behind{s.pad.bottom, s.pad.right} {}
-  Dims stride, dilation, before, behind;
+        after{s.pad.bottom, s.pad.right} {}
+  Dims stride, dilation, before, after;
 };
 
 constexpr auto algorithm = dnnl::algorithm::convolution_direct;
@@ -69,8 +69,8 @@ dnnl::convolution_forward::primitive_desc forward_of(const ConvShape& s, const d
   const Moves by(s);
   const auto desc =
       fused.shift ? Forward::desc(kind, algorithm, x, w, f32_desc({s.o}, Tag::x), y, by.stride, by.dilation,
-                                  by.before, by.behind)
-                  : Forward::desc(kind, algorithm, x, w, y, by.stride, by.dilation, by.before, by.behind);
+                                  by.before, by.after)
+                  : Forward::desc(kind, algorithm, x, w, y, by.stride, by.dilation, by.before, by.after);
   return {desc, attributes, onednn_engine()};
 }
 
@@ -111,7 +111,7 @@ ConvPlan make(const ConvShape& s, Direction direction, bool accumulate, Fused fu
     case Direction::backward_data: {
       using Data = dnnl::convolution_backward_data;
       const Data::primitive_desc chosen(
-          Data::desc(algorithm, x, any, y, by.stride, by.dilation, by.before, by.behind), attributes, engine,
+          Data::desc(algorithm, x, any, y, by.stride, by.dilation, by.before, by.after), attributes, engine,
           forward);
       finish(Data(chosen), chosen.weights_desc(),
              {{DNNL_ARG_DIFF_SRC, x}, {DNNL_ARG_DIFF_DST, y}, {DNNL_ARG_WEIGHTS, chosen.weights_desc()}},
@@ -122,7 +122,7 @@ ConvPlan make(const ConvShape& s, Direction direction, bool accumulate, Fused fu
     case Direction::backward_weights: {
       using Weights = dnnl::convolution_backward_weights;
       const Weights::primitive_desc chosen(
-          Weights::desc(algorithm, x, any, y, by.stride, by.dilation, by.before, by.behind), attributes,
+          Weights::desc(algorithm, x, any, y, by.stride, by.dilation, by.before, by.after), attributes,
           engine, forward);
       finish(Weights(chosen), chosen.diff_weights_desc(),
              {{DNNL_ARG_DIFF_WEIGHTS, chosen.diff_weights_desc()}, {DNNL_ARG_DIFF_DST, y}, {DNNL_ARG_SRC, x}},

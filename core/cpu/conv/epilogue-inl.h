@@ -14,7 +14,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace espalier::HWY_NAMESPACE {
 
-/// True of activations that a few instructions make; others are a pass of their own, behind.
+/// True of activations that a few instructions make; others are a pass of their own afterwards.
 inline bool in_registers(Activation f) {
   return f == Activation::relu || f == Activation::relu6 || f == Activation::hard_swish;
 }

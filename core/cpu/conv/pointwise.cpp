@@ -77,8 +77,8 @@ struct RowsPlan {
     const int64_t mine = by_panels ? rows : parts_of(rows, parts);
     // By panels each block streams all weights past: fewer, larger blocks.
     const int64_t floats = by_panels ? 128 << 10 : 96 << 10;
-    const int64_t most = std::clamp<int64_t>(floats / depth / tile_rows, 1, 8) * tile_rows;
-    block = parts_of(mine, parts_of(mine, most));
+    const int64_t max_block = std::clamp<int64_t>(floats / depth / tile_rows, 1, 8) * tile_rows;
+    block = parts_of(mine, parts_of(mine, max_block));
     tile = parts_of(block, parts_of(block, tile_rows));
     blocks = parts_of(rows, block);
     packed = parts_of(block, tile) * row_block(depth);
@@ -191,7 +191,7 @@ struct RowsProduct {
       const Range blocks = plan.by_panels ? all_blocks : part_of(plan.blocks, part, plan.parts);
       float* a = packed + part * plan.packed;
       for (int64_t b = blocks.begin; b < blocks.end; ++b) {
-        const int64_t next = b + 1 < blocks.end ? b + 1 : plan.blocks;  // behind the last: nothing
+        const int64_t next = b + 1 < blocks.end ? b + 1 : plan.blocks;  // after the last: nothing
         plain(e) ? run_block<true>(b, next, panels, a) : run_block<false>(b, next, panels, a);
       }
     });

@@ -136,11 +136,11 @@ HWY_INLINE void transpose(const float* from, int64_t from_stride, float* to, int
 }
 
 /// Calls body(std::integral_constant<int, rows>) with `rows` of 1 .. tile_rows as a compile-time constant.
-template <int most = tile_rows, class Body>
+template <int max_rows = tile_rows, class Body>
 HWY_INLINE void with_rows(int64_t rows, const Body& body) {
-  if constexpr (most > 1)
-    if (rows < most) return with_rows<most - 1>(rows, body);
-  body(std::integral_constant<int, most>());
+  if constexpr (max_rows > 1)
+    if (rows < max_rows) return with_rows<max_rows - 1>(rows, body);
+  body(std::integral_constant<int, max_rows>());
 }
 
 }  // namespace espalier::HWY_NAMESPACE

@@ -130,15 +130,16 @@ struct ForwardPlan {
         points * s.c * rounded_up(s.o, lanes) > cached_weights || (per_thread < 8 && panels >= threads());
     if (by_panels) {
       together = parts_of(threads(), panels);
-      const int64_t most = std::min(std::max<int64_t>(cached_tiles / (points * s.c * together), tile_rows),
-                                    parts_of(tiling.count, together));
-      tiles = parts_of(tiling.count, parts_of(tiling.count, most));
+      const int64_t max_tiles =
+          std::min(std::max<int64_t>(cached_tiles / (points * s.c * together), tile_rows),
+                   parts_of(tiling.count, together));
+      tiles = parts_of(tiling.count, parts_of(tiling.count, max_tiles));
       stride = panel;
     } else {
       stride = rounded_up(s.o, lanes);
-      const int64_t most =
+      const int64_t max_tiles =
           std::clamp<int64_t>(cached_block / (points * (s.c + stride)) / tile_rows, 1, 8) * tile_rows;
-      tiles = parts_of(per_thread, parts_of(per_thread, most));
+      tiles = parts_of(per_thread, parts_of(per_thread, max_tiles));
     }
     blocks = parts_of(tiling.count, tiles);
     together = std::min(together, blocks);

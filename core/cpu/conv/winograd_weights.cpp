@@ -30,8 +30,8 @@ struct WeightsPlan {
       : tiling(s), c(rounded_up(s.c, lanes)), o(rounded_up(s.o, lanes)) {
     own = points * s.o * c <= 72 * 64 * 64;
     const int64_t per_thread = own ? parts_of(tiling.count, threads()) : tiling.count;
-    const int64_t most = own ? 112 : s.c + s.o >= 768 ? 128 : 64;
-    tiles = parts_of(per_thread, parts_of(per_thread, most));
+    const int64_t max_tiles = own ? 112 : s.c + s.o >= 768 ? 128 : 64;
+    tiles = parts_of(per_thread, parts_of(per_thread, max_tiles));
     blocks = parts_of(tiling.count, tiles);
     parts = own ? static_cast<int>(std::min<int64_t>(threads(), blocks)) : 1;
     v_plane = plane_of(parts_of(s.c, panel) * tiles * panel);

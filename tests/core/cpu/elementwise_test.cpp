@@ -84,7 +84,7 @@ TEST(Elementwise, PointersNeedNoAlignment) {
   Floats y(103, 9.0f);
   cpu::add(y.data() + 1, a.data() + 1, b.data() + 1, 101);
   EXPECT_EQ(y[0], 9.0f);
-  EXPECT_EQ(y[102], 9.0f) << "wrote behind its end";
+  EXPECT_EQ(y[102], 9.0f) << "wrote past its end";
   for (size_t i = 1; i < 102; ++i) ASSERT_EQ(y[i], a[i] + b[i]);
 }
 

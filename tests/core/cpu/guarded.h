@@ -40,8 +40,8 @@ class Guarded {
     const auto whole = [](std::span<const uint8_t> bytes) {
       return std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == fill; });
     };
-    EXPECT_TRUE(whole(before())) << "written in front of a block of " << bytes_ << " bytes";
-    EXPECT_TRUE(whole(behind())) << "written behind a block of " << bytes_ << " bytes";
+    EXPECT_TRUE(whole(before())) << "written before a block of " << bytes_ << " bytes";
+    EXPECT_TRUE(whole(behind())) << "written after a block of " << bytes_ << " bytes";
   }
   Guarded(const Guarded&) = delete;
   Guarded& operator=(const Guarded&) = delete;

@@ -89,7 +89,7 @@ TEST(Views, AgainstNaiveLoops) {
                          .c = c,
                          .holes_each = 2},
                         scale.data(), shift.data());
-      EXPECT_EQ(y.back(), 9.0f) << "wrote behind its end";
+      EXPECT_EQ(y.back(), 9.0f) << "wrote past its end";
       y.pop_back();
       EXPECT_TRUE(near(y, expected, 1e-6));
     }

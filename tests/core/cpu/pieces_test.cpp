@@ -22,7 +22,7 @@ TEST(Pieces, OfNoBlockSayHowLargeItMustBe) {
   Pieces pieces(nullptr);
   EXPECT_EQ(pieces.bytes(), 0u);
   EXPECT_EQ(pieces.take(17), nullptr);
-  EXPECT_EQ(pieces.take_bytes(1), nullptr) << "not an address behind null";
+  EXPECT_EQ(pieces.take_bytes(1), nullptr) << "not an address after null";
   EXPECT_EQ(pieces.bytes(), 192u);
 }
 

@@ -16,7 +16,7 @@ double square_sum(const std::vector<UpdateSpan>& spans) {
   cpu::gradient_square_sum(&y, spans.data(), static_cast<int64_t>(spans.size()), scratch().raw());
   return y;
 }
-/// Of which that pass reads gradient and mask alone.
+/// Of which that pass reads only gradient and mask.
 UpdateSpan span_of(const Floats& g, const std::vector<uint8_t>* mask = nullptr) {
   return {nullptr, g.data(), mask ? mask->data() : nullptr, nullptr, nullptr, static_cast<int64_t>(g.size())};
 }
@@ -48,10 +48,10 @@ TEST(Reduce, SquareSumOfAllSpansWhereTheirMasksKeep) {
 }
 
 TEST(ClipFactor, BringsTheNormDownAndNeverUp) {
-  const auto factor = [](double norm, double most) {
+  const auto factor = [](double norm, double max_norm) {
     const double square = norm * norm;
     float y = -1;
-    cpu::clip_factor(&y, &square, most);
+    cpu::clip_factor(&y, &square, max_norm);
     return y;
   };
   EXPECT_NEAR(factor(13, 6.5), 0.5, 1e-7);  // torch.nn.utils.clip_grad_norm_: 3, 4, 12 become 1.5, 2, 6

@@ -1,6 +1,6 @@
 // Every kernel that takes scratch memory (those of kernels.h, and each convolution kernel by itself), on
 // shapes drawn at random: with scratch of zeros, of large numbers and of NaN, which must not change a bit of
-// the result; with guards before and behind scratch, outputs, inputs and prepared weights, which must stay as
+// the result; with guards before and after scratch, outputs, inputs and prepared weights, which must stay as
 // they are; at 1 to 4 threads; against a plain loop in double precision.
 //
 // ctest runs a fixed number of cases of each test. To go on for an hour, with other shapes:
@@ -9,7 +9,7 @@
 //     --gtest_filter='Scratch.*'
 //
 // shares the seconds among the tests. What is wrong, hangs or crashes is named as "case SEED/NUMBER" with its
-// shape; ESPALIER_SCRATCH_CASE=SEED/NUMBER and the test's name as --gtest_filter run that case alone.
+// shape; ESPALIER_SCRATCH_CASE=SEED/NUMBER and the test's name as --gtest_filter run only that case.
 #include <gtest/gtest.h>
 
 #include <chrono>

@@ -174,7 +174,7 @@ TEST(NormOps, BadArguments) {
   EXPECT_EQ(message({1, 3}, {}),
             "batch_norm: one value a channel has no variance to train with, input [1, 3]");
   EXPECT_EQ(message({2, 3}, {}, Activation::tanh),
-            "batch_norm: its own activation cannot be tanh, which has to stand behind it");
+            "batch_norm: its own activation cannot be tanh, which has to follow it");
 }
 
 TEST(NormOps, BadArgumentsOfWhatIsFolded) {
@@ -190,7 +190,7 @@ TEST(NormOps, BadArgumentsOfWhatIsFolded) {
   EXPECT_EQ(message(4, {}), "batch_norm: input has 3 channels, gamma has shape [4]");
   EXPECT_EQ(message(3, {2, 4, 4, 1}), "batch_norm: input has shape [2, 4, 4, 3], residual [2, 4, 4, 1]");
   EXPECT_EQ(message(3, {}, Activation::sigmoid),
-            "batch_norm: its own activation cannot be sigmoid, which has to stand behind it");
+            "batch_norm: its own activation cannot be sigmoid, which has to follow it");
 }
 
 }  // namespace

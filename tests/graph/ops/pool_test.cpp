@@ -38,7 +38,7 @@ OpCase pool_case(bool largest, const PoolShape& s) {
       for (int64_t oy = 0; oy < s.out_h(); ++oy)
         for (int64_t ox = 0; ox < s.out_w(); ++ox)
           for (int64_t channel = 0; channel < s.c; ++channel) {
-            double most = -1e30, sum = 0, pixels = 0;
+            double max_value = -1e30, sum = 0, pixels = 0;
             for (int64_t ky = 0; ky < s.k.down; ++ky)
               for (int64_t kx = 0; kx < s.k.across; ++kx) {
                 const int64_t py = oy * s.stride.down - s.pad.top + ky,
@@ -47,10 +47,10 @@ OpCase pool_case(bool largest, const PoolShape& s) {
                 pixels += real || (s.count_include_pad && py < s.h + s.pad.bottom && px < s.w + s.pad.right);
                 if (!real) continue;
                 const double value = v[0][static_cast<size_t>(((n * s.h + py) * s.w + px) * s.c + channel)];
-                most = std::max(most, value);
+                max_value = std::max(max_value, value);
                 sum += value;
               }
-            y.push_back(largest ? most : sum / pixels);
+            y.push_back(largest ? max_value : sum / pixels);
           }
     return y;
   };

@@ -133,14 +133,14 @@ TEST(Reshape, BadArguments) {
   const auto message = [&](const std::vector<int64_t>& sizes) {
     return message_of([&] { ops::reshape(x, sizes); });
   };
-  const std::string behind = ": expects as many numbers an image";
-  EXPECT_EQ(message({13}), "reshape: [2, 3, 4] to [N, 13]" + behind);
-  EXPECT_EQ(message({5, -1}), "reshape: [2, 3, 4] to [N, 5, -1]" + behind);
-  EXPECT_EQ(message({-1, -1}), "reshape: [2, 3, 4] to [N, -1, -1]" + behind);
-  EXPECT_EQ(message({0, -1}), "reshape: [2, 3, 4] to [N, 0, -1]" + behind);
-  EXPECT_EQ(message({1, 1, 1, 3, 4}), "reshape: [2, 3, 4] to [N, 1, 1, 1, 3, 4]" + behind);
+  const std::string rest = ": expects as many numbers an image";
+  EXPECT_EQ(message({13}), "reshape: [2, 3, 4] to [N, 13]" + rest);
+  EXPECT_EQ(message({5, -1}), "reshape: [2, 3, 4] to [N, 5, -1]" + rest);
+  EXPECT_EQ(message({-1, -1}), "reshape: [2, 3, 4] to [N, -1, -1]" + rest);
+  EXPECT_EQ(message({0, -1}), "reshape: [2, 3, 4] to [N, 0, -1]" + rest);
+  EXPECT_EQ(message({1, 1, 1, 3, 4}), "reshape: [2, 3, 4] to [N, 1, 1, 1, 3, 4]" + rest);
   EXPECT_EQ(message({int64_t{1} << 40, int64_t{1} << 40}),
-            "reshape: [2, 3, 4] to [N, 1099511627776, 1099511627776]" + behind);
+            "reshape: [2, 3, 4] to [N, 1099511627776, 1099511627776]" + rest);
 }
 
 TEST(Select, ReferenceAndGradients) {
@@ -172,9 +172,9 @@ TEST(Select, ReferenceAndGradients) {
 TEST(Select, BadArguments) {
   const Variable x(Tensor::zeros({2, 3, 4}));
   EXPECT_EQ(message_of([&] { ops::select(x, 0, 1); }),
-            "select: axis 0 of [2, 3, 4], expected one behind the first");
+            "select: axis 0 of [2, 3, 4], expected one after the first");
   EXPECT_EQ(message_of([&] { ops::select(x, 3, 1); }),
-            "select: axis 3 of [2, 3, 4], expected one behind the first");
+            "select: axis 3 of [2, 3, 4], expected one after the first");
   EXPECT_EQ(message_of([&] { ops::select(x, 1, 3); }), "select: place 3 is not on axis 1 of [2, 3, 4]");
   EXPECT_EQ(message_of([&] { ops::select(x, 1, -1); }), "select: place -1 is not on axis 1 of [2, 3, 4]");
 }
@@ -185,15 +185,15 @@ TEST(Concat, BadArguments) {
       message_of([&] {
         ops::concat({a, b});
       }),
-      "concat: expects shapes that differ in their last axis alone, found [2, 3, 4, 5] and [2, 3, 3, 5]");
+      "concat: expects shapes that differ only in their last axis, found [2, 3, 4, 5] and [2, 3, 3, 5]");
   EXPECT_EQ(message_of([&] {
               ops::concat({a, a}, 0);
             }),
-            "concat: axis 0 of [2, 3, 4, 5], expected one behind the first");
+            "concat: axis 0 of [2, 3, 4, 5], expected one after the first");
   EXPECT_EQ(message_of([&] {
               ops::concat({a, b}, 1);
             }),
-            "concat: expects shapes that differ in axis 1 alone, found [2, 3, 4, 5] and [2, 3, 3, 5]");
+            "concat: expects shapes that differ only in axis 1, found [2, 3, 4, 5] and [2, 3, 3, 5]");
   EXPECT_EQ(message_of([] { ops::concat({}); }), "concat: nothing to put side by side");
   EXPECT_EQ(message_of([&] { ops::slice(a, INT64_MAX, 1); }),
             "slice: 1 channels from 9223372036854775807 on are not all in x [2, 3, 4, 5]");

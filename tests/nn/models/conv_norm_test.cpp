@@ -7,7 +7,7 @@
 namespace espalier {
 namespace {
 
-// In inference, with statistics 0 and 1, a norm divides by sqrt(1 + eps) alone.
+// In inference, with statistics 0 and 1, a norm only divides by sqrt(1 + eps).
 TEST(ConvNorm, ByItsOps) {
   ConvNorm layer(4, 6, 5, Activation::hard_swish, {.stride = 2, .groups = 2}, {.eps = 0.25f});
   layer.find("0.weight")->value().copy_from(random_tensor({6, 5, 5, 2}, 1));

@@ -15,15 +15,15 @@ TEST(DenseNet121, HasThePublishedDepth) {
 
 TEST(DenseNet121, TheStemIsSmallForSmallImagesUnlessTold) {
   ModelOptions options = small("densenet121");
-  const auto behind = [&](int64_t height, int64_t width, std::optional<std::string> stem) {
+  const auto after = [&](int64_t height, int64_t width, std::optional<std::string> stem) {
     options.input = {height, width, 3};
     options.stem = std::move(stem);
     return std::pair(shape_behind(options, "features.denseblock1.denselayer1.norm1"),
                      shape_behind(options, "features.norm5"));
   };
-  EXPECT_EQ(behind(63, 80, {}), std::pair(Shape({1, 63, 80, 6}), Shape({1, 7, 10, 96})));
-  EXPECT_EQ(behind(64, 80, {}), std::pair(Shape({1, 16, 20, 6}), Shape({1, 2, 2, 96})));
-  EXPECT_EQ(behind(32, 32, "imagenet"), std::pair(Shape({1, 8, 8, 6}), Shape({1, 1, 1, 96})));
+  EXPECT_EQ(after(63, 80, {}), std::pair(Shape({1, 63, 80, 6}), Shape({1, 7, 10, 96})));
+  EXPECT_EQ(after(64, 80, {}), std::pair(Shape({1, 16, 20, 6}), Shape({1, 2, 2, 96})));
+  EXPECT_EQ(after(32, 32, "imagenet"), std::pair(Shape({1, 8, 8, 6}), Shape({1, 1, 1, 96})));
 }
 
 TEST(DenseNet121, BadOptions) {

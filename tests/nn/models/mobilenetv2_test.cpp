@@ -17,15 +17,15 @@ TEST(MobileNetV2, Layers) {
 
 TEST(MobileNetV2, TheStemIsSmallForSmallImagesUnlessTold) {
   ModelOptions options = small("mobilenetv2");
-  const auto behind = [&](int64_t height, int64_t width, std::optional<std::string> stem) {
+  const auto after = [&](int64_t height, int64_t width, std::optional<std::string> stem) {
     options.input = {height, width, 3};
     options.stem = std::move(stem);
     return std::pair(shape_behind(options, "features.2.conv.0.0"), shape_behind(options, "features.18.0"));
   };
-  EXPECT_EQ(behind(63, 80, {}), std::pair(Shape({1, 63, 80, 2}), Shape({1, 8, 10, 32})));
-  EXPECT_EQ(behind(64, 80, {}), std::pair(Shape({1, 32, 40, 2}), Shape({1, 2, 3, 32})));
-  EXPECT_EQ(behind(32, 32, "imagenet"), std::pair(Shape({1, 16, 16, 2}), Shape({1, 1, 1, 32})));
-  EXPECT_EQ(behind(64, 64, "small"), std::pair(Shape({1, 64, 64, 2}), Shape({1, 8, 8, 32})));
+  EXPECT_EQ(after(63, 80, {}), std::pair(Shape({1, 63, 80, 2}), Shape({1, 8, 10, 32})));
+  EXPECT_EQ(after(64, 80, {}), std::pair(Shape({1, 32, 40, 2}), Shape({1, 2, 3, 32})));
+  EXPECT_EQ(after(32, 32, "imagenet"), std::pair(Shape({1, 16, 16, 2}), Shape({1, 1, 1, 32})));
+  EXPECT_EQ(after(64, 64, "small"), std::pair(Shape({1, 64, 64, 2}), Shape({1, 8, 8, 32})));
 }
 
 TEST(MobileNetV2, BadOptions) {

@@ -18,15 +18,15 @@ TEST(MobileNetV3Small, Layers) {
 
 TEST(MobileNetV3Small, TheStemIsSmallForSmallImagesUnlessTold) {
   ModelOptions options = small("mobilenetv3_small");
-  const auto behind = [&](int64_t height, int64_t width, std::optional<std::string> stem) {
+  const auto after = [&](int64_t height, int64_t width, std::optional<std::string> stem) {
     options.input = {height, width, 3};
     options.stem = std::move(stem);
     return std::pair(shape_behind(options, "features.2.block.0.0"), shape_behind(options, "features.12.0"));
   };
-  EXPECT_EQ(behind(63, 80, {}), std::pair(Shape({1, 63, 80, 2}), Shape({1, 8, 10, 10})));
-  EXPECT_EQ(behind(64, 80, {}), std::pair(Shape({1, 16, 20, 2}), Shape({1, 2, 3, 10})));
-  EXPECT_EQ(behind(32, 32, "imagenet"), std::pair(Shape({1, 8, 8, 2}), Shape({1, 1, 1, 10})));
-  EXPECT_EQ(behind(64, 64, "small"), std::pair(Shape({1, 64, 64, 2}), Shape({1, 8, 8, 10})));
+  EXPECT_EQ(after(63, 80, {}), std::pair(Shape({1, 63, 80, 2}), Shape({1, 8, 10, 10})));
+  EXPECT_EQ(after(64, 80, {}), std::pair(Shape({1, 16, 20, 2}), Shape({1, 2, 3, 10})));
+  EXPECT_EQ(after(32, 32, "imagenet"), std::pair(Shape({1, 8, 8, 2}), Shape({1, 1, 1, 10})));
+  EXPECT_EQ(after(64, 64, "small"), std::pair(Shape({1, 64, 64, 2}), Shape({1, 8, 8, 10})));
 }
 
 /// Counted by hooks over torchvision's mobilenet_v3_large.

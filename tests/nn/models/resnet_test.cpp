@@ -78,18 +78,18 @@ TEST(ResNet, Layers) {
 
 TEST(ResNet, TheStemIsSmallForSmallImagesUnlessTold) {
   ModelOptions options = small("resnet18");
-  const auto behind = [&](int64_t height, int64_t width) {
+  const auto after = [&](int64_t height, int64_t width) {
     options.input = {height, width, 3};
     return shape_behind(options, "layer1.0.conv1");
   };
-  EXPECT_EQ(behind(63, 80), (Shape{1, 63, 80, 6}));
-  EXPECT_EQ(behind(64, 80), (Shape{1, 16, 20, 6}));
+  EXPECT_EQ(after(63, 80), (Shape{1, 63, 80, 6}));
+  EXPECT_EQ(after(64, 80), (Shape{1, 16, 20, 6}));
   options.stem = "imagenet";
-  EXPECT_EQ(behind(32, 32), (Shape{1, 8, 8, 6}));
+  EXPECT_EQ(after(32, 32), (Shape{1, 8, 8, 6}));
   options.stem = "small";
-  EXPECT_EQ(behind(64, 64), (Shape{1, 64, 64, 6}));
+  EXPECT_EQ(after(64, 64), (Shape{1, 64, 64, 6}));
   options = small("resnet20");
-  EXPECT_EQ(behind(64, 64), (Shape{1, 64, 64, 2}));
+  EXPECT_EQ(after(64, 64), (Shape{1, 64, 64, 2}));
 }
 
 TEST(ResNet, TheImagenetStemPoolsAsTold) {
@@ -101,7 +101,7 @@ TEST(ResNet, TheImagenetStemPoolsAsTold) {
   EXPECT_FALSE(same_bits((*make_model(options, 0))(x).value(), largest));
 }
 
-// In inference, with statistics 0 and 1, a norm divides by sqrt(1 + eps) alone.
+// In inference, with statistics 0 and 1, a norm only divides by sqrt(1 + eps).
 TEST(ResNet, ABlockByItsOps) {
   for (const bool bottleneck : {false, true})
     for (const int64_t stride : {1, 2}) {

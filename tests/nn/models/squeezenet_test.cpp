@@ -17,14 +17,14 @@ TEST(SqueezeNet, Layers) {
 
 TEST(SqueezeNet, TheStemIsSmallForSmallImagesUnlessTold) {
   ModelOptions options = small("squeezenet");
-  const auto behind = [&](int64_t height, int64_t width, std::optional<std::string> stem) {
+  const auto after = [&](int64_t height, int64_t width, std::optional<std::string> stem) {
     options.input = {height, width, 3};
     options.stem = std::move(stem);
     return std::pair(shape_behind(options, "features.3.squeeze"), shape_behind(options, "classifier.1"));
   };
-  EXPECT_EQ(behind(63, 80, {}), std::pair(Shape({1, 61, 78, 6}), Shape({1, 15, 19, 52})));
-  EXPECT_EQ(behind(224, 224, {}), std::pair(Shape({1, 55, 55, 6}), Shape({1, 13, 13, 52})));
-  EXPECT_EQ(behind(32, 32, "imagenet"), std::pair(Shape({1, 7, 7, 6}), Shape({1, 1, 1, 52})));
+  EXPECT_EQ(after(63, 80, {}), std::pair(Shape({1, 61, 78, 6}), Shape({1, 15, 19, 52})));
+  EXPECT_EQ(after(224, 224, {}), std::pair(Shape({1, 55, 55, 6}), Shape({1, 13, 13, 52})));
+  EXPECT_EQ(after(32, 32, "imagenet"), std::pair(Shape({1, 7, 7, 6}), Shape({1, 1, 1, 52})));
 }
 
 TEST(SqueezeNet, BadOptions) {

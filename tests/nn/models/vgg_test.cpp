@@ -18,7 +18,7 @@ TEST(Vgg, HasThePublishedDepth) {
     int64_t convolutions = 0;
     const auto model = make_model(small(join("vgg", depth)), 0);
     for (const auto& [name, layer] : model->layers()) convolutions += layer->type() == "conv2d";
-    EXPECT_EQ(convolutions, depth - 3) << "the original has three linear layers behind";
+    EXPECT_EQ(convolutions, depth - 3) << "the original has three linear layers after them";
   }
 }
 

@@ -33,7 +33,7 @@ struct ConvKernels {
                            void* scratch);
 };
 
-// Of several tests: kernels that serve some directions alone, or lack an argument.
+// Of several tests: kernels that serve only some directions, or lack an argument.
 inline constexpr ConvKernels winograd{
     cpu::winograd_forward_scratch,
     [](float* y, const float* x, const float* w, const void*, const ConvEpilogue& e, const ConvShape& s,

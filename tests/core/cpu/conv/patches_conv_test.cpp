@@ -5,7 +5,7 @@
 namespace espalier {
 namespace {
 
-/// Forward alone. What is handed over as the weight is prepared first, for the kernel takes nothing else.
+/// Only forward. What is handed over as the weight is prepared first, for the kernel takes nothing else.
 constexpr ConvKernels patches{.forward_scratch = cpu::patches_forward_scratch,
                               .forward =
                                   [](float* y, const float* x, const float* w, const void*,
