@@ -46,15 +46,36 @@ cmake -S "$work/app" -B "$work/app/build" -G Ninja -DCMAKE_PREFIX_PATH="$work/pr
   -DCMAKE_BUILD_TYPE=Release
 cmake --build "$work/app/build"
 cd "$work"
-for source in "$work"/app/program*.cpp; do
-  program=$(basename "$source" .cpp)
+for program in program1 program2 program3 program5; do
   echo "--- $program"
   "$work/app/build/$program" | tee "$program.out"
 done
 tuned=$(awk '/^tuned/ {print $2}' program1.out)
 grep -q '^image 2: [0-9] 0\.' program2.out || fail "no prediction"
 grep -q '^tuned  100.0 %' program3.out || fail "the bars are not told apart"
-grep -q '^50 % of the weights are masked' program4.out || fail "the own criterion masks another share"
+grep -q '^50 % of the weights are masked' program5.out || fail "the own criterion masks another share"
+
+echo "--- a program with one more of each kind, whose names its config uses"
+own=$work/app/build/program4
+awk '/^```json$/ {inside = 1; next} /^```$/ {inside = 0} inside' "$manual" >own.json
+"$own" check own.json
+"$own" train own.json --output registered | tee registered.out
+grep -qE '^cut .* 2\.[0-9]+x' registered.out || grep -q '^cut ' registered.out || fail "the registered run has no last stage"
+"$own" train own.json --output registered_again >/dev/null
+cmp registered/models/cut.safetensors registered_again/models/cut.safetensors || fail "the registered run is not the same twice"
+"$own" predict --help >/dev/null
+"$own" eval registered/models/cut.safetensors | grep -qE '^accuracy (9[0-9]|100)' || fail "the registered network learns nothing"
+for word in bars two_convolutions lion tempered polynomial hoyer log quintic gradient_noise; do
+  "$own" help "$word" >said || fail "no help on $word"
+  grep -q "$word" said || fail "help on $word: $(cat said)"
+done
+"$own" help schema | grep -q temperature || fail "the schema does not have a loss's own field"
+if "$own" check own.json --set stages.dense.train.loss.temprature=2 2>said; then fail "a misspelt field of its own is taken"; fi
+grep -q "no such field, did you mean 'temperature'?" said || fail "$(cat said)"
+if espalier check own.json 2>said; then fail "espalier knows the program's names"; fi
+grep -q "/model/type: found the text \"two_convolutions\", expected one of" said || fail "$(cat said)"
+if espalier inspect registered/models/cut.safetensors 2>said; then fail "espalier opens a model of the program's"; fi
+cat said
 
 echo "--- what the files say"
 espalier inspect mlp.safetensors | tee inspected
