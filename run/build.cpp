@@ -356,17 +356,6 @@ double latency_after(const Config& config, const Module& model, const std::vecto
   return latency_ms(*fresh, config.model.input);
 }
 
-RegularizeOptions regularize_options(const RegularizeConfig& c) {
-  return {.penalty = penalty_named(c.type),
-          .weight = c.weight,
-          .ratio = c.ratio,
-          .growth = c.growth,
-          .most = c.most,
-          .every = c.every,
-          .include = c.include,
-          .exclude = c.exclude};
-}
-
 namespace {
 
 /// How many batches a stage takes batch norms' statistics from anew, and who asks for them: a train stage
@@ -471,7 +460,7 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
                        norms.empty() ? "" : " that is not frozen");
         });
       if (stage.train && stage.train->regularize)
-        check([&] { Regularizer(model, config.model.input, regularize_options(*stage.train->regularize)); });
+        check([&] { make_penalty(model, config.model.input, *stage.train->regularize); });
       if (stage.train && prune && batches)
         check([&] { prune_schedule(*stage.train, stage_length(*stage.train, *batches)); });
     }

@@ -2,8 +2,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "espalier/config/extra_fields.h"
+#include "espalier/penalty/penalty.h"
 #include "espalier/prune/pruner.h"
-#include "espalier/prune/regularize.h"
 #include "espalier/run/config_parts.h"
 #include "espalier/run/pruning.h"
 
@@ -278,28 +279,30 @@ Type<PruneConfig> prune_type() {
            }});
 }
 
-Type<RegularizeConfig> regularize_type() {
-  const Names growing = {"greg1", "greg2"}, steady = {"l1", "bn_scale", "group_lasso", "group_norm"},
-              by_channel = {"bn_scale", "group_lasso", "group_norm", "greg1", "greg2"};
-  return object<RegularizeConfig>(
-      {field(
-           "type", &RegularizeConfig::type, one_of(penalty_names()),
-           "the penalty: group_norm (DepGraph), group_lasso, bn_scale (slimming), greg1, greg2 (growing L2) "
-           "on coupled channels; l1 on weights")
-           .required(),
-       field("weight", &RegularizeConfig::weight, number(positive), "its factor").only_for(steady),
-       field("ratio", &RegularizeConfig::ratio, number(share),
-             "share of each group's channels that is pushed out")
-           .only_for(growing),
-       field("growth", &RegularizeConfig::growth, number(positive), "what the coefficient grows by")
-           .only_for(growing),
-       field("every", &RegularizeConfig::every, whole(1), "steps between").only_for(growing),
-       field("most", &RegularizeConfig::most, number(positive), "the largest coefficient").only_for(growing),
-       field("include", &RegularizeConfig::include, list_of(text()),
-             "names of layers that make the channels, as in prune; empty: all")
-           .only_for(by_channel),
-       field("exclude", &RegularizeConfig::exclude, list_of(text()), "the same, of layers to leave out")
-           .only_for(by_channel)});
+Type<PenaltyOptions> regularize_type() {
+  const auto with = [](const char* option) { return penalties().names_with(option); };
+  const auto take_defaults = [](PenaltyOptions& o) {
+    o.extra = o.extra.with_defaults(penalties().named(o.type).extra, o.type);
+  };
+  const std::vector<Field<PenaltyOptions>> fields = {
+      field("type", &PenaltyOptions::type, one_of(penalties().names()),
+            help_with_rows("the penalty", penalties()))
+          .required(),
+      field("weight", &PenaltyOptions::weight, number(positive), "its factor").only_for(with("weight")),
+      field("ratio", &PenaltyOptions::ratio, number(share),
+            "share of each group's channels that is pushed out")
+          .only_for(with("ratio")),
+      field("growth", &PenaltyOptions::growth, number(positive), "what the coefficient grows by")
+          .only_for(with("growth")),
+      field("every", &PenaltyOptions::every, whole(1), "steps between").only_for(with("every")),
+      field("max", &PenaltyOptions::max, number(positive), "the largest coefficient").only_for(with("max")),
+      field("include", &PenaltyOptions::include, list_of(text()),
+            "names of layers that make the channels, as in prune; empty: all")
+          .only_for(with("include")),
+      field("exclude", &PenaltyOptions::exclude, list_of(text()), "the same, of layers to leave out")
+          .only_for(with("exclude"))};
+  return object<PenaltyOptions>(with_extra_fields(fields, penalties(), &PenaltyOptions::extra),
+                                {.renamed = {{"most", "max"}}, .defaults = take_defaults});
 }
 
 }  // namespace espalier

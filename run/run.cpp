@@ -366,7 +366,7 @@ class Run {
 
     std::optional<RegularizeCallback> regularizing;
     if (config.regularize)
-      regularizing.emplace(Regularizer(*model_, config_.model.input, regularize_options(*config.regularize)));
+      regularizing.emplace(make_penalty(*model_, config_.model.input, *config.regularize));
 
     const auto in_each_step = step_callbacks(config);
     std::vector<Callback*> callbacks;

@@ -10,6 +10,7 @@
 
 #include "espalier/optim/optimizer.h"
 #include "espalier/optim/schedule.h"
+#include "espalier/penalty/penalty.h"
 
 namespace espalier {
 
@@ -65,15 +66,6 @@ struct PruneConfig {
   int64_t reestimate_norm = 0;  ///< as in TrainConfig, after the cut
 };
 
-/// A penalty while training, see prune/regularize.h.
-struct RegularizeConfig {
-  std::string type = "group_norm";
-  double weight = 5e-4;
-  double ratio = 0.5, growth = 1e-4, most = 1.0;
-  int64_t every = 5;  ///< steps
-  std::vector<std::string> include = {}, exclude = {};
-};
-
 struct EarlyStopConfig {
   int64_t patience = 5;    ///< evaluations without improvement
   double min_delta = 0.0;  ///< in points of validation accuracy
@@ -89,7 +81,7 @@ struct TrainConfig {
   double ema = 0.0;        ///< decay of the moving average of weights; 0: none
   int64_t accumulate = 1;  ///< batches whose mean gradient makes a step
   std::optional<PruneConfig> prune = {};
-  std::optional<RegularizeConfig> regularize = {};
+  std::optional<PenaltyOptions> regularize = {};  ///< a penalty
   int64_t log_every = 100;  ///< steps
   int64_t eval_every = 1;   ///< epochs
   std::optional<EarlyStopConfig> early_stop;

@@ -206,8 +206,10 @@ TEST(Config, MistakesAreNamed) {
        "other: "
        "expected unit filter, column or channel"},
       {"/stages/0/train/regularize", R"({"type": "group_norn"})",
-       "/stages/0/train/regularize/type: found the text \"group_norn\", expected one of l1, bn_scale, "
-       "group_lasso, group_norm, greg1, greg2, did you mean 'group_norm'?"},
+       "/stages/0/train/regularize/type: found the text \"group_norn\", expected one of " +
+           listed(penalties().names(), ", ") + ", did you mean 'group_norm'?"},
+      {"/stages/0/train/regularize", R"({"type": "greg1", "most": 2})",
+       "/stages/0/train/regularize: field 'most' is now called 'max'"},
       {"/stages/1/prune/scope", "\"erk\"",
        "/stages/1/prune/scope: 'erk' is not built yet, this version has layer, global, isomorphic"},
       {"/stages/1/prune/scope", "\"glabal\"",
@@ -327,6 +329,10 @@ TEST(Config, MistakesAreNamed) {
         << mistake.pointer << " " << mistake.value;
   }
   EXPECT_EQ(refusal("[]"), "x.json: found a list of 0, expected an object");
+  EXPECT_EQ(refusal(with("/stages/0/train/regularize", R"({"type": "greg1"})").dump(),
+                    {"stages.dense.train.regularize.most=2"}),
+            "--set stages.dense.train.regularize.most=2: stages.dense.train.regularize.most: field 'most' is "
+            "now called 'max'");
 }
 
 TEST(Config, AllMistakesAreTold) {
