@@ -288,7 +288,8 @@ std::unique_ptr<Module> build_model(const Config& config, bool read_weights, Wei
 }
 
 std::unique_ptr<Loss> build_loss(const TrainConfig& config) {
-  return make_loss({.type = config.loss, .label_smoothing = config.label_smoothing});
+  return make_loss(
+      {.type = config.loss.type, .label_smoothing = config.label_smoothing, .extra = config.loss.extra});
 }
 
 std::unique_ptr<Loss> build_loss(const Config& config) {

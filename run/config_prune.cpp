@@ -40,29 +40,35 @@ void check_schedule(const PruneScheduleConfig& s, const Place& at) {
 }
 
 Type<PruneScheduleConfig> prune_schedule_type() {
-  const Names gradual = {"linear", "cubic"};
+  const Names gradual = prune_schedules().names_where([](const auto& row) { return row.left != nullptr; });
+  const std::vector<Field<PruneScheduleConfig>> fields = {
+      field("type", &PruneScheduleConfig::type, one_of(prune_schedules().names()),
+            help_with_rows("how sparsity grows: what is left of the way while p goes from 0 to 1 between "
+                           "begin and end",
+                           prune_schedules()))
+          .required(),
+      field("in", &PruneScheduleConfig::in, one_of(time_unit_names()),
+            "what begin, end and every count: steps, epochs (1.5 is one and a half), or share of the stage, "
+            "0..1"),
+      field("begin", &PruneScheduleConfig::begin, amount(not_negative),
+            "the step it first acts after, from 0; of epochs or a share, how much has passed then"),
+      field("end", &PruneScheduleConfig::end, amount(positive),
+            "the same of the step it last acts after; without it, the stage's last")
+          .only_for(gradual),
+      field("every", &PruneScheduleConfig::every, amount(positive),
+            "how much lies between; without it, 100 steps, an epoch or a hundredth of the stage")
+          .only_for(gradual),
+      field("initial", &PruneScheduleConfig::initial, number(share),
+            "s_0, the sparsity at begin, such as that of a network that is pruned already; without it, 0. It "
+            "grows to the prune's, s_f, as s_f + (s_0 - s_f) times what the type says is left")
+          .only_for(gradual)};
   auto type = object<PruneScheduleConfig>(
-      {field("type", &PruneScheduleConfig::type, one_of(schedule_names(), {"exponential"}),
-             "how sparsity grows")
-           .required(),
-       field("in", &PruneScheduleConfig::in, one_of(time_unit_names()),
-             "what begin, end and every count: steps, epochs (1.5 is one and a half), or share of the stage, "
-             "0..1"),
-       field("begin", &PruneScheduleConfig::begin, amount(not_negative),
-             "the step it first acts after, from 0; of epochs or a share, how much has passed then"),
-       field("end", &PruneScheduleConfig::end, amount(positive),
-             "the same of the step it last acts after; without it, the stage's last")
-           .only_for(gradual),
-       field("every", &PruneScheduleConfig::every, amount(positive),
-             "how much lies between; without it, 100 steps, an epoch or a hundredth of the stage")
-           .only_for(gradual),
-       field(
-           "initial", &PruneScheduleConfig::initial, number(share),
-           "s_0, the sparsity at begin, such as that of a network that is pruned already; without it, 0. It "
-           "grows to the prune's, s_f, as s_f + (s_0 - s_f) (1 - p)^3 if cubic, or (1 - p) if linear, while "
-           "p goes from 0 to 1 between begin and end")
-           .only_for(gradual)},
-      {.check = check_schedule});
+      with_extra_fields(fields, prune_schedules(), &PruneScheduleConfig::extra),
+      {.defaults =
+           [](PruneScheduleConfig& s) {
+             s.extra = s.extra.with_defaults(prune_schedules().named(s.type).extra, s.type);
+           },
+       .check = check_schedule});
   type.read = [read = type.read](const Json& json, const Place& at) {
     PruneScheduleConfig s = read(json, at);
     if (!s.every) s.every = s.in == "epochs" ? 1 : s.in == "share" ? 0.01 : 100;
@@ -269,7 +275,7 @@ Type<PruneConfig> prune_type() {
                    .mistake(
                        "is for units that are ranked over several layers: scope global or isomorphic, and "
                        "sparsity or quantile");
-             if (p.schedule && p.schedule->type != "one_shot" && !p.sparsity &&
+             if (p.schedule && prune_schedules().named(p.schedule->type).left && !p.sparsity &&
                  (p.unit != "channel" || p.threshold || p.quantile)) {
                (at / "schedule" / "type")
                    .fail("found \"", p.schedule->type,

@@ -6,6 +6,7 @@
 #include "espalier/nn/models/models.h"
 #include "espalier/run/build.h"
 #include "espalier/run/config.h"
+#include "espalier/train/loss.h"
 #include "espalier/util/mistakes.h"
 #include "run/minimal_config.h"
 #include "support/bad_input.h"
@@ -47,6 +48,8 @@ struct Mistake {
 
 TEST(Config, MistakesAreNamed) {
   const std::string models = listed(model_names(), ", ");
+  const std::string gradual =
+      listed(prune_schedules().names_where([](const auto& row) { return row.left != nullptr; }), " or ");
   const Mistake mistakes[] = {
       // Names.
       {"/model/hiden", "[3]", "/model/hiden: no such field, did you mean 'hidden'?"},
@@ -164,7 +167,7 @@ TEST(Config, MistakesAreNamed) {
        "mean "
        "'adam'?"},
       {"/stages/0/train/loss", "\"mse\"",
-       "/stages/0/train/loss: found the text \"mse\", expected one of cross_entropy"},
+       "/stages/0/train/loss: found the text \"mse\", expected one of " + listed(losses().names(), ", ")},
       {"/stages/1/prune/unit", "\"rows\"",
        "/stages/1/prune/unit: found the text \"rows\", expected one of weight, filter, column, kernel, "
        "block, "
@@ -239,7 +242,8 @@ TEST(Config, MistakesAreNamed) {
       {"/stages/0/train/optimizer/nesterov", "true",
        "/stages/0/train/optimizer/nesterov: found true, which needs a momentum above 0"},
       {"/stages/0/train/schedule", R"({"type": "cosine", "gamma": 0.5})",
-       "/stages/0/train/schedule/gamma: is for type step or multistep, and the type is cosine"},
+       "/stages/0/train/schedule/gamma: is for type " +
+           listed(learning_rate_schedules().names_with("gamma"), " or ") + ", and the type is cosine"},
       {"/stages/0/train/schedule", R"({"type": "cosine", "min_lr": 0.2})",
        "/stages/0/train/schedule/min_lr: found 0.2, expected at most the optimizer's lr: 0.1"},
       {"/stages/0/train/schedule", R"({"type": "step"})",
@@ -295,7 +299,7 @@ TEST(Config, MistakesAreNamed) {
       {"/stages/3/train/prune/schedule", R"({"type": "one_shot", "begin": 50})",
        "/stages/3/train/prune/schedule/begin: found 50, but the last of 50 steps is 49"},
       {"/stages/3/train/prune/schedule", R"({"type": "one_shot", "every": 5})",
-       "/stages/3/train/prune/schedule/every: is for type linear or cubic, and the type is one_shot"},
+       "/stages/3/train/prune/schedule/every: is for type " + gradual + ", and the type is one_shot"},
       {"/stages/3/train/prune", R"({"threshold": 0.1, "schedule": {"type": "cubic"}})",
        "/stages/3/train/prune/schedule/type: found \"cubic\", which needs 'sparsity', or a target of "
        "channels; 'threshold', 'quantile' and n:m go only with one_shot"},
