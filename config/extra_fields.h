@@ -44,4 +44,12 @@ std::vector<Field<S>> with_extra_fields(std::vector<Field<S>> fields, const Regi
   return fields;
 }
 
+/// "HELP. sgd: steps against ...; adam: ...": of a field that names a row, with what each says of itself.
+template <class Row>
+std::string help_with_rows(const std::string& help, const Registry<Row>& rows) {
+  std::string text = help;
+  for (const Row& row : rows) text += (text.size() == help.size() ? ". " : "; ") + row.name + ": " + row.help;
+  return text;
+}
+
 }  // namespace espalier::schema

@@ -260,12 +260,22 @@ void add_default(FieldDescription& field, const Json& variant, const Json& value
   if (variant.is_string()) field.defaults.back().first.push_back(variant);
 }
 
+namespace {
+const Renamed* renamed_from(const std::string& name, const Description& object) {
+  const auto found = std::ranges::find(object.renamed, name, &Renamed::before);
+  return found == object.renamed.end() ? nullptr : &*found;
+}
+}  // namespace
+
 std::string unknown_field(const std::string& name, const Description& object) {
+  if (const Renamed* renamed = renamed_from(name, object))
+    return join("field '", name, "' is now called '", renamed->now, "'");
   return holds(object.later, name) ? "not built yet" : "no such field" + suggest(name, object.field_names());
 }
 
 void fail_unknown(const std::string& name, const Description& object, const Place& at) {
-  (at / name).fail(unknown_field(name, object));
+  const Place& place = renamed_from(name, object) ? at : at / name;
+  place.fail(unknown_field(name, object));
 }
 
 void check_field(const std::string& name, const Description& object, const Json& variant, const Place& at) {
@@ -290,8 +300,12 @@ std::string how_to_leave_out(const Names& found, const Place& at) {
 
 void check_given(const Json& json, const Description& object, const Json& variant, const Place& at) {
   Names given;  // or meant to be
-  for (const auto& [name, value] : json.items())
-    given.push_back(object.find(name) ? name : nearest_spelling(name, object.field_names()));
+  for (const auto& [name, value] : json.items()) {
+    const Renamed* renamed = renamed_from(name, object);
+    given.push_back(object.find(name) ? name
+                    : renamed         ? renamed->now
+                                      : nearest_spelling(name, object.field_names()));
+  }
   for (const FieldDescription& field : object.fields)
     if (field.is_required && field.is_for(variant) && !holds(given, field.name))
       (at / field.name).mistake("missing, expected ", field.type->expected);

@@ -94,6 +94,11 @@ class Place {
 
 struct FieldDescription;
 
+/// A field that had another name in versions before.
+struct Renamed {
+  std::string before, now;
+};
+
 struct Description {
   std::string expected;                        ///< "a whole number of at least 1"
   Json json_schema;                            ///< the same for editors
@@ -106,8 +111,10 @@ struct Description {
   /// Of an object whose variants are more than their kinds, as of units 2:4 and 4:8: the kind of one, by
   /// which fields are for it; null: each is its own.
   std::string (*kind_of)(const std::string& variant) = nullptr;
+  std::vector<Renamed> renamed = {};  ///< of an object
 
-  bool is_object() const { return json_schema.value("type", "") == "object"; }
+  /// Whether it may be one: then it has fields, or values.
+  bool is_object() const { return json_schema.value("type", "") == "object" || !fields.empty(); }
   const FieldDescription* find(const std::string& name) const;  ///< null: no such field
   Names names() const;  ///< that a value may be; none where it is no name
   Names field_names() const;
@@ -251,13 +258,14 @@ struct Rules {
   std::string variant = "type";  ///< the first field, which has a default where it is not required
   std::vector<Names> exactly_one = {};
   Names later = {};
+  std::vector<Renamed> renamed = {};
   std::function<void(S&)> defaults = {};                         ///< sets those that depend on `type`
   std::string (*kind_of)(const std::string& variant) = nullptr;  ///< Description::kind_of
   /// Fails where the values, each of which is sound, do not fit each other.
   std::function<void(const S&, const Place&)> check = {};
 };
 
-/// Why the object has no such field: it is not built yet, or nobody knows it.
+/// Why the object has no such field: it has another name now, is not built yet, or nobody knows it.
 std::string unknown_field(const std::string& name, const Description& object);
 /// Fails for a field that the object does not declare.
 [[noreturn]] void fail_unknown(const std::string& name, const Description& object, const Place& at);
@@ -296,6 +304,7 @@ Type<S> object(const std::vector<Field<S>>& fields, const Rules<S>& rules = {}) 
   object->later = rules.later;
   object->variant = rules.variant;
   object->kind_of = rules.kind_of;
+  object->renamed = rules.renamed;
   const S plain = object->start(Json(), Place(""));
   for (const Json& variant : variants(*object)) {
     const S value = object->start(variant, Place(""));

@@ -277,9 +277,9 @@ GradualPruner::GradualPruner(PruneOptions options, const Schedule& schedule)
     : options_(std::move(options)), schedule_(schedule) {
   check_options(options_);
   check(schedule_);
-  if (schedule_.kind == Schedule::one_shot) return;
+  if (schedule_.is_at_once()) return;
   if (const std::string why = why_not_in_steps(options_); !why.empty())
-    fail_usage("prune: schedule ", schedule_names()[schedule_.kind], ": ", why);
+    fail_usage("prune: schedule ", schedule_.type, ": ", why);
 }
 
 std::optional<PruneResult> GradualPruner::step(Module& model, const Shape& input,

@@ -2,37 +2,65 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "espalier/util/error.h"
 #include "espalier/util/spelling.h"
 
 namespace espalier {
 
+namespace {
+
+double linear(double rest, const ExtraOptions&) { return rest; }
+double cubic(double rest, const ExtraOptions&) { return rest * rest * rest; }
+
+double exponential(double rest, const ExtraOptions&) {
+  constexpr double r = 0.01;
+  return (std::pow(r, 1.0 - rest) - r) / (1.0 - r);
+}
+
+double cosine(double rest, const ExtraOptions&) { return (1.0 - std::cos(std::numbers::pi * rest)) / 2.0; }
+
+}  // namespace
+
+Registry<PruneScheduleInfo>& prune_schedules() {
+  static Registry<PruneScheduleInfo> all(
+      "schedule", {{.name = "one_shot", .help = "none, from begin on"},
+                   {.name = "linear", .help = "1 - p", .left = linear},
+                   {.name = "cubic",
+                    .help = "(1 - p)^3",
+                    .paper = "Zhu, Gupta: To prune, or not to prune, ICLR 2018 workshop",
+                    .left = cubic},
+                   {.name = "exponential",
+                    .help = "(0.01^p - 0.01) / 0.99",
+                    .paper = "Frankle, Carbin: The Lottery Ticket Hypothesis, ICLR 2019",
+                    .left = exponential},
+                   {.name = "cosine",
+                    .help = "(1 + cos(pi p)) / 2",
+                    .paper = "Dettmers, Zettlemoyer: Sparse Networks from Scratch, 2019",
+                    .left = cosine}});
+  return all;
+}
+
 bool Schedule::acts_at(int64_t step) const {
-  if (kind == one_shot) return step == begin;
+  if (is_at_once()) return step == begin;
   return step >= begin && step <= end && ((step - begin) % every == 0 || step == end);
 }
 
 int64_t Schedule::times() const {
-  if (kind == one_shot) return 1;
+  if (is_at_once()) return 1;
   const int64_t length = end - begin;
   return 1 + length / every + (length % every != 0);
 }
 
 double Schedule::sparsity_at(int64_t step, double target) const {
+  const PruneScheduleInfo& info = prune_schedules().named(type);
   if (step < begin) return initial;
-  if (kind == one_shot || step >= end) return target;
-  const double left = static_cast<double>(end - step) / static_cast<double>(end - begin);
-  return target + (initial - target) * (kind == cubic ? left * left * left : left);
-}
-
-const std::vector<std::string>& schedule_names() {
-  static const std::vector<std::string> names = {"one_shot", "linear", "cubic"};
-  return names;
-}
-
-Schedule::Kind schedule_named(const std::string& name) {
-  return static_cast<Schedule::Kind>(position_of_name("schedule", name, schedule_names()));
+  if (!info.left || step >= end) return target;
+  if (step == begin) return initial;
+  const double rest = static_cast<double>(end - step) / static_cast<double>(end - begin);
+  const ExtraOptions all = extra.with_defaults(info.extra, "schedule " + info.name);
+  return target + (initial - target) * info.left(rest, all);
 }
 
 const std::vector<std::string>& time_unit_names() {
@@ -61,7 +89,7 @@ int64_t StageLength::step_at(double place, TimeUnit unit) const {
 void check(const Schedule& schedule) {
   if (schedule.begin < 0)
     fail_usage("prune schedule: begins at step ", schedule.begin, ", expected 0 or later");
-  if (schedule.kind == Schedule::one_shot) return;
+  if (schedule.is_at_once()) return;
   if (schedule.end < schedule.begin)
     fail_usage("prune schedule: ends at step ", schedule.end, ", before it begins at step ", schedule.begin);
   if (schedule.every < 1)

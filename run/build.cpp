@@ -264,7 +264,8 @@ std::unique_ptr<Module> build_model(const Config& config, bool read_weights, Wei
 }
 
 std::unique_ptr<Loss> build_loss(const TrainConfig& config) {
-  return make_loss({.type = config.loss, .label_smoothing = config.label_smoothing});
+  return make_loss(
+      {.type = config.loss.type, .label_smoothing = config.label_smoothing, .extra = config.loss.extra});
 }
 
 std::unique_ptr<Loss> build_loss(const Config& config) {
@@ -330,17 +331,6 @@ double latency_after(const Config& config, const Module& model, const std::vecto
   const auto fresh = network_of_shapes(config, model.history);
   cut(*fresh, cuts);
   return latency_ms(*fresh, config.model.input);
-}
-
-RegularizeOptions regularize_options(const RegularizeConfig& c) {
-  return {.penalty = penalty_named(c.type),
-          .weight = c.weight,
-          .ratio = c.ratio,
-          .growth = c.growth,
-          .most = c.most,
-          .every = c.every,
-          .include = c.include,
-          .exclude = c.exclude};
 }
 
 namespace {
@@ -447,7 +437,7 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
                        norms.empty() ? "" : " that is not frozen");
         });
       if (stage.train && stage.train->regularize)
-        check([&] { Regularizer(model, config.model.input, regularize_options(*stage.train->regularize)); });
+        check([&] { make_penalty(model, config.model.input, *stage.train->regularize); });
       if (stage.train && prune && batches)
         check([&] { prune_schedule(*stage.train, stage_length(*stage.train, *batches)); });
     }

@@ -9,7 +9,6 @@
 #include "espalier/data/image_folder.h"
 #include "espalier/data/loader.h"
 #include "espalier/prune/pruner.h"
-#include "espalier/prune/regularize.h"
 #include "espalier/run/config.h"
 #include "espalier/train/loss.h"
 
@@ -97,7 +96,6 @@ std::vector<std::string> parameter_kinds();
 /// A train stage's optimizer, of what is not frozen in `model`, with the rates and decays of its groups.
 std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module& model);
 
-RegularizeOptions regularize_options(const RegularizeConfig& config);
 /// A fresh network of the shapes that a model of the config's has with this history of cuts.
 std::unique_ptr<Module> network_of_shapes(const Config& config, const std::vector<AxisCut>& history);
 /// Milliseconds of an image through a fresh network of the model's shapes after more cuts: what its weights

@@ -90,44 +90,81 @@ Type<OptimizerConfig> optimizer_type() {
 }
 
 Type<ScheduleOptions> schedule_type() {
+  const auto with = [](const char* option) { return learning_rate_schedules().names_with(option); };
+  const std::vector<Field<ScheduleOptions>> fields = {
+      field("type", &ScheduleOptions::type, one_of(learning_rate_schedules().names()),
+            help_with_rows("how the learning rate changes", learning_rate_schedules()))
+          .required(),
+      field("step_size", &ScheduleOptions::step_size, whole(1), "epochs between drops")
+          .required()
+          .only_for(with("step_size")),
+      field("milestones", &ScheduleOptions::milestones, list_of(whole(1), {.from = 1}), "epochs of the drops")
+          .required()
+          .only_for(with("milestones")),
+      field("gamma", &ScheduleOptions::gamma, number(positive), "factor of a drop").only_for(with("gamma")),
+      field("min_lr", &ScheduleOptions::min_lr, number(not_negative), "where it ends")
+          .only_for(with("min_lr")),
+      field("max_lr", &ScheduleOptions::max_lr, number(not_negative), "the peak; 0: the optimizer's lr")
+          .only_for(with("max_lr")),
+      field("pct_start", &ScheduleOptions::pct_start, number(share), "share of the steps that climb")
+          .only_for(with("pct_start")),
+      field("cycle_momentum", &ScheduleOptions::cycle_momentum, boolean(),
+            "momentum (adam: beta1) falls from 0.95 to 0.85 as the rate climbs, and returns")
+          .only_for(with("cycle_momentum")),
+      field("warmup_steps", &ScheduleOptions::warmup_steps, whole(0),
+            "steps over which a factor climbs from 0 to 1, times the rate of the schedule, which goes by all "
+            "steps from the first on: cosine has fallen by then"),
+      field("warmup_epochs", &ScheduleOptions::warmup_epochs, number(not_negative),
+            "the same in epochs; 0.5 is half of one")};
   return object<ScheduleOptions>(
-      {field("type", &ScheduleOptions::type, one_of(learning_rate_schedules()),
-             "how the learning rate changes")
-           .required(),
-       field("step_size", &ScheduleOptions::step_size, whole(1), "epochs between drops")
-           .required()
-           .only_for({"step"}),
-       field("milestones", &ScheduleOptions::milestones, list_of(whole(1), {.from = 1}),
-             "epochs of the drops")
-           .required()
-           .only_for({"multistep"}),
-       field("gamma", &ScheduleOptions::gamma, number(positive), "factor of a drop")
-           .only_for({"step", "multistep"}),
-       field("min_lr", &ScheduleOptions::min_lr, number(not_negative), "where it ends").only_for({"cosine"}),
-       field("max_lr", &ScheduleOptions::max_lr, number(not_negative), "the peak; 0: the optimizer's lr")
-           .only_for({"onecycle"}),
-       field("pct_start", &ScheduleOptions::pct_start, number(share), "share of the steps that climb")
-           .only_for({"onecycle"}),
-       field("cycle_momentum", &ScheduleOptions::cycle_momentum, boolean(),
-             "momentum (adam: beta1) falls from 0.95 to 0.85 as the rate climbs, and returns")
-           .only_for({"onecycle"}),
-       field(
-           "warmup_steps", &ScheduleOptions::warmup_steps, whole(0),
-           "steps over which a factor climbs from 0 to 1, times the rate of the schedule, which goes by all "
-           "steps from the first on: cosine has fallen by then"),
-       field("warmup_epochs", &ScheduleOptions::warmup_epochs, number(not_negative),
-             "the same in epochs; 0.5 is half of one")},
-      {.check = [](const ScheduleOptions& s, const Place& at) {
-        const auto& m = s.milestones;
-        if (std::adjacent_find(m.begin(), m.end(), std::greater_equal<>()) != m.end()) {
-          (at / "milestones").mistake("found ", Json(m).dump(), ", expected each to be above the one before");
-        }
-        if (s.type == "warmup" && s.warmup_steps == 0 && s.warmup_epochs == 0)
-          (at / "warmup_steps").fail("found 0, type warmup needs at least 1, or warmup_epochs above 0");
-        if (s.warmup_steps > 0 && s.warmup_epochs > 0)
-          (at / "warmup_epochs")
-              .fail("found ", s.warmup_epochs, ", and warmup_steps says it already: ", s.warmup_steps);
-      }});
+      with_extra_fields(fields, learning_rate_schedules(), &ScheduleOptions::extra),
+      {.defaults =
+           [](ScheduleOptions& s) {
+             s.extra = s.extra.with_defaults(learning_rate_schedules().named(s.type).extra, s.type);
+           },
+       .check =
+           [](const ScheduleOptions& s, const Place& at) {
+             const auto& m = s.milestones;
+             if (std::adjacent_find(m.begin(), m.end(), std::greater_equal<>()) != m.end()) {
+               (at / "milestones")
+                   .mistake("found ", Json(m).dump(), ", expected each to be above the one before");
+             }
+             if (s.type == "warmup" && s.warmup_steps == 0 && s.warmup_epochs == 0)
+               (at / "warmup_steps").fail("found 0, type warmup needs at least 1, or warmup_epochs above 0");
+             if (s.warmup_steps > 0 && s.warmup_epochs > 0)
+               (at / "warmup_epochs")
+                   .fail("found ", s.warmup_epochs, ", and warmup_steps says it already: ", s.warmup_steps);
+           }});
+}
+
+/// A name, or an object of the name and the options that this loss has of its own.
+Type<LossConfig> loss_type() {
+  const auto take_defaults = [](LossConfig& loss) {
+    loss.extra = loss.extra.with_defaults(losses().named(loss.type).extra, loss.type);
+  };
+  const Type<std::string> name = one_of(losses().names());
+  const Type<LossConfig> whole = object<LossConfig>(
+      with_extra_fields<LossConfig>(
+          {field("type", &LossConfig::type, name, help_with_rows("what is made small", losses())).required()},
+          losses(), &LossConfig::extra),
+      {.defaults = take_defaults});
+  Description either = name;
+  either.json_schema = {{"anyOf", {name.json_schema, whole.json_schema}}};
+  if (whole.fields.size() > 1) {  // else there is nothing to say beside the name
+    either.fields = whole.fields;
+    either.expected += ", or an object of its type and options";
+  }
+  return {either,
+          [=](const Json& json, const Place& at) {
+            if (json.is_object()) return whole.read(json, at);
+            if (!json.is_string()) at.unexpected(json, either.expected);
+            LossConfig loss{.type = name.read(json, at)};
+            take_defaults(loss);
+            return loss;
+          },
+          [=](const LossConfig& loss) {
+            return losses().named(loss.type).extra.empty() ? Json(loss.type) : whole.write(loss);
+          }};
 }
 
 Type<EarlyStopConfig> early_stop_type() {
@@ -167,7 +204,7 @@ Type<TrainConfig> train_type() {
        field("freeze", &TrainConfig::freeze, list_of(text()),
              "names of layers that learn nothing, or of what they lie under, as in prune's include; norms "
              "among them normalise by their running statistics and keep them"),
-       field("loss", &TrainConfig::loss, one_of(loss_names()), "what is made small"),
+       field("loss", &TrainConfig::loss, loss_type(), help_with_rows("what is made small", losses())),
        field("label_smoothing", &TrainConfig::label_smoothing, number(share_below_1),
              "share of the target that training spreads over all classes"),
        field("ema", &TrainConfig::ema, number(share_below_1),

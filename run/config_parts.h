@@ -24,7 +24,7 @@ schema::Type<std::vector<LayerSpec>> layer_list();  // config_layers.cpp
 schema::Type<ModelConfig> model_type();             // config_data.cpp
 schema::Type<DataConfig> data_type();               // config_data.cpp
 schema::Type<PruneConfig> prune_type();             // config_prune.cpp
-schema::Type<RegularizeConfig> regularize_type();   // config_prune.cpp
+schema::Type<PenaltyOptions> regularize_type();     // config_prune.cpp
 
 /// The classes of a model that does not say them itself: the data set's, as far as its type says how many it
 /// has; 0: that depends on its files. Data that are drawn have as many as the model has by the catalogue.

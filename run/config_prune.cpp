@@ -2,8 +2,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "espalier/config/extra_fields.h"
+#include "espalier/penalty/penalty.h"
 #include "espalier/prune/pruner.h"
-#include "espalier/prune/regularize.h"
 #include "espalier/run/config_parts.h"
 #include "espalier/run/pruning.h"
 
@@ -39,29 +40,35 @@ void check_schedule(const PruneScheduleConfig& s, const Place& at) {
 }
 
 Type<PruneScheduleConfig> prune_schedule_type() {
-  const Names gradual = {"linear", "cubic"};
+  const Names gradual = prune_schedules().names_where([](const auto& row) { return row.left != nullptr; });
+  const std::vector<Field<PruneScheduleConfig>> fields = {
+      field("type", &PruneScheduleConfig::type, one_of(prune_schedules().names()),
+            help_with_rows("how sparsity grows: what is left of the way while p goes from 0 to 1 between "
+                           "begin and end",
+                           prune_schedules()))
+          .required(),
+      field("in", &PruneScheduleConfig::in, one_of(time_unit_names()),
+            "what begin, end and every count: steps, epochs (1.5 is one and a half), or share of the stage, "
+            "0..1"),
+      field("begin", &PruneScheduleConfig::begin, amount(not_negative),
+            "the step it first acts after, from 0; of epochs or a share, how much has passed then"),
+      field("end", &PruneScheduleConfig::end, amount(positive),
+            "the same of the step it last acts after; without it, the stage's last")
+          .only_for(gradual),
+      field("every", &PruneScheduleConfig::every, amount(positive),
+            "how much lies between; without it, 100 steps, an epoch or a hundredth of the stage")
+          .only_for(gradual),
+      field("initial", &PruneScheduleConfig::initial, number(share),
+            "s_0, the sparsity at begin, such as that of a network that is pruned already; without it, 0. It "
+            "grows to the prune's, s_f, as s_f + (s_0 - s_f) times what the type says is left")
+          .only_for(gradual)};
   auto type = object<PruneScheduleConfig>(
-      {field("type", &PruneScheduleConfig::type, one_of(schedule_names(), {"exponential"}),
-             "how sparsity grows")
-           .required(),
-       field("in", &PruneScheduleConfig::in, one_of(time_unit_names()),
-             "what begin, end and every count: steps, epochs (1.5 is one and a half), or share of the stage, "
-             "0..1"),
-       field("begin", &PruneScheduleConfig::begin, amount(not_negative),
-             "the step it first acts after, from 0; of epochs or a share, how much has passed then"),
-       field("end", &PruneScheduleConfig::end, amount(positive),
-             "the same of the step it last acts after; without it, the stage's last")
-           .only_for(gradual),
-       field("every", &PruneScheduleConfig::every, amount(positive),
-             "how much lies between; without it, 100 steps, an epoch or a hundredth of the stage")
-           .only_for(gradual),
-       field(
-           "initial", &PruneScheduleConfig::initial, number(share),
-           "s_0, the sparsity at begin, such as that of a network that is pruned already; without it, 0. It "
-           "grows to the prune's, s_f, as s_f + (s_0 - s_f) (1 - p)^3 if cubic, or (1 - p) if linear, while "
-           "p goes from 0 to 1 between begin and end")
-           .only_for(gradual)},
-      {.check = check_schedule});
+      with_extra_fields(fields, prune_schedules(), &PruneScheduleConfig::extra),
+      {.defaults =
+           [](PruneScheduleConfig& s) {
+             s.extra = s.extra.with_defaults(prune_schedules().named(s.type).extra, s.type);
+           },
+       .check = check_schedule});
   type.read = [read = type.read](const Json& json, const Place& at) {
     PruneScheduleConfig s = read(json, at);
     if (!s.every) s.every = s.in == "epochs" ? 1 : s.in == "share" ? 0.01 : 100;
@@ -268,7 +275,7 @@ Type<PruneConfig> prune_type() {
                    .mistake(
                        "is for units that are ranked over several layers: scope global or isomorphic, and "
                        "sparsity or quantile");
-             if (p.schedule && p.schedule->type != "one_shot" && !p.sparsity &&
+             if (p.schedule && prune_schedules().named(p.schedule->type).left && !p.sparsity &&
                  (p.unit != "channel" || p.threshold || p.quantile)) {
                (at / "schedule" / "type")
                    .fail("found \"", p.schedule->type,
@@ -278,28 +285,30 @@ Type<PruneConfig> prune_type() {
            }});
 }
 
-Type<RegularizeConfig> regularize_type() {
-  const Names growing = {"greg1", "greg2"}, steady = {"l1", "bn_scale", "group_lasso", "group_norm"},
-              by_channel = {"bn_scale", "group_lasso", "group_norm", "greg1", "greg2"};
-  return object<RegularizeConfig>(
-      {field(
-           "type", &RegularizeConfig::type, one_of(penalty_names()),
-           "the penalty: group_norm (DepGraph), group_lasso, bn_scale (slimming), greg1, greg2 (growing L2) "
-           "on coupled channels; l1 on weights")
-           .required(),
-       field("weight", &RegularizeConfig::weight, number(positive), "its factor").only_for(steady),
-       field("ratio", &RegularizeConfig::ratio, number(share),
-             "share of each group's channels that is pushed out")
-           .only_for(growing),
-       field("growth", &RegularizeConfig::growth, number(positive), "what the coefficient grows by")
-           .only_for(growing),
-       field("every", &RegularizeConfig::every, whole(1), "steps between").only_for(growing),
-       field("most", &RegularizeConfig::most, number(positive), "the largest coefficient").only_for(growing),
-       field("include", &RegularizeConfig::include, list_of(text()),
-             "names of layers that make the channels, as in prune; empty: all")
-           .only_for(by_channel),
-       field("exclude", &RegularizeConfig::exclude, list_of(text()), "the same, of layers to leave out")
-           .only_for(by_channel)});
+Type<PenaltyOptions> regularize_type() {
+  const auto with = [](const char* option) { return penalties().names_with(option); };
+  const auto take_defaults = [](PenaltyOptions& o) {
+    o.extra = o.extra.with_defaults(penalties().named(o.type).extra, o.type);
+  };
+  const std::vector<Field<PenaltyOptions>> fields = {
+      field("type", &PenaltyOptions::type, one_of(penalties().names()),
+            help_with_rows("the penalty", penalties()))
+          .required(),
+      field("weight", &PenaltyOptions::weight, number(positive), "its factor").only_for(with("weight")),
+      field("ratio", &PenaltyOptions::ratio, number(share),
+            "share of each group's channels that is pushed out")
+          .only_for(with("ratio")),
+      field("growth", &PenaltyOptions::growth, number(positive), "what the coefficient grows by")
+          .only_for(with("growth")),
+      field("every", &PenaltyOptions::every, whole(1), "steps between").only_for(with("every")),
+      field("max", &PenaltyOptions::max, number(positive), "the largest coefficient").only_for(with("max")),
+      field("include", &PenaltyOptions::include, list_of(text()),
+            "names of layers that make the channels, as in prune; empty: all")
+          .only_for(with("include")),
+      field("exclude", &PenaltyOptions::exclude, list_of(text()), "the same, of layers to leave out")
+          .only_for(with("exclude"))};
+  return object<PenaltyOptions>(with_extra_fields(fields, penalties(), &PenaltyOptions::extra),
+                                {.renamed = {{"most", "max"}}, .defaults = take_defaults});
 }
 
 }  // namespace espalier

@@ -56,7 +56,7 @@ namespace {
 /// of a rounded one the last would come just before the end.
 std::optional<int64_t> even_every(const PruneScheduleConfig& when, TimeUnit unit, const Schedule& schedule,
                                   const StageLength& stage) {
-  if (unit == TimeUnit::steps || !when.every || schedule.kind == Schedule::one_shot) return std::nullopt;
+  if (unit == TimeUnit::steps || !when.every || schedule.is_at_once()) return std::nullopt;
   const double whole = unit == TimeUnit::share
                            ? 1.0
                            : static_cast<double>(stage.steps) / static_cast<double>(stage.epoch_steps);
@@ -73,13 +73,14 @@ std::optional<int64_t> even_every(const PruneScheduleConfig& when, TimeUnit unit
 Schedule prune_schedule(const TrainConfig& config, const StageLength& stage) {
   const PruneScheduleConfig when = config.prune->schedule.value_or(PruneScheduleConfig{});
   const TimeUnit unit = time_unit_named(when.in);
-  Schedule schedule{.kind = schedule_named(when.type),
+  Schedule schedule{.type = when.type,
                     .begin = stage.step_at(when.begin, unit),
-                    .initial = when.initial.value_or(0)};
+                    .initial = when.initial.value_or(0),
+                    .extra = when.extra};
   schedule.every = std::max<int64_t>(1, stage.in_steps(when.every.value_or(100), unit));
-  schedule.end = schedule.kind == Schedule::one_shot ? schedule.begin
-                 : when.end                          ? stage.step_at(*when.end, unit)
-                                                     : stage.steps - 1;
+  schedule.end = schedule.is_at_once() ? schedule.begin
+                 : when.end            ? stage.step_at(*when.end, unit)
+                                       : stage.steps - 1;
   if (const auto even = even_every(when, unit, schedule, stage)) schedule.every = *even;
   if (config.early_stop && schedule.last() == stage.steps - 1)
     fail_usage(
@@ -318,8 +319,8 @@ std::vector<std::unique_ptr<Callback>> stage_callbacks(const Config& config, con
                                                        Console& console) {
   std::vector<std::unique_ptr<Callback>> callbacks;
   if (train.regularize)
-    callbacks.push_back(std::make_unique<RegularizeCallback>(
-        Regularizer(model, config.model.input, regularize_options(*train.regularize))));
+    callbacks.push_back(
+        std::make_unique<RegularizeCallback>(make_penalty(model, config.model.input, *train.regularize)));
   std::ranges::move(step_callbacks(train), std::back_inserter(callbacks));
   if (train.prune)
     callbacks.push_back(std::make_unique<PruneCallback>(Pruning(config, *train.prune, model, data, false),

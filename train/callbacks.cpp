@@ -18,13 +18,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// How many axes have been cut, and how much is left of them: each cut changes it.
-std::pair<size_t, size_t> cuts_of(const Module& model) {
-  size_t kept = 0;
-  for (const AxisCut& axis : model.history) kept += axis.kept.size();
-  return {model.history.size(), kept};
-}
-
 Json to_json(const Judgement& judgement) {
   return {{"best_accuracy", judgement.best_accuracy},
           {"best_epoch", judgement.best_epoch},
@@ -41,28 +34,16 @@ Judgement judgement_from(const Json& json, const std::string& place) {
 
 }  // namespace
 
-void RegularizeCallback::after_backward(TrainState& s) {
-  forget_if_cut(s.model);
-  regularizer_.add_gradients(s.position.step, chosen_);
-}
+void RegularizeCallback::after_backward(TrainState& s) { penalty_->add_gradients(s.position.step); }
 
-void RegularizeCallback::on_stage_begin(TrainState& s) { cuts_ = cuts_of(s.model); }
-
-void RegularizeCallback::forget_if_cut(const Module& model) {
-  const auto now = cuts_of(model);
-  if (now != cuts_) chosen_.clear();
-  cuts_ = now;
-}
-
-Json RegularizeCallback::state(const TrainState& s) {
-  forget_if_cut(s.model);
-  Json chosen = Json::object();
-  for (const auto& [layer, channels] : chosen_) chosen[layer] = channels;
-  return {{"chosen", chosen}};
+Json RegularizeCallback::state(const TrainState&) {
+  Json state = {{"chosen", Json::object()}};  // which versions before look for, whatever the penalty is
+  state.update(penalty_->state());
+  return state;
 }
 
 void RegularizeCallback::restore(const Json& state, const std::string& place) {
-  chosen_ = json_field<ChosenChannels>(state, "chosen", place);
+  penalty_->restore(state, place);
 }
 
 void ClipCallback::after_backward(TrainState& s) {

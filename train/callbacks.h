@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "espalier/prune/regularize.h"
+#include "espalier/penalty/penalty.h"
 #include "espalier/train/callback.h"
 
 namespace espalier {
@@ -17,21 +17,15 @@ namespace espalier {
 /// Adds a penalty's gradient to each step's.
 class RegularizeCallback : public Callback {
  public:
-  explicit RegularizeCallback(Regularizer regularizer) : regularizer_(std::move(regularizer)) {}
-  void on_stage_begin(TrainState& state) override;
+  explicit RegularizeCallback(std::unique_ptr<Penalty> penalty) : penalty_(std::move(penalty)) {}
   void after_backward(TrainState& state) override;
   std::string name() const override { return "regularize"; }
-  /// {"chosen": ...}: the channels that greg1 and greg2 push out.
+  /// The penalty's own; {"chosen": ...}, the channels that greg1 and greg2 push out, is in any case.
   nlohmann::ordered_json state(const TrainState& state) override;
   void restore(const nlohmann::ordered_json& state, const std::string& place) override;
 
  private:
-  /// Where channels were cut since, those that are left have other numbers: it is chosen anew.
-  void forget_if_cut(const Module& model);
-
-  Regularizer regularizer_;
-  ChosenChannels chosen_;
-  std::pair<size_t, size_t> cuts_;  // of the model as `chosen_` is of: axes, and what they keep
+  std::unique_ptr<Penalty> penalty_;
 };
 
 /// Clips each step's gradients to a norm (optim/clip.h): all that the callbacks before it have made of them.

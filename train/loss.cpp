@@ -1,9 +1,5 @@
 #include "espalier/train/loss.h"
 
-#include <algorithm>
-
-#include "espalier/util/spelling.h"
-
 namespace espalier {
 namespace {
 
@@ -23,17 +19,6 @@ class CrossEntropy : public Loss {
   float smoothing_;
 };
 
-/// Every loss once: config, help and messages learn of it from here.
-struct LossType {
-  const char* name;
-  std::unique_ptr<Loss> (*make)(const LossOptions&);
-};
-template <class Type>
-std::unique_ptr<Loss> make(const LossOptions& options) {
-  return std::make_unique<Type>(options);
-}
-constexpr LossType loss_types[] = {{"cross_entropy", make<CrossEntropy>}};
-
 }  // namespace
 
 LossValue Loss::train(const Variable& logits, const Batch& batch) const {
@@ -45,21 +30,26 @@ LossValue Loss::train(const Variable& logits, const Batch& batch) const {
   return result;
 }
 
+Registry<LossInfo>& losses() {
+  static Registry<LossInfo> all("loss",
+                                {{.name = "cross_entropy",
+                                  .help = "minus the logarithm of the share that softmax gives the label",
+                                  .make = [](const LossOptions& options) -> std::unique_ptr<Loss> {
+                                    return std::make_unique<CrossEntropy>(options);
+                                  }}});
+  return all;
+}
+
 std::unique_ptr<Loss> make_loss(const LossOptions& options) {
-  const auto found = std::ranges::find(loss_types, options.type, &LossType::name);
-  if (found == std::end(loss_types)) fail_no_type("loss", options.type, loss_names());
-  return found->make(options);
+  const LossInfo& info = losses().named(options.type);
+  LossOptions all = options;
+  all.extra = options.extra.with_defaults(info.extra, "loss " + info.name);
+  return info.make(all);
 }
 
 const Loss& default_loss() {
   static const std::unique_ptr<Loss> loss = make_loss({});
   return *loss;
-}
-
-std::vector<std::string> loss_names() {
-  std::vector<std::string> names;
-  for (const LossType& type : loss_types) names.emplace_back(type.name);
-  return names;
 }
 
 }  // namespace espalier

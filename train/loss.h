@@ -8,12 +8,15 @@
 
 #include "espalier/data/loader.h"
 #include "espalier/graph/ops.h"
+#include "espalier/util/extra_options.h"
+#include "espalier/util/registry.h"
 
 namespace espalier {
 
 struct LossOptions {
-  std::string type = "cross_entropy";
+  std::string type = "cross_entropy";  ///< a row of losses()
   double label_smoothing = 0.0;  ///< share of the target spread over all classes while training, in [0,1)
+  ExtraOptions extra = {};       ///< those that the row declares
 };
 
 /// What a loss makes of the logits of N images.
@@ -38,11 +41,18 @@ class Loss {
   virtual LossValue of(const Variable& logits, const Tensor& labels, bool training) const = 0;
 };
 
+/// What a name of a loss stands for.
+struct LossInfo {
+  std::string name, help;
+  std::string paper = {};  ///< authors: title, venue; empty where there is none
+  std::vector<ExtraOption> extra = {};
+  std::unique_ptr<Loss> (*make)(const LossOptions& options);  ///< that have all that the row declares
+};
+Registry<LossInfo>& losses();
+
 /// The loss of that type. UsageError for one that is not known, with the nearest spelling.
 std::unique_ptr<Loss> make_loss(const LossOptions& options);
 /// Cross-entropy without smoothing: where nothing is said.
 const Loss& default_loss();
-/// All types, as configs name them.
-std::vector<std::string> loss_names();
 
 }  // namespace espalier

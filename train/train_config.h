@@ -10,6 +10,7 @@
 
 #include "espalier/optim/optimizer.h"
 #include "espalier/optim/schedule.h"
+#include "espalier/penalty/penalty.h"
 
 namespace espalier {
 
@@ -22,12 +23,13 @@ struct OptimizerConfig : OptimizerOptions {
 
 /// When a pruner that acts while training acts.
 struct PruneScheduleConfig {
-  std::string type = "one_shot";  ///< one_shot, linear, cubic
+  std::string type = "one_shot";  ///< a row of prune_schedules() (prune/schedule.h)
   std::string in = "steps";       ///< steps (from 0), epochs or share of the stage: what the others count
   double begin = 0;
   std::optional<double> end;           ///< absent: the stage's last step
   std::optional<double> every = {};    ///< a config that is read always has it; absent: 100
-  std::optional<double> initial = {};  ///< sparsity at `begin`, of linear and cubic; absent: 0
+  std::optional<double> initial = {};  ///< sparsity at `begin`, unless all goes at once; absent: 0
+  ExtraOptions extra = {};             ///< those that the row declares
 };
 
 /// Limits for layers, or for groups of channels that one of them makes.
@@ -65,15 +67,6 @@ struct PruneConfig {
   int64_t reestimate_norm = 0;  ///< as in TrainConfig, after the cut
 };
 
-/// A penalty while training, see prune/regularize.h.
-struct RegularizeConfig {
-  std::string type = "group_norm";
-  double weight = 5e-4;
-  double ratio = 0.5, growth = 1e-4, most = 1.0;
-  int64_t every = 5;  ///< steps
-  std::vector<std::string> include = {}, exclude = {};
-};
-
 /// A callback of a program's own: a row of callbacks() in train/callbacks.h.
 struct CallbackConfig {
   std::string type;
@@ -85,17 +78,23 @@ struct EarlyStopConfig {
   double min_delta = 0.0;  ///< in points of validation accuracy
 };
 
+/// What is made small: in a config the name alone, where it has no options of its own.
+struct LossConfig {
+  std::string type = "cross_entropy";  ///< a row of losses() (train/loss.h)
+  ExtraOptions extra = {};
+};
+
 struct TrainConfig {
   std::optional<int64_t> epochs, steps;  ///< exactly one
   OptimizerConfig optimizer;
   ScheduleOptions schedule;
   std::vector<std::string> freeze = {};  ///< layers that learn nothing (nn/names.h)
-  std::string loss = "cross_entropy";    ///< a row of train/loss.cpp
+  LossConfig loss = {};
   double label_smoothing = 0.0;
   double ema = 0.0;        ///< decay of the moving average of weights; 0: none
   int64_t accumulate = 1;  ///< batches whose mean gradient makes a step
   std::optional<PruneConfig> prune = {};
-  std::optional<RegularizeConfig> regularize = {};
+  std::optional<PenaltyOptions> regularize = {};  ///< a penalty
   std::vector<CallbackConfig> callbacks = {};
   int64_t log_every = 100;  ///< steps
   int64_t eval_every = 1;   ///< epochs

@@ -40,6 +40,7 @@ Type<Figure> figure() {
        field("hollow", &Figure::hollow, boolean(), "outside")},
       {.exactly_one = {{"filled", "hollow"}},
        .later = {"shadow"},
+       .renamed = {{"copys", "copies"}, {"rad", "radius"}},
        .defaults = [](Figure& f) { f.height = f.type == "box" ? 2 : 1; },
        .check =
            [](const Figure& f, const Place& at) {
@@ -80,6 +81,7 @@ TEST(Schema, Refuses) {
   EXPECT_EQ(refusal(R"({"type": "box", "hieght": 1})"),
             "f.json: /hieght: no such field, did you mean 'height'?");
   EXPECT_EQ(refusal(R"({"type": "box", "shadow": 1})"), "f.json: /shadow: not built yet");
+  EXPECT_EQ(refusal(R"({"type": "box", "copys": 2})"), "f.json: field 'copys' is now called 'copies'");
   EXPECT_EQ(refusal(R"({"filled": true})"), "f.json: /type: missing, expected one of circle, box, line");
   EXPECT_EQ(refusal(R"({"type": "star"})"),
             "f.json: /type: 'star' is not built yet, this version has circle, box, line");
@@ -124,6 +126,16 @@ TEST(Schema, GathersMistakesAndReadsTheRest) {
   EXPECT_EQ(figure.copies, 3);
   EXPECT_EQ(figure.height, 2) << "a box's";
   EXPECT_EQ(figure.tags.front(), "a");
+}
+
+// The old name of a required field is that field, and so no second mistake.
+TEST(Schema, AFieldOfAnotherNameNowIsOneMistake) {
+  Mistakes mistakes;
+  read_in_spite(mistakes, R"({"type": "circle", "rad": 1, "filled": 3})");
+  EXPECT_EQ(
+      mistakes_of([&] { mistakes.report("f.json"); }),
+      (std::vector<std::string>{"f.json: field 'rad' is now called 'radius'",
+                                "f.json: /filled: found 3, expected true or false", "f.json: 2 mistakes"}));
 }
 
 // Whoever mends them goes through the file from its top.

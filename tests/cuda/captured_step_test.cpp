@@ -222,13 +222,13 @@ TEST_F(CapturedStepOnCuda, AVggWithMomentumUnderMasksThatChange) {
 }
 
 TEST_F(CapturedStepOnCuda, AResNetWithPenaltiesThatGrow) {
-  for (const Penalty penalty : {Penalty::group_norm, Penalty::greg1}) {
+  for (const char* penalty : {"group_norm", "greg1"}) {
     std::vector<std::unique_ptr<RegularizeCallback>> kept;
     expect_replayed_as_launched(
         [] { return Training(resnet, with_momentum(), 12, 2); }, 1, 4,
         [&](Training& t) {
-          kept.push_back(std::make_unique<RegularizeCallback>(Regularizer(
-              *t.model, t.input, {.penalty = penalty, .weight = 0.01, .growth = 0.1, .every = 1})));
+          kept.push_back(std::make_unique<RegularizeCallback>(
+              make_penalty(*t.model, t.input, {.type = penalty, .weight = 0.01, .growth = 0.1, .every = 1})));
           return std::vector<Callback*>{kept.back().get()};
         });
   }
@@ -342,10 +342,10 @@ TEST_F(CapturedStepOnCuda, BetweenLogPointsNothingWaitsIsAllocatedOrCrosses) {
   Training masked(vgg, with_momentum(), 40, 2, {{.type = "flip"}, {.type = "crop", .pad = 4}});
   mask_half(masked, 1);
   expect_nothing_waits_or_crosses(masked);
-  for (const Penalty penalty : {Penalty::group_norm, Penalty::greg1}) {
+  for (const char* penalty : {"group_norm", "greg1"}) {
     Training pulled(resnet, with_momentum(), 40, 2);
     RegularizeCallback regularize(
-        Regularizer(*pulled.model, pulled.input, {.penalty = penalty, .growth = 0.1, .every = 1}));
+        make_penalty(*pulled.model, pulled.input, {.type = penalty, .growth = 0.1, .every = 1}));
     expect_nothing_waits_or_crosses(pulled, {&regularize});
   }
 }

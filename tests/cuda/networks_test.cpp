@@ -13,10 +13,10 @@
 #include "espalier/optim/clip.h"
 #include "espalier/optim/ema.h"
 #include "espalier/optim/optimizer.h"
+#include "espalier/penalty/penalty.h"
 #include "espalier/prune/gradients.h"
 #include "espalier/prune/mask.h"
 #include "espalier/prune/pruner.h"
-#include "espalier/prune/regularize.h"
 #include "prune/small_net.h"
 #include "support/numbers.h"
 #include "support/temporary_folder.h"
@@ -268,25 +268,24 @@ TEST_F(NetworksOnCuda, GradientSquaresAreTheSame) {
 
 TEST_F(NetworksOnCuda, PenaltiesAreTheSame) {
   for (const auto& [name, options] : networks())
-    for (const std::string& penalty : penalty_names()) {
+    for (const std::string& penalty : penalties().names()) {
       const bool residual = std::string(name) == "resnet20", flat = std::string(name) == "lenet5";
       if (!(residual || flat) || (flat && penalty == "bn_scale")) continue;  // lenet5 has no norms
       SCOPED_TRACE(testing::Message() << name << ", " << penalty);
       Twins twins(options);
-      const RegularizeOptions how{
-          .penalty = penalty_named(penalty), .weight = 0.1, .growth = 0.1, .every = 1};
-      Regularizer here(*twins.here, twins.input, how), there(*twins.there, twins.input, how);
-      ChosenChannels chosen_here, chosen_there;
+      const PenaltyOptions how{.type = penalty, .weight = 0.1, .growth = 0.1, .every = 1};
+      const auto here = make_penalty(*twins.here, twins.input, how),
+                 there = make_penalty(*twins.there, twins.input, how);
       for (Parameter* parameter : twins.here->parameters()) {
         if (!parameter->learned()) continue;
         parameter->gradient() = random_tensor(parameter->shape(), 11);
         twins.there->find(parameter->name)->gradient() = parameter->gradient().clone(Device::cuda);
       }
       for (const int64_t step : {0, 40}) {  // greg2 parts the channels first, then pushes those it chose
-        here.add_gradients(step, chosen_here);
-        there.add_gradients(step, chosen_there);
+        here->add_gradients(step);
+        there->add_gradients(step);
       }
-      EXPECT_EQ(chosen_there, chosen_here);
+      EXPECT_EQ(there->state(), here->state());
       for (Parameter* parameter : twins.there->parameters())
         if (parameter->gradient().defined()) {
           EXPECT_TRUE(near(parameter->gradient().to(Device::cpu),

@@ -103,10 +103,34 @@ TEST(Schedule, WarmupClimbsUnderAnyType) {
 }
 
 TEST(Schedule, EveryNameIsKnownAndNoOther) {
-  for (const std::string& name : learning_rate_schedules())
+  for (const std::string& name : learning_rate_schedules().names())
     EXPECT_GT(learning_rate({.type = name}, 0.1, 0, 10, 5), 0) << name;
   EXPECT_EQ(message_of([] { learning_rate({.type = "cosin"}, 0.1, 0, 1, 1); }),
             "schedule: no type 'cosin', did you mean 'cosine'?");
+}
+
+TEST(Schedule, OneOfAProgramsOwnIsAskedByName) {
+  learning_rate_schedules().add(
+      {.name = "poly",
+       .help = "lr (1 - step / total)^power",
+       .extra = {{.name = "power", .help = "the power", .value = 2.0, .from = 0}},
+       .rate =
+           [](const ScheduleOptions& o, double lr, int64_t step, int64_t total, int64_t) {
+             const double rest = 1 - static_cast<double>(step) / static_cast<double>(total);
+             return lr * std::pow(rest, o.extra.number("power"));
+           },
+       .momentum = [](const ScheduleOptions& o, int64_t,
+                      int64_t) { return std::optional(o.extra.number("power") / 10); }});
+  expect_rates(rates({.type = "poly"}, 1.0, 4), {1, 0.5625, 0.25, 0.0625});
+  expect_rates(rates({.type = "poly", .warmup_steps = 2, .extra = {{"power", 1.0}}}, 1.0, 4),
+               {0.5, 0.75, 0.5, 0.25});
+  expect_rates(momenta({.type = "poly"}, 2), {0.2, 0.2});
+  EXPECT_EQ(message_of([] {
+              learning_rate({.type = "cosine", .extra = {{"power", 1.0}}}, 1, 0, 1, 1);
+            }),
+            "schedule cosine: no option 'power'");
+  EXPECT_EQ(message_of([] { learning_rate_schedules().add({.name = "cosine", .help = "", .rate = {}}); }),
+            "schedule: 'cosine' is there already");
 }
 
 }  // namespace

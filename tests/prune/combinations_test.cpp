@@ -158,7 +158,7 @@ void run(const Row& row, Net& net) {
     return;
   }
   const OriginalNetwork original = row.channels() ? original_network(net, image) : OriginalNetwork{};
-  const GradualPruner pruner(options, {.kind = Schedule::linear, .begin = 0, .end = 2});
+  const GradualPruner pruner(options, {.type = "linear", .begin = 0, .end = 2});
   for (int64_t step = 0; step < 4; ++step)
     EXPECT_EQ(pruner.step(net, image, original, step).has_value(), step < 3);
 }

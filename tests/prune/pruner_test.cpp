@@ -235,7 +235,7 @@ void expect_monotone(const PruneOptions& options, const Schedule& schedule) {
 }
 
 TEST(GradualPruner, GivesNothingBackAndEndsAtExactlyTheTarget) {
-  const Schedule cubic{.kind = Schedule::cubic, .begin = 2, .end = 19, .every = 4};
+  const Schedule cubic{.type = "cubic", .begin = 2, .end = 19, .every = 4};
   expect_monotone({.target = {Target::sparsity, 0.9}}, cubic);
   expect_monotone(
       {.scoring = {.criterion = criteria().named("random"), .seed = 5}, .target = {Target::sparsity, 0.77}},
@@ -243,14 +243,13 @@ TEST(GradualPruner, GivesNothingBackAndEndsAtExactlyTheTarget) {
   expect_monotone({.unit = Unit::filter,
                    .scoring = {.criterion = criteria().named("l2")},
                    .target = {Target::sparsity, 0.5}},
-                  {.kind = Schedule::linear, .begin = 0, .end = 10, .every = 3});
+                  {.type = "linear", .begin = 0, .end = 10, .every = 3});
 }
 
 TEST(GradualPruner, MovesAThresholdAlongTheScheduleToo) {
   HandMade model;
   const Parameter& fc = model.add("fc.weight", {1, 4}, {1, 2, 3, 4});
-  const GradualPruner pruner({.target = {Target::threshold, 4}},
-                             {.kind = Schedule::linear, .begin = 0, .end = 2});
+  const GradualPruner pruner({.target = {Target::threshold, 4}}, {.type = "linear", .begin = 0, .end = 2});
   pruner.step(model, any_input, {}, 1);  // below 2
   EXPECT_EQ(numbers(fc.value()), (std::vector<float>{0, 2, 3, 4}));
   pruner.step(model, any_input, {}, 2);  // below 4
@@ -258,7 +257,7 @@ TEST(GradualPruner, MovesAThresholdAlongTheScheduleToo) {
 }
 
 TEST(GradualPruner, WhatHasNoPartsIsRefused) {
-  const Schedule linear{.kind = Schedule::linear, .begin = 0, .end = 2};
+  const Schedule linear{.type = "linear", .begin = 0, .end = 2};
   EXPECT_EQ(message_of<UsageError>([&] { GradualPruner({.unit = Unit::n_of(2, 4)}, linear); }),
             "prune: schedule linear: n of each m stay, and there is nothing between all and n: expected one "
             "selection");
@@ -327,7 +326,7 @@ TEST(Pruner, AnOriginalIsOfChannelsOnly) {
 }
 
 TEST(GradualPruner, RefusesABadScheduleOrCutBeforeTheFirstStep) {
-  EXPECT_THROW(GradualPruner({}, {.kind = Schedule::cubic, .begin = 5, .end = 1}), UsageError);
+  EXPECT_THROW(GradualPruner({}, {.type = "cubic", .begin = 5, .end = 1}), UsageError);
   EXPECT_THROW(GradualPruner({.target = {Target::sparsity, 1.1}}, {}), UsageError);
 }
 

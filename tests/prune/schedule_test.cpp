@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "prune/hand_made.h"
 
 namespace espalier {
@@ -15,24 +17,23 @@ std::vector<int64_t> steps(const Schedule& schedule, int64_t until) {
 }
 
 TEST(Schedule, ActsFromBeginToEndWhateverEveryIs) {
-  EXPECT_EQ(steps({.kind = Schedule::cubic, .begin = 10, .end = 30, .every = 10}, 60),
+  EXPECT_EQ(steps({.type = "cubic", .begin = 10, .end = 30, .every = 10}, 60),
             (std::vector<int64_t>{10, 20, 30}));
-  EXPECT_EQ(steps({.kind = Schedule::linear, .begin = 10, .end = 35, .every = 10}, 60),
+  EXPECT_EQ(steps({.type = "linear", .begin = 10, .end = 35, .every = 10}, 60),
             (std::vector<int64_t>{10, 20, 30, 35}));
-  EXPECT_EQ(steps({.kind = Schedule::linear, .begin = 3, .end = 5, .every = 100}, 200),
-            (std::vector<int64_t>{3, 5}));
-  EXPECT_EQ(steps({.kind = Schedule::cubic, .begin = 4, .end = 4}, 10), (std::vector<int64_t>{4}));
+  EXPECT_EQ(steps({.type = "linear", .begin = 3, .end = 5, .every = 100}, 200), (std::vector<int64_t>{3, 5}));
+  EXPECT_EQ(steps({.type = "cubic", .begin = 4, .end = 4}, 10), (std::vector<int64_t>{4}));
 }
 
 TEST(Schedule, OneShotActsOnceAtBegin) {
-  const Schedule schedule{.kind = Schedule::one_shot, .begin = 5};
+  const Schedule schedule{.type = "one_shot", .begin = 5};
   EXPECT_EQ(steps(schedule, 20), (std::vector<int64_t>{5}));
   EXPECT_EQ(schedule.sparsity_at(4, 0.8), 0);
   EXPECT_EQ(schedule.sparsity_at(5, 0.8), 0.8);
 }
 
 TEST(Schedule, LinearByHand) {
-  const Schedule schedule{.kind = Schedule::linear, .begin = 10, .end = 20};
+  const Schedule schedule{.type = "linear", .begin = 10, .end = 20};
   EXPECT_EQ(schedule.sparsity_at(9, 0.8), 0);
   EXPECT_EQ(schedule.sparsity_at(10, 0.8), 0);
   EXPECT_DOUBLE_EQ(schedule.sparsity_at(15, 0.8), 0.4);
@@ -40,20 +41,42 @@ TEST(Schedule, LinearByHand) {
 }
 
 TEST(Schedule, CubicByHand) {
-  const Schedule schedule{.kind = Schedule::cubic, .begin = 100, .end = 300};
+  const Schedule schedule{.type = "cubic", .begin = 100, .end = 300};
   EXPECT_EQ(schedule.sparsity_at(100, 0.8), 0);
   EXPECT_DOUBLE_EQ(schedule.sparsity_at(150, 0.8), 0.8 * (1 - 27.0 / 64));
   EXPECT_DOUBLE_EQ(schedule.sparsity_at(200, 0.8), 0.7);
-  const Schedule later{.kind = Schedule::cubic, .begin = 100, .end = 300, .initial = 0.4};
+  const Schedule later{.type = "cubic", .begin = 100, .end = 300, .initial = 0.4};
   EXPECT_EQ(later.sparsity_at(0, 0.8), 0.4);
   EXPECT_DOUBLE_EQ(later.sparsity_at(100, 0.8), 0.4);
   EXPECT_DOUBLE_EQ(later.sparsity_at(200, 0.8), 0.75);
 }
 
+TEST(Schedule, ExponentialByHand) {
+  const Schedule schedule{.type = "exponential", .begin = 100, .end = 300};
+  EXPECT_EQ(schedule.sparsity_at(100, 0.8), 0);
+  EXPECT_NEAR(schedule.sparsity_at(200, 0.8), 0.8 * 10 / 11, 1e-12) << "(0.1 - 0.01) / 0.99 are left";
+  const Schedule later{.type = "exponential", .begin = 100, .end = 300, .initial = 0.4};
+  EXPECT_EQ(later.sparsity_at(100, 0.8), 0.4);
+  EXPECT_NEAR(later.sparsity_at(200, 0.8), 0.8 - 0.4 / 11, 1e-12);
+}
+
+TEST(Schedule, CosineByHand) {
+  const Schedule schedule{.type = "cosine", .begin = 100, .end = 400};
+  EXPECT_EQ(schedule.sparsity_at(100, 0.8), 0);
+  EXPECT_NEAR(schedule.sparsity_at(200, 0.8), 0.2, 1e-12) << "(1 + cos(60 degrees)) / 2 is left";
+  EXPECT_NEAR(schedule.sparsity_at(250, 0.8), 0.4, 1e-12);
+  const Schedule later{.type = "cosine", .begin = 100, .end = 400, .initial = 0.4};
+  EXPECT_EQ(later.sparsity_at(100, 0.8), 0.4);
+  EXPECT_NEAR(later.sparsity_at(300, 0.8), 0.7, 1e-12);
+}
+
 TEST(Schedule, NeverFallsAndEndsAtExactlyTheTarget) {
-  for (const auto kind : {Schedule::linear, Schedule::cubic}) {
-    const Schedule schedule{.kind = kind, .begin = 7, .end = 777, .every = 3};
-    double before = 0;
+  for (const PruneScheduleInfo& info : prune_schedules()) {
+    if (!info.left) continue;
+    SCOPED_TRACE(info.name);
+    const Schedule schedule{.type = info.name, .begin = 7, .end = 777, .every = 3, .initial = 0.1};
+    EXPECT_EQ(schedule.sparsity_at(7, 0.95), 0.1);
+    double before = 0.1;
     for (int64_t step = 0; step < 900; ++step) {
       const double now = schedule.sparsity_at(step, 0.95);
       ASSERT_GE(now, before) << step;
@@ -66,19 +89,19 @@ TEST(Schedule, NeverFallsAndEndsAtExactlyTheTarget) {
 }
 
 TEST(Schedule, OfASingleStepReachesTheTargetThere) {
-  const Schedule schedule{.kind = Schedule::cubic, .begin = 4, .end = 4};
+  const Schedule schedule{.type = "cubic", .begin = 4, .end = 4};
   EXPECT_EQ(schedule.sparsity_at(3, 0.8), 0);
   EXPECT_EQ(schedule.sparsity_at(4, 0.8), 0.8);
 }
 
 TEST(Schedule, SaysHowOftenItActs) {
   for (const int64_t every : {1, 3, 7, 20, 100}) {
-    const Schedule schedule{.kind = Schedule::linear, .begin = 4, .end = 24, .every = every};
+    const Schedule schedule{.type = "linear", .begin = 4, .end = 24, .every = every};
     EXPECT_EQ(schedule.times(), static_cast<int64_t>(steps(schedule, 60).size())) << every;
     EXPECT_EQ(schedule.last(), 24);
   }
-  EXPECT_EQ((Schedule{.kind = Schedule::cubic, .begin = 4, .end = 4}).times(), 1);
-  const Schedule once{.kind = Schedule::one_shot, .begin = 4, .end = 9};
+  EXPECT_EQ((Schedule{.type = "cubic", .begin = 4, .end = 4}).times(), 1);
+  const Schedule once{.type = "one_shot", .begin = 4, .end = 9};
   EXPECT_EQ(once.times(), 1);
   EXPECT_EQ(once.last(), 4);
 }
@@ -105,23 +128,35 @@ TEST(TimeUnit, NamesReadBack) {
   EXPECT_THROW(time_unit_named("epoch"), UsageError);
 }
 
-TEST(Schedule, NamesReadBack) {
-  EXPECT_EQ(schedule_names(), (std::vector<std::string>{"one_shot", "linear", "cubic"}));
-  EXPECT_EQ(schedule_named("one_shot"), Schedule::one_shot);
-  EXPECT_EQ(schedule_named("linear"), Schedule::linear);
-  EXPECT_EQ(schedule_named("cubic"), Schedule::cubic);
-  EXPECT_THROW(schedule_named("quadratic"), UsageError);
+TEST(Schedule, IsKnownByName) {
+  const std::string message = "schedule: no type 'cubc', did you mean 'cubic'?";
+  EXPECT_EQ(message_of<UsageError>([] { check({.type = "cubc", .begin = 0, .end = 5}); }), message);
+  EXPECT_EQ(message_of<UsageError>([] { (Schedule{.type = "cubc"}).sparsity_at(0, 1); }), message);
+}
+
+TEST(Schedule, OneOfAProgramsOwnIsAskedByName) {
+  prune_schedules().add(
+      {.name = "power",
+       .help = "(1 - p)^power",
+       .extra = {{.name = "power", .help = "the power", .value = 2.0, .from = 0}},
+       .left = [](double rest, const ExtraOptions& extra) { return std::pow(rest, extra.number("power")); }});
+  const Schedule square{.type = "power", .begin = 0, .end = 4},
+      root{.type = "power", .begin = 0, .end = 4, .extra = {{"power", 0.5}}};
+  EXPECT_NEAR(square.sparsity_at(2, 0.8), 0.8 * 0.75, 1e-12);
+  EXPECT_NEAR(root.sparsity_at(3, 0.8), 0.8 * 0.5, 1e-12);
+  EXPECT_EQ(square.last(), 4);
+  EXPECT_EQ(message_of([] { prune_schedules().add({.name = "cubic", .help = ""}); }),
+            "schedule: 'cubic' is there already");
 }
 
 TEST(Schedule, RefusesWhatNeverActs) {
-  EXPECT_EQ(message_of<UsageError>([] { check({.kind = Schedule::cubic, .begin = -1, .end = 5}); }),
+  EXPECT_EQ(message_of<UsageError>([] { check({.type = "cubic", .begin = -1, .end = 5}); }),
             "prune schedule: begins at step -1, expected 0 or later");
-  EXPECT_EQ(message_of<UsageError>([] { check({.kind = Schedule::linear, .begin = 9, .end = 5}); }),
+  EXPECT_EQ(message_of<UsageError>([] { check({.type = "linear", .begin = 9, .end = 5}); }),
             "prune schedule: ends at step 5, before it begins at step 9");
-  EXPECT_EQ(
-      message_of<UsageError>([] { check({.kind = Schedule::cubic, .begin = 0, .end = 5, .every = 0}); }),
-      "prune schedule: acts every 0 steps, expected 1 or more");
-  EXPECT_NO_THROW(check({.kind = Schedule::one_shot, .begin = 5}));
+  EXPECT_EQ(message_of<UsageError>([] { check({.type = "cubic", .begin = 0, .end = 5, .every = 0}); }),
+            "prune schedule: acts every 0 steps, expected 1 or more");
+  EXPECT_NO_THROW(check({.type = "one_shot", .begin = 5}));
 }
 
 }  // namespace

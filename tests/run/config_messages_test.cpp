@@ -8,6 +8,7 @@
 #include "espalier/nn/models/models.h"
 #include "espalier/run/build.h"
 #include "espalier/run/config.h"
+#include "espalier/train/loss.h"
 #include "espalier/util/mistakes.h"
 #include "espalier/util/spelling.h"
 #include "run/minimal_config.h"
@@ -47,6 +48,8 @@ TEST(Config, MistakesAreNamed) {
   const std::string optimizer_names = enumerated(optimizers().names()),
                     train_fields = enumerated(
                         config_description().find("stages")->inner().find("train")->type->field_names());
+  const std::string gradual =
+      enumerated(prune_schedules().names_where([](const auto& row) { return row.left != nullptr; }), " or ");
   const Mistake mistakes[] = {
       // Names.
       {"/model/hiden", "[3]", "/model/hiden: no such field, did you mean 'hidden'?"},
@@ -158,7 +161,7 @@ TEST(Config, MistakesAreNamed) {
        "/stages/0/train/optimizer/type: found the text \"adan\", expected one of " + optimizer_names +
            ", did you mean 'adam'?"},
       {"/stages/0/train/loss", "\"mse\"",
-       "/stages/0/train/loss: found the text \"mse\", expected one of cross_entropy"},
+       "/stages/0/train/loss: found the text \"mse\", expected one of " + enumerated(losses().names())},
       {"/stages/1/prune/unit", "\"rows\"",
        "/stages/1/prune/unit: found the text \"rows\", expected one of weight, filter, column, kernel, "
        "block, "
@@ -200,8 +203,10 @@ TEST(Config, MistakesAreNamed) {
        "other: "
        "expected unit filter, column or channel"},
       {"/stages/0/train/regularize", R"({"type": "group_norn"})",
-       "/stages/0/train/regularize/type: found the text \"group_norn\", expected one of l1, bn_scale, "
-       "group_lasso, group_norm, greg1, greg2, did you mean 'group_norm'?"},
+       "/stages/0/train/regularize/type: found the text \"group_norn\", expected one of " +
+           enumerated(penalties().names()) + ", did you mean 'group_norm'?"},
+      {"/stages/0/train/regularize", R"({"type": "greg1", "most": 2})",
+       "/stages/0/train/regularize: field 'most' is now called 'max'"},
       {"/stages/1/prune/scope", "\"erk\"",
        "/stages/1/prune/scope: 'erk' is not built yet, this version has layer, global, isomorphic"},
       {"/stages/1/prune/scope", "\"glabal\"",
@@ -231,7 +236,8 @@ TEST(Config, MistakesAreNamed) {
       {"/stages/0/train/optimizer/nesterov", "true",
        "/stages/0/train/optimizer/nesterov: found true, which needs a momentum above 0"},
       {"/stages/0/train/schedule", R"({"type": "cosine", "gamma": 0.5})",
-       "/stages/0/train/schedule/gamma: is for type step or multistep, and the type is cosine"},
+       "/stages/0/train/schedule/gamma: is for type " +
+           enumerated(learning_rate_schedules().names_with("gamma"), " or ") + ", and the type is cosine"},
       {"/stages/0/train/schedule", R"({"type": "cosine", "min_lr": 0.2})",
        "/stages/0/train/schedule/min_lr: found 0.2, expected at most the optimizer's lr: 0.1"},
       {"/stages/0/train/schedule", R"({"type": "step"})",
@@ -287,7 +293,7 @@ TEST(Config, MistakesAreNamed) {
       {"/stages/3/train/prune/schedule", R"({"type": "one_shot", "begin": 50})",
        "/stages/3/train/prune/schedule/begin: found 50, but the last of 50 steps is 49"},
       {"/stages/3/train/prune/schedule", R"({"type": "one_shot", "every": 5})",
-       "/stages/3/train/prune/schedule/every: is for type linear or cubic, and the type is one_shot"},
+       "/stages/3/train/prune/schedule/every: is for type " + gradual + ", and the type is one_shot"},
       {"/stages/3/train/prune", R"({"threshold": 0.1, "schedule": {"type": "cubic"}})",
        "/stages/3/train/prune/schedule/type: found \"cubic\", which needs 'sparsity', or a target of "
        "channels; 'threshold', 'quantile' and n:m go only with one_shot"},
@@ -321,6 +327,10 @@ TEST(Config, MistakesAreNamed) {
         << mistake.pointer << " " << mistake.value;
   }
   EXPECT_EQ(refusal("[]"), "x.json: found a list of 0, expected an object");
+  EXPECT_EQ(refusal(with("/stages/0/train/regularize", R"({"type": "greg1"})").dump(),
+                    {"stages.dense.train.regularize.most=2"}),
+            "--set stages.dense.train.regularize.most=2: stages.dense.train.regularize.most: field 'most' is "
+            "now called 'max'");
 }
 
 TEST(Config, AllMistakesAreTold) {

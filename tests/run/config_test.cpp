@@ -4,7 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "espalier/run/pruning.h"
 #include "run/minimal_config.h"
+#include "support/bad_input.h"
 
 namespace espalier {
 namespace {
@@ -102,6 +106,51 @@ TEST(Config, WhatASchedulesEveryIsDependsOnWhatItCounts) {
   EXPECT_EQ(schedule(R"(, "in": "epochs")").every, 1);
   EXPECT_EQ(schedule(R"(, "in": "share")").every, 0.01);
   EXPECT_EQ(schedule(R"(, "every": 0.5, "in": "share")").every, 0.5);
+}
+
+TEST(Config, SchedulesOfAProgramsOwnAreNamedWithTheirOptions) {
+  learning_rate_schedules().add(
+      {.name = "decay",
+       .help = "lr base^step",
+       .options = {"min_lr"},
+       .extra = {{.name = "base", .help = "kept each step", .value = 0.5, .from = 0, .to = 1}},
+       .rate = [](const ScheduleOptions& o, double lr, int64_t step, int64_t, int64_t) {
+         return std::max(o.min_lr, lr * std::pow(o.extra.number("base"), static_cast<double>(step)));
+       }});
+  prune_schedules().add({.name = "power",
+                         .help = "(1 - p)^exponent",
+                         .extra = {{.name = "exponent", .help = "the power", .value = int64_t{2}, .from = 1}},
+                         .left = [](double rest, const ExtraOptions& extra) {
+                           return std::pow(rest, static_cast<double>(extra.whole("exponent")));
+                         }});
+
+  const char* rates = "/stages/0/train/schedule";
+  const auto rate = [&](const char* schedule) {
+    return learning_rate(parse(with(rates, schedule)).stages[0].train->schedule, 1.0, 2, 10, 5);
+  };
+  EXPECT_EQ(rate(R"({"type": "decay"})"), 0.25);
+  EXPECT_EQ(rate(R"({"type": "decay", "base": 0.1, "min_lr": 0.03})"), 0.03);
+
+  const char* prunes = "/stages/3/train/prune/schedule";
+  const auto share = [&](const char* schedule) {
+    const TrainConfig train = *parse(with(prunes, schedule)).stages[3].train;
+    return prune_schedule(train, {.epoch_steps = 10, .steps = 50}).sparsity_at(20, 0.8);
+  };
+  EXPECT_NEAR(share(R"({"type": "power", "end": 40})"), 0.8 * (1 - 0.25), 1e-12);
+  EXPECT_NEAR(share(R"({"type": "power", "end": 40, "exponent": 3})"), 0.8 * (1 - 0.125), 1e-12);
+
+  const auto refusal = [](const char* pointer, const char* value) {
+    return message_of([&] { parse(with(pointer, value)); });
+  };
+  EXPECT_EQ(refusal(rates, R"({"type": "decay", "base": 2})"),
+            "x.json: /stages/0/train/schedule/base: found 2, expected a number from 0 to 1");
+  EXPECT_EQ(refusal(rates, R"({"type": "cosine", "base": 1})"),
+            "x.json: /stages/0/train/schedule/base: is for type decay, and the type is cosine");
+  EXPECT_EQ(
+      refusal(prunes, R"({"type": "power", "exponent": 0})"),
+      "x.json: /stages/3/train/prune/schedule/exponent: found 0, expected a whole number of at least 1");
+  EXPECT_EQ(refusal(prunes, R"({"type": "cubic", "exponent": 2})"),
+            "x.json: /stages/3/train/prune/schedule/exponent: is for type power, and the type is cubic");
 }
 
 TEST(Config, WeightDecayDefaultsAsInPyTorch) {

@@ -43,7 +43,7 @@ struct Acting {
               .position = position,
               .epoch_steps = 10,
               .total_steps = 10},
-        callback(one.pruning, {.kind = Schedule::one_shot, .begin = at, .end = at}, console) {
+        callback(one.pruning, {.type = "one_shot", .begin = at, .end = at}, console) {
     callback.on_stage_begin(state);
   }
   /// So many steps are done.
@@ -91,7 +91,7 @@ TEST(Pruning, GoesPartOfTheWay) {
   Case one(R"("criterion": "l1", "ratio": 0.5)");
   const OriginalNetwork original = one.pruning.original();
   EXPECT_EQ(original.channels.at("fc1"), 16);
-  const Schedule linear{.kind = Schedule::linear, .begin = 0, .end = 2};
+  const Schedule linear{.type = "linear", .begin = 0, .end = 2};
   one.pruning.act(original, linear, 1);
   EXPECT_EQ(one.model->find("fc1.weight")->shape()[0], 12);
   one.pruning.act(original, linear, 2);

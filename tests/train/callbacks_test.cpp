@@ -123,7 +123,7 @@ TEST(EvaluateCallback, JudgesFromTheEpochAfterTheLastPruning) {
 TEST(Callbacks, RememberUnderTheirNames) {
   CallbackStage f;
   const Shape input{4, 4, 1};
-  RegularizeCallback regularize(Regularizer(*f.model, input, {.penalty = Penalty::greg1}));
+  RegularizeCallback regularize(make_penalty(*f.model, input, {.type = "greg1"}));
   EvaluateCallback evaluate(f.loader, &f.loader, [] {});
   struct Own : Callback {
     std::string name() const override { return "own"; }
@@ -145,6 +145,9 @@ TEST(Callbacks, RememberUnderTheirNames) {
   f.state.remember();
   EXPECT_EQ(f.position.callbacks.at("regularize").dump(), R"({"chosen":{}})")
       << "channel 7 is no more; a checkpoint must not say it is";
+  EXPECT_EQ(RegularizeCallback(make_penalty(*f.model, input, {.type = "l1"})).state(f.state).dump(),
+            R"({"chosen":{}})")
+      << "as older versions expect it of any penalty";
   EXPECT_TRUE(contains(message_of([&] { evaluate.restore({{"best_epoch", -1}}, "here"); }), "here"));
 
   // In a run they have it back before the stage begins.

@@ -51,7 +51,6 @@ TEST(Loss, MixedImagesCountForBothTheirLabels) {
 }
 
 TEST(Loss, IsMadeByName) {
-  EXPECT_EQ(loss_names(), std::vector<std::string>{"cross_entropy"});
   EXPECT_EQ(message_of([] { make_loss({.type = "cross_entrop"}); }),
             "loss: no type 'cross_entrop', did you mean 'cross_entropy'?");
 }
@@ -67,7 +66,7 @@ TEST(Loss, OfAConfigIsThatOfTheStageAndIsMeasuredByTheLastThatTrains) {
   EXPECT_NEAR(build_loss(config)->measure(two_rows(), batch.labels).loss.value().item(), by_hand({0, 2}, 0),
               1e-6);
   Config unknown = config;
-  unknown.stages[0].train->loss = "hinge";
+  unknown.stages[0].train->loss.type = "hinge";
   EXPECT_THROW(build_loss(unknown), UsageError);
 }
 
@@ -84,6 +83,75 @@ TEST(Loss, OneOfAProgramsOwnIsEvaluated) {
   const Evaluation once = evaluate(*model, loader), both = evaluate(*model, loader, {.loss = twice});
   EXPECT_NEAR(both.loss, 2 * once.loss, 1e-6);
   EXPECT_EQ(both.accuracy, once.accuracy);
+}
+
+/// Of a program: `factor` times cross-entropy.
+class Times : public Loss {
+ public:
+  explicit Times(const LossOptions& options)
+      : factor_(options.extra.number("factor")), smoothing_(options.label_smoothing) {}
+
+ protected:
+  LossValue of(const Variable& logits, const Tensor& labels, bool training) const override {
+    auto result =
+        ops::softmax_cross_entropy(logits, labels, training ? static_cast<float>(smoothing_) : 0.0f);
+    return {ops::scale(result.loss, static_cast<float>(factor_)), result.rank};
+  }
+
+ private:
+  double factor_, smoothing_;
+};
+
+TEST(Loss, OneOfAProgramsOwnIsNamedInAConfigWithItsOptions) {
+  const auto config_with = [](const std::string& loss, const std::string& more = "") {
+    return small_config(R"({"name": "a", "train": {"steps": 1, "loss": )" + loss + more +
+                        R"(, "optimizer": {"type": "sgd", "lr": 0.1}}})");
+  };
+  const auto written = [&](const std::string& loss) {
+    return config_json(config_with(loss))["stages"][0]["train"]["loss"].dump();
+  };
+  EXPECT_EQ(written(R"({"type": "cross_entropy"})"), R"("cross_entropy")");
+  EXPECT_EQ(message_of([&] { config_with("3"); }),
+            "small.json: /stages/0/train/loss: found 3, expected one of cross_entropy");
+
+  const LossInfo info{
+      .name = "times",
+      .help = "a multiple of cross-entropy",
+      .extra = {{.name = "factor", .help = "how many times", .value = 2.0, .from = 0, .to = 10}},
+      .make = [](const LossOptions& o) -> std::unique_ptr<Loss> { return std::make_unique<Times>(o); }};
+  losses().add(info);
+  EXPECT_EQ(message_of([&] { losses().add(info); }), "loss: 'times' is there already");
+
+  const Tensor wanted = labels({0, 2});
+  const auto measured = [&](const std::string& loss) {
+    return build_loss(config_with(loss))->measure(two_rows(), wanted).loss.value().item();
+  };
+  EXPECT_NEAR(measured(R"("times")"), 2 * by_hand({0, 2}, 0), 1e-6);
+  EXPECT_NEAR(measured(R"({"type": "times", "factor": 3})"), 3 * by_hand({0, 2}, 0), 1e-6);
+  EXPECT_EQ(written(R"("cross_entropy")"), R"("cross_entropy")");
+  EXPECT_EQ(written(R"("times")"), R"({"type":"times","factor":2.0})");
+  EXPECT_EQ(written(R"({"type": "times", "factor": 3})"), R"({"type":"times","factor":3.0})");
+
+  const auto refusal = [&](const std::string& loss) { return message_of([&] { config_with(loss); }); };
+  const std::string at = "small.json: /stages/0/train/loss";
+  EXPECT_EQ(refusal(R"({"type": "times", "factor": 11})"),
+            at + "/factor: found 11, expected a number from 0 to 10");
+  EXPECT_EQ(refusal(R"({"type": "cross_entropy", "factor": 3})"),
+            at + "/factor: is for type times, and the type is cross_entropy");
+  EXPECT_EQ(refusal(R"({"factor": 3})"), at + "/type: missing, expected one of cross_entropy, times");
+  EXPECT_EQ(refusal("3"),
+            at + ": found 3, expected one of cross_entropy, times, or an object of its type and options");
+  EXPECT_EQ(refusal(R"("tims")"),
+            at + ": found the text \"tims\", expected one of cross_entropy, times, did you mean 'times'?");
+
+  // From the command line, in each of its spellings.
+  const std::string text = config_json(config_with(R"("times")")).dump();
+  const auto set = [&](const std::string& assignment) {
+    return parse_config(text, "x.json", {assignment}).stages[0].train->loss;
+  };
+  EXPECT_EQ(set("stages.a.train.loss.factor=4").extra.number("factor"), 4);
+  EXPECT_EQ(set("stages.a.train.loss=cross_entropy").type, "cross_entropy");
+  EXPECT_EQ(set(R"(stages.a.train.loss={"type": "times", "factor": 5})").extra.number("factor"), 5);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Pruning as a book, step 6, regularize: which numbers go with which channels, as index maps that lie where
-// the network computes, so that a penalty of channels is a few kernels a step and nobody waits for one.
+// Which numbers go with which channels, as index maps that lie where the network computes, so that a penalty
+// of channels is a few kernels a step and nobody waits for one.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include "espalier/channels/channel_maps.h"
+#include "espalier/penalty/channel_maps.h"
 
 #include <map>
 
