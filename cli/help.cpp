@@ -13,9 +13,13 @@
 #include "espalier/graph/op.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/sequential.h"
+#include "espalier/penalty/penalty.h"
 #include "espalier/prune/criterion.h"
+#include "espalier/prune/schedule.h"
 #include "espalier/run/config.h"
 #include "espalier/run/recipes.h"
+#include "espalier/train/callbacks.h"
+#include "espalier/train/loss.h"
 #include "espalier/util/definition_list.h"
 #include "espalier/util/error.h"
 #include "espalier/util/spelling.h"
@@ -155,12 +159,18 @@ std::string criteria_help() {
          list(entries, 0);
 }
 
-/// Name, help and paper of each row of a registry.
+/// Name, help and, where it has one, paper of a row of a registry.
+template <class Row>
+Definition row_entry(const Row& row) {
+  if constexpr (requires { row.paper; })
+    if (!row.paper.empty()) return {row.name, row.help + "\n" + row.paper};
+  return {row.name, row.help};
+}
+
 template <class Row>
 std::string rows_help(const std::string& begin, const Registry<Row>& rows) {
   std::vector<Definition> entries;
-  for (const Row& row : rows)
-    entries.push_back({row.name, row.help + (row.paper.empty() ? "" : "\n" + row.paper)});
+  for (const Row& row : rows) entries.push_back(row_entry(row));
   return prose(begin + "\n\n") + list(entries);
 }
 
@@ -170,6 +180,28 @@ std::string optimizers_help() {
       "`espalier help "
       "NAME`.",
       optimizers());
+}
+
+std::string schedules_help() {
+  return rows_help(
+             "A config names a learning-rate schedule as \"schedule\": {\"type\": NAME, ...} of a train "
+             "stage.",
+             learning_rate_schedules()) +
+         "\n" +
+         rows_help(
+             "And how sparsity grows while it trains as \"schedule\": {\"type\": NAME, ...} of its "
+             "\"prune\".",
+             prune_schedules());
+}
+
+std::string penalties_help() {
+  return rows_help("A config names a penalty as \"regularize\": {\"type\": NAME, ...} of a train stage.",
+                   penalties());
+}
+
+std::string losses_help() {
+  return rows_help("A config names a loss as \"loss\": NAME or {\"type\": NAME, ...} of a train stage.",
+                   losses());
 }
 
 const char* const set_help =
@@ -248,6 +280,9 @@ const std::vector<Topic>& topics() {
       {"ops", "What a network in a file is made of", ops_help},
       {"data", "Data sets, their files, and where they are looked for", data_help},
       {"optimizers", "What makes a step of a gradient", optimizers_help},
+      {"losses", "What training makes small", losses_help},
+      {"schedules", "How rates and sparsities change while training", schedules_help},
+      {"penalties", "What prepares a network to be pruned", penalties_help},
       {"criteria", "What pruning can rank weights by", criteria_help},
       {"recipes", "Published configs that go by their names", recipes_help},
       {"runs", "What a run leaves in its folder, the best epoch's weights among it", runs_help},
@@ -276,6 +311,17 @@ std::string declared_about(const std::string& word) {
     if (criterion.name == word) parts.push_back("A criterion:\n" + list({criterion_entry(criterion)}));
   if (const ModelInfo* model = models().find(word))
     parts.push_back("A model:\n" + list({model_entry(*model)}));
+  const auto add_row = [&](const char* what, const auto& rows) {
+    if (const auto* row = rows.find(word))
+      parts.push_back(std::string(what) + ":\n" + list({row_entry(*row)}));
+  };
+  add_row("A data set", datasets());
+  add_row("An optimizer", optimizers());
+  add_row("A loss", losses());
+  add_row("A learning-rate schedule", learning_rate_schedules());
+  add_row("A schedule of sparsity", prune_schedules());
+  add_row("A penalty", penalties());
+  add_row("A callback", callbacks());
   if (std::string text = declared_in_config(word); !text.empty()) parts.push_back(std::move(text));
   std::vector<Definition> options;
   for (const Command& command : commands())

@@ -89,7 +89,7 @@ Registry<ScheduleInfo>& learning_rate_schedules() {
         .options = {"max_lr", "pct_start", "cycle_momentum"},
         .rate = onecycle,
         .momentum = onecycle_momentum},
-       {.name = "warmup", .help = "constant behind the climb", .rate = constant}});
+       {.name = "warmup", .help = "constant after the climb", .rate = constant}});
   return all;
 }
 

@@ -22,17 +22,17 @@ struct PruneScheduleInfo {
 Registry<PruneScheduleInfo>& prune_schedules();
 
 /// When a pruner acts while training, and how far it has come then. Steps count from 0. With t in begin..end
-/// and p = (t - begin) / (end - begin) it is s(t) = s_f + (s_0 - s_f) left(1 - p), and left is of
-///   one_shot     0 from the first: acts once, at `begin`; `end` and `every` do not matter
+/// and p = (t - begin) / (end - begin) it is s(t) = s_f + (s_0 - s_f) left(1 - p), where left is for
+///   one_shot     0: it acts once, at `begin`; `end` and `every` do not matter
 ///   linear       1 - p
-///   cubic        (1 - p)^3                    Zhu, Gupta: To prune, or not to prune, ICLR 2018 workshop
-///   ("AGP") exponential  (r^p - r) / (1 - r), r 0.01  as rounds that each take the same share of what is
-///   left:
+///   cubic        (1 - p)^3; Zhu, Gupta: To prune, or not to prune, ICLR 2018 workshop ("AGP")
+///   exponential  (r^p - r) / (1 - r), r = 0.01, as rounds that each take the same share of what is left;
 ///                Frankle, Carbin: The Lottery Ticket Hypothesis, ICLR 2019
-///   cosine       (1 + cos(pi p)) / 2          the curve of Loshchilov, Hutter: SGDR, ICLR 2017, as Dettmers,
-///                Zettlemoyer: Sparse Networks from Scratch, 2019, let their rate of pruning fall along it
+///   cosine       (1 + cos(pi p)) / 2; the curve of Loshchilov, Hutter: SGDR, ICLR 2017, which the pruning
+///                rate of Dettmers, Zettlemoyer: Sparse Networks from Scratch, 2019, follows
+///
 /// All but one_shot act at begin, begin + every, begin + 2 every, ... and last at `end`, whether or not that
-/// is a whole number of `every`: s(begin) is s_0 and s(end) s_f exactly.
+/// is a whole number of `every`: s(begin) is s_0 and s(end) is s_f exactly.
 struct Schedule {
   std::string type = "one_shot";  ///< a row of prune_schedules()
   int64_t begin = 0, end = 0;

@@ -78,7 +78,7 @@ struct EarlyStopConfig {
   double min_delta = 0.0;  ///< in points of validation accuracy
 };
 
-/// What is made small: in a config the name alone, where it has no options of its own.
+/// What is made small: in a config only the name, where it has no options of its own.
 struct LossConfig {
   std::string type = "cross_entropy";  ///< a row of losses() (train/loss.h)
   ExtraOptions extra = {};

@@ -35,7 +35,7 @@ TEST(GregPenalty, Greg2PullsAtAllFirst) {
   expect_near(two.added(*penalty, 6), {0, -0.12f, 0, 0});
 }
 
-TEST(GregPenalty, ChoosesAnewBehindACut) {
+TEST(GregPenalty, ChoosesAnewAfterACut) {
   TwoChannels two;
   const auto penalty = two.penalty(greg("greg1", 1));
   two.added(*penalty);
