@@ -45,7 +45,7 @@ def main():
     parser.add_argument("--before", type=pathlib.Path, help="another build of the program, to compare with")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a model in a round (default: 2)")
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
-    parser.add_argument("--quiet", action="store_true", help="on the quiet machine alone")
+    parser.add_argument("--quiet", action="store_true", help="only on the quiet machine")
     add_espalier(parser)
     arguments = parser.parse_args()
     programs = [program for program in (arguments.espalier, arguments.before) if program]

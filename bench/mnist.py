@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The recipe of configs/mnist_mlp.json in Espalier and in PyTorch, seed by seed: accuracy, zeros and seconds.
 
-MLP 784-256-128-10 on MNIST, pixels in 0..1, batch 64: 3 epochs of Adam at 1e-3, the 30 % of all weights that are least
+MLP 784-256-128-10 on MNIST, pixels in 0..1, batch 64: 3 epochs of Adam at 1e-3, the 30 % of all weights that are smallest
 in magnitude set to zero, 2 epochs with those held there. Accuracy is on the test set after each stage. The two sides
 take turns; a seed gives each its own weights and order.
 """
@@ -31,7 +31,7 @@ def data_root(given):
 
 
 def read_idx(root, name, header):
-    """The bytes of an IDX file behind its header."""
+    """The bytes of an IDX file after its header."""
     for path in (root / "mnist" / name, root / "mnist" / f"{name}.gz"):
         if path.is_file():
             content = path.read_bytes()
@@ -64,7 +64,7 @@ def train(model, data, epochs, masks):
 
 
 def smallest_pruned(model):
-    """Zeroes the SPARSITY of all weights together that are least in magnitude: {weight: mask}."""
+    """Zeroes the SPARSITY of all weights together that are smallest in magnitude: {weight: mask}."""
     weights = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     magnitudes = torch.cat([weight.detach().abs().flatten() for weight in weights])
     kept = torch.ones_like(magnitudes)
@@ -114,7 +114,7 @@ def espalier_run(program, root, seed):
 
 
 def row(name, runs):
-    """One line: means over the seeds; the zeros if every seed has as many, else the least and the most."""
+    """One line: means over the seeds; the zeros if every seed has as many, else the fewest and the most."""
     accuracies = [statistics.mean(run[stage][0] for run in runs) for stage in STAGES]
     zeros = sorted({run["tuned"][1] for run in runs})
     seconds = statistics.mean(sum(run[stage][2] for stage in STAGES) for run in runs)

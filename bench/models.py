@@ -38,7 +38,7 @@ class Mlp(nn.Module):
 
 
 class LeNet5(nn.Module):
-    """Caffe's LeNet-5: no padding, pooling by 2 behind each activation."""
+    """Caffe's LeNet-5: no padding, pooling by 2 after each activation."""
 
     def __init__(self, input, classes, activation="relu", pool="max"):
         super().__init__()
@@ -56,7 +56,7 @@ class LeNet5(nn.Module):
 
 
 class Vgg(nn.Module):
-    """VGG for small images: pooling behind the first three blocks alone, then the mean of all pixels, `classifier`.
+    """VGG for small images: pooling only after the first three blocks, then the mean of all pixels, `classifier`.
 
     Modules of `features` stand at torchvision's numbers; identities hold those of the poolings left out.
     """
@@ -83,7 +83,7 @@ class Vgg(nn.Module):
 
 
 def convolution(inputs, outputs, size, stride=1):
-    """Without a bias, which the norm behind it would take away; padded so that stride 1 keeps the size."""
+    """Without a bias, which the norm after it would take away; padded so that stride 1 keeps the size."""
     return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
 
 
@@ -203,7 +203,7 @@ class Attention(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Norms in front of attention and of the two layers behind it."""
+    """Norms before attention and before the two layers after it."""
 
     def __init__(self, width, heads, hidden):
         super().__init__()

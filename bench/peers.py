@@ -2,7 +2,7 @@
 """Times one peer on one model, for compare.py: prints a JSON object with the fields of `espalier bench --json`.
 
 PyTorch trains as a user would write it: clear gradients, forward, softmax cross-entropy, backward, optimizer step, on
-one random batch. Inference is a forward pass alone. Weights are the same numbers for every peer. `peers.py models`
+one random batch. Inference is only a forward pass. Weights are the same numbers for every peer. `peers.py models`
 prints the models there are, and whether each convolves.
 """
 

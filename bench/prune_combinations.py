@@ -123,10 +123,10 @@ def units_of(unit, options):
 # --- Reasons to refuse, each with the words that the message has of it ---
 
 def reachable(unit, options):
-    """Whether what is asked for goes before every layer is at its least, but for half a unit a layer."""
+    """Whether what is asked for goes before every layer is at its minimum, except for half a unit a layer."""
     sizes = {layer: len(of) for layer, of in units_of(unit, options).items()}
     asked = half_up(options.get("ratio" if unit == "channel" else "sparsity", 0.5) * sum(sizes.values()))
-    free = sum(n - Limits(layer, n, unit, options, 1.0).least for layer, n in sizes.items())
+    free = sum(n - Limits(layer, n, unit, options, 1.0).min_left for layer, n in sizes.items())
     return 2 * (asked - free) <= len(sizes)
 
 
@@ -167,7 +167,7 @@ def reasons(criterion, unit, scope, apply, schedule, options):
 # --- Scores ---
 
 class Network:
-    """Numbers, and what has become of them. What is cut is as gone as what is masked, but nobody sees it any more."""
+    """Numbers, and what has become of them. What is cut is as gone as what is masked, but is not seen any more."""
 
     def __init__(self, unit, apply, options):
         self.values, self.g2, self.h = numbers(options.get("ties", False))
@@ -269,10 +269,10 @@ class Limits:
     def __init__(self, layer, n, unit, options, progress):
         own = options.get("overrides", {}).get(layer, options)
         never_empty = unit == "channel" or options.get("round_to", 1) > 1
-        self.least = max(1 if never_empty else 0, n - half_up(own.get("max_ratio", 1.0) * n))
+        self.min_left = max(1 if never_empty else 0, n - half_up(own.get("max_ratio", 1.0) * n))
         self.must = half_up(own.get("min_ratio", 0.0) * progress * n)
         self.multiple = options.get("round_to", 1)
-        self.least = min(n, math.ceil(self.least / self.multiple) * self.multiple)
+        self.min_left = min(n, math.ceil(self.min_left / self.multiple) * self.multiple)
 
 
 def select(scores, classes, limits, count, below=None, rounded=True):
@@ -281,7 +281,7 @@ def select(scores, classes, limits, count, below=None, rounded=True):
     place = {layer: i for i, layer in enumerate(scores)}
 
     def held(layer):
-        return len(goes[layer]) - sum(goes[layer]) <= limits[layer].least
+        return len(goes[layer]) - sum(goes[layer]) <= limits[layer].min_left
 
     def lowest_first(layers):
         return sorted((scores[layer][u], place[layer], u, layer) for layer in layers for u in range(len(goes[layer]))
@@ -307,7 +307,7 @@ def select(scores, classes, limits, count, below=None, rounded=True):
             continue
         left = len(goes[layer]) - sum(goes[layer])
         stay = left - left % multiple
-        if stay < limits[layer].least:  # up, then
+        if stay < limits[layer].min_left:  # up, then
             stay += multiple
         while len(goes[layer]) - sum(goes[layer]) > stay:
             goes[layer][lowest_first([layer])[0][2]] = True
@@ -345,7 +345,7 @@ def check_margins(goes, scores, classes, exact):
 
 # Where the documents leave it open, as the library does: of cut channels nothing is left to be ranked, so that a
 # quantile is of the others, and `random` numbers them anew; masked filters are among those that fpgm measures
-# distances to; a least width is rounded up to a multiple; each layer keeps n - llround(max_ratio n).
+# distances to; a minimum width is rounded up to a multiple; each layer keeps n - llround(max_ratio n).
 def act(criterion, network, scope, options, progress):
     """One selection, `progress` of the way to the target, applied to the network."""
     unit, channels = network.unit, network.unit == "channel"
@@ -389,14 +389,14 @@ def act(criterion, network, scope, options, progress):
         def widths(goes):
             return [sum(not one for one in goes[layer]) for layer in ("conv1", "conv2", "fc1")]
         cost = macs if "speedup" in options else parameters
-        whole = cost(4, 8, 12)
-        end = whole / options["speedup"] if "speedup" in options else options["parameters"]
+        original = cost(4, 8, 12)
+        end = original / options["speedup"] if "speedup" in options else options["parameters"]
         goes = next(goes for goes in (share(n / total) for n in range(total + 1))
-                    if cost(*widths(goes)) <= whole + (end - whole) * progress)
+                    if cost(*widths(goes)) <= original + (end - original) * progress)
     else:
         ratio = options.get("ratio" if channels else "sparsity", 0.5) * progress
         goes = share(ratio)
-        if options.get("round_to", 1) > 1:  # the least selection that removes as many as without
+        if options.get("round_to", 1) > 1:  # the smallest selection that removes as many as without
             asked = gone_of(share(ratio, rounded=False))
             goes = next(goes for goes in (share(n / total) for n in range(total + 1)) if gone_of(goes) >= asked)
     if unit != "2:4" or not options.get("ties"):

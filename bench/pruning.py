@@ -5,7 +5,7 @@ No training: random weights, group magnitude (the mean over a channel's members 
 among them), each layer for itself, channels rounded down to a multiple, the classifier's outputs kept. What Espalier
 leaves is loaded into PyTorch's model of its shapes and counted by Torch-Pruning's counter, as what Torch-Pruning leaves
 is; then every tensor of the one is compared with the other's, number by number: the same channels went if all are
-equal. Torch-Pruning's seconds are of building its groups and one step, Espalier's of the whole stage: groups, cut, and
+equal. Torch-Pruning's seconds are of building its groups and one step, Espalier's of the complete stage: groups, cut, and
 the proof of it on a batch.
 """
 
@@ -114,7 +114,7 @@ def compare(program, name, arguments):
     seconds = torch_pruning_cut(theirs, image, arguments.ratio, arguments.round_to)
     line = "{:<28}{:>14}{:>20}{:>10}"
     print(line.format(name, "parameters", "operations", "seconds"))
-    rows = {"whole": (model, None), "Espalier": (with_tensors(model, ours), stage["seconds"]),
+    rows = {"original": (model, None), "Espalier": (with_tensors(model, ours), stage["seconds"]),
             "Torch-Pruning": (theirs, seconds)}
     for title, (one, taken) in rows.items():
         operations, parameters = count(one, image)

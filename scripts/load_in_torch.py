@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Builds in PyTorch, from a checkpoint or model of Espalier's alone, the network it holds, pruned or not.
+"""Builds in PyTorch the network that a checkpoint or model of Espalier's holds, pruned or not, from only that file.
 
     from load_in_torch import load
     model = load("runs/x/models/tuned.safetensors")      # a torch.nn.Module in inference mode
@@ -54,9 +54,9 @@ def pooled(largest, x, window, stride, pad, ceil, counts):
     if (top, left) == (bottom, right):
         return (F.max_pool2d(x, k, stride, (top, left), 1, ceil) if largest else
                 F.avg_pool2d(x, k, stride, (top, left), ceil, counts))
-    ends = []  # pixels to add below and on the right, so that whole windows fit as often as there are outputs
-    for n, size, step, before, behind in zip(x.shape[2:], k, stride, (top, left), (bottom, right)):
-        room = n + before + behind - size
+    ends = []  # pixels to add below and on the right, so that complete windows fit as often as there are outputs
+    for n, size, step, before, after in zip(x.shape[2:], k, stride, (top, left), (bottom, right)):
+        room = n + before + after - size
         outputs = min(-(-room // step), (n + before - 1) // step) if ceil else room // step
         ends.append(outputs * step + size - before - n)
     sides = (left, ends[1], top, ends[0])
@@ -179,8 +179,8 @@ def op_matmul(a, b, *, a_transposed, b_transposed):
     return (a.transpose(-1, -2) if a_transposed else a) @ (b.transpose(-1, -2) if b_transposed else b)
 
 
-# What has four axes lies as images do in PyTorch, [N,C,H,W], behind the first of these; as tokens, channels last, behind
-# the second; behind others as their first input does.
+# What has four axes lies as images do in PyTorch, [N,C,H,W], after the first of these; as tokens, channels last, after
+# the second; after others as their first input does.
 IMAGES = {"conv2d", "batch_norm", "max_pool2d", "average_pool2d", "global_average_pool", "adaptive_average_pool2d", "flatten", "pad"}
 TOKENS = {"linear", "layer_norm", "softmax", "matmul", "reshape", "permute", "select", "expand"}
 # Number by number: where these may stand, the order of the numbers does not matter.
@@ -353,7 +353,7 @@ class Network(Node):
         self.check_order()
 
     def check_order(self):
-        """Behind a flatten of several pixels PyTorch has the numbers in another order than the file; only a linear layer's
+        """After a flatten of several pixels PyTorch has the numbers in another order than the file; only a linear layer's
         columns are put right there. ValueError for what else would meet the wrong ones."""
         flattened = set()
         for number, op in enumerate(self.ops):

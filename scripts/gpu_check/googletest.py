@@ -12,7 +12,7 @@ from gpu_check.commands import Failed
 # Errors after which the process has no card any more.
 BREAKS = re.compile("cudaError(IllegalAddress|MisalignedAddress|LaunchFailure|LaunchTimeout|Assert|HardwareStackError|"
                     "IllegalInstruction|InvalidAddressSpace|InvalidPc|ECCUncorrectable|ContextIsDestroyed|Unknown)")
-MOST_DEATHS = 3  # of a suite, whose other tests are then left out
+MAX_DEATHS = 3  # of a suite, whose other tests are then left out
 LINE = re.compile(r"^\[ +(RUN|OK|FAILED|SKIPPED) +\] ([\w/]+\.[\w/]+)")
 
 
@@ -75,14 +75,14 @@ class Tests:
                     end, said = ("STOPPED" if result.late else "DIED"), said + "\n" + result.err[-600:]
                 broken = end == "DIED" or (end == "FAILED" and BREAKS.search(said) is not None)
                 if broken and failed:
-                    break  # it may be that one's doing: again, in a process that is whole
+                    break  # it may be that one's doing: again, in a fresh process
                 self.record(name, end, said)
                 todo.remove(name)
                 if broken:
                     deaths[name.split(".")[0]] += 1
                     break
                 failed = failed or end == "FAILED"
-            todo = [name for name in todo if deaths[name.split(".")[0]] < MOST_DEATHS]
+            todo = [name for name in todo if deaths[name.split(".")[0]] < MAX_DEATHS]
 
     def summary(self, names):
         """"213 of 220 passed, 7 skipped", and Failed where one did not, or was not run."""

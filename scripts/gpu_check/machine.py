@@ -16,7 +16,7 @@ def card_here():
         found = subprocess.run(query, capture_output=True, text=True)
         if found.returncode == 0 and found.stdout.strip():
             return found.stdout.strip().splitlines()[0]
-    try:  # a container may have the driver alone
+    try:  # a container may have only the driver
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
         return None
@@ -42,7 +42,7 @@ def nvidia_folders():
 
 
 def environment_of_ours(unpacked, scratch):
-    """Of our programs alone: the packed libraries come first there, and would come between others and their own."""
+    """Only for our programs: the packed libraries come first there, and would come between others and their own."""
     folders = [str(unpacked / "lib"), *nvidia_folders(), "/usr/local/cuda/lib64", os.environ.get("LD_LIBRARY_PATH", "")]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ESPALIER_")}
     return kept | {"LD_LIBRARY_PATH": ":".join(filter(None, folders)), "ESPALIER_DATA": str(unpacked / "data"),

@@ -45,17 +45,17 @@ def glibc_of(files):
 
 
 def some_of_cifar(archive):
-    """A tar of the first images of each class, which the program reads as it reads the whole."""
+    """A tar of the first images of each class, which the program reads as it reads the complete archive."""
     taken, packed = collections.Counter(), io.BytesIO()
-    with tarfile.open(archive) as whole, tarfile.open(fileobj=packed, mode="w") as part:
-        for image in whole:
+    with tarfile.open(archive) as complete, tarfile.open(fileobj=packed, mode="w") as part:
+        for image in complete:
             split, _, rest = image.name.removeprefix("./").partition("/")
             place = split, rest.partition("/")[0]
             if image.isfile() and taken[place] < IMAGES.get(split, 0):
                 taken[place] += 1
                 small = tarfile.TarInfo(image.name.removeprefix("./"))
                 small.size = image.size
-                part.addfile(small, whole.extractfile(image))
+                part.addfile(small, complete.extractfile(image))
     if not taken:
         fail(f"{archive}: has no train/CLASS/IMAGE")
     return packed.getvalue()

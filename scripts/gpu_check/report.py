@@ -7,7 +7,7 @@ import time
 
 from gpu_check.commands import Deadline, Failed, Skipped, Stopped, Terminated
 
-LEAST = 5  # seconds, with which a part is still begun
+MIN_SECONDS = 5  # with which a part is still begun
 
 
 def write(path, text):
@@ -32,7 +32,7 @@ class Report:
         row = {"part": name, "status": "skipped", "seconds": 0, "note": "no time was left"}
         self.parts.append(row)
         start = time.monotonic()
-        if limit >= LEAST:
+        if limit >= MIN_SECONDS:
             row["status"], row["note"] = "STOPPED", "by a signal"
             try:
                 row["note"] = body(Deadline(limit)) or ""
@@ -115,7 +115,7 @@ class Report:
             {"kernel": kernel, "calls": calls, "milliseconds": ms, "floor_milliseconds": floor}
             for kernel, (calls, ms, floor) in found["kernels"].items()]}
             for (case, precision), found in self.kernels.items()]
-        whole = {**self.about, "budget": self.budget, "seconds": round(time.monotonic() - self.start, 1),
+        report = {**self.about, "budget": self.budget, "seconds": round(time.monotonic() - self.start, 1),
                  "parts": self.parts, "tests": self.tests.as_json() if self.tests else {}, "speeds": speeds,
                  "kernels": kernels}
-        write(self.out / "gpu-check.json", json.dumps(whole, indent=1) + "\n")
+        write(self.out / "gpu-check.json", json.dumps(report, indent=1) + "\n")

@@ -56,11 +56,11 @@ class Check:
         return body
 
     def sanitized(self, tool, options, environment, precisions):
-        """A small run under compute-sanitizer, whose own libraries are not ours: `env` changes them behind it."""
+        """A small run under compute-sanitizer, whose own libraries are not ours: `env` changes them after it."""
         def body(deadline):
             program = machine.compute_sanitizer()
             if self.device != "cuda":
-                raise Skipped("of a card alone")
+                raise Skipped("only for a card")
             if not program:
                 raise Skipped("compute-sanitizer is not on this machine")
             done = []

@@ -109,7 +109,7 @@ class Speed:
         if not self.peer:
             raise Skipped("this python has no PyTorch")
         if self.check.device == "cpu":
-            raise Skipped("of a card alone")
+            raise Skipped("only for a card")
         for case, precision in COMPILED:
             speed = self.peer.ask(case, precision, "compiled", deadline.left())
             self.report.add_speed(case, precision, "compiled", speed)
