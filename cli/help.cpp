@@ -58,7 +58,7 @@ std::string layers_help() {
   for (const LayerKind& kind : layer_kinds()) kinds.push_back({kind.name, kind.help});
   return prose(
              "A config writes a network down as \"model\": {\"type\": \"layers\", \"layers\": "
-             "[{\"type\": NAME, ...}, ...]}, one layer behind another; docs/layers.md has examples.\n\n") +
+             "[{\"type\": NAME, ...}, ...]}, one layer after another; docs/layers.md has examples.\n\n") +
          list(kinds) + "\n" + declared_in_config("layers");
 }
 
@@ -84,9 +84,9 @@ std::string ops_help() {
   for (const Op* op : op_catalogue())
     if (op->run) entries.push_back({op->name, op_text(*op)});
   return prose(
-             "What a network in a file is made of (docs/formats.md): ops with their inputs; and attributes. "
-             "What may "
-             "be left out is in brackets, attributes with what they are then.\n\n") +
+             "What a network in a file is made of (docs/formats.md): ops with their inputs and attributes. "
+             "Brackets "
+             "show what may be left out, for attributes with the default.\n\n") +
          list(entries);
 }
 
@@ -99,7 +99,7 @@ std::string data_help() {
          prose(fmt::format(
              "\nThe root is the folder that data sets are in: --data ROOT, else \"data\".\"root\" in the "
              "config, else the environment variable ESPALIER_DATA, else data. \"data\".\"path\" names a "
-             "set's own folder, relative to the root; or, but for {}, an archive of it: .tar, .tar.gz or "
+             "set's own folder, relative to the root; or, except for {}, an archive of it: .tar, .tar.gz or "
              ".tar.xz.\n"
              "\n"
              "To get them: scripts/get-data mnist (11 MB, into data), cifar10 or cifar100 (170 MB each). "
@@ -151,11 +151,11 @@ std::string criteria_help() {
   std::vector<Definition> entries;
   for (const Criterion& criterion : criteria()) entries.push_back(criterion_entry(criterion));
   return prose(
-             "A config names a criterion as \"prune\": {\"criterion\": NAME, ...}. Of a coupled channel, the "
-             "scores of all that goes with it become one by \"reduction\"; and those of a group of channels, "
-             "as those of a layer's filters, are divided by \"normalizer\" before groups or layers are "
-             "ranked "
-             "together. Unless a config says another, they are these.\n\n") +
+             "A config names a criterion as \"prune\": {\"criterion\": NAME, ...}. \"reduction\" makes one "
+             "score "
+             "of those of all that goes with a coupled channel; \"normalizer\" is what the scores of a group "
+             "of channels, or of a layer's filters, are divided by before groups or layers are ranked "
+             "together. Shown are those used unless a config names others.\n\n") +
          list(entries, 0);
 }
 
@@ -205,10 +205,10 @@ std::string losses_help() {
 }
 
 const char* const set_help =
-    "A config is a JSON file, which may have comments (// and /* */) and a comma behind the last of a list "
+    "A config is a JSON file, which may have comments (// and /* */) and a comma after the last of a list "
     "or object. `--set PATH=VALUE` sets one of its fields from the command line, a stage by its number (from "
     "0) or name: --set stages.dense.train.epochs=1; /stages/0/train/epochs=1 is the same. null takes away a "
-    "field or a list's element: --set stages.dense=null; + adds one behind a list's last: --set "
+    "field or a list's element: --set stages.dense=null; + adds one after a list's last: --set "
     "stages.+='{\"name\": \"more\", \"evaluate\": {}}'. Of fields that exclude each other a new one "
     "replaces the old, and another type leaves out what it has no use for.\n\n";
 
@@ -243,24 +243,23 @@ std::string recipes_help() {
 
 std::string runs_help() {
   return prose("What a run leaves in its folder, runs/NAME or --output DIR:\n\n") +
-         list(
-             {{"config.json", "the config with every field's value"},
-              {"models/STAGE.safetensors",
-               "weights behind the stage's last step, from which the next stage goes on: for eval, predict, "
-               "inspect, graph, and PyTorch"},
-              {"models/STAGE.best.safetensors",
-               "of a stage that trains where there are images to validate by: weights of the epoch that did "
-               "best on those, the first of equals; 'STAGE, best' in the table is what they do on the test "
-               "set. No stage goes on from them: a config with \"model\": {\"weights\": FILE} does"},
-              {"checkpoint.safetensors",
-               "all that `espalier train --resume FOLDER` needs to come to the same bits"},
-              {"last_step.safetensors",
-               "the checkpoint behind the last training's last step, and last_step.best.safetensors the best "
-               "until then, to make that training longer"},
-              {"metrics.jsonl", "a row for every log_every steps, evaluation and act of a pruner"},
-              {"result.json", "what each stage came to, when the run is done; `espalier compare` reads it"},
-              {"kernels.json", "what --autotune chose"},
-              {"log.txt", "what was said, with the time"}});
+         list({{"config.json", "the config with every field's value"},
+               {"models/STAGE.safetensors",
+                "weights after the stage's last step, from which the next stage goes on: for eval, predict, "
+                "inspect, graph, and PyTorch"},
+               {"models/STAGE.best.safetensors",
+                "of a stage that trains where there are images to validate by: weights of the epoch that did "
+                "best on those, the first of equals; 'STAGE, best' in the table is what they do on the test "
+                "set. No stage goes on from them: a config with \"model\": {\"weights\": FILE} does"},
+               {"checkpoint.safetensors",
+                "all that `espalier train --resume FOLDER` needs to come to the same bits"},
+               {"last_step.safetensors",
+                "the checkpoint after the last training's last step, and last_step.best.safetensors the best "
+                "until then, to make that training longer"},
+               {"metrics.jsonl", "a row for every log_every steps, evaluation and act of a pruner"},
+               {"result.json", "what each stage came to, when the run is done; `espalier compare` reads it"},
+               {"kernels.json", "what --autotune chose"},
+               {"log.txt", "what was said, with the time"}});
 }
 
 std::string environment_help() { return list(environment_variables()); }
@@ -378,7 +377,7 @@ const std::vector<Synonym>& synonyms() {
   return all;
 }
 
-/// Of a word that is none here: what is called otherwise, else the fields whose help speaks of it.
+/// For a word that is unknown here: what it is called instead, else the fields whose help mentions it.
 std::string otherwise(const std::string& word) {
   std::string lower = word;
   std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
@@ -389,19 +388,18 @@ std::string otherwise(const std::string& word) {
   return text;
 }
 
-/// "; of it speaks the help on a, b": fields whose descriptions have the word.
+/// "; the help on a, b mentions it": fields whose descriptions have the word.
 std::string spoken_of(const std::string& word) {
-  constexpr size_t least_letters = 4, most_fields = 5;
-  if (word.size() < least_letters) return "";
+  constexpr size_t min_letters = 4, max_fields = 5;
+  if (word.size() < min_letters) return "";
   std::vector<std::string> names;
   for (const schema::Section& section : schema::sections(config_description()))
     for (const schema::FieldDescription& field : section.object->fields)
-      if (field.help.find(word) != field.help.npos && names.size() < most_fields &&
+      if (field.help.find(word) != field.help.npos && names.size() < max_fields &&
           std::ranges::find(names, field.name) == names.end())
         names.push_back(field.name);
   if (names.empty()) return "";
-  return fmt::format("; of it {} the help on {}", names.size() == 1 ? "speaks" : "speak",
-                     fmt::join(names, ", "));
+  return fmt::format("; the help on {} mentions it", fmt::join(names, ", "));
 }
 
 }  // namespace

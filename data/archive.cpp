@@ -1,4 +1,4 @@
-// Unpacker takes off the compression, and says where that is cut short; libarchive reads the tar behind it.
+// Unpacker takes off the compression, and says where that is cut short; libarchive then reads the tar.
 #include "espalier/data/archive.h"
 
 #include <archive.h>
@@ -22,10 +22,10 @@ namespace espalier {
 namespace {
 
 constexpr size_t block = 512;
-constexpr size_t longest_path = 4096;           // Linux's
-constexpr size_t most_names = size_t{1} << 30;  // of all paths and the folders above them: 13 million images
+constexpr size_t longest_path = 4096;          // Linux's
+constexpr size_t max_names = size_t{1} << 30;  // of all paths and the folders above them: 13 million images
 constexpr size_t longest_padding = size_t{4}
-                                   << 20;  // behind the end: tar fills up its records, commonly 10 kB
+                                   << 20;  // after the end: tar fills up its records, commonly 10 kB
 
 /// The bytes of a tar, as libarchive asks for them.
 class Stream {
@@ -112,12 +112,12 @@ class Content {
         size_(static_cast<uint64_t>(std::max<int64_t>(archive_entry_size(entry), 0))) {}
 
   /// `before` bytes are held of the files before it.
-  std::vector<uint8_t> read(const Keep& keep, const std::string& path, size_t before, size_t most_bytes) {
+  std::vector<uint8_t> read(const Keep& keep, const std::string& path, size_t before, size_t max_bytes) {
     constexpr size_t beginning = 64;
     fill(std::min<uint64_t>(size_, beginning), before);
     const size_t wanted = std::min<uint64_t>(size_, keep(path, bytes_));
-    ESP_CHECK(wanted <= most_bytes - before, place_, ": ", size_, " bytes, and ", before,
-              " of the files before it: more than the ", most_bytes, " that an archive may hold");
+    ESP_CHECK(wanted <= max_bytes - before, place_, ": ", size_, " bytes, and ", before,
+              " of the files before it: more than the ", max_bytes, " that an archive may hold");
     bytes_.resize(std::min(bytes_.size(), wanted));
     fill(wanted, before);
     bytes_.shrink_to_fit();
@@ -150,7 +150,7 @@ class Content {
   std::vector<uint8_t> bytes_;
 };
 
-/// Reads what is behind the end of the tar, which must be the zeros that end one.
+/// Reads what follows the end of the tar, which must be the zeros that end one.
 void check_end(Stream& stream, const std::string& name, size_t files) {
   for (size_t padding = 0;;) {
     const size_t size = stream.next().size();
@@ -168,7 +168,7 @@ void check_end(Stream& stream, const std::string& name, size_t files) {
 
 size_t keep_all(const std::string&, std::span<const uint8_t>) { return std::numeric_limits<size_t>::max(); }
 
-Archive parse_archive(std::span<const uint8_t> packed, const std::string& name, size_t most_bytes,
+Archive parse_archive(std::span<const uint8_t> packed, const std::string& name, size_t max_bytes,
                       const Keep& keep) {
   ESP_CHECK(!packed.empty(), name, ": is empty, expected a .tar, .tar.gz or .tar.xz");
   Stream stream(packed, name);
@@ -191,10 +191,10 @@ Archive parse_archive(std::span<const uint8_t> packed, const std::string& name, 
               archive_read_header_position(tar.get()), ": ", reason(tar.get()));
     const std::string path = relative(path_of(entry), name), place = name + ": " + printable(path);
     names += listed_bytes(path);
-    ESP_CHECK(names <= most_names, place, ": the names of the files up to here and of their folders are ",
-              names, " bytes, more than the ", most_names, " that they may have");
+    ESP_CHECK(names <= max_names, place, ": the names of the files up to here and of their folders are ",
+              names, " bytes, more than the ", max_names, " that they may have");
     ESP_CHECK(!archive_entry_hardlink(entry) && archive_entry_filetype(entry) != AE_IFLNK, place,
-              ": is a link, expected files and folders alone; nothing was read");
+              ": is a link, expected only files and folders; nothing was read");
     if (archive_entry_filetype(entry) == AE_IFDIR) {
       if (!path.empty()) result.folders.push_back(path);
       continue;
@@ -203,7 +203,7 @@ Archive parse_archive(std::span<const uint8_t> packed, const std::string& name, 
               ": is neither file nor folder; nothing was read");
     ESP_CHECK(seen.insert(path).second, place, ": is in the archive twice; nothing was read");
     Content content(tar.get(), entry, stream, place);
-    result.files.push_back({path, content.read(keep, path, held, most_bytes)});
+    result.files.push_back({path, content.read(keep, path, held, max_bytes)});
     held += result.files.back().bytes.size();
   }
   stream.rethrow();
@@ -212,10 +212,10 @@ Archive parse_archive(std::span<const uint8_t> packed, const std::string& name, 
 }
 
 Archive read_archive(const std::filesystem::path& path, const Keep& keep) {
-  const size_t most_bytes = std::min(size_t{32} << 30, static_cast<size_t>(physical_memory()));
-  const auto packed = read_bytes(path, most_bytes);
+  const size_t max_bytes = std::min(size_t{32} << 30, static_cast<size_t>(physical_memory()));
+  const auto packed = read_bytes(path, max_bytes);
   // Images are packed already: they do not become a sixteenth, unless many are the same.
-  return parse_archive(packed, path.string(), std::min(most_bytes, 16 * packed.size() + (size_t{256} << 20)),
+  return parse_archive(packed, path.string(), std::min(max_bytes, 16 * packed.size() + (size_t{256} << 20)),
                        keep);
 }
 

@@ -24,17 +24,16 @@ bool has(const FileTree& tree, const std::string& path) {
   return std::ranges::binary_search(tree.paths(), path);
 }
 
-/// For whoever has images to test alone; empty where there are none.
+/// For users who only have images to test on; empty if these have none.
 std::string test_hint(const FileTree& tree, const std::string& place) {
   for (const char* split : {"test", "val"})
     if (has(tree, split + std::string("/")) && is_folder(place))
       return join("; `espalier eval CHECKPOINT --images ",
-                  shell_word((std::filesystem::path(place) / split).string()),
-                  "` reads images to test alone");
+                  shell_word((std::filesystem::path(place) / split).string()), "` reads only test images");
   return "";
 }
 
-/// For whoever has a folder for each class, and no more; empty where there are none.
+/// For users who only have a folder for each class; empty if these have none.
 std::string train_hint(const FileTree& tree) {
   for (const std::string& path : tree.paths()) {
     const size_t slash = path.find('/');
@@ -141,7 +140,7 @@ void note_others(const Names& others, const std::string& name, Names& notes) {
 }
 
 /// "test/" or "val/" where that is the one folder there is, and no class is called so: the rest of a data set
-/// was left behind. Else nothing: the folders are those of the classes.
+/// is missing. Else nothing: the folders are those of the classes.
 std::string lone_split(const FileTree& tree, const Names& classes) {
   Names folders;
   for (const std::string& path : tree.paths()) {
@@ -153,7 +152,7 @@ std::string lone_split(const FileTree& tree, const Names& classes) {
   return std::ranges::find(classes, name) == classes.end() ? folders[0] : "";
 }
 
-/// For whoever names a whole data set where one split is meant.
+/// For users who name a complete data set where one split is meant.
 std::string split_hint(const Names& unknown, const std::filesystem::path& root) {
   for (const char* split : {"test", "val", "train"})
     if (std::ranges::find(unknown, split) != unknown.end() && is_folder(root))

@@ -73,12 +73,12 @@ void check_fit(const Config& config, const Dataset& data, const std::string& pla
   std::string found;
   const DatasetInfo* info = datasets().find(config.data.type);
   if (info && info->class_names) {  // which say which is missing or too many
-    constexpr size_t most = 10;
+    constexpr size_t max_names = 10;
     const auto& names = data.class_names;
     found = ": ";
-    for (size_t i = 0; i < std::min(names.size(), most); ++i)
+    for (size_t i = 0; i < std::min(names.size(), max_names); ++i)
       found += (i ? ", " : "") + printable(names[i], 60);
-    if (names.size() > most) found += ", ...";
+    if (names.size() > max_names) found += ", ...";
     for (const std::string& note : notes)
       if (note.find(": class folders without images ") != note.npos) found += "; " + note;
   }
@@ -335,8 +335,8 @@ double latency_after(const Config& config, const Module& model, const std::vecto
 
 namespace {
 
-/// How many batches a stage takes batch norms' statistics from anew, and who asks for them: a train stage
-/// does so for its pruner, too, and the most that it takes are these.
+/// How many batches a stage re-estimates batch norms' statistics from, and who asks for them: a train stage
+/// does so for its pruner, too, and takes the larger of the two numbers.
 struct Reestimated {
   const char* field;
   int64_t batches;
@@ -415,7 +415,7 @@ void check_batches(const Config& config, Module& model, const Loader& loader) {
   }
 }
 
-void check_stages(const Config& config, Module& model, std::optional<int64_t> batches, bool whole,
+void check_stages(const Config& config, Module& model, std::optional<int64_t> batches, bool original,
                   Mistakes& mistakes) {
   for (size_t i = 0; i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
@@ -425,7 +425,7 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
     if (mistakes.spare(pointer)) {
       // An Error is none of usage: the config says what it means, and the network has no such thing.
       const auto check = [&](const auto& act) { mistakes.attempt(pointer, act, place_of(config, i)); };
-      if (prune) check([&] { check_pruning(config, *prune, model, whole); });
+      if (prune) check([&] { check_pruning(config, *prune, model, original); });
       if (stage.train) check([&] { check_learning(*stage.train, model); });
       if (const Reestimated asked = reestimated(stage); asked.batches > 0)
         check([&] {
@@ -441,7 +441,7 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
       if (stage.train && prune && batches)
         check([&] { prune_schedule(*stage.train, stage_length(*stage.train, *batches)); });
     }
-    whole = whole && !changes_shapes;
+    original = original && !changes_shapes;
   }
 }
 

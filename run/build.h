@@ -101,11 +101,11 @@ std::unique_ptr<Module> network_of_shapes(const Config& config, const std::vecto
 /// Milliseconds of an image through a fresh network of the model's shapes after more cuts: what its weights
 /// are does not matter.
 double latency_after(const Config& config, const Module& model, const std::vector<AxisCut>& cuts);
-/// A mistake for whatever stages would stumble on in which there is none yet: layers that `model` lacks, a
-/// target that cannot be reached, a schedule beyond its end (a UsageError); without `batches`, but for what
-/// these decide. `whole`: the model has the shapes that the first stage begins with; targets are checked up
-/// to the first stage that changes them, for what comes after is not known yet.
-void check_stages(const Config& config, Module& model, std::optional<int64_t> batches, bool whole,
+/// A mistake for all that stages would fail at, of those in which there is none yet: layers that `model`
+/// lacks, a target that cannot be reached, a schedule beyond its end (a UsageError); without `batches`,
+/// except for what these decide. `original`: the model has the shapes that the first stage begins with;
+/// targets are checked up to the first stage that changes them, for what comes after is not known yet.
+void check_stages(const Config& config, Module& model, std::optional<int64_t> batches, bool original,
                   Mistakes& mistakes);
 /// A mistake for each sound stage whose early_stop has no images to judge by, in `data` as they were found.
 void check_early_stop(const Config& config, const DataSplits& data, Mistakes& mistakes);

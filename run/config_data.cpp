@@ -90,17 +90,17 @@ Type<Augmentation> augmentation_type() {
            .required()
            .only_for({"cutout"}),
        field("scale", &Augmentation::scale, interval({.above = 0, .to = 1}),
-             "least and largest share of the area")
+             "smallest and largest share of the area")
            .only_for({"random_resized_crop"}),
        field("ratio", &Augmentation::ratio, interval({.from = 0.01, .to = 100}),
-             "least and largest width / height")
+             "smallest and largest width / height")
            .only_for({"random_resized_crop"}),
        field("brightness", &Augmentation::brightness, number(not_negative),
              "a: the factor is drawn from max(0, 1 - a) to 1 + a")
            .only_for({"color_jitter"}),
        field("contrast", &Augmentation::contrast, number(not_negative), "the same")
            .only_for({"color_jitter"}),
-       field("saturation", &Augmentation::saturation, number(not_negative), "the same; 3 channels alone")
+       field("saturation", &Augmentation::saturation, number(not_negative), "the same; only for 3 channels")
            .only_for({"color_jitter"}),
        field("alpha", &Augmentation::alpha, number({.from = 0.01, .to = 100}),
              "shares of the two images are drawn from Beta(alpha, alpha)")
@@ -145,7 +145,7 @@ Type<ModelConfig> model_type() {
       field("activation", &ModelConfig::activation, one_of({"relu", "gelu"}), "between layers"),
       field("pool", &ModelConfig::pool, one_of({"max", "average"}), "how images are made smaller")
           .only_for(with("pool")),
-      field("batch_norm", &ModelConfig::batch_norm, boolean(), "a norm behind each convolution")
+      field("batch_norm", &ModelConfig::batch_norm, boolean(), "a norm after each convolution")
           .only_for(with("batch_norm")),
       field("stem", &ModelConfig::stem, one_of({"small", "imagenet"}),
             "how it begins: with fewer strides than published for photographs (a ResNet with 3x3, not with "
@@ -162,7 +162,7 @@ Type<ModelConfig> model_type() {
             "hidden units of a block, in channels of a token")
           .only_for(with("mlp_ratio")),
       field("layers", &ModelConfig::layers, layer_list(),
-            "the network's layers, one behind another: docs/layers.md")
+            "the network's layers, one after another: docs/layers.md")
           .required()
           .only_for(with("layers")),
       field("file", &ModelConfig::file, path(),

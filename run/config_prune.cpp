@@ -14,7 +14,7 @@ using namespace schema;
 
 namespace {
 
-/// A number of steps, epochs or stages; a whole one is written without a point.
+/// A number of steps, epochs or stages; an integer is written without a point.
 Type<double> amount(const Bounds& range) {
   Type<double> type = number(range);
   type.write = [](double value) {
@@ -30,7 +30,7 @@ void check_schedule(const PruneScheduleConfig& s, const Place& at) {
                        ", expected a whole number of steps; \"in\": \"epochs\" or \"share\" counts "
                        "otherwise");
     if (s.in == "share" && value > 1)
-      (at / name).fail("found ", value, ", expected at most 1, the whole stage");
+      (at / name).fail("found ", value, ", expected at most 1, the complete stage");
   };
   check_amount("begin", s.begin);
   if (s.every) check_amount("every", *s.every);
@@ -77,7 +77,7 @@ Type<PruneScheduleConfig> prune_schedule_type() {
   return type;
 }
 
-/// Channels have no sparsity: a schedule says how far the way to their target is.
+/// Channels have no sparsity: a schedule says how much of the way to their target is done.
 void check_initial(const PruneConfig& p, const Place& at) {
   if (!p.schedule || !p.schedule->initial) return;
   if (!p.sparsity)
@@ -107,8 +107,9 @@ void check_pieces(const PruneConfig& p, const Place& at) {
     refuse("remove", "lets go of masks, and what is cut has none: apply is cut");
 }
 
-void check_ratios(double least, double most, const Place& at) {
-  if (most < least) (at / "max_ratio").mistake("found ", most, ", expected at least min_ratio: ", least);
+void check_ratios(double min_ratio, double max_ratio, const Place& at) {
+  if (max_ratio < min_ratio)
+    (at / "max_ratio").mistake("found ", max_ratio, ", expected at least min_ratio: ", min_ratio);
 }
 
 void check_ratios(const PruneConfig& p, const Place& at) {
@@ -172,7 +173,7 @@ Type<PruneConfig> prune_type() {
       {field("unit", &PruneConfig::unit, unit_type(),
              "what lives or dies together: a weight; a filter of a convolution, which is a row of a linear "
              "layer's matrix; a column, all that reads one input of a layer; a kernel between one input and "
-             "one output; a block of the matrix of a layer's weights; a whole layer; a channel, with all "
+             "one output; a block of the matrix of a layer's weights; a complete layer; a channel, with all "
              "that makes and reads it. Of n:m, such as 2:4, n of each m weights along the inputs stay"),
        field("block", &PruneConfig::block, list_of(whole(1, 4096), {.from = 2, .to = 2}),
              "rows and columns of a block of the matrix [outputs, kernel x inputs]; at its edges less")
@@ -197,7 +198,7 @@ Type<PruneConfig> prune_type() {
              "share of the channels, as the stage finds them, that goes; with round_to, at least")
            .only_for(channel),
        field("speedup", &PruneConfig::speedup, number({.from = 1}),
-             "least MACs, as the stage finds the network, over MACs after")
+             "MACs, as the stage finds the network, over MACs after, at least")
            .only_for(channel),
        field("macs", &PruneConfig::macs, number(count), "max multiply-accumulates of one image")
            .only_for(channel),
@@ -217,11 +218,11 @@ Type<PruneConfig> prune_type() {
              "the same, of layers to leave out; of channels, those that make them"),
        field(
            "apply", &PruneConfig::apply, one_of(apply_names()),
-           "what becomes of what goes: zero, and held there by a mask; or cut out of the network, which only "
-           "channels can be; without it, channels are cut, all others zero"),
+           "what becomes of units that go: zero, and held there by a mask; or cut, taken out of the network, "
+           "which is only for channels; without it, channels are cut, all others zero"),
        field("batches", &PruneConfig::batches, whole(1),
-             "training batches that a criterion looks at which looks at data (obd: single images), each once "
-             "at most; without it, what the criterion needs"),
+             "training batches for a criterion that looks at data (obd: single images), each used at most "
+             "once; without it, what the criterion needs"),
        field("reduction", &PruneConfig::reduction, one_of(reduction_names()),
              "how the scores of what goes with a channel become one")
            .only_for(channel),
@@ -236,8 +237,7 @@ Type<PruneConfig> prune_type() {
        field("min_ratio", &PruneConfig::min_ratio, number(share),
              "share of a layer's units that goes in any case, in the end, as part of the target")
            .only_for(counted),
-       field("max_ratio", &PruneConfig::max_ratio, number(share),
-             "share of a layer's units that may go at most")
+       field("max_ratio", &PruneConfig::max_ratio, number(share), "max share of a layer's units that may go")
            .only_for(counted),
        field("overrides", &PruneConfig::overrides, list_of(limits_type()),
              "limits for some layers; of several, the last counts")
@@ -255,7 +255,7 @@ Type<PruneConfig> prune_type() {
        field("reestimate_norm", &PruneConfig::reestimate_norm, whole(0), reestimate_help),
        field("schedule", &PruneConfig::schedule, prune_schedule_type(), "when it acts; only inside `train`"),
        field("allow_empty", &PruneConfig::allow_empty, boolean(),
-             "whether nothing may be left of a layer, which else is an error")
+             "whether a layer may lose all its units, which is an error otherwise")
            .only_for(emptied),
        field("remove", &PruneConfig::remove, boolean(),
              "at the stage's end, let go of the masks: zeros stay, and later training may change them")},

@@ -52,15 +52,15 @@ PruneOptions prune_options(const PruneConfig& c, uint64_t key) {
 
 namespace {
 
-/// `every` for which begin to end are as many times in steps as in what was given, if that is a whole number:
-/// of a rounded one the last would come just before the end.
+/// The `every` in steps that fits between begin and end as often as the given one does, if that is an
+/// integer; rounded, its last step would come just before the end.
 std::optional<int64_t> even_every(const PruneScheduleConfig& when, TimeUnit unit, const Schedule& schedule,
                                   const StageLength& stage) {
   if (unit == TimeUnit::steps || !when.every || schedule.is_at_once()) return std::nullopt;
-  const double whole = unit == TimeUnit::share
+  const double total = unit == TimeUnit::share
                            ? 1.0
                            : static_cast<double>(stage.steps) / static_cast<double>(stage.epoch_steps);
-  const double exact = (when.end.value_or(whole) - when.begin) / *when.every;
+  const double exact = (when.end.value_or(total) - when.begin) / *when.every;
   const int64_t times = std::llround(exact), length = schedule.end - schedule.begin;
   if (times < 1 || std::abs(exact - static_cast<double>(times)) > 1e-6) return std::nullopt;
   const int64_t even = (length + times - 1) / times;
@@ -126,7 +126,7 @@ PruneOptions Pruning::options() const {
   return options;
 }
 
-/// With its latency on the machine as it is now, on which the model is measured, too, for a target of that.
+/// With its latency, for a target of latency: on the machine as it is now, where the model is measured, too.
 OriginalNetwork Pruning::timed(const OriginalNetwork& original) const {
   OriginalNetwork now = original;
   if (options_.target.kind == Target::latency_ms && original.history)
@@ -189,8 +189,8 @@ std::string Pruning::idle_target(const PruneResult& result) const {
     return fmt::format("{} {} is met already{}: nothing is cut", target_names()[target.kind], asked, has);
   };
   const auto counted = [&](int64_t has) {
-    constexpr double most = 1e15;
-    return line(grouped(std::llround(std::min(target.value, most))), ", the network has " + grouped(has));
+    constexpr double largest = 1e15;
+    return line(grouped(std::llround(std::min(target.value, largest))), ", the network has " + grouped(has));
   };
   switch (target.kind) {
     case Target::macs:

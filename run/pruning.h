@@ -15,7 +15,7 @@ PruneOptions prune_options(const PruneConfig& config, uint64_t key);
 /// When a train stage that prunes does. UsageError for a schedule that goes beyond its steps, or leaves
 /// early_stop nothing to judge.
 Schedule prune_schedule(const TrainConfig& config, const StageLength& stage);
-/// Error for whatever pruning would stumble on (check_prune). `original`: the model is as the stage will find
+/// Error for all that pruning would fail at (check_prune). `original`: the model is as the stage will find
 /// it, in shapes.
 void check_pruning(const Config& config, const PruneConfig& prune, Module& model, bool original);
 
@@ -23,7 +23,7 @@ void check_pruning(const Config& config, const PruneConfig& prune, Module& model
 class Pruning {
  public:
   /// `data` are the training images. All must outlive it. `stoppable`: an interrupt stops it, and leaves the
-  /// model as it was; else it finishes, and whoever trains sees to it.
+  /// model as it was; else it finishes, and the training loop handles the interrupt.
   Pruning(const Config& config, const PruneConfig& prune, Module& model, const Dataset& data, bool stoppable);
 
   /// The model as it is now.
@@ -34,8 +34,8 @@ class Pruning {
   std::optional<PruneResult> act(const OriginalNetwork& original, const Schedule& schedule,
                                  int64_t step) const;
   /// Measures what cuts since `original` saved of one image's milliseconds: of a fresh network of its shapes
-  /// and of the model in turns, for a machine that others use, too, changes from minute to minute. Where
-  /// nothing was cut, of the model alone.
+  /// and of the model in turns, since a machine that others use, too, changes from minute to minute. Where
+  /// nothing was cut, only of the model.
   void measure(PruneResult& result, const OriginalNetwork& original) const;
   /// A line for each way in which what was done is hardly what was asked for.
   std::vector<std::string> warnings(const PruneResult& result) const;

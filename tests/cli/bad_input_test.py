@@ -315,7 +315,7 @@ class BadImages(CliTest):
                 (self.archive(extra=[("/x", tarfile.REGTYPE)]),
                  "'/x' is no path inside of the archive; nothing was read"),
                 (self.archive(extra=[("pets/x", link)]),
-                 "pets/x: is a link, expected files and folders alone; nothing was read"),
+                 "pets/x: is a link, expected only files and folders; nothing was read"),
                 (self.archive(extra=[("pets/x", pipe)]), "pets/x: is neither file nor folder; nothing was read")):
             self.write("data/bad.tar", content)
             self.refused(f"data/bad.tar: {message}", 1, "--set", "data.path=bad.tar")

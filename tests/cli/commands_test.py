@@ -160,8 +160,8 @@ class Help(CliTest):
                 self.assertEqual(self.succeeds("help", cased), text.replace(word, cased, 1))
             for name in json.loads(f"[{here}]"):
                 self.assertIn(self.succeeds("help", name).strip(), text)
-        self.assertRegex(self.espalier("help", "statistics").stderr, "^espalier: help: nothing is called 'statistics'; of it speak the "
-                                                                 r"help on (\w+, )+\w+; `espalier help` lists what there is\n$")
+        self.assertRegex(self.espalier("help", "statistics").stderr, "^espalier: help: nothing is called 'statistics'; the help "
+                                                                 r"on (\w+, )+\w+ mentions it; `espalier help` lists what there is\n$")
 
     def test_help_fits_the_screen(self):
         for about in ((), ("config",), ("config", "--all"), ("models",), ("data",), ("criteria",), ("model",), ("vgg19",),

@@ -48,9 +48,9 @@ TEST(Archive, MayNotClimbOut) {
 
 TEST(Archive, MayNotHoldLinksOrDevices) {
   EXPECT_EQ(message(tar_entry("a", {}, '2', "/etc/passwd") + tar_end()),
-            "a.tar: a: is a link, expected files and folders alone; nothing was read");
+            "a.tar: a: is a link, expected only files and folders; nothing was read");
   EXPECT_EQ(message(tar_entry("b", {1}) + tar_entry("a", {}, '1', "b") + tar_end()),
-            "a.tar: a: is a link, expected files and folders alone; nothing was read");
+            "a.tar: a: is a link, expected only files and folders; nothing was read");
   EXPECT_EQ(message(tar_entry("a", {}, '6') + tar_end()),
             "a.tar: a: is neither file nor folder; nothing was read");
   EXPECT_EQ(message(tar_entry("a/b", {1}) + tar_entry("./a/b", {2}) + tar_end()),

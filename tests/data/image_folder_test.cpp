@@ -235,7 +235,7 @@ TEST_F(ImageFolder, ImagesToTestAloneAreNoDataSet) {
   EXPECT_EQ(message(), root.string() +
                            ": has no folder train/ with a folder for each class, its first entry is "
                            "test/; `espalier eval CHECKPOINT --images " +
-                           at("test") + "` reads images to test alone");
+                           at("test") + "` reads only test images");
 }
 
 TEST_F(ImageFolder, LabelledImagesMayLieInALoneTestOrVal) {
