@@ -58,7 +58,7 @@ class Folding {
     return !op->keeps_constants || op->keeps_constants(OpCall(graph_, node, *op));
   }
 
-  /// The running mean, of a norm that serves only this place, that takes what a layer without a bias cannot;
+  /// The running mean that takes what a layer without a bias cannot, of a norm that serves only this place;
   /// null if there is none, or if the layer's own activation stands between.
   Parameter* mean_behind(const GraphNode& layer) const {
     const GraphNode* next = graph_.only_reader_of(layer.output);

@@ -10,8 +10,8 @@
 // A worked example, 4 channels: y = fc(a(x) + b(relu(a(x)))), with convolutions a and b. Channel c of a's
 // output, of relu's, of b's input, of b's output, of the sum and of fc's input are one and the same: cutting
 // it takes row c of a's weight and bias, column c and row c of b's weight, row c of b's bias and column c of
-// fc's weight. That is one group of 4 channels: a, b | b, fc. fc's outputs are the network's, and stay. Were
-// the sum not there, a | b and b | fc would be two groups.
+// fc's weight. That is one group of 4 channels: a, b | b, fc. fc's outputs are the network's, and stay.
+// Without the sum, a | b and b | fc would be two groups.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +44,7 @@ struct ChannelGroup {
   std::string fixed;  ///< why it cannot be cut: networks_output or "the network's input"; empty if it can
   /// Real channels, outputs of the first layer that makes them, that each stands for: 1, but as many as a
   /// grouped convolution has groups, whose 32 x 4 outputs are 4 channels of 32. Where channels differ in it,
-  /// as where slices that overlap are added, the least.
+  /// as where slices that overlap are added, the smallest.
   int64_t multiplicity = 1;
 };
 

@@ -33,7 +33,7 @@ void check(const AxisCut& one, const Parameter& parameter, const Shape& shape) {
             "surgery: the indices to keep of ", parameter.name, " are not ascending in 0..", one.before - 1);
 }
 
-/// Where in `history` the axis of `one` has been cut; its end where it has not.
+/// Where in `history` the axis of `one` was cut; its end if it was not.
 auto of_the_axis(auto& history, const AxisCut& one) {
   return std::ranges::find_if(
       history, [&](const AxisCut& old) { return old.parameter == one.parameter && old.axis == one.axis; });
@@ -148,7 +148,7 @@ Transaction::~Transaction() {
 void cut(Module& model, const std::vector<AxisCut>& cuts) {
   std::map<std::string, Parameter*> parameters;
   for (Parameter* parameter : model.parameters()) parameters[parameter->name] = parameter;
-  // First all new tensors beside the old ones; whatever throws, throws here.
+  // First all new tensors beside the old ones; what throws, throws here.
   std::map<Parameter*, NamedState> fresh;
   for (const AxisCut& one : cuts) {
     const auto found = parameters.find(one.parameter);

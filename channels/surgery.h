@@ -24,8 +24,8 @@ void zero_channels(const std::vector<ChannelGroup>& groups, const std::vector<st
                    const std::vector<char>& folds = {});
 
 /// While it lives, a change of a model can be taken back: unless it was committed, its end gives back all
-/// numbers, shapes and the history that the model had. Whoever cuts a model that somebody keeps does so in
-/// one, so that nothing is ever left half cut.
+/// numbers, shapes and the history that the model had. A model that is kept is cut only within one, so that
+/// nothing is ever left half cut.
 class Transaction {
  public:
   explicit Transaction(Module& model);

@@ -1,6 +1,6 @@
 // Crops and flips that lead the list only change where a pixel is read: two index maps an image, which the
-// kernel that gathers the batch follows, and cutouts behind them are its holes. The common list is so done in
-// one pass, bytes in, floats out. Whatever else there is works on the image's floats, 0 to 255, in place.
+// kernel that gathers the batch follows, and cutouts after them are its holes. So the common list is one
+// pass, bytes in, floats out. All others work on the image's floats, 0 to 255, in place.
 #include "espalier/data/augment.h"
 
 #include <algorithm>
@@ -116,8 +116,8 @@ void cut_out(Image& image, const Augmentation& a, Draws draws, const Normalizati
             -normalization.shift[static_cast<size_t>(k)] / normalization.scale[static_cast<size_t>(k)];
 }
 
-/// The part of the image that becomes the whole: torchvision's ten tries, then the largest part in the middle
-/// whose form is within `ratio`.
+/// The part of the image that becomes the new image: torchvision's ten tries, then the largest part in the
+/// middle whose form is within `ratio`.
 Box part_of_area(const Image& image, const Augmentation& a, Draws draws) {
   const auto h = static_cast<double>(image.h), w = static_cast<double>(image.w);
   const auto box = [](int64_t top, int64_t left, int64_t height, int64_t width) {
@@ -295,7 +295,7 @@ void Augmenter::gather_moved(float* y, const uint8_t* x, const int64_t* rows, in
                                     normalization.scale.data(), normalization.shift.data()));
 }
 
-/// What stands behind the leading moves, and normalisation, on floats of 0 to 255.
+/// What follows the leading moves, and normalisation, on floats of 0 to 255.
 void Augmenter::change(float* pixels, float* spare, int64_t epoch, int64_t index) const {
   Image image{pixels, spare, h_, w_, c_};
   for (size_t place = moves_; place < pixels_; ++place) {
@@ -315,7 +315,7 @@ void Augmenter::change(float* pixels, float* spare, int64_t epoch, int64_t index
 float Augmenter::mix(float* y, int64_t n, int64_t epoch, int64_t first) const {
   Draws draws(key_, pixels_, epoch, first);
   const double alpha = list_[pixels_].alpha, a = draws.gamma(alpha), b = draws.gamma(alpha);
-  // Both draws may round to 0 for a tiny alpha: one image alone, as the distribution's limit has it.
+  // Both draws may round to 0 for a tiny alpha: only one image then, as in the distribution's limit.
   const auto share = static_cast<float>(a + b > 0 ? std::max(a, b) / (a + b) : 1.0);
   const int64_t size = h_ * w_ * c_;
   parallel_for(n / 2, std::max<int64_t>(1, 4096 / size), [&](int64_t begin, int64_t end) {

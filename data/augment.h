@@ -16,7 +16,7 @@ namespace espalier {
 /// One entry of the list; each field belongs to the types it names.
 ///   crop:    the image with `pad` pixels around it, and of that a part of the image's size
 ///   flip:    mirrored left to right
-///   cutout:  a square at any centre, cut at the edges, becomes the mean: 0 behind normalisation
+///   cutout:  a square at any centre, cut at the edges, becomes the mean: 0 after normalisation
 ///            (DeVries and Taylor 2017)
 ///   random_resized_crop: a part of the area and the form given, resized to the image's size, bilinear
 ///            (Szegedy et al. 2015; as torchvision draws it)
@@ -31,7 +31,7 @@ struct Augmentation {
       "zero";  ///< crop: the padding: zero, which is black whatever the normalisation, or reflect
   double probability = 0.5;                             ///< flip
   int64_t size = 0;                                     ///< cutout: pixels a side
-  std::vector<double> scale = {0.08, 1.0};              ///< random_resized_crop: least and largest area
+  std::vector<double> scale = {0.08, 1.0};              ///< random_resized_crop: smallest and largest area
   std::vector<double> ratio = {3.0 / 4.0, 4.0 / 3.0};   ///< random_resized_crop: width / height
   double brightness = 0, contrast = 0, saturation = 0;  ///< color_jitter
   double alpha = 0;                                     ///< mixup
@@ -49,8 +49,8 @@ struct Normalization {
   std::vector<float> scale, shift;
 };
 
-/// What leading crops and flips, and cutouts where nothing else is behind them, make of n images: the maps
-/// and holes of ImageViews (core/kernels.h), in the memory of a device.
+/// What leading crops and flips, and cutouts if nothing else follows them, make of n images: the maps and
+/// holes of ImageViews (core/kernels.h), in the memory of a device.
 struct Views {
   Tensor down, across;  ///< i32 [n,H], [n,W]
   Tensor holes;         ///< i32 [n,holes_each,4]: a Box each; undefined without any
@@ -82,8 +82,8 @@ class Augmenter {
   int64_t h_, w_, c_;
   Normalization normalization_;
   uint64_t key_;
-  size_t moves_, pixels_;  // the list's crops and flips up to the first other; all in front of mixup
-  bool one_pass_;          // between the two, there are but cutouts
+  size_t moves_, pixels_;  // the list's crops and flips up to the first other; all before mixup
+  bool one_pass_;          // between the two, there are only cutouts
 };
 
 }  // namespace espalier

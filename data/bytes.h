@@ -22,7 +22,7 @@ inline uint32_t big_endian(std::span<const uint8_t> bytes, size_t at, size_t cou
   return number;
 }
 
-/// The same, the first byte the least.
+/// The same, the lowest byte first.
 inline uint32_t little_endian(std::span<const uint8_t> bytes, size_t at, size_t count) {
   if (at > bytes.size() || bytes.size() - at < count) return 0;
   uint32_t number = 0;

@@ -1,5 +1,5 @@
-// Every label byte is checked, those of the other kind, too: one that is out of range says that the file is
-// another than it is taken for.
+// Every label byte is checked, also those of the other kind: one that is out of range means that this is
+// another file than expected.
 #include "espalier/data/cifar.h"
 
 #include <fmt/format.h>
@@ -20,7 +20,7 @@ namespace espalier {
 namespace {
 
 constexpr int64_t side = 32, channels = 3, plane = side * side, pixels = channels * plane;
-constexpr size_t most_bytes = size_t{1} << 30;  // five times CIFAR-100
+constexpr size_t max_bytes = size_t{1} << 30;  // five times CIFAR-100
 
 struct LabelByte {
   const char* name;
@@ -85,15 +85,14 @@ Dataset joined(std::vector<Dataset> parts, const std::string& name) {
 class Source {
  public:
   Source(const std::filesystem::path& path, const Form& form) : path_(path) {
-    std::error_code error;  // of a folder that cannot be looked into, whoever looks for files there says so
+    std::error_code error;  // a folder that cannot be read is reported later
     const std::filesystem::file_status status = std::filesystem::status(path, error);
     if (!std::filesystem::exists(status) || std::filesystem::is_directory(status)) return;
     std::set<std::string> wanted;
     for (const Split* split : {&form.train, &form.test})
       wanted.insert(split->files.begin(), split->files.end());
     archive_ = read_archive(path, [&](const std::string& file, std::span<const uint8_t>) {
-      return wanted.erase(std::filesystem::path(file).filename()) ? most_bytes + 1
-                                                                  : 0;  // the first of a name
+      return wanted.erase(std::filesystem::path(file).filename()) ? max_bytes + 1 : 0;  // the first of a name
     });
   }
   bool has(const std::string& file) const {
@@ -102,12 +101,12 @@ class Source {
   Dataset read(const std::string& file, Cifar kind) const {
     if (const Archive::File* found = archive_ ? find(file) : nullptr) {
       const std::string place = path_.string() + ": " + printable(found->path);
-      ESP_CHECK(found->bytes.size() <= most_bytes, place, ": is longer than the ", most_bytes,
+      ESP_CHECK(found->bytes.size() <= max_bytes, place, ": is longer than the ", max_bytes,
                 " bytes that such a file may have");
       return parse_cifar(found->bytes, kind, place);
     }
     const auto path = find_plain_or_compressed(path_ / file).value();
-    return parse_cifar(read_unpacked(path, most_bytes), kind, path.string());
+    return parse_cifar(read_unpacked(path, max_bytes), kind, path.string());
   }
 
  private:

@@ -52,7 +52,7 @@ struct DatasetInfo {
   bool reads_archives = false;    ///< its path may be a .tar, .tar.gz or .tar.xz
   bool is_drawn = false;          ///< of as many images, and of the shape and classes, as is asked for
   bool has_validation = false;    ///< it may have a validation split of its own
-  bool comes_by_class = false;    ///< images of a class lie one behind another
+  bool comes_by_class = false;    ///< images of a class lie one after another
   bool keeps_class_names = true;  ///< checkpoints do; false: its classes' names say nothing, as digits
   std::string no_mirror = {};     ///< why the mirror images of its own files are of no use; empty: they are
   /// How many classes it has, as far as that is known without its files; 0, or empty: these decide.

@@ -1,4 +1,4 @@
-// zlib and liblzma behind one class, and room for what they unpack that grows only as far as it may.
+// zlib and liblzma in one class, and room for what they unpack that grows only as far as it may.
 #include "espalier/data/file.h"
 
 #include <lzma.h>
@@ -27,11 +27,11 @@ constexpr std::string_view gzip_magic = "\x1F\x8B", xz_magic(
                                                         "\xFD"
                                                         "7zXZ\0",
                                                         6);
-constexpr size_t most_step = size_t{16}
-                             << 20;  // bytes at once: what is read or unpacked till an interrupt is seen
+constexpr size_t max_step = size_t{16}
+                            << 20;  // bytes at once: what is read or unpacked till an interrupt is seen
 
-void check_length(size_t size, const std::string& file, size_t most_bytes) {
-  ESP_CHECK(size <= most_bytes, file, ": is ", size, " bytes long, more than the ", most_bytes,
+void check_length(size_t size, const std::string& file, size_t max_bytes) {
+  ESP_CHECK(size <= max_bytes, file, ": is ", size, " bytes long, more than the ", max_bytes,
             " bytes such a file may have");
 }
 
@@ -39,27 +39,29 @@ void check_length(size_t size, const std::string& file, size_t most_bytes) {
 /// fills it has said that there is more. It starts at what images commonly unpack to, and doubles.
 class Output {
  public:
-  Output(const std::string& file, size_t packed, size_t most)
-      : file_(file), most_(most), bytes_(std::min(most + 1, std::max<size_t>(5 * packed, 1 << 12))) {}
+  Output(const std::string& file, size_t packed, size_t max_bytes)
+      : file_(file),
+        max_(max_bytes),
+        bytes_(std::min(max_bytes + 1, std::max<size_t>(5 * packed, 1 << 12))) {}
 
-  /// Free bytes behind those written, at least one.
+  /// Free bytes after those written, at least one.
   std::span<uint8_t> room() {
     if (size_ == bytes_.size()) {
       check_limit();
-      bytes_.resize(std::min(most_ + 1, 2 * size_));
+      bytes_.resize(std::min(max_ + 1, 2 * size_));
     }
     return std::span(bytes_).subspan(size_);
   }
   void wrote(size_t count) { size_ += count; }
   size_t size() const { return size_; }
-  /// Lowers the limit to what the bytes so far say of the whole.
+  /// Lowers the limit to the length that the bytes so far announce.
   void promise(const Length& length) {
     const size_t promised = length.of(Bytes(bytes_).first(length.header));
-    if (promised >= most_) return;
-    most_ = promised;
+    if (promised >= max_) return;
+    max_ = promised;
     limit_ = "that its header says";
     check_limit();
-    bytes_.resize(std::min(most_ + 1, bytes_.size()));
+    bytes_.resize(std::min(max_ + 1, bytes_.size()));
   }
   std::vector<uint8_t> finish() && {
     check_limit();
@@ -69,11 +71,11 @@ class Output {
 
  private:
   void check_limit() const {
-    ESP_CHECK(size_ <= most_, file_, ": unpacks to more than the ", most_, " bytes ", limit_);
+    ESP_CHECK(size_ <= max_, file_, ": unpacks to more than the ", max_, " bytes ", limit_);
   }
 
   const std::string& file_;
-  size_t most_, size_ = 0;
+  size_t max_, size_ = 0;
   const char* limit_ = "that such a file may have";
   std::vector<uint8_t> bytes_;
 };
@@ -105,8 +107,8 @@ class Gzip : public Unpacker::Stream {
     while (!ended_) {
       ESP_CHECK(at_ < packed_.size(), file_, ": gzip data cut short at byte ", at_, ", after ", unpacked_,
                 " unpacked bytes");
-      const auto in = static_cast<uInt>(std::min(packed_.size() - at_, most_step));
-      const auto out = static_cast<uInt>(std::min(into.size(), most_step));
+      const auto in = static_cast<uInt>(std::min(packed_.size() - at_, max_step));
+      const auto out = static_cast<uInt>(std::min(into.size(), max_step));
       stream_.next_in = const_cast<Bytef*>(packed_.data() + at_);
       stream_.avail_in = in;
       stream_.next_out = into.data();
@@ -159,8 +161,8 @@ const char* lzma_message(lzma_ret status) {
 class Xz : public Unpacker::Stream {
  public:
   Xz(Bytes packed, const std::string& file) : size_(packed.size()), file_(file) {
-    constexpr uint64_t most_memory = uint64_t{128} << 20;  // `xz -9` needs 65 MiB
-    ESP_CHECK(lzma_stream_decoder(&stream_, most_memory, LZMA_CONCATENATED) == LZMA_OK, file,
+    constexpr uint64_t max_memory = uint64_t{128} << 20;  // `xz -9` needs 65 MiB
+    ESP_CHECK(lzma_stream_decoder(&stream_, max_memory, LZMA_CONCATENATED) == LZMA_OK, file,
               ": out of memory for xz");
     stream_.next_in = packed.data();
     stream_.avail_in = packed.size();
@@ -169,7 +171,7 @@ class Xz : public Unpacker::Stream {
 
   size_t read(std::span<uint8_t> into) override {
     while (!ended_) {
-      const size_t out = std::min(into.size(), most_step);
+      const size_t out = std::min(into.size(), max_step);
       stream_.next_out = into.data();
       stream_.avail_out = out;
       const lzma_ret status = lzma_code(&stream_, LZMA_FINISH);
@@ -229,14 +231,14 @@ std::optional<std::filesystem::path> find_plain_or_compressed(const std::filesys
   return other;
 }
 
-std::vector<uint8_t> unpack(std::vector<uint8_t> bytes, const std::string& file, size_t most_bytes,
+std::vector<uint8_t> unpack(std::vector<uint8_t> bytes, const std::string& file, size_t max_bytes,
                             const Length& length) {
   if (!is_packed(bytes)) {
-    check_length(bytes.size(), file, most_bytes);
+    check_length(bytes.size(), file, max_bytes);
     return bytes;
   }
   Unpacker from(bytes, file);
-  Output output(file, bytes.size(), most_bytes);
+  Output output(file, bytes.size(), max_bytes);
   bool promised = !length.of;
   while (const size_t count = from.read(output.room())) {
     output.wrote(count);
@@ -247,20 +249,20 @@ std::vector<uint8_t> unpack(std::vector<uint8_t> bytes, const std::string& file,
   return std::move(output).finish();
 }
 
-std::vector<uint8_t> read_bytes(const std::filesystem::path& path, size_t most_bytes) {
+std::vector<uint8_t> read_bytes(const std::filesystem::path& path, size_t max_bytes) {
   const InputFile file(path);
-  check_length(file.size(), path.string(), most_bytes);
+  check_length(file.size(), path.string(), max_bytes);
   std::vector<uint8_t> bytes(file.size());
-  for (size_t at = 0; at < bytes.size(); at += most_step) {
+  for (size_t at = 0; at < bytes.size(); at += max_step) {
     stop_if_interrupted();
-    file.read(bytes.data() + at, std::min(most_step, bytes.size() - at), at);
+    file.read(bytes.data() + at, std::min(max_step, bytes.size() - at), at);
   }
   return bytes;
 }
 
-std::vector<uint8_t> read_unpacked(const std::filesystem::path& path, size_t most_bytes,
+std::vector<uint8_t> read_unpacked(const std::filesystem::path& path, size_t max_bytes,
                                    const Length& length) {
-  return unpack(read_bytes(path, most_bytes), path.string(), most_bytes, length);
+  return unpack(read_bytes(path, max_bytes), path.string(), max_bytes, length);
 }
 
 }  // namespace espalier

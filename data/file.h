@@ -13,7 +13,7 @@
 namespace espalier {
 
 /// The first of `path`, `path`.gz and `path`.xz that is a file; where none is, the first that is there, which
-/// is a folder, a pipe or a link to nothing, as whoever reads it will say; nothing if none is there. An Error
+/// is a folder, a pipe or a link to nothing, which reading it will say; nothing if none is there. An Error
 /// if the folder cannot be looked into.
 std::optional<std::filesystem::path> find_plain_or_compressed(const std::filesystem::path& path);
 
@@ -40,17 +40,17 @@ struct Length {
   std::function<size_t(std::span<const uint8_t>)> of = {};
 };
 
-/// All that Unpacker gives. An Error as there, or if it is more than `most_bytes`, or than its `length`: a
+/// All that Unpacker gives. An Error as there, or if it is more than `max_bytes`, or than its `length`: a
 /// small file cannot claim all memory.
-std::vector<uint8_t> unpack(std::vector<uint8_t> bytes, const std::string& file, size_t most_bytes,
+std::vector<uint8_t> unpack(std::vector<uint8_t> bytes, const std::string& file, size_t max_bytes,
                             const Length& length = {});
 
-/// A whole regular file as it is; an Error that names it if it cannot be read, is a folder, a pipe or a
-/// device, or is longer than `most_bytes`.
-std::vector<uint8_t> read_bytes(const std::filesystem::path& path, size_t most_bytes);
+/// All bytes of a regular file, as they are; an Error that names it if it cannot be read, is a folder, a pipe or a
+/// device, or is longer than `max_bytes`.
+std::vector<uint8_t> read_bytes(const std::filesystem::path& path, size_t max_bytes);
 
-/// unpack() of a whole regular file, which must itself be no longer than `most_bytes`.
-std::vector<uint8_t> read_unpacked(const std::filesystem::path& path, size_t most_bytes,
+/// unpack() of a regular file, which must itself be no longer than `max_bytes`.
+std::vector<uint8_t> read_unpacked(const std::filesystem::path& path, size_t max_bytes,
                                    const Length& length = {});
 
 }  // namespace espalier

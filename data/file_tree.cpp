@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t most_file_bytes = size_t{1} << 30;  // of one file
+constexpr size_t max_file_bytes = size_t{1} << 30;  // of one file
 
 bool hidden(const fs::path& path) {
   return std::any_of(path.begin(), path.end(), [](const fs::path& name) {
@@ -33,7 +33,7 @@ class Ancestors {
   /// `folder` is what is walked at this depth. An Error if it is above itself.
   void enter(size_t depth, const fs::path& folder) {
     struct stat status;
-    if (::stat(folder.c_str(), &status) != 0) return;  // whoever lists it says so
+    if (::stat(folder.c_str(), &status) != 0) return;  // listing it says so
     const std::pair<dev_t, ino_t> id(status.st_dev, status.st_ino);
     ids_.resize(depth);
     ESP_CHECK(std::ranges::find(ids_, id) == ids_.end(), folder.string(),
@@ -80,7 +80,7 @@ bool is_folder(const fs::path& path) {
 
 std::string file_line(const fs::directory_entry& file, const std::string& path) {
   std::error_code error;
-  if (file.is_other(error)) return path;  // a pipe or a device, as whoever reads it will say
+  if (file.is_other(error)) return path;  // a pipe or a device, which reading it will say
   const auto size = file.file_size(error);
   ESP_CHECK(!error, file.path().string(), ": cannot be read: ", error.message());
   const auto time = file.last_write_time(error);
@@ -120,7 +120,7 @@ std::string FileTree::place(const std::string& path) const {
 }
 
 std::vector<uint8_t> FileTree::read(const std::string& path) const {
-  return is_archive_ ? archived_.at(path) : read_bytes(root_ / path, most_file_bytes);
+  return is_archive_ ? archived_.at(path) : read_bytes(root_ / path, max_file_bytes);
 }
 
 uint64_t hash(std::string_view text) {

@@ -18,8 +18,8 @@ struct Image {
   bool was_animated = false;    ///< a PNG or WebP of several images, of which this is the first
 };
 
-/// Which pixels decode_image and to_pixels make of a file. Whoever changes them so that any pixel becomes
-/// another raises it: kept images of an older version are decoded anew (image_folder.h).
+/// Which pixels decode_image and to_pixels make of a file. To be raised with every change that makes any
+/// pixel another: kept images of an older version are decoded anew (image_folder.h).
 constexpr int image_version = 4;
 
 /// The files that decode_image reads, for messages, and whether a path ends like one of them.
@@ -28,9 +28,9 @@ bool has_image_extension(const std::string& path);
 
 /// The pixels of a JPEG, PNG, WebP or BMP file with the channels it has, turned upright as its EXIF
 /// orientation says; of an animation the first image. An Error that names `file` if it is none of them, is
-/// corrupt or cut short, or has more than `most_pixels` (2^27: 400 MB).
+/// corrupt or cut short, or has more than `max_pixels` (2^27: 400 MB).
 Image decode_image(std::span<const uint8_t> bytes, const std::string& file,
-                   int64_t most_pixels = int64_t{1} << 27);
+                   int64_t max_pixels = int64_t{1} << 27);
 
 /// `from` scaled, its aspect kept, so that it covers height x width, what stands out cut off on both sides
 /// alike. Bilinear, and smoothed where it shrinks: each pixel of the result is the mean of the pixels around

@@ -43,7 +43,7 @@ class Jpeg {
     }
     for (const Component& component : components_)
       require(component.has_scan, "a component without a scan", bytes_.size());
-    require(least_bits() <= 8 * bytes_.size(), "claims more pixels than so few bytes can be", frame_at_);
+    require(min_bits() <= 8 * bytes_.size(), "claims more pixels than so few bytes can be", frame_at_);
     if (components_.size() != 4) return JpegInks::none;
     return adobe_ ? JpegInks::adobe : JpegInks::unmarked;
   }
@@ -58,7 +58,7 @@ class Jpeg {
     ESP_CHECK(holds, file_, ": corrupt JPEG at byte ", at, ": ", otherwise);
   }
 
-  /// The byte of the next marker. Zeros and restarts behind 0xFF belong to the data of a scan.
+  /// The byte of the next marker. Zeros and restarts after 0xFF belong to the data of a scan.
   size_t marker(size_t at) const {
     while (true) {
       while (at < bytes_.size() && bytes_[at] != 0xFF) ++at;
@@ -125,17 +125,17 @@ class Jpeg {
 
   /// What the frame's blocks need at least: a code of one bit for the first coefficient, and, where it is not
   /// progressive, one for the others.
-  size_t least_bits() const {
-    const auto most = [&](uint8_t Component::*sampling) {
+  size_t min_bits() const {
+    const auto largest = [&](uint8_t Component::*sampling) {
       return size_t{(*std::ranges::max_element(components_, {}, sampling)).*sampling};
     };
-    const auto blocks = [](size_t samples, size_t part, size_t whole) {
-      return ((samples * part + whole - 1) / whole + 7) / 8;
+    const auto blocks = [](size_t samples, size_t part, size_t max_part) {
+      return ((samples * part + max_part - 1) / max_part + 7) / 8;
     };
     size_t bits = 0;
     for (const Component& c : components_)
-      bits += blocks(width_, c.horizontal, most(&Component::horizontal)) *
-              blocks(height_, c.vertical, most(&Component::vertical)) * (progressive_ ? 1 : 2);
+      bits += blocks(width_, c.horizontal, largest(&Component::horizontal)) *
+              blocks(height_, c.vertical, largest(&Component::vertical)) * (progressive_ ? 1 : 2);
     return bits;
   }
 
@@ -170,7 +170,7 @@ class Jpeg {
 };
 
 /// Bytes of the rows of a PNG by its header's content: width, height, bits a sample, kind of pixel, and, at
-/// the end, whether it is interlaced. Numbers that there are not are left to whoever decodes it.
+/// the end, whether it is interlaced. Numbers that do not exist are left to the decoder.
 size_t png_data(Bytes header) {
   const auto width = size_t{big_endian(header, 0, 4)}, height = size_t{big_endian(header, 4, 4)};
   constexpr std::array<size_t, 7> samples = {1, 0, 3, 1, 2, 0, 4};
@@ -178,11 +178,11 @@ size_t png_data(Bytes header) {
   struct Pass {
     size_t x, y, dx, dy;  // its first pixel, and the steps to the next
   };
-  constexpr Pass whole[] = {{0, 0, 1, 1}};
+  constexpr Pass only_pass[] = {{0, 0, 1, 1}};
   constexpr Pass adam7[] = {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4},
                             {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}};
   size_t bytes = 0;
-  for (const Pass& pass : header[12] ? std::span<const Pass>(adam7) : whole) {
+  for (const Pass& pass : header[12] ? std::span<const Pass>(adam7) : only_pass) {
     const size_t columns = (width - std::min(width, pass.x) + pass.dx - 1) / pass.dx;
     const size_t rows = (height - std::min(height, pass.y) + pass.dy - 1) / pass.dy;
     if (columns > 0) bytes += rows * (1 + (columns * bits + 7) / 8);
@@ -202,20 +202,20 @@ std::optional<ImageFormat> image_format(Bytes beginning) {
 }
 
 std::optional<size_t> most_image_bytes(Bytes beginning) {
-  constexpr size_t most_others = size_t{16} << 20, most_packed = size_t{1} << 28;
+  constexpr size_t max_others = size_t{16} << 20, max_packed = size_t{1} << 28;
   const auto format = image_format(beginning);
   if (!format) return std::nullopt;
-  if (format == ImageFormat::bmp) return 2 * most_packed + most_others;  // 2^27 pixels of four bytes
-  if (format != ImageFormat::png) return most_packed;
-  // Of Apple's there is a small chunk before the header. What cannot be packed becomes longer by a hundredth
-  // at most.
+  if (format == ImageFormat::bmp) return 2 * max_packed + max_others;  // 2^27 pixels of four bytes
+  if (format != ImageFormat::png) return max_packed;
+  // Apple's have a small chunk before the header. What cannot be packed becomes longer, by a hundredth at
+  // most.
   for (size_t at = png_signature.size(); at <= 32 && beginning.size() >= at + 8 + png_header; at += 16) {
     if (big_endian(beginning, at + 4, 4) != png_first) continue;
-    constexpr size_t most_data = size_t{9} << 27;  // of 2^27 pixels, which decode_image takes, 64 bits each
-    const size_t data = std::min(png_data(beginning.subspan(at + 8, png_header)), most_data);
-    return data + data / 100 + most_others;
+    constexpr size_t max_data = size_t{9} << 27;  // of 2^27 pixels, which decode_image takes, 64 bits each
+    const size_t data = std::min(png_data(beginning.subspan(at + 8, png_header)), max_data);
+    return data + data / 100 + max_others;
   }
-  return most_others;
+  return max_others;
 }
 
 std::optional<PngContent> check_png(Bytes bytes, const std::string& file) {
@@ -260,9 +260,9 @@ void check_bmp(Bytes bytes, const std::string& file) {
             ": is a BMP with compression, which is not supported");
   require(bits == 1 || bits == 4 || bits == 8 || bits == 16 || bits == 24 || bits == 32,
           "a pixel of no such number of bits");
-  constexpr size_t most = 1 << 24;  // a side, as of stb_image
+  constexpr size_t max_side = 1 << 24;  // as of stb_image
   const auto rows = static_cast<size_t>(std::abs(int64_t{height}));
-  require(width >= 1 && width <= most && rows >= 1 && rows <= most, "a side of no such length");
+  require(width >= 1 && width <= max_side && rows >= 1 && rows <= max_side, "a side of no such length");
   require((width * bits + 31) / 32 * 4 * rows <= bytes.size() - offset, "is cut short");
 }
 

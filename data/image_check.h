@@ -22,20 +22,20 @@ std::optional<size_t> most_image_bytes(std::span<const uint8_t> beginning);
 /// What the chunks of a PNG say of it.
 struct PngContent {
   size_t data = 0;        ///< bytes that its data unpack to: those of its rows, each with one for its filter
-  bool animated = false;  ///< other images follow the one that it has for whoever shows but one
+  bool animated = false;  ///< other images follow the one for programs that show only one
 };
 
-/// Nothing if it is no PNG. An Error that names `file` and the byte unless all its chunks are whole and have
-/// their checksums.
+/// Nothing if it is no PNG. An Error that names `file` and the byte unless all its chunks are complete and
+/// have their checksums.
 std::optional<PngContent> check_png(std::span<const uint8_t> bytes, const std::string& file);
 
 /// Of a JPEG of four colours, which is CMYK; without Adobe's marker nothing says how they are meant.
 enum class JpegInks { none, adobe, unmarked };
 
-/// An Error that names `file` and the byte unless the segments of the JPEG are whole up to its end marker,
+/// An Error that names `file` and the byte unless the segments of the JPEG are complete up to its end marker,
 /// its Huffman tables have at most 256 codes, each scan's tables are defined before it, and each component
-/// has a scan: stb_image 2.27 writes behind larger tables and reads memory that nothing has set. So is one
-/// that claims more pixels than its bytes can be, before memory is asked for them.
+/// has a scan: stb_image 2.27 writes past larger tables and reads memory that nothing has set. One that
+/// claims more pixels than its bytes can be is refused, too, before memory is asked for them.
 JpegInks check_jpeg(std::span<const uint8_t> bytes, const std::string& file);
 
 /// An Error that names `file` unless it is a BMP without compression whose rows are all there: stb_image

@@ -15,7 +15,7 @@ struct Conversion {
 Conversion conversion_of(const Image& image);
 
 /// "of 9 images, 2 with alpha blended over white, 1 from grey to RGB"; empty where they are as the model
-/// takes them. `may_blend`: who reads it can still ask for another `alpha`.
+/// takes them. `may_blend`: another `alpha` can still be asked for.
 std::string conversions_line(std::span<const Conversion> images, const PixelOptions& options, bool may_blend);
 
 }  // namespace espalier

@@ -1,4 +1,4 @@
-// libwebp, and stb_image, which is compiled here and nowhere else, for JPEG, PNG and BMP alone.
+// libwebp, and stb_image, which is compiled only here, and only for JPEG, PNG and BMP.
 #include <webp/decode.h>
 
 #include <climits>
@@ -47,19 +47,19 @@ namespace espalier {
 namespace {
 
 /// The Error of a file that has more pixels than it may.
-void check_pixels(int64_t height, int64_t width, int64_t most, const std::string& file) {
-  ESP_CHECK(height * width <= most, file, ": is ", height, " x ", width, " pixels large, more than the ",
-            most, " that an image may have");
+void check_pixels(int64_t height, int64_t width, int64_t max_pixels, const std::string& file) {
+  ESP_CHECK(height * width <= max_pixels, file, ": is ", height, " x ", width,
+            " pixels large, more than the ", max_pixels, " that an image may have");
 }
 
-Image decode_by_stb(std::span<const uint8_t> bytes, const std::string& file, int64_t most_pixels,
+Image decode_by_stb(std::span<const uint8_t> bytes, const std::string& file, int64_t max_pixels,
                     const std::optional<PngContent>& png) {
   constexpr const char* reason = "it is damaged, or of a kind of JPEG, PNG or BMP that is not supported";
   const auto size = static_cast<int>(bytes.size());
   int width = 0, height = 0, channels = 0;
   ESP_CHECK(stbi_info_from_memory(bytes.data(), size, &width, &height, &channels), file,
             ": cannot be decoded: ", reason);
-  check_pixels(std::abs(int64_t{height}), width, most_pixels, file);  // a BMP's is negative from the top down
+  check_pixels(std::abs(int64_t{height}), width, max_pixels, file);  // a BMP's is negative from the top down
   out_of_bits = inflates_to_more = false;
   most_inflated = png ? png->data : 0;
   const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
@@ -84,9 +84,9 @@ WebPBitstreamFeatures webp_features(std::span<const uint8_t> bytes, const std::s
   return features;
 }
 
-Image decode_still_webp(std::span<const uint8_t> bytes, const std::string& file, int64_t most_pixels) {
+Image decode_still_webp(std::span<const uint8_t> bytes, const std::string& file, int64_t max_pixels) {
   const WebPBitstreamFeatures features = webp_features(bytes, file);
-  check_pixels(features.height, features.width, most_pixels, file);
+  check_pixels(features.height, features.width, max_pixels, file);
   Image image{features.height, features.width, features.has_alpha ? 4 : 3, {}};
   image.pixels.resize(static_cast<size_t>(image.height * image.width * image.channels));
   const auto decode = features.has_alpha ? WebPDecodeRGBAInto : WebPDecodeRGBInto;
@@ -96,44 +96,44 @@ Image decode_still_webp(std::span<const uint8_t> bytes, const std::string& file,
   return image;
 }
 
-/// The content of the first ANMF chunk of an animation, behind the header that says where on the canvas it
+/// The content of the first ANMF chunk of an animation, after the header that says where on the canvas it
 /// lies (WebP Container Specification): a WebP as it is without RIFF around it.
 std::span<const uint8_t> first_of_webp(std::span<const uint8_t> bytes, const std::string& file) {
   constexpr size_t riff = 12, chunk = 8, frame = 16;  // bytes of headers
   size_t at = riff;
   while (at < bytes.size() && !starts_with(bytes.subspan(at), "ANMF"))
     at += chunk + (size_t{little_endian(bytes, at + 4, 4)} + 1) / 2 * 2;
-  const size_t size = little_endian(bytes, at + 4, 4), whole = chunk + little_endian(bytes, 4, 4);
-  ESP_CHECK(whole <= bytes.size() && at + chunk + size <= bytes.size() && size >= frame, file,
+  const size_t size = little_endian(bytes, at + 4, 4), end = chunk + little_endian(bytes, 4, 4);
+  ESP_CHECK(end <= bytes.size() && at + chunk + size <= bytes.size() && size >= frame, file,
             ": corrupt WebP: an animation that is cut short or has no image");
   return bytes.subspan(at + chunk + frame, size - frame);
 }
 
-Image decode_webp(std::span<const uint8_t> bytes, const std::string& file, int64_t most_pixels) {
+Image decode_webp(std::span<const uint8_t> bytes, const std::string& file, int64_t max_pixels) {
   const bool animated = webp_features(bytes, file).has_animation;
-  Image image = decode_still_webp(animated ? first_of_webp(bytes, file) : bytes, file, most_pixels);
+  Image image = decode_still_webp(animated ? first_of_webp(bytes, file) : bytes, file, max_pixels);
   image.was_animated = animated;
   return image;
 }
 
 }  // namespace
 
-Image decode_image(std::span<const uint8_t> bytes, const std::string& file, int64_t most_pixels) {
+Image decode_image(std::span<const uint8_t> bytes, const std::string& file, int64_t max_pixels) {
   ESP_CHECK(!bytes.empty(), file, ": is empty, expected a JPEG, PNG, WebP or BMP image");
   ESP_CHECK(bytes.size() <= INT_MAX, file, ": is ", bytes.size(), " bytes long, too much for an image");
   const std::optional<ImageFormat> format = image_format(bytes);
   ESP_CHECK(format, file, ": is no JPEG, PNG, WebP or BMP");
-  const size_t most_bytes = most_image_bytes(bytes).value();
-  ESP_CHECK(bytes.size() <= most_bytes, file, ": is longer than the ", most_bytes,
+  const size_t max_bytes = most_image_bytes(bytes).value();
+  ESP_CHECK(bytes.size() <= max_bytes, file, ": is longer than the ", max_bytes,
             " bytes that an image with such a header may have");
   Image image;
   if (*format == ImageFormat::webp) {
-    image = decode_webp(bytes, file, most_pixels);
+    image = decode_webp(bytes, file, max_pixels);
   } else {
     const std::optional<PngContent> png = check_png(bytes, file);
     const JpegInks inks = *format == ImageFormat::jpeg ? check_jpeg(bytes, file) : JpegInks::none;
     if (*format == ImageFormat::bmp) check_bmp(bytes, file);
-    image = decode_by_stb(bytes, file, most_pixels, png);
+    image = decode_by_stb(bytes, file, max_pixels, png);
     ESP_CHECK(inks != JpegInks::unmarked, file, ": is a JPEG of four colours without Adobe's marker, ",
               "which would say how they are meant: save it as RGB");
     image.was_cmyk = inks == JpegInks::adobe;

@@ -23,11 +23,11 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-/// Of an archive's files images alone are held, and of those no more than their headers promise.
+/// Of an archive's files only images are held, and of those no more than their headers promise.
 size_t keep_images(const std::string& path, std::span<const uint8_t> beginning) {
   if (!has_image_extension(path)) return 0;
-  const std::optional<size_t> most = most_image_bytes(beginning);
-  return most ? *most + 1 : beginning.size();  // enough for decode_image to say what is wrong
+  const std::optional<size_t> max_bytes = most_image_bytes(beginning);
+  return max_bytes ? *max_bytes + 1 : beginning.size();  // enough for decode_image to say what is wrong
 }
 
 /// What became of one image: "" or what is wrong, and what had to be done to it.
@@ -91,7 +91,7 @@ void note_conversions(Reading& reading, const ImageFolderOptions& options, const
     reading.notes.push_back(name + ": " + line);
 }
 
-/// Says what is about to be read, or refuses it.
+/// Says what will be read, or refuses it.
 void announce(int64_t images, const ImageFolderOptions& options, const std::string& place) {
   const double bytes = static_cast<double>(images) * static_cast<double>(options.height) *
                        static_cast<double>(options.width) * static_cast<double>(options.channels);
@@ -147,7 +147,7 @@ Dataset read_split(const ImageSplit& split, const FileTree& tree, const Names& c
   return data;
 }
 
-/// What to do where there is nothing; whatever else keeps it from being read is said by who reads it.
+/// What to do if there is nothing; the reader says what else keeps it from being read.
 void check_there(const std::filesystem::path& root) {
   std::error_code error;
   if (std::filesystem::status(root, error).type() != std::filesystem::file_type::not_found) return;

@@ -44,7 +44,7 @@ ImageFolderOptions image_folder_options(const DatasetRequest& wanted);
 DataSplits load_image_folder(const std::filesystem::path& folder_or_archive,
                              const ImageFolderOptions& options);
 
-/// The names of its classes, by the names of folders and files alone: an Error as above for what is wrong
+/// The names of its classes, only by the names of folders and files: an Error as above for what is wrong
 /// with these.
 std::vector<std::string> image_folder_classes(const std::filesystem::path& folder_or_archive,
                                               const ImageFolderOptions& options);

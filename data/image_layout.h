@@ -1,4 +1,4 @@
-// What an image folder holds, by the names of its folders and files alone: splits, classes, and what is
+// What an image folder holds, only by the names of its folders and files: splits, classes, and what is
 // neither.
 #pragma once
 
@@ -20,7 +20,7 @@ struct ImageSplit {
   int64_t images() const;
 };
 
-/// Those of a whole data set.
+/// Those of a complete data set.
 struct ImageLayout {
   ImageSplit train, validation, test;  ///< no folder: not there
   std::vector<std::string> others;     ///< files below them that are no images
@@ -38,7 +38,7 @@ ImageLayout image_layout(const FileTree& tree, const std::filesystem::path& root
                          std::vector<std::string>& notes);
 
 /// The one split that the tree is, CLASS/*.jpg, or in a test/ or val/ that is all there is. An Error unless
-/// it holds images, of some of `classes` alone.
+/// it holds images, only of some of `classes`.
 ImageSplit image_split_of(const FileTree& tree, const std::filesystem::path& root,
                           const std::vector<std::string>& classes, std::vector<std::string>& notes);
 

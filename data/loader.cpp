@@ -128,15 +128,15 @@ void Loader::gather(Batch& batch, const int64_t* rows) const {
   }
 }
 
-/// Of the next batch and those behind it: they are drawn on the host, many batches at once, so that a step
+/// Of the next batch and those after it: they are drawn on the host, many batches at once, so that a step
 /// sends nothing to the card.
 const Views& Loader::views_ahead() {
-  constexpr int64_t most_bytes = 16 << 20;
+  constexpr int64_t max_bytes = 16 << 20;
   There& t = *there_;
   const int64_t first = next_ * batch_, wanted = std::min(batch_, dataset_.size() - first);
   if (t.count > 0 && first >= t.first && first + wanted <= t.first + t.count) return t.views;
   const int64_t image_bytes = 4 * (dataset_.height() + dataset_.width());
-  const int64_t batches = std::max<int64_t>(1, most_bytes / image_bytes / batch_);
+  const int64_t batches = std::max<int64_t>(1, max_bytes / image_bytes / batch_);
   t.first = first;
   t.count = std::min(batches * batch_, dataset_.size() - first);
   const Views drawn = augmenter_->views(t.count, epoch_, first);
@@ -155,15 +155,15 @@ void Loader::gather_on_device(Batch& batch) {
   const float *scale = there_->scale.f32(), *shift = there_->shift.f32();
   if (augmenter_) {
     const Views& views = views_ahead();
-    const int64_t behind = next_ * batch_ - there_->first;
+    const int64_t offset = next_ * batch_ - there_->first;
     const auto* holes = static_cast<const Box*>(views.holes.raw());
     ESP_RUN_REAL(batch.images,
                  gather_views(batch.images.data<Real>(),
                               ImageViews{.x = pixels,
                                          .rows = rows,
-                                         .down = views.down.data<int32_t>() + behind * shape[1],
-                                         .across = views.across.data<int32_t>() + behind * shape[2],
-                                         .holes = holes ? holes + behind * views.holes_each : nullptr,
+                                         .down = views.down.data<int32_t>() + offset * shape[1],
+                                         .across = views.across.data<int32_t>() + offset * shape[2],
+                                         .holes = holes ? holes + offset * views.holes_each : nullptr,
                                          .n = batch.size,
                                          .h = shape[1],
                                          .w = shape[2],

@@ -1,6 +1,5 @@
-// Loader: a data set in batches, shuffled anew each epoch. Which images are in which batch depends on seed,
-// epoch and batch number alone, and so is how they are augmented: (epoch, batch number) is all there is to
-// save.
+// Loader: a data set in batches, shuffled anew each epoch. Which images are in which batch, and how they are
+// augmented, depends only on seed, epoch and batch number: (epoch, batch number) is all there is to save.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +17,7 @@ struct LoaderOptions {
   bool drop_last = false;  ///< an epoch ends where fewer than a batch are left
   uint64_t seed = 0;
   std::vector<double> mean = {}, std = {};  ///< [C] each, on pixels in 0..1; both empty: pixels stay in 0..1
-  std::vector<Augmentation> augment = {};   ///< in this order, in front of normalisation
+  std::vector<Augmentation> augment = {};   ///< in this order, before normalisation
   Device device = Device::cpu;              ///< where batches go
 };
 

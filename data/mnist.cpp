@@ -1,4 +1,4 @@
-// Nothing in a header is believed before the bytes behind it have been counted.
+// Nothing in a header is believed before the bytes after it have been counted.
 #include "espalier/data/mnist.h"
 
 #include <fmt/format.h>
@@ -19,17 +19,17 @@ struct Kind {
   int axes;
 };
 constexpr Kind images_kind{" (images)", 0x00000803, 3}, labels_kind{" (labels)", 0x00000801, 1};
-constexpr size_t most_bytes = size_t{512} << 20;  // ten times MNIST: EMNIST's and QMNIST's digits fit
+constexpr size_t max_bytes = size_t{512} << 20;  // ten times MNIST: EMNIST's and QMNIST's digits fit
 
 size_t header_bytes(const Kind& kind) { return 4 + 4 * static_cast<size_t>(kind.axes); }
 
 /// Bytes of the file by its header; without a limit where the header is of another kind, as parse_idx says.
 Length length_of(const Kind& kind) {
   return {header_bytes(kind), [&kind](std::span<const uint8_t> header) {
-            if (big_endian(header, 0, 4) != kind.magic) return most_bytes;
+            if (big_endian(header, 0, 4) != kind.magic) return max_bytes;
             size_t values = 1;
             for (size_t at = 4; at < header.size(); at += 4)
-              values = std::min<size_t>(most_bytes, values * big_endian(header, at, 4));
+              values = std::min<size_t>(max_bytes, values * big_endian(header, at, 4));
             return header.size() + values;
           }};
 }
@@ -93,10 +93,10 @@ std::vector<int32_t> parse_idx_labels(std::span<const uint8_t> bytes, const std:
 }
 
 Tensor read_idx_images(const std::filesystem::path& path) {
-  return parse_idx_images(read_unpacked(path, most_bytes, length_of(images_kind)), path.string());
+  return parse_idx_images(read_unpacked(path, max_bytes, length_of(images_kind)), path.string());
 }
 std::vector<int32_t> read_idx_labels(const std::filesystem::path& path) {
-  return parse_idx_labels(read_unpacked(path, most_bytes, length_of(labels_kind)), path.string());
+  return parse_idx_labels(read_unpacked(path, max_bytes, length_of(labels_kind)), path.string());
 }
 
 DataSplits load_mnist(const std::filesystem::path& folder) {

@@ -197,9 +197,9 @@ Dataset draw_split(const SyntheticOptions& options, uint64_t split, int64_t size
 }  // namespace
 
 DataSplits draw_synthetic(const SyntheticOptions& options) {
-  const auto check = [](const char* field, int64_t value, int64_t least, int64_t most) {
-    if (value < least || value > most)
-      fail_usage("synthetic: ", field, ": found ", value, ", expected ", least, " to ", most);
+  const auto check = [](const char* field, int64_t value, int64_t min_value, int64_t max_value) {
+    if (value < min_value || value > max_value)
+      fail_usage("synthetic: ", field, ": found ", value, ", expected ", min_value, " to ", max_value);
   };
   check("train", options.train, 1, 10'000'000);
   check("test", options.test, 1, 10'000'000);

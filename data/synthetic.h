@@ -16,7 +16,7 @@ struct SyntheticOptions {
 
 /// Handwriting-like digits: the strokes of a small font, bent, slanted, rotated, scaled, shifted and drawn
 /// with a pen of random width on a noisy ground; with several channels, in random colours. Image i is a
-/// function of (seed, split, i) alone. More than ten classes are numbers of several digits, side by side,
+/// function only of (seed, split, i). More than ten classes are numbers of several digits, side by side,
 /// with leading zeros. UsageError unless 2 <= classes <= 10,000, 8 <= height <= 1024, 8 digits <= width <=
 /// 1024, 1 <= channels <= 16 and both splits have an image.
 DataSplits draw_synthetic(const SyntheticOptions& options = {});

@@ -1,6 +1,6 @@
 // Gradient clipping by norm (Pascanu et al. 2013), as torch.nn.utils.clip_grad_norm_. The factor stays where
 // the gradients are and goes to the optimizer's pass, so that clipping reads the gradients once, writes one
-// number, and nobody waits for it.
+// number, and the host does not wait for it.
 #pragma once
 
 #include <vector>

@@ -35,11 +35,10 @@ class Optimizer {
   virtual ~Optimizer() = default;
 
   /// One step at the rate `lr`, in one fused pass for each group (scale_rate, set_decay); each gradient is
-  /// multiplied by
-  /// the one number of `gradient_scale` (f32, where the parameters are; undefined: 1) as it is read:
-  /// clipping. Parameters without a gradient stay as they are. Masked weights stay 0. Error where parameters
-  /// are on several devices, and in the first step where they hold state of earlier steps that this optimizer
-  /// neither resumes nor was freed of (clear_optimizer_state).
+  /// multiplied by the one number of `gradient_scale` (f32, where the parameters are; undefined: 1) as it is
+  /// read: clipping. Parameters without a gradient stay as they are. Masked weights stay 0. Error where
+  /// parameters are on several devices, and in the first step where they hold state of earlier steps that
+  /// this optimizer neither resumes nor was freed of (clear_optimizer_state).
   void step(double lr, const Tensor& gradient_scale = {});
   void clear_gradients();
   /// From the next step on, `some` of its parameters go at `factor` times the rate that step() is given:
@@ -95,7 +94,7 @@ struct OptimizerInfo {
   std::vector<std::string> options = {};
   std::vector<ExtraOption> extra = {};
   double weight_decay = 0;            ///< where none is given
-  double least_lr = 0, max_lr = 1e9;  ///< that are of use to anybody; others are warned of
+  double least_lr = 0, max_lr = 1e9;  ///< rates in use; others are warned of
   std::unique_ptr<Optimizer> (*make)(const std::vector<Parameter*>& parameters,
                                      const OptimizerOptions& options);
 };

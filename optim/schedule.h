@@ -34,7 +34,7 @@ struct ScheduleInfo {
   /// warm-up does in any case.
   std::vector<std::string> options = {};
   std::vector<ExtraOption> extra = {};
-  /// What learning_rate() gives but for the climb; the options have all that the row declares.
+  /// What learning_rate() gives, without the climb; the options have all that the row declares.
   double (*rate)(const ScheduleOptions& options, double lr, int64_t step, int64_t total, int64_t epoch_steps);
   /// What scheduled_momentum() gives; null: nothing.
   std::optional<double> (*momentum)(const ScheduleOptions& options, int64_t step, int64_t total) = nullptr;

@@ -1,5 +1,5 @@
 // Which numbers go with which channels, as index maps that lie where the network computes, so that a penalty
-// of channels is a few kernels a step and nobody waits for one.
+// of channels is a few kernels a step and the host waits for none.
 #pragma once
 
 #include <cstdint>

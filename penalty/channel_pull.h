@@ -1,5 +1,5 @@
 // What penalties of channels share: the groups of channels that they act on, and for those that pull at every
-// number that goes with a channel by one coefficient of that channel's all but the coefficient.
+// number that goes with a channel by one coefficient per channel: everything except the coefficient.
 #pragma once
 
 #include <optional>
@@ -17,7 +17,7 @@ class PulledGroups {
   PulledGroups(Module& model, const Shape& input, const PenaltyOptions& options);
 
   const std::vector<ChannelGroup>& all() const { return groups_; }
-  const std::vector<char>& pulled() const { return pulled_; }  ///< of each group whether it is
+  const std::vector<char>& pulled() const { return pulled_; }  ///< for each group, whether it is
   /// Whether channels were cut since they were found: those that are left have other numbers now.
   bool are_stale() const;
   /// Finds them anew if they are stale, and says so.
@@ -53,7 +53,7 @@ class ChannelPull : public Penalty {
  protected:
   /// Writes the coefficient of each channel of the maps to `by`, which lies where they do.
   virtual void coefficients(float* by, const ChannelMaps& maps, int64_t step) = 0;
-  /// Channels were cut: what is remembered of them is of others now.
+  /// Channels were cut: what was remembered belongs to other channels now.
   virtual void forget_channels() {}
   /// The maps are not those of the last step: channels were cut, or the network computes elsewhere.
   virtual void forget_maps() {}

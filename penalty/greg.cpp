@@ -1,9 +1,8 @@
-// Penalties greg1 and greg2, a growing pull w coefficient at the numbers w that go with channels:
+// Penalties greg1 and greg2: a growing pull, w coefficient, at the numbers w that go with channels:
 //   greg1   0 for what stays; for the share `ratio` of each group with the lowest l1, chosen at the start,
 //           `growth` more every `every` steps, up to `max`
 //   greg2   first `growth` / 10 more for all channels, up to `max` / 100, so that they part by curvature;
-//   then
-//           that share is chosen, and goes on as in greg1
+//           then that share is chosen, and goes on as in greg1
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -20,7 +19,7 @@ namespace {
 /// What is pushed out: channels of groups, by the first layer that makes them.
 using ChosenChannels = std::map<std::string, std::vector<int64_t>>;
 
-/// On a GPU the host waits where it chooses, and nowhere else.
+/// On a GPU the host waits only where it chooses.
 class GregPenalty : public ChannelPull {
  public:
   GregPenalty(Module& model, const Shape& input, const PenaltyOptions& options)
@@ -56,7 +55,7 @@ class GregPenalty : public ChannelPull {
   void forget_maps() override { flags_ = Tensor(); }
 
  private:
-  /// As long as greg2 pulls at all channels.
+  /// While greg2 pulls at all channels.
   int64_t parting_steps() const {
     if (options_.type != "greg2") return 0;
     return std::llround((options_.max / 100) / (options_.growth / 10)) * options_.every;

@@ -32,7 +32,7 @@ Registry<PruneScheduleInfo>& prune_schedules();
 ///                rate of Dettmers, Zettlemoyer: Sparse Networks from Scratch, 2019, follows
 ///
 /// All but one_shot act at begin, begin + every, begin + 2 every, ... and last at `end`, whether or not that
-/// is a whole number of `every`: s(begin) is s_0 and s(end) is s_f exactly.
+/// is a multiple of `every`: s(begin) is s_0 and s(end) is s_f exactly.
 struct Schedule {
   std::string type = "one_shot";  ///< a row of prune_schedules()
   int64_t begin = 0, end = 0;
@@ -59,13 +59,13 @@ enum class TimeUnit : uint8_t {
 const std::vector<std::string>& time_unit_names();
 TimeUnit time_unit_named(const std::string& name);
 
-/// How long a stage is: steps of a whole epoch, and all of its own.
+/// How long a stage is: steps of a full epoch, and of the stage.
 struct StageLength {
   int64_t epoch_steps, steps;
 
   /// `amount` of `unit` in steps, to the nearest: 1.5 epochs of 391 steps are 587.
   int64_t in_steps(double amount, TimeUnit unit) const;
-  /// The step, from 0, at that place: behind 2 epochs of 391 steps, step 782. The stage's very end is its
+  /// The step, from 0, at that place: after 2 epochs of 391 steps, step 782. The stage's very end is its
   /// last step; UsageError for a place past it.
   int64_t step_at(double place, TimeUnit unit) const;
 };

@@ -51,7 +51,7 @@ class Transition : public Module {
 /// features.conv0 norm0; features.denseblock1 .. 4 of dense layers, each of which puts 32 channels beside
 /// what it reads; between them features.transition1 .. 3, which halve channels and sides; features.norm5; the
 /// mean of all pixels; classifier. Stem `small`: conv0 is 3x3; `imagenet`: 7x7 by stride 2, and 3x3 pooling
-/// by 2 behind it.
+/// by 2 after it.
 class DenseNet121 : public Module {
  public:
   explicit DenseNet121(const ModelOptions& options);
@@ -67,9 +67,9 @@ class DenseNet121 : public Module {
 };
 
 DenseNet121::DenseNet121(const ModelOptions& o) : pooled_(has_imagenet_stem(o)) {
-  const int64_t least = pooled_ ? 29 : 8;  // a pixel is left behind the last transition
-  if (std::min(o.input[0], o.input[1]) < least)
-    fail_usage("model: densenet121 needs an input of at least ", least, "x", least, " pixels, found ",
+  const int64_t min_side = pooled_ ? 29 : 8;  // a pixel is left after the last transition
+  if (std::min(o.input[0], o.input[1]) < min_side)
+    fail_usage("model: densenet121 needs an input of at least ", min_side, "x", min_side, " pixels, found ",
                o.input[0], "x", o.input[1]);
   int64_t channels = scaled_width(64, o.width);
   const int64_t grows = scaled_width(32, o.width);

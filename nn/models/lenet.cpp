@@ -6,7 +6,7 @@ namespace espalier {
 namespace {
 
 /// Pixels left of a side after two rounds of a 5x5 convolution without padding and a pooling by 2.
-int64_t side_behind(int64_t size) { return ((size - 4) / 2 - 4) / 2; }
+int64_t side_after(int64_t size) { return ((size - 4) / 2 - 4) / 2; }
 
 /// conv1 (20 of 5x5) - pool - conv2 (50 of 5x5) - pool - fc1 (500) - fc2; no padding; `width` is a factor on
 /// 20, 50 and 500.
@@ -31,7 +31,7 @@ LeNet5::LeNet5(const Shape& input, int64_t classes, double width, Activation f, 
   if (input[0] < 16 || input[1] < 16)
     fail_usage("model: lenet5 needs an input of at least 16x16 pixels, found ", input[0], "x", input[1]);
   const int64_t c1 = scaled_width(20, width), c2 = scaled_width(50, width), hidden = scaled_width(500, width);
-  const int64_t pixels = side_behind(input[0]) * side_behind(input[1]);
+  const int64_t pixels = side_after(input[0]) * side_after(input[1]);
   conv1_ = &add_child<Conv2d>("conv1", input[2], c1, 5, ops::Conv2dOptions{}, true, f);
   conv2_ = &add_child<Conv2d>("conv2", c1, c2, 5, ops::Conv2dOptions{}, true, f);
   fc1_ = &add_child<Linear>("fc1", pixels * c2, hidden, true, f, pixels);

@@ -58,7 +58,7 @@ int64_t scaled_width(int64_t channels, double width);
 
 /// Builds and initialises a model: PyTorch's defaults, from `seed`. A type that does not exist, or options
 /// that do not fit it, are a UsageError. Error, before any memory is taken, if its parameters and one image's
-/// activations need more than there is. While a MetaDevice (core/tensor.h) is alive it has shapes alone: no
+/// activations need more than there is. While a MetaDevice (core/tensor.h) is alive it has only shapes: no
 /// values, and no such Error.
 std::unique_ptr<Module> make_model(const ModelOptions& options, uint64_t seed);
 

@@ -41,7 +41,7 @@ class ResidualBlock : public Module {
 };
 
 /// conv1 bn1, layer1 .. layer4 (layer3) of residual blocks, the mean of all pixels, fc. Convolutions have no
-/// bias. Stem `small`: conv1 is 3x3; `imagenet`: 7x7 by stride 2, and 3x3 pooling by 2 behind it.
+/// bias. Stem `small`: conv1 is 3x3; `imagenet`: 7x7 by stride 2, and 3x3 pooling by 2 after it.
 class ResNet : public Module {
  public:
   ResNet(const ResNetPlan& plan, const ModelOptions& options, Activation f);

@@ -46,9 +46,9 @@ class SqueezeNet : public Module {
 
 SqueezeNet::SqueezeNet(const ModelOptions& o) {
   const bool small = !has_imagenet_stem(o);
-  const int64_t least = 3;
-  if (std::min(o.input[0], o.input[1]) < least)
-    fail_usage("model: squeezenet needs an input of at least ", least, "x", least, " pixels, found ",
+  const int64_t min_side = 3;
+  if (std::min(o.input[0], o.input[1]) < min_side)
+    fail_usage("model: squeezenet needs an input of at least ", min_side, "x", min_side, " pixels, found ",
                o.input[0], "x", o.input[1]);
   int64_t in = scaled_width(64, o.width);
   stem_ = &add_child<Conv2d>("features.0", o.input[2], in, 3, ops::Conv2dOptions{.stride = small ? 1 : 2},

@@ -19,8 +19,8 @@ constexpr VggPlan vgg_plans[] = {
     {11, {1, 1, 2, 2, 2}}, {13, {2, 2, 2, 2, 2}}, {16, {2, 2, 3, 3, 3}}, {19, {2, 2, 4, 4, 4}}};
 
 /// Five blocks of 3x3 convolutions to 64, 128, 256, 512 and 512 channels, each convolution with a bias, a
-/// norm (if `batch_norm`) and the activation; pooling by 2 behind the first three blocks, where the original
-/// has it behind all, so that the last two see 4x4 of 32x32 pixels; the mean of all pixels; one linear layer.
+/// norm (if `batch_norm`) and the activation; pooling by 2 after the first three blocks, where the original
+/// has it after all, so that the last two see 4x4 of 32x32 pixels; the mean of all pixels; one linear layer.
 /// `features.N` has torchvision's numbers, which count norms, activations and all five poolings.
 class Vgg : public Module {
  public:
@@ -43,12 +43,12 @@ class Vgg : public Module {
 
 Vgg::Vgg(const VggPlan& plan, const ModelOptions& o, Activation f)
     : f_(f), average_pool_(o.pool == "average") {
-  constexpr int64_t least = 1 << poolings;
-  if (o.input[0] < least || o.input[1] < least)
-    fail_usage("model: vgg", plan.depth, " needs an input of at least ", least, "x", least, " pixels, found ",
-               o.input[0], "x", o.input[1]);
+  constexpr int64_t min_side = 1 << poolings;
+  if (o.input[0] < min_side || o.input[1] < min_side)
+    fail_usage("model: vgg", plan.depth, " needs an input of at least ", min_side, "x", min_side,
+               " pixels, found ", o.input[0], "x", o.input[1]);
   const auto feature = [](int number) { return "features." + std::to_string(number); };
-  const Activation own = o.batch_norm ? Activation::none : f;  // behind a norm, the norm's op has it
+  const Activation own = o.batch_norm ? Activation::none : f;  // after a norm, the norm's op has it
   int64_t in = o.input[2];
   int number = 0;
   for (size_t block = 0; block < plan.blocks.size(); ++block) {

@@ -32,7 +32,7 @@ class TransformerBlock : public Module {
   Linear *fc1_, *fc2_;
 };
 
-/// Patches of pixels as tokens (patch_embed.proj, a convolution), cls_token in front, pos_embed added;
+/// Patches of pixels as tokens (patch_embed.proj, a convolution), cls_token first, pos_embed added;
 /// blocks; norm; head on the class token. GELU, whatever the options say.
 class VisionTransformer : public Module {
  public:
