@@ -492,7 +492,7 @@ CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source
     const MetaDevice shapes_alone;
     info.config = config_of_a_program(file, graph_module_of(file, source)->graph(), source, {});
   } else {
-    info.config = parse_config(metadata(file, "espalier.config", source), source);
+    info.config = parse_saved_config(metadata(file, "espalier.config", source), source);
     ESP_CHECK(info.config.model.classes > 0, source,
               ": its config does not say how many classes the model has");
   }

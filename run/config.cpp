@@ -502,8 +502,25 @@ Config load_config(const std::string& file, const std::vector<std::string>& over
   return read_config(text, file, overrides, true, begun, mistakes);
 }
 
+Config parse_saved_config(const std::string& text, const std::string& file) {
+  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("stages") || !json["stages"].is_array())
+    return parse_config(text, file);
+  bool changed = false;
+  const Json::json_pointer regularize("/train/regularize");
+  for (Json& stage : json["stages"]) {
+    if (!stage.is_object() || !stage.contains(regularize) || !stage[regularize].is_object()) continue;
+    Json& penalty = stage[regularize];
+    if (!penalty.contains("most") || penalty.contains("max")) continue;
+    penalty["max"] = penalty["most"];
+    penalty.erase("most");
+    changed = true;
+  }
+  return parse_config(changed ? json.dump() : text, file);
+}
+
 Config load_run_config(const std::string& file) {
-  return parse_config(plain_json(read_file(file), file), file);  // a person may have commented it
+  return parse_saved_config(plain_json(read_file(file), file), file);  // a person may have commented it
 }
 
 DataConfig data_config(const Json& given, const std::string& file,

@@ -97,6 +97,9 @@ Config load_config(const std::string& file, const std::vector<std::string>& over
 Config load_config(const std::string& file, const std::vector<std::string>& overrides, const BegunRun& begun,
                    Mistakes& mistakes);
 
+/// The config that a run has saved: parse_config's, but that fields may have the names they had in versions
+/// before.
+Config parse_saved_config(const std::string& text, const std::string& file);
 /// The config.json of a run's folder, which says all itself, whatever its weights' file says by now.
 Config load_run_config(const std::string& file);
 

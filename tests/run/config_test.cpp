@@ -246,5 +246,15 @@ TEST(Config, AnOverrideWithNullTakesAFieldAway) {
   EXPECT_EQ(config.stages[0].train->steps, 10);
 }
 
+TEST(Config, OfASavedRunMayHaveTheNamesOfBefore) {
+  Json json = minimal();
+  json["stages"][0]["train"]["regularize"] = {{"type", "greg1"}, {"most", 0.25}};
+  EXPECT_EQ(parse_saved_config(json.dump(), "x.json").stages[0].train->regularize->max, 0.25);
+  EXPECT_EQ(message_of<UsageError>([&] { parse(json); }),
+            "x.json: /stages/0/train/regularize: field 'most' is now called 'max'");
+  EXPECT_EQ(message_of<UsageError>([] { parse_saved_config("{]", "x.json"); }),
+            message_of<UsageError>([] { parse_config("{]", "x.json"); }));
+}
+
 }  // namespace
 }  // namespace espalier
