@@ -250,6 +250,51 @@ TEST_F(NetworksOnCuda, PruningIsTheSame) {
   }
 }
 
+/// Every unit, zeroed and held through two steps under a penalty: the same masks, and the same weights after
+/// it.
+TEST_F(NetworksOnCuda, EveryUnitIsHeldTheSame) {
+  const std::vector<Unit> units = {Unit::weight,         Unit::filter,      Unit::column, Unit::kernel,
+                                   Unit::block_of(2, 3), unit_named("2:4"), Unit::layer,  Unit::channel};
+  for (const Unit& unit : units) {
+    SCOPED_TRACE(unit.name());
+    Twins twins({.type = "lenet5"});
+    PruneOptions options{.unit = unit,
+                         .target = {unit.kind == Unit::channel ? Target::ratio : Target::sparsity, 0.5}};
+    if (unit.kind == Unit::n_of_m) options.target = {};
+    const PenaltyOptions group_norm{.type = "group_norm", .weight = 0.01};
+    const auto act = [&](Module& model, Device device) {
+      const int64_t pruned = prune(model, twins.input, options).total().pruned;
+      const auto penalty = make_penalty(model, twins.input, group_norm);
+      const auto optimizer = make_optimizer(sgd, model.parameters());
+      for (const int64_t step : {0, 1}) {
+        optimizer->clear_gradients();
+        twins.loss(model, device, step).backward();
+        penalty->add_gradients(step);
+        optimizer->step(sgd.lr);
+      }
+      return pruned;
+    };
+    const int64_t pruned = act(*twins.here, Device::cpu);
+    EXPECT_GT(pruned, 0);
+    EXPECT_EQ(act(*twins.there, Device::cuda), pruned);
+    expect_all_on(*twins.there, Device::cuda);
+    expect_held(*twins.there);
+    size_t masked = 0;
+    for (Parameter* parameter : twins.there->parameters()) {
+      const Parameter& expected = *twins.here->find(parameter->name);
+      ASSERT_EQ(parameter->mask.defined(), expected.mask.defined()) << parameter->name;
+      EXPECT_TRUE(near(parameter->value().to(Device::cpu), doubles(expected.value().span<float>()), 1e-5))
+          << parameter->name;
+      if (!parameter->mask.defined()) continue;
+      ++masked;
+      EXPECT_TRUE(
+          std::ranges::equal(parameter->mask.to(Device::cpu).span<uint8_t>(), expected.mask.span<uint8_t>()))
+          << parameter->name;
+    }
+    EXPECT_GT(masked, 0u);
+  }
+}
+
 TEST_F(NetworksOnCuda, GradientSquaresAreTheSame) {
   Twins twins({.type = "lenet5"});
   for (const Needs needs : {Needs::gradients, Needs::curvature}) {
