@@ -5,7 +5,7 @@ No training: random weights, group magnitude (the mean over a channel's members 
 among them), each layer for itself, channels rounded down to a multiple, the classifier's outputs kept. What Espalier
 leaves is loaded into PyTorch's model of its shapes and counted by Torch-Pruning's counter, as what Torch-Pruning leaves
 is; then every tensor of the one is compared with the other's, number by number: the same channels went if all are
-equal. Torch-Pruning's seconds are of building its groups and one step, Espalier's of the complete stage: groups, cut, and
+equal. Torch-Pruning's seconds are of building its groups and one step, Espalier's of the whole stage: groups, cut, and
 the proof of it on a batch.
 """
 

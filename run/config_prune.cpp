@@ -30,7 +30,7 @@ void check_schedule(const PruneScheduleConfig& s, const Place& at) {
                        ", expected a whole number of steps; \"in\": \"epochs\" or \"share\" counts "
                        "otherwise");
     if (s.in == "share" && value > 1)
-      (at / name).fail("found ", value, ", expected at most 1, the complete stage");
+      (at / name).fail("found ", value, ", expected at most 1, the whole stage");
   };
   check_amount("begin", s.begin);
   if (s.every) check_amount("every", *s.every);

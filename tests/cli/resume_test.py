@@ -175,8 +175,8 @@ class NothingToDo(CliTest):
                                 "4528] reach beyond the file, which has 4527 bytes of data: is it cut off?", "train",
                              "small.json", "--resume")
         file.write_bytes((self.folder / "runs/small/models/dense.safetensors").read_bytes())
-        self.fails_unwritten(1, "runs/small/checkpoint.safetensors: has no position to go on from: it holds weights "
-                                "alone", "train", "small.json", "--resume")
+        self.fails_unwritten(1, "runs/small/checkpoint.safetensors: has no position to go on from: it holds only "
+                                "weights", "train", "small.json", "--resume")
 
 
 if __name__ == "__main__":

@@ -280,7 +280,7 @@ TEST(Config, MistakesAreNamed) {
        "\"epochs\" or "
        "\"share\" counts otherwise"},
       {"/stages/3/train/prune/schedule", R"({"type": "cubic", "in": "share", "begin": 10})",
-       "/stages/3/train/prune/schedule/begin: found 10, expected at most 1, the complete stage"},
+       "/stages/3/train/prune/schedule/begin: found 10, expected at most 1, the whole stage"},
       {"/stages/0/train/prune",
        R"({"sparsity": 0.5, "schedule": {"type": "cubic", "in": "epochs", "end": 3.5}})",
        "/stages/0/train/prune/schedule/end: found 3.5, but the stage has 3 epochs"},
