@@ -272,7 +272,7 @@ TEST(PruneCallback, RemembersTheNetworkBeforeItsFirstCut) {
   EXPECT_EQ(saved.parts, original.parts);
   EXPECT_EQ(saved.history, original.history);
 
-  PruneCallback goes_on(one.pruning, {.kind = Schedule::one_shot, .begin = 5, .end = 5}, acting.console);
+  PruneCallback goes_on(one.pruning, {.begin = 5, .end = 5}, acting.console);
   goes_on.restore(acting.position.callbacks["prune"], "x.safetensors");
   goes_on.on_stage_begin(acting.state);
   EXPECT_EQ(goes_on.state(acting.state), acting.position.callbacks["prune"])
