@@ -69,11 +69,12 @@ int failed(int code, const std::exception& error) {
 }  // namespace
 }  // namespace espalier::cli
 
-int espalier::program(int argc, char** argv) {
+int espalier::program(int argc, char** argv, void (*register_all)()) {
   cli::open_standard_streams();
   std::signal(SIGPIPE, cli::note_closed_pipe);  // a closed pipe and a full disk are errors of the write,
   std::signal(SIGXFSZ, SIG_IGN);                // not the end of the program
   try {
+    if (register_all) register_all();
     cli::run({argv + 1, argv + argc});
     cli::finish_output();
     return 0;

@@ -14,17 +14,26 @@ Type<ExtraValue> extra_type(const ExtraOption& option);
 void check_extra_option(const ExtraOption& option, const std::string& row, const Description& type,
                         const FieldDescription* there, bool is_extra);
 
+/// UsageError for what a row says concerns it and is none of `fields`.
+void check_option(const std::string& option, const std::string& row, const Names& fields);
+
 /// `fields`, and one for each extra option of the rows, which is only for the rows that have it.
 template <class S, class Row>
 std::vector<Field<S>> with_extra_fields(std::vector<Field<S>> fields, const Registry<Row>& rows,
                                         std::type_identity_t<ExtraOptions S::*> extra) {
   const size_t own = fields.size();
-  for (const Row& row : rows)
+  Names own_names;
+  for (const Field<S>& field : fields) own_names.push_back(field.name);
+  for (const Row& row : rows) {
+    if constexpr (requires { row.options; })
+      for (const std::string& option : row.options)
+        check_option(option, rows.kind() + " " + row.name, own_names);
     for (const ExtraOption& option : row.extra) {
       const Type<ExtraValue> type = extra_type(option);
       const auto there = std::ranges::find(fields, option.name, &Field<S>::name);
       const bool is_extra = there - fields.begin() >= static_cast<std::ptrdiff_t>(own);
-      check_extra_option(option, row.name, type, there == fields.end() ? nullptr : &*there, is_extra);
+      check_extra_option(option, rows.kind() + " " + row.name, type,
+                         there == fields.end() ? nullptr : &*there, is_extra);
       if (there != fields.end()) {
         there->variants.push_back(row.name);
         continue;
@@ -41,6 +50,7 @@ std::vector<Field<S>> with_extra_fields(std::vector<Field<S>> fields, const Regi
               })
               .only_for({row.name}));
     }
+  }
   return fields;
 }
 

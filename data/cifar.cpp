@@ -246,7 +246,7 @@ DatasetInfo cifar10() {
 DatasetInfo cifar100() {
   return {.name = "cifar100",
           .help =
-              "The same in 100 classes, or in 20 by \"labels\": \"coarse\". Folder `cifar-100-binary` with "
+              "60,000 photographs, 32x32x3, 100 classes, or 20 by \"labels\": \"coarse\". Folder `cifar-100-binary` with "
               "train.bin and test.bin. Files of either set may hold a part of the images; \"remap\": true "
               "numbers the classes that are left 0..k-1.",
           .options = {"root", "path", "labels", "remap"},

@@ -48,9 +48,10 @@ struct DatasetInfo {
   /// One that reads files has root and path.
   std::vector<std::string> options = {};
   std::vector<ExtraOption> extra = {};
-  std::string folder = {};        ///< below the root, where no path is given; empty: one has to be
-  bool reads_archives = false;    ///< its path may be a .tar, .tar.gz or .tar.xz
-  bool is_drawn = false;          ///< of as many images, and of the shape and classes, as is asked for
+  std::string folder = {};      ///< below the root, where no path is given; empty: one has to be
+  bool reads_archives = false;  ///< its path may be a .tar, .tar.gz or .tar.xz
+  bool is_drawn =
+      false;  ///< load() draws images of DatasetRequest's `image` and `classes`, whatever these are
   bool has_validation = false;    ///< it may have a validation split of its own
   bool comes_by_class = false;    ///< images of a class lie one after another
   bool keeps_class_names = true;  ///< checkpoints do; false: its classes' names say nothing, as digits
@@ -71,8 +72,8 @@ Registry<DatasetInfo>& datasets();
 int64_t known_classes(const DatasetRequest& request);
 /// Its classes, counted in its files where these decide.
 int64_t count_classes(const DatasetRequest& request);
-/// The data set of `request.type`. UsageError for a type that does not exist or extra options that it does
-/// not have; Error for what is missing or broken.
+/// The data set of `request.type`: load_dataset({{.type = "mnist"}, "data/mnist"}). UsageError for a type
+/// that does not exist or extra options that it does not have; Error for what is missing or broken.
 DataSplits load_dataset(const DatasetRequest& request);
 
 }  // namespace espalier

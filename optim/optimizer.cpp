@@ -8,6 +8,7 @@
 namespace espalier {
 
 Optimizer::Optimizer(std::vector<Parameter*> parameters, size_t state, double weight_decay) {
+  ESP_CHECK(state <= 2, "optimizer: asks for ", state, " tensors of state, expected at most 2 (UpdateSpan)");
   for (Parameter* parameter : parameters) {
     const bool learns = parameter->learned() && !parameter->frozen();
     NamedState before;
@@ -84,6 +85,19 @@ void Optimizer::step(double lr, const Tensor& gradient_scale) {
            {static_cast<float>(lr * group.settings.factor), static_cast<float>(group.settings.weight_decay),
             gradient_scale.f32()});
   }
+  if (!checked_) check_masks();
+  checked_ = true;
+}
+
+void Optimizer::check_masks() const {
+  for (const Parameter* parameter : parameters_) {
+    if (!parameter->mask.defined() || parameter->value().device() != Device::cpu) continue;
+    const auto mask = parameter->mask.span<uint8_t>();
+    const auto value = parameter->value().span<float>();
+    for (size_t i = 0; i < mask.size(); ++i)
+      ESP_CHECK(mask[i] || value[i] == 0.0f, "optimizer: ", parameter->name, ": weight ", i, " is ", value[i],
+                ", and its mask holds it at 0: update() is to set what a mask drops to 0");
+  }
 }
 
 void Optimizer::clear_gradients() {
@@ -110,14 +124,14 @@ Registry<OptimizerInfo>& optimizers() {
         .help = "steps against the gradient, with momentum if wanted",
         .paper = "Polyak: Some methods of speeding up the convergence of iteration methods, 1964",
         .options = {"momentum", "nesterov"},
-        .least_lr = 1e-6,
+        .min_lr = 1e-6,
         .max_lr = 10,
         .make = make<Sgd>},
        {.name = "adam",
         .help = "a step of each weight's own size, by means of its gradient and of that squared",
         .paper = "Kingma, Ba: Adam: A Method for Stochastic Optimization, ICLR 2015",
         .options = {"betas", "eps"},
-        .least_lr = 1e-7,
+        .min_lr = 1e-7,
         .max_lr = 0.1,
         .make = make<Adam>},
        {.name = "adamw",
@@ -125,7 +139,7 @@ Registry<OptimizerInfo>& optimizers() {
         .paper = "Loshchilov, Hutter: Decoupled Weight Decay Regularization, ICLR 2019",
         .options = {"betas", "eps"},
         .weight_decay = 0.01,
-        .least_lr = 1e-7,
+        .min_lr = 1e-7,
         .max_lr = 0.1,
         .make = make<Adam>}});
   return all;

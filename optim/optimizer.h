@@ -3,6 +3,7 @@
 // needs nothing from it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -47,7 +48,8 @@ class Optimizer {
   /// From the next step on, `some` of its parameters have that weight decay in place of the options'.
   void set_decay(const std::vector<Parameter*>& some, double weight_decay);
   /// From the next step on: sgd's momentum (that of one without stays 0), adam's and adamw's beta1.
-  virtual void set_momentum(double momentum) = 0;
+  /// Called by schedules that move the momentum (onecycle); one without has nothing to do.
+  virtual void set_momentum(double /*momentum*/) {}
 
   int64_t steps() const { return steps_; }
   /// Goes on after `steps` steps, whose state the parameters held when this was made. Error if they held
@@ -61,7 +63,10 @@ class Optimizer {
     float lr, weight_decay;
     const float* gradient_scale;
   };
-  /// The spans are on `device`.
+  /// One step of `spans`, a span a parameter, in the memory of `device`: w of n numbers by its gradient g,
+  /// which is to be multiplied by *gradient_scale unless that is null (clipping), with weight_decay, at the
+  /// rate lr. slot0 and slot1 are the state. Where mask is not null and 0, w and the state are to become 0: a
+  /// pruned weight stays pruned.
   virtual void update(Device device, const std::vector<UpdateSpan>& spans, const GroupStep& step) = 0;
 
   std::vector<Parameter*> parameters_;  // the learned ones that are not frozen
@@ -76,6 +81,10 @@ class Optimizer {
     Settings settings;
     std::vector<Parameter*> parameters;
   };
+  /// Error where a masked weight is not 0, on the CPU: the update of an own optimizer that forgets it would
+  /// undo pruning.
+  void check_masks() const;
+  bool checked_ = false;  // after the first step
   /// Changes the settings of some parameters, and regroups.
   void set(const std::vector<Parameter*>& some, double Settings::*field, double value);
 
@@ -93,10 +102,9 @@ struct OptimizerInfo {
   /// Which of momentum, nesterov, betas and eps concern it; rates and weight decay do in any case.
   std::vector<std::string> options = {};
   std::vector<ExtraOption> extra = {};
-  double weight_decay = 0;            ///< where none is given
-  double least_lr = 0, max_lr = 1e9;  ///< rates in use; others are warned of
-  std::unique_ptr<Optimizer> (*make)(const std::vector<Parameter*>& parameters,
-                                     const OptimizerOptions& options);
+  double weight_decay = 0;          ///< where none is given
+  double min_lr = 0, max_lr = 1e9;  ///< rates in use; others are warned of
+  std::function<std::unique_ptr<Optimizer>(const std::vector<Parameter*>&, const OptimizerOptions&)> make;
 };
 Registry<OptimizerInfo>& optimizers();
 

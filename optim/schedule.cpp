@@ -66,7 +66,7 @@ ScheduleOptions complete(const ScheduleOptions& options, const ScheduleInfo& inf
 
 Registry<ScheduleInfo>& learning_rate_schedules() {
   static Registry<ScheduleInfo> all(
-      "schedule",
+      "learning-rate schedule",
       {{.name = "constant", .help = "the optimizer's rate", .rate = constant},
        {.name = "step",
         .help = "drops every step_size epochs",

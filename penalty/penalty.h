@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -50,7 +51,7 @@ struct PenaltyInfo {
   std::vector<std::string> options = {};
   std::vector<ExtraOption> extra = {};
   /// `input` is one image's shape; the options have all that the row declares.
-  std::unique_ptr<Penalty> (*make)(Module& model, const Shape& input, const PenaltyOptions& options);
+  std::function<std::unique_ptr<Penalty>(Module&, const Shape& input, const PenaltyOptions&)> make;
 };
 Registry<PenaltyInfo>& penalties();
 

@@ -23,14 +23,16 @@ double same(double sum) { return sum; }
 double square_root(double sum) { return std::sqrt(sum); }
 
 /// score of a unit = finish(sum over its numbers of term(w, g2, h)). In double precision: no square
-/// underflows, and for a single weight l1 and l2 are both exactly |w|.
+/// underflows, and for a single weight l1 and l2 are both exactly |w|. What a row does not say that it needs
+/// is not a number, so that a row which forgets to say so is found out.
 template <double (*term)(double w, double g2, double h), double (*finish)(double)>
 void sum_over_unit(std::span<float> scores, const ImportanceInputs& inputs) {
   const auto& [w, size, key, first, g2, h] = inputs;
+  constexpr float none = std::numeric_limits<float>::quiet_NaN();
   for (size_t unit = 0, i = 0; unit < scores.size(); ++unit) {
     double sum = 0;
     for (const size_t end = i + static_cast<size_t>(size); i != end; ++i)
-      sum += term(w[i], g2 ? g2[i] : 0.0f, h ? h[i] : 0.0f);
+      sum += term(w[i], g2 ? g2[i] : none, h ? h[i] : none);
     scores[unit] = static_cast<float>(finish(sum));
   }
 }
@@ -195,6 +197,8 @@ void normalize(std::span<float> scores, Normalizer normalizer) {
 
 std::string why_not(const Criterion& criterion, const Unit& unit) {
   const auto reason = [&](const char* why) { return join("criterion ", criterion.name, " ", why); };
+  if (criterion.needs != Needs::weights && criterion.batches <= 0)
+    return reason("looks at gradients, and its row does not say of how many batches");
   if (criterion.scored == Scored::scales && unit.kind != Unit::channel)
     return reason("goes by the scales of batch norms, which are of channels: expected unit channel");
   const bool has_distance =

@@ -60,7 +60,8 @@ struct Criterion {
   /// Writes one score for each unit; how many there are is the size of `scores`.
   void (*score)(std::span<float> scores, const ImportanceInputs& inputs);
   Needs needs = Needs::weights;
-  int64_t batches = 0;    ///< of training images that it needs, if it needs data; for curvature: images
+  /// Of training images, for curvature: single images. To be said where it needs more than weights.
+  int64_t batches = 0;
   bool together = false;  ///< units are compared with each other: `score` gets all of a layer at once
   /// If any: what is made of the scores of a complete layer, or of a complete group of channels.
   void (*relate)(std::span<float> scores) = nullptr;

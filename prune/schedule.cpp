@@ -25,20 +25,17 @@ double cosine(double rest, const ExtraOptions&) { return (1.0 - std::cos(std::nu
 
 Registry<PruneScheduleInfo>& prune_schedules() {
   static Registry<PruneScheduleInfo> all(
-      "schedule", {{.name = "one_shot", .help = "none, from begin on"},
-                   {.name = "linear", .help = "1 - p", .left = linear},
-                   {.name = "cubic",
-                    .help = "(1 - p)^3",
-                    .paper = "Zhu, Gupta: To prune, or not to prune, ICLR 2018 workshop",
-                    .left = cubic},
-                   {.name = "exponential",
-                    .help = "(0.01^p - 0.01) / 0.99",
-                    .paper = "Frankle, Carbin: The Lottery Ticket Hypothesis, ICLR 2019",
-                    .left = exponential},
-                   {.name = "cosine",
-                    .help = "(1 + cos(pi p)) / 2",
-                    .paper = "Dettmers, Zettlemoyer: Sparse Networks from Scratch, 2019",
-                    .left = cosine}});
+      "schedule of sparsity", {{.name = "one_shot", .help = "none, from begin on"},
+                               {.name = "linear", .help = "1 - p", .left = linear},
+                               {.name = "cubic",
+                                .help = "(1 - p)^3",
+                                .paper = "Zhu, Gupta: To prune, or not to prune, ICLR 2018 workshop",
+                                .left = cubic},
+                               {.name = "exponential", .help = "(0.01^p - 0.01) / 0.99", .left = exponential},
+                               {.name = "cosine",
+                                .help = "(1 + cos(pi p)) / 2",
+                                .paper = "Dettmers, Zettlemoyer: Sparse Networks from Scratch, 2019",
+                                .left = cosine}});
   return all;
 }
 

@@ -26,8 +26,7 @@ Registry<PruneScheduleInfo>& prune_schedules();
 ///   one_shot     0: it acts once, at `begin`; `end` and `every` do not matter
 ///   linear       1 - p
 ///   cubic        (1 - p)^3; Zhu, Gupta: To prune, or not to prune, ICLR 2018 workshop ("AGP")
-///   exponential  (r^p - r) / (1 - r), r = 0.01, as rounds that each take the same share of what is left;
-///                Frankle, Carbin: The Lottery Ticket Hypothesis, ICLR 2019
+///   exponential  (r^p - r) / (1 - r), r = 0.01: in equal times it falls by nearly the same factor
 ///   cosine       (1 + cos(pi p)) / 2; the curve of Loshchilov, Hutter: SGDR, ICLR 2017, which the pruning
 ///                rate of Dettmers, Zettlemoyer: Sparse Networks from Scratch, 2019, follows
 ///

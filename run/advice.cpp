@@ -52,9 +52,9 @@ void looks_at_no_data(const PruneConfig& prune, const Tell& tell) {
 void rate_nobody_uses(const TrainConfig& train, const Tell& tell) {
   const OptimizerInfo& info = optimizers().named(train.optimizer.type);
   const auto judge = [&](const std::string& pointer, double rate) {
-    if (rate < info.least_lr || rate > info.max_lr)
+    if (rate < info.min_lr || rate > info.max_lr)
       tell(pointer, fmt::format("{} is a rate that hardly anybody uses with {}: from {} to {} are in use",
-                                rate, info.name, info.least_lr, info.max_lr));
+                                rate, info.name, info.min_lr, info.max_lr));
   };
   judge("/optimizer/lr", train.optimizer.lr);
   for (const auto& [layers, rate] : train.optimizer.lr_of) judge("/optimizer/lr_of/" + layers, rate);

@@ -16,6 +16,7 @@
 #include "espalier/nn/names.h"
 #include "espalier/nn/network.h"
 #include "espalier/run/foreign_weights.h"
+#include "espalier/run/unregistered.h"
 #include "espalier/run/weights_origin.h"
 #include "espalier/util/input_file.h"
 #include "espalier/util/table.h"
@@ -303,8 +304,17 @@ NamedTensors weights_alone(const TensorFile& file, Module& model) {
 }
 
 /// Whether save_weights of a module and its data wrote it.
+/// Of a run's file its config, of which nothing is checked; null: it has none.
+Json saved_config(const TensorFile& file) {
+  const auto found = file.metadata.find("espalier.config");
+  return found == file.metadata.end() ? Json()
+                                      : Json::parse(found->second, nullptr, /*allow_exceptions=*/false);
+}
+
+/// It has the network and no config, or one with names that only the program knows which wrote it.
 bool is_of_a_program(const TensorFile& file) {
-  return !file.metadata.contains("espalier.config") && file.metadata.contains("espalier.network");
+  return file.metadata.contains("espalier.network") &&
+         (!file.metadata.contains("espalier.config") || !unregistered_names(saved_config(file)).empty());
 }
 
 Config config_of_a_program(const TensorFile& file, const Graph& graph, const std::string& source,
@@ -319,6 +329,9 @@ Config config_of_a_program(const TensorFile& file, const Graph& graph, const std
   Json data = Json::object();
   if (normalize != file.metadata.end())
     data["normalize"] = parse_json(normalize->second, source + ": its normalisation cannot be read");
+  const Json of_run = saved_config(file);
+  if (const Json::json_pointer at("/data/normalize"); of_run.is_object() && of_run.contains(at))
+    data["normalize"] = of_run[at];
   config.data = data_config(data, source, overrides);
   return config;
 }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <map>
+#include <mutex>
 
 #include "espalier/config/extra_fields.h"
 #include "espalier/config/json.h"
@@ -14,6 +16,7 @@
 #include "espalier/nn/graph_module.h"
 #include "espalier/run/checkpoint.h"
 #include "espalier/run/config_parts.h"
+#include "espalier/run/unregistered.h"
 #include "espalier/run/weights_origin.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/loss.h"
@@ -49,7 +52,7 @@ Type<OptimizerConfig> optimizer_type() {
   const auto with = [](const char* option) { return optimizers().names_with(option); };
   const std::vector<Field<OptimizerConfig>> fields = {
       field("type", &OptimizerConfig::type, one_of(optimizers().names()),
-            "PyTorch's optimizer of that name; `espalier help optimizers`")
+            "what turns gradients into steps; `espalier help optimizers`")
           .required(),
       field("lr", &OptimizerConfig::lr, number(positive), "learning rate").required(),
       field(
@@ -185,9 +188,10 @@ Type<CallbackConfig> callback_type() {
     };
   }
   return object<CallbackConfig>(
-      with_extra_fields<CallbackConfig>(
-          {field("type", &CallbackConfig::type, name, "the name it was registered by").required()},
-          callbacks(), &CallbackConfig::extra),
+      with_extra_fields<CallbackConfig>({field("type", &CallbackConfig::type, name,
+                                               help_with_rows("the name it was registered by", callbacks()))
+                                             .required()},
+                                        callbacks(), &CallbackConfig::extra),
       {.defaults = [](CallbackConfig& c) {
         if (const CallbackInfo* info = callbacks().find(c.type))
           c.extra = c.extra.with_defaults(info->extra, info->name);
@@ -325,15 +329,16 @@ Type<Config> declared_config() {
            .required()});
 }
 
-/// Made anew after a registry was added to, whose rows it names.
+/// Declared anew after a registry was added to, whose rows it names; what was declared before stays, for
+/// those that hold it.
 const Type<Config>& config_type() {
-  static Type<Config> type = declared_config();
-  static int64_t made_of = registrations();
-  if (made_of != registrations()) {
-    type = declared_config();
-    made_of = registrations();
-  }
-  return type;
+  static std::mutex mutex;
+  static std::map<int64_t, Type<Config>> declared;
+  const std::lock_guard lock(mutex);
+  const int64_t made_of = registrations();
+  auto found = declared.find(made_of);
+  if (found == declared.end()) found = declared.emplace(made_of, declared_config()).first;
+  return found->second;
 }
 
 }  // namespace
@@ -475,6 +480,38 @@ Config read_config(const std::string& text, const std::string& file,
 
 }  // namespace
 
+namespace {
+
+/// config.json in the folder of a run that has a checkpoint.
+bool is_config_of_run(const std::filesystem::path& file) {
+  return file.filename() == "config.json" &&
+         std::filesystem::exists(file.parent_path() / "checkpoint.safetensors");
+}
+
+/// Text of a config that a run has saved: its fields are called as they are now, and its names are known, or
+/// else a UsageError says who knows them.
+std::string with_names_of_now(const std::string& text, const std::string& file) {
+  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (const auto unknown = unregistered_names(json); !unknown.empty())
+    fail_usage(file, ": has ", enumerated(unknown),
+               ", which this program does not know: the one that registered ",
+               unknown.size() == 1 ? "it" : "them", " can go on with it");
+  if (!json.is_object() || !json.contains("stages") || !json["stages"].is_array()) return text;
+  bool changed = false;
+  const Json::json_pointer regularize("/train/regularize");
+  for (Json& stage : json["stages"]) {
+    if (!stage.is_object() || !stage.contains(regularize) || !stage[regularize].is_object()) continue;
+    Json& penalty = stage[regularize];
+    if (!penalty.contains("most") || penalty.contains("max")) continue;
+    penalty["max"] = penalty["most"];
+    penalty.erase("most");
+    changed = true;
+  }
+  return changed ? json.dump() : text;
+}
+
+}  // namespace
+
 Config parse_config(const std::string& text, const std::string& file,
                     const std::vector<std::string>& overrides) {
   Mistakes mistakes;
@@ -499,24 +536,12 @@ Config load_config(const std::string& file, const std::vector<std::string>& over
   } catch (const Error& error) {
     fail_usage(error.what());
   }
+  if (is_config_of_run(file)) text = with_names_of_now(plain_json(text, file), file);
   return read_config(text, file, overrides, true, begun, mistakes);
 }
 
 Config parse_saved_config(const std::string& text, const std::string& file) {
-  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || !json.contains("stages") || !json["stages"].is_array())
-    return parse_config(text, file);
-  bool changed = false;
-  const Json::json_pointer regularize("/train/regularize");
-  for (Json& stage : json["stages"]) {
-    if (!stage.is_object() || !stage.contains(regularize) || !stage[regularize].is_object()) continue;
-    Json& penalty = stage[regularize];
-    if (!penalty.contains("most") || penalty.contains("max")) continue;
-    penalty["max"] = penalty["most"];
-    penalty.erase("most");
-    changed = true;
-  }
-  return parse_config(changed ? json.dump() : text, file);
+  return parse_config(with_names_of_now(text, file), file);
 }
 
 Config load_run_config(const std::string& file) {

@@ -198,7 +198,7 @@ Type<DataConfig> data_type() {
   const auto with = [](const char* option) { return datasets().names_with(option); };
   const std::vector<Field<DataConfig>> fields = {
       field("type", &DataConfig::type, one_of(datasets().names()),
-            "the data set; `espalier help data` says how to get it")
+            "the data set; `espalier help data` describes them all")
           .required(),
       field("root", &DataConfig::root, path(),
             "folder of data sets; without it, that of --data, of ESPALIER_DATA, or data")

@@ -139,7 +139,7 @@ Plan make_plan(const Config& config, const DataSplits& data) {
   bool whole = true;          // no stage before has changed shapes
   const auto cut_channels = [&](const PruneConfig& prune, StagePlan& row) {
     const Stopwatch watch;
-    Pruning pruning(config, prune, *model, data.train, true);
+    Pruning pruning(config, prune, *model, data.train);
     try {
       const auto result = pruning.act(pruning.original());
       cuts.insert(cuts.end(), result.cuts.begin(), result.cuts.end());
@@ -162,7 +162,7 @@ Plan make_plan(const Config& config, const DataSplits& data) {
   const auto mask = [&](const PruneConfig& prune, StagePlan& row) {
     if (trained && !(prune.scope == "layer" && prune.sparsity)) return;
     const Stopwatch watch;
-    const Pruning pruning(config, prune, *model, data.train, true);
+    const Pruning pruning(config, prune, *model, data.train);
     for (const std::string& line : pruning.warnings(pruning.act(pruning.original())))
       row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
     for (const std::string& line : collapsed_layers(*model))

@@ -95,12 +95,12 @@ void check_pruning(const Config& config, const PruneConfig& prune, Module& model
 }
 
 Pruning::Pruning(const Config& config, const PruneConfig& prune, Module& model, const Dataset& data,
-                 bool stoppable)
+                 const TrainConfig* train)
     : config_(config),
       prune_(prune),
       model_(model),
       data_(data),
-      stoppable_(stoppable),
+      train_(train),
       options_(prune_options(prune, pruning_key(config))) {}
 
 OriginalNetwork Pruning::original() const {
@@ -155,14 +155,14 @@ void Pruning::measure(PruneResult& result, const OriginalNetwork& original) cons
 }
 
 void Pruning::stop_here() const {
-  if (stoppable_) stop_if_interrupted();
+  if (!train_) stop_if_interrupted();
 }
 
 GradientSquares Pruning::gradients(Needs needs) const {
   Loader loader = scoring_loader(config_, data_, needs);
   loader.start_epoch(0);
   const int64_t wanted = prune_.batches.value_or(options_.scoring.criterion.batches);
-  const auto loss = build_loss(config_);
+  const auto loss = train_ ? build_loss(*train_) : build_loss(config_);
   return gather_gradients(model_, needs, std::min(wanted, loader.batches()), [&](int64_t) {
     stop_here();
     Batch batch;
@@ -313,19 +313,24 @@ void PruneCallback::say_what_is_saved(const TrainState& s, PruneResult last) con
   if (const std::string hint = width_hint(pruning_.config(), s.model); !hint.empty()) console_.line(hint);
 }
 
-std::vector<std::unique_ptr<Callback>> stage_callbacks(const Config& config, const TrainConfig& train,
-                                                       Module& model, const Dataset& data,
-                                                       const std::optional<Schedule>& schedule,
-                                                       Console& console) {
-  std::vector<std::unique_ptr<Callback>> callbacks;
+StageCallbacks stage_callbacks(const Config& config, const TrainConfig& train, Module& model,
+                               const Dataset& data, const std::optional<Schedule>& schedule, Console& console,
+                               Callback& evaluator) {
+  StageCallbacks all;
+  const auto add = [&](std::unique_ptr<Callback> callback) {
+    all.in_order.push_back(callback.get());
+    all.made.push_back(std::move(callback));
+  };
   if (train.regularize)
-    callbacks.push_back(
-        std::make_unique<RegularizeCallback>(make_penalty(model, config.model.input, *train.regularize)));
-  std::ranges::move(step_callbacks(train), std::back_inserter(callbacks));
+    add(std::make_unique<RegularizeCallback>(make_penalty(model, config.model.input, *train.regularize)));
+  if (train.ema > 0) add(std::make_unique<AverageCallback>(train.ema));
   if (train.prune)
-    callbacks.push_back(std::make_unique<PruneCallback>(Pruning(config, *train.prune, model, data, false),
-                                                        schedule.value(), console));
-  return callbacks;
+    add(std::make_unique<PruneCallback>(Pruning(config, *train.prune, model, data, &train), schedule.value(),
+                                        console));
+  all.in_order.push_back(&evaluator);
+  for (auto& callback : named_callbacks(train)) add(std::move(callback));
+  if (const double norm = train.optimizer.clip_norm; norm > 0) add(std::make_unique<ClipCallback>(norm));
+  return all;
 }
 
 }  // namespace espalier

@@ -22,9 +22,12 @@ void check_pruning(const Config& config, const PruneConfig& prune, Module& model
 /// One of the config's pruners at work on a model.
 class Pruning {
  public:
-  /// `data` are the training images. All must outlive it. `stoppable`: an interrupt stops it, and leaves the
-  /// model as it was; else it finishes, and the training loop handles the interrupt.
-  Pruning(const Config& config, const PruneConfig& prune, Module& model, const Dataset& data, bool stoppable);
+  /// `data` are the training images. All must outlive it. `train`: the stage that it acts in, whose loss its
+  /// criterion looks at; it finishes whatever it does, and whoever trains sees to interrupts. Null: it acts
+  /// at once, by the loss of the last stage that trains, and an interrupt stops it and leaves the model as it
+  /// was.
+  Pruning(const Config& config, const PruneConfig& prune, Module& model, const Dataset& data,
+          const TrainConfig* train = nullptr);
 
   /// The model as it is now.
   OriginalNetwork original() const;
@@ -57,7 +60,7 @@ class Pruning {
   const PruneConfig& prune_;
   Module& model_;
   const Dataset& data_;
-  bool stoppable_;
+  const TrainConfig* train_;
   PruneOptions options_;
 };
 
@@ -90,12 +93,16 @@ class PruneCallback : public Callback {
   std::optional<OriginalNetwork> original_ = {};
 };
 
-/// The callbacks that a train stage's config asks for, in the order in which they act: the penalty, those of
-/// step_callbacks, the pruner by its schedule (null: it has none). `data`: the training images.
-std::vector<std::unique_ptr<Callback>> stage_callbacks(const Config& config, const TrainConfig& train,
-                                                       Module& model, const Dataset& data,
-                                                       const std::optional<Schedule>& schedule,
-                                                       Console& console);
+/// What shapes a train stage, in the order in which it acts (CallbackInfo in train/callbacks.h).
+struct StageCallbacks {
+  std::vector<std::unique_ptr<Callback>> made;  ///< all but `evaluator`
+  std::vector<Callback*> in_order;
+};
+/// Those that its config asks for, and `evaluator` among them. `data`: the training images; `schedule`: the
+/// pruner's, if it has one.
+StageCallbacks stage_callbacks(const Config& config, const TrainConfig& train, Module& model,
+                               const Dataset& data, const std::optional<Schedule>& schedule, Console& console,
+                               Callback& evaluator);
 
 /// The sparsity of each layer, and a warning for those that hardly anything is left of.
 void report_sparsity(const std::string& stage, Module& model, const Shape& input, Console& console);

@@ -361,11 +361,10 @@ class Run {
     EvaluateCallback evaluator(test_, validation_ ? &*validation_ : nullptr, [&] {
       save_weights(folder_.for_writing(folder_.best_model(stage.name)), *model_, config_, classes_);
     });
+    auto [shaping, callbacks] =
+        stage_callbacks(config_, config, *model_, data_.train, state.pruning, console_, evaluator);
     // A checkpoint holds what the step's pruner did and counts the step's row of metrics.
-    const auto shaping = stage_callbacks(config_, config, *model_, data_.train, state.pruning, console_);
-    std::vector<Callback*> callbacks;
-    for (const auto& callback : shaping) callbacks.push_back(callback.get());
-    callbacks.insert(callbacks.end(), {&evaluator, &metrics, &saver, &progress});
+    callbacks.insert(callbacks.end(), {&metrics, &saver, &progress});
     Trainer(state, callbacks).run(train_);
 
     if (config.prune) reestimate(stage, config.prune->reestimate_norm);
@@ -395,7 +394,8 @@ class Run {
   std::optional<BestResult> best_of(const StageConfig& stage, const Judgement& judgement) {
     if (judgement.best_epoch == 0) return std::nullopt;
     const auto best = open_checkpoint(folder_.best_model(stage.name)).model;
-    const Evaluation e = evaluate(*best, test_, {.loss = *loss_});
+    const auto loss = build_loss(*stage.train);
+    const Evaluation e = evaluate(*best, test_, {.loss = *loss});
     const NetworkTotals totals = Network(*best, config_.model.input).totals;
     return BestResult{judgement.best_epoch, judgement.best_accuracy, e.accuracy, e.top5, e.loss,
                       totals.nonzeros,      totals.sparsity()};
@@ -403,7 +403,7 @@ class Run {
 
   void prune_now(const StageConfig& stage, const PruneConfig& config, StageResult& measured) {
     PruneEvent event(config, *model_, Network(*model_, config_.model.input).totals.macs);
-    const Pruning pruning(config_, config, *model_, data_.train, true);
+    const Pruning pruning(config_, config, *model_, data_.train);
     const OriginalNetwork original = pruning.original();
     const Stopwatch watch;
     PruneResult result = pruning.act(original);
@@ -473,8 +473,10 @@ class Run {
   /// `cuts_before`: of the network as it was before the stage; nothing: is not known.
   void measure(const StageConfig& stage, const std::optional<std::vector<AxisCut>>& cuts_before,
                StageResult& result) {
+    const auto own_loss = stage.train ? build_loss(*stage.train) : nullptr;
     const Evaluation evaluation =
-        evaluate(*model_, test_, {.flip = stage.evaluate && stage.evaluate->flip, .loss = *loss_});
+        evaluate(*model_, test_,
+                 {.flip = stage.evaluate && stage.evaluate->flip, .loss = own_loss ? *own_loss : *loss_});
     warn_of_starvation(console_);
     if (!std::isfinite(evaluation.loss))
       fail("stage '", stage.name, "': the loss on the test set is not finite after it; ",
@@ -531,7 +533,7 @@ class Run {
   DataSplits data_;
   std::string data_place_;
   std::vector<std::string> classes_;                        ///< to be kept with what is saved
-  const std::unique_ptr<Loss> loss_ = build_loss(config_);  ///< that stages are measured by
+  const std::unique_ptr<Loss> loss_ = build_loss(config_);  ///< of stages that do not train
   Loader train_, test_;
   std::optional<Loader> validation_;
   std::optional<MetricsFile> metrics_;

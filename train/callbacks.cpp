@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <optional>
 
 #include "espalier/config/json.h"
@@ -38,7 +40,7 @@ void RegularizeCallback::after_backward(TrainState& s) { penalty_->add_gradients
 
 Json RegularizeCallback::state(const TrainState&) {
   Json state = {{"chosen", Json::object()}};  // which versions before look for, whatever the penalty is
-  state.update(penalty_->state());
+  if (const Json own = penalty_->state(); own.is_object()) state.update(own);
   return state;
 }
 
@@ -67,15 +69,25 @@ Registry<CallbackInfo>& callbacks() {
   return all;
 }
 
-std::vector<std::unique_ptr<Callback>> step_callbacks(const TrainConfig& config) {
-  std::vector<std::unique_ptr<Callback>> all;
+std::vector<std::unique_ptr<Callback>> named_callbacks(const TrainConfig& config) {
+  std::vector<std::unique_ptr<Callback>> named;
   for (const CallbackConfig& one : config.callbacks) {
     const CallbackInfo& info = callbacks().named(one.type);
-    all.push_back(info.make(one.extra.with_defaults(info.extra, "callback " + info.name)));
+    named.push_back(info.make(one.extra.with_defaults(info.extra, "callback " + info.name)));
+    for (const char* taken : {"evaluate", "prune", "regularize"})
+      if (named.back()->name() == taken)
+        fail_usage("callback ", info.name, ": its state is called '", taken,
+                   "', as that of one of Espalier's");
   }
+  return named;
+}
+
+std::vector<std::unique_ptr<Callback>> step_callbacks(const TrainConfig& config) {
+  std::vector<std::unique_ptr<Callback>> all;
+  if (config.ema > 0) all.push_back(std::make_unique<AverageCallback>(config.ema));
+  std::ranges::move(named_callbacks(config), std::back_inserter(all));
   if (const double norm = config.optimizer.clip_norm; norm > 0)
     all.push_back(std::make_unique<ClipCallback>(norm));
-  if (config.ema > 0) all.push_back(std::make_unique<AverageCallback>(config.ema));
   return all;
 }
 

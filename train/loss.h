@@ -2,6 +2,7 @@
 // training, evaluation and the gradients that pruning's criteria look at.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -46,7 +47,8 @@ struct LossInfo {
   std::string name, help;
   std::string paper = {};  ///< authors: title, venue; empty where there is none
   std::vector<ExtraOption> extra = {};
-  std::unique_ptr<Loss> (*make)(const LossOptions& options);  ///< that have all that the row declares
+  /// The options have all that the row declares.
+  std::function<std::unique_ptr<Loss>(const LossOptions&)> make;
 };
 Registry<LossInfo>& losses();
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "espalier/autograd/random_pass.h"
 #include "espalier/core/compute_device.h"
@@ -52,6 +53,14 @@ double step_bytes(Module& model, const Shape& image, const Graph& graph) {
 
 }  // namespace
 
+void Trainer::check_names() const {
+  std::set<std::string> names;
+  for (const Callback* callback : callbacks_)
+    if (!callback->name().empty() && !names.insert(callback->name()).second)
+      fail_usage("stage '", state_.stage, "': two callbacks are called '", callback->name(),
+                 "', under which a checkpoint keeps what one remembers");
+}
+
 void Trainer::notify(void (Callback::*event)(TrainState&)) {
   for (Callback* callback : callbacks_) (callback->*event)(state_);
 }
@@ -68,7 +77,10 @@ void Trainer::remember() {
   for (Callback* callback : callbacks_) {
     if (callback->name().empty()) continue;
     auto state = callback->state(state_);
-    if (!state.is_null()) state_.position.callbacks[callback->name()] = std::move(state);
+    if (state.is_null())
+      state_.position.callbacks.erase(callback->name());
+    else
+      state_.position.callbacks[callback->name()] = std::move(state);
   }
 }
 

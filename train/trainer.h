@@ -13,8 +13,10 @@ class OutOfMemory;  // core/out_of_memory.h
 
 class Trainer {
  public:
+  /// UsageError where two callbacks have the same name.
   Trainer(TrainState& state, std::vector<Callback*> callbacks)
       : state_(state), callbacks_(std::move(callbacks)), passes_(state.model) {
+    check_names();
     state_.settle = [this] { settle(); };
     state_.remember = [this] { remember(); };
   }
@@ -47,6 +49,8 @@ class Trainer {
   void settle();
   void remember();
   void restore();
+  /// UsageError where two have the same.
+  void check_names() const;
   void notify(void (Callback::*event)(TrainState&));
   [[noreturn]] void fail_not_finite() const;
   /// `done`: ops that the pass over `images` had come through.

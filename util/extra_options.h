@@ -16,7 +16,8 @@
 
 namespace espalier {
 
-/// A flag, a whole number, a number or a text: what its default is, it is.
+/// A flag, a whole number, a number or a text: what its default is, it is. 80 is a whole number, 80.0 a
+/// number.
 using ExtraValue = std::variant<bool, int64_t, double, std::string>;
 
 struct ExtraOption {
@@ -25,6 +26,9 @@ struct ExtraOption {
   /// Of numbers, both ends included.
   double from = -std::numeric_limits<double>::infinity(), to = std::numeric_limits<double>::infinity();
 };
+
+/// UsageError where a default is out of its own range.
+void check_extra_options(const std::vector<ExtraOption>& declared, const std::string& whose);
 
 class ExtraOptions {
  public:
@@ -35,7 +39,8 @@ class ExtraOptions {
   const ExtraValue* find(const std::string& name) const;
 
   // Error where there is no such option, or one of another type.
-  double number(const std::string& name) const { return get<double>(name, "a number"); }
+  /// A whole number is one, too.
+  double number(const std::string& name) const;
   int64_t whole(const std::string& name) const { return get<int64_t>(name, "a whole number"); }
   bool flag(const std::string& name) const { return get<bool>(name, "true or false"); }
   const std::string& text(const std::string& name) const { return get<std::string>(name, "a text"); }

@@ -20,6 +20,8 @@ bool may_be_in_a_name(char c) {
 
 int64_t registrations() { return count(); }
 
+void fail_row(const std::string& what) { fail_usage(what); }
+
 void check_registration(const std::string& kind, const std::string& name,
                         const std::vector<std::string>& taken) {
   if (name.empty() || !std::ranges::all_of(name, may_be_in_a_name))

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "espalier/util/extra_options.h"
 #include "espalier/util/spelling.h"
 
 namespace espalier {
@@ -23,6 +24,9 @@ int64_t registrations();
 /// Counts one. UsageError for a name that is taken, empty, or of more than letters, digits, '_', '-' and '.'.
 void check_registration(const std::string& kind, const std::string& name,
                         const std::vector<std::string>& taken);
+
+/// UsageError.
+[[noreturn]] void fail_row(const std::string& what);
 
 template <class Row>
 class Registry {
@@ -34,11 +38,15 @@ class Registry {
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
-  /// UsageError as check_registration has it.
+  /// UsageError as check_registration has it, for a row without its function, and for an extra option whose
+  /// default is not in its range.
   void add(Row row) {
+    check_row(row);
     check_registration(kind_, row.name, names());
     rows_.push_back(std::move(row));
   }
+
+  const std::string& kind() const { return kind_; }
 
   /// The row of that name, or null. It stays where it is, whatever is added.
   const Row* find(const std::string& name) const {
@@ -71,6 +79,19 @@ class Registry {
   auto end() const { return rows_.end(); }
 
  private:
+  void check_row(const Row& row) const {
+    const std::string whose = kind_ + " " + row.name;
+    const auto check = [&](const char* name, bool is_there) {
+      if (!is_there) fail_row(whose + ": has no " + name);
+    };
+    if constexpr (requires { row.make; }) check("make", static_cast<bool>(row.make));
+    if constexpr (requires { row.load; }) check("load", static_cast<bool>(row.load));
+    if constexpr (requires { row.rate; }) check("rate", static_cast<bool>(row.rate));
+    if constexpr (requires { row.score; }) check("score", static_cast<bool>(row.score));
+    if constexpr (requires { row.run; }) check("run", static_cast<bool>(row.run));
+    if constexpr (requires { row.extra; }) check_extra_options(row.extra, whose);
+  }
+
   std::string kind_;
   std::deque<Row> rows_;
 };

@@ -14,7 +14,7 @@ import tempfile
 import unittest
 import zlib
 
-BINARY = os.environ["ESPALIER_BINARY"]
+BINARY = os.environ.get("ESPALIER_BINARY") or str(pathlib.Path(__file__).resolve().parents[2] / "build/release/bin/espalier")
 SIDE = 8  # pixels of an image's side: small, so that runs are quick
 
 

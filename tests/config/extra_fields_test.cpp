@@ -70,9 +70,23 @@ TEST(ExtraFields, AreRefusedWhereANameWouldMeanTwoThings) {
         {{"plain"}, {"sam", {{.name = "rho", .help = "", .value = 0.05}}}, {"own", std::move(extra)}});
     return message_of<UsageError>([&] { type_of(two); });
   };
-  EXPECT_EQ(why({{.name = "lr", .help = "", .value = 1.0}}), "'own': extra option 'lr' is a field already");
+  EXPECT_EQ(why({{.name = "lr", .help = "", .value = 1.0}}),
+            "optimizer own: extra option 'lr' is a field already");
   EXPECT_EQ(why({{.name = "rho", .help = "", .value = true}}),
-            "'own': extra option 'rho' is true or false, and of 'sam' a number");
+            "optimizer own: extra option 'rho' is true or false, and of 'sam' a number");
+}
+
+struct InfoWithOptions : Info {
+  std::vector<std::string> options = {};
+};
+
+TEST(ExtraFields, OptionsOfARowAreFields) {
+  Registry<InfoWithOptions> one("optimizer", {{{"plain"}, {"lrr"}}});
+  EXPECT_EQ(message_of<UsageError>([&] {
+              with_extra_fields<Options>({field("lr", &Options::lr, number({}), "rate")}, one,
+                                         &Options::extra);
+            }),
+            "optimizer plain: option 'lrr' is no field, did you mean 'lr'?");
 }
 
 }  // namespace

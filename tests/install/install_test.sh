@@ -60,10 +60,18 @@ own=$work/app/build/program4
 awk '/^```json$/ {inside = 1; next} /^```$/ {inside = 0} inside' "$manual" >own.json
 "$own" check own.json
 "$own" train own.json --output registered | tee registered.out
-grep -qE '^cut .* 2\.[0-9]+x' registered.out || grep -q '^cut ' registered.out || fail "the registered run has no last stage"
+grep -q '^cut ' registered.out || fail "the registered run has no last stage"
+python3 - <<'END'
+import json
+stages = {stage["name"]: stage for stage in json.load(open("registered/result.json"))["stages"]}
+assert 2 * stages["cut"]["macs"] <= stages["sparse"]["macs"], stages
+assert stages["sparse"]["nonzeros"] < 0.6 * stages["dense"]["nonzeros"], stages
+END
 "$own" train own.json --output registered_again >/dev/null
 cmp registered/models/cut.safetensors registered_again/models/cut.safetensors || fail "the registered run is not the same twice"
 "$own" predict --help >/dev/null
+"$own" train --resume registered --set stages.sparse.train.epochs=11 | tee resumed.out  # with what it has registered
+grep -q '^cut ' resumed.out || fail "the registered run does not go on"
 "$own" eval registered/models/cut.safetensors | grep -qE '^accuracy (9[0-9]|100)' || fail "the registered network learns nothing"
 for word in bars two_convolutions lion tempered polynomial hoyer log quintic gradient_noise; do
   "$own" help "$word" >said || fail "no help on $word"
@@ -74,8 +82,10 @@ if "$own" check own.json --set stages.dense.train.loss.temprature=2 2>said; then
 grep -q "no such field, did you mean 'temperature'?" said || fail "$(cat said)"
 if espalier check own.json 2>said; then fail "espalier knows the program's names"; fi
 grep -q "/model/type: found the text \"two_convolutions\", expected one of" said || fail "$(cat said)"
-if espalier inspect registered/models/cut.safetensors 2>said; then fail "espalier opens a model of the program's"; fi
-cat said
+espalier inspect registered/models/cut.safetensors | grep -q '^conv1 ' || fail "espalier does not open the run's model"
+espalier graph registered/models/cut.safetensors >/dev/null
+if espalier train --resume registered 2>said; then fail "espalier goes on with names that it does not know"; fi
+grep -q "which this program does not know" said || fail "$(cat said)"
 
 echo "--- what the files say"
 espalier inspect mlp.safetensors | tee inspected

@@ -108,6 +108,30 @@ TEST(Optimizer, GradientScaleIsThatOfTheGradient) {
   }
 }
 
+/// Forgets masks.
+class Forgetful : public Optimizer {
+ public:
+  Forgetful(std::vector<Parameter*> parameters, size_t state) : Optimizer(std::move(parameters), state, 0) {}
+
+ protected:
+  void update(Device, const std::vector<UpdateSpan>& spans, const GroupStep& step) override {
+    for (const UpdateSpan& span : spans)
+      for (int64_t i = 0; i < span.n; ++i) span.w[i] -= step.lr * span.g[i];
+  }
+};
+
+TEST(Optimizer, OneThatForgetsMasksIsFoundOutInItsFirstStep) {
+  const auto p = make_parameter({1, 0});
+  p->set_mask(Tensor::from({2}, std::vector<uint8_t>{1, 0}));
+  set_gradient(*p, {0.5, 0.5});
+  Forgetful optimizer({p.get()}, 0);
+  EXPECT_NE(
+      message_of<Error>([&] { optimizer.step(1); }).find("weight 1 is -0.5, and its mask holds it at 0"),
+      std::string::npos);
+  EXPECT_NE(message_of<Error>([&] { Forgetful({p.get()}, 3); }).find("expected at most 2"),
+            std::string::npos);
+}
+
 TEST(Optimizer, AMaskedWeightStaysZeroWhateverItsGradient) {
   for (const OptimizerOptions& options :
        {OptimizerOptions{.type = "sgd"},

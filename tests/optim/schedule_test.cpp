@@ -106,7 +106,7 @@ TEST(Schedule, EveryNameIsKnownAndNoOther) {
   for (const std::string& name : learning_rate_schedules().names())
     EXPECT_GT(learning_rate({.type = name}, 0.1, 0, 10, 5), 0) << name;
   EXPECT_EQ(message_of([] { learning_rate({.type = "cosin"}, 0.1, 0, 1, 1); }),
-            "schedule: no type 'cosin', did you mean 'cosine'?");
+            "learning-rate schedule: no type 'cosin', did you mean 'cosine'?");
 }
 
 TEST(Schedule, OneOfAProgramsOwnIsAskedByName) {
@@ -130,7 +130,7 @@ TEST(Schedule, OneOfAProgramsOwnIsAskedByName) {
             }),
             "schedule cosine: no option 'power'");
   EXPECT_EQ(message_of([] { learning_rate_schedules().add({.name = "cosine", .help = "", .rate = {}}); }),
-            "schedule: 'cosine' is there already");
+            "learning-rate schedule: 'cosine' is there already");
 }
 
 }  // namespace

@@ -12,9 +12,33 @@
 namespace espalier {
 namespace {
 
-std::vector<float> scores(HandMade& model, Unit unit, const std::string& criterion, uint64_t seed = 0) {
+std::vector<float> scores(HandMade& model, Unit unit, const std::string& criterion, uint64_t seed = 0,
+                          const GradientSquares& squares = {}) {
   return numbers(score_units(UnitSet(unit, model.parameters()),
-                             {.criterion = criteria().named(criterion), .seed = seed}));
+                             {.criterion = criteria().named(criterion), .seed = seed}, squares));
+}
+
+TEST(Criterion, TaylorIsTheSquareOfWeightTimesGradient) {
+  HandMade model;
+  Parameter& fc = model.add("fc.weight", {2, 2}, {1, -2, 3, 0});
+  GradientSquares squares;
+  squares.of_parameters[&fc] = Tensor::from({2, 2}, std::vector<float>{4, 1, 0.25f, 100});
+  EXPECT_EQ(scores(model, Unit::weight, "taylor", 0, squares), (std::vector<float>{4, 4, 2.25f, 0}));
+  EXPECT_EQ(scores(model, Unit::filter, "taylor", 0, squares), (std::vector<float>{8, 2.25f}));
+}
+
+TEST(Criterion, WhatARowForgetsToAskForIsFoundOut) {
+  HandMade model;
+  model.add("fc.weight", {1, 2}, {1, 2});
+  Criterion forgetful = criteria().named("taylor");
+  forgetful.needs = Needs::weights;
+  const std::string found = message_of<Error>(
+      [&] { score_units(UnitSet(Unit::weight, model.parameters()), {.criterion = forgetful}); });
+  EXPECT_NE(found.find("nan"), std::string::npos) << found;
+  Criterion vague = criteria().named("taylor");
+  vague.batches = 0;
+  EXPECT_EQ(why_not(vague, Unit::weight),
+            "criterion taylor looks at gradients, and its row does not say of how many batches");
 }
 
 TEST(Criterion, OfASingleWeightL1AndL2AreItsMagnitude) {

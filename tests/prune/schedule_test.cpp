@@ -129,7 +129,7 @@ TEST(TimeUnit, NamesReadBack) {
 }
 
 TEST(Schedule, IsKnownByName) {
-  const std::string message = "schedule: no type 'cubc', did you mean 'cubic'?";
+  const std::string message = "schedule of sparsity: no type 'cubc', did you mean 'cubic'?";
   EXPECT_EQ(message_of<UsageError>([] { check({.type = "cubc", .begin = 0, .end = 5}); }), message);
   EXPECT_EQ(message_of<UsageError>([] { (Schedule{.type = "cubc"}).sparsity_at(0, 1); }), message);
 }
@@ -146,7 +146,7 @@ TEST(Schedule, OneOfAProgramsOwnIsAskedByName) {
   EXPECT_NEAR(root.sparsity_at(3, 0.8), 0.8 * 0.5, 1e-12);
   EXPECT_EQ(square.last(), 4);
   EXPECT_EQ(message_of([] { prune_schedules().add({.name = "cubic", .help = ""}); }),
-            "schedule: 'cubic' is there already");
+            "schedule of sparsity: 'cubic' is there already");
 }
 
 TEST(Schedule, RefusesWhatNeverActs) {

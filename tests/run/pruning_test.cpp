@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "espalier/data/synthetic.h"
+#include "espalier/train/callbacks.h"
+
 #include <csignal>
 
 #include "espalier/core/isa.h"
@@ -22,7 +25,7 @@ struct Case {
                             R"(, "train_images": 64, "test_images": 16)")),
         data(build_data(config, {})),
         model(build_model(config)),
-        pruning(config, *config.stages[0].prune, *model, data.train, true) {}
+        pruning(config, *config.stages[0].prune, *model, data.train) {}
 
   PruneResult act() { return pruning.act(pruning.original()); }
 
@@ -120,7 +123,8 @@ TEST(Pruning, AnInterruptStopsAStageAndLetsATrainingStepFinish) {
       {
         Case stage(R"("criterion": "taylor", "ratio": 0.5)");
         Case step(R"("criterion": "taylor", "ratio": 0.5)");
-        Pruning inside(step.config, *step.config.stages[0].prune, *step.model, step.data.train, false);
+        const TrainConfig training;
+        Pruning inside(step.config, *step.config.stages[0].prune, *step.model, step.data.train, &training);
         catch_interrupts();
         std::raise(SIGINT);
         inside.act(inside.original());
@@ -254,6 +258,34 @@ TEST(PruneOptions, TheNormalizerIsTheCriterionsUnlessTheConfigNamesOne) {
   };
   EXPECT_EQ(normalizer(""), std::nullopt);
   EXPECT_EQ(normalizer(R"(, "normalizer": "mean")"), Normalizer::mean);
+}
+
+TEST(StageCallbacks, StandInTheOrderInWhichTheyAct) {
+  if (!callbacks().find("listening"))
+    callbacks().add({.name = "listening", .help = "hears", .make = [](const ExtraOptions&) {
+                       struct Listening : Callback {
+                         std::string name() const override { return "listening"; }
+                       };
+                       return std::make_unique<Listening>();
+                     }});
+  const Config config =
+      small_config(R"({"name": "a", "train": {"steps": 10, "ema": 0.9, "callbacks": [{"type": "listening"}],
+      "optimizer": {"type": "sgd", "lr": 0.1, "clip_norm": 1}, "regularize": {"type": "group_norm"},
+      "prune": {"sparsity": 0.5, "schedule": {"type": "one_shot", "begin": 1}}}})");
+  const TrainConfig& train = *config.stages[0].train;
+  const auto model = build_model(config);
+  const DataSplits data = draw_synthetic({.train = 8, .test = 8});
+  Console console(true);
+  Callback evaluator;
+  const StageCallbacks all =
+      stage_callbacks(config, train, *model, data.train, Schedule{}, console, evaluator);
+  ASSERT_EQ(all.in_order.size(), 6u);
+  EXPECT_TRUE(dynamic_cast<RegularizeCallback*>(all.in_order[0]));
+  EXPECT_TRUE(dynamic_cast<AverageCallback*>(all.in_order[1]));
+  EXPECT_TRUE(dynamic_cast<PruneCallback*>(all.in_order[2]));
+  EXPECT_EQ(all.in_order[3], &evaluator);
+  EXPECT_EQ(all.in_order[4]->name(), "listening");
+  EXPECT_TRUE(dynamic_cast<ClipCallback*>(all.in_order[5]));
 }
 
 TEST(PruneCallback, RemembersTheNetworkBeforeItsFirstCut) {

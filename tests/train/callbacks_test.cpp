@@ -190,8 +190,38 @@ TEST(StepCallbacks, AreThoseThatTheConfigAsksFor) {
   config.optimizer.clip_norm = 1;
   const auto both = step_callbacks(config);
   ASSERT_EQ(both.size(), 2u);
-  EXPECT_TRUE(dynamic_cast<ClipCallback*>(both[0].get()));
-  EXPECT_TRUE(dynamic_cast<AverageCallback*>(both[1].get()));
+  EXPECT_TRUE(dynamic_cast<AverageCallback*>(both[0].get()));
+  EXPECT_TRUE(dynamic_cast<ClipCallback*>(both[1].get()));
+}
+
+/// Remembers a number until there is none any more.
+struct Remembering : Callback {
+  explicit Remembering(std::string as) : called(std::move(as)) {}
+  std::string name() const override { return called; }
+  nlohmann::ordered_json state(const TrainState&) override { return number; }
+  std::string called;
+  nlohmann::ordered_json number = 7;
+};
+
+TEST(Trainer, KeepsWhatCallbacksRememberUntilTheyRememberNothing) {
+  CallbackStage f;
+  Remembering one("one");
+  Trainer trainer(f.state, {&one});
+  f.state.remember();
+  EXPECT_EQ(f.position.callbacks["one"], 7);
+  one.number = nullptr;
+  f.state.remember();
+  EXPECT_FALSE(f.position.callbacks.contains("one"));
+}
+
+TEST(Trainer, RefusesTwoCallbacksOfOneName) {
+  CallbackStage f;
+  Remembering one("same"), two("same"), silent(""), silent_too("");
+  EXPECT_NE(message_of<UsageError>([&] {
+              Trainer(f.state, {&one, &two});
+            }).find("two callbacks are called 'same'"),
+            std::string::npos);
+  Trainer(f.state, {&one, &silent, &silent_too});
 }
 
 TEST(AverageCallback, StartsFollowsAndTakesTheWeightsPlace) {

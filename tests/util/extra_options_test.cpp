@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "support/bad_input.h"
 
 namespace espalier {
@@ -32,13 +34,27 @@ TEST(ExtraOptions, RefuseWhatIsNotDeclared) {
   EXPECT_EQ(why({{"rh", 0.5}}), "optimizer sam: no option 'rh', did you mean 'rho'?");
   EXPECT_EQ(why({{"rho", 2.0}}), "optimizer sam: rho: found 2, expected from 0 to 1");
   EXPECT_EQ(why({{"every", 0}}), "optimizer sam: every: found 0, expected from 1 to inf");
-  EXPECT_EQ(why({{"rho", true}}), "optimizer sam: option 'rho' is of another type than its default");
+  EXPECT_EQ(why({{"rho", true}}), "optimizer sam: option 'rho' is a number, and true or false was given");
+}
+
+TEST(ExtraOptions, HaveDefaultsThatAreInTheirRange) {
+  const auto why = [](const ExtraOption& option) {
+    return message_of<UsageError>([&] { check_extra_options({option}, "optimizer sam"); });
+  };
+  EXPECT_EQ(why({.name = "rho", .help = "", .value = 2.0, .from = 0, .to = 1}),
+            "optimizer sam: the default of extra option: rho: found 2, expected from 0 to 1");
+  EXPECT_NE(why({.name = "rho", .help = "", .value = std::nan("")}), "");
+  check_extra_options(declared, "optimizer sam");
 }
 
 TEST(ExtraOptions, AreReadAsWhatTheyAre) {
   const ExtraOptions options = ExtraOptions().with_defaults(declared, "sam");
-  EXPECT_EQ(message_of<Error>([&] { options.number("rhoo"); }), "no option 'rhoo' has been declared");
-  EXPECT_EQ(message_of<Error>([&] { options.number("every"); }), "option 'every' is not a number");
+  EXPECT_EQ(message_of<Error>([&] { options.number("rhoo"); }),
+            "option 'rhoo' is not there: neither given nor filled in from what its row declares");
+  EXPECT_EQ(message_of<Error>([&] { options.whole("rho"); }),
+            "option 'rho' is a number, and is read as a whole number");
+  EXPECT_EQ(options.number("every"), 10.0) << "a whole number is a number";
+  EXPECT_EQ((ExtraOptions{{"rho", 1}}.with_defaults(declared, "sam").number("rho")), 1.0);
 }
 
 }  // namespace

@@ -41,5 +41,23 @@ TEST(Registry, SaysWhichNameIsMeantAndWhichMayNotBeAdded) {
   EXPECT_EQ(rows.names(), Strings{"red"});
 }
 
+struct MadeRow {
+  std::string name;
+  std::vector<ExtraOption> extra = {};
+  int (*make)() = nullptr;
+};
+
+TEST(Registry, RefusesARowThatCouldNotBeMade) {
+  Registry<MadeRow> rows("optimizer", {});
+  EXPECT_EQ(message_of<UsageError>([&] { rows.add({.name = "lion"}); }), "optimizer lion: has no make");
+  EXPECT_NE(message_of<UsageError>([&] {
+              rows.add({.name = "lion",
+                        .extra = {{.name = "rho", .help = "", .value = 2.0, .to = 1}},
+                        .make = [] { return 0; }});
+            }).find("expected from -inf to 1"),
+            std::string::npos);
+  EXPECT_TRUE(rows.names().empty());
+}
+
 }  // namespace
 }  // namespace espalier
