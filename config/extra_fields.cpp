@@ -23,7 +23,9 @@ Type<ExtraValue> extra_type(const ExtraOption& option) {
   const auto end = [](double given, int64_t otherwise) {
     return std::isfinite(given) ? static_cast<int64_t>(given) : otherwise;
   };
-  constexpr int64_t widest = int64_t{1} << 53;  // what JSON's numbers hold exactly
+  constexpr int64_t exact = int64_t{1} << 53;  // what JSON's numbers hold
+  const bool is_large = std::abs(std::get<int64_t>(option.value)) > a_billion;
+  const int64_t widest = is_large ? exact : a_billion;
   return as_extra(whole(end(option.from, -widest), end(option.to, widest)));
 }
 

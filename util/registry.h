@@ -41,8 +41,8 @@ class Registry {
   /// UsageError as check_registration has it, for a row without its function, and for an extra option whose
   /// default is not in its range.
   void add(Row row) {
-    check_row(row);
     check_registration(kind_, row.name, names());
+    check_row(row);
     rows_.push_back(std::move(row));
   }
 

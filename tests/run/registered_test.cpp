@@ -53,7 +53,7 @@ class Registered : public testing::Test {
                     .help = "in files",
                     .options = {"root", "path", "remap"},
                     .extra = {{.name = "few", .help = "few to train on", .value = true}},
-                    .load = {}});
+                    .load = load_columns});
     models().add(
         {.name = "funnel",
          .help = "two linear layers",
