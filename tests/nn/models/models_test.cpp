@@ -208,7 +208,8 @@ TEST(Models, ExtraOptionsAreTheRowsOwn) {
   };
   EXPECT_EQ(with("funnel", "unit", int64_t{5}), "model funnel: no option 'unit', did you mean 'units'?");
   EXPECT_EQ(with("funnel", "units", int64_t{10}), "model funnel: units: found 10, expected from 1 to 9");
-  EXPECT_EQ(with("funnel", "units", 2.5), "model funnel: option 'units' is of another type than its default");
+  EXPECT_EQ(with("funnel", "units", 2.5),
+            "model funnel: option 'units' is a whole number, and a number was given");
   EXPECT_EQ(with("mlp", "units", int64_t{5}), "model mlp: no option 'units'");
 }
 
