@@ -16,6 +16,7 @@
 #include "espalier/nn/graph_module.h"
 #include "espalier/run/checkpoint.h"
 #include "espalier/run/config_parts.h"
+#include "espalier/run/run_folder.h"
 #include "espalier/run/unregistered.h"
 #include "espalier/run/weights_origin.h"
 #include "espalier/train/callbacks.h"
@@ -482,10 +483,9 @@ Config read_config(const std::string& text, const std::string& file,
 
 namespace {
 
-/// config.json in the folder of a run that has a checkpoint.
 bool is_config_of_run(const std::filesystem::path& file) {
-  return file.filename() == "config.json" &&
-         std::filesystem::exists(file.parent_path() / "checkpoint.safetensors");
+  const RunFolder folder(file.parent_path());
+  return file == folder.config() && folder.has_checkpoint();
 }
 
 /// Text of a config that a run has saved: its fields are called as they are now, and its names are known, or

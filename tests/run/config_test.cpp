@@ -4,11 +4,14 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include <cmath>
 
 #include "espalier/run/pruning.h"
 #include "run/minimal_config.h"
 #include "support/bad_input.h"
+#include "support/temporary_folder.h"
 
 namespace espalier {
 namespace {
@@ -244,6 +247,18 @@ TEST(Config, AnOverrideWithNullTakesAFieldAway) {
   const Config config = parse(minimal(), {"stages.dense.train.epochs=null", "stages.dense.train.steps=10"});
   EXPECT_FALSE(config.stages[0].train->epochs);
   EXPECT_EQ(config.stages[0].train->steps, 10);
+}
+
+TEST(Config, OfARunsFolderIsReadAsASavedOne) {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "config.json";
+  Json json = minimal();
+  json["stages"][0]["train"]["regularize"] = {{"type", "greg1"}, {"most", 0.25}};
+  std::ofstream(file) << json.dump();
+  EXPECT_NE(message_of<UsageError>([&] { load_config(file.string()); }).find("is now called 'max'"),
+            std::string::npos);
+  std::ofstream(folder.path() / "checkpoint.safetensors") << "of a run";
+  EXPECT_EQ(load_config(file.string()).stages[0].train->regularize->max, 0.25);
 }
 
 TEST(Config, OfASavedRunMayHaveTheNamesOfBefore) {
