@@ -125,8 +125,7 @@ std::string scored_help(Scored scored) {
 /// What of these a criterion sees, and what becomes of a channel's scores.
 std::string needs_help(const Criterion& criterion) {
   std::string text = "of a channel it looks at " + scored_help(criterion.scored);
-  if (criterion.needs == Needs::gradients) text += " and at the squares of batches' dL/dw";
-  if (criterion.needs == Needs::curvature) text += " and at the squares of single images' dL/dw";
+  if (const std::string& what = kind_of(criterion.needs).looks_at; !what.empty()) text += " and " + what;
   if (criterion.scored != Scored::none) text += "; reduction " + PruneConfig{}.reduction;
   return text + "; normalizer " + normalizer_names()[static_cast<size_t>(criterion.normalizer)];
 }
@@ -143,7 +142,7 @@ Definition criterion_entry(const Criterion& criterion) {
   std::string text = criterion.help + "\n" + units_help(criterion) + needs_help(criterion) + "\n";
   if (criterion.batches > 0)
     text += fmt::format("needs {} training {}, unless \"batches\" says another number\n", criterion.batches,
-                        criterion.needs == Needs::curvature ? "images" : "batches");
+                        kind_of(criterion.needs).single_images ? "images" : "batches");
   return {criterion.name, text + criterion.paper};
 }
 

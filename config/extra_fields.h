@@ -62,4 +62,36 @@ std::string help_with_rows(const std::string& help, const Registry<Row>& rows) {
   return text;
 }
 
+/// What names a row of a registry in a config: only its name or, where it has extra options, an object with
+/// its `type` and these. `later`: names that are designed, but not built yet.
+template <class S, class Row>
+Type<S> name_or_options(const Registry<Row>& rows, std::string S::*type, ExtraOptions S::*extra,
+                        const std::string& help, const Names& later = {}) {
+  const auto take_defaults = [&rows, type, extra](S& s) {
+    const Row& row = rows.named(s.*type);
+    s.*extra = (s.*extra).with_defaults(row.extra, row.name);
+  };
+  const Type<std::string> name = one_of(rows.names(), later);
+  const Type<S> whole = object<S>(
+      with_extra_fields<S>({field("type", type, name, help_with_rows(help, rows)).required()}, rows, extra),
+      {.defaults = take_defaults});
+  Description either = name;
+  either.json_schema = {{"anyOf", {name.json_schema, whole.json_schema}}};
+  if (whole.fields.size() > 1) {  // else there is nothing to say beside the name
+    either.fields = whole.fields;
+    either.expected += ", or an object of its type and options";
+  }
+  return {
+      either,
+      [=](const Json& json, const Place& at) {
+        if (json.is_object()) return whole.read(json, at);
+        if (!json.is_string()) at.unexpected(json, either.expected);
+        S s;
+        s.*type = name.read(json, at);
+        take_defaults(s);
+        return s;
+      },
+      [=, &rows](const S& s) { return rows.named(s.*type).extra.empty() ? Json(s.*type) : whole.write(s); }};
+}
+
 }  // namespace espalier::schema

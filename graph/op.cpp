@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <utility>
 
 #include "espalier/graph/ops/activation_bias.h"
 #include "espalier/graph/ops/families.h"
@@ -122,6 +123,40 @@ const Constants& ConstantArguments::operator()(std::string_view name) const {
   static const Constants none;
   const size_t i = call.op.place(name);
   return i < values.size() ? values[i] : none;
+}
+
+std::vector<Variable> inputs_of(const GraphNode& node, const std::vector<Variable>& values) {
+  std::vector<Variable> inputs;
+  for (const int input : node.inputs)
+    inputs.push_back(input == GraphNode::absent ? Variable() : values[static_cast<size_t>(input)]);
+  return inputs;
+}
+
+Graph with_activations_apart(Graph graph) {
+  std::vector<GraphNode> nodes;
+  for (GraphNode& node : graph.nodes) {
+    const Op* op = find_op(node.op);
+    const bool ends_with_one = op && !op->activation.empty() && op->name != "activation";
+    const auto own = ends_with_one ? std::ranges::find(node.attributes, op->activation,
+                                                       &std::pair<std::string, Attribute>::first)
+                                   : node.attributes.end();
+    const Attribute none = std::string(ops::activation_name(Activation::none));
+    if (own == node.attributes.end() || own->second == none) {
+      nodes.push_back(std::move(node));
+      continue;
+    }
+    GraphNode after{.op = "activation",
+                    .attributes = {{"function", std::exchange(own->second, none)}},
+                    .inputs = {static_cast<int>(graph.values.size())},
+                    .output = node.output,
+                    .channels = Channels::kept};
+    graph.values.push_back({.shape = graph.shape(node.output), .parameter = {}});
+    node.output = after.inputs.front();
+    nodes.push_back(std::move(node));
+    nodes.push_back(std::move(after));
+  }
+  graph.nodes = std::move(nodes);
+  return graph;
 }
 
 const GraphNode* fused_behind(const Graph& graph, const GraphNode& node) {

@@ -36,6 +36,7 @@ struct OpInput {
   enum Kind : uint8_t { required, optional, variadic } kind = required;
   std::optional<Role> role = {};  ///< of the parameter that stands here; none of what passes through
   bool is_oihw = false;           ///< a weight [O,Kh,Kw,I] that files have as [O,I,Kh,Kw]
+  bool adds = false;  ///< a parameter that is added, or taken away, as a bias is (Op::homogeneous)
 };
 
 struct OpAttribute {
@@ -116,6 +117,15 @@ struct Op {
   /// how; empty: none. An activation of this op's own stands between.
   std::string_view fuses = {};
   std::function<Variable(const OpArguments& first, const OpArguments& second)> run_fused = {};
+  /// How the output moves in inference where its inputs move, to first order: sum over inputs of
+  /// (dy/d input) tangent of it, without the op's own activation (`activation` above), which is an op after
+  /// it here (with_activations_apart). `tangents` has one for each input; undefined: it does not move; one at
+  /// least is defined. Made of ops, so that backward() goes through it: prune/hessian.h. Null: of this op it
+  /// is not known.
+  std::function<Variable(const OpArguments& inputs, const OpArguments& tangents)> tangent = {};
+  /// Whether, in inference and without its own activation, s > 0 times as much comes out where s times as
+  /// much goes in, and what OpInput::adds is s times as much, too. Null: no.
+  std::function<bool(const OpCall&)> homogeneous = {};
   /// Multiply-accumulates of one image. Null: none.
   std::function<int64_t(const OpCall&)> macs = {};
   /// Channels of the output that are constant, before the op's own activation (`activation` above), which
@@ -138,6 +148,12 @@ struct Op {
   /// Null where it has none of that name.
   const OpAttribute* attribute(std::string_view name) const;
 };
+
+/// What a node reads, of `values` by their numbers; undefined where an optional input is left out.
+std::vector<Variable> inputs_of(const GraphNode& node, const std::vector<Variable>& values);
+
+/// The same graph, in which activations that ops end with are ops of their own, after them.
+Graph with_activations_apart(Graph graph);
 
 /// The node that runs together with `node`, after it (Op::fuses); null where there is none.
 const GraphNode* fused_behind(const Graph& graph, const GraphNode& node);

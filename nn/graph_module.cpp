@@ -157,13 +157,7 @@ Variable GraphModule::forward(const Variable& x) {
 }
 
 Variable GraphModule::run(const Step& step, const std::vector<Variable>& values) const {
-  const auto inputs_of = [&](const GraphNode& node) {
-    std::vector<Variable> inputs;
-    for (const int input : node.inputs)
-      inputs.push_back(input == GraphNode::absent ? Variable() : values[static_cast<size_t>(input)]);
-    return inputs;
-  };
-  const std::vector<Variable> inputs = inputs_of(step.node);
+  const std::vector<Variable> inputs = inputs_of(step.node, values);
   if (!step.call) return placeholder(step.node, inputs);
   OpArguments arguments{*step.call, inputs, training()};
   if (step.norm) {
@@ -171,7 +165,7 @@ Variable GraphModule::run(const Step& step, const std::vector<Variable>& values)
     arguments.momentum = step.norm->begin_batch();
   }
   if (!step.in_front) return step.call->op.run(arguments);
-  const std::vector<Variable> first_inputs = inputs_of(step.in_front->node);
+  const std::vector<Variable> first_inputs = inputs_of(step.in_front->node, values);
   return step.in_front->op.run_fused({*step.in_front, first_inputs, training()}, arguments);
 }
 

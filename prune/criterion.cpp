@@ -7,32 +7,38 @@
 
 #include "espalier/core/parallel.h"
 #include "espalier/core/random.h"
+#include "espalier/prune/compensate.h"
+#include "espalier/prune/signals.h"
 #include "espalier/util/spelling.h"
 
 namespace espalier {
 namespace {
 
-// What a number of a unit adds to the unit's sum; g2 and h are 0 where a criterion does not look at them.
-double magnitude(double w, double, double) { return std::abs(w); }
-double square(double w, double, double) { return w * w; }
-double first_order(double w, double g2, double) { return w * w * g2; }
-double second_order(double w, double, double h) { return w * w * h / 2; }
+// What a number of a unit adds to the unit's sum; s is the signal that the criterion needs.
+double magnitude(double w, double) { return std::abs(w); }
+double square(double w, double) { return w * w; }
+double first_order(double w, double g2) { return w * w * g2; }
+double second_order(double w, double h) { return w * w * h / 2; }
+double product(double w, double s) { return w * s; }
+double product_magnitude(double w, double s) { return std::abs(w * s); }
+double minus_signal(double, double s) { return -s; }
+double square_times(double w, double s) { return w * w * s; }
 
 // What is made of the sum.
 double same(double sum) { return sum; }
 double square_root(double sum) { return std::sqrt(sum); }
 
-/// score of a unit = finish(sum over its numbers of term(w, g2, h)). In double precision: no square
+/// score of a unit = finish(sum over its numbers of term(w, s)). In double precision: no square
 /// underflows, and for a single weight l1 and l2 are both exactly |w|. What a row does not say that it needs
 /// is not a number, so that a row which forgets to say so is found out.
-template <double (*term)(double w, double g2, double h), double (*finish)(double)>
+template <double (*term)(double w, double s), double (*finish)(double)>
 void sum_over_unit(std::span<float> scores, const ImportanceInputs& inputs) {
-  const auto& [w, size, key, first, g2, h] = inputs;
+  const auto& [w, size, key, first, signal] = inputs;
   constexpr float none = std::numeric_limits<float>::quiet_NaN();
   for (size_t unit = 0, i = 0; unit < scores.size(); ++unit) {
     double sum = 0;
     for (const size_t end = i + static_cast<size_t>(size); i != end; ++i)
-      sum += term(w[i], g2 ? g2[i] : none, h ? h[i] : none);
+      sum += term(w[i], signal ? signal[i] : none);
     scores[unit] = static_cast<float>(finish(sum));
   }
 }
@@ -157,6 +163,91 @@ Registry<Criterion>& criteria() {
            .score = sum_over_unit<second_order, same>,
            .needs = Needs::curvature,
            .batches = 128},
+          {.name = "snip",
+           .help =
+               "sum of |w dL/dw| over the unit, dL/dw the mean over batches: how much the loss feels that it "
+               "is there; for a network that has not been trained",
+           .paper = "Lee, Ajanthan, Torr: SNIP: Single-shot Network Pruning based on Connection Sensitivity, "
+                    "ICLR 2019",
+           .score = sum_over_unit<product_magnitude, same>,
+           .needs = Needs::mean_gradients,
+           .batches = 1},
+          {.name = "grasp",
+           .help =
+               "sum of w (H g) over the unit, g the gradient and H its derivative: how much of the loss's "
+               "fall goes with it; for a network that has not been trained",
+           .paper =
+               "Wang, Zhang, Grosse: Picking Winning Tickets Before Training by Preserving Gradient Flow, "
+               "ICLR 2020",
+           .score = sum_over_unit<product, same>,
+           .needs = Needs::hessian_gradients,
+           .batches = 2,
+           .normalizer = Normalizer::none,
+           .extra = {{.name = "temperature",
+                      .help = "what logits are divided by, so that no answer of the first weights is sure",
+                      .value = 200.0,
+                      .from = 1e-3,
+                      .to = 1e6}}},
+          {.name = "synflow",
+           .help =
+               "sum of |w dR/dw| over the unit, R what the absolute weights make of an image of ones; no "
+               "layer is emptied, for each has as much of it in all; for a network that has not been trained",
+           .paper = "Tanaka, Kunin, Yamins, Ganguli: Pruning neural networks without any data by iteratively "
+                    "conserving synaptic flow, NeurIPS 2020",
+           .score = sum_over_unit<product_magnitude, same>,
+           .needs = Needs::synaptic_flow,
+           .normalizer = Normalizer::none,
+           .iterations = 100},
+          {.name = "movement",
+           .help =
+               "minus the sum of w dL/dw over the unit and the stage's steps: what has moved away from zero "
+               "stays; for fine-tuning, along a schedule",
+           .paper = "Sanh, Wolf, Rush: Movement Pruning: Adaptive Sparsity by Fine-Tuning, NeurIPS 2020",
+           .score = sum_over_unit<minus_signal, same>,
+           .needs = Needs::movement,
+           .normalizer = Normalizer::none},
+          {.name = "woodfisher",
+           .help =
+               "sum of w^2 / (2 [F^-1]_qq) over the unit, F the Fisher information of weights next to each "
+               "other; what stays makes up for what goes",
+           .paper = "Singh, Alistarh: WoodFisher: Efficient Second-Order Approximation for Neural Network "
+                    "Compression, NeurIPS 2020",
+           .score = sum_over_unit<second_order, same>,
+           .needs = Needs::inverse_fisher,
+           .batches = 1024,
+           .extra =
+               {{.name = "damping", .help = "added to F's diagonal", .value = 1e-5, .from = 1e-12, .to = 1e3},
+                {.name = "block_size",
+                 .help = "weights next to each other whose curvatures are known together",
+                 .value = int64_t{50},
+                 .from = 1,
+                 .to = 1024}},
+           .solve = solve_blocks},
+          {.name = "wanda",
+           .help = "sum over the unit of |w| times the norm of what it is multiplied by",
+           .paper =
+               "Sun, Liu, Bair, Kolter: A Simple and Effective Pruning Approach for Large Language Models, "
+               "ICLR 2024",
+           .score = sum_over_unit<product_magnitude, same>,
+           .needs = Needs::input_norms,
+           .batches = 10},
+          {.name = "sparsegpt",
+           .help =
+               "sum over the unit of w^2 / U_jj^2, what it costs its layer's output when weights after it "
+               "make "
+               "up for it; they do, column by column, and which go of each 128 columns is decided on the way",
+           .paper =
+               "Frantar, Alistarh: SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot, "
+               "ICML 2023",
+           .score = sum_over_unit<square_times, same>,
+           .needs = Needs::input_products,
+           .batches = 10,
+           .extra = {{.name = "damping",
+                      .help = "share of the mean of H's diagonal that is added to it",
+                      .value = 0.01,
+                      .from = 1e-9,
+                      .to = 10}},
+           .solve = solve_columns},
       });
   return all;
 }
@@ -197,8 +288,15 @@ void normalize(std::span<float> scores, Normalizer normalizer) {
 
 std::string why_not(const Criterion& criterion, const Unit& unit) {
   const auto reason = [&](const char* why) { return join("criterion ", criterion.name, " ", why); };
-  if (criterion.needs != Needs::weights && criterion.batches <= 0)
-    return reason("looks at gradients, and its row does not say of how many batches");
+  if (kind_of(criterion.needs).data && criterion.batches <= 0)
+    return reason("looks at data, and its row does not say at how many batches");
+  if (criterion.solve && unit.kind != Unit::weight && unit.kind != Unit::n_of_m)
+    return reason("has each weight that goes made up for: expected unit weight, or n:m such as 2:4");
+  const bool of_layers = criterion.needs == Needs::input_norms || criterion.needs == Needs::input_products ||
+                         criterion.needs == Needs::hessian_gradients ||
+                         criterion.needs == Needs::inverse_fisher;
+  if (of_layers && unit.kind == Unit::channel)
+    return reason("says nothing of norms, which go with a channel: expected another unit");
   if (criterion.scored == Scored::scales && unit.kind != Unit::channel)
     return reason("goes by the scales of batch norms, which are of channels: expected unit channel");
   const bool has_distance =

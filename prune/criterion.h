@@ -10,25 +10,34 @@
 #include <vector>
 
 #include "espalier/prune/unit.h"
+#include "espalier/util/extra_options.h"
 #include "espalier/util/registry.h"
 
 namespace espalier {
 
 /// What a criterion sees of some units of one layer, [units, size] numbers each, a row for a unit.
 struct ImportanceInputs {
-  const float* w;             ///< the weights
-  int64_t size;               ///< numbers in a unit
-  uint64_t key;               ///< of the random stream (core/random.h)
-  uint64_t first;             ///< the place of the first of these units in it
-  const float* g2 = nullptr;  ///< if it needs gradients: mean over batches of (d(loss)/dw)^2
-  const float* h = nullptr;   ///< if it needs curvature: the diagonal of the Fisher information
+  const float* w;  ///< the weights
+  int64_t size;    ///< numbers in a unit
+  uint64_t key;    ///< of the random stream (core/random.h)
+  uint64_t first;  ///< the place of the first of these units in it
+  const float* signal =
+      nullptr;  ///< what the criterion needs, a number for each weight; null if only weights
 };
 
-/// What scores are made of; all but weights take passes over data first (gradients.h).
+/// What scores are made of besides the weights: the signal (signals.h). L is the stage's loss, the mean over
+/// a batch.
 enum class Needs : uint8_t {
-  weights,
-  gradients,  ///< squares of gradients of batches' mean losses
-  curvature,  ///< squares of gradients of single images' losses
+  weights,            ///< nothing else
+  gradients,          ///< the mean over batches of (dL/dw)^2
+  curvature,          ///< the same of single images: the diagonal of the Fisher information
+  mean_gradients,     ///< the mean over batches of dL/dw
+  hessian_gradients,  ///< H g, g the gradient and H its derivative: hessian.h
+  synaptic_flow,      ///< dR/d|w|, of no data: synaptic_flow.h
+  movement,           ///< the sum of w dL/dw over the steps of the stage that prunes
+  input_norms,        ///< norms of what the weights are multiplied by: layer_inputs.h
+  input_products,     ///< what losing a weight costs its layer's output: layer_inputs.h
+  inverse_fisher,     ///< 1 / [F^-1]_qq, F the Fisher information of blocks: inverse_fisher.h
 };
 
 /// Which parameters are scored, of those whose numbers go with a unit: of a coupled channel there are
@@ -53,6 +62,8 @@ Normalizer normalizer_named(const std::string& name);
 /// Divides them, all but those that are pruned_score. Where all are equal, by 1.
 void normalize(std::span<float> scores, Normalizer normalizer);
 
+struct LayerToSolve;  // compensate.h
+
 struct Criterion {
   std::string name;
   std::string help;   ///< one line
@@ -67,6 +78,16 @@ struct Criterion {
   void (*relate)(std::span<float> scores) = nullptr;
   Scored scored = Scored::all;
   Normalizer normalizer = Normalizer::mean;  ///< where a config names none
+  std::vector<ExtraOption> extra = {};       ///< options of its own
+  ExtraOptions chosen = {};                  ///< those of them that are given: see all_options()
+  /// Of units weight and n:m, if any: what stays of a layer makes up for what goes.
+  void (*solve)(LayerToSolve& layer) = nullptr;
+  /// Selections in which a target is reached where a config does not say. If more than one, the same share of
+  /// what is left goes in each.
+  int64_t iterations = 1;
+
+  /// `chosen`, and the defaults of the others. UsageError for one that its row does not declare.
+  ExtraOptions all_options() const { return chosen.with_defaults(extra, "criterion " + name); }
 };
 
 Registry<Criterion>& criteria();

@@ -1,8 +1,10 @@
 #include "espalier/prune/pruner.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "espalier/channels/fold.h"
+#include "espalier/prune/compensate.h"
 #include "espalier/prune/mask.h"
 #include "espalier/util/spelling.h"
 
@@ -44,12 +46,12 @@ Selection on_the_way(Selection selection, double progress) {
   return selection;
 }
 
-GradientSquares gradients_of(const PruneOptions& options) {
-  const Needs needs = options.scoring.criterion.needs;
-  if (needs == Needs::weights) return {};
-  ESP_CHECK(options.gradients, "prune: criterion ", options.scoring.criterion.name,
-            " needs data, and there are none");
-  return options.gradients(needs);
+Signals signals_of(const PruneOptions& options) {
+  const Criterion& criterion = options.scoring.criterion;
+  if (criterion.needs == Needs::weights) return {};
+  ESP_CHECK(options.signals, "prune: criterion ", criterion.name, " looks ",
+            kind_of(criterion.needs).looks_at, ", and nobody gathers that here");
+  return options.signals(criterion);
 }
 
 /// What a selection is made of, and its verdicts, u8 [units.count].
@@ -59,6 +61,7 @@ struct Selected {
   Goal goal;
   Cut cut = {};
   Tensor kept = {};
+  std::vector<std::pair<Parameter*, Tensor>> corrected = {};  ///< what solve() made of weights that stay
 
   Selected(Module& model, const UnitSet& units, const Tensor& scores, const PruneOptions& options,
            const OriginalNetwork& original, double progress)
@@ -89,14 +92,47 @@ void check_none_is_emptied(const UnitSet& units, const Tensor& scores, const Ten
   }
 }
 
+/// Has a criterion with a `solve` decide, layer by layer, which weights go in the end, as many as were to,
+/// and what becomes of those that stay.
+void solve(const UnitSet& units, const Tensor& scores, const Criterion& criterion, const Signals& signals,
+           Selected& selected) {
+  for (const UnitGroup& group : units.groups) {
+    Parameter& parameter = *group.members.front().parameter;
+    const Tensor value = parameter.value().to(Device::cpu);
+    const auto verdicts = selected.kept.span<uint8_t>().subspan(static_cast<size_t>(group.first),
+                                                                static_cast<size_t>(group.count));
+    std::vector<double> w(value.span<float>().begin(), value.span<float>().end());
+    std::vector<uint8_t> kept(verdicts.begin(), verdicts.end());
+    std::vector<char> before;
+    for (int64_t u = 0; u < group.count; ++u) before.push_back(scores.f32()[group.first + u] == pruned_score);
+    const auto matrices = signals.matrices.find(&parameter);
+    ESP_CHECK(matrices != signals.matrices.end(), "prune: ", criterion.name, " has no matrices of ",
+              parameter.name);
+    LayerToSolve layer{w,
+                       kept,
+                       before,
+                       value.shape()[0],
+                       value.shape().row_elements(),
+                       value.shape()[-1],
+                       units.unit,
+                       matrices->second};
+    criterion.solve(layer);
+    std::ranges::copy(kept, verdicts.begin());
+    Tensor corrected = Tensor::empty(value.shape());
+    for (size_t i = 0; i < w.size(); ++i) corrected.f32()[i] = static_cast<float>(w[i]);
+    selected.corrected.emplace_back(&parameter, std::move(corrected));
+  }
+}
+
 /// Verdicts on the units: which go.
 std::unique_ptr<Selected> select(Module& model, const UnitSet& units, const Tensor& scores,
-                                 const PruneOptions& options, const OriginalNetwork& original,
-                                 double progress) {
+                                 const PruneOptions& options, const Signals& signals,
+                                 const OriginalNetwork& original, double progress) {
   auto selected = std::make_unique<Selected>(model, units, scores, options, original, progress);
   selected->cut = selected->goal.cut();
   selected->kept = selected->ranking.select(selected->cut);
   check_none_is_emptied(units, scores, selected->kept, options);
+  if (options.scoring.criterion.solve) solve(units, scores, options.scoring.criterion, signals, *selected);
   return selected;
 }
 
@@ -133,8 +169,11 @@ void check_cut(Module& model, const Shape& input, const PruneResult& result) {
 }
 
 /// Zeroes what goes, or cuts it. What a channel that goes says to every image goes on being said.
-void apply(Module& model, const Shape& input, const UnitSet& units, const Tensor& kept,
+void apply(Module& model, const Shape& input, const UnitSet& units, const Selected& selected,
            const PruneOptions& options, PruneResult& result) {
+  const Tensor& kept = selected.kept;
+  for (const auto& [parameter, value] : selected.corrected)
+    parameter->value() = value.to(parameter->value().device());
   std::optional<Proof> proof;
   if (units.channels) {
     const auto& [network, graph] = *units.channels;
@@ -159,12 +198,12 @@ void apply(Module& model, const Shape& input, const UnitSet& units, const Tensor
 /// One selection, as far as `progress` says.
 PruneResult prune_once(Module& model, const Shape& input, const PruneOptions& options,
                        const OriginalNetwork& original, double progress) {
-  const GradientSquares gradients = gradients_of(options);
+  const Signals signals = signals_of(options);
   const UnitSet units = units_of(model, input, options.unit, options.include, options.exclude);
-  const Tensor scores = score_units(units, options.scoring, gradients, are_compared(options));
-  const auto selected = select(model, units, scores, options, original, progress);
+  const Tensor scores = score_units(units, options.scoring, signals, are_compared(options));
+  const auto selected = select(model, units, scores, options, signals, original, progress);
   PruneResult result = result_of(units, scores, *selected, original);
-  apply(model, input, units, selected->kept, options, result);
+  apply(model, input, units, *selected, options, result);
   return result;
 }
 
@@ -255,10 +294,14 @@ PruneResult prune(Module& model, const Shape& input, const OriginalNetwork& orig
     PruneOptions now = options;
     double so_far = progress;
     if (options.iterations > 1) {
-      so_far = progress * static_cast<double>(i) / static_cast<double>(options.iterations);
+      const double part = static_cast<double>(i) / static_cast<double>(options.iterations);
+      so_far = progress * part;
       now.target.end = options.target.end.value_or(options.target.value);
-      if (options.target.is_moved())
-        now.target.value *= static_cast<double>(i) / static_cast<double>(options.iterations);
+      if (options.geometric && options.target.kind == Target::sparsity)
+        now.target.value =
+            i == options.iterations ? options.target.value : 1 - std::pow(1 - options.target.value, part);
+      else if (options.target.is_moved())
+        now.target.value *= part;
     }
     PruneResult one = prune_once(model, input, now, original, so_far);
     result = result ? joined(std::move(one), std::move(*result)) : std::move(one);

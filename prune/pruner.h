@@ -36,9 +36,9 @@ struct PruneOptions {
   /// In how many selections the target is reached. After each, what is left is scored anew: the columns that
   /// read a channel are gone with it.
   int64_t iterations = 1;
-  /// What criteria see that need data; asked before each selection, not at all by those that need only
-  /// weights.
-  std::function<GradientSquares(Needs)> gradients = {};
+  bool geometric = false;  ///< of sparsity in iterations, each takes the same share of what is left
+  /// What criteria see that need more than weights; asked before each selection.
+  std::function<Signals(const Criterion&)> signals = {};
   LatencyAfter latency_ms = {};  ///< for that target
   /// Called before each selection; what it throws ends them all, and the model is as it was.
   std::function<void()> before_each = {};

@@ -112,22 +112,20 @@ class Rows {
 
 /// The scores of a member's rows.
 std::vector<float> score_rows(const Rows& rows, const UnitGroup& group, const Parameter& parameter,
-                              const Scoring& scoring, const GradientSquares& gradients) {
+                              const Scoring& scoring, const Signals& signals) {
   constexpr int64_t copied = 16;  // rows that are copied at a time: as many cache lines are written in turn
   const Criterion& criterion = scoring.criterion;
   const Tensor weights = parameter.value().to(Device::cpu);
-  const float *const w = weights.f32(), *const g2 = gradients.of(criterion, parameter, Needs::gradients),
-                     *const h = gradients.of(criterion, parameter, Needs::curvature);
+  const float *const w = weights.f32(), *const signal = signals.of(criterion, parameter);
   std::vector<float> scores(static_cast<size_t>(rows.rows()));
   const auto score = [&](int64_t begin, int64_t end) {
-    std::vector<float> copies[3];
+    std::vector<float> copies[2];
     criterion.score({scores.data() + begin, scores.data() + end},
                     {.w = rows.read(w, begin, end, copies[0]),
                      .size = rows.size(),
                      .key = score_key(scoring.seed),
                      .first = group.stream + static_cast<uint64_t>(begin),
-                     .g2 = rows.read(g2, begin, end, copies[1]),
-                     .h = rows.read(h, begin, end, copies[2])});
+                     .signal = rows.read(signal, begin, end, copies[1])});
   };
   if (criterion.together) {
     score(0, rows.rows());
@@ -202,8 +200,8 @@ void check_group(const UnitGroup& group, const Criterion& criterion) {
   fail("prune: criterion ", criterion.name, " finds nothing to look at in the group of ", maker);
 }
 
-void score_group(const UnitGroup& group, const Unit& unit, const Scoring& scoring,
-                 const GradientSquares& gradients, bool compared, std::span<float> scores) {
+void score_group(const UnitGroup& group, const Unit& unit, const Scoring& scoring, const Signals& signals,
+                 bool compared, std::span<float> scores) {
   const Criterion& criterion = scoring.criterion;
   if (criterion.scored == Scored::none) {
     parallel_for(group.count, grain, [&](int64_t begin, int64_t end) {
@@ -219,7 +217,7 @@ void score_group(const UnitGroup& group, const Unit& unit, const Scoring& scorin
       if (!is_scored(member, criterion.scored)) continue;
       if (scoring.reduction == Reduction::first && reduced.all_have_one()) break;
       const Rows rows(member);
-      reduced.add(rows, score_rows(rows, group, *member.parameter, scoring, gradients));
+      reduced.add(rows, score_rows(rows, group, *member.parameter, scoring, signals));
     }
     reduced.end();
   }
@@ -273,13 +271,12 @@ void check_scoring(const UnitSet& units, const Scoring& scoring) {
   for (const UnitGroup& group : units.groups) check_group(group, scoring.criterion);
 }
 
-Tensor score_units(const UnitSet& units, const Scoring& scoring, const GradientSquares& gradients,
-                   bool compared) {
+Tensor score_units(const UnitSet& units, const Scoring& scoring, const Signals& signals, bool compared) {
   check_scoring(units, scoring);
   Tensor scores = Tensor::empty({units.count});
   for (const UnitGroup& group : units.groups)
     score_group(
-        group, units.unit, scoring, gradients, compared,
+        group, units.unit, scoring, signals, compared,
         scores.span<float>().subspan(static_cast<size_t>(group.first), static_cast<size_t>(group.count)));
   return scores;
 }

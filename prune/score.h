@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "espalier/prune/criterion.h"
-#include "espalier/prune/gradients.h"
+#include "espalier/prune/signals.h"
 #include "espalier/prune/unit.h"
 
 namespace espalier {
@@ -40,7 +40,7 @@ std::vector<char> pruned_units(const UnitGroup& group);
 /// A score for each unit, f32 [units.count] on the CPU, where weights are brought to be scored; pruned_score
 /// for those pruned before. Those of a group are divided by its normalizer if `compared`: with others'. Error
 /// for a score that is not finite: such weights have no order. Errors as check_scoring.
-Tensor score_units(const UnitSet& units, const Scoring& scoring, const GradientSquares& gradients = {},
+Tensor score_units(const UnitSet& units, const Scoring& scoring, const Signals& signals = {},
                    bool compared = false);
 
 /// UsageError for a criterion that says nothing of such units (why_not); Error for a unit none of whose

@@ -35,7 +35,7 @@ void nothing_is_pruned(const PruneConfig& prune, const Tell& tell) {
 
 /// LAMP rescales the scores of a layer, and keeps their order.
 void lamp_within_layers(const PruneConfig& prune, const Tell& tell) {
-  if (prune.criterion == "lamp" && prune.scope == "layer" && (prune.sparsity || prune.quantile))
+  if (prune.criterion.type == "lamp" && prune.scope == "layer" && (prune.sparsity || prune.quantile))
     tell("/criterion",
          fmt::format("lamp in scope layer prunes what {} does: it makes layers comparable, which "
                      "only scope global asks for",
@@ -43,8 +43,8 @@ void lamp_within_layers(const PruneConfig& prune, const Tell& tell) {
 }
 
 void looks_at_no_data(const PruneConfig& prune, const Tell& tell) {
-  if (prune.batches && criteria().named(prune.criterion).needs == Needs::weights)
-    tell("/batches", fmt::format("{} looks at weights only, and at no batch", prune.criterion));
+  if (prune.batches && !kind_of(criteria().named(prune.criterion.type).needs).data)
+    tell("/batches", fmt::format("{} looks at no batch", prune.criterion.type));
 }
 
 // --- Of a train stage ---

@@ -193,7 +193,7 @@ Loader evaluation_loader(const Config& config, const Dataset& data) {
 
 Loader scoring_loader(const Config& config, const Dataset& data, Needs needs) {
   LoaderOptions options = evaluation_options(config);
-  if (needs == Needs::curvature) options.batch = 1;
+  if (kind_of(needs).single_images) options.batch = 1;
   options.shuffle = true;
   options.seed = stream(config, pruning);
   return in_file(config, [&] { return Loader(data, options); });
@@ -203,13 +203,13 @@ std::vector<std::string> batch_notes(const Config& config, const Dataset& data) 
   std::vector<std::string> notes;
   for (const StageConfig& stage : config.stages) {
     const PruneConfig* prune = stage.pruning();
-    const Needs needs = prune ? criteria().named(prune->criterion).needs : Needs::weights;
-    if (needs == Needs::weights || !prune->batches) continue;
+    const Needs needs = prune ? criteria().named(prune->criterion.type).needs : Needs::weights;
+    if (!kind_of(needs).data || !prune->batches) continue;
     const int64_t there = scoring_loader(config, data, needs).batches();
     if (*prune->batches > there)
       notes.push_back(join("stage '", stage.name, "': prune.batches is ", grouped(*prune->batches),
                            ", and the training set has ", grouped(there),
-                           needs == Needs::curvature ? " images" : " batches", ": it looks at each once"));
+                           kind_of(needs).single_images ? " images" : " batches", ": it looks at each once"));
   }
   return notes;
 }

@@ -68,7 +68,8 @@ std::vector<std::string> batch_notes(const Config& config, const Dataset& data);
 /// Batches of a data set to evaluate on, which may be smaller than one: as they are, but normalised.
 Loader evaluation_loader(const Config& config, const Dataset& data);
 
-/// Batches of training data that pruning looks at: shuffled, but as they are; single images for curvature.
+/// Batches of training data that pruning looks at: shuffled, but as they are; single images where
+/// signals are gathered from such (prune/signals.h).
 Loader scoring_loader(const Config& config, const Dataset& data, Needs needs);
 
 /// Steps in an epoch of `batches` batches, and in the entire stage.

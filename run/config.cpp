@@ -142,35 +142,6 @@ Type<ScheduleOptions> schedule_type() {
 }
 
 /// A name, or an object of the name and the options that this loss has of its own.
-Type<LossConfig> loss_type() {
-  const auto take_defaults = [](LossConfig& loss) {
-    loss.extra = loss.extra.with_defaults(losses().named(loss.type).extra, loss.type);
-  };
-  const Type<std::string> name = one_of(losses().names());
-  const Type<LossConfig> whole = object<LossConfig>(
-      with_extra_fields<LossConfig>(
-          {field("type", &LossConfig::type, name, help_with_rows("what is made small", losses())).required()},
-          losses(), &LossConfig::extra),
-      {.defaults = take_defaults});
-  Description either = name;
-  either.json_schema = {{"anyOf", {name.json_schema, whole.json_schema}}};
-  if (whole.fields.size() > 1) {  // else there is nothing to say beside the name
-    either.fields = whole.fields;
-    either.expected += ", or an object of its type and options";
-  }
-  return {either,
-          [=](const Json& json, const Place& at) {
-            if (json.is_object()) return whole.read(json, at);
-            if (!json.is_string()) at.unexpected(json, either.expected);
-            LossConfig loss{.type = name.read(json, at)};
-            take_defaults(loss);
-            return loss;
-          },
-          [=](const LossConfig& loss) {
-            return losses().named(loss.type).extra.empty() ? Json(loss.type) : whole.write(loss);
-          }};
-}
-
 Type<EarlyStopConfig> early_stop_type() {
   return object<EarlyStopConfig>({field("patience", &EarlyStopConfig::patience, whole(1),
                                         "evaluations without improvement before it stops"),
@@ -209,7 +180,9 @@ Type<TrainConfig> train_type() {
        field("freeze", &TrainConfig::freeze, list_of(text()),
              "names of layers that learn nothing, or of what they lie under, as in prune's include; norms "
              "among them normalise by their running statistics and keep them"),
-       field("loss", &TrainConfig::loss, loss_type(), help_with_rows("what is made small", losses())),
+       field("loss", &TrainConfig::loss,
+             name_or_options(losses(), &LossConfig::type, &LossConfig::extra, "what is made small"),
+             help_with_rows("what is made small", losses())),
        field("label_smoothing", &TrainConfig::label_smoothing, number(share_below_1),
              "share of the target that training spreads over all classes"),
        field("ema", &TrainConfig::ema, number(share_below_1),
@@ -272,6 +245,11 @@ Type<StageConfig> stage_type() {
        .check = [](const StageConfig& s, const Place& at) {
          if (s.prune && s.prune->schedule)
            (at / "prune" / "schedule").fail("is for a pruner inside 'train', this one acts at once");
+         if (s.prune && criteria().named(s.prune->criterion.type).needs == Needs::movement)
+           (at / "prune" / "criterion")
+               .fail("found \"", s.prune->criterion.type,
+                     "\", which goes by what a stage's steps add up to: expected it in a pruner inside "
+                     "'train'");
        }});
 }
 

@@ -102,7 +102,7 @@ void check_pieces(const PruneConfig& p, const Place& at) {
           .mistake("is for unit filter, row or channel, and the unit is ", p.unit);
   if (p.verify && options.apply == Apply::zero)
     refuse("verify", "compares a cut network with the masked one, and here nothing is cut: apply is zero");
-  if (p.iterations > 1) refuse("iterations", why_not_in_steps(options));
+  if (p.iterations.value_or(1) > 1) refuse("iterations", why_not_in_steps(options));
   if (p.remove && options.apply == Apply::cut)
     refuse("remove", "lets go of masks, and what is cut has none: apply is cut");
 }
@@ -180,8 +180,8 @@ Type<PruneConfig> prune_type() {
            .only_for({"block"})
            .required(),
        field("criterion", &PruneConfig::criterion,
-             one_of(criteria().names(),
-                    {"gradient", "snip", "grasp", "synflow", "movement", "wanda", "sparsegpt", "woodfisher"}),
+             name_or_options(criteria(), &CriterionConfig::type, &CriterionConfig::extra, "the criterion",
+                             {"gradient"}),
              "score of a unit; the lowest go (`espalier help criteria`)"),
        field(
            "scope", &PruneConfig::scope, one_of(scope_names(), {"uniform", "erk"}),
@@ -246,8 +246,11 @@ Type<PruneConfig> prune_type() {
              "a layer that loses channels or filters keeps a multiple of this, rounded down, so that the "
              "target is still reached")
            .only_for(wide),
-       field("iterations", &PruneConfig::iterations, whole(1, 10'000),
-             "selections in which the target is reached; scores are taken anew before each")
+       field(
+           "iterations", &PruneConfig::iterations, whole(1, 10'000),
+           "selections in which the target is reached; scores are taken anew before each; without it, 1, or "
+           "what the criterion is meant for: synflow 100, in each of which the same share of what is left "
+           "goes")
            .only_for(scored),
        field("verify", &PruneConfig::verify, boolean(),
              "compare the cut network with the masked one on a batch, and count MACs and parameters again")

@@ -8,6 +8,7 @@
 
 #include "espalier/config/json.h"
 #include "espalier/core/isa.h"
+#include "espalier/core/kernels.h"
 #include "espalier/nn/history_json.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/collapse.h"
@@ -21,23 +22,31 @@
 
 namespace espalier {
 
+namespace {
+
+Criterion criterion_of(const PruneConfig& config) {
+  Criterion criterion = criteria().named(config.criterion.type);
+  criterion.chosen = config.criterion.extra;
+  return criterion;
+}
+
+}  // namespace
+
 PruneOptions prune_options(const PruneConfig& c, uint64_t key) {
   const std::optional<double> targets[] = {c.sparsity, c.threshold,  c.quantile, c.ratio,     c.speedup,
                                            c.macs,     c.parameters, c.bytes,    c.latency_ms};
   const auto given = std::ranges::find_if(targets, [](const auto& target) { return target.has_value(); });
-  PruneOptions options{.unit = unit_named(c.unit),
-                       .scoring = {.criterion = criteria().named(c.criterion),
-                                   .reduction = reduction_named(c.reduction),
-                                   .seed = key},
-                       .selection = {.scope = scope_named(c.scope),
-                                     .limits = {c.min_channels, c.min_ratio, c.max_ratio},
-                                     .overrides = {},
-                                     .round_to = c.round_to},
-                       .include = c.include,
-                       .exclude = c.exclude,
-                       .apply = cuts_channels(c) ? Apply::cut : Apply::zero,
-                       .allow_empty = c.allow_empty,
-                       .iterations = c.iterations};
+  PruneOptions options{
+      .unit = unit_named(c.unit),
+      .scoring = {.criterion = criterion_of(c), .reduction = reduction_named(c.reduction), .seed = key},
+      .selection = {.scope = scope_named(c.scope),
+                    .limits = {c.min_channels, c.min_ratio, c.max_ratio},
+                    .overrides = {},
+                    .round_to = c.round_to},
+      .include = c.include,
+      .exclude = c.exclude,
+      .apply = cuts_channels(c) ? Apply::cut : Apply::zero,
+      .allow_empty = c.allow_empty};
   if (options.unit.kind == Unit::block) options.unit = Unit::block_of(c.block->at(0), c.block->at(1));
   if (given != std::end(targets))
     options.target = {static_cast<Target::Kind>(given - std::begin(targets)), given->value()};
@@ -47,6 +56,9 @@ PruneOptions prune_options(const PruneConfig& c, uint64_t key) {
         {one.layers,
          {one.min_channels ? one.min_channels : c.min_channels, one.min_ratio.value_or(c.min_ratio),
           one.max_ratio.value_or(c.max_ratio)}});
+  options.iterations =
+      c.iterations.value_or(why_not_in_steps(options).empty() ? options.scoring.criterion.iterations : 1);
+  options.geometric = options.scoring.criterion.iterations > 1;
   return options;
 }
 
@@ -110,7 +122,7 @@ OriginalNetwork Pruning::original() const {
 
 PruneOptions Pruning::options() const {
   PruneOptions options = options_;
-  options.gradients = [this](Needs needs) { return gradients(needs); };
+  options.signals = [this](const Criterion& criterion) { return signals(criterion); };
   options.latency_ms = [this](const std::vector<AxisCut>& cuts) {
     stop_here();
     return latency_after(config_, model_, cuts);
@@ -158,17 +170,22 @@ void Pruning::stop_here() const {
   if (!train_) stop_if_interrupted();
 }
 
-GradientSquares Pruning::gradients(Needs needs) const {
-  Loader loader = scoring_loader(config_, data_, needs);
-  loader.start_epoch(0);
-  const int64_t wanted = prune_.batches.value_or(options_.scoring.criterion.batches);
+Signals Pruning::signals(const Criterion& criterion) const {
+  Loader loader = scoring_loader(config_, data_, criterion.needs);
   const auto loss = train_ ? build_loss(*train_) : build_loss(config_);
-  return gather_gradients(model_, needs, std::min(wanted, loader.batches()), [&](int64_t) {
+  const auto batch = [&](int64_t i) {
     stop_here();
-    Batch batch;
-    loader.next(batch);
-    return loss->measure(model_.forward(Variable(batch.images)), batch.labels).loss;
-  });
+    if (i == 0) loader.start_epoch(0);
+    Batch read;
+    loader.next(read);
+    return SignalBatch{read.images, read.labels};
+  };
+  return gather_signals(model_, config_.model.input, criterion,
+                        {.batches = std::min(prune_.batches.value_or(criterion.batches), loader.batches()),
+                         .batch = batch,
+                         .loss = [&](const Variable& logits, const SignalBatch& of) {
+                           return loss->measure(logits, of.labels).loss;
+                         }});
 }
 
 std::vector<std::string> Pruning::warnings(const PruneResult& result) const {
@@ -267,12 +284,36 @@ void PruneCallback::restore(const Json& state, const std::string& place) {
   original_ = original_from(state, place);
 }
 
-void PruneCallback::on_stage_begin(TrainState&) {
+bool PruneCallback::adds_up_movement() const {
+  return criteria().named(pruning_.config().criterion.type).needs == Needs::movement;
+}
+
+void PruneCallback::add_state(const std::vector<Parameter*>& parameters) const {
+  if (!adds_up_movement()) return;
+  for (Parameter* parameter : parameters)
+    if (parameter->learned())
+      parameter->state[movement_state] =
+          Tensor::zeros(parameter->shape(), DType::f32, parameter->value().device());
+}
+
+void PruneCallback::on_stage_begin(TrainState& s) {
   if (!original_) original_ = pruning_.original();
+  if (s.position.step == 0) add_state(s.optimizer.parameters());
+}
+
+void PruneCallback::after_backward(TrainState& s) {
+  if (!adds_up_movement()) return;
+  for (Parameter* parameter : s.optimizer.parameters()) {
+    const auto sum = parameter->state.find(movement_state);
+    if (sum == parameter->state.end() || !parameter->gradient().defined()) continue;
+    const Tensor& w = parameter->value();
+    ESP_RUN(w.device(), mul(sum->second.f32(), w.f32(), parameter->gradient().f32(), w.elements(), true));
+  }
 }
 
 void PruneCallback::on_stage_end(TrainState& s) {
   if (!cuts_channels(pruning_.config())) report_sparsity(s.stage, s.model, pruning_.input(), console_);
+  for (Parameter* parameter : s.optimizer.parameters()) parameter->state.erase(movement_state);
   if (pruning_.config().remove) remove_masks(s.model);
 }
 

@@ -53,7 +53,7 @@ class Pruning {
   std::string idle_target(const PruneResult& result) const;
   void stop_here() const;
   PruneOptions options() const;
-  GradientSquares gradients(Needs needs) const;
+  Signals signals(const Criterion& criterion) const;
   OriginalNetwork timed(const OriginalNetwork& original) const;
 
   const Config& config_;
@@ -75,8 +75,11 @@ class PruneCallback : public Callback {
   PruneCallback(Pruning pruning, const Schedule& schedule, Console& console)
       : pruning_(std::move(pruning)), schedule_(schedule), console_(console) {}
   void on_stage_begin(TrainState& state) override;
+  /// Adds up what the criterion movement goes by.
+  void after_backward(TrainState& state) override;
   void after_step(TrainState& state) override;
   void on_stage_end(TrainState& state) override;
+  void add_state(const std::vector<Parameter*>& parameters) const override;
   std::string name() const override { return "prune"; }
   /// The network before the stage's first cut; of masks, which change no shapes, nothing.
   nlohmann::ordered_json state(const TrainState& state) override;
@@ -85,6 +88,7 @@ class PruneCallback : public Callback {
   static std::optional<OriginalNetwork> original_in(const Position& position);
 
  private:
+  bool adds_up_movement() const;
   void say_what_is_saved(const TrainState& state, PruneResult last) const;
 
   Pruning pruning_;

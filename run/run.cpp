@@ -425,11 +425,11 @@ class Run {
     const PruneResult::Layer pruned = result.total();
     const std::string in_all = fmt::format("{} of {}", grouped(pruned.pruned), grouped(pruned.units)),
                       units = pruning.units();
-    console_.line(pruned.already == 0
-                      ? fmt::format("{}  {} {} pruned by {}", stage.name, in_all, units, config.criterion)
-                      : fmt::format("{}  {} more {} pruned by {}, {} in all", stage.name,
-                                    grouped(pruned.pruned - pruned.already), units, config.criterion,
-                                    in_all));
+    console_.line(
+        pruned.already == 0
+            ? fmt::format("{}  {} {} pruned by {}", stage.name, in_all, units, config.criterion.type)
+            : fmt::format("{}  {} more {} pruned by {}, {} in all", stage.name,
+                          grouped(pruned.pruned - pruned.already), units, config.criterion.type, in_all));
     for (const std::string& line : pruning.warnings(result)) warn(stage, line);
     for (const std::string& line : held_lines(result, units)) console_.line(line);
     report_sparsity(stage.name, *model_, config_.model.input, console_);
@@ -438,8 +438,8 @@ class Run {
   void report_cut(const StageConfig& stage, const Pruning& pruning, const OriginalNetwork& original,
                   double seconds, PruneResult result, StageResult& measured) {
     const PruneConfig& config = pruning.config();
-    console_.line(
-        fmt::format("{}  channels cut by {} in {}", stage.name, config.criterion, duration_text(seconds)));
+    console_.line(fmt::format("{}  channels cut by {} in {}", stage.name, config.criterion.type,
+                              duration_text(seconds)));
     for (const std::string& line : pruning.warnings(result)) warn(stage, line);
     pruning.measure(result, original);
     if (const auto before = speedup_before(original.history)) {  // else measure_latency is to find it

@@ -36,7 +36,7 @@ bool cuts_channels(const PruneConfig& config) {
 
 PruneEvent::PruneEvent(const PruneConfig& by, Module& model, int64_t macs)
     : unit(by.unit),
-      criterion(by.criterion),
+      criterion(by.criterion.type),
       scope(by.scope),
       cuts(cuts_channels(by)),
       layers_before(layer_sizes(model)),

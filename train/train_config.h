@@ -39,14 +39,20 @@ struct LimitsConfig {
   std::optional<double> min_ratio, max_ratio;  ///< absent, as the other: the stage's
 };
 
+/// In a config only the name, where it has no options of its own.
+struct CriterionConfig {
+  std::string type = "l1";  ///< a row of criteria() (prune/criterion.h)
+  ExtraOptions extra = {};
+};
+
 struct PruneConfig {
   std::string unit = "weight";                     ///< a name of prune/unit.h
   std::optional<std::vector<int64_t>> block = {};  ///< rows and columns of unit block
-  std::string criterion = "l1";                    ///< a row of prune/criterion.cpp
-  std::string scope = "global";                    ///< layer, global, isomorphic
-  std::optional<double> sparsity;                  ///< share of units that go, in 0..1
-  std::optional<double> threshold;                 ///< what scores below this value goes
-  std::optional<double> quantile;  ///< what scores below this quantile of all scores in the scope goes
+  CriterionConfig criterion = {};
+  std::string scope = "global";     ///< layer, global, isomorphic
+  std::optional<double> sparsity;   ///< share of units that go, in 0..1
+  std::optional<double> threshold;  ///< what scores below this value goes
+  std::optional<double> quantile;   ///< what scores below this quantile of all scores in the scope goes
   std::vector<std::string> include, exclude;    ///< names of layers (nn/names.h)
   std::optional<PruneScheduleConfig> schedule;  ///< only inside `train`
   bool allow_empty = false;                     ///< a selection may leave nothing of a layer
@@ -62,7 +68,7 @@ struct PruneConfig {
   double min_ratio = 0.0, max_ratio = 1.0;
   std::vector<LimitsConfig> overrides = {};
   int64_t round_to = 1;
-  int64_t iterations = 1;
+  std::optional<int64_t> iterations = {};  ///< absent: the criterion's
   bool verify = false;
   int64_t reestimate_norm = 0;  ///< as in TrainConfig, after the cut
 };

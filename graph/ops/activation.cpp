@@ -6,6 +6,7 @@
 #include "espalier/graph/ops/activation_bias.h"
 #include "espalier/graph/ops/families.h"
 #include "espalier/graph/ops/product_calls.h"
+#include "espalier/graph/ops/tangents.h"
 
 namespace espalier::ops {
 namespace {
@@ -78,6 +79,30 @@ Constants constants_of_clip(const ConstantArguments& c) {
   return constants;
 }
 
+/// Whether f is made of straight pieces.
+bool has_pieces(Activation f) {
+  return f == Activation::relu || f == Activation::leaky_relu || f == Activation::relu6 ||
+         f == Activation::hard_sigmoid || f == Activation::none;
+}
+
+Variable tangent_of_activation(const OpArguments& x, const OpArguments& dx) {
+  const Activation f = x.call.activation();
+  ESP_CHECK(has_pieces(f), "activation ", activation_name(f),
+            ": its slope moves with its input, and of such there is no tangent yet");
+  return scaled_by_slope(x("x"), dx("x"), [&](const Variable& leaf) { return activation(leaf, f); });
+}
+
+Variable tangent_of_clip(const OpArguments& x, const OpArguments& dx) {
+  return scaled_by_slope(x("x"), dx("x"), [&](const Variable& leaf) {
+    return clip(leaf, x.call.real("min"), x.call.real("max"));
+  });
+}
+
+bool scales_with_input(const OpCall& call) {
+  const Activation f = call.activation();
+  return f == Activation::relu || f == Activation::leaky_relu || f == Activation::none;
+}
+
 Calls clip_kernels(const KernelContext& op) {
   const Tensor x = input_of(op, "x", 1);
   const float low = op.call.real("min"), high = op.call.real("max");
@@ -133,12 +158,15 @@ std::vector<Op> activation_rows() {
            .attributes = {{"function", std::string()}},
            .activation = "function",
            .run = [](const OpArguments& x) { return activation(x("x"), x.call.activation()); },
+           .tangent = tangent_of_activation,
+           .homogeneous = scales_with_input,
            .constants = [](const ConstantArguments& c) { return c("x"); },
            .kernels = activation_kernels},
           {.name = "clip",
            .inputs = {{"x"}},
            .attributes = {{"min", -double{unbounded}, false}, {"max", double{unbounded}, false}},
            .run = [](const OpArguments& x) { return clip(x("x"), x.call.real("min"), x.call.real("max")); },
+           .tangent = tangent_of_clip,
            .constants = constants_of_clip,
            .kernels = clip_kernels}};
 }

@@ -7,6 +7,7 @@
 #include "espalier/graph/ops/kernel_calls.h"
 #include "espalier/graph/ops/operand.h"
 #include "espalier/graph/ops/scratch.h"
+#include "espalier/graph/ops/tangents.h"
 
 namespace espalier::ops {
 namespace {
@@ -332,12 +333,19 @@ std::vector<Op> arithmetic_rows() {
   return {{.name = "add",
            .inputs = {{"a"}, {"b"}},
            .run = [](const OpArguments& x) { return add(x("a"), x("b")); },
+           .tangent = run_on_tangents,
+           .homogeneous = in_any_case,
            .constants = constants_of_add,
            .keeps_constants = reads_no_parameter,
            .kernels = add_kernels},
           {.name = "mul",
            .inputs = {{"a"}, {"b"}},
            .run = [](const OpArguments& x) { return mul(x("a"), x("b")); },
+           .tangent =
+               [](const OpArguments& x, const OpArguments& dx) {
+                 return sum_of(dx("a").defined() ? mul(dx("a"), x("b")) : Variable(),
+                               dx("b").defined() ? mul(x("a"), dx("b")) : Variable());
+               },
            .constants = constants_of_mul,
            .keeps_constants = reads_no_parameter,
            .kernels = mul_kernels},
@@ -345,6 +353,8 @@ std::vector<Op> arithmetic_rows() {
            .inputs = {{"x"}},
            .attributes = {{"factor", 1.0}},
            .run = [](const OpArguments& x) { return scale(x("x"), x.call.real("factor")); },
+           .tangent = run_on_tangents,
+           .homogeneous = in_any_case,
            .constants = constants_of_scale,
            .kernels = scale_kernels}};
 }

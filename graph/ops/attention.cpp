@@ -5,6 +5,7 @@
 #include "espalier/graph/ops/kernel_calls.h"
 #include "espalier/graph/ops/operand.h"
 #include "espalier/graph/ops/scratch.h"
+#include "espalier/graph/ops/tangents.h"
 
 namespace espalier::ops {
 namespace {
@@ -134,6 +135,14 @@ std::vector<Op> attention_rows() {
            .run =
                [](const OpArguments& x) {
                  return matmul(x("a"), x("b"), is_transposed(x.call, "a"), is_transposed(x.call, "b"));
+               },
+           .tangent =
+               [](const OpArguments& x, const OpArguments& dx) {
+                 const auto product = [&](const Variable& a, const Variable& b) {
+                   if (!a.defined() || !b.defined()) return Variable();
+                   return matmul(a, b, is_transposed(x.call, "a"), is_transposed(x.call, "b"));
+                 };
+                 return sum_of(product(dx("a"), x("b")), product(x("a"), dx("b")));
                },
            .macs = macs_of_matmul,
            .kernels = matmul_kernels},

@@ -7,6 +7,7 @@
 #include "espalier/graph/ops/families.h"
 #include "espalier/graph/ops/operand.h"
 #include "espalier/graph/ops/product_calls.h"
+#include "espalier/graph/ops/tangents.h"
 #include "espalier/graph/ops/window_attributes.h"
 
 namespace espalier::ops {
@@ -212,11 +213,26 @@ Calls conv2d_kernels(const KernelContext& op) {
 
 }  // namespace
 
+namespace {
+
+/// Of z = x * w + b: x~ * w + x * w~ + b~.
+Variable tangent_of_conv2d(const OpArguments& x, const OpArguments& dx) {
+  const Conv2dOptions options = options_of(x);
+  Variable moved;
+  if (dx("x").defined()) moved = conv2d(dx("x"), x("weight"), {}, options);
+  if (dx("weight").defined()) moved = sum_of(moved, conv2d(x("x"), dx("weight"), {}, options));
+  if (!dx("bias").defined()) return moved;
+  return moved.defined() ? add(moved, dx("bias"))
+                         : conv2d(x("x"), zeros_like(x("weight")), dx("bias"), options);
+}
+
+}  // namespace
+
 std::vector<Op> conv_rows() {
   return {{.name = "conv2d",
            .inputs = {{"x"},
                       {"weight", OpInput::required, Role::weight, true},
-                      {"bias", OpInput::optional, Role::bias}},
+                      {.name = "bias", .kind = OpInput::optional, .role = Role::bias, .adds = true}},
            .attributes = {{"stride", int64_t{1}, true, OpAttribute::by_axis},
                           {"pad", int64_t{0}, true, OpAttribute::by_side},
                           {"groups", int64_t{1}},
@@ -233,6 +249,8 @@ std::vector<Op> conv_rows() {
                  return conv2d_batch_norm(x("x"), x("weight"), x("bias"), options_of(x), norm_of(norm),
                                           norm.call.activation(), norm("residual"));
                },
+           .tangent = tangent_of_conv2d,
+           .homogeneous = in_any_case,
            .macs = macs_of_positions,
            .constants = [](const ConstantArguments& c) { return c.shift; },
            // With padding it sees zeros at the border instead.

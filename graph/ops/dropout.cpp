@@ -5,6 +5,7 @@
 #include "espalier/autograd/random_pass.h"
 #include "espalier/graph/ops/families.h"
 #include "espalier/graph/ops/kernel_calls.h"
+#include "espalier/graph/ops/tangents.h"
 
 namespace espalier::ops {
 
@@ -51,6 +52,8 @@ std::vector<Op> dropout_rows() {
                  return dropout(x("x"), x.call.real("p"),
                                 x.training ? std::optional(RandomPass::next_key()) : std::nullopt);
                },
+           .tangent = [](const OpArguments&, const OpArguments& dx) { return dx("x"); },
+           .homogeneous = in_any_case,
            .constants = [](const ConstantArguments& c) { return c("x"); },
            .kernels = dropout_kernels}};
 }

@@ -5,6 +5,7 @@
 #include "espalier/graph/ops/families.h"
 #include "espalier/graph/ops/operand.h"
 #include "espalier/graph/ops/product_calls.h"
+#include "espalier/graph/ops/tangents.h"
 
 namespace espalier::ops {
 
@@ -104,16 +105,31 @@ Calls linear_kernels(const KernelContext& op) {
 
 }  // namespace
 
+namespace {
+
+/// Of z = x w' + b: x~ w' + x w~' + b~.
+Variable tangent_of_linear(const OpArguments& x, const OpArguments& dx) {
+  Variable moved;
+  if (dx("x").defined()) moved = linear(dx("x"), x("weight"), {});
+  if (dx("weight").defined()) moved = sum_of(moved, linear(x("x"), dx("weight"), {}));
+  if (!dx("bias").defined()) return moved;
+  return moved.defined() ? add(moved, dx("bias")) : linear(x("x"), zeros_like(x("weight")), dx("bias"));
+}
+
+}  // namespace
+
 std::vector<Op> linear_rows() {
   return {
       {.name = "linear",
        .inputs = {{"x"},
                   {"weight", OpInput::required, Role::weight},
-                  {"bias", OpInput::optional, Role::bias}},
+                  {.name = "bias", .kind = OpInput::optional, .role = Role::bias, .adds = true}},
        .attributes = {{"activation", std::string()}},
        .activation = "activation",
        .run =
            [](const OpArguments& x) { return linear(x("x"), x("weight"), x("bias"), x.call.activation()); },
+       .tangent = tangent_of_linear,
+       .homogeneous = in_any_case,
        .macs = macs_of_positions,
        .constants = [](const ConstantArguments& c) { return c.shift; },
        .takes_constants = [](const OpCall&) { return true; },

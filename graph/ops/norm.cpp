@@ -8,6 +8,7 @@
 #include "espalier/graph/ops/families.h"
 #include "espalier/graph/ops/kernel_calls.h"
 #include "espalier/graph/ops/operand.h"
+#include "espalier/graph/ops/tangents.h"
 
 namespace espalier::ops {
 namespace {
@@ -253,12 +254,36 @@ BatchNorm norm_of(const OpArguments& x) {
           .training = x.training};
 }
 
+namespace {
+
+/// In inference it is the line y = (x - mean) rstd gamma + beta + residual, whose mean and rstd do not move:
+/// x~ rstd gamma + (x - mean) rstd gamma~ + beta~ + residual~.
+Variable tangent_of_norm(const OpArguments& x, const OpArguments& dx) {
+  const BatchNorm norm = norm_of(x);
+  const Variable none = zeros_like(norm.beta), &dgamma = dx("weight"), &dbeta = dx("bias");
+  Variable moved = dx("residual");
+  if (dx("x").defined()) {
+    BatchNorm line = norm;
+    line.beta = line.running_mean = none;
+    moved = sum_of(moved, batch_norm(dx("x"), line));
+  }
+  if (dgamma.defined() || dbeta.defined()) {
+    BatchNorm line = norm;
+    line.gamma = dgamma.defined() ? dgamma : none;
+    line.beta = dbeta.defined() ? dbeta : none;
+    moved = sum_of(moved, batch_norm(x("x"), line));
+  }
+  return moved;
+}
+
+}  // namespace
+
 std::vector<Op> norm_rows() {
   return {{.name = "batch_norm",
            .inputs = {{"x"},
                       {"weight", OpInput::required, Role::scale},
-                      {"bias", OpInput::required, Role::shift},
-                      {"running_mean", OpInput::required, Role::buffer},
+                      {.name = "bias", .role = Role::shift, .adds = true},
+                      {.name = "running_mean", .role = Role::buffer, .adds = true},
                       {"running_var", OpInput::required, Role::buffer},
                       {"residual", OpInput::optional}},
            .attributes = {{"eps", 1e-5}, {"momentum", 0.1}, {"activation", std::string()}},
@@ -267,6 +292,8 @@ std::vector<Op> norm_rows() {
                [](const OpArguments& x) {
                  return batch_norm(x("x"), norm_of(x), x.call.activation(), x("residual"));
                },
+           .tangent = tangent_of_norm,
+           .homogeneous = in_any_case,
            .constants = constants_of_norm,
            .normalizes_batch = true,
            .kernels = batch_norm_kernels}};

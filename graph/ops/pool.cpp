@@ -4,6 +4,7 @@
 
 #include "espalier/graph/ops/families.h"
 #include "espalier/graph/ops/kernel_calls.h"
+#include "espalier/graph/ops/tangents.h"
 #include "espalier/graph/ops/window_attributes.h"
 
 namespace espalier::ops {
@@ -204,6 +205,45 @@ Calls global_average_pool_kernels(const KernelContext& op) {
 
 }  // namespace
 
+namespace {
+
+/// Of each window the tangent of the pixel that is its first largest. Pixel (k,l) of all windows is what a
+/// convolution of each channel with a window that is 1 there, and 0 elsewhere, puts out; which of these is
+/// the largest does not move.
+Variable tangent_of_max_pool(const OpArguments& x, const OpArguments& dx) {
+  const Windows by(x.call);
+  const PoolShape s{x("x").shape()[0],
+                    x("x").shape()[1],
+                    x("x").shape()[2],
+                    x("x").shape()[3],
+                    by.size,
+                    by.stride == 0 ? by.size : by.stride,
+                    by.pad,
+                    by.ceil_mode};
+  const Device device = x("x").value().device();
+  const Shape out{s.n, s.out_h(), s.out_w(), s.c};
+  Conv2dOptions options{.stride = s.stride, .pad = s.pad, .groups = s.c};
+  // What ceil_mode adds lies past the padding.
+  options.pad.bottom = std::max(s.pad.bottom, (out[1] - 1) * s.stride.down + s.k.down - s.h - s.pad.top);
+  options.pad.right = std::max(s.pad.right, (out[2] - 1) * s.stride.across + s.k.across - s.w - s.pad.left);
+  const Tensor largest = x.call.op.run({x.call, {Variable(x("x").value())}}).value().to(Device::cpu);
+  Tensor open = Tensor::full(out, 1.0f);  // windows whose first largest has not been met
+  Variable moved;
+  for (int64_t tap = 0; tap < s.k.down * s.k.across; ++tap) {
+    Tensor window = Tensor::zeros({s.c, s.k.down, s.k.across, 1});
+    for (int64_t c = 0; c < s.c; ++c) window.f32()[c * s.k.down * s.k.across + tap] = 1.0f;
+    const Variable pick(window.to(device));
+    const Tensor pixel = conv2d(Variable(x("x").value()), pick, {}, options).value().to(Device::cpu);
+    Tensor here = Tensor::zeros(out);
+    for (int64_t i = 0; i < out.elements(); ++i)
+      if (open.f32()[i] > 0 && pixel.f32()[i] == largest.f32()[i]) here.f32()[i] = 1.0f, open.f32()[i] = 0.0f;
+    moved = sum_of(moved, mul(conv2d(dx("x"), pick, {}, options), Variable(here.to(device))));
+  }
+  return moved;
+}
+
+}  // namespace
+
 std::vector<Op> pool_rows() {
   const std::vector<OpAttribute> windows{{"window", int64_t{0}, true, OpAttribute::by_axis},
                                          {"stride", int64_t{0}, true, OpAttribute::by_axis},
@@ -219,6 +259,8 @@ std::vector<Op> pool_rows() {
                  const Windows by(x.call);
                  return max_pool2d(x("x"), by.size, by.stride, by.pad, by.ceil_mode);
                },
+           .tangent = tangent_of_max_pool,
+           .homogeneous = in_any_case,
            .constants = [](const ConstantArguments& c) { return c("x"); },
            .kernels = max_pool_kernels},
           {.name = "average_pool2d",
@@ -230,6 +272,8 @@ std::vector<Op> pool_rows() {
                  return average_pool2d(x("x"), by.size, by.stride, by.pad, by.ceil_mode,
                                        counts_padding(x.call));
                },
+           .tangent = run_on_tangents,
+           .homogeneous = in_any_case,
            .constants = [](const ConstantArguments& c) { return c("x"); },
            // Padding that counts is zeros.
            .keeps_constants = [](const OpCall& c) { return c.by_side("pad") == 0 || !counts_padding(c); },
@@ -237,6 +281,8 @@ std::vector<Op> pool_rows() {
           {.name = "global_average_pool",
            .inputs = {{"x"}},
            .run = [](const OpArguments& x) { return global_average_pool(x("x")); },
+           .tangent = run_on_tangents,
+           .homogeneous = in_any_case,
            .constants = [](const ConstantArguments& c) { return c("x"); },
            .kernels = global_average_pool_kernels},
           {.name = "adaptive_average_pool2d",
@@ -246,6 +292,8 @@ std::vector<Op> pool_rows() {
                [](const OpArguments& x) {
                  return adaptive_average_pool2d(x("x"), x.call.whole("height"), x.call.whole("width"));
                },
+           .tangent = run_on_tangents,
+           .homogeneous = in_any_case,
            .constants = [](const ConstantArguments& c) { return c("x"); },
            .kernels = adaptive_average_pool_kernels}};
 }

@@ -2,6 +2,7 @@
 #include "espalier/graph/ops/families.h"
 #include "espalier/graph/ops/kernel_calls.h"
 #include "espalier/graph/ops/scratch.h"
+#include "espalier/graph/ops/tangents.h"
 
 namespace espalier::ops {
 namespace {
@@ -58,10 +59,14 @@ std::vector<Op> reduce_rows() {
   return {{.name = "sum",
            .inputs = {{"x"}},
            .run = [](const OpArguments& x) { return sum(x("x")); },
+           .tangent = run_on_tangents,
+           .homogeneous = in_any_case,
            .kernels = total_kernels},
           {.name = "mean",
            .inputs = {{"x"}},
            .run = [](const OpArguments& x) { return mean(x("x")); },
+           .tangent = run_on_tangents,
+           .homogeneous = in_any_case,
            .kernels = total_kernels}};
 }
 

@@ -7,6 +7,7 @@
 #include "espalier/graph/ops/families.h"
 #include "espalier/graph/ops/kernel_calls.h"
 #include "espalier/graph/ops/operand.h"
+#include "espalier/graph/ops/tangents.h"
 
 namespace espalier::ops {
 namespace {
@@ -247,11 +248,15 @@ std::vector<Op> shape_rows() {
       {.name = "flatten",
        .inputs = {{"x"}},
        .run = [](const OpArguments& x) { return flatten(x("x")); },
+       .tangent = run_on_tangents,
+       .homogeneous = in_any_case,
        .constants = constants_of_flatten},
       {.name = "concat",
        .inputs = {{"parts", OpInput::variadic}},
        .attributes = {{"axis", int64_t{-1}, false}},  // a graph says it of others than channels
        .run = [](const OpArguments& x) { return concat(x.values, x.call.whole("axis")); },
+       .tangent = run_on_tangents,
+       .homogeneous = in_any_case,
        .constants = constants_of_concat,
        .keeps_constants = [](const OpCall& c) { return c.whole("axis") == -1; },
        .kernels = concat_kernels},
@@ -263,6 +268,8 @@ std::vector<Op> shape_rows() {
              // Which places it takes stands in the graph, and would be others after a cut.
              return slice(x("x"), x.call.whole("first"), x.call.whole("channels"), Channels::whole);
            },
+       .tangent = run_on_tangents,
+       .homogeneous = in_any_case,
        .constants = constants_of_slice,
        .kernels = slice_kernels},
       {.name = "reshape",
@@ -272,6 +279,8 @@ std::vector<Op> shape_rows() {
            [](const OpArguments& x) {
              return reshape(x("x"), x.call.attribute<std::vector<int64_t>>("sizes"));
            },
+       .tangent = run_on_tangents,
+       .homogeneous = in_any_case,
        .constants = [](const ConstantArguments& c) { return c("x"); },
        .keeps_constants = keeps_channels},
       {.name = "select",
@@ -279,6 +288,8 @@ std::vector<Op> shape_rows() {
        .attributes = {{"axis", int64_t{0}}, {"index", int64_t{0}}},
        .run =
            [](const OpArguments& x) { return select(x("x"), x.call.whole("axis"), x.call.whole("index")); },
+       .tangent = run_on_tangents,
+       .homogeneous = in_any_case,
        .constants = [](const ConstantArguments& c) { return c("x"); },
        .keeps_constants = keeps_channels,
        .kernels = select_kernels}};

@@ -9,6 +9,7 @@
 #include "espalier/graph/ops/families.h"
 #include "espalier/graph/ops/kernel_calls.h"
 #include "espalier/graph/ops/operand.h"
+#include "espalier/graph/ops/tangents.h"
 
 namespace espalier::ops {
 namespace {
@@ -180,22 +181,33 @@ Calls expand_kernels(const KernelContext& op) {
 }  // namespace
 
 std::vector<Op> strided_rows() {
-  return {{.name = "permute",
-           .inputs = {{"x"}},
-           .attributes = {{"axes", List()}},
-           .run = [](const OpArguments& x) { return permute(x("x"), x.call.attribute<List>("axes")); },
-           .constants = [](const ConstantArguments& c) { return c("x"); },
-           .keeps_constants = [](const OpCall& c) { return c.node.channels.rule == Channels::kept; },
-           .kernels = moving_kernels},
-          {.name = "pad",  // at its border a constant channel is another
-           .inputs = {{"x"}},
-           .attributes = {{"sides", List()}, {"value", 0.0}},
-           .run = [](const OpArguments& x) { return pad(x("x"), sides_of(x.call), x.call.real("value")); },
-           .kernels = moving_kernels},
-          {.name = "expand",
-           .inputs = {{"x"}, {"one", OpInput::required, Role::embedding}},
-           .run = [](const OpArguments& x) { return expand(x("x"), x("one")); },
-           .kernels = expand_kernels}};
+  return {
+      {.name = "permute",
+       .inputs = {{"x"}},
+       .attributes = {{"axes", List()}},
+       .run = [](const OpArguments& x) { return permute(x("x"), x.call.attribute<List>("axes")); },
+       .tangent = run_on_tangents,
+       .homogeneous = in_any_case,
+       .constants = [](const ConstantArguments& c) { return c("x"); },
+       .keeps_constants = [](const OpCall& c) { return c.node.channels.rule == Channels::kept; },
+       .kernels = moving_kernels},
+      {.name = "pad",  // at its border a constant channel is another
+       .inputs = {{"x"}},
+       .attributes = {{"sides", List()}, {"value", 0.0}},
+       .run = [](const OpArguments& x) { return pad(x("x"), sides_of(x.call), x.call.real("value")); },
+       .tangent = [](const OpArguments& x, const OpArguments& dx) { return pad(dx("x"), sides_of(x.call)); },
+       .homogeneous = [](const OpCall& call) { return call.real("value") == 0; },
+       .kernels = moving_kernels},
+      {.name = "expand",
+       .inputs = {{"x"}, {.name = "one", .role = Role::embedding, .adds = true}},
+       .run = [](const OpArguments& x) { return expand(x("x"), x("one")); },
+       // Of x only the number of images is looked at.
+       .tangent =
+           [](const OpArguments& x, const OpArguments& dx) {
+             const Variable moved = dx("one").defined() ? dx("one") : zeros_like(x("one"));
+             return expand(x("x"), moved);
+           },
+       .kernels = expand_kernels}};
 }
 
 }  // namespace espalier::ops

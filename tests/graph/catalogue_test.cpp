@@ -101,6 +101,111 @@ TEST_P(Catalogue, HasAGradient) {
   }
 }
 
+/// What an op's tangents are tried with: its sample, with the op's own activation left out.
+struct Moving {
+  const Op& op;
+  Graph graph;
+  std::vector<Tensor> at, direction;  // undefined where nothing moves
+
+  Moving(const Op& of, Graph from, const OpSample& sample) : op(of), graph(std::move(from)) {
+    for (auto& [name, value] : graph.nodes[0].attributes)
+      if (name == op.activation)  // the op activation is made of straight pieces, or has no tangent
+        value = std::string(op.name == "activation" ? "leaky_relu" : "none");
+    for (size_t i = 0; i < sample.inputs.size(); ++i) {
+      const OpInput& row = op.inputs[std::min(i, op.inputs.size() - 1)];
+      at.push_back(random_tensor(sample.inputs[i], 3 + i, sample.low, sample.high));
+      const bool moves = row.role != Role::buffer && sample.without_gradient != i;
+      direction.push_back(moves ? random_tensor(sample.inputs[i], 30 + i) : Tensor());
+    }
+  }
+  std::vector<Variable> variables(bool requires_gradient) const {
+    std::vector<Variable> made;
+    for (size_t i = 0; i < at.size(); ++i)
+      made.emplace_back(at[i].clone(), requires_gradient && direction[i].defined());
+    return made;
+  }
+  std::vector<Variable> tangents() const {
+    std::vector<Variable> made;
+    for (const Tensor& one : direction) made.push_back(one.defined() ? Variable(one) : Variable());
+    return made;
+  }
+  OpCall call() const { return {graph, graph.nodes[0], op}; }
+  Tensor output() const {
+    const NoGradient off;
+    return op.run({call(), variables(false), false}).value();
+  }
+  Tensor moved() const { return op.tangent({call(), variables(false)}, {call(), tangents()}).value(); }
+  /// All that moves, by `step` times its direction.
+  void move(float step) {
+    for (size_t i = 0; i < at.size(); ++i)
+      for (int64_t k = 0; direction[i].defined() && k < at[i].elements(); ++k)
+        at[i].f32()[k] += step * direction[i].f32()[k];
+  }
+};
+
+TEST_P(Catalogue, TangentIsHowTheOutputMoves) {
+  if (!op.tangent) GTEST_SKIP() << "none is known";
+  Moving all(op, graph(), sample);
+  for (size_t alone = 0; alone <= all.at.size(); ++alone) {
+    Moving one(op, graph(), sample);
+    for (size_t i = 0; alone < all.at.size() && i < all.at.size(); ++i)
+      if (i != alone) one.direction[i] = Tensor();
+    if (std::ranges::none_of(one.direction, [](const Tensor& t) { return t.defined(); })) continue;
+    const Tensor found = one.moved();
+    constexpr float step = 1.0f / 1024;
+    one.move(step);
+    const Tensor above = one.output();
+    one.move(-2 * step);
+    const Tensor below = one.output();
+    ASSERT_EQ(found.shape(), above.shape());
+    for (int64_t k = 0; k < found.elements(); ++k)
+      EXPECT_NEAR(found.f32()[k], (above.f32()[k] - below.f32()[k]) / (2 * step), 5e-3) << alone << ", " << k;
+  }
+}
+
+TEST_P(Catalogue, TangentHasAGradient) {
+  if (!op.tangent) GTEST_SKIP() << "none is known";
+  Moving moving(op, graph(), sample);
+  const std::vector<Variable> inputs = moving.variables(true);
+  const Variable moved = op.tangent({moving.call(), inputs}, {moving.call(), moving.tangents()});
+  const Tensor seed = random_tensor(moved.shape(), 1);
+  if (!moved.requires_gradient()) GTEST_SKIP() << "is the same wherever it starts from";
+  moved.backward(seed);
+  const auto seen = [&] {
+    const Tensor value = moving.moved();
+    double sum = 0;
+    for (int64_t i = 0; i < value.elements(); ++i) sum += double{seed.f32()[i]} * value.f32()[i];
+    return sum;
+  };
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!inputs[i].requires_gradient()) continue;
+    for (int64_t k = 0; k < moving.at[i].elements(); ++k) {
+      float& number = moving.at[i].f32()[k];
+      const float before = number, step = 2e-3f;
+      number = before + step;
+      const double above = seen();
+      number = before - step;
+      const double below = seen();
+      number = before;
+      const float found = inputs[i].gradient().defined() ? inputs[i].gradient().f32()[k] : 0;
+      EXPECT_NEAR(found, (above - below) / (2 * double{step}), 5e-3) << "input " << i << " at " << k;
+    }
+  }
+}
+
+TEST_P(Catalogue, FourTimesAsMuchComesOutOfFourTimesAsMuch) {
+  Moving moving(op, graph(), sample);
+  if (!op.homogeneous || !op.homogeneous(moving.call())) GTEST_SKIP() << "does not scale";
+  const Tensor once = moving.output();
+  for (size_t i = 0; i < moving.at.size(); ++i) {
+    const OpInput& row = row_of(i);
+    for (int64_t k = 0; (!row.role || row.adds) && k < moving.at[i].elements(); ++k)
+      moving.at[i].f32()[k] *= 4;
+  }
+  const Tensor four = moving.output();
+  for (int64_t k = 0; k < once.elements(); ++k) EXPECT_EQ(four.f32()[k], 4 * once.f32()[k]) << k;
+}
+
 TEST_P(Catalogue, HasAProfile) {
   if (sample.moves_nothing) {
     EXPECT_FALSE(op.kernels);

@@ -40,6 +40,23 @@ TEST(Ops, OfAProgramsOwnAreFoundOnceTheyAreAdded) {
   EXPECT_EQ(message_of([] { add_op({.name = "twice", .inputs = {{"x"}}}); }), "op 'twice' is there already");
 }
 
+TEST(Ops, ActivationsApartAreOpsOfTheirOwnAndTheRestIsTheSame) {
+  Trace trace;
+  const Variable x(Tensor::from({1, 2}, std::vector<float>{1, -2})),
+      w(Tensor::from({2, 2}, std::vector<float>{1, 0, 0, 1}));
+  ops::linear(ops::linear(x, w, {}, Activation::relu), w, {});
+  trace.close();
+  const Graph apart = with_activations_apart(trace.graph);
+  ASSERT_EQ(apart.nodes.size(), 3u);
+  EXPECT_EQ(std::get<std::string>(*apart.nodes[0].attribute("activation")), "none");
+  EXPECT_EQ(apart.nodes[1].op, "activation");
+  EXPECT_EQ(std::get<std::string>(*apart.nodes[1].attribute("function")), "relu");
+  EXPECT_EQ(apart.nodes[1].inputs, std::vector<int>{apart.nodes[0].output});
+  EXPECT_EQ(apart.nodes[1].output, trace.graph.nodes[0].output);
+  EXPECT_EQ(apart.nodes[2].inputs, trace.graph.nodes[1].inputs);
+  EXPECT_EQ(apart.shape(apart.nodes[0].output), (Shape{1, 2}));
+}
+
 TEST(Ops, ACallAnswersByNameWithWhatIsLeftOutAndWhatIsNotSaid) {
   const Op op{.name = "own",
               .inputs = {{"x"}, {"bias", OpInput::optional}},

@@ -86,8 +86,8 @@ struct Net : SmallNet {
   }
 
   /// Squares of gradients of each number that is left.
-  GradientSquares gradients(Needs needs) {
-    GradientSquares squares;
+  Signals signals(Needs needs) {
+    Signals squares;
     uint64_t purpose = needs == Needs::gradients ? 1000 : 2000;
     Net whole(with_ties);
     for (const Parameter* of_whole : whole.parameters()) {
@@ -146,7 +146,7 @@ PruneOptions options_of(const Row& row, Net& net) {
   options.apply = apply_named(row.apply);
   options.allow_empty = !row.channels();
   options.iterations = o.value("iterations", int64_t{1});
-  options.gradients = [&net](Needs needs) { return net.gradients(needs); };
+  options.signals = [&net](const Criterion& criterion) { return net.signals(criterion.needs); };
   return options;
 }
 

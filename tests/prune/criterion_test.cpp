@@ -13,7 +13,7 @@ namespace espalier {
 namespace {
 
 std::vector<float> scores(HandMade& model, Unit unit, const std::string& criterion, uint64_t seed = 0,
-                          const GradientSquares& squares = {}) {
+                          const Signals& squares = {}) {
   return numbers(score_units(UnitSet(unit, model.parameters()),
                              {.criterion = criteria().named(criterion), .seed = seed}, squares));
 }
@@ -21,7 +21,7 @@ std::vector<float> scores(HandMade& model, Unit unit, const std::string& criteri
 TEST(Criterion, TaylorIsTheSquareOfWeightTimesGradient) {
   HandMade model;
   Parameter& fc = model.add("fc.weight", {2, 2}, {1, -2, 3, 0});
-  GradientSquares squares;
+  Signals squares;
   squares.of_parameters[&fc] = Tensor::from({2, 2}, std::vector<float>{4, 1, 0.25f, 100});
   EXPECT_EQ(scores(model, Unit::weight, "taylor", 0, squares), (std::vector<float>{4, 4, 2.25f, 0}));
   EXPECT_EQ(scores(model, Unit::filter, "taylor", 0, squares), (std::vector<float>{8, 2.25f}));
@@ -38,7 +38,7 @@ TEST(Criterion, WhatARowForgetsToAskForIsFoundOut) {
   Criterion vague = criteria().named("taylor");
   vague.batches = 0;
   EXPECT_EQ(why_not(vague, Unit::weight),
-            "criterion taylor looks at gradients, and its row does not say of how many batches");
+            "criterion taylor looks at data, and its row does not say at how many batches");
 }
 
 TEST(Criterion, OfASingleWeightL1AndL2AreItsMagnitude) {

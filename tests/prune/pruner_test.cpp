@@ -448,9 +448,9 @@ TEST(Pruner, AnErrorOnTheWayLeavesTheModelAsItWas) {
   options.iterations = 3;
   options.verify = random_tensor({4, 8, 8, 3}, 5);
   int asked = 0;
-  options.gradients = [&](Needs) -> GradientSquares {
+  options.signals = [&](const Criterion&) -> Signals {
     if (++asked == 3) fail("the data are gone");
-    GradientSquares gradients;
+    Signals gradients;
     for (const Parameter* parameter : model->parameters())
       if (parameter->learned()) gradients.of_parameters[parameter] = random_tensor(parameter->shape(), 11);
     return gradients;
@@ -500,10 +500,10 @@ TEST(Pruner, SignalsAreAskedForWhereTheyAreLookedAt) {
   const auto model = random_model("resnet20", 10);
   PruneOptions options = cut_channels();
   int asked = 0;
-  options.gradients = [&](Needs needs) {
-    EXPECT_EQ(needs, Needs::gradients);
+  options.signals = [&](const Criterion& criterion) {
+    EXPECT_EQ(criterion.needs, Needs::gradients);
     ++asked;
-    GradientSquares gradients;
+    Signals gradients;
     for (const Parameter* parameter : model->parameters())
       if (parameter->learned()) gradients.of_parameters[parameter] = random_tensor(parameter->shape(), 11);
     return gradients;

@@ -11,8 +11,7 @@ namespace {
 
 /// [groups][channels], of the groups of a network that is none but them.
 std::vector<std::vector<float>> score_channels(const std::vector<ChannelGroup>& groups,
-                                               const Scoring& scoring,
-                                               const GradientSquares& gradients = {}) {
+                                               const Scoring& scoring, const Signals& gradients = {}) {
   HandMade none;
   const UnitSet units(
       std::make_shared<const UnitSet::Channels>(Network(none, any_input), ChannelGraph{groups, {}}),
@@ -43,7 +42,7 @@ struct Example {
                      ""};
 
   std::vector<float> scores(const std::string& criterion, Reduction reduction = Reduction::mean,
-                            Normalizer normalizer = Normalizer::none, const GradientSquares& gradients = {}) {
+                            Normalizer normalizer = Normalizer::none, const Signals& gradients = {}) {
     return score_channels({group}, {criteria().named(criterion), reduction, normalizer}, gradients)[0];
   }
 };
@@ -115,7 +114,7 @@ TEST(Score, AMeanIsOfTheMembersThatHaveTheChannel) {
 
 TEST(Score, OfWhatDataSay) {
   Example example;
-  GradientSquares squares;
+  Signals squares;
   squares.of_parameters[&example.conv] = Tensor::from({2, 1, 1, 2}, std::vector<float>{1, 1, -1, 7});
   squares.of_parameters[&example.scale] = Tensor::from({2}, std::vector<float>{0.5f, 0});
   squares.of_parameters[&example.fc] = Tensor::from({2, 2}, std::vector<float>{0, 1, 2, 3});
@@ -126,7 +125,7 @@ TEST(Score, OfWhatDataSay) {
   EXPECT_EQ(example.scores("obd", Reduction::first, Normalizer::none, squares), (Scores{2.5f, -4.5f}));
   squares.of_parameters.erase(&example.fc);
   EXPECT_EQ(message_of<Error>([&] { example.scores("taylor", Reduction::sum, Normalizer::none, squares); }),
-            "prune: taylor has no gradient of fc.weight");
+            "prune: taylor looks at the squares of batches' dL/dw, and fc.weight has none of that");
 }
 
 TEST(Score, AChannelMayBeSeveralColumns) {
@@ -167,7 +166,7 @@ TEST(Score, OfEveryUnitIsTheSumOverTheNumbersThatItsMapNames) {
   for (size_t i = 0; i < 24; ++i) w[i] = 0.5f * static_cast<float>(i) - 5, g[i] = static_cast<float>(i % 5);
   for (size_t i = 0; i < 8; ++i) v[i] = 3 - static_cast<float>(i), k[i] = static_cast<float>(i % 3);
   Parameter &conv = model.add("conv.weight", {3, 1, 2, 4}, w), &fc = model.add("fc.weight", {2, 4}, v);
-  GradientSquares gradients;
+  Signals gradients;
   gradients.of_parameters[&conv] = Tensor::from({3, 1, 2, 4}, g);
   gradients.of_parameters[&fc] = Tensor::from({2, 4}, k);
   for (const Unit unit : {Unit(Unit::weight), Unit(Unit::filter), Unit(Unit::column), Unit(Unit::kernel),

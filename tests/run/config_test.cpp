@@ -34,7 +34,7 @@ TEST(Config, DefaultsAreFilledIn) {
   EXPECT_EQ(config.stages[2].kind(), StageKind::evaluate);
   EXPECT_EQ(config.stages[0].train->schedule.type, "constant");
   EXPECT_EQ(config.stages[0].train->log_every, 100);
-  EXPECT_EQ(config.stages[1].prune->criterion, "l1");
+  EXPECT_EQ(config.stages[1].prune->criterion.type, "l1");
   EXPECT_EQ(config.stages[3].train->prune->schedule->end, 40);
 }
 
@@ -89,7 +89,7 @@ TEST(Config, EveryValueArrives) {
   EXPECT_EQ(train.early_stop->patience, 3);
   EXPECT_EQ(train.early_stop->min_delta, 0.25);
   EXPECT_EQ(train.prune->unit, "row");
-  EXPECT_EQ(train.prune->criterion, "l2");
+  EXPECT_EQ(train.prune->criterion.type, "l2");
   EXPECT_EQ(train.prune->scope, "layer");
   EXPECT_EQ(train.prune->threshold, 0.5);
   EXPECT_FALSE(train.prune->sparsity);

@@ -1,0 +1,199 @@
+#include "espalier/prune/compensate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "espalier/core/parallel.h"
+
+namespace espalier {
+namespace {
+
+constexpr int64_t columns_at_once = 128;
+
+/// The `count` lowest of `candidates`, by score and then by place, go.
+void drop_lowest(LayerToSolve& layer, std::vector<int64_t>& candidates, const std::vector<double>& scores,
+                 int64_t count) {
+  const auto lower = [&](int64_t a, int64_t b) {
+    const double x = scores[static_cast<size_t>(a)], y = scores[static_cast<size_t>(b)];
+    return x < y || (x == y && a < b);
+  };
+  count = std::min(count, static_cast<int64_t>(candidates.size()));
+  std::nth_element(candidates.begin(), candidates.begin() + std::max<int64_t>(count - 1, 0), candidates.end(),
+                   lower);
+  for (int64_t i = 0; i < count; ++i) layer.kept[static_cast<size_t>(candidates[static_cast<size_t>(i)])] = 0;
+}
+
+/// A layer on its way through its columns.
+class Columns {
+ public:
+  explicit Columns(LayerToSolve& layer)
+      : layer_(layer),
+        groups_(static_cast<int64_t>(layer.matrices.values.size()) / (layer.inputs * layer.inputs)),
+        scores_(layer.w.size()) {
+    const auto n = static_cast<int64_t>(layer.kept.size());
+    const int64_t before = std::count(layer.before.begin(), layer.before.end(), 1);
+    free_ = n - before;
+    to_go_ = std::count(layer.kept.begin(), layer.kept.end(), 0) - before;
+    for (size_t i = 0; i < layer.kept.size(); ++i) layer.kept[i] = !layer.before[i];
+  }
+
+  void solve() {
+    for (int64_t first = 0; first < layer_.inputs; first = end_of(first)) {
+      const int64_t end = end_of(first);
+      if (layer_.unit.kind != Unit::n_of_m) choose(first, end);
+      std::vector<double> errors(static_cast<size_t>(layer_.outputs * (end - first)));
+      parallel_for(layer_.outputs, 1, [&](int64_t begin, int64_t last) {
+        for (int64_t row = begin; row < last; ++row)
+          solve_row(row, first, end, errors.data() + row * (end - first));
+      });
+    }
+  }
+
+ private:
+  /// Of the columns that are solved together; no group of n:m is divided.
+  int64_t end_of(int64_t first) const {
+    int64_t end = std::min(layer_.inputs, first + columns_at_once);
+    if (layer_.unit.kind == Unit::n_of_m)
+      while (end < layer_.inputs && end % layer_.line % layer_.unit.m != 0) ++end;
+    return end;
+  }
+  const double* u(int64_t row, int64_t column) const {
+    const int64_t group = row * groups_ / layer_.outputs;
+    return layer_.matrices.values.data() + (group * layer_.inputs + column) * layer_.inputs;
+  }
+  double score(int64_t row, int64_t column) const {
+    const double ratio = layer_.w[static_cast<size_t>(row * layer_.inputs + column)] / u(row, column)[column];
+    return ratio * ratio;
+  }
+
+  /// Of the weights of columns first..end as they are now, as many go as keeps the layer's share.
+  void choose(int64_t first, int64_t end) {
+    std::vector<int64_t> candidates;
+    for (int64_t row = 0; row < layer_.outputs; ++row)
+      for (int64_t column = first; column < end; ++column) {
+        const int64_t at = row * layer_.inputs + column;
+        if (layer_.before[static_cast<size_t>(at)]) continue;
+        scores_[static_cast<size_t>(at)] = score(row, column);
+        candidates.push_back(at);
+      }
+    seen_ += static_cast<int64_t>(candidates.size());
+    const double share = free_ ? static_cast<double>(to_go_) / static_cast<double>(free_) : 0;
+    const int64_t by_now = seen_ == free_ ? to_go_ : std::llround(share * static_cast<double>(seen_));
+    drop_lowest(layer_, candidates, scores_, by_now - gone_);
+    gone_ = by_now;
+  }
+
+  /// n of the m columns from `column` on stay in a row; of fewer at a line's end as if zeros filled it up.
+  void choose_in_line(int64_t row, int64_t column) {
+    const int64_t end = std::min(column + layer_.unit.m, column - column % layer_.line + layer_.line);
+    std::vector<int64_t> candidates;
+    int64_t go = std::max<int64_t>(0, end - column - layer_.unit.n);
+    for (int64_t c = column; c < end; ++c) {
+      const int64_t at = row * layer_.inputs + c;
+      if (layer_.before[static_cast<size_t>(at)]) {
+        --go;
+        continue;
+      }
+      scores_[static_cast<size_t>(at)] = score(row, c);
+      candidates.push_back(at);
+    }
+    if (go > 0) drop_lowest(layer_, candidates, scores_, go);
+  }
+
+  void solve_row(int64_t row, int64_t first, int64_t end, double* errors) {
+    double* const w = layer_.w.data() + row * layer_.inputs;
+    const uint8_t* const kept = layer_.kept.data() + row * layer_.inputs;
+    for (int64_t j = first; j < end; ++j) {
+      if (layer_.unit.kind == Unit::n_of_m && j % layer_.line % layer_.unit.m == 0) choose_in_line(row, j);
+      if (kept[j]) continue;
+      const double* const line = u(row, j);
+      const double error = w[j] / line[j];
+      errors[j - first] = error;
+      for (int64_t l = j; l < end; ++l) w[l] -= error * line[l];
+      w[j] = 0;
+    }
+    for (int64_t j = first; j < end; ++j) {
+      const double error = errors[j - first];
+      if (error == 0) continue;
+      const double* const line = u(row, j);
+      for (int64_t l = end; l < layer_.inputs; ++l) w[l] -= error * line[l];
+    }
+  }
+
+  LayerToSolve& layer_;
+  int64_t groups_;
+  std::vector<double> scores_;
+  int64_t free_, to_go_, seen_ = 0, gone_ = 0;
+};
+
+}  // namespace
+
+void solve_blocks(LayerToSolve& layer) {
+  const int64_t size = layer.matrices.size, n = static_cast<int64_t>(layer.w.size());
+  const int64_t blocks = (n + size - 1) / size;
+  parallel_for(blocks, std::max<int64_t>(1, 65536 / (size * size)), [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) {
+      const int64_t length = std::min(size, n - b * size);
+      double* const w = layer.w.data() + b * size;
+      const uint8_t* const kept = layer.kept.data() + b * size;
+      const double* const inverse = layer.matrices.values.data() + b * size * size;
+      std::vector<double> move(static_cast<size_t>(length));
+      for (int64_t q = 0; q < length; ++q) {
+        if (kept[q] || w[q] == 0) continue;
+        const double factor = w[q] / inverse[q * size + q];
+        for (int64_t j = 0; j < length; ++j) move[static_cast<size_t>(j)] -= factor * inverse[q * size + j];
+      }
+      for (int64_t j = 0; j < length; ++j) w[j] = kept[j] ? w[j] + move[static_cast<size_t>(j)] : 0;
+    }
+  });
+}
+
+void solve_columns(LayerToSolve& layer) { Columns(layer).solve(); }
+
+// With the order of rows and columns turned round, H = L L' becomes H = R R', R upper triangular; so H^-1 is
+// R^-1' R^-1, and U is R^-1. Both are found from the last row and column on.
+void factor_of_inverse(double* h, int64_t size, double damping) {
+  double mean = 0;
+  for (int64_t i = 0; i < size; ++i) {
+    double& diagonal = h[i * size + i];
+    if (diagonal == 0) diagonal = 1;
+    mean += diagonal / static_cast<double>(size);
+  }
+  for (int64_t i = 0; i < size; ++i) h[i * size + i] += damping * mean;
+  // R, in place: R_ij = (H_ij - sum over k > j of R_ik R_jk) / R_jj for i < j.
+  for (int64_t j = size - 1; j >= 0; --j) {
+    const double* const row_j = h + j * size;
+    double sum = row_j[j];
+    for (int64_t k = j + 1; k < size; ++k) sum -= row_j[k] * row_j[k];
+    ESP_CHECK(sum > 0, "prune: the products of a layer's inputs have no inverse; a larger damping helps");
+    const double diagonal = std::sqrt(sum);
+    h[j * size + j] = diagonal;
+    parallel_for(j, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, size - j)),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t i = begin; i < end; ++i) {
+                     double* const row_i = h + i * size;
+                     double rest = row_i[j];
+                     for (int64_t k = j + 1; k < size; ++k) rest -= row_i[k] * row_j[k];
+                     row_i[j] = rest / diagonal;
+                   }
+                 });
+  }
+  // U = R^-1, row by row from the last: U_i = (e_i - sum over k > i of R_ik U_k) / R_ii.
+  std::vector<double> row(static_cast<size_t>(size));
+  for (int64_t i = size - 1; i >= 0; --i) {
+    double* const r = h + i * size;
+    std::fill(row.begin(), row.end(), 0.0);
+    row[static_cast<size_t>(i)] = 1;
+    parallel_for(size - i - 1, std::max<int64_t>(64, 32768 / std::max<int64_t>(1, size - i)),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t k = i + 1; k < size; ++k)
+                     for (int64_t j = std::max(k, i + 1 + begin); j < i + 1 + end; ++j)
+                       row[static_cast<size_t>(j)] -= r[k] * h[k * size + j];
+                 });
+    const double diagonal = r[i];
+    for (int64_t j = 0; j < size; ++j) r[j] = j < i ? 0 : row[static_cast<size_t>(j)] / diagonal;
+  }
+}
+
+}  // namespace espalier

@@ -1,0 +1,39 @@
+// Pruning as a book, step 4, compensate: what stays of a layer makes up for what goes, for criteria whose row
+// has `solve`. A step of Optimal Brain Surgeon (Hassibi and Stork, NIPS 1992): where losing w_q costs
+// w' H w / 2 at the least, the others move by -w_q / [H^-1]_qq times column q of H^-1.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "espalier/prune/signals.h"
+#include "espalier/prune/unit.h"
+
+namespace espalier {
+
+/// One convolution or linear layer, whose weights are a matrix [outputs, inputs].
+struct LayerToSolve {
+  std::vector<double>& w;           ///< [outputs, inputs]: becomes what stays, with zeros where it goes
+  std::vector<uint8_t>& kept;       ///< [outputs, inputs]: 1 stays; as many go afterwards
+  const std::vector<char>& before;  ///< [outputs, inputs]: 1 where it was pruned before, and goes again
+  int64_t outputs, inputs;
+  int64_t line;  ///< inputs that n:m goes along, of which `inputs` is a multiple
+  const Unit& unit;
+  const SignalMatrices& matrices;
+};
+
+/// For criterion woodfisher: of `kept` as it is, each weight that goes moves the others of its block as if it
+/// went alone.
+void solve_blocks(LayerToSolve& layer);
+
+/// For criterion sparsegpt, which chooses for itself which weights go, as many of each 128 columns as its
+/// share says, or n of each m: column by column, what is lost of each row is made up for by the columns after
+/// it, whose weights are compared as they are by then (Frantar and Alistarh: SparseGPT: Massive Language
+/// Models Can Be Accurately Pruned in One-Shot, ICML 2023). `matrices` are U of input_products.
+void solve_columns(LayerToSolve& layer);
+
+/// Of H [size,size] (its upper triangle is read) makes U with U'U = (H + d I)^-1, upper triangular, with
+/// zeros below; d is `damping` times the mean of H's diagonal. Where the diagonal is 0, it is taken for 1.
+void factor_of_inverse(double* h, int64_t size, double damping);
+
+}  // namespace espalier
