@@ -245,8 +245,8 @@ Registry<Criterion>& criteria() {
            .extra = {{.name = "damping",
                       .help = "share of the mean of H's diagonal that is added to it",
                       .value = 0.01,
-                      .from = 1e-9,
-                      .to = 10}},
+                      .from = 1e-12,
+                      .to = 1e3}},
            .solve = solve_columns},
       });
   return all;

@@ -54,6 +54,8 @@ Signals mean_gradients(Module& model, const Shape&, const Criterion&, const Sign
   });
 }
 
+constexpr const char* movement_state = "movement";
+
 /// What the stage has added up so far.
 Signals movements(Module& model, const Shape&, const Criterion&, const SignalData&) {
   Signals signals;
@@ -109,6 +111,26 @@ Signals gather_signals(Module& model, const Shape& input, const Criterion& crite
   const Thawed thawed(parameters);
   for (Parameter* parameter : parameters) parameter->variable.clear_gradient();
   return kind.gather(model, input, criterion, data);
+}
+
+void start_movement(const std::vector<Parameter*>& parameters) {
+  for (Parameter* parameter : parameters)
+    if (parameter->learned())
+      parameter->state[movement_state] =
+          Tensor::zeros(parameter->shape(), DType::f32, parameter->value().device());
+}
+
+void add_movement(const std::vector<Parameter*>& parameters) {
+  for (Parameter* parameter : parameters) {
+    const auto sum = parameter->state.find(movement_state);
+    if (sum == parameter->state.end() || !parameter->gradient().defined()) continue;
+    const Tensor& w = parameter->value();
+    ESP_RUN(w.device(), mul(sum->second.f32(), w.f32(), parameter->gradient().f32(), w.elements(), true));
+  }
+}
+
+void end_movement(const std::vector<Parameter*>& parameters) {
+  for (Parameter* parameter : parameters) parameter->state.erase(movement_state);
 }
 
 void for_gradients(Module& model, const SignalData& data,

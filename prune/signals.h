@@ -71,7 +71,11 @@ Signals gather_signals(Module& model, const Shape& input, const Criterion& crite
 void for_gradients(Module& model, const SignalData& data,
                    const std::function<void(Parameter&, const Tensor& gradient)>& see);
 
-/// The state (Parameter::state) in which a stage adds up w dL/dw, step by step, for Needs::movement.
-inline constexpr const char* movement_state = "movement";
+// Needs::movement is of a stage's steps: their sum of w dL/dw is the parameters' state "movement", which
+// moves, is cut and saved with them, and which a mask holds at 0.
+void start_movement(const std::vector<Parameter*>& parameters);
+/// Of one step: gradients are there, and the weights have not moved.
+void add_movement(const std::vector<Parameter*>& parameters);
+void end_movement(const std::vector<Parameter*>& parameters);
 
 }  // namespace espalier

@@ -180,8 +180,7 @@ Type<PruneConfig> prune_type() {
            .only_for({"block"})
            .required(),
        field("criterion", &PruneConfig::criterion,
-             name_or_options(criteria(), &CriterionConfig::type, &CriterionConfig::extra, "the criterion",
-                             {"gradient"}),
+             name_or_options(criteria(), &CriterionConfig::type, &CriterionConfig::extra, "the criterion"),
              "score of a unit; the lowest go (`espalier help criteria`)"),
        field(
            "scope", &PruneConfig::scope, one_of(scope_names(), {"uniform", "erk"}),

@@ -8,7 +8,6 @@
 
 #include "espalier/config/json.h"
 #include "espalier/core/isa.h"
-#include "espalier/core/kernels.h"
 #include "espalier/nn/history_json.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/collapse.h"
@@ -289,11 +288,7 @@ bool PruneCallback::adds_up_movement() const {
 }
 
 void PruneCallback::add_state(const std::vector<Parameter*>& parameters) const {
-  if (!adds_up_movement()) return;
-  for (Parameter* parameter : parameters)
-    if (parameter->learned())
-      parameter->state[movement_state] =
-          Tensor::zeros(parameter->shape(), DType::f32, parameter->value().device());
+  if (adds_up_movement()) start_movement(parameters);
 }
 
 void PruneCallback::on_stage_begin(TrainState& s) {
@@ -302,18 +297,12 @@ void PruneCallback::on_stage_begin(TrainState& s) {
 }
 
 void PruneCallback::after_backward(TrainState& s) {
-  if (!adds_up_movement()) return;
-  for (Parameter* parameter : s.optimizer.parameters()) {
-    const auto sum = parameter->state.find(movement_state);
-    if (sum == parameter->state.end() || !parameter->gradient().defined()) continue;
-    const Tensor& w = parameter->value();
-    ESP_RUN(w.device(), mul(sum->second.f32(), w.f32(), parameter->gradient().f32(), w.elements(), true));
-  }
+  if (adds_up_movement()) add_movement(s.optimizer.parameters());
 }
 
 void PruneCallback::on_stage_end(TrainState& s) {
   if (!cuts_channels(pruning_.config())) report_sparsity(s.stage, s.model, pruning_.input(), console_);
-  for (Parameter* parameter : s.optimizer.parameters()) parameter->state.erase(movement_state);
+  end_movement(s.optimizer.parameters());
   if (pruning_.config().remove) remove_masks(s.model);
 }
 

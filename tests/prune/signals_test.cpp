@@ -56,8 +56,15 @@ TEST(Signals, OfMovementAreWhatAStageHasAddedUp) {
   Line line;
   Parameter* w = line.net.find("fc.weight");
   EXPECT_TRUE(line.gather("movement", {}).of_parameters.empty());
-  w->state[movement_state] = Tensor::from({1, 2}, Floats{3, -7});
-  EXPECT_EQ(numbers(line.gather("movement", {}).of_parameters.at(w)), (Floats{3, -7}));
+  start_movement({w});
+  w->value() = Tensor::from({1, 2}, Floats{3, -7});
+  w->gradient() = Tensor::from({1, 2}, Floats{2, 1});
+  add_movement({w});
+  w->gradient() = Tensor::from({1, 2}, Floats{-1, 0.5f});
+  add_movement({w});
+  EXPECT_EQ(numbers(line.gather("movement", {}).of_parameters.at(w)), (Floats{3, -10.5f}));
+  end_movement({w});
+  EXPECT_TRUE(line.gather("movement", {}).of_parameters.empty());
 }
 
 /// What gathers from data asks for some of it, and says of what: the help of every criterion depends on it.
