@@ -177,11 +177,9 @@ def corrected_by_blocks(p, x, y, kept):
         w = p[name].detach().reshape(-1).clone()
         for b, inverse in enumerate(inverses):
             part = w[b * BLOCK:b * BLOCK + BLOCK]
-            move = torch.zeros_like(part)
-            for q in range(len(part)):
-                if not kept[name][b * BLOCK + q]:
-                    move -= part[q] / inverse[q, q] * inverse[:, q]
-            w[b * BLOCK:b * BLOCK + BLOCK] = part + move
+            go = torch.tensor(kept[name][b * BLOCK:b * BLOCK + len(part)] == 0)
+            if go.any():
+                w[b * BLOCK:b * BLOCK + BLOCK] = part - inverse[:, go] @ torch.linalg.solve(inverse[go][:, go], part[go])
         made[name] = w * torch.tensor(kept[name])
     return made, kept
 

@@ -24,6 +24,31 @@ void drop_lowest(LayerToSolve& layer, std::vector<int64_t>& candidates, const st
   for (int64_t i = 0; i < count; ++i) layer.kept[static_cast<size_t>(candidates[static_cast<size_t>(i)])] = 0;
 }
 
+/// Of A [n,n], whose lower triangle is read and overwritten, z becomes A^-1 z, by Cholesky's A = L L'.
+void solve_symmetric(double* a, double* z, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    double* const row = a + i * n;
+    for (int64_t j = 0; j < i; ++j) {
+      const double* const other = a + j * n;
+      double sum = row[j];
+      for (int64_t k = 0; k < j; ++k) sum -= row[k] * other[k];
+      row[j] = sum / other[j];
+    }
+    double sum = row[i];
+    for (int64_t k = 0; k < i; ++k) sum -= row[k] * row[k];
+    ESP_CHECK(sum > 0, "prune: the Fisher information has no inverse; a larger damping helps");
+    row[i] = std::sqrt(sum);
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t k = 0; k < i; ++k) z[i] -= a[i * n + k] * z[k];
+    z[i] /= a[i * n + i];
+  }
+  for (int64_t i = n - 1; i >= 0; --i) {
+    for (int64_t k = i + 1; k < n; ++k) z[i] -= a[k * n + i] * z[k];
+    z[i] /= a[i * n + i];
+  }
+}
+
 /// A layer on its way through its columns.
 class Columns {
  public:
@@ -129,22 +154,40 @@ class Columns {
 
 }  // namespace
 
+// What stays moves by -M_PQ M_QQ^-1 w_Q, M = F^-1 of the block, Q what goes and P what stays: with M_QQ = L
+// L', y = L^-1 w_Q and z = L^-T y that is -M_PQ z.
 void solve_blocks(LayerToSolve& layer) {
   const int64_t size = layer.matrices.size, n = static_cast<int64_t>(layer.w.size());
   const int64_t blocks = (n + size - 1) / size;
-  parallel_for(blocks, std::max<int64_t>(1, 65536 / (size * size)), [&](int64_t begin, int64_t end) {
+  parallel_for(blocks, 1, [&](int64_t begin, int64_t end) {
+    std::vector<int64_t> go;
+    std::vector<double> l, z;
     for (int64_t b = begin; b < end; ++b) {
-      const int64_t length = std::min(size, n - b * size);
       double* const w = layer.w.data() + b * size;
       const uint8_t* const kept = layer.kept.data() + b * size;
       const double* const inverse = layer.matrices.values.data() + b * size * size;
-      std::vector<double> move(static_cast<size_t>(length));
-      for (int64_t q = 0; q < length; ++q) {
-        if (kept[q] || w[q] == 0) continue;
-        const double factor = w[q] / inverse[q * size + q];
-        for (int64_t j = 0; j < length; ++j) move[static_cast<size_t>(j)] -= factor * inverse[q * size + j];
+      const int64_t length = std::min(size, n - b * size);
+      go.clear();
+      z.clear();
+      for (int64_t q = 0; q < length; ++q)
+        if (!kept[q]) {
+          go.push_back(q);
+          z.push_back(w[q]);
+          w[q] = 0;
+        }
+      const auto count = static_cast<int64_t>(go.size());
+      if (count == length || std::ranges::all_of(z, [](double x) { return x == 0; })) continue;
+      l.assign(static_cast<size_t>(count * count), 0.0);
+      for (int64_t i = 0; i < count; ++i)
+        for (int64_t j = 0; j <= i; ++j)
+          l[static_cast<size_t>(i * count + j)] =
+              inverse[go[static_cast<size_t>(i)] * size + go[static_cast<size_t>(j)]];
+      solve_symmetric(l.data(), z.data(), count);
+      for (int64_t p = 0; p < length; ++p) {
+        if (!kept[p]) continue;
+        for (int64_t i = 0; i < count; ++i)
+          w[p] -= inverse[p * size + go[static_cast<size_t>(i)]] * z[static_cast<size_t>(i)];
       }
-      for (int64_t j = 0; j < length; ++j) w[j] = kept[j] ? w[j] + move[static_cast<size_t>(j)] : 0;
     }
   });
 }

@@ -22,8 +22,10 @@ struct LayerToSolve {
   const SignalMatrices& matrices;
 };
 
-/// For criterion woodfisher: of `kept` as it is, each weight that goes moves the others of its block as if it
-/// went alone.
+/// For criterion woodfisher: of `kept` as it is, what stays of each block makes up for all that goes of it
+/// together, -M_PQ M_QQ^-1 w_Q with M = F^-1, P what stays and Q what goes. (The paper adds up what each weight
+/// asks for that goes alone, as if no other went, which at high sparsities takes more than it gives:
+/// docs/results.md.)
 void solve_blocks(LayerToSolve& layer);
 
 /// For criterion sparsegpt, which chooses for itself which weights go, as many of each 128 columns as its
