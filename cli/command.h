@@ -20,6 +20,8 @@ struct Command {
   /// Throws UsageError for wrong arguments; "--help" among them prints the command's help and does nothing
   /// else. It declares its arguments (arguments.h) and has them parsed before it does anything.
   void (*run)(const Given& given);
+  /// What `espalier help NAME` says after the command's own help; null: nothing.
+  std::string (*more)() = nullptr;
 };
 
 /// Of Espalier, and of a program that has added some.

@@ -445,6 +445,7 @@ void help(const Given& given) {
   for (const Command& command : commands()) {
     if (command.name != about) continue;
     print(usage(command, arguments_of(command), help_width()));
+    if (command.more) print("\n" + command.more());
     if (!declared_in_config(word).empty())
       print(prose("\nIn a config: `espalier help config." + about + "`\n"));
     return;

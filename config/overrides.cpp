@@ -78,13 +78,13 @@ class Override {
     Json given = parse_value();
     if (!given.is_null()) {
       *value = std::move(given);
-      done_.set.push_back({steps_});
+      done_.set.push_back({steps_, done_.where});
       if (object_type_) replace_others();
     } else if (added_) {
       root = before;  // there was nothing to take away
     } else if (object_type_) {
       container_->erase(name_);
-      done_.set.push_back({steps_});
+      done_.set.push_back({steps_, done_.where});
     } else {
       take_element_away();
     }

@@ -11,9 +11,10 @@ namespace espalier {
 
 /// Some --set, and what became of them.
 struct Overrides {
-  std::vector<std::string> given;          ///< "stages.dense.train.epochs=1", in their order
-  std::vector<schema::SetValue> set = {};  ///< for messages about these values
-  std::vector<std::string> notes = {};     ///< what they left out, a line each
+  std::vector<std::string> given;                ///< "stages.dense.train.epochs=1", in their order
+  std::vector<schema::SetValue> set = {};        ///< for messages about these values
+  std::vector<std::string> notes = {};           ///< what they left out, a line each
+  std::string where = schema::the_command_line;  ///< they stand, for messages
 };
 
 /// Sets the value of overrides.given[which], after those before it, in `root`, which is described by

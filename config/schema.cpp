@@ -36,9 +36,9 @@ Place Place::operator/(const std::string& key) const {
 }
 
 std::string Place::message(const std::string& text) const {
-  const std::string place = shown();
+  const std::string place = shown(), where = where_set(pointer_, *set_);
   return file_ + ": " + (place.empty() ? "" : place + ": ") + text +
-         (is_set(pointer_, *set_) ? " (set on the command line)" : "");
+         (where.empty() ? "" : " (set " + where + ")");
 }
 
 const FieldDescription* Description::find(const std::string& name) const {

@@ -44,7 +44,7 @@ std::string suggest(const std::string& word, const Names& known);
 /// Where a value stands: a file and a JSON pointer into it.
 class Place {
  public:
-  /// `set`: what the command line has set; messages about these values say so, and those about what
+  /// `set`: what --set has set; messages about these values say where, and those about what
   /// they stand in or beside say its path in the words that were typed. `mistakes`: where they are gathered;
   /// without, the first is thrown.
   explicit Place(std::string file, std::vector<SetValue> set = {}, Mistakes* mistakes = nullptr);

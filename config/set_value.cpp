@@ -7,7 +7,13 @@
 namespace espalier::schema {
 
 bool is_set(const std::string& pointer, const std::vector<SetValue>& set) {
-  return std::ranges::any_of(set, [&](const SetValue& value) { return lies_in(pointer, value.pointer()); });
+  return !where_set(pointer, set).empty();
+}
+
+std::string where_set(const std::string& pointer, const std::vector<SetValue>& set) {
+  const auto found =
+      std::ranges::find_if(set, [&](const SetValue& value) { return lies_in(pointer, value.pointer()); });
+  return found == set.end() ? "" : found->where;
 }
 
 bool holds_set(const std::string& pointer, const std::vector<SetValue>& set) {

@@ -4,12 +4,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <set>
 #include <string_view>
 
+#include "espalier/run/measures.h"
 #include "espalier/train/evaluate.h"
+#include "espalier/util/csv.h"
 #include "espalier/util/error.h"
 #include "espalier/util/spelling.h"
 #include "espalier/util/table.h"
@@ -19,42 +20,10 @@ namespace espalier {
 
 using Json = nlohmann::ordered_json;
 
-/// What is measured after a stage: its name in result.json, and how a person reads it.
-struct Measure {
-  const char *name, *title, *unit;
-  std::string (*text)(double value);
-};
-
 namespace {
 
-std::string whole_text(double value) { return grouped(std::llround(std::min(value, 1e15))); }
-/// What no measurement comes to, as a file edited by hand may hold it, stays short.
-std::string decimals(double value, int digits) {
-  return std::abs(value) < 1e9 ? fmt::format("{:.{}f}", value, digits) : fmt::format("{:.3g}", value);
-}
-std::string percent_text(double value) { return decimals(value, 2); }
-std::string share_text(double value) { return decimals(100 * value, 2); }
-std::string loss_text(double value) { return decimals(value, 4); }
-std::string latency_text(double value) { return fmt::format("{:.3g}", value); }
-std::string ratio_text(double value) { return decimals(value, 2); }
-
-/// A narrow terminal drops them from the last on, but for results_first.
-constexpr Measure measures[] = {{"accuracy", "accuracy", " %", percent_text},
-                                {"best_accuracy", "best", " %", percent_text},
-                                {"best_epoch", "best epoch", "", whole_text},
-                                {"sparsity", "sparsity", " %", share_text},
-                                {"macs", "MACs", "", whole_text},
-                                {"latency_ms", "latency", " ms", latency_text},
-                                {"latency_speedup", "speed-up", "x", ratio_text},
-                                {"loss", "loss", "", loss_text},
-                                {"top5", "top-5", " %", percent_text},
-                                {"parameters", "parameters", "", whole_text},
-                                {"nonzeros", "non-zeros", "", whole_text},
-                                {"bytes", "size", "", bytes_text},
-                                {"images_per_second", "images/s", "", whole_text},
-                                {"seconds", "time", "", duration_text}};
-
-/// Results that a narrow terminal drops after all others, fields of the config among them: the last first.
+/// Results that a narrow terminal drops after all others, fields of the config among them: the last first. It
+/// drops measures() from the last on.
 constexpr std::string_view results_first[] = {"accuracy", "macs", "latency_ms", "bytes"};
 
 /// A text or a number of a config or a run, short and printable.
@@ -101,7 +70,7 @@ Comparison::Comparison(const std::vector<RunSummary>& runs, bool all_stages) : a
   add_identity("run");
   add_config_columns(configs);
   for (const char* name : {"state", "stage", "epoch"}) add_identity(name);
-  for (const Measure& measure : measures)
+  for (const Measure& measure : measures())
     columns_.push_back({measured, measure.name, measure.title, {}, true, &measure});
 
   for (size_t i = 0; i < runs.size(); ++i) {
@@ -192,7 +161,7 @@ void Comparison::add_config_columns(const std::vector<std::vector<ConfigField>>&
   };
   std::ranges::copy_if(all, std::back_inserter(differing), differs);
   std::vector<std::string> taken{"run", "state", "stage", "epoch", "n"};
-  for (const Measure& measure : measures) {
+  for (const Measure& measure : measures()) {
     taken.push_back(measure.name);
     if (measure.title != taken.back()) taken.push_back(measure.title);
   }
@@ -342,12 +311,8 @@ void Comparison::group_by(const std::vector<std::string>& fields) {
         if (const Json& value = (*one)[c].value; value.is_number()) values.push_back(value.get<double>());
       row.push_back({});
       if (values.empty()) continue;
-      const double n = static_cast<double>(values.size());
-      double mean = 0, squares = 0;
-      for (const double value : values) mean += value / n;
-      for (const double value : values) squares += (value - mean) * (value - mean);
-      row.back().value = mean;
-      if (values.size() > 1) row.back().deviation = std::sqrt(squares / (n - 1));
+      const Spread spread = spread_of(values);
+      row.back() = {spread.mean, spread.deviation};
     }
     rows.push_back(std::move(row));
   }
@@ -520,23 +485,17 @@ Json Comparison::json() const {
 }
 
 std::string Comparison::csv() const {
-  const auto quoted = [](const std::string& text) {
-    if (text.find_first_of(",\"\r\n") == text.npos) return text;
-    std::string inner = text;
-    for (size_t at = 0; (at = inner.find('"', at)) != inner.npos; at += 2) inner.insert(at, 1, '"');
-    return "\"" + inner + "\"";
-  };
   const auto line = [&](const Row& row, bool names) {
     std::vector<std::string> fields;
     for (const auto& [name, value] : entries(row)) {
       if (names)
-        fields.push_back(quoted(printable(name)));
+        fields.push_back(printable(name));
       else if (value.is_string())
-        fields.push_back(quoted(printable(value.get<std::string>())));
+        fields.push_back(printable(value.get<std::string>()));
       else
-        fields.push_back(value.is_null() ? "" : quoted(value.dump()));
+        fields.push_back(value.is_null() ? "" : value.dump());
     }
-    return fmt::format("{}\n", fmt::join(fields, ","));
+    return csv_line(fields);
   };
   std::string lines = line(Row(columns_.size()), true);
   for (const Row& row : rows_) lines += line(row, false);

@@ -413,14 +413,14 @@ void take_normalization(Config& config, const BegunRun& begun) {
 /// file holds says that itself.
 Config read_config(const std::string& text, const std::string& file,
                    const std::vector<std::string>& overrides, bool of_a_person, const BegunRun& begun,
-                   Mistakes& mistakes) {
+                   Mistakes& mistakes, const std::string& where = the_command_line) {
   Json json;
   try {
     json = parse_json(of_a_person ? plain_json(text, file) : text, file);
   } catch (const Error& error) {
     fail_usage(error.what());
   }
-  Overrides applied{.given = overrides};
+  Overrides applied{.given = overrides, .where = where};
   Mistakes unset;
   for (size_t i = 0; i < overrides.size(); ++i)
     unset.attempt("", [&] { apply_override(json, config_type(), i, applied); });
@@ -507,7 +507,7 @@ Config load_config(const std::string& file, const std::vector<std::string>& over
 }
 
 Config load_config(const std::string& file, const std::vector<std::string>& overrides, const BegunRun& begun,
-                   Mistakes& mistakes) {
+                   Mistakes& mistakes, const std::string& where) {
   std::string text;
   try {
     text = read_file(file);
@@ -515,7 +515,7 @@ Config load_config(const std::string& file, const std::vector<std::string>& over
     fail_usage(error.what());
   }
   if (is_config_of_run(file)) text = with_names_of_now(plain_json(text, file), file);
-  return read_config(text, file, overrides, true, begun, mistakes);
+  return read_config(text, file, overrides, true, begun, mistakes, where);
 }
 
 Config parse_saved_config(const std::string& text, const std::string& file) {

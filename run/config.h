@@ -94,8 +94,9 @@ using BegunRun = std::function<std::optional<Config>(const std::string& name, co
 Config load_config(const std::string& file, const std::vector<std::string>& overrides = {},
                    const BegunRun& begun = {});
 /// The same for whoever goes on with what is sound: `mistakes` has the rest, whose values are the defaults.
+/// `where`: the overrides stand, for messages.
 Config load_config(const std::string& file, const std::vector<std::string>& overrides, const BegunRun& begun,
-                   Mistakes& mistakes);
+                   Mistakes& mistakes, const std::string& where = schema::the_command_line);
 
 /// The config that a run has saved: parse_config's, but that fields may have the names they had in versions
 /// before.

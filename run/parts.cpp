@@ -35,8 +35,23 @@ Config without_files(Config config) {
 
 }  // namespace
 
-Parts check_parts(Config& config, const std::optional<std::string>& root, Mistakes& mistakes,
-                  const Say& say) {
+const DataSplits& DataMemo::of(const Config& config, const std::optional<std::string>& root, const Say& say) {
+  Config stageless = config;
+  stageless.stages.clear();
+  const nlohmann::ordered_json whole = config_json(stageless);
+  // What build_data looks at: the images that the network takes, and the seed that some are held out by.
+  nlohmann::ordered_json key = {whole["data"], whole["model"].value("input", nlohmann::ordered_json()),
+                                config.model.classes, config.seed};
+  if (key != key_) {
+    key_.clear();
+    data_ = build_data(config, root, say);
+    key_ = std::move(key);
+  }
+  return data_;
+}
+
+Parts check_parts(Config& config, const std::optional<std::string>& root, Mistakes& mistakes, const Say& say,
+                  DataMemo* memo) {
   Parts parts;
   if (mistakes.spare("/model") && mistakes.spare("/data"))
     mistakes.attempt("/data", [&] { take_classes(config, root); });
@@ -50,7 +65,7 @@ Parts check_parts(Config& config, const std::optional<std::string>& root, Mistak
     mistakes.attempt("/model", [&] { parts.model = build_model(config, true, &parts.notes); });
   if (reads_data && (fits || !datasets().named(config.data.type).is_drawn))
     mistakes.attempt("/data", [&] {
-      parts.data = build_data(config, root, say);
+      parts.data = memo ? memo->of(config, root, say) : build_data(config, root, say);
       if (fits) check_memory(sound, &*parts.data);
       parts.batches = training_loader(config, parts.data->train).batches();
     });

@@ -57,6 +57,16 @@ std::string summary(const Recipe& recipe) {
 
 namespace {
 
+/// configs/x.json of configs/sweeps/../x.json, where both are of the same folder, whether x.json is there or
+/// not.
+fs::path without_detours(const fs::path& path) {
+  std::error_code error;
+  const fs::path plain = path.lexically_normal();
+  const fs::path folder = plain.has_parent_path() ? plain.parent_path() : ".";
+  const bool same = path.filename() == plain.filename() && fs::equivalent(path.parent_path(), folder, error);
+  return same ? plain : path;
+}
+
 /// What `given` is near to, of the configs in its folder; and that its name by itself may be a recipe's.
 [[noreturn]] void fail_missing(const fs::path& given) {
   const fs::path folder = given.parent_path();
@@ -72,24 +82,24 @@ namespace {
 
 }  // namespace
 
-std::string find_config(const std::string& given) {
+std::string find_config(const std::string& given, const fs::path& folder) {
   std::error_code error;
-  const fs::path path(given);
+  const fs::path path = folder.empty() ? fs::path(given) : without_detours(folder / given);
   const auto status = fs::status(path, error);
   const bool is_there = fs::exists(status) && !fs::is_directory(status);
-  if (is_there || given.empty()) return given;
-  if (path.has_parent_path() || path.extension() == ".json") {
+  if (is_there || given.empty()) return path.string();
+  if (fs::path(given).has_parent_path() || path.extension() == ".json") {
     if (status.type() == fs::file_type::not_found) fail_missing(path);
-    return given;
+    return path.string();
   }
-  if (fs::exists(given + ".json", error)) return given + ".json";
-  std::vector<std::string> names = configs_in(".");
+  if (fs::exists(path.string() + ".json", error)) return path.string() + ".json";
+  std::vector<std::string> names = configs_in(folder.empty() ? "." : folder);
   const std::vector<Recipe> known = recipes();
   for (const Recipe& recipe : known) {
     if (recipe.name == given) return recipe.file.string();
     names.push_back(recipe.name);
   }
-  if (fs::exists(status)) return given;  // a folder, which is no config
+  if (fs::exists(status)) return path.string();  // a folder, which is no config
   const std::string nearest = did_you_mean(given, names);
   fail_usage(printable(given), ": there is no such file, and no recipe of that name",
              known.empty()     ? "; there are none in " + printable(recipes_folder().string())

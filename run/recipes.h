@@ -21,7 +21,8 @@ std::vector<Recipe> recipes();
 std::string summary(const Recipe& recipe);
 
 /// The config that `given` means: the file of that name; else, for a name that is no path, NAME.json here;
-/// else the recipe. UsageError with the nearest where there is none.
-std::string find_config(const std::string& given);
+/// else the recipe. UsageError with the nearest where there is none. `folder`: what is relative lies there,
+/// not in the working directory.
+std::string find_config(const std::string& given, const std::filesystem::path& folder = {});
 
 }  // namespace espalier

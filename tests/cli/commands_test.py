@@ -105,8 +105,8 @@ class Help(CliTest):
         self.assertEqual(self.succeeds("-h"), overview)
         commands = re.search(r"\nCommands:\n(.*?)\n\n", overview, re.DOTALL)[1]
         names = re.findall(r"^  (\w+) ", commands, re.MULTILINE)
-        self.assertLessEqual({"train", "check", "eval", "predict", "inspect", "graph", "compare", "bench", "help", "completion",
-                              "version"}, set(names))
+        self.assertLessEqual({"train", "check", "eval", "predict", "inspect", "graph", "sweep", "compare", "bench", "help",
+                              "completion", "version"}, set(names))
         for command in names:
             text = self.succeeds(command, "--help")
             self.assertIn(f"Usage: espalier {command}", text)

@@ -77,6 +77,19 @@ TEST(Overrides, SetFields) {
   EXPECT_EQ(apply("inner.note=", "{}").json, R"({"inner":{"note":""}})");
 }
 
+TEST(Overrides, AValueKnowsWhereItWasSet) {
+  const auto message = [](const std::string& where) {
+    Json root = Json::parse(start);
+    Overrides overrides{.given = {"list.first.count=0"}};
+    if (!where.empty()) overrides.where = where;
+    apply_override(root, description(), 0, overrides);
+    const Place at = Place("x.json", overrides.set) / "list" / 0 / "count";
+    return message_of([&] { at.fail("found 0"); });
+  };
+  EXPECT_EQ(message(""), "x.json: list.first.count: found 0 (set on the command line)");
+  EXPECT_EQ(message("in the sweep"), "x.json: list.first.count: found 0 (set in the sweep)");
+}
+
 TEST(Overrides, TextNeedsNoQuotes) {
   EXPECT_EQ(apply("inner.note=2024", "{}").json, R"({"inner":{"note":"2024"}})");
   EXPECT_EQ(apply("inner.note=\"2024\"", "{}").json, R"({"inner":{"note":"2024"}})");

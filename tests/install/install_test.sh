@@ -70,6 +70,9 @@ END
 "$own" train own.json --output registered_again >/dev/null
 cmp registered/models/cut.safetensors registered_again/models/cut.safetensors || fail "the registered run is not the same twice"
 "$own" predict --help >/dev/null
+echo '{"config": "own.json", "seeds": [0]}' >swept.json
+"$own" sweep swept.json  # its runs are processes of the same program, which know the names, too
+cmp registered/models/cut.safetensors runs/swept/own/seed0/models/cut.safetensors || fail "a sweep's run comes to other bits"
 "$own" train --resume registered 2>&1 | tee resumed.out  # reads its names again
 grep -q 'the run is done already' resumed.out || fail "the registered run cannot be gone on with"
 "$own" eval registered/models/cut.safetensors | grep -qE '^accuracy (9[0-9]|100)' || fail "the registered network learns nothing"

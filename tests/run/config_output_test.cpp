@@ -20,7 +20,8 @@ const std::string source = source_folder();
 std::vector<std::string> committed_configs() {
   std::vector<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(source + "/configs")) {
-    if (entry.path().filename() != "schema.json") files.push_back(entry.path().string());
+    if (entry.path().extension() == ".json" && entry.path().filename() != "schema.json")
+      files.push_back(entry.path().string());
   }
   return files;
 }
