@@ -366,6 +366,8 @@ const std::vector<Synonym>& synonyms() {
       {"amount", {"sparsity", "ratio"}},
       {"pruning_ratio", {"sparsity", "ratio"}},
       {"slimming", {"bn_scale"}},
+      {"distillation", {"distill"}},
+      {"kd", {"distill"}},
       {"depgraph", {"group_norm"}},
       {"hessian", {"obd"}},
       {"finetune", {"stages.train"}},

@@ -77,6 +77,19 @@ void more_smoothing_than_target(const TrainConfig& train, const Tell& tell) {
                      train.label_smoothing, max_smoothing));
 }
 
+void teacher_that_is_never_asked(const TrainConfig& train, const Tell& tell) {
+  if (train.distill && train.distill->weight == 0)
+    tell("/distill/weight", "0 asks the teacher nothing: the stage trains as without it");
+}
+
+void temperature_nobody_uses(const TrainConfig& train, const Tell& tell) {
+  constexpr double max_temperature = 50;
+  if (train.distill && train.distill->temperature > max_temperature)
+    tell("/distill/temperature",
+         fmt::format("{} leaves hardly a difference between classes: up to {} are in use",
+                     train.distill->temperature, max_temperature));
+}
+
 // --- Of a train stage's length ---
 
 /// Those that it begins: a stage of steps may end inside its last.
@@ -200,8 +213,9 @@ void less_after_more(const std::vector<StageConfig>& stages, size_t stage, const
 
 constexpr void (*of_a_pruner[])(const PruneConfig&, const Tell&) = {all_is_pruned, nothing_is_pruned,
                                                                     lamp_within_layers, looks_at_no_data};
-constexpr void (*of_training[])(const TrainConfig&, const Tell&) = {rate_nobody_uses, decay_nobody_uses,
-                                                                    more_smoothing_than_target};
+constexpr void (*of_training[])(const TrainConfig&, const Tell&) = {
+    rate_nobody_uses, decay_nobody_uses, more_smoothing_than_target, teacher_that_is_never_asked,
+    temperature_nobody_uses};
 constexpr void (*of_lengths[])(const TrainConfig&, const StageLength&, const Tell&) = {
     drops_beyond_the_end, warms_up_to_the_end, patience_beyond_the_end, averages_over_the_beginning};
 constexpr void (*of_data[])(const Config&, const Tell&) = {pixels_of_another_scale, images_class_by_class,

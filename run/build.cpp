@@ -16,6 +16,7 @@
 #include "espalier/nn/norm.h"
 #include "espalier/nn/state_dict.h"
 #include "espalier/run/checkpoint.h"
+#include "espalier/run/distill.h"
 #include "espalier/run/weights_origin.h"
 #include "espalier/train/evaluate.h"
 #include "espalier/util/home.h"
@@ -416,7 +417,7 @@ void check_batches(const Config& config, Module& model, const Loader& loader) {
 }
 
 void check_stages(const Config& config, Module& model, std::optional<int64_t> batches, bool original,
-                  Mistakes& mistakes) {
+                  Mistakes& mistakes, size_t first) {
   for (size_t i = 0; i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
     const std::string pointer = join("/stages/", i);
@@ -427,6 +428,8 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
       const auto check = [&](const auto& act) { mistakes.attempt(pointer, act, place_of(config, i)); };
       if (prune) check([&] { check_pruning(config, *prune, model, original); });
       if (stage.train) check([&] { check_learning(*stage.train, model); });
+      if (i >= first && stage.train && stage.train->distill)
+        check([&] { check_teacher(config, *stage.train->distill); });
       if (const Reestimated asked = reestimated(stage); asked.batches > 0)
         check([&] {
           const Frozen frozen(model,

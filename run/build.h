@@ -105,8 +105,9 @@ double latency_after(const Config& config, const Module& model, const std::vecto
 /// lacks, a target that cannot be reached, a schedule beyond its end (a UsageError); without `batches`,
 /// except for what these decide. `original`: the model has the shapes that the first stage begins with;
 /// targets are checked up to the first stage that changes them, for what comes after is not known yet.
+/// `first`: stages before that number are done, and their teachers' files may be gone.
 void check_stages(const Config& config, Module& model, std::optional<int64_t> batches, bool original,
-                  Mistakes& mistakes);
+                  Mistakes& mistakes, size_t first = 0);
 /// A mistake for each sound stage whose early_stop has no images to judge by, in `data` as they were found.
 void check_early_stop(const Config& config, const DataSplits& data, Mistakes& mistakes);
 /// A line on each entry of a stage's lists of layers that once meant more of them (names.h).

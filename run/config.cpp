@@ -220,6 +220,8 @@ Type<TrainConfig> train_type() {
        field("prune", &TrainConfig::prune, prune_type(), "a pruner that acts while training"),
        field("regularize", &TrainConfig::regularize, regularize_type(),
              "a penalty that prepares channels to be cut"),
+       field("distill", &TrainConfig::distill, distill_type(),
+             "learn from a teacher's answers, too (docs/distillation.md)"),
        field("callbacks", &TrainConfig::callbacks, list_of(callback_type()),
              "callbacks that a program which links the library has registered, in their order: "
              "docs/library.md"),
@@ -306,6 +308,7 @@ void check_config(const Config& config, const Place& at) {
   const Place stages = at / "stages";
   if ((at / "model").is_sound() && (at / "data").is_sound()) check_images(config, at);
   check_stage_names(config.stages, stages);
+  check_teacher_stages(config.stages, stages);
   if (!(at / "data").is_sound() || config.data.validation > 0) return;
   if (!config.data.validation) return;  // the folder decides: check_early_stop in build.h
   for (size_t i = 0; i < config.stages.size(); ++i) {

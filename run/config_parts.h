@@ -25,6 +25,12 @@ schema::Type<ModelConfig> model_type();             // config_data.cpp
 schema::Type<DataConfig> data_type();               // config_data.cpp
 schema::Type<PruneConfig> prune_type();             // config_prune.cpp
 schema::Type<PenaltyOptions> regularize_type();     // config_prune.cpp
+schema::Type<DistillConfig> distill_type();         // config_distill.cpp
+
+/// A mistake for each teacher that is to be a stage which does not come before the one that learns from it;
+/// `at`: where the stages are.
+void check_teacher_stages(const std::vector<StageConfig>& stages,
+                          const schema::Place& at);  // config_distill.cpp
 
 /// The classes of a model that does not say them itself: the data set's, as far as its type says how many it
 /// has; 0: that depends on its files. Data that are drawn have as many as the model has by the catalogue.

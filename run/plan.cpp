@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 #include "espalier/core/compute_device.h"
@@ -11,6 +12,7 @@
 #include "espalier/prune/collapse.h"
 #include "espalier/prune/mask.h"
 #include "espalier/run/build.h"
+#include "espalier/run/distill.h"
 #include "espalier/run/pruning.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/trainer.h"
@@ -23,11 +25,17 @@ namespace {
 /// memory.
 class Trial {
  public:
-  Trial(const Config& config, const StageConfig& stage, const std::vector<AxisCut>& cuts, Loader& loader)
+  /// `teacher`: null unless the stage has one.
+  Trial(const Config& config, const StageConfig& stage, const std::vector<AxisCut>& cuts, Loader& loader,
+        std::unique_ptr<Module> teacher)
       : config_(*stage.train),
+        input_(config.model.input),
         model_(build_model(config)),
         frozen_(*model_, frozen_layers(config_, *model_)),
         optimizer_(build_optimizer(config_.optimizer, *model_)),
+        distillation_(teacher ? std::make_unique<Distillation>(*config_.distill, std::move(teacher), *loss_,
+                                                               loader.batch())
+                              : nullptr),
         state_{.stage = stage.name,
                .config = config_,
                .model = *model_,
@@ -35,7 +43,7 @@ class Trial {
                .position = position_,
                .epoch_steps = epoch_steps(config_, loader.batches()),
                .total_steps = stage_steps(config_, loader.batches()),
-               .loss_function = *loss_} {
+               .loss_function = distillation_ ? distillation_->loss : *loss_} {
     cut(*model_, cuts);
     for (const auto& callback : callbacks_) callback->on_stage_begin(state_);
   }
@@ -67,16 +75,26 @@ class Trial {
   }
 
   /// `whole`: bytes of the network with nothing cut.
-  void add_to(MemoryPlan& memory, double whole) const {
+  void add_to(MemoryPlan& memory, double whole) {
     memory.include(config_, model_->parameters(), whole);
+    if (distillation_) memory.include_teacher(distillation_->teacher.network(), input_);
+  }
+  /// Seconds an image that the stage's teacher takes of those; 0 where it has none, or never asks it.
+  double teacher_seconds() {
+    return distillation_ && config_.distill->weight > 0 ? distillation_->teacher.image_seconds(input_) : 0;
+  }
+  int64_t teacher_macs() {
+    return distillation_ ? Network(distillation_->teacher.network(), input_).totals.macs : 0;
   }
 
  private:
   const TrainConfig& config_;
+  const Shape input_;
   std::unique_ptr<Module> model_;
   Frozen frozen_;
   std::unique_ptr<Optimizer> optimizer_;
   const std::unique_ptr<Loss> loss_ = build_loss(config_);
+  const std::unique_ptr<Distillation> distillation_;
   Position position_;
   TrainState state_;
   const std::vector<std::unique_ptr<Callback>> callbacks_ = step_callbacks(config_);
@@ -171,6 +189,13 @@ Plan make_plan(const Config& config, const DataSplits& data) {
     row.seconds += watch.seconds();
   };
 
+  std::map<std::string, std::vector<AxisCut>> left;  // cuts by the end of each stage
+  const auto teacher_of = [&](const TrainConfig& train) -> std::unique_ptr<Module> {
+    if (!train.distill) return nullptr;
+    const auto& stage = train.distill->teacher_stage;
+    return planned_teacher(config, *train.distill, stage ? left.at(*stage) : std::vector<AxisCut>());
+  };
+
   for (const StageConfig& stage : config.stages) {
     StagePlan row{.name = stage.name};
     const PruneConfig* masks = stage.pruning();
@@ -185,14 +210,16 @@ Plan make_plan(const Config& config, const DataSplits& data) {
       cut_channels(*cut, row);
     }
     if (stage.train) {
-      Trial trial(config, stage, cuts, loader);
-      const double image = trial.image_seconds(timed);
+      Trial trial(config, stage, cuts, loader, teacher_of(*stage.train));
+      const double teacher = trial.teacher_seconds(), image = trial.image_seconds(timed);
       trial.add_to(memory, uncut);
       const StageLength length = stage_length(*stage.train, loader.batches());
       row.steps = length.steps;
       row.climb_steps = climb_steps(stage.train->schedule, length.epoch_steps);
       if (stage.train->prune) row.pruning = prune_schedule(*stage.train, length);
       row.images_per_second = 1 / image;
+      row.teacher_macs = trial.teacher_macs();
+      row.teacher_share = teacher / image;
       row.seconds +=
           static_cast<double>(row.steps) * images_a_step(*stage.train, loader, data.train) * image +
           static_cast<double>(evaluations(*stage.train, loader.batches())) * an_image *
@@ -201,6 +228,7 @@ Plan make_plan(const Config& config, const DataSplits& data) {
     }
     row.seconds += an_image * static_cast<double>(data.test.size());
     row.macs = macs;
+    left[stage.name] = cuts;
     plan.stages.push_back(row);
   }
   return plan;

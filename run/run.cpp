@@ -17,6 +17,7 @@
 #include "espalier/prune/report.h"
 #include "espalier/run/advice.h"
 #include "espalier/run/build.h"
+#include "espalier/run/distill.h"
 #include "espalier/run/lengths.h"
 #include "espalier/run/memory.h"
 #include "espalier/run/progress.h"
@@ -70,7 +71,8 @@ class Run {
     check_memory(config, &data_, goes_on_from());
     Mistakes mistakes;
     check_early_stop(config, data_, mistakes);
-    check_stages(config, *model_, train_.batches(), !goes_on_, mistakes);
+    check_stages(config, *model_, train_.batches(), !goes_on_, mistakes, first_stage());
+    check_classes_of_teachers(config, first_stage(), data_.train, data_place_, mistakes);
     mistakes.report(config.file);
     check_batches(config, *model_, train_);
     open_folder();
@@ -129,6 +131,9 @@ class Run {
     return {data_.train.size(), data_.validation.size(), data_.test.size()};
   }
 
+  /// The stage in which it begins, or goes on.
+  size_t first_stage() const { return goes_on_ ? static_cast<size_t>(saved_->info.position->stage) : 0; }
+
   void check_saved_data() const {
     check_data(*saved_->info.position, config_, image_counts(), data_place_, saved_->file.string());
   }
@@ -180,6 +185,7 @@ class Run {
     if (done_before_)
       for (const std::string& note : config_.notes) console_.line(note);
     restore_models(folder_, config_, position_, classes_, *model_, console_);
+    if (!done_before_) check_teachers_left(config_, static_cast<size_t>(position_.stage), folder_);
     open_metrics();
   }
 
@@ -195,6 +201,8 @@ class Run {
     for (const std::string& note : data_.notes) console_.line(note);
     for (const std::string& note : weights_notes_.lines) console_.line(note);
     for (const std::string& warning : weights_notes_.warnings) console_.warn(warning);
+    for (const std::string& warning : warnings_of_teachers(config_, first_stage()))
+      console_.warn("warning: " + warning);
     for (const std::string& warning : advice(config_, train_.batches())) console_.warn("warning: " + warning);
     for (const std::string& note : notes_on_layers(config_, *model_)) console_.line(note);
     for (const std::string& note : batch_notes(config_, data_.train)) console_.line(note);
@@ -331,7 +339,8 @@ class Run {
     if (!config.freeze.empty()) report_learning(stage);
     const auto optimizer = open_optimizer(config, parameters);
     const StageLength length = stage_length(config, train_.batches());
-    const auto loss = build_loss(config);
+    const auto own_loss = build_loss(config);
+    const auto distillation = open_teacher(config, *own_loss);
     TrainState state{.stage = stage.name,
                      .config = config,
                      .model = *model_,
@@ -339,7 +348,7 @@ class Run {
                      .position = position_,
                      .epoch_steps = length.epoch_steps,
                      .total_steps = length.steps,
-                     .loss_function = *loss,
+                     .loss_function = distillation ? distillation->loss : *own_loss,
                      .macs = Network(*model_, config_.model.input).totals.macs,
                      .random = pass_key(config_)};
     if (config.prune) state.pruning = prune_schedule(config, length);
@@ -363,6 +372,10 @@ class Run {
     });
     auto [shaping, callbacks] =
         stage_callbacks(config_, config, *model_, data_.train, state.pruning, console_, evaluator);
+    std::optional<DistillCallback> distilling;
+    if (distillation)
+      callbacks.push_back(
+          &distilling.emplace(*config.distill, *distillation, config_.model.input, test_, console_));
     // A checkpoint holds what the step's pruner did and counts the step's row of metrics.
     callbacks.insert(callbacks.end(), {&metrics, &saver, &progress});
     Trainer(state, callbacks).run(train_);
@@ -372,6 +385,15 @@ class Run {
     if (position_.train_seconds > 0)
       result.images_per_second = static_cast<double>(position_.trained_images) / position_.train_seconds;
     if (validation_) result.best = best_of(stage, evaluator.judgement());
+    if (distilling) result.teacher = distilling->result();
+  }
+
+  /// Null for a stage that has none.
+  std::unique_ptr<Distillation> open_teacher(const TrainConfig& config, const Loss& own_loss) {
+    if (!config.distill) return nullptr;
+    return std::make_unique<Distillation>(*config.distill,
+                                          open_checkpoint(teacher_file(*config.distill, folder_)).model,
+                                          own_loss, train_.batch());
   }
 
   /// A fresh one, or the one that the checkpoint was written with.

@@ -84,6 +84,14 @@ struct LossConfig {
   ExtraOptions extra = {};
 };
 
+/// A teacher, and what a stage learns from it (distilled_loss.h).
+struct DistillConfig {
+  /// Exactly one: a file of a run's, or a program's, weights, or the name of an earlier stage of the run.
+  std::optional<std::string> teacher = {}, teacher_stage = {};
+  double temperature = 4.0;
+  double weight = 0.9;  ///< of what the teacher says; the rest is the labels'
+};
+
 struct TrainConfig {
   std::optional<int64_t> epochs, steps;  ///< exactly one
   OptimizerConfig optimizer;
@@ -95,6 +103,7 @@ struct TrainConfig {
   int64_t accumulate = 1;  ///< batches whose mean gradient makes a step
   std::optional<PruneConfig> prune = {};
   std::optional<PenaltyOptions> regularize = {};  ///< a penalty
+  std::optional<DistillConfig> distill = {};
   std::vector<CallbackConfig> callbacks = {};
   int64_t log_every = 100;  ///< steps
   int64_t eval_every = 1;   ///< epochs

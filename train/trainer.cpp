@@ -189,11 +189,11 @@ void Trainer::count(const Batch& batch) {
 
 /// Adds `share` of the gradient of the batch's mean loss.
 void Trainer::add_gradients(const Batch& batch, double share) {
-  const uint64_t before = ops_recorded();
+  first_op_ = ops_recorded();
   try {
     pass(batch, share);
   } catch (const OutOfMemory& error) {
-    fail_out_of_memory(error, batch.images, ops_recorded() - before);
+    fail_out_of_memory(error, batch.images, ops_recorded() - first_op_);
   }
 }
 
@@ -204,7 +204,11 @@ void Trainer::pass(const Batch& batch, double share) {
   const RandomPass random(random_key(random_key(random_key(s.random, static_cast<uint64_t>(s.position.stage)),
                                                 static_cast<uint64_t>(s.position.step)),
                                      step_.size()));
-  const LossValue result = s.loss_function.train(s.model.forward(Variable(batch.images)), batch);
+  const auto network = [&](const Variable& images) {
+    first_op_ = ops_recorded();
+    return s.model.forward(images);
+  };
+  const LossValue result = s.loss_function.of_batch(network, batch);
   draws_ = random.drawn() > 0;
   const Tensor& loss = result.loss.value();
   ESP_RUN(device, add_to_tally(static_cast<Tally*>(tally_.raw()), loss.f32(), result.rank.data<int32_t>(),

@@ -69,6 +69,7 @@ class Trainer {
   int64_t first_step_ = 0, last_step_ = 0;  // that these are of, from 1
   StepLosses step_;                         // the step's loss
   int64_t sure_ = 0;                        // the last step that is known to be done
+  uint64_t first_op_ = 0;                   // of the network's last pass, as ops_recorded() counts
 };
 
 }  // namespace espalier

@@ -30,7 +30,8 @@ STAGES = [
                                  "prune": {"unit": "channel", "criterion": "taylor", "batches": 2, "ratio": 0.4,
                                            "min_channels": 2,
                                            "schedule": {"type": "cubic", "begin": 1500, "every": 101}}}},
-    {"name": "tuned", "train": {"epochs": 100, "accumulate": 3, "optimizer": {"type": "adamw", "lr": 0.001}}},
+    {"name": "tuned", "train": {"epochs": 100, "accumulate": 3, "optimizer": {"type": "adamw", "lr": 0.001},
+                                "distill": {"teacher_stage": "gradual", "temperature": 2, "weight": 0.7}}},
     {"name": "final", "evaluate": {}},
 ]
 

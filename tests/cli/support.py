@@ -188,7 +188,7 @@ SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 # Of which no two runs have the same.
 TIMES = {"seconds", "run_seconds", "train_seconds", "images_per_second", "latency_ms", "latency_speedup",
-         "data_seconds", "metrics_bytes"}
+         "data_seconds", "metrics_bytes", "time_share"}
 
 
 class Outcomes(CliTest):

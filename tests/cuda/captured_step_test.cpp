@@ -12,6 +12,7 @@
 #include "espalier/prune/mask.h"
 #include "espalier/run/build.h"
 #include "espalier/train/callbacks.h"
+#include "espalier/train/distilled_loss.h"
 #include "espalier/train/metrics.h"
 #include "espalier/train/trainer.h"
 #include "run/small.h"
@@ -43,7 +44,7 @@ Dataset noise(const Shape& image, int32_t classes, int64_t n) {
   return data;
 }
 
-/// A network that is trained on the card.
+/// A network that is trained on the card, with distillation by another one of its form.
 struct Training {
   Training(const ModelOptions& options, const TrainConfig& how, int64_t images, int64_t batch,
            std::vector<Augmentation> augment = {})
@@ -56,6 +57,12 @@ struct Training {
         config(how),
         model(std::move(network)) {
     model->to(Device::cuda);
+    if (config.distill) {
+      auto another = make_model(options, 9);
+      another->to(Device::cuda);
+      teacher = std::make_unique<Teacher>(std::move(another), batch);
+      distilled = std::make_unique<DistilledLoss>(default_loss(), *teacher, *config.distill);
+    }
     optimizer = make_optimizer(config.optimizer, model->parameters());
     for (const auto& part : parts) part->add_state(optimizer->parameters());
     state.emplace(TrainState{.stage = name,
@@ -64,7 +71,8 @@ struct Training {
                              .optimizer = *optimizer,
                              .position = position,
                              .epoch_steps = epoch_steps(config, loader.batches()),
-                             .total_steps = 1000});
+                             .total_steps = 1000,
+                             .loss_function = distilled ? *distilled : default_loss()});
   }
   Training(const Training&) = delete;
   Training& operator=(const Training&) = delete;
@@ -112,6 +120,8 @@ struct Training {
   TrainConfig config;
   const std::vector<std::unique_ptr<Callback>> parts = step_callbacks(config);
   std::unique_ptr<Module> model;
+  std::unique_ptr<Teacher> teacher;
+  std::unique_ptr<DistilledLoss> distilled;
   std::unique_ptr<Optimizer> optimizer;
   Position position;
   std::string name = "fit";
@@ -239,6 +249,19 @@ TEST_F(CapturedStepOnCuda, AResNetInBf16) {
   expect_replayed_as_launched([] { return Training(resnet, with_momentum(), 12, 2); }, 1, 4);
 }
 
+TrainConfig with_a_teacher() {
+  TrainConfig config = with_momentum();
+  config.distill = DistillConfig{.temperature = 3, .weight = 0.7};
+  return config;
+}
+
+// The teacher's pass is in the graph, too.
+TEST_F(CapturedStepOnCuda, AResNetThatLearnsFromATeacher) {
+  expect_replayed_as_launched([] { return Training(resnet, with_a_teacher(), 13, 2); }, 2, 12 - 2);
+  const WithPrecision bf16(cuda::Precision::bf16);
+  expect_replayed_as_launched([] { return Training(resnet, with_a_teacher(), 12, 2); }, 1, 4);
+}
+
 TEST_F(CapturedStepOnCuda, IsCapturedAgainBehindACut) {
   expect_replayed_as_launched([] { return Training(vgg, with_momentum(), 18, 2); }, 1, 2 + 3, {},
                               [](Training& t, int64_t step) {
@@ -342,6 +365,8 @@ TEST_F(CapturedStepOnCuda, BetweenLogPointsNothingWaitsIsAllocatedOrCrosses) {
   Training masked(vgg, with_momentum(), 40, 2, {{.type = "flip"}, {.type = "crop", .pad = 4}});
   mask_half(masked, 1);
   expect_nothing_waits_or_crosses(masked);
+  Training taught(resnet, with_a_teacher(), 40, 2);
+  expect_nothing_waits_or_crosses(taught);
   for (const char* penalty : {"group_norm", "greg1"}) {
     Training pulled(resnet, with_momentum(), 40, 2);
     RegularizeCallback regularize(
