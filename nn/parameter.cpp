@@ -11,6 +11,7 @@ TensorUse use_of(std::string_view name) {
   if (name == "gradient") return TensorUse::gradient;
   if (name == "mask") return TensorUse::mask;
   if (name == "average") return TensorUse::stand_in;
+  if (name == "stage") return TensorUse::stage;
   if (name.size() > 4 && name.starts_with("slot") && name.find_first_not_of("0123456789", 4) == name.npos)
     return TensorUse::optimizer;
   return TensorUse::method;

@@ -34,6 +34,7 @@ enum class TensorUse : uint8_t {
   mask,
   stand_in,   ///< "average" (optim/ema.h): what is evaluated in the value's place
   optimizer,  ///< "slot0", "slot1", ...: optimizer state (optim/optimizer.h)
+  stage,      ///< "stage", in checkpoints: of what a stage trains besides the network
   method,     ///< any other name: a method's own
 };
 TensorUse use_of(std::string_view name);

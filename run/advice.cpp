@@ -78,7 +78,7 @@ void more_smoothing_than_target(const TrainConfig& train, const Tell& tell) {
 }
 
 void teacher_that_is_never_asked(const TrainConfig& train, const Tell& tell) {
-  if (train.distill && train.distill->weight == 0)
+  if (train.distill && train.distill->weight == 0 && train.distill->features.empty())
     tell("/distill/weight", "0 asks the teacher nothing: the stage trains as without it");
 }
 

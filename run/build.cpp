@@ -28,7 +28,7 @@ namespace espalier {
 namespace {
 
 // One stream of random numbers for each use of the config's seed; the model's parameters take streams from 0.
-enum Stream : uint64_t { shuffling = 1u << 30, holding_out, pruning, dropping };
+enum Stream : uint64_t { shuffling = 1u << 30, holding_out, pruning, dropping, beginning };
 
 uint64_t stream(const Config& config, Stream use) {
   return random_key(static_cast<uint64_t>(config.seed), use);
@@ -309,9 +309,16 @@ std::vector<std::string> parameter_kinds() {
   return names;
 }
 
-std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module& model) {
+uint64_t stage_key(const Config& config, size_t stage) {
+  return random_key(stream(config, beginning), static_cast<uint64_t>(stage));
+}
+
+std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module& model,
+                                           const std::vector<Parameter*>& beside) {
   const auto parameters = model.parameters();
-  auto optimizer = make_optimizer(config, parameters);
+  auto all = parameters;
+  all.insert(all.end(), beside.begin(), beside.end());
+  auto optimizer = make_optimizer(config, all);
   const auto meant_by = [&](const std::string& entry) {
     std::vector<Parameter*> some = parameters;
     std::erase_if(some, [&](const Parameter* p) { return !means_parameter(entry, *p); });
@@ -429,7 +436,7 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
       if (prune) check([&] { check_pruning(config, *prune, model, original); });
       if (stage.train) check([&] { check_learning(*stage.train, model); });
       if (i >= first && stage.train && stage.train->distill)
-        check([&] { check_teacher(config, *stage.train->distill); });
+        check([&] { check_teacher(config, *stage.train->distill, model); });
       if (const Reestimated asked = reestimated(stage); asked.batches > 0)
         check([&] {
           const Frozen frozen(model,

@@ -93,8 +93,12 @@ std::vector<Module*> frozen_layers(const TrainConfig& config, Module& model);
 /// Kinds of parameters, as an optimizer's lr_of and decay name them: norm (scale and shift), bias (of
 /// convolutions and linear layers), embedding.
 std::vector<std::string> parameter_kinds();
-/// A train stage's optimizer, of what is not frozen in `model`, with the rates and decays of its groups.
-std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module& model);
+/// A train stage's optimizer, of what is not frozen in `model`, with the rates and decays of its groups, and
+/// of what the stage trains `beside` it, at the plain rate.
+std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module& model,
+                                           const std::vector<Parameter*>& beside = {});
+/// Key of what stage number `stage` trains besides the network: its first values.
+uint64_t stage_key(const Config& config, size_t stage);
 
 /// A fresh network of the shapes that a model of the config's has with this history of cuts.
 std::unique_ptr<Module> network_of_shapes(const Config& config, const std::vector<AxisCut>& history);

@@ -1,11 +1,36 @@
 // The declaration of what a train stage learns from a teacher.
 #include <algorithm>
 
+#include "espalier/nn/names.h"
 #include "espalier/run/config_parts.h"
 
 namespace espalier {
 
 using namespace schema;
+
+namespace {
+
+Type<FeatureConfig> feature_type() {
+  return object<FeatureConfig>(
+      {field("student", &FeatureConfig::student, text(),
+             "a layer of this network, or what several lie under, as layer2: what the last op with weights "
+             "of that "
+             "name puts out")
+           .required(),
+       field("teacher", &FeatureConfig::teacher, text(),
+             "the same of the teacher; without it, of the same name"),
+       field("weight", &FeatureConfig::weight, number(positive), "what the mean squared difference counts")},
+      {.check = [](const FeatureConfig& f, const Place& at) {
+        const auto check = [&](const char* name, const std::string& layer) {
+          if (is_pattern(layer))
+            (at / name).mistake("found ", in_words(Json(layer)), ", expected one name, without * and ?");
+        };
+        check("student", f.student);
+        if (f.teacher) check("teacher", *f.teacher);
+      }});
+}
+
+}  // namespace
 
 Type<DistillConfig> distill_type() {
   return object<DistillConfig>(
@@ -21,7 +46,11 @@ Type<DistillConfig> distill_type() {
        field(
            "weight", &DistillConfig::weight, number(share),
            "share of the loss that the teacher's answers have; the labels have the rest: (1 - weight) loss + "
-           "weight temperature^2 KL(teacher || network)")},
+           "weight temperature^2 KL(teacher || network)"),
+       field("features", &DistillConfig::features, list_of(feature_type()),
+             "layers of both networks whose outputs are to be alike: each adds its mean squared difference "
+             "to the "
+             "loss, after a learned 1x1 map where widths differ, which is gone after the stage")},
       {.exactly_one = {{"teacher", "teacher_stage"}}});
 }
 

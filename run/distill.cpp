@@ -14,6 +14,7 @@
 #include "espalier/run/checkpoint.h"
 #include "espalier/run/weights_origin.h"
 #include "espalier/train/evaluate.h"
+#include "espalier/train/prune_event.h"
 #include "espalier/util/input_file.h"
 #include "espalier/util/mistakes.h"
 #include "espalier/util/table.h"
@@ -51,27 +52,42 @@ std::filesystem::path teacher_file(const DistillConfig& distill, const RunFolder
   return distill.teacher ? std::filesystem::path(*distill.teacher) : folder.model(*distill.teacher_stage);
 }
 
-void check_teacher(const Config& config, const DistillConfig& distill) {
-  if (!distill.teacher) return;
-  const std::string& file = *distill.teacher;
+void check_teacher(const Config& config, const DistillConfig& distill, Module& model) {
   const ModelConfig& ours = config.model;
-  const MetaDevice shapes_alone;
+  const auto graph = [&] { return Network(model, ours.input).graph; };
+  const auto check = [](const auto& act, const char* before = "") {
+    try {
+      act();
+    } catch (const Error& error) {
+      fail_usage(before, error.what());
+    }
+  };
+  if (!distill.teacher) {
+    if (!distill.features.empty()) check([&] { check_features(distill.features, graph(), graph()); });
+    return;
+  }
+  const std::string& file = *distill.teacher;
   Shape image;
   int64_t outputs = 0;
-  try {
+  Graph theirs;
+  const auto look = [&] {
     require_file(file);
+    const MetaDevice shapes_alone;
     const OpenedCheckpoint opened = open_checkpoint(file);
     image = opened.info.config.model.input;
-    const Inference inference(*opened.model);  // and not in a trace, which needs no op to be known
-    outputs = opened.model->forward(Variable(Tensor::zeros({1, image[0], image[1], image[2]}))).shape()[-1];
-  } catch (const Error& error) {
-    fail_usage("distill: teacher: ", error.what());
-  }
+    {
+      const Inference inference(*opened.model);  // and not in a trace, which needs no op to be known
+      outputs = opened.model->forward(Variable(Tensor::zeros({1, image[0], image[1], image[2]}))).shape()[-1];
+    }
+    theirs = Network(*opened.model, image).graph;
+  };
+  check(look, "distill: teacher: ");
   if (ours.input.axes() > 0 && image != ours.input)
     fail_usage("distill: teacher: ", file, " takes images of ", image, ", expected the model's ", ours.input);
   if (ours.classes > 0 && outputs != ours.classes)
     fail_usage("distill: teacher: ", file, " has ", outputs, " ", plural(outputs, "output"),
                ", expected one for each of the model's ", ours.classes, " classes");
+  if (!distill.features.empty()) check([&] { check_features(distill.features, graph(), theirs); });
 }
 
 void check_classes_of_teachers(const Config& config, size_t first, const Dataset& data,
@@ -118,20 +134,40 @@ std::unique_ptr<Module> planned_teacher(const Config& config, const DistillConfi
   return network;
 }
 
+std::unique_ptr<FeatureMaps> make_maps(const Config& config, size_t stage, Module& network, Module& teacher) {
+  const TrainConfig& train = config.stages[stage].train.value();
+  const auto& features = train.distill.value().features;
+  if (features.empty()) return nullptr;
+  const bool is_cut = train.prune && cuts_channels(*train.prune);
+  return std::make_unique<FeatureMaps>(features, network, teacher, config.model.input, is_cut,
+                                       stage_key(config, stage));
+}
+
+Distillation::Distillation(const Config& config, size_t stage, Module& network,
+                           std::unique_ptr<Module> teacher, const Loss& own_loss, int64_t batch)
+    : teacher_(std::move(teacher), batch),
+      maps_(make_maps(config, stage, network, teacher_.network())),
+      loss_(own_loss, teacher_, *config.stages[stage].train->distill, maps_.get()) {}
+
 DistillCallback::DistillCallback(const DistillConfig& config, Distillation& distillation, const Shape& input,
                                  Loader& test, Console& console)
-    : teacher_(distillation.teacher),
+    : distillation_(distillation),
+      teacher_(distillation.teacher()),
       input_(input),
       test_(test),
       console_(console),
       checksum_(checksum_of(teacher_.network())),
       result_{.name = teacher_name(config)} {}
 
+void DistillCallback::after_step(TrainState& s) {
+  if (FeatureMaps* maps = distillation_.maps()) maps->follow(s.model.history);
+}
+
 void DistillCallback::on_stage_begin(TrainState& s) {
   result_.macs = Network(teacher_.network(), input_).totals.macs;
   if (!is_known_) result_.accuracy = evaluate(teacher_.network(), test_, {.loss = s.loss_function}).accuracy;
   is_known_ = true;
-  if (test_.device() != Device::cpu) image_seconds_ = teacher_.image_seconds(input_);
+  if (test_.device() != Device::cpu && distillation_.asks()) image_seconds_ = teacher_.image_seconds(input_);
   const double times = static_cast<double>(result_.macs) / static_cast<double>(std::max<int64_t>(s.macs, 1));
   console_.line(fmt::format("{}  learns from {}: test {:.2f} %, {} MACs, {:.2f}x the network's", s.stage,
                             printable(result_.name, 1000), result_.accuracy, grouped(result_.macs), times));

@@ -23,9 +23,10 @@ const std::string& teacher_name(const DistillConfig& distill);
 std::filesystem::path teacher_file(const DistillConfig& distill, const RunFolder& folder);
 
 /// UsageError, one line, unless a train stage of the config's can learn from that teacher: its file is there
-/// and is of Espalier's, and takes and puts out what the model does. Only the file's header is read. A
-/// teacher that is a stage is the config's own network.
-void check_teacher(const Config& config, const DistillConfig& distill);
+/// and is of Espalier's, takes and puts out what `model` does, and has the layers whose features it is to
+/// show, as `model` has its own. Only the file's header is read. A teacher that is a stage is the config's
+/// own network.
+void check_teacher(const Config& config, const DistillConfig& distill, Module& model);
 /// A mistake for each sound stage, from number `first` on, whose teacher's file calls its classes otherwise
 /// than `data`, read from `place`, does (check_classes in build.h).
 void check_classes_of_teachers(const Config& config, size_t first, const Dataset& data,
@@ -42,15 +43,31 @@ void check_teachers_left(const Config& config, size_t stage, const RunFolder& fo
 std::unique_ptr<Module> planned_teacher(const Config& config, const DistillConfig& distill,
                                         const std::vector<AxisCut>& cuts);
 
-/// A train stage's teacher, and what the stage makes small.
-struct Distillation {
-  /// `hard`, which must outlive it: the stage's own loss; `batch`: images of a batch.
-  Distillation(const DistillConfig& distill, std::unique_ptr<Module> network, const Loss& hard, int64_t batch)
-      : teacher(std::move(network), batch), loss(hard, teacher, distill) {}
+/// A train stage's teacher, what it trains besides its network, and what it makes small.
+class Distillation {
+ public:
+  /// Of stage number `stage`, which trains `network`; `own_loss`, which must outlive it as `network` must, is
+  /// the stage's own, and `batch` images are in a batch.
+  Distillation(const Config& config, size_t stage, Module& network, std::unique_ptr<Module> teacher,
+               const Loss& own_loss, int64_t batch);
 
-  Teacher teacher;
-  DistilledLoss loss;
+  Teacher& teacher() { return teacher_; }
+  const Loss& loss() const { return loss_; }
+  /// Whether the teacher is asked at all.
+  bool asks() const { return loss_.asks(); }
+  /// Null where there are no features.
+  FeatureMaps* maps() { return maps_.get(); }
+  /// Of the maps.
+  std::vector<Parameter*> parameters() { return maps_ ? maps_->parameters() : std::vector<Parameter*>(); }
+
+ private:
+  Teacher teacher_;
+  const std::unique_ptr<FeatureMaps> maps_;
+  const DistilledLoss loss_;
 };
+
+/// The maps of a stage's features, as shapes tell or to be trained; null where it has none.
+std::unique_ptr<FeatureMaps> make_maps(const Config& config, size_t stage, Module& network, Module& teacher);
 
 /// Says, as the stage begins, what its teacher is and does on the test set, and as it ends, what part of the
 /// time it took.
@@ -60,6 +77,8 @@ class DistillCallback : public Callback {
   DistillCallback(const DistillConfig& config, Distillation& distillation, const Shape& input, Loader& test,
                   Console& console);
   void on_stage_begin(TrainState& state) override;
+  /// After a pruner that has cut channels: maps read no more than are left.
+  void after_step(TrainState& state) override;
   void on_stage_end(TrainState& state) override;
   std::string name() const override { return "distill"; }
   /// {"seconds", "accuracy", "checksum"}: the time that the teacher has taken, its accuracy, and a checksum
@@ -74,6 +93,7 @@ class DistillCallback : public Callback {
   /// In this stage, over all processes.
   double seconds(const TrainState& state) const;
 
+  Distillation& distillation_;
   Teacher& teacher_;
   const Shape input_;
   Loader& test_;

@@ -44,18 +44,24 @@ int64_t batch_of(const Config& config, const DataSplits* data) {
   return std::min(config.data.batch, images);
 }
 
-/// Adds the teacher of a stage as far as shapes tell; none where its file is missing, or does not fit, of
-/// which check_teacher tells.
-void add_teacher(MemoryPlan& plan, const Config& config, const DistillConfig& distill,
-                 const std::optional<std::filesystem::path>& checkpoint) {
+/// Adds the teacher of a stage that trains `model`, as far as shapes tell; none where its file is missing, or
+/// does not fit, of which check_teacher tells. Returns the maps of its features, or null.
+std::unique_ptr<FeatureMaps> add_teacher(MemoryPlan& plan, const Config& config, size_t stage, Module& model,
+                                         const std::optional<std::filesystem::path>& checkpoint) {
+  const auto& train = config.stages[stage].train;
+  if (!train || !train->distill) return nullptr;
+  const DistillConfig& distill = *train->distill;
   const auto open = [&] {
     if (!checkpoint || distill.teacher) return planned_teacher(config, distill, {});
     const auto file = teacher_file(distill, RunFolder(checkpoint->parent_path()));
     return std::filesystem::exists(file) ? open_checkpoint(file).model : build_model(config, false);
   };
   try {
-    plan.include_teacher(*open(), config.model.input);
+    const auto teacher = open();
+    plan.include_teacher(*teacher, config.model.input);
+    return make_maps(config, stage, model, *teacher);
   } catch (const Error&) {
+    return nullptr;
   }
 }
 
@@ -149,12 +155,15 @@ MemoryPlan plan_memory(const Config& config, const DataSplits* data,
       most_activations(config, *model, static_cast<size_t>(first)) * static_cast<double>(plan.batch);
   for (auto i = static_cast<size_t>(first); i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
-    if (stage.train && stage.train->distill) add_teacher(plan, config, *stage.train->distill, checkpoint);
     if (stage.train) {
+      const auto maps = add_teacher(plan, config, i, *model, checkpoint);
+      const auto beside = maps ? maps->parameters() : std::vector<Parameter*>();
+      auto all = parameters;
+      all.insert(all.end(), beside.begin(), beside.end());
       const Frozen frozen(*model, frozen_layers(*stage.train, *model));
-      const auto optimizer = build_optimizer(stage.train->optimizer, *model);
-      for (const auto& callback : step_callbacks(*stage.train)) callback->add_state(parameters);
-      plan.include(*stage.train, parameters, whole);
+      const auto optimizer = build_optimizer(stage.train->optimizer, *model, beside);
+      for (const auto& callback : step_callbacks(*stage.train)) callback->add_state(all);
+      plan.include(*stage.train, all, whole);
       drop_average(parameters);
     }
     const PruneConfig* prune = stage.pruning();

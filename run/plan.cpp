@@ -26,25 +26,24 @@ namespace {
 class Trial {
  public:
   /// `teacher`: null unless the stage has one.
-  Trial(const Config& config, const StageConfig& stage, const std::vector<AxisCut>& cuts, Loader& loader,
+  Trial(const Config& config, size_t stage, const std::vector<AxisCut>& cuts, Loader& loader,
         std::unique_ptr<Module> teacher)
-      : config_(*stage.train),
+      : config_(*config.stages[stage].train),
         input_(config.model.input),
-        model_(build_model(config)),
-        frozen_(*model_, frozen_layers(config_, *model_)),
-        optimizer_(build_optimizer(config_.optimizer, *model_)),
-        distillation_(teacher ? std::make_unique<Distillation>(*config_.distill, std::move(teacher), *loss_,
-                                                               loader.batch())
+        model_(network_after(config, cuts)),
+        distillation_(teacher ? std::make_unique<Distillation>(config, stage, *model_, std::move(teacher),
+                                                               *loss_, loader.batch())
                               : nullptr),
-        state_{.stage = stage.name,
+        frozen_(*model_, frozen_layers(config_, *model_)),
+        optimizer_(build_optimizer(config_.optimizer, *model_, beside())),
+        state_{.stage = config.stages[stage].name,
                .config = config_,
                .model = *model_,
                .optimizer = *optimizer_,
                .position = position_,
                .epoch_steps = epoch_steps(config_, loader.batches()),
                .total_steps = stage_steps(config_, loader.batches()),
-               .loss_function = distillation_ ? distillation_->loss : *loss_} {
-    cut(*model_, cuts);
+               .loss_function = distillation_ ? distillation_->loss() : *loss_} {
     for (const auto& callback : callbacks_) callback->on_stage_begin(state_);
   }
 
@@ -76,25 +75,38 @@ class Trial {
 
   /// `whole`: bytes of the network with nothing cut.
   void add_to(MemoryPlan& memory, double whole) {
-    memory.include(config_, model_->parameters(), whole);
-    if (distillation_) memory.include_teacher(distillation_->teacher.network(), input_);
+    auto parameters = model_->parameters();
+    const auto more = beside();
+    parameters.insert(parameters.end(), more.begin(), more.end());
+    memory.include(config_, parameters, whole);
+    if (distillation_) memory.include_teacher(distillation_->teacher().network(), input_);
   }
   /// Seconds an image that the stage's teacher takes of those; 0 where it has none, or never asks it.
   double teacher_seconds() {
-    return distillation_ && config_.distill->weight > 0 ? distillation_->teacher.image_seconds(input_) : 0;
+    return distillation_ && distillation_->asks() ? distillation_->teacher().image_seconds(input_) : 0;
   }
   int64_t teacher_macs() {
-    return distillation_ ? Network(distillation_->teacher.network(), input_).totals.macs : 0;
+    return distillation_ ? Network(distillation_->teacher().network(), input_).totals.macs : 0;
   }
 
  private:
+  static std::unique_ptr<Module> network_after(const Config& config, const std::vector<AxisCut>& cuts) {
+    auto network = build_model(config);
+    cut(*network, cuts);
+    return network;
+  }
+  /// What the stage trains besides its network.
+  std::vector<Parameter*> beside() const {
+    return distillation_ ? distillation_->parameters() : std::vector<Parameter*>();
+  }
+
   const TrainConfig& config_;
   const Shape input_;
-  std::unique_ptr<Module> model_;
+  const std::unique_ptr<Loss> loss_ = build_loss(config_);
+  const std::unique_ptr<Module> model_;
+  const std::unique_ptr<Distillation> distillation_;
   Frozen frozen_;
   std::unique_ptr<Optimizer> optimizer_;
-  const std::unique_ptr<Loss> loss_ = build_loss(config_);
-  const std::unique_ptr<Distillation> distillation_;
   Position position_;
   TrainState state_;
   const std::vector<std::unique_ptr<Callback>> callbacks_ = step_callbacks(config_);
@@ -196,7 +208,8 @@ Plan make_plan(const Config& config, const DataSplits& data) {
     return planned_teacher(config, *train.distill, stage ? left.at(*stage) : std::vector<AxisCut>());
   };
 
-  for (const StageConfig& stage : config.stages) {
+  for (size_t i = 0; i < config.stages.size(); ++i) {
+    const StageConfig& stage = config.stages[i];
     StagePlan row{.name = stage.name};
     const PruneConfig* masks = stage.pruning();
     if (masks && cuts_channels(*masks)) masks = nullptr;
@@ -210,7 +223,7 @@ Plan make_plan(const Config& config, const DataSplits& data) {
       cut_channels(*cut, row);
     }
     if (stage.train) {
-      Trial trial(config, stage, cuts, loader, teacher_of(*stage.train));
+      Trial trial(config, i, cuts, loader, teacher_of(*stage.train));
       const double teacher = trial.teacher_seconds(), image = trial.image_seconds(timed);
       trial.add_to(memory, uncut);
       const StageLength length = stage_length(*stage.train, loader.batches());

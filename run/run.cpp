@@ -249,6 +249,7 @@ class Run {
     check_classes(file, saved_->info.classes, config_, data_.train, data_place_);
     load_checkpoint(saved_->file, *model_);
     position_ = *saved_->info.position;
+    if (has_features(position_.stage)) stage_tensors_ = read_stage_tensors(saved_->file);
     if (position_.begun.empty()) position_.begun = lengths_of(saved_->info.config);
     if (!position_.first && !config_.model.weights) position_.first.emplace();  // nothing cut, but not said
     if (!position_.steps_before) position_.steps_before = planned_steps_before(position_.stage);
@@ -265,6 +266,12 @@ class Run {
     write_config();
     if (!lengths.empty()) make_longer();
     return lengths;
+  }
+
+  bool has_features(int64_t stage) const {
+    if (stage >= static_cast<int64_t>(config_.stages.size())) return false;
+    const auto& train = config_.stages[static_cast<size_t>(stage)].train;
+    return train && train->distill && !train->distill->features.empty();
   }
 
   /// Of the stages before, unless early_stop ended one.
@@ -301,7 +308,8 @@ class Run {
   }
 
   void save_position() {
-    save_checkpoint(folder_.for_writing(folder_.checkpoint()), *model_, config_, position_, classes_);
+    save_checkpoint(folder_.for_writing(folder_.checkpoint()), *model_, config_, position_, classes_,
+                    maps_ ? stage_tensors(*maps_) : stage_tensors_);
   }
 
   void run_stage(const StageConfig& stage) {
@@ -337,10 +345,11 @@ class Run {
     const auto parameters = model_->parameters();
     const Frozen frozen(*model_, frozen_layers(config, *model_));
     if (!config.freeze.empty()) report_learning(stage);
-    const auto optimizer = open_optimizer(config, parameters);
-    const StageLength length = stage_length(config, train_.batches());
     const auto own_loss = build_loss(config);
     const auto distillation = open_teacher(config, *own_loss);
+    const auto optimizer = open_optimizer(
+        config, parameters, distillation ? distillation->parameters() : std::vector<Parameter*>());
+    const StageLength length = stage_length(config, train_.batches());
     TrainState state{.stage = stage.name,
                      .config = config,
                      .model = *model_,
@@ -348,7 +357,7 @@ class Run {
                      .position = position_,
                      .epoch_steps = length.epoch_steps,
                      .total_steps = length.steps,
-                     .loss_function = distillation ? distillation->loss : *own_loss,
+                     .loss_function = distillation ? distillation->loss() : *own_loss,
                      .macs = Network(*model_, config_.model.input).totals.macs,
                      .random = pass_key(config_)};
     if (config.prune) state.pruning = prune_schedule(config, length);
@@ -386,22 +395,29 @@ class Run {
       result.images_per_second = static_cast<double>(position_.trained_images) / position_.train_seconds;
     if (validation_) result.best = best_of(stage, evaluator.judgement());
     if (distilling) result.teacher = distilling->result();
+    maps_ = nullptr;
   }
 
-  /// Null for a stage that has none.
+  /// Null for a stage that has none. Its maps are from here on in what is saved.
   std::unique_ptr<Distillation> open_teacher(const TrainConfig& config, const Loss& own_loss) {
     if (!config.distill) return nullptr;
-    return std::make_unique<Distillation>(*config.distill,
-                                          open_checkpoint(teacher_file(*config.distill, folder_)).model,
-                                          own_loss, train_.batch());
+    auto distillation = std::make_unique<Distillation>(
+        config_, static_cast<size_t>(position_.stage), *model_,
+        open_checkpoint(teacher_file(*config.distill, folder_)).model, own_loss, train_.batch());
+    maps_ = distillation->maps();
+    if (maps_ && position_.step > 0)
+      load_stage_tensors(stage_tensors_, *maps_, folder_.checkpoint().string());
+    stage_tensors_.clear();
+    return distillation;
   }
 
   /// A fresh one, or the one that the checkpoint was written with.
   std::unique_ptr<Optimizer> open_optimizer(const TrainConfig& config,
-                                            const std::vector<Parameter*>& parameters) {
+                                            const std::vector<Parameter*>& parameters,
+                                            const std::vector<Parameter*>& beside) {
     const bool goes_on = position_.step > 0;
     if (!goes_on) clear_optimizer_state(parameters);
-    auto optimizer = build_optimizer(config.optimizer, *model_);
+    auto optimizer = build_optimizer(config.optimizer, *model_, beside);
     if (goes_on) {
       try {
         optimizer->resume(position_.optimizer_steps);
@@ -560,6 +576,8 @@ class Run {
   std::optional<Loader> validation_;
   std::optional<MetricsFile> metrics_;
   RunPosition position_;
+  FeatureMaps* maps_ = nullptr;  ///< of the stage that runs, if it has some;
+  NamedTensors stage_tensors_;   ///< those of the checkpoint, until that stage begins
   bool resumed_ = false, done_before_ = false;
   Stopwatch watch_, stage_watch_;
   double seconds_before_ = 0, stage_seconds_ = 0;  // of earlier processes

@@ -1,11 +1,11 @@
 #include "espalier/train/teacher.h"
 
 #include <optional>
-#include <vector>
 
 #include "espalier/core/compute_device.h"
 #include "espalier/core/measure.h"
 #include "espalier/core/out_of_memory.h"
+#include "espalier/nn/layer_outputs.h"
 #include "espalier/optim/ema.h"
 #include "espalier/util/stopwatch.h"
 
@@ -22,25 +22,29 @@ Teacher::Teacher(std::unique_ptr<Module> network, int64_t batch)
   network_->set_training(false);
 }
 
-Tensor Teacher::pass(const Tensor& images) {
+Teacher::Answers Teacher::pass(const Tensor& images, const std::vector<std::string>& layers) {
   const NoGradient off;
   std::optional<FixedWeights> fixed;
   if (images.shape()[0] == batch_)
     fixed.emplace(prepared_);
   else
     fixed.emplace();
+  std::optional<LayerOutputs> seen;
+  if (!layers.empty()) seen.emplace(layers);
   try {
-    return network_->forward(Variable(images)).value();
+    Answers answers{network_->forward(Variable(images)).value(), {}};
+    for (size_t i = 0; i < layers.size(); ++i) answers.features.push_back((*seen)[i].value());
+    return answers;
   } catch (const OutOfMemory& error) {
     throw error.asked_by("the teacher");
   }
 }
 
-Tensor Teacher::logits(const Tensor& images) {
+Teacher::Answers Teacher::answers(const Tensor& images, const std::vector<std::string>& layers) {
   const Stopwatch watch;
-  Tensor logits = pass(images);
+  Answers answers = pass(images, layers);
   if (images.device() == Device::cpu) seconds_ += watch.seconds();
-  return logits;
+  return answers;
 }
 
 double Teacher::image_seconds(const Shape& image) {
@@ -49,7 +53,7 @@ double Teacher::image_seconds(const Shape& image) {
       Tensor::zeros({batch_, image[0], image[1], image[2]}, DType::f32, device).to(activation_dtype(device));
   const auto once = [&] {
     const Stopwatch watch;
-    pass(images);
+    pass(images, {});
     synchronize(device);
     return watch.seconds() / static_cast<double>(batch_);
   };

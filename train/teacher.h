@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "espalier/autograd/fixed_weights.h"
 #include "espalier/nn/module.h"
@@ -17,18 +19,24 @@ class Teacher {
   /// already. `batch`: images that it looks at in most passes: only for so many is kept what kernels make.
   Teacher(std::unique_ptr<Module> network, int64_t batch);
 
-  /// [N,classes], of images [N,H,W,C]. Where a card has no memory for that, OutOfMemory says who asked.
-  Tensor logits(const Tensor& images);
+  struct Answers {
+    Tensor logits;                 ///< [N,classes]
+    std::vector<Tensor> features;  ///< what each of the layers put out, [N,...,C]
+  };
+  /// Of images [N,H,W,C]; `layers`: names as LayerOutputs has them. Where a card has no memory for that,
+  /// OutOfMemory says who asked.
+  Answers answers(const Tensor& images, const std::vector<std::string>& layers = {});
+  Tensor logits(const Tensor& images) { return answers(images).logits; }
 
   Module& network() { return *network_; }
-  /// What logits() has taken so far on the CPU, where who calls it waits for it; on a card 0.
+  /// What answers() has taken so far on the CPU, where who calls it waits for it; on a card 0.
   double seconds() const { return seconds_; }
   /// Seconds an image, undisturbed (core/measure.h), of some batches of black images [H,W,C], for which it
   /// waits on any device; seconds() does not count them.
   double image_seconds(const Shape& image);
 
  private:
-  Tensor pass(const Tensor& images);
+  Answers pass(const Tensor& images, const std::vector<std::string>& layers);
 
   const std::unique_ptr<Module> network_;
   const int64_t batch_;

@@ -84,12 +84,20 @@ struct LossConfig {
   ExtraOptions extra = {};
 };
 
+/// What layers of both networks put out, to be alike (feature_maps.h).
+struct FeatureConfig {
+  std::string student;                      ///< a layer of the network's (nn/names.h)
+  std::optional<std::string> teacher = {};  ///< of the teacher's; absent: of the same name
+  double weight = 1.0;
+};
+
 /// A teacher, and what a stage learns from it (distilled_loss.h).
 struct DistillConfig {
   /// Exactly one: a file of a run's, or a program's, weights, or the name of an earlier stage of the run.
   std::optional<std::string> teacher = {}, teacher_stage = {};
   double temperature = 4.0;
   double weight = 0.9;  ///< of what the teacher says; the rest is the labels'
+  std::vector<FeatureConfig> features = {};
 };
 
 struct TrainConfig {

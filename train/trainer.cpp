@@ -53,6 +53,13 @@ double step_bytes(Module& model, const Shape& image, const Graph& graph) {
 
 }  // namespace
 
+std::vector<Parameter*> Trainer::beside_model(TrainState& state) {
+  std::vector<Parameter*> beside = state.optimizer.parameters();
+  const auto own = state.model.parameters();
+  std::erase_if(beside, [&](Parameter* parameter) { return std::ranges::count(own, parameter) > 0; });
+  return beside;
+}
+
 void Trainer::check_names() const {
   std::set<std::string> names;
   for (const Callback* callback : callbacks_)

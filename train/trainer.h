@@ -15,7 +15,7 @@ class Trainer {
  public:
   /// UsageError where two callbacks have the same name.
   Trainer(TrainState& state, std::vector<Callback*> callbacks)
-      : state_(state), callbacks_(std::move(callbacks)), passes_(state.model) {
+      : state_(state), callbacks_(std::move(callbacks)), passes_(state.model, beside_model(state)) {
     check_names();
     state_.settle = [this] { settle(); };
     state_.remember = [this] { remember(); };
@@ -39,6 +39,8 @@ class Trainer {
   int64_t replayed() const { return passes_.replayed(); }
 
  private:
+  /// What the optimizer trains and the model does not have.
+  static std::vector<Parameter*> beside_model(TrainState& state);
   void train(Loader& loader);
   void make_gradients(std::span<const Batch> batches, int64_t images);
   void clear_gradients();

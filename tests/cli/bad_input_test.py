@@ -397,6 +397,13 @@ class BadTeacher(CliTest):
         self.refused("/stages/0/train/distill/teacher_stage: found the text \"dense\", expected an earlier stage, and "
                      "there is none", teacher_stage="dense")
 
+    def test_of_other_layers(self):
+        file = "runs/small/models/dense.safetensors"
+        self.refused("/stages/0 (tuned): distill: features/0: teacher 'fc3' names no layer, known: fc1, fc2, did you mean "
+                     "'fc1'?", teacher=file, features=[{"student": "fc1", "teacher": "fc3"}])
+        self.refused("/stages/0/train/distill/features/0/student: found the text \"fc*\", expected one name, without * and ?",
+                     teacher=file, features=[{"student": "fc*"}])
+
     def test_of_other_images_or_classes(self):
         at = "/stages/0 (tuned): distill: teacher: t.json: "
         for change, message in (({"input": [8, 8, 3]}, "takes images of [8, 8, 3], expected the model's [8, 8, 1]"),

@@ -27,6 +27,7 @@ STAGES = [
     {"name": "narrow", "train": {"steps": 3001, "log_every": 7, "eval_every": 2, "ema": 0.9, "freeze": ["fc1"],
                                  "optimizer": {"type": "sgd", "lr": 0.02, "momentum": 0.9, "lr_of": {"fc3": 0.03}},
                                  "regularize": {"type": "greg2", "growth": 0.001, "max": 0.1, "ratio": 0.4},
+                                 "distill": {"teacher_stage": "dense", "features": [{"student": "fc2"}]},
                                  "prune": {"unit": "channel", "criterion": "taylor", "batches": 2, "ratio": 0.4,
                                            "min_channels": 2,
                                            "schedule": {"type": "cubic", "begin": 1500, "every": 101}}}},

@@ -1,7 +1,9 @@
 // Training steps replayed from a CUDA graph against the same steps launched: the same bits.
 #include "espalier/train/captured_step.h"
 
+#include <algorithm>
 #include <functional>
+#include <iterator>
 
 #include "cuda/on_cuda.h"
 #include "espalier/channels/surgery.h"
@@ -61,9 +63,13 @@ struct Training {
       auto another = make_model(options, 9);
       another->to(Device::cuda);
       teacher = std::make_unique<Teacher>(std::move(another), batch);
-      distilled = std::make_unique<DistilledLoss>(default_loss(), *teacher, *config.distill);
+      maps =
+          std::make_unique<FeatureMaps>(config.distill->features, *model, teacher->network(), input, true, 3);
+      distilled = std::make_unique<DistilledLoss>(default_loss(), *teacher, *config.distill, maps.get());
     }
-    optimizer = make_optimizer(config.optimizer, model->parameters());
+    auto all = model->parameters();
+    if (maps) std::ranges::copy(maps->parameters(), std::back_inserter(all));
+    optimizer = make_optimizer(config.optimizer, all);
     for (const auto& part : parts) part->add_state(optimizer->parameters());
     state.emplace(TrainState{.stage = name,
                              .config = config,
@@ -121,6 +127,7 @@ struct Training {
   const std::vector<std::unique_ptr<Callback>> parts = step_callbacks(config);
   std::unique_ptr<Module> model;
   std::unique_ptr<Teacher> teacher;
+  std::unique_ptr<FeatureMaps> maps;  // of features, if the config has some
   std::unique_ptr<DistilledLoss> distilled;
   std::unique_ptr<Optimizer> optimizer;
   Position position;
@@ -134,6 +141,10 @@ void expect_same(Training& actual, Training& expected) {
   const auto same = [](const Tensor& a, const Tensor& b) {
     return same_bits(a.to(Device::cpu), b.to(Device::cpu));
   };
+  if (actual.maps) {
+    for (Parameter* parameter : actual.maps->parameters())
+      EXPECT_TRUE(same(parameter->value(), expected.maps->find(parameter->name)->value())) << parameter->name;
+  }
   for (Parameter* parameter : actual.model->parameters()) {
     const Parameter& wanted = *expected.model->find(parameter->name);
     if (parameter->is_count()) {
@@ -262,6 +273,15 @@ TEST_F(CapturedStepOnCuda, AResNetThatLearnsFromATeacher) {
   expect_replayed_as_launched([] { return Training(resnet, with_a_teacher(), 12, 2); }, 1, 4);
 }
 
+// So are the maps, whose gradients it leaves beside the network's.
+TEST_F(CapturedStepOnCuda, AResNetThatLearnsFeatures) {
+  TrainConfig config = with_a_teacher();
+  config.distill->features = {{.student = "layer1"}, {.student = "layer3", .weight = 0.5}};
+  expect_replayed_as_launched([&] { return Training(resnet, config, 13, 2); }, 2, 12 - 2);
+  const WithPrecision bf16(cuda::Precision::bf16);
+  expect_replayed_as_launched([&] { return Training(resnet, config, 12, 2); }, 1, 4);
+}
+
 TEST_F(CapturedStepOnCuda, IsCapturedAgainBehindACut) {
   expect_replayed_as_launched([] { return Training(vgg, with_momentum(), 18, 2); }, 1, 2 + 3, {},
                               [](Training& t, int64_t step) {
@@ -365,7 +385,9 @@ TEST_F(CapturedStepOnCuda, BetweenLogPointsNothingWaitsIsAllocatedOrCrosses) {
   Training masked(vgg, with_momentum(), 40, 2, {{.type = "flip"}, {.type = "crop", .pad = 4}});
   mask_half(masked, 1);
   expect_nothing_waits_or_crosses(masked);
-  Training taught(resnet, with_a_teacher(), 40, 2);
+  TrainConfig config = with_a_teacher();
+  config.distill->features = {{.student = "layer2"}};
+  Training taught(resnet, config, 40, 2);
   expect_nothing_waits_or_crosses(taught);
   for (const char* penalty : {"group_norm", "greg1"}) {
     Training pulled(resnet, with_momentum(), 40, 2);

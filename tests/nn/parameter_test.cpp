@@ -108,6 +108,7 @@ TEST(Parameter, NamesSayWhatATensorIsToIt) {
   EXPECT_EQ(use_of("mask"), TensorUse::mask);
   EXPECT_EQ(use_of("average"), TensorUse::stand_in);
   EXPECT_EQ(use_of("slot12"), TensorUse::optimizer);
+  EXPECT_EQ(use_of("stage"), TensorUse::stage);
   for (const char* own : {"slot", "slots", "slot1a", "score", ""})
     EXPECT_EQ(use_of(own), TensorUse::method) << own;
 }

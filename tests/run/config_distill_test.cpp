@@ -27,7 +27,7 @@ TEST(ConfigOfATeacher, IsReadAndWritten) {
   EXPECT_EQ(distill.temperature, 4);
   EXPECT_EQ(distill.weight, 0.5);
   const Json written = config_json(config)["stages"][3]["train"]["distill"];
-  EXPECT_EQ(written.dump(), R"({"teacher_stage":"pruned","temperature":4.0,"weight":0.5})");
+  EXPECT_EQ(written.dump(), R"({"teacher_stage":"pruned","temperature":4.0,"weight":0.5,"features":[]})");
   EXPECT_EQ(config_json(parse(config_json(config))).dump(), config_json(config).dump());
   EXPECT_FALSE(config_json(parse(minimal()))["stages"][3]["train"].contains("distill"));
   EXPECT_EQ(parse(distilling(0, R"({"teacher": "a.safetensors"})")).stages[0].train->distill->teacher,
@@ -45,6 +45,29 @@ TEST(ConfigOfATeacher, MistakesAreNamed) {
             at + "/weight: found 1.5, expected a number from 0 to 1");
   EXPECT_EQ(refusal(3, R"({"teacher": "a", "wieght": 1})"),
             at + "/wieght: no such field, did you mean 'weight'?");
+}
+
+TEST(ConfigOfATeacher, FeaturesAreLayersByOneName) {
+  const Config config = parse(distilling(
+      3,
+      R"({"teacher_stage": "dense", "features": [{"student": "fc1"}, {"student": "fc1", "teacher": "fc2", "weight": 3}]})"));
+  const auto& features = config.stages[3].train->distill->features;
+  ASSERT_EQ(features.size(), 2u);
+  EXPECT_FALSE(features[0].teacher);
+  EXPECT_EQ(features[0].weight, 1);
+  EXPECT_EQ(features[1].teacher, "fc2");
+  EXPECT_EQ(config_json(config)["stages"][3]["train"]["distill"]["features"].dump(),
+            R"([{"student":"fc1","weight":1.0},{"student":"fc1","teacher":"fc2","weight":3.0}])");
+  const std::string at = "x.json: /stages/3/train/distill/features/0";
+  const auto of = [](const std::string& feature) {
+    return refusal(3, R"({"teacher": "a", "features": [)" + feature + "]}");
+  };
+  EXPECT_EQ(of("{}"), at + "/student: missing, expected text");
+  EXPECT_EQ(of(R"({"student": "fc1", "weight": 0})"), at + "/weight: found 0, expected a number above 0");
+  EXPECT_EQ(of(R"({"student": "fc*"})"),
+            at + "/student: found the text \"fc*\", expected one name, without * and ?");
+  EXPECT_EQ(of(R"({"student": "fc1", "teacher": "f?"})"),
+            at + "/teacher: found the text \"f?\", expected one name, without * and ?");
 }
 
 TEST(ConfigOfATeacher, AStageThatIsOneComesBefore) {

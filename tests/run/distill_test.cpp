@@ -151,6 +151,107 @@ TEST(Distill, AStageThatIsMadeLongerComesToTheSameBits) {
   expect_same_weights(weights_left(folder / "parts", "learning"), weights_left(folder / "whole", "learning"));
 }
 
+// The network loses channels while maps read them; all that has state has it: moments, averages, cuts.
+TEST(Distill, MapsOfFeaturesGoOnToTheSameBitsWhileChannelsAreCut) {
+  register_leave();
+  const std::string stage =
+      R"({"name": "learning", "train": {"steps": 15, "optimizer": {"type": "adam", "lr": 0.01, "clip_norm": 1},
+          "ema": 0.9, "checkpoint_every": 1e-9, "distill": {"teacher_stage": "teaching", "features": [{"student": "fc1"}]},
+          "prune": {"unit": "channel", "ratio": 0.5, "min_channels": 4,
+                    "schedule": {"type": "linear", "begin": 2, "end": 10, "every": 2}})" +
+      leave + "}}";
+  const Config config = small_config(teaching + "," + stage, few_images);
+  expect_resumes_to_the_same(config, {4, 7, 13});
+
+  const TemporaryFolder folder;
+  leave_after = 9;
+  EXPECT_TRUE(contains(message_of([&] { distill_in(folder / "run", config); }), "left"));
+  leave_after = -1;
+  const auto checkpoint = RunFolder(folder / "run").checkpoint();
+  const NamedTensors maps = read_stage_tensors(checkpoint);
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : maps) names.push_back(name);
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"stage/average/distill.0.weight", "stage/distill.0.weight",
+                                      "stage/slot0/distill.0.weight", "stage/slot1/distill.0.weight"}));
+  const auto opened = open_checkpoint(checkpoint).model;  // who reads the network passes over them
+  EXPECT_EQ(maps[0].second.shape(), (Shape{16, opened->find("fc1.weight")->shape()[0], 1, 1}));
+  distill_in(folder / "run", config, true);
+  EXPECT_TRUE(read_stage_tensors(checkpoint).empty()) << "they are the stage's";
+  for (const auto& [name, tensor] : weights_left(folder / "run", "learning"))
+    EXPECT_EQ(name.find("distill"), name.npos);
+}
+
+TEST(Distill, AStageOfFeaturesIsMadeLongerToTheSameBits) {
+  const TemporaryFolder folder;
+  const std::string cut = R"({"name": "cut", "prune": {"unit": "channel", "ratio": 0.5}})";
+  const std::string stages =
+      teaching + "," + cut + "," +
+      taught(R"("teacher_stage": "teaching", "weight": 0, "features": [{"student": "fc1", "weight": 0.5}])");
+  std::string longer = stages;
+  longer.replace(longer.find("\"steps\": 15"), 11, "\"steps\": 25");
+  distill_in(folder / "parts", small_config(stages, few_images));
+  distill_in(folder / "parts", small_config(longer, few_images), true);
+  distill_in(folder / "whole", small_config(longer, few_images));
+  const NamedTensors whole = weights_left(folder / "whole", "learning");
+  expect_same_weights(weights_left(folder / "parts", "learning"), whole);
+  std::string plain = longer;
+  plain.replace(plain.find("\"weight\": 0.5"), 13, "\"weight\": 50");
+  distill_in(folder / "plain", small_config(plain, few_images));
+  EXPECT_FALSE(same_bits(weights_left(folder / "plain", "learning")[0].second, whole[0].second));
+}
+
+TEST(Distill, FeaturesThatAreNotThereAreRefused) {
+  const TemporaryFolder folder;
+  const auto refusal = [&](const std::string& features) {
+    return message_of<UsageError>([&] {
+      distill_in(folder / "run",
+                 small_config(teaching + "," +
+                                  taught(R"("teacher_stage": "teaching", "features": [)" + features + "]"),
+                              few_images));
+    });
+  };
+  EXPECT_EQ(refusal(R"({"student": "fc3"})"),
+            "small.json: /stages/1 (learning): distill: features/0: student 'fc3' names no layer, known: "
+            "fc1, fc2, did "
+            "you mean 'fc1'?");
+  EXPECT_FALSE(std::filesystem::exists(folder / "run"));
+  // Of a file.
+  const std::string file = (folder / "t.safetensors").string();
+  save_weights(file, *make_model({.type = "lenet5"}, 0),
+               [] {
+                 Config config = small_config(teaching);
+                 config.model.type = "lenet5";
+                 return config;
+               }(),
+               {});
+  DistillConfig distill{.teacher = file, .features = {{.student = "fc1", .teacher = "conv2"}}};
+  const Config config = small_config(teaching);
+  const auto model = build_model(config);
+  EXPECT_EQ(message_of<UsageError>([&] { check_teacher(config, distill, *model); }),
+            "distill: features/0: fc1 puts out [16], and the teacher's conv2 [8, 8, 50], expected to differ "
+            "only in the "
+            "channels, the last axis");
+  distill.features[0].teacher = "fc1";
+  EXPECT_NO_THROW(check_teacher(config, distill, *model));
+}
+
+TEST(Distill, TheMapsOfFeaturesArePlanned) {
+  const std::string cut = R"({"name": "cut", "prune": {"unit": "weight", "sparsity": 0.5}})";
+  Config config = small_config(
+      teaching + "," + cut + "," +
+          taught(
+              R"("teacher_stage": "teaching", "features": [{"student": "fc1"}])",
+              R"(, "prune": {"unit": "channel", "ratio": 0.25, "schedule": {"type": "one_shot", "begin": 2}})"),
+      few_images);
+  const DataSplits data = build_data(config, {});
+  EXPECT_EQ(make_plan(config, data).memory.total(), plan_memory(config, &data).total());
+  Config without = config;
+  without.stages[2].train->distill->features.clear();
+  // The last stage, whose optimizer has one slot, is the smaller one in it, but not in what it keeps.
+  EXPECT_EQ(plan_memory(config, &data).gradients, plan_memory(without, &data).gradients + 4 * 16 * 16);
+}
+
 /// A network of another form, which a run has left.
 Config of_another(const std::string& stages, const std::string& file) {
   Config config = small_config(stages, few_images);
@@ -231,7 +332,7 @@ TEST(Distill, ANetworkWithOpsOfAProgramsOwnIsRefused) {
   const std::string file = (folder / "own.safetensors").string();
   save_weights(file, own, DataDescription{.image = {28, 28, 1}});
   EXPECT_EQ(
-      message_of<UsageError>([&] { check_teacher(small_config(teaching), {.teacher = file}); }),
+      message_of<UsageError>([&] { check_teacher(small_config(teaching), {.teacher = file}, own); }),
       "distill: teacher: op 'own' is none of Espalier's: only the program that has it can run this network");
 }
 

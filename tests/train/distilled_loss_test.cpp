@@ -150,6 +150,42 @@ TEST(DistilledLoss, AtWeightOneATeacherThatIsTheNetworkMovesNothing) {
   }
 }
 
+TEST(DistilledLoss, FeaturesAddTheirDistances) {
+  const ModelOptions narrow{.type = "mlp", .input = {2, 2, 1}, .classes = 3, .hidden = {4}};
+  ModelOptions wide = narrow;
+  wide.hidden = {7};
+  const auto hard = make_loss({});
+  const auto student = make_model(narrow, 3);
+  Teacher teacher(make_model(wide, 4), 2);
+  const DistillConfig config{
+      .temperature = 3, .weight = 0.5, .features = {{.student = "fc1", .weight = 2.5}, {.student = "fc2"}}};
+  FeatureMaps maps(config.features, *student, teacher.network(), {2, 2, 1}, false, 7);
+  const Batch batch = two_noisy_images();
+  const auto forward = [&](const Variable& x) { return student->forward(x); };
+  const DistilledLoss loss(*hard, teacher, config, &maps);
+  const LossValue value = loss.of_batch(forward, batch);
+
+  const Teacher::Answers taught_features = teacher.answers(batch.images, {"fc1", "fc2"});
+  const Variable hidden =
+      ops::linear(ops::flatten(Variable(batch.images)), student->find("fc1.weight")->variable,
+                  student->find("fc1.bias")->variable, Activation::relu);
+  const double distance = maps.distance(0, hidden, taught_features.features[0]).value().item(),
+               of_logits =
+                   maps.distance(1, forward(Variable(batch.images)), taught_features.logits).value().item();
+  const DistilledLoss plain(*hard, teacher, {.temperature = 3, .weight = 0.5});
+  EXPECT_NEAR(value.loss.value().item(),
+              plain.of_batch(forward, batch).loss.value().item() + 2.5 * distance + of_logits, 1e-6);
+  value.loss.backward();
+  ASSERT_EQ(maps.parameters().size(), 1u);
+  EXPECT_TRUE(maps.parameters()[0]->gradient().defined()) << "the map learns, too";
+  EXPECT_FALSE(teacher.network().find("fc1.weight")->gradient().defined());
+
+  const DistilledLoss alone(*hard, teacher, {.weight = 0, .features = {{.student = "fc1"}}}, &maps);
+  EXPECT_TRUE(alone.asks());
+  EXPECT_NEAR(alone.of_batch(forward, batch).loss.value().item(),
+              hard->train(forward(Variable(batch.images)), batch).loss.value().item() + distance, 1e-6);
+}
+
 /// A layer after dropout.
 struct DropsInputs : Module {
   Dropout& dropout = add_child<Dropout>("dropout", 0.5f);

@@ -7,6 +7,7 @@
 
 #include "espalier/core/out_of_memory.h"
 #include "espalier/nn/inference.h"
+#include "espalier/nn/layer_outputs.h"
 #include "espalier/nn/layers.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/optim/ema.h"
@@ -36,6 +37,19 @@ TEST(Teacher, SaysWhatItsNetworkDoesInInferenceForAnyNumberOfImages) {
     const Inference inference(*model);
     EXPECT_TRUE(same_bits(found, model->forward(Variable(images)).value()));
   }
+}
+
+TEST(Teacher, ShowsFeaturesBesideItsAnswers) {
+  const auto model = trained_small_resnet();
+  Teacher teacher(trained_small_resnet(), 4);
+  const Tensor images = random_tensor({4, 8, 8, 3}, 3);
+  const Teacher::Answers found = teacher.answers(images, {"layer1", "layer2.0"});
+  EXPECT_TRUE(same_bits(found.logits, teacher.logits(images)));
+  const Inference inference(*model);
+  LayerOutputs seen({"layer1", "layer2.0"});
+  model->forward(Variable(images));
+  ASSERT_EQ(found.features.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) EXPECT_TRUE(same_bits(found.features[i], seen[i].value()));
 }
 
 TEST(Teacher, RecordsNothingAndLeavesGradientsToOthers) {
