@@ -40,8 +40,11 @@ std::string data_text(const Config& config, const DataSplits& data) {
 std::string pruning_text(const Schedule& schedule) {
   const int64_t times = schedule.times();
   if (times == 1) return fmt::format("prunes once, at step {} (from 0)", grouped(schedule.begin));
-  return fmt::format("prunes {} times, at steps {} to {} (from 0), every {}", grouped(times),
-                     grouped(schedule.begin), grouped(schedule.end), grouped(schedule.every));
+  std::string text = fmt::format("{} {} times, at steps {} to {} (from 0)",
+                                 schedule.gives_back() ? "lets go and prunes in turn," : "prunes",
+                                 grouped(times), grouped(schedule.begin), grouped(schedule.last()));
+  if (schedule.table.empty()) text += ", every " + grouped(schedule.every);
+  return text;
 }
 
 /// On a card with what it has, for what the machine has is more than most runs take.

@@ -16,6 +16,7 @@
 #include "espalier/penalty/penalty.h"
 #include "espalier/prune/criterion.h"
 #include "espalier/prune/schedule.h"
+#include "espalier/prune/scope.h"
 #include "espalier/run/config.h"
 #include "espalier/run/recipes.h"
 #include "espalier/train/callbacks.h"
@@ -191,7 +192,10 @@ std::string schedules_help() {
          rows_help(
              "And how sparsity grows while it trains as \"schedule\": {\"type\": NAME, ...} of its "
              "\"prune\".",
-             prune_schedules());
+             prune_schedules()) +
+         prose(
+             "\ns_0 is what is pruned at begin, s_f the prune's sparsity, and p goes from 0 to 1 between "
+             "begin and end.\n");
 }
 
 std::string penalties_help() {
@@ -319,6 +323,7 @@ std::string declared_about(const std::string& word) {
   add_row("A loss", losses());
   add_row("A learning-rate schedule", learning_rate_schedules());
   add_row("A schedule of sparsity", prune_schedules());
+  add_row("A scope", scopes());
   add_row("A penalty", penalties());
   add_row("A callback", callbacks());
   if (std::string text = declared_in_config(word); !text.empty()) parts.push_back(std::move(text));
@@ -366,6 +371,8 @@ const std::vector<Synonym>& synonyms() {
       {"amount", {"sparsity", "ratio"}},
       {"pruning_ratio", {"sparsity", "ratio"}},
       {"slimming", {"bn_scale"}},
+      {"ac/dc", {"alternating"}},
+      {"acdc", {"alternating"}},
       {"depgraph", {"group_norm"}},
       {"hessian", {"obd"}},
       {"finetune", {"stages.train"}},

@@ -70,6 +70,15 @@ void Optimizer::resume(int64_t steps) {
   holds_ = false;
 }
 
+void Optimizer::restart() {
+  for (Parameter* parameter : parameters_)
+    for (auto& [name, tensor] : parameter->state)
+      if (use_of(name) == TensorUse::optimizer)
+        ESP_RUN(tensor.device(), set_bytes(tensor.raw(), 0, tensor.bytes()));
+  steps_ = 0;
+  holds_ = false;
+}
+
 void Optimizer::step(double lr, const Tensor& gradient_scale) {
   if (holds_)
     fail(

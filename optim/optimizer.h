@@ -55,6 +55,8 @@ class Optimizer {
   /// Goes on after `steps` steps, whose state the parameters held when this was made. Error if they held
   /// another number of tensors than it needs.
   void resume(int64_t steps);
+  /// Begins anew: all its state is 0, and no step has been made; rates and decays of groups stay.
+  void restart();
   const std::vector<Parameter*>& parameters() const { return parameters_; }
 
  protected:

@@ -240,8 +240,10 @@ Type<TrainConfig> train_type() {
          const Place schedule = at / "prune" / "schedule";
          if (!t.prune->schedule) schedule.fail("missing, a pruner inside 'train' needs one");
          const PruneScheduleConfig& when = *t.prune->schedule;
-         const double last = when.end.value_or(when.begin);
-         const Place last_at = schedule / (when.end ? "end" : "begin");
+         const bool in_table = !when.table.empty();
+         const double last = in_table ? when.table.back().first : when.end.value_or(when.begin);
+         const Place last_at = in_table ? schedule / "table" / (when.table.size() - 1) / 0
+                                        : schedule / (when.end ? "end" : "begin");
          if (when.in == "steps" && t.steps && last >= static_cast<double>(*t.steps))
            last_at.fail("found ", last, ", but the last of ", *t.steps, " steps is ", *t.steps - 1);
          if (when.in == "epochs" && t.epochs && last > static_cast<double>(*t.epochs))
@@ -272,6 +274,9 @@ Type<StageConfig> stage_type() {
        .check = [](const StageConfig& s, const Place& at) {
          if (s.prune && s.prune->schedule)
            (at / "prune" / "schedule").fail("is for a pruner inside 'train', this one acts at once");
+         if (s.prune && !s.prune->hold)
+           (at / "prune" / "hold")
+               .fail("is for a pruner inside 'train', this one acts once, and what goes is held");
        }});
 }
 

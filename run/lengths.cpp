@@ -80,9 +80,10 @@ void check_past(const std::string& place, const StageConfig& stage, int64_t done
   if (!train.prune) return;
   const Schedule was = prune_schedule(train, {epoch_steps, before}),
                  is = prune_schedule(train, {epoch_steps, total});
+  const double target = train.prune->sparsity.value_or(1);
   for (int64_t step = 0; step < done; ++step) {
     const bool acts = was.acts_at(step);
-    if (acts != is.acts_at(step) || (acts && was.sparsity_at(step, 1.0) != is.sparsity_at(step, 1.0)))
+    if (acts != is.acts_at(step) || (acts && was.sparsity_at(step, target) != is.sparsity_at(step, target)))
       refuse(step, "sparsity", train.prune->schedule->type);
   }
 }

@@ -160,7 +160,8 @@ Plan make_plan(const Config& config, const DataSplits& data) {
   // trained, and those that take the same share of each layer whatever its weights are.
   bool trained = false;
   const auto mask = [&](const PruneConfig& prune, StagePlan& row) {
-    if (trained && !(prune.scope == "layer" && prune.sparsity)) return;
+    const bool by_layer = scopes().named(prune.scope).ranked == Scope::each_layer;
+    if (trained && !(by_layer && prune.sparsity)) return;
     const Stopwatch watch;
     const Pruning pruning(config, prune, *model, data.train);
     for (const std::string& line : pruning.warnings(pruning.act(pruning.original())))

@@ -29,16 +29,20 @@ PruneOptions prune_options(const PruneConfig& c, uint64_t key) {
                        .scoring = {.criterion = criteria().named(c.criterion),
                                    .reduction = reduction_named(c.reduction),
                                    .seed = key},
-                       .selection = {.scope = scope_named(c.scope),
+                       .selection = {.scope = scopes().named(c.scope),
                                      .limits = {c.min_channels, c.min_ratio, c.max_ratio},
                                      .overrides = {},
-                                     .round_to = c.round_to},
+                                     .round_to = c.round_to,
+                                     .shares_of = c.sparsity_of},
+                       .of = of_named(c.of),
                        .include = c.include,
                        .exclude = c.exclude,
                        .apply = cuts_channels(c) ? Apply::cut : Apply::zero,
+                       .hold = c.hold,
                        .allow_empty = c.allow_empty,
                        .iterations = c.iterations};
   if (options.unit.kind == Unit::block) options.unit = Unit::block_of(c.block->at(0), c.block->at(1));
+  options.unit.pad = c.pad;
   if (given != std::end(targets))
     options.target = {static_cast<Target::Kind>(given - std::begin(targets)), given->value()};
   if (c.normalizer) options.scoring.normalizer = normalizer_named(*c.normalizer);
@@ -77,11 +81,18 @@ Schedule prune_schedule(const TrainConfig& config, const StageLength& stage) {
                     .begin = stage.step_at(when.begin, unit),
                     .initial = when.initial.value_or(0),
                     .extra = when.extra};
+  for (const auto& [place, sparsity] : when.table)
+    schedule.table.emplace_back(stage.step_at(place, unit), sparsity);
   schedule.every = std::max<int64_t>(1, stage.in_steps(when.every.value_or(100), unit));
   schedule.end = schedule.is_at_once() ? schedule.begin
                  : when.end            ? stage.step_at(*when.end, unit)
                                        : stage.steps - 1;
+  if (!schedule.table.empty()) {
+    schedule.begin = schedule.table.front().first;
+    schedule.end = schedule.table.back().first;
+  }
   if (const auto even = even_every(when, unit, schedule, stage)) schedule.every = *even;
+  check(schedule);
   if (config.early_stop && schedule.last() == stage.steps - 1)
     fail_usage(
         "early_stop: can never act, for prune.schedule goes on to the stage's last step; give it an 'end'");
@@ -290,14 +301,16 @@ void PruneCallback::after_step(TrainState& s) {
   }
   const bool cuts = cuts_channels(pruning_.config());
   if (cuts) s.macs = result->after.macs;
+  if (result->let_go && result->total().already > 0) s.optimizer.restart();
   event.end(s.model, s.macs);
   s.pruned = std::move(event);
   if (!result->cuts.empty())
     console_.line(fmt::format("{}  step {}  {}", s.stage, s.position.step, channel_line(*result)));
   if (!cuts)
-    console_.live(
-        {s.stage, fmt::format("step {}", s.position.step),
-         fmt::format("pruned {} of {}", grouped(result->total().pruned), grouped(result->total().units))});
+    console_.live({s.stage, fmt::format("step {}", s.position.step),
+                   result->let_go ? fmt::format("let go of {}", grouped(result->total().already))
+                                  : fmt::format("pruned {} of {}", grouped(result->total().pruned),
+                                                grouped(result->total().units))});
   if (step != schedule_.last()) return;
   for (const std::string& line : pruning_.warnings(*result))
     console_.warn(fmt::format("warning: stage '{}': {}", s.stage, line));

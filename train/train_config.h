@@ -29,7 +29,8 @@ struct PruneScheduleConfig {
   std::optional<double> end;           ///< absent: the stage's last step
   std::optional<double> every = {};    ///< a config that is read always has it; absent: 100
   std::optional<double> initial = {};  ///< sparsity at `begin`, unless all goes at once; absent: 0
-  ExtraOptions extra = {};             ///< those that the row declares
+  std::vector<std::pair<double, double>> table = {};  ///< of type table: places, ascending, and sparsities
+  ExtraOptions extra = {};                            ///< those that the row declares
 };
 
 /// Limits for layers, or for groups of channels that one of them makes.
@@ -43,7 +44,7 @@ struct PruneConfig {
   std::string unit = "weight";                     ///< a name of prune/unit.h
   std::optional<std::vector<int64_t>> block = {};  ///< rows and columns of unit block
   std::string criterion = "l1";                    ///< a row of prune/criterion.cpp
-  std::string scope = "global";                    ///< layer, global, isomorphic
+  std::string scope = "global";                    ///< a row of prune/scope.cpp
   std::optional<double> sparsity;                  ///< share of units that go, in 0..1
   std::optional<double> threshold;                 ///< what scores below this value goes
   std::optional<double> quantile;  ///< what scores below this quantile of all scores in the scope goes
@@ -64,7 +65,11 @@ struct PruneConfig {
   int64_t round_to = 1;
   int64_t iterations = 1;
   bool verify = false;
-  int64_t reestimate_norm = 0;  ///< as in TrainConfig, after the cut
+  int64_t reestimate_norm = 0;                                   ///< as in TrainConfig, after the cut
+  std::vector<std::pair<std::string, double>> sparsity_of = {};  ///< of layers (nn/names.h): the last counts
+  std::string of = "original";  ///< original, remaining: what sparsity is a share of
+  bool hold = true;             ///< by masks; else only the schedule's last act does
+  bool pad = false;             ///< n:m where m does not divide a layer's inputs
 };
 
 /// A callback of a program's own: a row of callbacks() in train/callbacks.h.

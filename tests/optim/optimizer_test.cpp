@@ -174,6 +174,27 @@ TEST(Optimizer, GoesOnFromItsStepsAndState) {
   }
 }
 
+TEST(Optimizer, ThatIsRestartedStepsAsAFreshOne) {
+  for (const char* type : {"sgd", "adam"}) {
+    const auto used = make_parameter({1, 2}), fresh = make_parameter({1, 2});
+    const OptimizerOptions options{.type = type, .momentum = 0.9};
+    const auto optimizer = make_optimizer(options, {used.get()});
+    for (int step = 0; step < 3; ++step) {
+      set_gradient(*used, {1, -2});
+      optimizer->step(0.1);
+    }
+    optimizer->restart();
+    EXPECT_EQ(optimizer->steps(), 0);
+    fresh->value() = used->value().clone();
+    const auto other = make_optimizer(options, {fresh.get()});
+    for (const auto& [one, by] : {std::pair{used.get(), optimizer.get()}, {fresh.get(), other.get()}}) {
+      set_gradient(*one, {3, 5});
+      by->step(0.1);
+    }
+    EXPECT_TRUE(same_bits(used->value(), fresh->value())) << type;
+  }
+}
+
 TEST(Optimizer, UnknownType) {
   EXPECT_EQ(message_of([] { make_optimizer({.type = "adm"}, {}); }),
             "optimizer: no type 'adm', did you mean 'adam'?");

@@ -227,6 +227,53 @@ TEST(Config, BothEndsOfSparsityAreAllowed) {
   EXPECT_EQ(parse(with("/stages/1/prune/sparsity", "1")).stages[1].prune->sparsity, 1.0);
 }
 
+// --- Pruning ---
+
+TEST(Config, WhatPruningTakesArrives) {
+  const Config config = parse(with("/stages/1/prune", R"({"sparsity": 0.9, "scope": "erk", "of": "remaining",
+    "sparsity_of": {"fc1": 0.98, "fc*": 0.5}})"));
+  const PruneOptions options = prune_options(*config.stages[1].prune, 0);
+  EXPECT_EQ(options.selection.scope.name, "erk");
+  EXPECT_EQ(options.selection.shares_of, (SharesOfLayers{{"fc1", 0.98}, {"fc*", 0.5}}));
+  EXPECT_EQ(options.of, Of::remaining);
+  EXPECT_EQ(config_json(parse(config_json(config))), config_json(config));
+  const PruneOptions padded =
+      prune_options(*parse(with("/stages/1/prune", R"({"unit": "2:4", "pad": true})")).stages[1].prune, 0);
+  EXPECT_EQ(padded.unit, Unit::n_of(2, 4, true));
+  EXPECT_FALSE(
+      prune_options(*parse(with("/stages/3/train/prune/hold", "false")).stages[3].train->prune, 0).hold);
+}
+
+TEST(Config, ATablesPlacesAreInItsUnit) {
+  const auto schedule = [](const std::string& in, const std::string& table) {
+    const Json json = with("/stages/3/train/prune/schedule",
+                           R"({"type": "table", "in": ")" + in + R"(", "table": )" + table + "}");
+    const Config config = parse(json);
+    EXPECT_EQ(config_json(parse(config_json(config))), config_json(config));
+    return prune_schedule(*config.stages[3].train, {.epoch_steps = 10, .steps = 50});
+  };
+  using Table = std::vector<std::pair<int64_t, double>>;
+  EXPECT_EQ(schedule("steps", "[[3, 0.5], [20, 0.9]]").table, (Table{{3, 0.5}, {20, 0.9}}));
+  const Schedule epochs = schedule("epochs", "[[0, 0.2], [1.5, 0.5], [4, 0.9]]");
+  EXPECT_EQ(epochs.table, (Table{{0, 0.2}, {15, 0.5}, {40, 0.9}}));
+  EXPECT_EQ(epochs.begin, 0);
+  EXPECT_EQ(epochs.last(), 40);
+  EXPECT_EQ(schedule("share", "[[0.5, 0.5], [1, 0.9]]").table, (Table{{25, 0.5}, {49, 0.9}}));
+  EXPECT_EQ(message_of<UsageError>([&] { schedule("share", "[[0.5, 0.5], [0.501, 0.9]]"); }),
+            "prune schedule: table has step 25 after step 25, expected a later one in each row");
+}
+
+TEST(Config, DenseSparseDenseIsThreeStages) {  // Han et al.: DSD, ICLR 2017
+  const Config config = parse(with("/stages/1/prune/remove", "true"));
+  EXPECT_TRUE(config.stages[1].prune->remove);
+  EXPECT_NO_THROW(parse(Json::parse(R"({"model": {"type": "mlp"}, "data": {"type": "synthetic"}, "stages": [
+    {"name": "dense", "train": {"epochs": 1, "optimizer": {"type": "sgd", "lr": 0.1}}},
+    {"name": "masked", "prune": {"sparsity": 0.5}},
+    {"name": "sparse", "train": {"epochs": 1, "optimizer": {"type": "sgd", "lr": 0.1}}},
+    {"name": "free", "prune": {"sparsity": 0.5, "remove": true}},
+    {"name": "again", "train": {"epochs": 1, "optimizer": {"type": "sgd", "lr": 0.01}}}]})")));
+}
+
 TEST(Config, OverridesAreAppliedInOrder) {
   const Config config =
       parse(minimal(), {"stages.dense.train.epochs=1", "stages.1.prune.sparsity=0.5", "seed=3", "name=2024",

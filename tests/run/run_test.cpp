@@ -182,6 +182,93 @@ TEST(Run, RemovedMasksLetZerosTrainAgain) {
   EXPECT_LT(result.stages[1].sparsity, 0.4);
 }
 
+TEST(Run, DenseSparseDenseEndsDense) {
+  const TemporaryFolder folder;
+  const std::string
+      free = R"({"name": "free", "prune": {"sparsity": 0.5, "remove": true}})",
+      again = R"({"name": "again", "train": {"steps": 20, "optimizer": {"type": "sgd", "lr": 0.01}}})";
+  const RunResult result =
+      run_in(folder, small_config(dense + "," + pruned + "," + tuned + "," + free + "," + again));
+  EXPECT_DOUBLE_EQ(result.stages[2].sparsity, 0.5);
+  EXPECT_DOUBLE_EQ(result.stages[3].sparsity, 0.5) << "the same zeros, which nothing holds";
+  EXPECT_LT(result.stages[4].sparsity, 0.3);
+}
+
+// --- Schedules ---
+
+/// The sparsity after each act of a pruner, from the rows of metrics.
+std::vector<double> sparsities(const std::filesystem::path& run) {
+  std::vector<double> found;
+  std::istringstream rows(read_file(run / "metrics.jsonl"));
+  for (std::string line; std::getline(rows, line);) {
+    const auto row = nlohmann::ordered_json::parse(line);
+    if (!row.contains("prune")) continue;
+    double weights = 0, left = 0;
+    for (const auto& layer : row["prune"]["layers"]) {
+      weights += layer["weights"].get<double>();
+      left += layer["nonzeros"]["after"].get<double>();
+    }
+    found.push_back(1 - left / weights);
+  }
+  return found;
+}
+
+std::vector<double> sparsities_of(const std::string& prune, double* at_end) {
+  const TemporaryFolder folder;
+  const RunResult result =
+      run_in(folder, small_config(R"({"name": "g", "train": {"steps": 40, "optimizer": {"type": "sgd",
+      "lr": 0.05, "momentum": 0.9}, "prune": )" +
+                                  prune + "}}"));
+  *at_end = result.stages[0].sparsity;
+  return sparsities(folder.path() / "run");
+}
+
+void expect_near(const std::vector<double>& found, const std::vector<double>& expected) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], 5e-5) << i;
+}
+
+TEST(Run, ATableIsFollowed) {
+  double end = 0;
+  expect_near(
+      sparsities_of(
+          R"({"sparsity": 0.9, "schedule": {"type": "table", "table": [[3, 0.5], [20, 0.5], [30, 0.9]]}})",
+          &end),
+      {0.5, 0.5, 0.9});
+  EXPECT_NEAR(end, 0.9, 5e-5);
+}
+
+TEST(Run, GeometricTakesTheSameShareOfWhatIsLeft) {
+  double end = 0;
+  expect_near(
+      sparsities_of(
+          R"({"sparsity": 0.992, "schedule": {"type": "geometric", "begin": 0, "end": 30, "every": 10}})",
+          &end),
+      {0, 0.8, 0.96, 0.992});
+  EXPECT_NEAR(end, 0.992, 5e-5);
+}
+
+TEST(Run, AlternatingEndsSparse) {
+  double end = 0;
+  const auto found = sparsities_of(
+      R"({"sparsity": 0.8, "schedule": {"type": "alternating", "begin": 0, "end": 39, "every": 7}})", &end);
+  ASSERT_EQ(found.size(), 6u) << "0, 7, 14, 21, 28 and 35";
+  for (const size_t sparse : {1, 3, 5}) EXPECT_NEAR(found[sparse], 0.8, 5e-5);
+  for (const size_t dense : {2, 4}) EXPECT_NEAR(found[dense], 0.8, 5e-5) << "let go, but not trained yet";
+  EXPECT_NEAR(end, 0.8, 5e-5);
+}
+
+TEST(Run, WhatIsNotHeldIsAtTheEnd) {
+  double end = 0;
+  expect_near(
+      sparsities_of(
+          R"({"sparsity": 0.75, "hold": false, "schedule": {"type": "linear", "initial": 0.75, "end": 30,
+      "every": 10}})",
+          &end),
+      {0.75, 0.75, 0.75, 0.75});
+  EXPECT_NEAR(end, 0.75, 5e-5);
+}
+
 TEST(Run, KeepsTheBestEpochAndStopsEarly) {
   const TemporaryFolder folder;
   const RunResult result = run_in(
