@@ -371,6 +371,7 @@ const std::vector<Synonym>& synonyms() {
       {"amount", {"sparsity", "ratio"}},
       {"pruning_ratio", {"sparsity", "ratio"}},
       {"slimming", {"bn_scale"}},
+      {"lottery", {"rewind"}},
       {"ac/dc", {"alternating"}},
       {"acdc", {"alternating"}},
       {"depgraph", {"group_norm"}},

@@ -223,7 +223,7 @@ std::vector<std::string> advice(const Config& config, int64_t batches) {
   for (const auto& rule : of_data) rule(config, at(""));
   for (size_t i = 0; i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
-    const std::string place = fmt::format("/stages/{}", i);
+    const std::string place = stage_pointer(config, i);
     if (stage.train) {
       const Tell tell = at(place + "/train");
       for (const auto& rule : of_training) rule(*stage.train, tell);

@@ -39,7 +39,7 @@ std::string place_of(const Config& config) { return config.file.empty() ? "" : c
 /// "x.json: /stages/1 (tuned): ", or as --set called it: "x.json: stages.tuned: "
 std::string place_of(const Config& config, size_t stage) {
   const std::string& name = config.stages[stage].name;
-  const std::string shown = schema::shown(join("/stages/", stage), config.set);
+  const std::string shown = schema::shown(stage_pointer(config, stage), config.set);
   return place_of(config) + shown +
          (shown.ends_with("." + name) || shown.ends_with("/" + name) ? "" : " (" + name + ")") + ": ";
 }
@@ -419,7 +419,7 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
                   Mistakes& mistakes) {
   for (size_t i = 0; i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
-    const std::string pointer = join("/stages/", i);
+    const std::string pointer = stage_pointer(config, i);
     const PruneConfig* prune = stage.pruning();
     const bool changes_shapes = prune && cuts_channels(*prune);
     if (mistakes.spare(pointer)) {
@@ -449,7 +449,7 @@ void check_early_stop(const Config& config, const DataSplits& data, Mistakes& mi
   if (data.validation.size() > 0) return;
   for (size_t i = 0; i < config.stages.size(); ++i) {
     const auto& train = config.stages[i].train;
-    const std::string pointer = join("/stages/", i, "/train/early_stop");
+    const std::string pointer = stage_pointer(config, i) + "/train/early_stop";
     if (train && train->early_stop && mistakes.spare(pointer))
       mistakes.attempt(pointer, [&] {
         fail_usage(place_of(config), schema::shown(pointer, config.set),

@@ -592,6 +592,12 @@ WeightsNotes load_weights(const std::filesystem::path& path, Module& model, cons
   return notes;
 }
 
+void rewind_weights(const std::filesystem::path& file, Module& model) {
+  load_state_dict(model, weights_alone(read_safetensors(file), model), file.string());
+  for (Parameter* parameter : model.parameters())
+    if (parameter->mask.defined()) parameter->set_mask(parameter->mask);
+}
+
 std::unique_ptr<Module> to_compute_device(std::unique_ptr<Module> model) {
   if (!MetaDevice::active()) model->to(compute_device());
   return model;

@@ -104,6 +104,10 @@ struct WeightsOptions {
 WeightsNotes load_weights(const std::filesystem::path& file, Module& model,
                           const WeightsOptions& options = {});
 
+/// Puts back the weights and statistics that a stage of the model's own run ended with, in `file`; what masks
+/// hold stays 0. Error if names or shapes do not fit: channels were cut since.
+void rewind_weights(const std::filesystem::path& file, Module& model);
+
 /// `model` where this process computes (core/compute_device.h).
 std::unique_ptr<Module> to_compute_device(std::unique_ptr<Module> model);
 

@@ -343,6 +343,11 @@ Type<PruneConfig> prune_type() {
              "training may bring it back, and what the last act takes is held (He et al.: Soft Filter "
              "Pruning, IJCAI 2018)")
            .only_for(emptied),
+       field("rewind", &PruneConfig::rewind, text(),
+             "name of an earlier stage: all that is not pruned, and norms' statistics, go back to what that "
+             "stage ended with (Frankle, Carbin: The Lottery Ticket Hypothesis, ICLR 2019); an evaluate "
+             "stage ends with what it began with")
+           .only_for(with(masked, "n:m")),
        field("remove", &PruneConfig::remove, boolean(),
              "at the stage's end, let go of the masks: zeros stay, and later training may change them")},
       {.variant = "unit",

@@ -37,7 +37,7 @@ Config with_lengths_of_run(Config config, const RunFolder& folder) {
     const StageConfig& theirs = saved.config.stages[i];
     if (!ours.train || !theirs.train || same_length(*ours.train, *theirs.train)) continue;
     if (length_of(ours) != begun[i]) continue;
-    const std::string pointer = join("/stages/", i, "/train");
+    const std::string pointer = stage_pointer(config, i) + "/train";
     if (schema::is_set(pointer + "/epochs", config.set) || schema::is_set(pointer + "/steps", config.set))
       continue;
     config.notes.push_back(join(folder.path().string(), ": stage '", ours.name, "' trains for ",

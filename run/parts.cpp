@@ -12,7 +12,7 @@ Config sound_part(const Config& config, const Mistakes& mistakes) {
   Config sound = config;
   sound.stages.clear();
   for (size_t i = 0; i < config.stages.size(); ++i)
-    if (mistakes.spare(join("/stages/", i))) sound.stages.push_back(config.stages[i]);
+    if (mistakes.spare(stage_pointer(config, i))) sound.stages.push_back(config.stages[i]);
   return sound;
 }
 

@@ -180,6 +180,7 @@ class Run {
     if (done_before_)
       for (const std::string& note : config_.notes) console_.line(note);
     restore_models(folder_, config_, position_, classes_, *model_, console_);
+    check_rewinds(folder_, config_, position_);
     open_metrics();
   }
 
@@ -413,6 +414,11 @@ class Run {
       report_masks(stage, pruning, result);
     event.end(*model_, Network(*model_, config_.model.input).totals.macs);
     metrics_->write(prune_row({.stage = stage.name, .total_step = steps_so_far()}, event));
+    if (config.rewind) {
+      rewind_weights(folder_.model(*config.rewind), *model_);
+      console_.line(
+          fmt::format("{}  what stays goes back to the weights of stage '{}'", stage.name, *config.rewind));
+    }
     if (config.remove) remove_masks(*model_);
     reestimate(stage, config.reestimate_norm);
   }

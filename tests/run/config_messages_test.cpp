@@ -259,8 +259,9 @@ TEST(Config, MistakesAreNamed) {
        "/stages/0/train: found epochs and steps, expected exactly one of epochs, steps"},
       {"/stages/0/train/epochs", "", "/stages/0/train: found none, expected exactly one of epochs, steps"},
       {"/stages/0/prune", R"({"sparsity": 0.5})",
-       "/stages/0: found train and prune, expected exactly one of train, prune, evaluate"},
-      {"/stages/2/evaluate", "", "/stages/2: found none, expected exactly one of train, prune, evaluate"},
+       "/stages/0: found train and prune, expected exactly one of train, prune, evaluate, stages"},
+      {"/stages/2/evaluate", "",
+       "/stages/2: found none, expected exactly one of train, prune, evaluate, stages"},
       {"/stages/2/evaluate/batch", "3",
        "/stages/2/evaluate/batch: no such field, known: flip, reestimate_norm"},
       {"/stages/1/prune/quantile", "0.5",
@@ -342,6 +343,17 @@ TEST(Config, MistakesAreNamed) {
        "expected hold true, or another schedule"},
       {"/stages/1/prune/hold", "false",
        "/stages/1/prune/hold: is for a pruner inside 'train', this one acts once, and what goes is held"},
+      {"/stages/3/train/prune/rewind", "\"dense\"",
+       "/stages/3/train/prune/rewind: is for a stage that prunes at once"},
+      {"/stages/1/prune/rewind", "\"dnese\"",
+       "/stages/1/prune/rewind: found \"dnese\", expected an earlier stage, did you mean 'dense'?"},
+      {"/stages/1/prune/rewind", "\"gradual\"",
+       "/stages/1/prune/rewind: found \"gradual\", expected an earlier stage, known: dense"},
+      {"/stages/0", R"({"name": "first", "prune": {"sparsity": 0.5, "rewind": "first"}})",
+       "/stages/0/prune/rewind: found \"first\", but no stage comes before this one"},
+      {"/stages/2", R"({"name": "cut", "prune": {"unit": "channel", "ratio": 0.5, "rewind": "dense"}})",
+       "/stages/2/prune/rewind: is for unit weight, filter, row, column, kernel, block, layer or n:m, and "
+       "the unit is channel"},
       {"/stages/1/prune/sparsity_of", R"({"fc1": 1.5})",
        "/stages/1/prune/sparsity_of/fc1: found 1.5, expected a number from 0 to 1"},
       {"/stages/1/prune/sparsity_of", R"({"fc1": 0.5})",
@@ -360,6 +372,28 @@ TEST(Config, MistakesAreNamed) {
        "several "
        "layers: expected layer, global, isomorphic"},
       {"/stages/1/prune/pad", "true", "/stages/1/prune/pad: is for unit n:m, and the unit is weight"},
+      // Rounds.
+      {"/stages/1", R"({"name": "round", "stages": [{"name": "a", "evaluate": {}}]})",
+       "/stages/1/repeat: missing, expected how often the round's stages are run"},
+      {"/stages/2/repeat", "2", "/stages/2/repeat: is for a round, which has 'stages'"},
+      {"/stages/1", R"({"name": "round", "repeat": 0, "stages": [{"name": "a", "evaluate": {}}]})",
+       "/stages/1/repeat: found 0, expected a whole number from 1 to 1000"},
+      {"/stages/1", R"({"name": "round", "repeat": 2, "stages": []})",
+       "/stages/1/stages: found a list of 0, expected a list of at least 1, each an object"},
+      {"/stages/1", R"({"name": "round", "repeat": 2, "stages": [{"name": "a", "prune": {"sparsity": 2}}]})",
+       "/stages/1/stages/0/prune/sparsity: found 2, expected a number from 0 to 1"},
+      {"/stages/1",
+       R"({"name": "round", "repeat": 2, "stages": [{"name": "a", "repeat": 2, "evaluate": {}}]})",
+       "/stages/1/stages/0/repeat: no such field, known: name, train, prune, evaluate"},
+      {"/stages/1",
+       R"({"name": "round", "repeat": 2, "stages": [{"name": "a", "evaluate": {}}, {"name": "a", "evaluate": {}}]})",
+       "/stages/1/stages/1/name: \"round1.a\" is the name of /stages/1/stages/0, too"},
+      {"/stages/1",
+       R"({"name": "round", "repeat": 900, "stages": [{"name": "a", "evaluate": {}}, {"name": "b", "evaluate": {}}]})",
+       "/stages/1/repeat: found 900, which makes more than 1000 stages"},
+      {"/stages/1",
+       R"({"name": "round", "repeat": 2, "stages": [{"name": "a", "prune": {"sparsity": 0.2, "rewind": "a"}}]})",
+       "/stages/1/stages/0/prune/rewind: found \"a\", expected an earlier stage, known: dense"},
       {"/stages/3/train/prune", R"({"threshold": 0.1, "schedule": {"type": "cubic"}})",
        "/stages/3/train/prune/schedule/type: found \"cubic\", which needs 'sparsity', or a target of "
        "channels; 'threshold', 'quantile' and n:m go only with one_shot"},
@@ -463,14 +497,16 @@ TEST(Config, MessagesSayWhatTheCommandLineHasSet) {
 
 TEST(Config, MessagesSpeakThePathThatWasTyped) {
   // Of what stands above the value,
-  EXPECT_EQ(refusal(minimal().dump(), {"stages.dense.prune.sparsity=0.5"}),
-            "x.json: stages.dense: found train and prune, expected exactly one of train, prune, evaluate; "
-            "--set "
-            "stages.dense.train=null takes the other away");
-  EXPECT_EQ(refusal(minimal().dump(), {"/stages/dense/prune/sparsity=0.5"}),
-            "x.json: /stages/dense: found train and prune, expected exactly one of train, prune, evaluate; "
-            "--set "
-            "/stages/dense/train=null takes the other away");
+  EXPECT_EQ(
+      refusal(minimal().dump(), {"stages.dense.prune.sparsity=0.5"}),
+      "x.json: stages.dense: found train and prune, expected exactly one of train, prune, evaluate, stages; "
+      "--set "
+      "stages.dense.train=null takes the other away");
+  EXPECT_EQ(
+      refusal(minimal().dump(), {"/stages/dense/prune/sparsity=0.5"}),
+      "x.json: /stages/dense: found train and prune, expected exactly one of train, prune, evaluate, stages; "
+      "--set "
+      "/stages/dense/train=null takes the other away");
   EXPECT_NO_THROW(parse(minimal(), {"stages.dense.prune.sparsity=0.5", "stages.dense.train=null"}));
   EXPECT_EQ(refusal(minimal().dump(), {"stages.dense.train.steps=3", "stages.dense.train.epochs=3"}),
             "x.json: stages.dense.train: found epochs and steps, expected exactly one of epochs, steps");

@@ -227,6 +227,72 @@ TEST(Config, BothEndsOfSparsityAreAllowed) {
   EXPECT_EQ(parse(with("/stages/1/prune/sparsity", "1")).stages[1].prune->sparsity, 1.0);
 }
 
+// --- Rounds ---
+
+Json with_round() {
+  return with("/stages/1", R"({"name": "round", "repeat": 2, "stages": [
+    {"name": "pruned", "prune": {"sparsity": 0.2, "of": "remaining", "rewind": "dense"}},
+    {"name": "tuned", "train": {"epochs": 4, "optimizer": {"type": "sgd", "lr": 0.1}}}]})");
+}
+
+std::vector<std::string> names_of(const Config& config) {
+  std::vector<std::string> names;
+  for (const StageConfig& stage : config.stages) names.push_back(stage.name);
+  return names;
+}
+
+TEST(Config, ARoundIsTakenApart) {
+  const Config config = parse(with_round());
+  EXPECT_EQ(names_of(config),
+            (std::vector<std::string>{"dense", "round1.pruned", "round1.tuned", "round2.pruned",
+                                      "round2.tuned", "measured", "gradual"}));
+  for (const size_t stage : {1, 3}) {
+    EXPECT_EQ(config.stages[stage].prune->sparsity, 0.2);
+    EXPECT_EQ(config.stages[stage].prune->rewind, "dense");
+    EXPECT_EQ(stage_pointer(config, stage), "/stages/1/stages/0");
+  }
+  EXPECT_EQ(config.stages[4].train->epochs, 4);
+  EXPECT_EQ(stage_pointer(config, 5), "/stages/2");
+  // What is written is the plain list, and reads back to the same.
+  const Json written = config_json(config);
+  EXPECT_EQ(written["stages"].size(), 7u);
+  EXPECT_EQ(written["stages"][3]["name"], "round2.pruned");
+  const Config again = parse(written);
+  EXPECT_EQ(config_json(again), written);
+  EXPECT_EQ(stage_pointer(again, 3), "/stages/3");
+  EXPECT_EQ(parse(written, {"stages.round2.tuned.train.epochs=7"}).stages[4].train->epochs, 7);
+}
+
+TEST(Config, ARoundIsSetAsItIsWritten) {
+  const Config config =
+      parse(with_round(), {"stages.round.repeat=3", "stages.round.stages.tuned.train.epochs=1",
+                           "/stages/1/stages/0/prune/sparsity=0.5"});
+  EXPECT_EQ(config.stages.size(), 9u);
+  EXPECT_EQ(config.stages[6].name, "round3.tuned");
+  for (const size_t stage : {2, 4, 6}) EXPECT_EQ(config.stages[stage].train->epochs, 1);
+  for (const size_t stage : {1, 3, 5}) EXPECT_EQ(config.stages[stage].prune->sparsity, 0.5);
+  EXPECT_EQ(message_of<UsageError>([] { parse(with_round(), {"stages.round.stages.tuned.train.epochs=0"}); }),
+            "x.json: stages.round.stages.tuned.train.epochs: found 0, expected a whole number of at least 1 "
+            "(set on the command line)");
+  EXPECT_EQ(
+      message_of<UsageError>([] { parse(with_round(), {"stages.round.stages.pruned.prune.rewind=tuned"}); }),
+      "x.json: stages.round.stages.pruned.prune.rewind: found \"tuned\", expected an earlier stage, "
+      "known: dense (set on the command line)");
+}
+
+TEST(Config, AStageGoesBackToOneOfTheSameShapes) {
+  Json json = with("/stages/1/prune/rewind", "\"dense\"");
+  EXPECT_EQ(parse(json).stages[1].prune->rewind, "dense");
+  json["stages"].insert(json["stages"].begin() + 1,
+                        Json::parse(R"({"name": "cut", "prune": {"unit": "channel", "ratio": 0.5}})"));
+  EXPECT_EQ(
+      message_of<UsageError>([&] { parse(json); }),
+      "x.json: /stages/2/prune/rewind: found \"dense\", whose weights have other shapes than those here: "
+      "stage 'cut' cuts channels in between");
+  json["stages"][2]["prune"]["rewind"] = "cut";
+  EXPECT_NO_THROW(parse(json));
+}
+
 // --- Pruning ---
 
 TEST(Config, WhatPruningTakesArrives) {
