@@ -7,12 +7,10 @@ import re
 import shutil
 import struct
 import sys
-import types
 import unittest
-import unittest.mock
 
 sys.path.insert(0, os.path.dirname(__file__))
-from support import CliTest, config, safetensors, safetensors_bytes, sgd
+from support import CliTest, config, safetensors, sgd
 
 README = pathlib.Path(__file__).resolve().parents[2] / "prune" / "README.md"
 
@@ -172,42 +170,52 @@ def load_arrays(path):
             for name, (_, shape, content) in safetensors(path)[0].items()}
 
 
-def save_arrays(arrays, path):
-    pathlib.Path(path).write_bytes(safetensors_bytes({name: (a.shape, a.numbers) for name, a in arrays.items()}))
+class MethodsAsStages(PruneTest):
+    """The configs of prune/README.md, cut short."""
 
+    def blocks(self):
+        text = README.read_text().split("## Methods as stages")[1].split("\n## ")[0]
+        return [json.loads(block)["stages"] for block in re.findall(r"```json\n(.*?)```", text, re.S)]
 
-class LotteryTickets(PruneTest):
-    def test_begin_with_the_first_weights_that_are_left(self):
-        text = README.read_text().split("## Lottery tickets")[1]
-        dense, ticket = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.S)[:2])
-        for stages in (dense["stages"], ticket["stages"]):
-            for stage in stages:
-                if "train" in stage:
-                    stage["train"]["epochs"] = 2
-        self.write("dense.json", config(*dense["stages"], name="dense"))
-        self.succeeds("train", "dense.json")
-        numpy = types.ModuleType("safetensors.numpy")
-        numpy.load_file, numpy.save_file = load_arrays, save_arrays
-        package = types.ModuleType("safetensors")
-        before = os.getcwd()
-        with unittest.mock.patch.dict(sys.modules, {"safetensors": package, "safetensors.numpy": numpy}):
-            os.chdir(self.folder)
-            try:
-                exec(re.search(r"```python\n(.*?)```", text, re.S)[1], {})  # pylint: disable=exec-used
-            finally:
-                os.chdir(before)
-        whole = config(*ticket["stages"], name="ticket")
-        whole["model"]["weights"] = "ticket.safetensors"
-        self.write("ticket.json", whole)
-        self.assertEqual(self.espalier("train", "ticket.json", "--quiet").returncode, 0)
-        first, pruned, masked, tuned = (load_arrays(self.folder / f"runs/{model}.safetensors") for model in (
-            "dense/models/first", "dense/models/pruned", "ticket/models/masked", "ticket/models/ticket"))
+    def shorten(self, stages):
+        for stage in stages:
+            self.shorten(stage.get("stages", []))
+            if "train" not in stage:
+                continue
+            stage["train"]["epochs"] = 4
+            schedule = stage["train"].get("prune", {}).get("schedule", {})
+            if "end" in schedule:
+                schedule.update(begin=1, end=4, every=1)
+
+    def run_block(self, stages, name):
+        self.shorten(stages)
+        self.write(f"{name}.json", config(*stages, name=name))
+        self.succeeds("train", f"{name}.json", "--quiet")
+        result = json.loads((self.folder / "runs" / name / "result.json").read_text())
+        return {stage["name"]: stage for stage in result["stages"]}
+
+    def test_lottery_tickets_begin_with_the_first_weights_that_are_left(self):
+        stages = self.run_block(self.blocks()[0], "ticket")
+        first, pruned, tuned = (load_arrays(self.folder / f"runs/ticket/models/{model}.safetensors") for model in (
+            "first", "round5.pruned", "round5.tuned"))
         for name in ("fc1.weight", "fc2.weight"):
-            kept = (pruned[name] != 0).numbers
-            self.assertEqual(masked[name].numbers, (first[name] * (pruned[name] != 0)).numbers)
-            self.assertEqual((tuned[name] != 0).numbers, kept)
-            self.assertNotEqual(tuned[name].numbers, masked[name].numbers)
-        self.assertEqual(masked["fc1.bias"].numbers, first["fc1.bias"].numbers)
+            self.assertEqual(pruned[name].numbers, (first[name] * (pruned[name] != 0)).numbers)
+            self.assertEqual((tuned[name] != 0).numbers, (pruned[name] != 0).numbers)
+            self.assertNotEqual(tuned[name].numbers, pruned[name].numbers)
+        self.assertEqual(pruned["fc1.bias"].numbers, first["fc1.bias"].numbers)
+        self.assertAlmostEqual(stages["round5.tuned"]["sparsity"], 1 - 0.8 ** 5, delta=0.01)
+
+    def test_the_others_end_as_sparse_as_they_say(self):
+        _, dense, alternating, soft = self.blocks()
+        stages = self.run_block(dense, "dsd")
+        self.assertAlmostEqual(stages["free"]["sparsity"], 0.5, delta=0.01)
+        self.assertLess(stages["again"]["sparsity"], 0.45)
+        self.assertAlmostEqual(self.run_block(alternating, "acdc")["acdc"]["sparsity"], 0.9, delta=0.01)
+        self.run_block(soft, "soft")
+        filters = load_arrays(self.folder / "runs/soft/models/soft.safetensors")["fc1.weight"]
+        size = len(filters.numbers) // filters.shape[0]
+        gone = sum(not any(filters.numbers[i:i + size]) for i in range(0, len(filters.numbers), size))
+        self.assertEqual(gone, round(0.3 * filters.shape[0]))
 
 
 if __name__ == "__main__":
