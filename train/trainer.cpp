@@ -7,6 +7,7 @@
 #include "espalier/autograd/random_pass.h"
 #include "espalier/core/compute_device.h"
 #include "espalier/core/cuda_device.h"
+#include "espalier/core/denormals.h"
 #include "espalier/core/out_of_memory.h"
 #include "espalier/core/random.h"
 #include "espalier/graph/ops.h"
@@ -85,6 +86,7 @@ void Trainer::remember() {
 }
 
 void Trainer::run(Loader& loader) {
+  const FlushDenormals fast;
   sure_ = state_.position.step;
   try {
     train(loader);
@@ -122,6 +124,7 @@ void Trainer::train(Loader& loader) {
 }
 
 bool Trainer::step(Loader& loader) {
+  const FlushDenormals fast;
   TrainState& s = state_;
   const int64_t batches = s.config.accumulate, images = loader.images_ahead(batches);
   if (images == 0) return false;
@@ -156,6 +159,7 @@ bool Trainer::step(Loader& loader) {
 }
 
 void Trainer::step(const Batch& batch) {
+  const FlushDenormals fast;
   make_gradients({&batch, 1}, batch.size);
   update();
 }

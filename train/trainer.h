@@ -11,6 +11,7 @@ namespace espalier {
 
 class OutOfMemory;  // core/out_of_memory.h
 
+/// Its steps compute with denormals as zeros (core/denormals.h).
 class Trainer {
  public:
   /// UsageError where two callbacks have the same name.
