@@ -59,9 +59,13 @@ UpdateSpan span_of(Parameter& parameter) {
     const auto found = parameter.state.find(name);
     return found == parameter.state.end() ? nullptr : found->second.f32();
   };
-  return {
-      parameter.value().f32(), parameter.gradient().f32(),  parameter.mask.data<uint8_t>(), state("slot0"),
-      state("slot1"),          parameter.value().elements()};
+  float* const unmasked = state(unmasked_value);
+  return {unmasked ? unmasked : parameter.value().f32(),
+          parameter.gradient().f32(),
+          unmasked ? nullptr : parameter.mask.data<uint8_t>(),
+          state("slot0"),
+          state("slot1"),
+          parameter.value().elements()};
 }
 
 void Optimizer::resume(int64_t steps) {

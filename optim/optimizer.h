@@ -116,7 +116,8 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options,
 /// Frees parameters of all optimizer state, so that the next optimizer begins anew.
 void clear_optimizer_state(const std::vector<Parameter*>& parameters);
 
-/// A span for a fused pass over `parameter`: weight, gradient, mask, optimizer state.
+/// A span for a fused pass over `parameter`: weight, gradient, mask, optimizer state. Of one that has
+/// unmasked_value (nn/parameter.h) the weights are those, which no mask holds.
 UpdateSpan span_of(Parameter& parameter);
 
 }  // namespace espalier

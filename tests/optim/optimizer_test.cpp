@@ -108,6 +108,25 @@ TEST(Optimizer, GradientScaleIsThatOfTheGradient) {
   }
 }
 
+TEST(Optimizer, MovesTheUnmaskedValueWhereThereIsOne) {
+  for (const std::string& type : optimizers().names()) {
+    const auto plain = make_parameter({1, -2, 3}), both = make_parameter({1, -2, 3});
+    both->state[unmasked_value] = both->value().clone();
+    both->set_mask(Tensor::from<uint8_t>({3}, std::vector<uint8_t>{1, 0, 1}));
+    const OptimizerOptions options{.type = type, .weight_decay = 0.1};
+    const auto a = make_optimizer(options, {plain.get()}), b = make_optimizer(options, {both.get()});
+    for (int step = 0; step < 2; ++step) {
+      set_gradient(*plain, {0.5, 3, -1});
+      set_gradient(*both, {0.5, 3, -1});
+      EXPECT_EQ(gradient_norm({both.get()}), gradient_norm({plain.get()})) << "all of them count";
+      a->step(0.1);
+      b->step(0.1);
+    }
+    EXPECT_TRUE(same_bits(both->state_of(unmasked_value), plain->value())) << type;
+    EXPECT_EQ(value_of(*both), (Floats{1, 0, 3})) << "is for others to follow";
+  }
+}
+
 /// Forgets masks.
 class Forgetful : public Optimizer {
  public:
