@@ -15,6 +15,7 @@
 #include "espalier/nn/sequential.h"
 #include "espalier/penalty/penalty.h"
 #include "espalier/prune/criterion.h"
+#include "espalier/prune/regrow.h"
 #include "espalier/prune/schedule.h"
 #include "espalier/run/config.h"
 #include "espalier/run/recipes.h"
@@ -199,6 +200,13 @@ std::string penalties_help() {
                    penalties());
 }
 
+std::string regrowths_help() {
+  return rows_help(
+      "A config names how masks move while a stage trains as \"regrow\": {\"type\": NAME, ...} of a train "
+      "stage. The masks are those of a prune stage before it, or of \"prune\" beside it.",
+      regrowths());
+}
+
 std::string losses_help() {
   return rows_help("A config names a loss as \"loss\": NAME or {\"type\": NAME, ...} of a train stage.",
                    losses());
@@ -282,6 +290,7 @@ const std::vector<Topic>& topics() {
       {"losses", "What training makes small", losses_help},
       {"schedules", "How rates and sparsities change while training", schedules_help},
       {"penalties", "What prepares a network to be pruned", penalties_help},
+      {"regrowths", "How masks move while training", regrowths_help},
       {"criteria", "What pruning can rank weights by", criteria_help},
       {"recipes", "Published configs that go by their names", recipes_help},
       {"runs", "What a run leaves in its folder, the best epoch's weights among it", runs_help},
@@ -320,6 +329,7 @@ std::string declared_about(const std::string& word) {
   add_row("A learning-rate schedule", learning_rate_schedules());
   add_row("A schedule of sparsity", prune_schedules());
   add_row("A penalty", penalties());
+  add_row("A regrowth", regrowths());
   add_row("A callback", callbacks());
   if (std::string text = declared_in_config(word); !text.empty()) parts.push_back(std::move(text));
   std::vector<Definition> options;
@@ -366,6 +376,9 @@ const std::vector<Synonym>& synonyms() {
       {"amount", {"sparsity", "ratio"}},
       {"pruning_ratio", {"sparsity", "ratio"}},
       {"slimming", {"bn_scale"}},
+      {"granet", {"rigl"}},
+      {"snfs", {"sparse_momentum"}},
+      {"ste", {"straight_through"}},
       {"depgraph", {"group_norm"}},
       {"hessian", {"obd"}},
       {"finetune", {"stages.train"}},

@@ -74,11 +74,10 @@ int64_t StageLength::in_steps(double amount, TimeUnit unit) const {
   return std::llround(std::min(1e15, amount * static_cast<double>(one)));
 }
 
-int64_t StageLength::step_at(double place, TimeUnit unit) const {
+int64_t StageLength::step_at(double place, TimeUnit unit, const char* whose) const {
   const int64_t step = in_steps(place, unit), end = unit == TimeUnit::steps ? steps - 1 : steps;
   if (step > end)
-    fail_usage("prune.schedule: acts at step ", step,
-               unit == TimeUnit::epochs ? join(" (epoch ", place, ")") : "",
+    fail_usage(whose, ": acts at step ", step, unit == TimeUnit::epochs ? join(" (epoch ", place, ")") : "",
                ", but the stage has steps 0 to ", steps - 1);
   return std::min(step, steps - 1);
 }

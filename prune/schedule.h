@@ -65,8 +65,8 @@ struct StageLength {
   /// `amount` of `unit` in steps, to the nearest: 1.5 epochs of 391 steps are 587.
   int64_t in_steps(double amount, TimeUnit unit) const;
   /// The step, from 0, at that place: after 2 epochs of 391 steps, step 782. The stage's very end is its
-  /// last step; UsageError for a place past it.
-  int64_t step_at(double place, TimeUnit unit) const;
+  /// last step; UsageError, which begins with `whose`, for a place past it.
+  int64_t step_at(double place, TimeUnit unit, const char* whose = "prune.schedule") const;
 };
 
 /// UsageError for a schedule of no known type, or one that begins before step 0, ends before it begins, or

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "espalier/prune/regrow.h"
 #include "espalier/run/build.h"
 #include "espalier/run/pruning.h"
 #include "espalier/util/table.h"
@@ -75,6 +76,15 @@ void more_smoothing_than_target(const TrainConfig& train, const Tell& tell) {
     tell("/label_smoothing",
          fmt::format("{} leaves less than half of the target to the label: up to {} are in use",
                      train.label_smoothing, max_smoothing));
+}
+
+/// Zeros are all alike: of those that no gradient reaches none ever comes to be among the largest.
+void explores_only_zeros(const TrainConfig& train, const Tell& tell) {
+  if (!train.regrow || train.prune || regrowths().named(train.regrow->type).trains != Trains::explored)
+    return;
+  tell("/regrow/type", fmt::format("{} begins with zeros where an earlier stage has masked weights, most of "
+                                   "which never train: a 'prune' beside it masks them without that",
+                                   train.regrow->type));
 }
 
 // --- Of a train stage's length ---
@@ -200,8 +210,8 @@ void less_after_more(const std::vector<StageConfig>& stages, size_t stage, const
 
 constexpr void (*of_a_pruner[])(const PruneConfig&, const Tell&) = {all_is_pruned, nothing_is_pruned,
                                                                     lamp_within_layers, looks_at_no_data};
-constexpr void (*of_training[])(const TrainConfig&, const Tell&) = {rate_nobody_uses, decay_nobody_uses,
-                                                                    more_smoothing_than_target};
+constexpr void (*of_training[])(const TrainConfig&, const Tell&) = {
+    rate_nobody_uses, decay_nobody_uses, more_smoothing_than_target, explores_only_zeros};
 constexpr void (*of_lengths[])(const TrainConfig&, const StageLength&, const Tell&) = {
     drops_beyond_the_end, warms_up_to_the_end, patience_beyond_the_end, averages_over_the_beginning};
 constexpr void (*of_data[])(const Config&, const Tell&) = {pixels_of_another_scale, images_class_by_class,

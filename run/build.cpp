@@ -16,8 +16,10 @@
 #include "espalier/nn/norm.h"
 #include "espalier/nn/state_dict.h"
 #include "espalier/run/checkpoint.h"
+#include "espalier/run/config_parts.h"
 #include "espalier/run/weights_origin.h"
 #include "espalier/train/evaluate.h"
+#include "espalier/train/regrow_callback.h"
 #include "espalier/util/home.h"
 #include "espalier/util/mistakes.h"
 #include "espalier/util/table.h"
@@ -440,6 +442,14 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
         check([&] { make_penalty(model, config.model.input, *stage.train->regularize); });
       if (stage.train && prune && batches)
         check([&] { prune_schedule(*stage.train, stage_length(*stage.train, *batches)); });
+      if (stage.train && stage.train->regrow && batches)
+        check([&] { regrow_schedule(*stage.train->regrow, stage_length(*stage.train, *batches)); });
+      if (stage.train && stage.train->regrow && original && !stages_bring_masks(config, i))
+        check([&] {
+          const auto masked = [](const Parameter* weight) { return weight->mask.defined(); };
+          if (std::ranges::none_of(learning_weights(model), masked))
+            fail_usage("train.regrow: ", no_masks_to_move);
+        });
     }
     original = original && !changes_shapes;
   }

@@ -218,6 +218,7 @@ Type<TrainConfig> train_type() {
        field("accumulate", &TrainConfig::accumulate, whole(1, 1'000'000),
              "batches whose mean gradient makes a step"),
        field("prune", &TrainConfig::prune, prune_type(), "a pruner that acts while training"),
+       field("regrow", &TrainConfig::regrow, regrow_type(), "masks that move while it trains"),
        field("regularize", &TrainConfig::regularize, regularize_type(),
              "a penalty that prepares channels to be cut"),
        field("callbacks", &TrainConfig::callbacks, list_of(callback_type()),
@@ -236,17 +237,21 @@ Type<TrainConfig> train_type() {
                .mistake("found ", t.schedule.min_lr,
                         ", expected at most the optimizer's lr: ", t.optimizer.lr);
          }
+         /// Of what acts while it trains: that it does so within the stage.
+         const auto check_end = [&](const auto& when, const Place& place) {
+           const double last = when.end.value_or(when.begin);
+           const Place last_at = place / (when.end ? "end" : "begin");
+           if (when.in == "steps" && t.steps && last >= static_cast<double>(*t.steps))
+             last_at.fail("found ", last, ", but the last of ", *t.steps, " steps is ", *t.steps - 1);
+           if (when.in == "epochs" && t.epochs && last > static_cast<double>(*t.epochs))
+             last_at.fail("found ", last, ", but the stage has ", *t.epochs,
+                          *t.epochs == 1 ? " epoch" : " epochs");
+         };
+         if (t.regrow) check_end(*t.regrow, at / "regrow");
          if (!t.prune) return;
          const Place schedule = at / "prune" / "schedule";
          if (!t.prune->schedule) schedule.fail("missing, a pruner inside 'train' needs one");
-         const PruneScheduleConfig& when = *t.prune->schedule;
-         const double last = when.end.value_or(when.begin);
-         const Place last_at = schedule / (when.end ? "end" : "begin");
-         if (when.in == "steps" && t.steps && last >= static_cast<double>(*t.steps))
-           last_at.fail("found ", last, ", but the last of ", *t.steps, " steps is ", *t.steps - 1);
-         if (when.in == "epochs" && t.epochs && last > static_cast<double>(*t.epochs))
-           last_at.fail("found ", last, ", but the stage has ", *t.epochs,
-                        *t.epochs == 1 ? " epoch" : " epochs");
+         check_end(*t.prune->schedule, schedule);
        }});
 }
 
@@ -306,6 +311,7 @@ void check_config(const Config& config, const Place& at) {
   const Place stages = at / "stages";
   if ((at / "model").is_sound() && (at / "data").is_sound()) check_images(config, at);
   check_stage_names(config.stages, stages);
+  check_masks_to_move(config, stages);
   if (!(at / "data").is_sound() || config.data.validation > 0) return;
   if (!config.data.validation) return;  // the folder decides: check_early_stop in build.h
   for (size_t i = 0; i < config.stages.size(); ++i) {

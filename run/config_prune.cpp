@@ -12,9 +12,6 @@ namespace espalier {
 
 using namespace schema;
 
-namespace {
-
-/// A number of steps, epochs or stages; an integer is written without a point.
 Type<double> amount(const Bounds& range) {
   Type<double> type = number(range);
   type.write = [](double value) {
@@ -23,19 +20,20 @@ Type<double> amount(const Bounds& range) {
   return type;
 }
 
+void check_amount(const Place& at, double value, const std::string& in) {
+  if (in == "steps" && value != std::floor(value))
+    at.fail("found ", value,
+            ", expected a whole number of steps; \"in\": \"epochs\" or \"share\" counts otherwise");
+  if (in == "share" && value > 1) at.fail("found ", value, ", expected at most 1, the whole stage");
+}
+
+namespace {
+
 void check_schedule(const PruneScheduleConfig& s, const Place& at) {
-  const auto check_amount = [&](const char* name, double value) {
-    if (s.in == "steps" && value != std::floor(value))
-      (at / name).fail("found ", value,
-                       ", expected a whole number of steps; \"in\": \"epochs\" or \"share\" counts "
-                       "otherwise");
-    if (s.in == "share" && value > 1)
-      (at / name).fail("found ", value, ", expected at most 1, the whole stage");
-  };
-  check_amount("begin", s.begin);
-  if (s.every) check_amount("every", *s.every);
+  check_amount(at / "begin", s.begin, s.in);
+  if (s.every) check_amount(at / "every", *s.every, s.in);
   if (!s.end) return;
-  check_amount("end", *s.end);
+  check_amount(at / "end", *s.end, s.in);
   if (*s.end <= s.begin) (at / "end").fail("found ", *s.end, ", expected more than begin: ", s.begin);
 }
 

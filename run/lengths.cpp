@@ -5,6 +5,7 @@
 
 #include "espalier/run/build.h"
 #include "espalier/run/pruning.h"
+#include "espalier/train/regrow_callback.h"
 #include "espalier/util/table.h"
 
 namespace espalier {
@@ -76,6 +77,15 @@ void check_past(const std::string& place, const StageConfig& stage, int64_t done
                        scheduled_momentum(train.schedule, step, steps));
     };
     if (rate(before) != rate(total)) refuse(step, "learning rate", train.schedule.type);
+  }
+  if (train.regrow) {
+    const RegrowSchedule was = regrow_schedule(*train.regrow, {epoch_steps, before}),
+                         is = regrow_schedule(*train.regrow, {epoch_steps, total});
+    for (int64_t step = 0; step < done; ++step) {
+      const bool acts = was.acts_at(step);
+      if (acts != is.acts_at(step) || (acts && was.share_at(step) != is.share_at(step)))
+        refuse(step, "regrowth", train.regrow->type);
+    }
   }
   if (!train.prune) return;
   const Schedule was = prune_schedule(train, {epoch_steps, before}),

@@ -8,6 +8,7 @@
 #include "espalier/core/physical_memory.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"
+#include "espalier/prune/regrow.h"
 #include "espalier/run/build.h"
 #include "espalier/run/checkpoint.h"
 #include "espalier/run/pruning.h"
@@ -128,6 +129,7 @@ MemoryPlan plan_memory(const Config& config, const DataSplits* data,
       for (const auto& callback : step_callbacks(*stage.train)) callback->add_state(parameters);
       plan.include(*stage.train, parameters, whole);
       drop_average(parameters);
+      drop_unmasked(parameters);
     }
     const PruneConfig* prune = stage.pruning();
     if (!prune || !cuts_channels(*prune)) continue;

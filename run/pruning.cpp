@@ -16,6 +16,7 @@
 #include "espalier/run/build.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/evaluate.h"
+#include "espalier/train/regrow_callback.h"
 #include "espalier/util/interrupt.h"
 #include "espalier/util/table.h"
 
@@ -323,10 +324,12 @@ StageCallbacks stage_callbacks(const Config& config, const TrainConfig& train, M
   };
   if (train.regularize)
     add(std::make_unique<RegularizeCallback>(make_penalty(model, config.model.input, *train.regularize)));
+  if (auto follows = straight_through_callback(train)) add(std::move(follows));
   if (train.ema > 0) add(std::make_unique<AverageCallback>(train.ema));
   if (train.prune)
     add(std::make_unique<PruneCallback>(Pruning(config, *train.prune, model, data, &train), schedule.value(),
                                         console));
+  if (train.regrow) add(std::make_unique<RegrowCallback>(*train.regrow));
   all.in_order.push_back(&evaluator);
   for (auto& callback : named_callbacks(train)) add(std::move(callback));
   if (const double norm = train.optimizer.clip_norm; norm > 0) add(std::make_unique<ClipCallback>(norm));

@@ -24,6 +24,7 @@
 #include "espalier/run/resume.h"
 #include "espalier/run/run_choice.h"
 #include "espalier/run/run_folder.h"
+#include "espalier/run/training_macs.h"
 #include "espalier/run/version.h"
 #include "espalier/run/weights_origin.h"
 #include "espalier/train/callbacks.h"
@@ -367,6 +368,10 @@ class Run {
     callbacks.insert(callbacks.end(), {&metrics, &saver, &progress});
     Trainer(state, callbacks).run(train_);
 
+    if (config.regrow && !config.prune)  // else masks keep less and less
+      console_.line(fmt::format("{}  where zeros cost nothing, it takes {:.1f} % of dense training's MACs",
+                                stage.name,
+                                100 * training_macs_share(config, *model_, config_.model.input, length)));
     if (config.prune) reestimate(stage, config.prune->reestimate_norm);
     reestimate(stage, config.reestimate_norm);
     if (position_.train_seconds > 0)

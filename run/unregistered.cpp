@@ -8,6 +8,7 @@
 #include "espalier/optim/schedule.h"
 #include "espalier/penalty/penalty.h"
 #include "espalier/prune/criterion.h"
+#include "espalier/prune/regrow.h"
 #include "espalier/prune/schedule.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/loss.h"
@@ -35,6 +36,7 @@ std::vector<std::string> unregistered_names(const Json& config) {
     look(stage, "/train/schedule", learning_rate_schedules());
     look(stage, "/train/loss", losses());
     look(stage, "/train/regularize", penalties());
+    look(stage, "/train/regrow", regrowths());
     for (const char* prune : {"/train/prune", "/prune"}) {
       look(stage, (std::string(prune) + "/criterion").c_str(), criteria());
       look(stage, (std::string(prune) + "/schedule").c_str(), prune_schedules());

@@ -67,6 +67,20 @@ struct PruneConfig {
   int64_t reestimate_norm = 0;  ///< as in TrainConfig, after the cut
 };
 
+/// Masks that move while a stage trains.
+struct RegrowConfig {
+  std::string type = "rigl";  ///< a row of regrowths() (prune/regrow.h), as whose the others are where absent
+  double share = 0.3;         ///< of each layer's active weights that drops, at `begin`,
+  double min_share = 0.0;     ///< and at `end`
+  std::string anneal = "cosine";  ///< one of anneal_names()
+  double momentum = 0.9;          ///< of a moving average of gradients
+  std::string in = "steps";       ///< as of a PruneScheduleConfig
+  double begin = 0;
+  std::optional<double> end = {};    ///< absent: the method's share of the stage
+  std::optional<double> every = {};  ///< a config that is read always has it; absent: the method's
+  ExtraOptions extra = {};           ///< those that the row declares
+};
+
 /// A callback of a program's own: a row of callbacks() in train/callbacks.h.
 struct CallbackConfig {
   std::string type;
@@ -94,6 +108,7 @@ struct TrainConfig {
   double ema = 0.0;        ///< decay of the moving average of weights; 0: none
   int64_t accumulate = 1;  ///< batches whose mean gradient makes a step
   std::optional<PruneConfig> prune = {};
+  std::optional<RegrowConfig> regrow = {};        ///< masks that move
   std::optional<PenaltyOptions> regularize = {};  ///< a penalty
   std::vector<CallbackConfig> callbacks = {};
   int64_t log_every = 100;  ///< steps

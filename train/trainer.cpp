@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <utility>
 
 #include "espalier/autograd/random_pass.h"
 #include "espalier/core/compute_device.h"
@@ -243,9 +244,10 @@ void Trainer::settle() {
 void Trainer::update() {
   TrainState& s = state_;
   notify(&Callback::after_backward);
-  s.optimizer.step(s.lr, s.gradient_scale);
+  const bool moves = !std::exchange(s.leaves_out_update, false);
+  if (moves) s.optimizer.step(s.lr, s.gradient_scale);
   s.gradient_scale = {};
-  notify(&Callback::after_update);
+  if (moves) notify(&Callback::after_update);
 }
 
 void Trainer::fail_out_of_memory(const OutOfMemory& error, const Tensor& images, uint64_t done) const {

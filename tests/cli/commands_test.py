@@ -114,7 +114,7 @@ class Help(CliTest):
 
     def test_topics(self):
         for topic, part in (("config", "seed"), ("models", "lenet300"), ("data", "ESPALIER_DATA"), ("criteria", "l2"),
-                            ("environment", "NO_COLOR"), ("man", ".TH ESPALIER 1"), ("runs", "STAGE.best.safetensors")):
+                            ("regrowths", "rigl"), ("environment", "NO_COLOR"), ("man", ".TH ESPALIER 1"), ("runs", "STAGE.best.safetensors")):
             self.assertIn(part, self.succeeds("help", topic))
         self.assertIn(self.succeeds("help", "runs"), self.succeeds("help", "best"))
 

@@ -21,6 +21,7 @@ STAGES = [
                                 "early_stop": {"patience": 50}, "checkpoint_every": 0.02}},
     {"name": "gradual", "train": {"steps": 12001, "log_every": 7, "eval_every": 2, "ema": 0.9,
                                   "optimizer": {"type": "sgd", "lr": 0.02, "momentum": 0.9, "clip_norm": 1},
+                                  "regrow": {"type": "rigl", "every": 57},
                                   "prune": {"sparsity": 0.8, "schedule": {"type": "cubic", "begin": 5, "every": 101}}}},
     {"name": "rows", "prune": {"unit": "row", "scope": "layer", "criterion": "random", "sparsity": 0.2,
                                "exclude": ["fc3"], "remove": True}},

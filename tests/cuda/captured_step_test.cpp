@@ -13,6 +13,7 @@
 #include "espalier/run/build.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/metrics.h"
+#include "espalier/train/regrow_callback.h"
 #include "espalier/train/trainer.h"
 #include "run/small.h"
 #include "support/bad_input.h"
@@ -293,6 +294,44 @@ TEST_F(CapturedStepOnCuda, GivesItsMemoryToWhoNeedsItAndIsCapturedAgain) {
   expect_same(captured, launched);
 }
 
+TEST_F(CapturedStepOnCuda, MasksThatMoveGoOnToTheSameBits) {
+  struct Leave : Callback {
+    explicit Leave(int64_t step) : step(step) {}
+    void after_step(TrainState& s) override {
+      if (s.position.step == step) throw 6;
+    }
+    int64_t step;
+  };
+  for (const std::string& method : regrowths().names()) {
+    SCOPED_TRACE(method);
+    const auto make = [&] {
+      TrainConfig config = with_adam();
+      config.regrow = RegrowConfig{.type = method, .begin = 1, .end = 11, .every = 3};
+      auto t = std::make_unique<Training>(mlp, config, 25, 10);
+      t->state->total_steps = 12;
+      mask_half(*t, 1);
+      return t;
+    };
+    const auto whole = make();
+    Trainer(*whole->state, whole->callbacks()).run(whole->loader);
+    for (const int64_t step : {4, 5, 8}) {  // masks move after steps 2, 5, 8 and 11
+      const auto parted = make();
+      Leave leave(step);
+      EXPECT_THROW(Trainer(*parted->state, parted->callbacks({&leave})).run(parted->loader), int);
+      Trainer(*parted->state, parted->callbacks()).run(parted->loader);
+      parted->position.loss_sum = whole->position.loss_sum;  // what was not settled is lost with the process
+      parted->position.correct = whole->position.correct;
+      expect_same(*parted, *whole);
+      for (Parameter* weight : learning_weights(*parted->model)) {
+        const Parameter& wanted = *whole->model->find(weight->name);
+        EXPECT_TRUE(std::ranges::equal(weight->mask.to(Device::cpu).span<uint8_t>(),
+                                       wanted.mask.to(Device::cpu).span<uint8_t>()))
+            << weight->name;
+      }
+    }
+  }
+}
+
 #ifdef ESPALIER_CUDA_EMULATED
 
 using emulation::Counters;
@@ -347,6 +386,17 @@ TEST_F(CapturedStepOnCuda, BetweenLogPointsNothingWaitsIsAllocatedOrCrosses) {
     RegularizeCallback regularize(
         make_penalty(*pulled.model, pulled.input, {.type = penalty, .growth = 0.1, .every = 1}));
     expect_nothing_waits_or_crosses(pulled, {&regularize});
+  }
+}
+
+TEST_F(CapturedStepOnCuda, BetweenMovesOfMasksNothingWaitsIsAllocatedOrCrosses) {
+  for (const std::string& method : regrowths().names()) {
+    SCOPED_TRACE(method);
+    TrainConfig config = with_momentum();
+    config.regrow = RegrowConfig{.type = method, .begin = 5, .end = 5, .every = 1};
+    Training moved(vgg, config, 40, 2);
+    mask_half(moved, 1);
+    expect_nothing_waits_or_crosses(moved);
   }
 }
 

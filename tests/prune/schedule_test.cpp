@@ -117,6 +117,9 @@ TEST(StageLength, StepsByHand) {
   EXPECT_EQ(stage.step_at(1, TimeUnit::share), 999) << "the last step";
   EXPECT_EQ(message_of<UsageError>([&] { stage.step_at(1000, TimeUnit::steps); }),
             "prune.schedule: acts at step 1000, but the stage has steps 0 to 999");
+  EXPECT_TRUE(message_of<UsageError>([&] {
+                stage.step_at(1000, TimeUnit::steps, "train.regrow");
+              }).starts_with("train.regrow: acts at step 1000"));
   EXPECT_EQ(message_of<UsageError>([&] { stage.step_at(3, TimeUnit::epochs); }),
             "prune.schedule: acts at step 1173 (epoch 3), but the stage has steps 0 to 999");
   EXPECT_EQ((StageLength{.epoch_steps = 500, .steps = 1000}).step_at(2, TimeUnit::epochs), 999);

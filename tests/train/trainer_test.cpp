@@ -258,6 +258,19 @@ TEST(Trainer, StepsComputeWithDenormalsAsZeros) {
   EXPECT_EQ(before, 0u) << "a caller's own is as it was";
 }
 
+TEST(Trainer, LeavesOutAnUpdateWhereACallbackSaysSo) {
+  struct Skip : Callback {
+    void after_backward(TrainState& s) override { s.leaves_out_update = s.position.step == 1; }
+    void after_update(TrainState& s) override { moved.push_back(s.position.step); }
+    std::vector<int64_t> moved;
+  } skip;
+  Fixture f(3);
+  Trainer(f.state, {&skip}).run(f.loader);
+  EXPECT_EQ(skip.moved, (std::vector<int64_t>{0, 2}));
+  EXPECT_EQ(f.optimizer->steps(), 2);
+  EXPECT_EQ(f.position.step, 3);
+}
+
 TEST(Trainer, AsksTheSystemForNothingAfterTheFirstStep) {
   Fixture f(50, 400);
   Batch batch;
