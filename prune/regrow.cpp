@@ -353,8 +353,8 @@ Regrown regrow(const std::vector<RegrowLayer>& given, const RegrowthInfo& method
     for (Tensor* mask : {&layer.kept, &layer.moved}) *mask = mask->to(layer.weight.value().device());
   for (HostLayer& layer : layers) {
     if (layer.dropped == 0 && layer.grown == 0) continue;
-    layer.weight.set_mask(
-        std::move(layer.kept));  // what has dropped is 0 with its state, and grows from there
+    // First without what drops: that is 0 with its state then, and if it grows again does so from there.
+    layer.weight.set_mask(std::move(layer.kept));
     layer.weight.mask = std::move(layer.moved);
   }
   return result;

@@ -35,15 +35,21 @@ TEST(FlushDenormals, ARegionComputesAsItsCallerDoes) {
 #if !defined(__SSE2__)
   GTEST_SKIP() << "is of x86";
 #endif
-  ThreadPool& pool = *new ThreadPool(nullptr);  // its threads live as long as the process
-  const auto zeros = [&pool] {
-    std::vector<int> is_zero(4, -1);
-    const auto body = [](const void* context, int part) {
-      (*const_cast<std::vector<int>*>(
-          static_cast<const std::vector<int>*>(context)))[static_cast<size_t>(part)] = tenth_of(least) == 0;
-    };
-    pool.run_together(4, body, &is_zero);
-    return is_zero;
+  struct Region {
+    ThreadPool& pool = *new ThreadPool(nullptr);  // its threads live as long as the process
+    std::vector<int> is_zero = {};
+  } region;
+  const auto zeros = [&region] {
+    region.is_zero.assign(4, -1);
+    region.pool.run_together(
+        4,
+        [](const void* context, int part) {
+          auto& all = *static_cast<Region*>(const_cast<void*>(context));
+          all.pool.barrier();  // so that no thread takes several parts
+          all.is_zero[static_cast<size_t>(part)] = tenth_of(least) == 0;
+        },
+        &region);
+    return region.is_zero;
   };
   EXPECT_EQ(zeros(), std::vector<int>(4, 0));
   {
