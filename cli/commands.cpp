@@ -18,6 +18,7 @@ void eval(const Given& given);
 void predict(const Given& given);
 void inspect(const Given& given);
 void graph(const Given& given);
+void explain(const Given& given);
 void compare(const Given& given);
 void bench(const Given& given);
 void help(const Given& given);
@@ -35,6 +36,8 @@ Registry<Command>& commands() {
           {"inspect", "Layers, parameters, non-zeros and MACs of a config's or a checkpoint's model",
            inspect},
           {"graph", "Which channels of a config's or a checkpoint's model must be cut together", graph},
+          {"explain", "What a pruner of a config would take of each layer, and why; changes no file",
+           explain},
           {"compare", "Runs side by side: what differs in their configs, and what they came to", compare},
           {"bench", "How fast a model trains or infers here, on random data", bench},
           {"help", "Help on a command, a topic, or a name in configs: a field, a criterion, a model", help},

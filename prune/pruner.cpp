@@ -164,6 +164,10 @@ PruneResult prune_once(Module& model, const Shape& input, const PruneOptions& op
   const Tensor scores = score_units(units, options.scoring, gradients, are_compared(options));
   const auto selected = select(model, units, scores, options, original, progress);
   PruneResult result = result_of(units, scores, *selected, original);
+  if (options.explain) {
+    result.scores = layer_scores(units, scores, selected->kept, selected->ranking);
+    result.compared = are_compared(options);
+  }
   apply(model, input, units, selected->kept, options, result);
   return result;
 }
@@ -242,6 +246,27 @@ void check_prune(Module& model, const Shape& input, const PruneOptions& options,
     const int64_t ranked = scope == Scope::global ? units.count : layer.count;
     if (layer.count > 0 && share_count(options.target.value, ranked) == ranked) fail_empty(layer, options);
   }
+}
+
+std::vector<PruneResult::Layer> foreseen_layers(Module& model, const Shape& input,
+                                                const PruneOptions& options) {
+  check_options(options);
+  const bool is_counted = options.target.kind == Target::sparsity && options.unit.kind != Unit::n_of_m;
+  if (!is_counted || options.unit.kind == Unit::channel) return {};
+  const UnitSet units = units_of(model, input, options.unit, options.include, options.exclude);
+  const Tensor scores = Tensor::zeros({units.count});
+  const OriginalNetwork original;
+  Selected selected(model, units, scores, options, original, 1.0);
+  std::vector<size_t> in_class(units.groups.size());
+  for (size_t g = 0; g < units.groups.size(); ++g) ++in_class[selected.ranking.class_of(g)];
+  if (std::ranges::count(in_class, 1) == 0) return {};
+  selected.cut = selected.goal.cut();
+  selected.kept = selected.ranking.select(selected.cut);
+  const PruneResult result = result_of(units, scores, selected, original);
+  std::vector<PruneResult::Layer> layers;
+  for (size_t g = 0; g < units.groups.size(); ++g)
+    if (in_class[selected.ranking.class_of(g)] == 1) layers.push_back(result.layers[g]);
+  return layers;
 }
 
 PruneResult prune(Module& model, const Shape& input, const OriginalNetwork& original,

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "espalier/prune/explain.h"
 #include "espalier/prune/goal.h"
 #include "espalier/prune/proof.h"
 #include "espalier/prune/schedule.h"
@@ -44,6 +45,7 @@ struct PruneOptions {
   std::function<void()> before_each = {};
   /// A batch [N,H,W,C]: if defined, each cut is proved on it (proof.h), and what is left counted again.
   Tensor verify = {};
+  bool explain = false;  ///< the result says where the scores lie
 };
 
 /// Why these cannot prune little by little, in iterations or along a schedule; empty if they can.
@@ -59,6 +61,8 @@ struct PruneResult {
     int64_t left() const { return units - pruned; }
   };
   std::vector<Layer> layers = {};           ///< those that may lose units
+  std::vector<LayerScores> scores = {};     ///< of each, in the last selection; with PruneOptions::explain,
+  bool compared = false;                    ///< as is this: they were divided by a normalizer
   std::vector<Ranking::Held> held = {};     ///< in the last selection or in one before it
   std::optional<Goal::Forced> forced = {};  ///< by min_ratio
 
@@ -79,6 +83,12 @@ struct PruneResult {
 /// that do not go together, a criterion that finds nothing to look at, counts that leave nothing of a layer
 /// and, if `reachable`, a target that is not reached. Images are `input` [H,W,C].
 void check_prune(Module& model, const Shape& input, const PruneOptions& options, bool reachable = true);
+
+/// What a prune of masks will leave of the layers of which its target says it, whatever the scores are: each
+/// is ranked by itself, and a share of it goes. `pruned`: in the end, by the target and its limits. Errors
+/// are those of check_prune, but that layers may be emptied.
+std::vector<PruneResult::Layer> foreseen_layers(Module& model, const Shape& input,
+                                                const PruneOptions& options);
 
 /// Prunes the model, whose images are `input` [H,W,C], so far on the way from `original` to the target as
 /// `progress`, in 0..1, says (Goal), min_ratio included. Error if the target cannot be reached, with how far

@@ -386,6 +386,11 @@ void Ranking::round(const Rounded& set, Dropping& selection) {
   }
 }
 
+size_t Ranking::class_of(size_t group) const {
+  const auto has = [=](const Class& one) { return std::ranges::count(one.groups, group) > 0; };
+  return static_cast<size_t>(std::ranges::find_if(classes_, has) - classes_.begin());
+}
+
 int64_t Ranking::gone(const Tensor& kept) const {
   return units_of_all_ - std::ranges::count(kept.span<uint8_t>(), 1);
 }

@@ -97,6 +97,8 @@ class Ranking {
   bool limited() const { return limited_; }
   /// True if what stays of some layer is a multiple of more than 1.
   bool rounds() const { return !rounded_.empty(); }
+  /// Groups with the same number are ranked against each other.
+  size_t class_of(size_t group) const;
   /// For each group how many units it had in the beginning.
   int64_t original(size_t group) const { return originals_[group]; }
 

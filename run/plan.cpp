@@ -107,6 +107,12 @@ double images_a_step(const TrainConfig& train, const Loader& loader, const Datas
   return static_cast<double>(images) / static_cast<double>(epoch_steps(train, loader.batches()));
 }
 
+/// Whether what goes is less than a filter or a column, so that either may be gone without being meant.
+bool is_fine(const PruneConfig& prune) {
+  const Unit::Kind unit = unit_named(prune.unit).kind;
+  return unit == Unit::weight || unit == Unit::n_of_m || unit == Unit::kernel || unit == Unit::block;
+}
+
 /// How often a train stage evaluates: after every so many epochs, and after the last.
 int64_t evaluations(const TrainConfig& train, int64_t batches) {
   const int64_t steps = stage_steps(train, batches), epoch = epoch_steps(train, batches);
@@ -160,13 +166,18 @@ Plan make_plan(const Config& config, const DataSplits& data) {
   // trained, and those that take the same share of each layer whatever its weights are.
   bool trained = false;
   const auto mask = [&](const PruneConfig& prune, StagePlan& row) {
-    if (trained && !(prune.scope == "layer" && prune.sparsity)) return;
+    const auto warn = [&](const std::vector<std::string>& lines) {
+      for (const std::string& line : lines)
+        row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
+    };
+    if (trained && !(prune.scope == "layer" && prune.sparsity))
+      return warn(foreseen_collapse(*model, config.model.input, prune_options(prune, pruning_key(config))));
     const Stopwatch watch;
     const Pruning pruning(config, prune, *model, data.train);
-    for (const std::string& line : pruning.warnings(pruning.act(pruning.original())))
-      row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
-    for (const std::string& line : collapsed_layers(*model))
-      row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
+    warn(pruning.warnings(pruning.act(pruning.original())));
+    warn(collapsed_layers(*model));
+    if (const std::string dead = dead_line(dead_units(*model)); !trained && is_fine(prune) && !dead.empty())
+      warn({dead});
     if (prune.remove) remove_masks(*model);
     row.seconds += watch.seconds();
   };

@@ -213,9 +213,24 @@ std::string width_hint(const PruneConfig& prune, Module& model) {
   return fmt::format("widths that are multiples of {0} run faster: \"round_to\": {0}", floats);
 }
 
+std::vector<std::string> foreseen_warnings(const Config& config, Module& model, size_t from) {
+  std::vector<std::string> lines;
+  for (size_t i = from; i < config.stages.size(); ++i) {
+    const PruneConfig* prune = config.stages[i].pruning();
+    if (!prune) continue;
+    if (cuts_channels(*prune)) break;
+    for (const std::string& line :
+         foreseen_collapse(model, config.model.input, prune_options(*prune, pruning_key(config))))
+      lines.push_back(fmt::format("stage '{}': {}", config.stages[i].name, line));
+  }
+  return lines;
+}
+
 void report_sparsity(const std::string& stage, Module& model, const Shape& input, Console& console) {
   const Network network(model, input);
   console.lines([&](size_t width) { return sparsity_table(network.layers, network.totals, width); });
+  if (const std::string dead = dead_line(dead_units(model)); !dead.empty())
+    console.line(fmt::format("{}  {}", stage, dead));
   for (const std::string& line : collapsed_layers(model))
     console.warn(fmt::format("warning: stage '{}': {}", stage, line));
 }

@@ -196,6 +196,9 @@ class Run {
     for (const std::string& note : weights_notes_.lines) console_.line(note);
     for (const std::string& warning : weights_notes_.warnings) console_.warn(warning);
     for (const std::string& warning : advice(config_, train_.batches())) console_.warn("warning: " + warning);
+    for (const std::string& warning :
+         foreseen_warnings(config_, *model_, static_cast<size_t>(position_.stage)))
+      console_.warn("warning: " + warning);
     for (const std::string& note : notes_on_layers(config_, *model_)) console_.line(note);
     for (const std::string& note : batch_notes(config_, data_.train)) console_.line(note);
   }

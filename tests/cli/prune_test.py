@@ -112,13 +112,38 @@ class Empty(PruneTest):
 class Collapse(PruneTest):
     def test_of_a_layer_is_warned_of(self):
         line = "stage 'pruned': layer collapse: fc1 is left with 1 of 1,024 weights, in 1 of 16 rows"
+        foreseen = "stage 'pruned': layer collapse: fc1 will be left with 1 of 1,024 weights, and has 16 outputs"
         for prune, train in (({}, {}), ({"schedule": {"type": "cubic", "every": 5}}, {"steps": 20})):
             with self.subTest(prune=prune):
                 self.write_run({"scope": "layer", "sparsity": 0.9995, "exclude": ["fc2"], **prune}, hidden=[16], **train)
                 self.assertIn(line, " ".join(self.succeeds("check", "prune.json").split()))
                 result = self.espalier("train", "prune.json", "--quiet", "--output", "run")
-                self.assertEqual((result.returncode, result.stderr), (0, f"warning: run: {line}\n"))
+                self.assertEqual((result.returncode, result.stderr),
+                                 (0, f"warning: run: {foreseen}\nwarning: run: {line}\n"))
                 self.forget("run")
+
+    def test_is_foreseen_where_the_target_says_it(self):
+        """After training a global target says nothing of a layer, unless it is the only one."""
+        for prune, warned in (({"sparsity": 0.999, "include": ["fc1"]}, True), ({"sparsity": 0.99}, False)):
+            with self.subTest(prune=prune):
+                self.write_run(prune, hidden=[16])
+                said = " ".join(self.succeeds("check", "prune.json").split())
+                self.assertEqual("stage 'pruned': layer collapse: fc1 will be left with 1 of 1,024 weights, and has 16 outputs"
+                                 in said, warned, said)
+
+    def test_dead_units_are_counted_in_a_line(self):
+        self.write_run({"scope": "layer", "sparsity": 0.9, "criterion": "random"}, hidden=[16])
+        said = self.succeeds("train", "prune.json", "--output", "run")
+        [line] = [line for line in said.splitlines() if line.startswith("pruned  dead: ")]
+        self.assertRegex(line, r"^pruned  dead: .* columns of .*have no weight that is not masked")
+        masks = {name.removeprefix("mask/").removesuffix(".weight"): (shape, content) for name, (_, shape, content)
+                 in safetensors(self.folder / "run/checkpoint.safetensors")[0].items() if name.startswith("mask/")}
+        dead = sum(not any(content[column::columns]) for (_, columns), content in masks.values() for column in range(columns))
+        self.assertIn(f" {dead} of ", line)
+        self.write_run({"scope": "layer", "sparsity": 0.9, "criterion": "random"}, hidden=[16])
+        first = {"name": "pruned", "prune": {"scope": "layer", "sparsity": 0.9, "criterion": "random"}}
+        self.write("first.json", config(first, {"name": "sparse", "train": sgd(steps=1)}))
+        self.assertIn("warning  stage 'pruned': dead: ", self.succeeds("check", "first.json"))
 
 
 class Names(PruneTest):
