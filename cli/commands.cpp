@@ -19,6 +19,7 @@ void predict(const Given& given);
 void inspect(const Given& given);
 void graph(const Given& given);
 void explain(const Given& given);
+void sensitivity(const Given& given);
 void compare(const Given& given);
 void bench(const Given& given);
 void help(const Given& given);
@@ -38,6 +39,8 @@ Registry<Command>& commands() {
           {"graph", "Which channels of a config's or a checkpoint's model must be cut together", graph},
           {"explain", "What a pruner of a config would take of each layer, and why; changes no file",
            explain},
+          {"sensitivity", "What pruning each layer by itself costs a checkpoint, by how much of it goes",
+           sensitivity},
           {"compare", "Runs side by side: what differs in their configs, and what they came to", compare},
           {"bench", "How fast a model trains or infers here, on random data", bench},
           {"help", "Help on a command, a topic, or a name in configs: a field, a criterion, a model", help},

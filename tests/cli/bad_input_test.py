@@ -433,7 +433,8 @@ class BadWeights(CliTest):
 
     def test_empty_arguments_are_named(self):
         for command, argument in (("eval", "CHECKPOINT"), ("check", "CONFIG"), ("train", "CONFIG"), ("compare", "RUN"),
-                                  ("inspect", "CONFIG|CHECKPOINT"), ("help", "TOPIC"), ("predict", "CHECKPOINT"), ("explain", "CONFIG")):
+                                  ("inspect", "CONFIG|CHECKPOINT"), ("help", "TOPIC"), ("predict", "CHECKPOINT"), ("explain", "CONFIG"),
+                                  ("sensitivity", "CHECKPOINT")):
             more = ["a.png"] if command == "predict" else []
             self.fails_unwritten(2, f"{command}: {argument}: is empty", command, "", *more)
         self.fails_unwritten(2, "predict: IMAGE|FOLDER: is empty", "predict", "none.safetensors", "a.png", "")

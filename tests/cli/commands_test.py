@@ -52,6 +52,7 @@ class Usage(CliTest):
                 ("graph a.json --dott x", "graph: no option '--dott', did you mean '--dot'?"),
                 ("explain", "explain: CONFIG is required; see `espalier explain --help`"),
                 ("explain a.json --stge x", "explain: no option '--stge', did you mean '--stage'?"),
+                ("sensitivity", "sensitivity: CHECKPOINT is required; see `espalier sensitivity --help`"),
                 ("compare", "compare: RUN is required; see `espalier compare --help`"),
                 ("bench", "bench: train|infer is required; see `espalier bench --help`"),
                 ("bench tran --model mlp", "bench: found 'tran', expected train or infer, did you mean 'train'?"),
@@ -110,7 +111,7 @@ class Help(CliTest):
         self.assertEqual(self.succeeds("-h"), overview)
         commands = re.search(r"\nCommands:\n(.*?)\n\n", overview, re.DOTALL)[1]
         names = re.findall(r"^  (\w+) ", commands, re.MULTILINE)
-        self.assertLessEqual({"train", "check", "eval", "predict", "inspect", "graph", "explain", "compare", "bench",
+        self.assertLessEqual({"train", "check", "eval", "predict", "inspect", "graph", "explain", "sensitivity", "compare", "bench",
                               "help", "completion", "version"}, set(names))
         for command in names:
             text = self.succeeds(command, "--help")
