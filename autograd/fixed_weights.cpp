@@ -2,15 +2,21 @@
 
 namespace espalier {
 namespace {
-thread_local FixedWeights* active = nullptr;  // the outermost
+thread_local PreparedWeights* active = nullptr;
 }
 
-FixedWeights::FixedWeights() {
-  if (!active) active = this;
+Tensor PreparedWeights::kept(const Tensor& weight, const std::vector<int64_t>& shape,
+                             const std::function<Tensor()>& make) {
+  auto [found, added] = kept_.try_emplace({weight.raw(), shape});
+  if (added) found->second = {weight, make()};
+  return found->second.made;
 }
-FixedWeights::~FixedWeights() {
-  if (active == this) active = nullptr;
+
+FixedWeights::FixedWeights() : before_(active) {
+  if (!active) active = &own_;
 }
+FixedWeights::FixedWeights(PreparedWeights& of) : before_(active) { active = &of; }
+FixedWeights::~FixedWeights() { active = before_; }
 
 const void* FixedWeights::prepared(const Tensor& weight, const std::vector<int64_t>& shape, size_t bytes,
                                    const std::function<void(void*)>& make) {
@@ -26,10 +32,7 @@ const void* FixedWeights::prepared(const Tensor& weight, const std::vector<int64
 
 Tensor FixedWeights::kept(const Tensor& weight, const std::vector<int64_t>& shape,
                           const std::function<Tensor()>& make) {
-  if (!active) return make();
-  auto [found, added] = active->kept_.try_emplace({weight.raw(), shape});
-  if (added) found->second = {weight, make()};
-  return found->second.made;
+  return active ? active->kept(weight, shape, make) : make();
 }
 
 }  // namespace espalier

@@ -155,6 +155,12 @@ class OpObserver {
   OpObserver(const OpObserver&) = delete;
   OpObserver& operator=(const OpObserver&) = delete;
   virtual void recorded(const OpRecord& op, const Variable& output) = 0;
+  /// Whether it is after what ops there are, and not after their numbers: it then sees each op by itself, and
+  /// one that is not known here stands in with zeros.
+  virtual bool describes() const { return true; }
+  /// Of one that does not describe: whether of two ops that run as one, which show as the second, it has to
+  /// see the first, too. Each is told by its parameter.
+  virtual bool separates(const Variable& /*first*/, const Variable& /*second*/) const { return false; }
   /// The innermost open one, or null.
   static OpObserver* active();
   void close();

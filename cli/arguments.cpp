@@ -122,6 +122,16 @@ Arguments& Arguments::seconds(const std::string& name, double& into, const std::
   return *this;
 }
 
+Arguments& Arguments::amount(const std::string& name, std::optional<double>& into, const std::string& help) {
+  const auto store = [this, name, &into](const std::string& given) {
+    into = number_in<double>(given);
+    if (!into || !(*into >= 0) || !std::isfinite(*into))
+      fail_usage(command_, ": ", name, ": found '", printable(given), "', expected a number of at least 0");
+  };
+  app_->add_option_function<std::string>(name, store, help)->type_name("X");
+  return *this;
+}
+
 Arguments& Arguments::overrides(std::vector<std::string>& into) {
   app_->add_option("--set", into, "Set a field of the config, e.g. stages.dense.train.epochs=1; repeatable")
       ->type_name("PATH=VALUE")

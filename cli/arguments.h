@@ -48,6 +48,8 @@ class Arguments {
                   const std::string& help);
   Arguments& whole(const std::string& name, int64_t& into, int64_t from, int64_t to, const std::string& help);
   Arguments& seconds(const std::string& name, double& into, const std::string& help);
+  /// A number of at least 0.
+  Arguments& amount(const std::string& name, std::optional<double>& into, const std::string& help);
 
   // Those that several commands have.
   Arguments& overrides(std::vector<std::string>& into);

@@ -11,6 +11,7 @@
 #include "espalier/prune/report.h"
 #include "espalier/run/advice.h"
 #include "espalier/run/build.h"
+#include "espalier/run/distill.h"
 #include "espalier/run/parts.h"
 #include "espalier/run/plan.h"
 #include "espalier/util/definition_list.h"
@@ -40,8 +41,11 @@ std::string data_text(const Config& config, const DataSplits& data) {
 std::string pruning_text(const Schedule& schedule) {
   const int64_t times = schedule.times();
   if (times == 1) return fmt::format("prunes once, at step {} (from 0)", grouped(schedule.begin));
-  return fmt::format("prunes {} times, at steps {} to {} (from 0), every {}", grouped(times),
-                     grouped(schedule.begin), grouped(schedule.end), grouped(schedule.every));
+  std::string text = fmt::format("{} {} times, at steps {} to {} (from 0)",
+                                 schedule.gives_back() ? "lets go and prunes in turn," : "prunes",
+                                 grouped(times), grouped(schedule.begin), grouped(schedule.last()));
+  if (schedule.table.empty()) text += ", every " + grouped(schedule.every);
+  return text;
 }
 
 /// On a card with what it has, for what the machine has is more than most runs take.
@@ -69,6 +73,9 @@ std::string time_text(const std::vector<StagePlan>& stages, int64_t macs) {
     if (stage.climb_steps > 0)
       lines +=
           fmt::format("\n{}: the learning rate climbs over {} steps", stage.name, grouped(stage.climb_steps));
+    if (stage.teacher_macs > 0)
+      lines += fmt::format("\n{}: its teacher, of {} MACs, takes {:.0f} % of a step", stage.name,
+                           grouped(stage.teacher_macs), 100 * stage.teacher_share);
     if (stage.pruning) lines += fmt::format("\n{}: {}", stage.name, pruning_text(*stage.pruning));
   }
   const std::string threads = join(espalier::threads(), " ", plural(espalier::threads(), "thread"));
@@ -108,6 +115,7 @@ void check(const Given& given) {
   append(notes, parts.notes.lines);
   append(notes, notes_on_layers(config, *parts.model));
   for (const StagePlan& stage : plan.stages) append(warnings, stage.warnings);
+  append(warnings, warnings_of_teachers(config));
   append(warnings, advice(config, parts.batches.value()));
 
   std::vector<Definition> report{{"data", data_text(config, *parts.data)},

@@ -20,6 +20,8 @@ void inspect(const Given& given);
 void graph(const Given& given);
 void sweep(const Given& given);
 std::string sweep_fields();
+void explain(const Given& given);
+void sensitivity(const Given& given);
 void compare(const Given& given);
 void bench(const Given& given);
 void help(const Given& given);
@@ -37,6 +39,10 @@ Registry<Command>& commands() {
           {"inspect", "Layers, parameters, non-zeros and MACs of a config's or a checkpoint's model",
            inspect},
           {"graph", "Which channels of a config's or a checkpoint's model must be cut together", graph},
+          {"explain", "What a pruner of a config would take of each layer, and why; changes no file",
+           explain},
+          {"sensitivity", "What pruning each layer by itself costs a checkpoint, by how much of it goes",
+           sensitivity},
           {"sweep", "Trains a config at several settings and with several seeds, into a table of means",
            sweep, sweep_fields},
           {"compare", "Runs side by side: what differs in their configs, and what they came to", compare},

@@ -8,6 +8,7 @@
 #include "espalier/config/schema.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/run/config.h"
+#include "espalier/run/methods.h"
 #include "espalier/run/recipes.h"
 #include "espalier/run/run_folder.h"
 #include "espalier/util/error.h"
@@ -104,6 +105,7 @@ Candidates values(const Argument& argument, const std::string& typed, const std:
   }
   if (kind == "PATH=VALUE") return assignments(typed, first);
   if (kind == "TOPIC") return all_of(help_words());
+  if (kind == "METHOD") return all_of(first == "methods" ? methods().names() : std::vector<std::string>{});
   if (argument.name == "--model") return all_of(models().names());
   if (kind == "DIR" || kind == "ROOT" || kind == "RUN" || kind == "FOLDER") return {.paths = ":folders"};
   const bool is_path = !argument.is_option || kind.find("FILE") != kind.npos;

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cctype>
+#include <nlohmann/json.hpp>
 
 #include "espalier/cli/environment.h"
 #include "espalier/cli/man.h"
 #include "espalier/cli/usage.h"
+#include "espalier/config/layout.h"
 #include "espalier/config/schema_help.h"
 #include "espalier/data/datasets.h"
 #include "espalier/graph/op.h"
@@ -15,8 +17,11 @@
 #include "espalier/nn/sequential.h"
 #include "espalier/penalty/penalty.h"
 #include "espalier/prune/criterion.h"
+#include "espalier/prune/regrow.h"
 #include "espalier/prune/schedule.h"
+#include "espalier/prune/scope.h"
 #include "espalier/run/config.h"
+#include "espalier/run/methods.h"
 #include "espalier/run/recipes.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/loss.h"
@@ -190,7 +195,10 @@ std::string schedules_help() {
          rows_help(
              "And how sparsity grows while it trains as \"schedule\": {\"type\": NAME, ...} of its "
              "\"prune\".",
-             prune_schedules());
+             prune_schedules()) +
+         prose(
+             "\ns_0 is what is pruned at begin, s_f the prune's sparsity, and p goes from 0 to 1 between "
+             "begin and end.\n");
 }
 
 std::string penalties_help() {
@@ -198,9 +206,49 @@ std::string penalties_help() {
                    penalties());
 }
 
+std::string regrowths_help() {
+  return rows_help(
+      "A config names how masks move while a stage trains as \"regrow\": {\"type\": NAME, ...} of a train "
+      "stage. The masks are those of a prune stage before it, or of \"prune\" beside it.",
+      regrowths());
+}
+
 std::string losses_help() {
   return rows_help("A config names a loss as \"loss\": NAME or {\"type\": NAME, ...} of a train stage.",
                    losses());
+}
+
+/// With what it is made of.
+Definition method_entry(const MethodInfo& method) {
+  return {method.name, method.help + "\n" + pieces(method) + "\n" + method.paper};
+}
+
+std::string methods_help() {
+  std::vector<Definition> entries;
+  for (const MethodInfo& method : methods()) entries.push_back(method_entry(method));
+  return prose(
+             "Published methods, each with the pieces of a config that it is made of and its paper. "
+             "`espalier "
+             "help methods NAME` prints one as a complete config: `espalier help methods lamp > lamp.json`, "
+             "then `espalier train lamp.json`. Pieces go together otherwise, too: `espalier help criteria`, "
+             "`schedules`, `penalties`.\n\n") +
+         list(entries, 0);
+}
+
+/// A config to be written to a file, which says in comments what it is.
+std::string method_text(const std::string& name) {
+  const MethodInfo* method = methods().find(name);
+  if (!method) {
+    const std::string nearest = did_you_mean(name, methods().names());
+    fail_usage("help: methods: no method '", printable(name), "'",
+               nearest.empty() ? "; `espalier help methods` lists them" : nearest);
+  }
+  const std::string comment = "// ";
+  const auto [title, text] = method_entry(*method);
+  const std::string said = wrapped(title + ": " + text, help_width() - comment.size());
+  std::string comments;
+  for (const std::string_view line : lines_of(said)) comments += comment + std::string(line) + "\n";
+  return comments + laid_out(method_config(*method), help_width()) + "\n";
 }
 
 const char* const set_help =
@@ -281,7 +329,9 @@ const std::vector<Topic>& topics() {
       {"losses", "What training makes small", losses_help},
       {"schedules", "How rates and sparsities change while training", schedules_help},
       {"penalties", "What prepares a network to be pruned", penalties_help},
+      {"regrowths", "How masks move while training", regrowths_help},
       {"criteria", "What pruning can rank weights by", criteria_help},
+      {"methods", "Published methods, and the pieces of each; methods NAME: a config of one", methods_help},
       {"recipes", "Published configs that go by their names", recipes_help},
       {"runs", "What a run leaves in its folder, the best epoch's weights among it", runs_help},
       {"environment", "Environment variables", environment_help},
@@ -318,8 +368,13 @@ std::string declared_about(const std::string& word) {
   add_row("A loss", losses());
   add_row("A learning-rate schedule", learning_rate_schedules());
   add_row("A schedule of sparsity", prune_schedules());
+  add_row("A scope", scopes());
   add_row("A penalty", penalties());
+  add_row("A regrowth", regrowths());
   add_row("A callback", callbacks());
+  if (const MethodInfo* method = methods().find(word))
+    parts.push_back("A method:\n" + list({method_entry(*method)}) +
+                    prose("As a config: `espalier help methods " + word + "`\n"));
   if (std::string text = declared_in_config(word); !text.empty()) parts.push_back(std::move(text));
   std::vector<Definition> options;
   for (const Command& command : commands())
@@ -359,13 +414,19 @@ const std::vector<Synonym>& synonyms() {
       {"latency", {"latency_ms"}},
       {"filters", {"unit"}},
       {"neuron", {"unit"}},
-      {"granularity", {"unit"}},
       {"structured", {"channel"}},
       {"unstructured", {"weight"}},
       {"amount", {"sparsity", "ratio"}},
       {"pruning_ratio", {"sparsity", "ratio"}},
-      {"slimming", {"bn_scale"}},
-      {"depgraph", {"group_norm"}},
+      {"slimming", {"network_slimming", "bn_scale"}},
+      {"agp", {"gradual_magnitude"}},
+      {"gmp", {"gradual_magnitude"}},
+      {"dsd", {"dense_sparse_dense"}},
+      {"lottery", {"lottery_ticket"}},
+      {"ac/dc", {"acdc"}},
+      {"snfs", {"sparse_momentum"}},
+      {"ste", {"straight_through"}},
+      {"kd", {"distillation"}},
       {"hessian", {"obd"}},
       {"finetune", {"stages.train"}},
       {"fine-tuning", {"stages.train"}},
@@ -407,6 +468,8 @@ std::vector<std::string> help_words() {
   std::vector<std::string> words = commands().names();
   for (const Topic& topic : topics()) words.push_back(topic.name);
   for (const std::string& word : schema::words(config_description())) words.push_back(word);
+  for (const std::string& method : methods().names())
+    if (std::ranges::find(words, method) == words.end()) words.push_back(method);  // some are criteria, too
   return words;
 }
 
@@ -425,14 +488,18 @@ std::string overview() {
 }
 
 void help(const Given& given) {
-  std::string about;
+  std::string about, method;
   bool all = false;
   Arguments arguments("help");
   arguments
       .optional_positional("TOPIC", about,
                            "A command, a topic, or a name in configs; `espalier help` lists them")
+      .optional_positional("METHOD", method, "With methods: the one to print as a config")
       .flag("--all", all, "With config: every field of every section");
   if (!arguments.parse(given)) return;
+  if (!method.empty() && about != "methods")
+    fail_usage("help: one argument too many: '", printable(method), "'; see `espalier help --help`");
+  if (!method.empty()) return print(method_text(method));
   if (all && about != "config") fail_usage("help: --all: is for `espalier help config --all`");
   if (all) return print(whole_config());
   if (about.empty()) return print(overview());

@@ -335,7 +335,13 @@ Json object_schema(const Description& object) {
     if (field.defaults.size() == 1) property["default"] = field.defaults[0].second;
     schema["properties"][field.name] = property;
 
-    Json is_variant = {{"properties", {{object.variant, {{"enum", field.variants}}}}}};
+    Json named = {{"enum", field.variants}};
+    const Json& first = object.fields.front().type->json_schema;
+    if (object.kind_of && std::ranges::any_of(field.variants, [&](const std::string& name) {
+          return !holds(first["anyOf"][0]["enum"].get<Names>(), name);  // what only the pattern describes
+        }))
+      named = {{"anyOf", {named, first["anyOf"][1]}}};
+    Json is_variant = {{"properties", {{object.variant, named}}}};
     if (!object.fields.front().is_required) is_variant["required"] = {object.variant};
     if (field.is_required && field.variants.empty()) required.push_back(field.name);
     if (field.is_required && !field.variants.empty()) {

@@ -112,6 +112,8 @@ struct Description {
   /// which fields are for it; null: each is its own.
   std::string (*kind_of)(const std::string& variant) = nullptr;
   std::vector<Renamed> renamed = {};  ///< of an object
+  /// What stands in it has been described where this stands: help does not say it again.
+  bool is_again = false;
 
   /// Whether it may be one: then it has fields, or values.
   bool is_object() const { return json_schema.value("type", "") == "object" || !fields.empty(); }

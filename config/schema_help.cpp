@@ -79,7 +79,7 @@ void collect(const Description& object, const std::string& path, const std::stri
       found, [&](const Section& s) { return s.object->json_schema == object.json_schema; });
   found.push_back({path, help, &object, same == found.end() ? "" : same->path});
   for (const FieldDescription& field : object.fields) {
-    if (!field.inner().is_object() || field.inner().fields.empty()) continue;
+    if (!field.inner().is_object() || field.inner().fields.empty() || field.type->is_again) continue;
     collect(field.inner(), (path.empty() ? "" : path + ".") + field.name + (field.type->element ? ".N" : ""),
             field.help, found);
   }
@@ -198,7 +198,8 @@ std::string help_on(const std::string& word, const Description& object, size_t w
   for (const Section& section : sections(object)) {
     for (const FieldDescription& field : section.object->fields) {
       const std::string path = path_of(section, field);
-      const bool is_section = field.inner().is_object() && !field.inner().fields.empty();
+      const bool is_section =
+          field.inner().is_object() && !field.inner().fields.empty() && !field.type->is_again;
       const Names words = parts_of(field.type->values ? without_key(wanted, field.name) : wanted);
       if (!is_section && is_called(path, words, words.size()))
         add(definition_list({{"", field_text(field, *section.object)}}, width), path);

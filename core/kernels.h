@@ -484,6 +484,11 @@ ESP_KERNEL_REAL(void, sum_pixels, Real* s, const Real* a, const Real* b, int64_t
 /// right).
 ESP_KERNEL_REAL(void, softmax_cross_entropy, float* loss, Real* dlogits, int32_t* rank, const Real* logits,
                 const int32_t* labels, float smoothing, int64_t n, int64_t classes)
+/// loss [n] = T^2 KL(softmax(teacher / T) || softmax(logits / T)) of rows of logits and teacher, both
+/// [n,classes]; dlogits [n,classes] = d(mean loss)/dlogits = T (softmax(logits / T) - softmax(teacher / T)) /
+/// n, or null: exactly 0 where the two are the same.
+ESP_KERNEL_REAL(void, softmax_kl_divergence, float* loss, Real* dlogits, const Real* logits,
+                const Real* teacher, float temperature, int64_t n, int64_t classes)
 
 /// Adds a batch of n to the tally: *loss, its mean loss, n times, and rank [n], softmax_cross_entropy's.
 ESP_KERNEL(void, add_to_tally, Tally* tally, const float* loss, const int32_t* rank, int64_t n)

@@ -7,6 +7,7 @@
 #include <system_error>
 #include <thread>
 
+#include "espalier/core/denormals.h"
 #include "espalier/core/processors.h"
 #include "espalier/util/error.h"
 
@@ -127,6 +128,7 @@ void ThreadPool::work(Worker& worker, int part) {
     }
     uint32_t expected = Worker::waiting;  // unless the caller has taken the part meanwhile
     if (!worker.state.compare_exchange_strong(expected, Worker::working, std::memory_order_acquire)) continue;
+    set_denormals_mode(worker.region.denormals);
     run_part(worker.region.body, worker.region.context, part, worker.region.parts);
     if (worker.state.exchange(Worker::idle, std::memory_order_acq_rel) == Worker::awaited)
       worker.state.notify_all();
@@ -167,14 +169,14 @@ void ThreadPool::run_region(const Region& region) {
 
 void ThreadPool::run(int parts, Body body, const void* context) {
   std::unique_lock lock(region_mutex_, std::defer_lock);
-  if (!current.inside && lock.try_lock()) return run_region({body, context, parts});
+  if (!current.inside && lock.try_lock()) return run_region({body, context, parts, denormals_mode()});
   for (int part = 0; part < parts; ++part) run_part(body, context, part, parts);
 }
 
 void ThreadPool::run_together(int parts, Body body, const void* context) {
   if (current.inside || parts == 1) return run_part(body, context, 0, 1);
   const std::lock_guard lock(region_mutex_);
-  run_region({body, context, parts});
+  run_region({body, context, parts, denormals_mode()});
 }
 
 void ThreadPool::barrier() {

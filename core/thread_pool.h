@@ -55,6 +55,7 @@ class ThreadPool {
     Body body = nullptr;
     const void* context = nullptr;
     int parts = 0;
+    uint32_t denormals = 0;  ///< the caller's mode (denormals.h), which is that of all parts
   };
 
   /// A worker's mailbox, all that passes between the caller and it: one cache line.

@@ -1,5 +1,5 @@
-// Softmax and cross-entropy at once: the loss, its gradient and the label's rank. The logits are read from
-// memory once; the further passes find them in the L1 cache.
+// Softmax and cross-entropy, or the divergence from a teacher's, at once: the loss, its gradient and the
+// label's rank. The logits are read from memory once; the further passes find them in the L1 cache.
 #include <cmath>
 
 #include "espalier/core/kernels.h"
@@ -64,6 +64,63 @@ void row_losses(float* loss, Real* dlogits, int32_t* rank, const Real* logits, c
          std::tuple(loss, dlogits, rank, logits, labels, smoothing, n, classes));
 }
 
+/// z, t [classes]: one image's logits and its teacher's; with q = softmax(z / T) and p = softmax(t / T),
+/// dz = (q - p) slope, or null. core/cpu/loss.cpp says how the divergence is summed.
+template <class Team, class Real>
+__device__ __forceinline__ void row_divergence(Team team, float* loss, Real* dz, const Real* z, const Real* t,
+                                               float temperature, int32_t classes, float slope) {
+  const int32_t lane = lane_of_team<Team>();
+  const float factor = 1.0f / temperature;
+  float top = -INFINITY, top_of_teacher = -INFINITY;
+  for (int32_t k = lane; k < classes; k += Team::size) {
+    top = fmaxf(top, z[k]);
+    top_of_teacher = fmaxf(top_of_teacher, t[k]);
+  }
+  const float largest = team.most(top), largest_of_teacher = team.most(top_of_teacher);
+  float sum = 0, sum_of_teacher = 0;
+  for (int32_t k = lane; k < classes; k += Team::size) {
+    const float at = z[k], teachers = t[k];
+    sum += expf((at - largest) * factor);
+    sum_of_teacher += expf((teachers - largest_of_teacher) * factor);
+  }
+  const float total = team.sum(sum), total_of_teacher = team.sum(sum_of_teacher),
+              ratio = logf(total / total_of_teacher);
+  float divergence = 0;
+  for (int32_t k = lane; k < classes; k += Team::size) {
+    const float at = z[k], teachers = t[k];
+    const float zs = (at - largest) * factor, ts = (teachers - largest_of_teacher) * factor;
+    const float q = expf(zs) / total, p = expf(ts) / total_of_teacher, u = zs - ts - ratio;
+    if (dz) dz[k] = (q - p) * slope;
+    const float term = fabsf(u) <= 1.0f ? p * (expm1f(u) - u) : q - p - p * u;
+    divergence += p == 0.0f ? q : term;  // 0 log 0 is 0
+  }
+  divergence = team.sum(divergence);
+  if (lane == 0) *loss = temperature * temperature * divergence;
+}
+
+template <class Team, class Real>
+__global__ void __launch_bounds__(Team::size* Team::rows)
+    row_divergences_kernel(float* loss, Real* dlogits, const Real* logits, const Real* teacher,
+                           float temperature, int64_t n, int64_t classes) {
+  __shared__ float shared[row_block / warp];
+  Team team;
+  if constexpr (Team::rows == 1) team.shared = shared;
+  const int64_t row = row_of_team<Team>();
+  if (row < n)  // the same for all of a team
+    row_divergence(team, loss + row, dlogits ? dlogits + row * classes : nullptr, logits + row * classes,
+                   teacher + row * classes, temperature, static_cast<int32_t>(classes),
+                   temperature / static_cast<float>(n));
+}
+
+template <class Real>
+void row_divergences(float* loss, Real* dlogits, const Real* logits, const Real* teacher, float temperature,
+                     int64_t n, int64_t classes) {
+  with_team(classes, [&]<class Team>(Team) {
+    launch(row_divergences_kernel<Team, Real>, rows_of_teams<Team>(n),
+           std::tuple(loss, dlogits, logits, teacher, temperature, n, classes));
+  });
+}
+
 __global__ void __launch_bounds__(row_block)
     add_to_tally_kernel(Tally* tally, const float* loss, const int32_t* rank, int64_t n) {
   __shared__ int32_t shared[row_block / warp];
@@ -94,6 +151,15 @@ void softmax_cross_entropy(float* loss, bf16* dlogits, int32_t* rank, const bf16
   (classes <= most_warp_numbers
        ? row_losses<WarpTeam, bf16>
        : row_losses<BlockTeam, bf16>)(loss, dlogits, rank, logits, labels, smoothing, n, classes);
+}
+
+void softmax_kl_divergence(float* loss, float* dlogits, const float* logits, const float* teacher,
+                           float temperature, int64_t n, int64_t classes) {
+  row_divergences(loss, dlogits, logits, teacher, temperature, n, classes);
+}
+void softmax_kl_divergence(float* loss, bf16* dlogits, const bf16* logits, const bf16* teacher,
+                           float temperature, int64_t n, int64_t classes) {
+  row_divergences(loss, dlogits, logits, teacher, temperature, n, classes);
 }
 
 void add_to_tally(Tally* tally, const float* loss, const int32_t* rank, int64_t n) {

@@ -156,5 +156,11 @@ struct CrossEntropy {
 /// t) / N: with z the logits, the loss of one is log sum_j e^z_j - sum_k t_k z_k, for t sums to 1, and the
 /// derivative of that logarithm is softmax(z) (Bridle 1990).
 CrossEntropy softmax_cross_entropy(const Variable& logits, const Tensor& labels, float smoothing = 0.0f);
+/// Mean over N of T^2 KL(p || q), [], with q = softmax(logits / T) and p = softmax(teacher / T), both
+/// [N,classes]: how far the logits are from a teacher's at the temperature T (Hinton, Vinyals and Dean 2015).
+/// KL(p || q) = sum_k p_k (log p_k - log q_k). Only the logits get a gradient, T (q - p) / N: the derivative
+/// of log softmax is as above, 1 / T of it comes from the division, and T^2 makes gradients at high
+/// temperatures about as large as at low ones.
+Variable softmax_kl_divergence(const Variable& logits, const Tensor& teacher, float temperature);
 
 }  // namespace espalier::ops

@@ -171,7 +171,8 @@ Variable GraphModule::run(const Step& step, const std::vector<Variable>& values)
 
 /// Of an op that is a program's own all is known but its numbers, which is enough for a trace.
 Variable GraphModule::placeholder(const GraphNode& node, const std::vector<Variable>& inputs) const {
-  ESP_CHECK(OpObserver::active(), "op '", printable(node.op),
+  const OpObserver* const observer = OpObserver::active();
+  ESP_CHECK(observer && observer->describes(), "op '", printable(node.op),
             "' is none of Espalier's: only the program that has it can run this network");
   Attributes attributes;
   for (const auto& [name, attribute] : node.attributes) attributes.emplace_back(name, attribute);

@@ -11,8 +11,10 @@ TensorUse use_of(std::string_view name) {
   if (name == "gradient") return TensorUse::gradient;
   if (name == "mask") return TensorUse::mask;
   if (name == "average") return TensorUse::stand_in;
+  if (name == "stage") return TensorUse::stage;
   if (name.size() > 4 && name.starts_with("slot") && name.find_first_not_of("0123456789", 4) == name.npos)
     return TensorUse::optimizer;
+  if (name.starts_with("unmasked_")) return TensorUse::unmasked;
   return TensorUse::method;
 }
 
@@ -49,7 +51,7 @@ void Parameter::set_mask(Tensor kept) {
   mask = kept.to(value().device());
   for_tensors([this](std::string_view is, Tensor& tensor) {
     const TensorUse use = use_of(is);
-    if (use != TensorUse::gradient && use != TensorUse::mask)
+    if (use != TensorUse::gradient && use != TensorUse::mask && use != TensorUse::unmasked)
       ESP_RUN(tensor.device(), apply_mask(tensor.f32(), mask.data<uint8_t>(), tensor.elements()));
   });
 }

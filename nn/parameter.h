@@ -34,9 +34,14 @@ enum class TensorUse : uint8_t {
   mask,
   stand_in,   ///< "average" (optim/ema.h): what is evaluated in the value's place
   optimizer,  ///< "slot0", "slot1", ...: optimizer state (optim/optimizer.h)
+  unmasked,   ///< "unmasked_...": a method's own of all numbers, which no mask holds at 0
+  stage,      ///< "stage", in checkpoints: of what a stage trains besides the network
   method,     ///< any other name: a method's own
 };
 TensorUse use_of(std::string_view name);
+/// A method's own under this name are the weights that a step moves in the value's place: the value is what
+/// the mask leaves of them (prune/straight_through.h).
+inline constexpr const char* unmasked_value = "unmasked_value";
 
 struct Parameter {
   std::string name;  ///< PyTorch's: "fc1.weight"
@@ -46,8 +51,9 @@ struct Parameter {
   Tensor mask =
       {};  ///< u8 of 0 and 1, value's shape; undefined: all kept. The value is stored already masked.
   /// f32 tensors of value's shape, each under a name of letters, digits and `_`: the optimizer's, the moving
-  /// average, and whatever a method keeps for each number. A mask holds them at 0 with the value, a cut cuts
-  /// them, they move with it, and checkpoints hold them as "NAME/PARAMETER" without anybody being told.
+  /// average, and whatever a method keeps for each number. A mask holds them at 0 with the value, all but
+  /// those whose names begin with "unmasked_"; a cut cuts them, they move with it, and checkpoints hold them
+  /// as "NAME/PARAMETER" without anybody being told.
   NamedState state = {};
 
   Tensor& value() { return variable.value(); }
@@ -83,7 +89,8 @@ struct Parameter {
 
   /// Moves all that belongs to it, but for a count.
   void to(Device device);
-  /// Sets the mask, which may be on another device, and zeroes what it drops, in the value and the state.
+  /// Sets the mask, which may be on another device, and zeroes what it drops, in the value and in the state
+  /// that is not TensorUse::unmasked.
   void set_mask(Tensor kept);
   /// Forgets the mask: the zeros stay, and may be trained again.
   void remove_mask() { mask = Tensor(); }

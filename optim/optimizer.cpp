@@ -59,14 +59,27 @@ UpdateSpan span_of(Parameter& parameter) {
     const auto found = parameter.state.find(name);
     return found == parameter.state.end() ? nullptr : found->second.f32();
   };
-  return {
-      parameter.value().f32(), parameter.gradient().f32(),  parameter.mask.data<uint8_t>(), state("slot0"),
-      state("slot1"),          parameter.value().elements()};
+  float* const unmasked = state(unmasked_value);
+  return {unmasked ? unmasked : parameter.value().f32(),
+          parameter.gradient().f32(),
+          unmasked ? nullptr : parameter.mask.data<uint8_t>(),
+          state("slot0"),
+          state("slot1"),
+          parameter.value().elements()};
 }
 
 void Optimizer::resume(int64_t steps) {
   if (!misfit_.empty()) fail(misfit_);
   steps_ = steps;
+  holds_ = false;
+}
+
+void Optimizer::restart() {
+  for (Parameter* parameter : parameters_)
+    for (auto& [name, tensor] : parameter->state)
+      if (use_of(name) == TensorUse::optimizer)
+        ESP_RUN(tensor.device(), set_bytes(tensor.raw(), 0, tensor.bytes()));
+  steps_ = 0;
   holds_ = false;
 }
 

@@ -55,6 +55,8 @@ class Optimizer {
   /// Goes on after `steps` steps, whose state the parameters held when this was made. Error if they held
   /// another number of tensors than it needs.
   void resume(int64_t steps);
+  /// Begins anew: all its state is 0, and no step has been made; rates and decays of groups stay.
+  void restart();
   const std::vector<Parameter*>& parameters() const { return parameters_; }
 
  protected:
@@ -116,7 +118,8 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options,
 /// Frees parameters of all optimizer state, so that the next optimizer begins anew.
 void clear_optimizer_state(const std::vector<Parameter*>& parameters);
 
-/// A span for a fused pass over `parameter`: weight, gradient, mask, optimizer state.
+/// A span for a fused pass over `parameter`: weight, gradient, mask, optimizer state. Of one that has
+/// unmasked_value (nn/parameter.h) the weights are those, which no mask holds.
 UpdateSpan span_of(Parameter& parameter);
 
 }  // namespace espalier

@@ -36,22 +36,25 @@ Goal::Goal(const Target& target, const OriginalNetwork& original, const UnitSet&
 }
 
 void Goal::check_reachable() const {
-  if (target_.is_a_cut() && !(target_.is_a_share() && ranking_.limited())) return;
+  if (target_.is_a_cut() && !(target_.is_a_share() && ranking_.may_fall_short())) return;
   const double best = target_.is_a_share() ? best_share() : quantity_after(ranking_.units());
   const bool reached = target_.is_a_share() ? best >= last_ : best <= last_;
   const double is = target_.kind == Target::speedup ? first_ / best : best;
   const bool is_noisy = target_.kind == Target::latency_ms;
+  const std::string why = ranking_.limited()
+                              ? join("with every ", units_.channels ? "group of channels" : "layer",
+                                     " at its least width (see min_channels, max_ratio and exclude)")
+                              : join("with all gone that scope ", ranking_.scope().name, " does not keep (",
+                                     ranking_.scope().help, ")");
   ESP_CHECK(reached, "prune: ", target_names()[target_.kind], " ", target_.end.value_or(target_.value),
-            " cannot be reached: it is ", is_noisy ? fmt::format("{:.3g}", is) : join(is), " with every ",
-            units_.channels ? "group of channels" : "layer",
-            " at its least width (see min_channels, max_ratio and exclude)");
+            " cannot be reached: it is ", is_noisy ? fmt::format("{:.3g}", is) : join(is), " ", why);
 }
 
 std::optional<Goal::Forced> Goal::forced() const {
   if (!target_.is_a_share() || !ranking_.limited()) return std::nullopt;
-  const int64_t asked = count_of(share_now());
-  if (gone(0, false) <= asked) return std::nullopt;
-  return Forced{gone(asked, false), asked, ranking_.units()};
+  const int64_t asked = ranking_.asked(share_now());
+  if (gone(cut_at(0), false) <= asked) return std::nullopt;
+  return Forced{gone(cut_at(share_now()), false), asked, ranking_.units()};
 }
 
 Cut Goal::cut() const {
@@ -89,23 +92,34 @@ Cut Goal::cut_of(int64_t count) const {
   return {Cut::share, static_cast<double>(count) / static_cast<double>(ranking_.units())};
 }
 
+Cut Goal::cut_at(double share) const {
+  return ranking_.differs_by_layer() ? Cut{Cut::share, share} : cut_of(count_of(share));
+}
+
 /// Rounded to multiples, a smaller selection may take as many as the share does without.
 Cut Goal::cut_for_share() const {
   const Cut all{Cut::share, share_now()};
   if (!ranking_.rounds()) return all;
-  const int64_t asked = ranking_.gone(ranking_.select(all, false));
-  if (ranking_.gone(ranking_.select(all)) == asked) return all;
-  return cut_of(least(count_of(all.value), [&](int64_t less) { return gone(less, true) >= asked; }));
+  const int64_t asked = gone(all, false);
+  if (gone(all, true) == asked) return all;
+  const int64_t count = count_of(all.value);
+  const auto part = [&](int64_t less) {  // as much less of each share as of all units
+    if (!ranking_.differs_by_layer()) return cut_of(less);
+    if (less == count) return all;
+    return Cut{Cut::share, all.value * static_cast<double>(less) / static_cast<double>(count)};
+  };
+  return part(least(count, [&](int64_t less) { return gone(part(less), true) >= asked; }));
 }
 
-/// The share that is asked for, unless all groups come to their limits before it; those are rounded group by
+/// The share that is asked for, unless all groups come to their limits before it; limits are rounded group by
 /// group, by at most half a unit.
 double Goal::best_share() const {
-  const Tensor asked = ranking_.select(cut_of(count_of(last_))),
-               at_most = ranking_.select(cut_of(ranking_.units()));
-  const int64_t gone = ranking_.gone(asked), missing = count_of(last_) - gone;
+  const Tensor asked = ranking_.select(cut_at(last_)), at_most = ranking_.select(cut_of(ranking_.units()));
+  const int64_t gone = ranking_.gone(asked), all = ranking_.asked(last_), missing = all - gone;
   const bool at_the_limits = std::ranges::equal(asked.span<uint8_t>(), at_most.span<uint8_t>());
-  if (!at_the_limits || 2 * missing <= static_cast<int64_t>(units_.groups.size())) return last_;
+  const auto rounded = ranking_.limited() ? static_cast<int64_t>(units_.groups.size()) : 0;
+  if (!at_the_limits || 2 * missing <= rounded) return last_;
+  if (ranking_.differs_by_layer()) return last_ * static_cast<double>(gone) / static_cast<double>(all);
   return static_cast<double>(gone) / static_cast<double>(ranking_.units());
 }
 

@@ -39,9 +39,9 @@ class Goal {
   double quantity(const NetworkCost& cost) const;
   double quantity_after(int64_t count) const;
   Cut cut_of(int64_t count) const;
-  int64_t gone(int64_t count, bool rounded) const {
-    return ranking_.gone(ranking_.select(cut_of(count), rounded));
-  }
+  int64_t gone(const Cut& cut, bool rounded) const { return ranking_.gone(ranking_.select(cut, rounded)); }
+  /// That share; where layers have none of their own, of as many units as it is of all.
+  Cut cut_at(double share) const;
   Cut cut_for_share() const;
   int64_t count_of(double ratio) const { return share_count(ratio, ranking_.units()); }
   double best_share() const;

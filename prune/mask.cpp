@@ -3,10 +3,17 @@
 #include <algorithm>
 #include <map>
 
-namespace espalier {
+#include "espalier/core/kernels.h"
 
-void apply_masks(const UnitSet& units, const Tensor& kept, bool gives_back) {
-  std::map<Parameter*, Tensor> masks;  // on the CPU, where the verdicts are; of several groups one may be
+namespace espalier {
+namespace {
+
+using Masks = std::map<Parameter*, Tensor>;
+
+/// The masks that parameters are to have, where their values are: of those that lose units, and of others
+/// that get some back.
+Masks masks_of(const UnitSet& units, const Tensor& kept, bool gives_back) {
+  Masks masks;  // on the CPU, where the verdicts are; of several groups one may be
   const auto each_member = [&](const auto& act) {
     for (const UnitGroup& group : units.groups)
       for (const UnitMember& member : group.members)
@@ -36,7 +43,20 @@ void apply_masks(const UnitSet& units, const Tensor& kept, bool gives_back) {
   });
   // First all masks to where the network is: memory may be short there, and then none is set.
   for (auto& [parameter, mask] : masks) mask = mask.to(parameter->value().device());
-  for (auto& [parameter, mask] : masks) parameter->set_mask(std::move(mask));
+  return masks;
+}
+
+}  // namespace
+
+void apply_masks(const UnitSet& units, const Tensor& kept, bool gives_back) {
+  for (auto& [parameter, mask] : masks_of(units, kept, gives_back)) parameter->set_mask(std::move(mask));
+}
+
+void zero_units(const UnitSet& units, const Tensor& kept) {
+  for (const auto& [parameter, mask] : masks_of(units, kept, false)) {
+    Tensor& value = parameter->value();
+    ESP_RUN(value.device(), apply_mask(value.f32(), mask.data<uint8_t>(), value.elements()));
+  }
 }
 
 void remove_masks(Module& model) {

@@ -14,6 +14,10 @@ namespace espalier {
 /// filter keeps its bias; a channel loses it. A parameter that loses nothing gets no mask.
 void apply_masks(const UnitSet& units, const Tensor& kept, bool gives_back = false);
 
+/// The same without a mask: sets the values of those units to zero, and nothing besides, so that a training
+/// step may change them again. What a mask holds stays held.
+void zero_units(const UnitSet& units, const Tensor& kept);
+
 /// Makes all masks of the model permanent: the zeros stay, and are plain zeros that training may change.
 void remove_masks(Module& model);
 

@@ -14,11 +14,22 @@ namespace {
 void check_options(const PruneOptions& options) {
   check(options.target);
   if (const std::string why = why_not(options.apply, options.unit); !why.empty()) fail_usage("prune: ", why);
-  const auto& [scope, limits, overrides, round_to] = options.selection;
+  const auto& [scope, limits, overrides, round_to, shares_of] = options.selection;
   const bool asks = options.target.kind != Target::sparsity || options.target.value != 0;
   const bool limits_it = limits.min_channels || limits.min_ratio > 0 || limits.max_ratio < 1;
-  if (options.unit.kind == Unit::n_of_m && (asks || limits_it || !overrides.empty() || round_to > 1))
+  if (options.unit.kind == Unit::n_of_m &&
+      (asks || limits_it || !overrides.empty() || round_to > 1 || options.of != Of::original))
     fail_usage("prune: ", options.unit.name(), " says itself how many go: expected no target and no limits");
+  const auto only_of_sparsity = [&](bool is_given, const std::string& whose) {
+    if (const std::string why = why_no_shares(whose, options.target.kind); is_given && !why.empty())
+      fail_usage("prune: ", why);
+  };
+  if (const std::string why = why_not(scope, options.unit); !why.empty()) fail_usage("prune: ", why);
+  only_of_sparsity(scope.shares, "scope " + scope.name);
+  only_of_sparsity(!shares_of.empty(), "sparsity_of");
+  only_of_sparsity(options.of == Of::remaining, "of remaining");
+  if (const std::string why = why_not_loose(options.unit); !options.hold && !why.empty())
+    fail_usage("prune: ", why);
   if (options.iterations > 1)
     if (const std::string why = why_not_in_steps(options); !why.empty())
       fail_usage("prune: iterations: ", why);
@@ -35,14 +46,21 @@ bool are_compared(const PruneOptions& options) {
     case Unit::channel:
       return options.target.kind != Target::threshold;
     default:
-      return options.target.kind != Target::threshold && options.selection.scope != Scope::layer;
+      return options.target.kind != Target::threshold && options.selection.scope.ranked != Scope::each_layer;
   }
 }
 
-/// What goes in any case goes bit by bit, too.
-Selection on_the_way(Selection selection, double progress) {
+/// That part of the way to a share: of what remains the same share goes each time.
+double part_of(double share, double way, Of of) {
+  if (way == 1) return share;
+  return of == Of::original ? share * way : 1 - std::pow(1 - share, way);
+}
+
+/// What goes in any case goes bit by bit, too, and so does what has a share of its own.
+Selection on_the_way(Selection selection, double progress, Of of) {
   selection.limits.min_ratio *= progress;
   for (LimitsOfLayers& one : selection.overrides) one.limits.min_ratio *= progress;
+  for (auto& [layers, share] : selection.shares_of) share = part_of(share, progress, of);
   return selection;
 }
 
@@ -52,6 +70,20 @@ Signals signals_of(const PruneOptions& options) {
   ESP_CHECK(options.signals, "prune: criterion ", criterion.name, " looks ",
             kind_of(criterion.needs).looks_at, ", and nobody gathers that here");
   return options.signals(criterion);
+}
+
+UnitSet units_for(Module& model, const Shape& input, const PruneOptions& options) {
+  UnitSet units = units_of(model, input, options.unit, options.include, options.exclude);
+  if (options.selection.scope.needs_places) find_places(units, model, input);
+  return units;
+}
+
+/// By layer how many units masks hold at zero.
+std::map<std::string, int64_t> pruned_by_layer(const UnitSet& units) {
+  std::map<std::string, int64_t> pruned;
+  for (const UnitGroup& group : units.groups)
+    pruned[group.layer] = std::ranges::count(pruned_units(group), 1);
+  return pruned;
 }
 
 /// What a selection is made of, and its verdicts, u8 [units.count].
@@ -65,7 +97,7 @@ struct Selected {
 
   Selected(Module& model, const UnitSet& units, const Tensor& scores, const PruneOptions& options,
            const OriginalNetwork& original, double progress)
-      : ranking(units, scores, on_the_way(options.selection, progress), original),
+      : ranking(units, scores, on_the_way(options.selection, progress, options.of), original),
         cost(units.channels ? std::optional<CostModel>(std::in_place, model, units.channels->network.graph)
                             : std::nullopt),
         goal(options.target, original, units, ranking, cost ? &*cost : nullptr, options.latency_ms,
@@ -185,7 +217,10 @@ void apply(Module& model, const Shape& input, const UnitSet& units, const Select
     fold_constants(model, network.graph, graph, verdicts);
   }
   if (options.apply == Apply::zero) {
-    apply_masks(units, kept, options.scoring.gives_back);
+    if (options.hold)
+      apply_masks(units, kept, options.scoring.gives_back);
+    else
+      zero_units(units, kept);
     result.cuts.clear();
     return;
   }
@@ -199,10 +234,14 @@ void apply(Module& model, const Shape& input, const UnitSet& units, const Select
 PruneResult prune_once(Module& model, const Shape& input, const PruneOptions& options,
                        const OriginalNetwork& original, double progress) {
   const Signals signals = signals_of(options);
-  const UnitSet units = units_of(model, input, options.unit, options.include, options.exclude);
+  const UnitSet units = units_for(model, input, options);
   const Tensor scores = score_units(units, options.scoring, signals, are_compared(options));
   const auto selected = select(model, units, scores, options, signals, original, progress);
   PruneResult result = result_of(units, scores, *selected, original);
+  if (options.explain) {
+    result.scores = layer_scores(units, scores, selected->kept, selected->ranking);
+    result.compared = are_compared(options);
+  }
   apply(model, input, units, *selected, options, result);
   return result;
 }
@@ -239,6 +278,37 @@ std::string why_not_in_steps(const PruneOptions& options) {
   return "";
 }
 
+std::string why_not(const PruneOptions& options, const Schedule& schedule) {
+  const PruneScheduleInfo& info = prune_schedules().named(schedule.type);
+  if (!options.hold && !info.is_gradual())
+    return "acts once, and what goes last is held: expected hold true, or another schedule";
+  if (!options.hold && schedule.gives_back()) return "lets go of what it prunes itself: expected hold true";
+  if (!info.is_gradual()) return "";
+  if (options.of == Of::remaining)
+    return "counts from the original network at each of its steps, so that a run which goes on counts as the "
+           "one that began, and what had remained then is not known: expected of original, or one_shot";
+  if (info.needs_sparsity() && options.target.kind != Target::sparsity)
+    return join("is of a sparsity, and not of ", target_names()[options.target.kind]);
+  if (info.between && options.target.value == 1)
+    return "takes the same share of what is left each time, which comes to no sparsity of 1";
+  if (!schedule.table.empty() && schedule.table.back().second != options.target.value)
+    return join("ends at ", schedule.table.back().second, ", and sparsity is ", options.target.value);
+  return why_not_in_steps(options);
+}
+
+std::string why_not_loose(const Unit& unit) {
+  if (unit.kind != Unit::channel) return "";
+  return "hold false lets what was zeroed come back, and of channels what they say moves on into what reads "
+         "them: expected hold true";
+}
+
+const std::vector<std::string>& of_names() {
+  static const std::vector<std::string> names = {"original", "remaining"};
+  return names;
+}
+
+Of of_named(const std::string& name) { return static_cast<Of>(position_of_name("of", name, of_names())); }
+
 const std::vector<std::string>& apply_names() {
   static const std::vector<std::string> names = {"zero", "cut"};
   return names;
@@ -267,20 +337,45 @@ PruneResult::Layer PruneResult::total() const {
 
 void check_prune(Module& model, const Shape& input, const PruneOptions& options, bool reachable) {
   check_options(options);
-  const UnitSet units = units_of(model, input, options.unit, options.include, options.exclude);
+  const UnitSet units = units_for(model, input, options);
   check_scoring(units, options.scoring);
   const OriginalNetwork original = units.channels ? original_network(model, input) : OriginalNetwork{};
   const Tensor scores = Tensor::zeros({units.count});  // they rank nothing, but all limits are met
   const Selected selected(model, units, scores, options, original, 1.0);
   if (reachable) selected.goal.check_reachable();
-  const Scope scope = options.selection.scope;
-  const bool counts = options.target.kind == Target::sparsity && scope != Scope::isomorphic &&
+  const Scope& scope = options.selection.scope;
+  const bool counts = options.target.kind == Target::sparsity && scope.ranked != Scope::alike &&
                       options.unit.kind != Unit::layer && options.unit.kind != Unit::n_of_m;
   if (options.allow_empty || !counts || selected.ranking.limited()) return;
+  const Tensor kept = selected.ranking.select({Cut::share, options.target.value});  // of equal scores
   for (const UnitGroup& layer : units.groups) {
-    const int64_t ranked = scope == Scope::global ? units.count : layer.count;
-    if (layer.count > 0 && share_count(options.target.value, ranked) == ranked) fail_empty(layer, options);
+    const auto stays = kept.span<uint8_t>().subspan(layer.first, layer.count);
+    const bool all_go = scope.ranked == Scope::all
+                            ? share_count(options.target.value, units.count) == units.count
+                            : std::ranges::count(stays, 1) == 0;
+    if (layer.count > 0 && all_go) fail_empty(layer, options);
   }
+}
+
+std::vector<PruneResult::Layer> foreseen_layers(Module& model, const Shape& input,
+                                                const PruneOptions& options) {
+  check_options(options);
+  const bool is_counted = options.target.kind == Target::sparsity && options.unit.kind != Unit::n_of_m;
+  if (!is_counted || options.unit.kind == Unit::channel) return {};
+  const UnitSet units = units_of(model, input, options.unit, options.include, options.exclude);
+  const Tensor scores = Tensor::zeros({units.count});
+  const OriginalNetwork original;
+  Selected selected(model, units, scores, options, original, 1.0);
+  std::vector<size_t> in_class(units.groups.size());
+  for (size_t g = 0; g < units.groups.size(); ++g) ++in_class[selected.ranking.class_of(g)];
+  if (std::ranges::count(in_class, 1) == 0) return {};
+  selected.cut = selected.goal.cut();
+  selected.kept = selected.ranking.select(selected.cut);
+  const PruneResult result = result_of(units, scores, selected, original);
+  std::vector<PruneResult::Layer> layers;
+  for (size_t g = 0; g < units.groups.size(); ++g)
+    if (in_class[selected.ranking.class_of(g)] == 1) layers.push_back(result.layers[g]);
+  return layers;
 }
 
 PruneResult prune(Module& model, const Shape& input, const OriginalNetwork& original,
@@ -288,22 +383,20 @@ PruneResult prune(Module& model, const Shape& input, const OriginalNetwork& orig
   check_options(options);
   std::optional<Transaction> transaction;  // masks by themselves are set when nothing can fail any more
   if (options.unit.kind == Unit::channel || options.iterations > 1) transaction.emplace(model);
+  OriginalNetwork from = original;
+  if (options.of == Of::remaining) from.gone = pruned_by_layer(units_for(model, input, options));
   std::optional<PruneResult> result;
   for (int64_t i = 1; i <= options.iterations; ++i) {
     if (options.before_each) options.before_each();
     PruneOptions now = options;
     double so_far = progress;
     if (options.iterations > 1) {
-      const double part = static_cast<double>(i) / static_cast<double>(options.iterations);
-      so_far = progress * part;
+      const double way = static_cast<double>(i) / static_cast<double>(options.iterations);
+      so_far = progress * way;
       now.target.end = options.target.end.value_or(options.target.value);
-      if (options.geometric && options.target.kind == Target::sparsity)
-        now.target.value =
-            i == options.iterations ? options.target.value : 1 - std::pow(1 - options.target.value, part);
-      else if (options.target.is_moved())
-        now.target.value *= part;
+      if (options.target.is_moved()) now.target.value = part_of(options.target.value, way, options.geometric ? Of::remaining : options.of);
     }
-    PruneResult one = prune_once(model, input, now, original, so_far);
+    PruneResult one = prune_once(model, input, now, from, so_far);
     result = result ? joined(std::move(one), std::move(*result)) : std::move(one);
   }
   if (options.target.kind == Target::latency_ms) result->latency_ms = options.latency_ms({});
@@ -320,18 +413,39 @@ GradualPruner::GradualPruner(PruneOptions options, const Schedule& schedule)
     : options_(std::move(options)), schedule_(schedule) {
   check_options(options_);
   check(schedule_);
-  if (schedule_.is_at_once()) return;
-  if (const std::string why = why_not_in_steps(options_); !why.empty())
+  if (const std::string why = why_not(options_, schedule_); !why.empty())
     fail_usage("prune: schedule ", schedule_.type, ": ", why);
 }
+
+namespace {
+
+/// Sets all that is masked of these units' layers free.
+PruneResult let_go(Module& model, const Shape& input, const PruneOptions& options) {
+  const UnitSet units = units_for(model, input, options);
+  PruneResult result{.let_go = true};
+  for (const UnitGroup& group : units.groups) {
+    const std::vector<char> pruned = pruned_units(group);
+    result.layers.push_back(
+        {.name = group.layer, .units = group.count, .pruned = 0, .already = std::ranges::count(pruned, 1)});
+    for (const UnitMember& member : group.members) member.parameter->remove_mask();
+  }
+  return result;
+}
+
+}  // namespace
 
 std::optional<PruneResult> GradualPruner::step(Module& model, const Shape& input,
                                                const OriginalNetwork& original, int64_t step) const {
   if (!schedule_.acts_at(step)) return std::nullopt;
+  if (schedule_.lets_go_at(step)) return let_go(model, input, options_);
   PruneOptions now = options_;
-  now.target.end = options_.target.value;
-  if (now.target.is_moved()) now.target.value = schedule_.sparsity_at(step, options_.target.value);
-  return prune(model, input, original, now, schedule_.sparsity_at(step, 1.0));
+  const double end = options_.target.value;
+  now.target.end = end;
+  now.hold = options_.hold || step == schedule_.last();
+  const bool is_moved = now.target.is_moved();
+  if (is_moved) now.target.value = schedule_.sparsity_at(step, end);
+  const double progress = is_moved && end > 0 ? now.target.value / end : schedule_.sparsity_at(step, 1.0);
+  return prune(model, input, original, now, progress);
 }
 
 }  // namespace espalier

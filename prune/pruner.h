@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "espalier/prune/explain.h"
 #include "espalier/prune/goal.h"
 #include "espalier/prune/proof.h"
 #include "espalier/prune/schedule.h"
@@ -25,16 +26,28 @@ Apply apply_named(const std::string& name);
 /// Why such units are not applied so; empty if they are.
 std::string why_not(Apply apply, const Unit& unit);
 
+/// What a sparsity is a share of.
+enum class Of : uint8_t {
+  original,   ///< all units, whatever is pruned already
+  remaining,  ///< those that are not pruned yet, as it finds them
+};
+const std::vector<std::string>& of_names();
+Of of_named(const std::string& name);
+
 struct PruneOptions {
   Unit unit = Unit::weight;
   Scoring scoring = {};
   Selection selection = {};
   Target target = {};
+  Of of = Of::original;                                 ///< only a sparsity may be of what remains
   std::vector<std::string> include = {}, exclude = {};  ///< of layers, see units_of
   Apply apply = Apply::zero;
+  /// What goes is held at zero by a mask; else it is only set to zero, and may come back.
+  bool hold = true;
   bool allow_empty = false;  ///< a selection may leave nothing of a layer, which else is an Error
   /// In how many selections the target is reached. After each, what is left is scored anew: the columns that
-  /// read a channel are gone with it.
+  /// read a channel are gone with it. The i-th of n comes to i / n of the way; of what remains the same share
+  /// goes each time, so that 1 - (1 - s)^(i / n) is gone.
   int64_t iterations = 1;
   bool geometric = false;  ///< of sparsity in iterations, each takes the same share of what is left
   /// What criteria see that need more than weights; asked before each selection.
@@ -44,10 +57,16 @@ struct PruneOptions {
   std::function<void()> before_each = {};
   /// A batch [N,H,W,C]: if defined, each cut is proved on it (proof.h), and what is left counted again.
   Tensor verify = {};
+  bool explain = false;  ///< the result says where the scores lie
 };
 
 /// Why these cannot prune little by little, in iterations or along a schedule; empty if they can.
 std::string why_not_in_steps(const PruneOptions& options);
+/// Why a pruner with these does not act along such a schedule; empty if it does. UsageError for a type that
+/// is not known.
+std::string why_not(const PruneOptions& options, const Schedule& schedule);
+/// Why such units are not zeroed without being held; empty if they may.
+std::string why_not_loose(const Unit& unit);
 
 /// What a prune did.
 struct PruneResult {
@@ -59,8 +78,11 @@ struct PruneResult {
     int64_t left() const { return units - pruned; }
   };
   std::vector<Layer> layers = {};           ///< those that may lose units
+  std::vector<LayerScores> scores = {};     ///< of each, in the last selection; with PruneOptions::explain,
+  bool compared = false;                    ///< as is this: they were divided by a normalizer
   std::vector<Ranking::Held> held = {};     ///< in the last selection or in one before it
   std::optional<Goal::Forced> forced = {};  ///< by min_ratio
+  bool let_go = false;                      ///< nothing was pruned, but all that was is free again
 
   // Of channels:
   NetworkCost before = {},
@@ -80,6 +102,12 @@ struct PruneResult {
 /// and, if `reachable`, a target that is not reached. Images are `input` [H,W,C].
 void check_prune(Module& model, const Shape& input, const PruneOptions& options, bool reachable = true);
 
+/// What a prune of masks will leave of the layers of which its target says it, whatever the scores are: each
+/// is ranked by itself, and a share of it goes. `pruned`: in the end, by the target and its limits. Errors
+/// are those of check_prune, but that layers may be emptied.
+std::vector<PruneResult::Layer> foreseen_layers(Module& model, const Shape& input,
+                                                const PruneOptions& options);
+
 /// Prunes the model, whose images are `input` [H,W,C], so far on the way from `original` to the target as
 /// `progress`, in 0..1, says (Goal), min_ratio included. Error if the target cannot be reached, with how far
 /// one would get, or a selection leaves nothing of a layer; then, as after any other error, the model is as
@@ -93,10 +121,12 @@ PruneResult prune(Module& model, const Shape& input, const PruneOptions& options
 /// network's shapes, so a run resumes by their being loaded.
 class GradualPruner {
  public:
-  /// options.target is where the schedule ends. UsageError as check() of the one or the other.
+  /// options.target is where the schedule ends, and what its last act leaves is held, whatever options.hold
+  /// says. UsageError as check() of the one or the other, or as why_not().
   GradualPruner(PruneOptions options, const Schedule& schedule);
-  /// To be called after each optimizer step, `step` counting from 0: prunes if the schedule acts then, and
-  /// says what it did. `original`: the model before the first; of channels, and looked at for nothing else.
+  /// To be called after each optimizer step, `step` counting from 0: prunes if the schedule acts then, or
+  /// lets go of what it has pruned, and says what it did. `original`: the model before the first; of
+  /// channels, and looked at for nothing else.
   std::optional<PruneResult> step(Module& model, const Shape& input, const OriginalNetwork& original,
                                   int64_t step) const;
   const Schedule& schedule() const { return schedule_; }

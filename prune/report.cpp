@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "espalier/util/table.h"
 
@@ -70,6 +71,74 @@ std::vector<std::string> held_lines(const PruneResult& result, const std::string
     lines.push_back(fmt::format("{} is held at {} of {} {}; the selection would have left {}", held.layer,
                                 grouped(held.kept), grouped(held.units), units, grouped(held.wanted)));
   return lines;
+}
+
+namespace {
+
+std::string score_text(const std::optional<double>& score) {
+  return score ? fmt::format("{:.4g}", *score) : "";
+}
+
+/// How many layers were ranked against each other, by the number of their class.
+std::map<size_t, int64_t> class_sizes(const PruneResult& result) {
+  std::map<size_t, int64_t> sizes;
+  for (const LayerScores& layer : result.scores) ++sizes[layer.ranked];
+  return sizes;
+}
+
+/// Of all layers together, but for the median.
+LayerScores joined_scores(const std::vector<LayerScores>& layers) {
+  LayerScores all;
+  for (const LayerScores& layer : layers) {
+    if (!layer.any()) continue;
+    all.min = all.any() ? std::min(all.min, layer.min) : layer.min;
+    all.max = all.any() ? std::max(all.max, layer.max) : layer.max;
+    if (layer.highest_gone)
+      all.highest_gone = std::max(all.highest_gone.value_or(*layer.highest_gone), *layer.highest_gone);
+    if (layer.lowest_kept)
+      all.lowest_kept = std::min(all.lowest_kept.value_or(*layer.lowest_kept), *layer.lowest_kept);
+  }
+  return all;
+}
+
+}  // namespace
+
+bool has_classes(const PruneResult& result) {
+  const auto sizes = class_sizes(result);
+  return sizes.size() > 1 && sizes.size() < result.scores.size();
+}
+
+std::string scores_table(const PruneResult& result, const std::string& units, size_t width) {
+  Table table({"<layer", units, "gone before", "go now", "share", "min", "median", "max", "went up to",
+               "stay from", "class", "<limit"});
+  table.keep({3, 8, 9, 4, 1, 11, 10, 2, 5, 7, 6});
+  const auto counts = [](const PruneResult::Layer& layer) {
+    return std::vector<std::string>{
+        layer.name, grouped(layer.units), layer.already > 0 ? grouped(layer.already) : "",
+        grouped(layer.pruned - layer.already), percent(layer.pruned, layer.units)};
+  };
+  for (size_t i = 0; i < result.layers.size(); ++i) {
+    const LayerScores& scores = result.scores[i];
+    auto row = counts(result.layers[i]);
+    for (const double one : {scores.min, scores.median, scores.max})
+      row.push_back(scores.any() ? score_text(one) : "");
+    row.push_back(score_text(scores.highest_gone));
+    row.push_back(score_text(scores.lowest_kept));
+    row.push_back(has_classes(result) ? std::to_string(scores.ranked + 1) : "");
+    const auto held = std::ranges::find(result.held, result.layers[i].name, &Ranking::Held::layer);
+    row.push_back(held == result.held.end() ? "" : fmt::format("held at {}", grouped(held->kept)));
+    table.add(std::move(row));
+  }
+  auto total = counts(result.total());
+  total.resize(12);
+  if (const LayerScores all = joined_scores(result.scores); all.any() && class_sizes(result).size() == 1) {
+    total[5] = score_text(all.min);
+    total[7] = score_text(all.max);
+    total[8] = score_text(all.highest_gone);
+    total[9] = score_text(all.lowest_kept);
+  }
+  table.add(std::move(total));
+  return table.str(width);
 }
 
 std::string channel_table(const PruneResult& result, size_t width) {

@@ -24,6 +24,15 @@ std::string sparsity_table(const std::vector<LayerRow>& layers, const NetworkTot
 /// Layers whose limits held back what the selection would have taken of their `units` ("filters").
 std::vector<std::string> held_lines(const PruneResult& result, const std::string& units);
 
+/// True if some of the layers were ranked only against some of the others, as scope isomorphic has it.
+bool has_classes(const PruneResult& result);
+
+/// Of a result that says where scores lie (PruneOptions::explain): for each layer how many of its units
+/// ("weights") were gone before and go now, the range of the scores of the rest, the highest that went, the
+/// lowest that stayed, and the limit that held. Where a result has_classes, their numbers, from 1. The total
+/// has a range and a line only if all layers were ranked against each other.
+std::string scores_table(const PruneResult& result, const std::string& units, size_t width = any_width);
+
 /// What a prune of channels did: how many each group keeps, with a bar, what is held at its least width, and
 /// what became of MACs, latency, parameters and bytes.
 std::string channel_table(const PruneResult& result, size_t width = any_width);

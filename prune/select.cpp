@@ -1,5 +1,8 @@
 #include "espalier/prune/select.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -9,7 +12,6 @@
 
 #include "espalier/nn/names.h"
 #include "espalier/prune/criterion.h"
-#include "espalier/util/spelling.h"
 
 namespace espalier {
 namespace {
@@ -61,12 +63,12 @@ int64_t rank_of_quantile(double quantile, size_t n) {
   return static_cast<int64_t>(std::ceil(quantile * static_cast<double>(n - 1) * (1 - 1e-12)));
 }
 
-/// The verdicts on units that are ranked against each other.
-void rank(Scores scores, Verdicts kept, const Cut& cut) {
+/// The verdicts on units that are ranked against each other, of which `count` go by a share.
+void rank(Scores scores, Verdicts kept, const Cut& cut, int64_t count) {
   if (scores.empty()) return;
   switch (cut.rule) {
     case Cut::share:
-      return drop_lowest(scores, kept, share_count(cut.value, static_cast<int64_t>(scores.size())));
+      return drop_lowest(scores, kept, count);
     case Cut::threshold:
       return drop_below(scores, kept, static_cast<float>(cut.value));
     case Cut::quantile:
@@ -74,14 +76,18 @@ void rank(Scores scores, Verdicts kept, const Cut& cut) {
   }
 }
 
-/// Of each m in a row the n highest stay, the later of equals; but none that was pruned before.
-void keep_n_of_m(Scores scores, Verdicts kept, size_t n, size_t m) {
-  std::vector<size_t> order(m);
-  for (size_t first = 0; first < scores.size(); first += m) {
-    std::iota(order.begin(), order.end(), first);
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return scores[a] < scores[b]; });
-    for (size_t i = 0; i < m; ++i) kept[order[i]] = i >= m - n && scores[order[i]] != pruned_score;
-  }
+/// Of each m of a row of `inputs` the n highest stay, the later of equals; but none that was pruned before.
+/// The last of a row may be fewer: zeros beside them would go first.
+void keep_n_of_m(Scores scores, Verdicts kept, size_t n, size_t m, size_t inputs) {
+  std::vector<size_t> order;
+  for (size_t row = 0; row < scores.size(); row += inputs)
+    for (size_t first = row; first < row + inputs; first += m) {
+      order.resize(std::min(m, row + inputs - first));
+      std::iota(order.begin(), order.end(), first);
+      std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return scores[a] < scores[b]; });
+      for (size_t i = 0; i < order.size(); ++i)
+        kept[order[i]] = i + n >= order.size() && scores[order[i]] != pruned_score;
+    }
 }
 
 // --- Layers, and what they have in common ---
@@ -114,36 +120,34 @@ int64_t rounded_up(int64_t n, int64_t multiple) { return divided_up(n, multiple)
 
 }  // namespace
 
-const std::vector<std::string>& scope_names() {
-  static const std::vector<std::string> names = {"layer", "global", "isomorphic"};
-  return names;
-}
-
-Scope scope_named(const std::string& name) {
-  return static_cast<Scope>(position_of_name("scope", name, scope_names()));
-}
-
-std::string why_not(Scope scope, const Unit& unit) {
-  const std::string named = "scope " + scope_names()[static_cast<size_t>(scope)];
-  if (unit.kind == Unit::layer && scope == Scope::layer)
-    return named + " ranks the units of each layer, and a layer is one: expected global or isomorphic";
-  if (unit.kind == Unit::n_of_m && scope != Scope::global)
-    return named + " has nothing to say: weights are ranked in each " + std::to_string(unit.m) + " of " +
-           unit.name();
-  return "";
+std::string why_no_shares_of(const Scope& scope, const Unit& unit) {
+  if (unit.kind == Unit::channel) return "shares of layers are of masks, and a channel is of several layers";
+  if (unit.kind == Unit::n_of_m)
+    return "of each " + std::to_string(unit.m) + " weights n stay, in all layers";
+  if (scope.ranked == Scope::each_layer) return "";
+  return fmt::format(
+      "layers have shares of their own where each is ranked, and scope is {}: expected scope {}", scope.name,
+      fmt::join(scopes().names_where([](const Scope& one) { return one.ranked == Scope::each_layer; }),
+                ", "));
 }
 
 int64_t share_count(double share, int64_t n) { return std::llround(share * static_cast<double>(n)); }
 
 Ranking::Ranking(const UnitSet& units, const Tensor& scores, const Selection& selection,
                  const OriginalChannels& original)
-    : units_(units), scores_(scores), parts_of_(units.groups.size()) {
-  if (const std::string why = why_not(selection.scope, units.unit); !why.empty()) fail_usage("prune: ", why);
+    : units_(units), scores_(scores), scope_(selection.scope), parts_of_(units.groups.size()) {
+  if (const std::string why = why_not(scope_, units.unit); !why.empty()) fail_usage("prune: ", why);
+  if (!selection.shares_of.empty())
+    if (const std::string why = why_no_shares_of(scope_, units.unit); !why.empty())
+      fail_usage("prune: ", why);
   ESP_CHECK(scores.elements() == units.count, "prune: ", scores.elements(), " scores for ", units.count,
             " units");
   std::vector<std::pair<std::string, std::vector<std::string>>> overridden;
   for (const LimitsOfLayers& one : selection.overrides) overridden.emplace_back("prune: layers", one.layers);
+  for (const auto& [layers, share] : selection.shares_of)
+    overridden.emplace_back("prune: sparsity_of", std::vector{layers});
   check_layer_lists(overridden, layers_of(units));
+  differs_ = scope_.shares || !selection.shares_of.empty() || !original.gone.empty();
   std::map<Likeness, size_t> alike;
   for (size_t g = 0; g < units.groups.size(); ++g) {
     const UnitGroup& group = units.groups[g];
@@ -156,12 +160,17 @@ Ranking::Ranking(const UnitSet& units, const Tensor& scores, const Selection& se
               " now, and ", originals_.back(), " before the first cut");
     add_parts(g, selection, original);
     size_t place = classes_.size();
-    if (selection.scope == Scope::global) place = 0;
-    if (selection.scope == Scope::isomorphic) place = alike.try_emplace(likeness(group), place).first->second;
+    if (scope_.ranked == Scope::all) place = 0;
+    if (scope_.ranked == Scope::alike) place = alike.try_emplace(likeness(group), place).first->second;
     if (place == classes_.size()) classes_.emplace_back();
-    classes_[place].groups.push_back(g);
-    classes_[place].original += originals_.back();
-    classes_[place].now += group.count;
+    Class& one = classes_[place];
+    one.groups.push_back(g);
+    one.original += originals_.back();
+    one.now += group.count;
+    if (const auto gone = original.gone.find(group.layer); gone != original.gone.end())
+      one.gone += gone->second;
+    for (const auto& [layer, share] : selection.shares_of)
+      if (means_layer(layer, group.layer)) one.own = share;
     units_of_all_ += originals_.back();
   }
   for (const Part& part : parts_)
@@ -261,8 +270,66 @@ void Ranking::add_rounded() {
     if (set.multiple > 1) rounded_.push_back(std::move(set));
 }
 
-int64_t Ranking::wanted(const Class& one, double share) {
-  return std::max<int64_t>(0, share_count(share, one.original) - (one.original - one.now));
+/// What a scope with shares of its own gives each of the layers that have none by name.
+void Ranking::share_out(double share, bool limits, std::vector<int64_t>& counts) const {
+  std::vector<SharingLayer> layers;
+  std::vector<size_t> classes;
+  std::vector<int64_t> least, most;
+  int64_t units = 0, gone = 0;
+  for (size_t c = 0; c < classes_.size(); ++c) {
+    const Class& one = classes_[c];
+    if (one.own) continue;
+    const size_t g = one.groups.front();
+    const UnitGroup& group = units_.groups[g];
+    const Part& part = parts_[parts_of_[g].front().front()];
+    const float* const first = scores_.f32() + group.first;
+    const int64_t pruned = std::count(first, first + group.count, pruned_score);
+    layers.push_back({group.members.front().parameter->shape(), one.original, group.place});
+    classes.push_back(c);
+    least.push_back(limits ? std::max(pruned, part.units - part.max_left) : 0);
+    most.push_back(limits ? part.units - part.min_left : part.units);
+    units += one.original;
+    gone += one.gone;
+  }
+  if (scope_.meets_total) {
+    const auto apportioned = apportion(scope_, layers, gone + share_count(share, units - gone), least, most);
+    for (size_t i = 0; i < classes.size(); ++i) counts[classes[i]] = apportioned[i];
+    return;
+  }
+  const std::vector<double> shares = scope_.shares(layers, share);
+  for (size_t i = 0; i < classes.size(); ++i) {
+    const Class& one = classes_[classes[i]];
+    counts[classes[i]] = one.gone + share_count(shares[i], one.original - one.gone);
+  }
+}
+
+std::vector<int64_t> Ranking::counts_of(const Cut& cut, bool limits) const {
+  std::vector<int64_t> counts(classes_.size());
+  if (cut.rule != Cut::share) {
+    ESP_CHECK(!differs_, "prune: shares that layers have of their own go with a cut by share");
+    return counts;
+  }
+  for (size_t c = 0; c < classes_.size(); ++c) {
+    const Class& one = classes_[c];
+    counts[c] = one.gone + share_count(one.own.value_or(cut.value), one.original - one.gone);
+  }
+  if (scope_.shares) share_out(cut.value, limits, counts);
+  return counts;
+}
+
+int64_t Ranking::asked(double share) const {
+  if (!differs_) return share_count(share, units_of_all_);
+  if (!scope_.meets_total) {
+    const std::vector<int64_t> all = counts_of({Cut::share, share}, false);
+    return std::accumulate(all.begin(), all.end(), int64_t{0});
+  }
+  int64_t asked = 0, units = 0, gone = 0;  // the latter of those that share it
+  for (const Class& one : classes_) {
+    if (one.own) asked += one.gone + share_count(*one.own, one.original - one.gone);
+    units += one.own ? 0 : one.original;
+    gone += one.own ? 0 : one.gone;
+  }
+  return asked + gone + share_count(share, units - gone);
 }
 
 float Ranking::bound_of(const Class& one, const Cut& cut) {
@@ -321,9 +388,11 @@ Ranking::Dropping Ranking::choose(const Cut& cut, bool limits) const {
       for (auto c = one.candidates.begin();
            c != one.candidates.end() && selection.left[p] > parts_[p].max_left; ++c)
         if (std::ranges::count(parts_of(*c), p) > 0) selection.drop(*c);
-  for (const Class& one : classes_) {
+  const std::vector<int64_t> wanted = counts_of(cut, limits);
+  for (size_t k = 0; k < classes_.size(); ++k) {
+    const Class& one = classes_[k];
     if (cut.rule == Cut::share) {  // the next in line for what a limit holds
-      int64_t missing = wanted(one, cut.value);
+      int64_t missing = wanted[k] - (one.original - one.now);
       for (const Candidate& c : one.candidates) missing -= !selection.stays(c);
       for (auto c = one.candidates.begin(); c != one.candidates.end() && missing > 0; ++c)
         missing -= selection.drop(*c);
@@ -345,16 +414,24 @@ Tensor Ranking::select_without_limits(const Cut& cut) const {
                        static_cast<size_t>(units_.groups[g].count));
   };
   if (units_.unit.kind == Unit::n_of_m) {
-    keep_n_of_m(scores, verdicts, static_cast<size_t>(units_.unit.n), static_cast<size_t>(units_.unit.m));
-  } else if (classes_.size() == 1) {
-    rank(scores, verdicts, cut);
+    for (size_t g = 0; g < units_.groups.size(); ++g) {
+      const Shape& shape = units_.groups[g].members.front().parameter->shape();
+      keep_n_of_m(of(scores, g), of(verdicts, g), static_cast<size_t>(units_.unit.n),
+                  static_cast<size_t>(units_.unit.m), static_cast<size_t>(shape[shape.axes() - 1]));
+    }
+    return kept;
+  }
+  const std::vector<int64_t> wanted = counts_of(cut, true);
+  if (classes_.size() == 1) {
+    rank(scores, verdicts, cut, wanted.front());
   } else {
-    for (const Class& one : classes_) {
+    for (size_t k = 0; k < classes_.size(); ++k) {
+      const Class& one = classes_[k];
       std::vector<float> together;
       for (const size_t g : one.groups)
         together.insert(together.end(), of(scores, g).begin(), of(scores, g).end());
       std::vector<uint8_t> stay(together.size());
-      rank(together, stay, cut);
+      rank(together, stay, cut, wanted[k]);
       auto next = stay.begin();
       for (const size_t g : one.groups) {
         std::copy_n(next, of(verdicts, g).size(), of(verdicts, g).begin());
@@ -384,6 +461,11 @@ void Ranking::round(const Rounded& set, Dropping& selection) {
     selection.put_back(*c);
     ++left;
   }
+}
+
+size_t Ranking::class_of(size_t group) const {
+  const auto has = [=](const Class& one) { return std::ranges::count(one.groups, group) > 0; };
+  return static_cast<size_t>(std::ranges::find_if(classes_, has) - classes_.begin());
 }
 
 int64_t Ranking::gone(const Tensor& kept) const {

@@ -1,6 +1,6 @@
-// Pruning as a book, step 4, select: which units go. The scope says which are ranked against each other,
-// limits what a layer may lose, and a cut how many of them go; a target (target.h) is reached by finding the
-// cut that does. Nothing here looks at a weight: scores in, verdicts out.
+// Pruning as a book, step 4, select: which units go. The scope (scope.h) says which are ranked against each
+// other, limits what a layer may lose, and a cut how many of them go; a target (target.h) is reached by
+// finding the cut that does. Nothing here looks at a weight: scores in, verdicts out.
 #pragma once
 
 #include <cstdint>
@@ -11,20 +11,10 @@
 #include <vector>
 
 #include "espalier/core/tensor.h"
+#include "espalier/prune/scope.h"
 #include "espalier/prune/unit.h"
 
 namespace espalier {
-
-/// Which units are ranked against each other.
-enum class Scope : uint8_t {
-  layer,       ///< those of each layer, or of each group of channels
-  global,      ///< all
-  isomorphic,  ///< those of layers, or of groups of channels, that are alike
-};
-const std::vector<std::string>& scope_names();
-Scope scope_named(const std::string& name);
-/// Why units are not ranked so; empty if they are.
-std::string why_not(Scope scope, const Unit& unit);
 
 /// How many go, of N units ranked together.
 struct Cut {
@@ -53,31 +43,42 @@ struct LimitsOfLayers {
   Limits limits = {};
 };
 
+/// By names of layers (means_layer, names.h); of several that mean a layer, the last counts.
+using SharesOfLayers = std::vector<std::pair<std::string, double>>;
+
 struct Selection {
-  Scope scope = Scope::global;
+  Scope scope = scopes().named("global");
   Limits limits = {};
   /// For the layers that they name, and those that make the same channels; of several, the last counts.
   std::vector<LimitsOfLayers> overrides = {};
   /// What stays of each layer that loses units is rounded down to a multiple of this, of channels in real
   /// ones, so that a target is still reached; where that would be under a least width, up.
   int64_t round_to = 1;
+  /// Shares of some layers' own, of which as much goes whatever a cut says, and which have no part in what
+  /// the others share. Only of masks, and where each layer is ranked.
+  SharesOfLayers shares_of = {};
 };
+/// Why layers have no shares of their own; empty if they may.
+std::string why_no_shares_of(const Scope& scope, const Unit& unit);
 
 /// How many channels each group had in the beginning, by the first layer that makes them; and of layers that
 /// make some of a group's, by the first of them (Makers). Empty: as many as now.
 struct OriginalChannels {
   std::map<std::string, int64_t> channels = {}, parts = {};
+  /// By layer how many of its units were pruned before, where a share is of those that were left; of the
+  /// others none.
+  std::map<std::string, int64_t> gone = {};
 };
 
 /// Units ranked once, from which selections of any size are taken; a larger one holds every smaller one. A
 /// selection is for each unit 1 if it stays and 0 if it goes, u8 [units.count]. Among equal scores the lower
 /// (group, index) goes first, so counts are exact. Units pruned before (pruned_score) count among the N and
-/// go again whatever the cut.
+/// go again whatever the cut. Where the scope gives each layer a share of its own, a cut is by share.
 class Ranking {
  public:
   /// `scores` [units.count] of score_units. Counts, shares and limits are of the units of `original`.
-  /// UsageError as why_not, Error for an override that names no layer that the units are of. All must outlive
-  /// it.
+  /// UsageError as why_not and why_no_shares_of, Error for an override or a share that names no layer that
+  /// the units are of. All must outlive it.
   Ranking(const UnitSet& units, const Tensor& scores, const Selection& selection,
           const OriginalChannels& original = {});
 
@@ -93,10 +94,19 @@ class Ranking {
   Tensor select(const Cut& cut, bool rounded = true) const;
   /// Units that a selection leaves out, with what is cut since the beginning.
   int64_t gone(const Tensor& kept) const;
+  /// How many units a share asks for, whatever holds them: of all, or of each layer as its scope says.
+  int64_t asked(double share) const;
+  /// Whether layers have shares of their own, be it by the scope or by name, or a share is of what was left.
+  bool differs_by_layer() const { return differs_; }
+  const Scope& scope() const { return scope_; }
   /// True if a limit or a multiple may keep a selection from what a cut says.
   bool limited() const { return limited_; }
+  /// True if a share may be more than what limits, or the scope itself, let go.
+  bool may_fall_short() const { return limited_ || scope_.meets_total; }
   /// True if what stays of some layer is a multiple of more than 1.
   bool rounds() const { return !rounded_.empty(); }
+  /// Groups with the same number are ranked against each other.
+  size_t class_of(size_t group) const;
   /// For each group how many units it had in the beginning.
   int64_t original(size_t group) const { return originals_[group]; }
 
@@ -119,6 +129,8 @@ class Ranking {
     std::vector<size_t> groups;
     int64_t original = 0;  // units in the beginning
     int64_t now = 0;
+    int64_t gone = 0;                   // of them, what no share counts
+    std::optional<double> own = {};     // share of this layer's own
     std::vector<Candidate> candidates;  // lowest first; none where nothing limits a selection
   };
   /// Units of a group that layers make or read: all, or some.
@@ -144,8 +156,10 @@ class Ranking {
   void add_candidates(Class& one) const;
   void add_rounded();
   const std::vector<size_t>& parts_of(const Candidate& c) const;
-  /// How many of a class go for that share, without what is cut since the beginning.
-  static int64_t wanted(const Class& one, double share);
+  /// How many of each class go by a share, of those in the beginning; without `limits`, nothing is held. Of
+  /// other cuts nothing is said.
+  std::vector<int64_t> counts_of(const Cut& cut, bool limits) const;
+  void share_out(double share, bool limits, std::vector<int64_t>& counts) const;
   /// The score below which a threshold or a quantile drops what it may.
   static float bound_of(const Class& one, const Cut& cut);
   /// A selection that is not rounded; without `limits`, nothing is held.
@@ -155,6 +169,7 @@ class Ranking {
 
   const UnitSet& units_;
   const Tensor scores_;
+  const Scope scope_;
   std::vector<int64_t> originals_;  // of each group
   int64_t units_of_all_ = 0;
   std::vector<Class> classes_;
@@ -162,7 +177,7 @@ class Ranking {
   std::vector<std::vector<std::vector<size_t>>>
       parts_of_;  // [group][unit], or [group][0] where all have the same
   std::vector<Rounded> rounded_;
-  bool limited_ = false;
+  bool limited_ = false, differs_ = false;
 };
 
 }  // namespace espalier

@@ -92,6 +92,12 @@ std::string why_not(Target::Kind target, const Unit& unit) {
               " are masked, for the network computes its zeros: expected sparsity, or unit channel");
 }
 
+std::string why_no_shares(const std::string& whose, Target::Kind target) {
+  if (target == Target::sparsity) return "";
+  return join(whose, " goes with sparsity, of which each layer has its part, and not with ",
+              rows[target].name);
+}
+
 OriginalNetwork original_network(Module& model, const Shape& input) {
   const Network network(model, input);
   OriginalNetwork original;

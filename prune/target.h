@@ -65,6 +65,9 @@ const std::vector<std::string>& target_names();
 void check(const Target& target);
 /// Why no selection of such units has that target; empty if one does.
 std::string why_not(Target::Kind target, const Unit& unit);
+/// Why what has shares of its own in each layer (`whose`: "scope erk") goes with no such target; empty if it
+/// does.
+std::string why_no_shares(const std::string& whose, Target::Kind target);
 
 /// A network before the first cut of a stage: what speed-up, ratio and least widths refer to.
 struct OriginalNetwork : OriginalChannels {

@@ -37,9 +37,9 @@ std::array<UnitAxis, 3> axes_of(const Unit& unit, const Parameter& weight) {
   const int64_t outputs = shape[0], inputs = shape[shape.axes() - 1], row = shape.row_elements();
   switch (unit.kind) {
     case Unit::n_of_m:
-      ESP_CHECK(inputs % unit.m == 0, "prune: ", weight.name, " has ", inputs,
+      ESP_CHECK(unit.pad || inputs % unit.m == 0, "prune: ", weight.name, " has ", inputs,
                 " inputs, which is no multiple of ", unit.m, " (", unit.n, ":", unit.m,
-                "): exclude the layer, or take another m");
+                "): exclude the layer, take another m, or \"pad\": true");
       return {each(shape.elements())};
     case Unit::weight:
       return {each(shape.elements())};
@@ -69,11 +69,12 @@ Unit Unit::block_of(int64_t rows, int64_t columns) {
   return unit;
 }
 
-Unit Unit::n_of(int64_t n, int64_t m) {
+Unit Unit::n_of(int64_t n, int64_t m, bool pad) {
   if (n <= 0 || n >= m) fail_usage("unit: found '", n, ":", m, "', expected n:m with 0 < n < m, such as 2:4");
   Unit unit(n_of_m);
   unit.n = n;
   unit.m = m;
+  unit.pad = pad;
   return unit;
 }
 
@@ -210,6 +211,19 @@ UnitSet units_of(Module& model, const Shape& input, const Unit& unit, const std:
   ESP_CHECK(!weights.empty(), "prune: nothing to prune: the ", unit.plural(), " of the network's output, ",
             output.front(), ", stay unless include names it");
   return {unit, weights};
+}
+
+void find_places(UnitSet& units, Module& model, const Shape& input) {
+  const Network network(model, input);
+  std::string first, last;
+  for (const GraphNode& node : network.graph.nodes)
+    for (const int value : node.present()) {
+      const Parameter* parameter = model.find(network.graph.values[static_cast<size_t>(value)].parameter);
+      if (!parameter || parameter->role != Role::weight) continue;
+      last = layer_name(parameter->name);
+      if (first.empty()) first = last;
+    }
+  for (UnitGroup& group : units.groups) group.place = {group.layer == first, group.layer == last};
 }
 
 }  // namespace espalier

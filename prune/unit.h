@@ -30,10 +30,13 @@ struct Unit {
   Kind kind;
   int64_t rows = 0, columns = 0;  ///< of a block
   int64_t n = 0, m = 0;
+  /// Of n:m: m need not divide a layer's inputs. The last of a row are then filled up with zeros, which are
+  /// the first to go: of r inputs n stay, or all r if they are no more.
+  bool pad = false;
 
   Unit(Kind kind = weight) : kind(kind) {}
   static Unit block_of(int64_t rows, int64_t columns);
-  static Unit n_of(int64_t n, int64_t m);
+  static Unit n_of(int64_t n, int64_t m, bool pad = false);
 
   /// Its kind's name, and the word for several: "filters", "4x16 blocks".
   std::string name() const;
@@ -89,6 +92,12 @@ struct UnitMember {
   }
 };
 
+/// Where a layer stands in a pass.
+struct LayerPlace {
+  bool first = false;  ///< of all that multiply by a weight, convolutions and linear layers
+  bool last = false;
+};
+
 /// Units that are of one layer, or channels that are cut as one list.
 struct UnitGroup {
   std::string layer;  ///< that they are of, or the first that makes them
@@ -97,6 +106,7 @@ struct UnitGroup {
   std::vector<UnitMember> members = {};
   uint64_t stream = 0;       ///< the place of its unit 0 in the criterion random's numbers
   size_t channel_group = 0;  ///< of channels: its place in the channel graph
+  LayerPlace place = {};     ///< of a layer's units, as far as find_places has looked
 };
 
 /// The units of a network that may go, numbered through: by group, then by index.
@@ -111,7 +121,7 @@ struct UnitSet {
   std::shared_ptr<const Channels> channels = {};  ///< of unit channel: whose groups they are
 
   /// Those of these weights, which are of as many layers. Error for a parameter without rows, for m that does
-  /// not divide a layer's inputs, and for channels, which are no layer's own.
+  /// not divide a layer's inputs (unless they are padded), and for channels, which are no layer's own.
   UnitSet(Unit unit, const std::vector<Parameter*>& weights);
   /// Channels of groups, those for which `may_go` is not 0.
   UnitSet(std::shared_ptr<const Channels> channels, const std::vector<char>& may_go);
@@ -141,5 +151,9 @@ std::vector<char> groups_that_may_lose(const std::vector<ChannelGroup>& groups,
 /// stay unless an entry of `include` that is no pattern means it. Errors are those of the functions above.
 UnitSet units_of(Module& model, const Shape& input, const Unit& unit, const std::vector<std::string>& include,
                  const std::vector<std::string>& exclude);
+
+/// Marks the groups of the network's first and last layer (UnitGroup::place), whether or not others are among
+/// the units; images are `input` [H,W,C]. It traces a pass.
+void find_places(UnitSet& units, Module& model, const Shape& input);
 
 }  // namespace espalier

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "espalier/prune/regrow.h"
 #include "espalier/run/build.h"
 #include "espalier/run/pruning.h"
 #include "espalier/util/table.h"
@@ -26,7 +27,7 @@ void all_is_pruned(const PruneConfig& prune, const Tell& tell) {
 }
 
 void nothing_is_pruned(const PruneConfig& prune, const Tell& tell) {
-  if (prune.sparsity == 0.0) tell("/sparsity", "0 prunes nothing");
+  if (prune.sparsity == 0.0 && prune.sparsity_of.empty()) tell("/sparsity", "0 prunes nothing");
   if (prune.threshold == 0.0) tell("/threshold", "0 prunes nothing: no score is below it");
   if (prune.quantile == 0.0) tell("/quantile", "0 prunes nothing: no score is below the lowest");
   if (prune.ratio == 0.0) tell("/ratio", "0 cuts nothing");
@@ -35,11 +36,11 @@ void nothing_is_pruned(const PruneConfig& prune, const Tell& tell) {
 
 /// LAMP rescales the scores of a layer, and keeps their order.
 void lamp_within_layers(const PruneConfig& prune, const Tell& tell) {
-  if (prune.criterion.type == "lamp" && prune.scope == "layer" && (prune.sparsity || prune.quantile))
-    tell("/criterion",
-         fmt::format("lamp in scope layer prunes what {} does: it makes layers comparable, which "
-                     "only scope global asks for",
-                     prune.unit == "weight" ? "l1" : "l2"));
+  const bool by_layer = scopes().named(prune.scope).ranked == Scope::each_layer;
+  if (prune.criterion.type == "lamp" && by_layer && (prune.sparsity || prune.quantile))
+    tell("/criterion", fmt::format("lamp in scope {} prunes what {} does: it makes layers comparable, which "
+                                   "only scope global asks for",
+                                   prune.scope, prune.unit == "weight" ? "l1" : "l2"));
 }
 
 void looks_at_no_data(const PruneConfig& prune, const Tell& tell) {
@@ -75,6 +76,28 @@ void more_smoothing_than_target(const TrainConfig& train, const Tell& tell) {
     tell("/label_smoothing",
          fmt::format("{} leaves less than half of the target to the label: up to {} are in use",
                      train.label_smoothing, max_smoothing));
+}
+
+void teacher_that_is_never_asked(const TrainConfig& train, const Tell& tell) {
+  if (train.distill && train.distill->weight == 0 && train.distill->features.empty())
+    tell("/distill/weight", "0 asks the teacher nothing: the stage trains as without it");
+}
+
+void temperature_nobody_uses(const TrainConfig& train, const Tell& tell) {
+  constexpr double max_temperature = 50;
+  if (train.distill && train.distill->temperature > max_temperature)
+    tell("/distill/temperature",
+         fmt::format("{} leaves hardly a difference between classes: up to {} are in use",
+                     train.distill->temperature, max_temperature));
+}
+
+/// Zeros are all alike: of those that no gradient reaches none ever comes to be among the largest.
+void explores_only_zeros(const TrainConfig& train, const Tell& tell) {
+  if (!train.regrow || train.prune || regrowths().named(train.regrow->type).trains != Trains::explored)
+    return;
+  tell("/regrow/type", fmt::format("{} begins with zeros where an earlier stage has masked weights, most of "
+                                   "which never train: a 'prune' beside it masks them without that",
+                                   train.regrow->type));
 }
 
 // --- Of a train stage's length ---
@@ -182,6 +205,8 @@ bool counts_the_same(const PruneConfig& earlier, const PruneConfig& later) {
 
 void less_after_more(const std::vector<StageConfig>& stages, size_t stage, const Tell& tell) {
   const PruneConfig& later = *stages[stage].pruning();
+  if (later.of == "remaining") return;  // more goes of what is left, however little is asked for
+  if (later.remove) return;             // to let go of the masks is what it is for
   for (const Goal& goal : goals) {
     if (!(later.*goal.value)) continue;
     const double asked = *(later.*goal.value);
@@ -200,8 +225,9 @@ void less_after_more(const std::vector<StageConfig>& stages, size_t stage, const
 
 constexpr void (*of_a_pruner[])(const PruneConfig&, const Tell&) = {all_is_pruned, nothing_is_pruned,
                                                                     lamp_within_layers, looks_at_no_data};
-constexpr void (*of_training[])(const TrainConfig&, const Tell&) = {rate_nobody_uses, decay_nobody_uses,
-                                                                    more_smoothing_than_target};
+constexpr void (*of_training[])(const TrainConfig&, const Tell&) = {
+    rate_nobody_uses, decay_nobody_uses, more_smoothing_than_target, teacher_that_is_never_asked,
+    temperature_nobody_uses, explores_only_zeros};
 constexpr void (*of_lengths[])(const TrainConfig&, const StageLength&, const Tell&) = {
     drops_beyond_the_end, warms_up_to_the_end, patience_beyond_the_end, averages_over_the_beginning};
 constexpr void (*of_data[])(const Config&, const Tell&) = {pixels_of_another_scale, images_class_by_class,
@@ -221,7 +247,7 @@ std::vector<std::string> advice(const Config& config, int64_t batches) {
   for (const auto& rule : of_data) rule(config, at(""));
   for (size_t i = 0; i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
-    const std::string place = fmt::format("/stages/{}", i);
+    const std::string place = stage_pointer(config, i);
     if (stage.train) {
       const Tell tell = at(place + "/train");
       for (const auto& rule : of_training) rule(*stage.train, tell);

@@ -16,8 +16,11 @@
 #include "espalier/nn/norm.h"
 #include "espalier/nn/state_dict.h"
 #include "espalier/run/checkpoint.h"
+#include "espalier/run/config_parts.h"
+#include "espalier/run/distill.h"
 #include "espalier/run/weights_origin.h"
 #include "espalier/train/evaluate.h"
+#include "espalier/train/regrow_callback.h"
 #include "espalier/util/home.h"
 #include "espalier/util/mistakes.h"
 #include "espalier/util/table.h"
@@ -27,7 +30,7 @@ namespace espalier {
 namespace {
 
 // One stream of random numbers for each use of the config's seed; the model's parameters take streams from 0.
-enum Stream : uint64_t { shuffling = 1u << 30, holding_out, pruning, dropping };
+enum Stream : uint64_t { shuffling = 1u << 30, holding_out, pruning, dropping, beginning };
 
 uint64_t stream(const Config& config, Stream use) {
   return random_key(static_cast<uint64_t>(config.seed), use);
@@ -39,7 +42,7 @@ std::string place_of(const Config& config) { return config.file.empty() ? "" : c
 /// "x.json: /stages/1 (tuned): ", or as --set called it: "x.json: stages.tuned: "
 std::string place_of(const Config& config, size_t stage) {
   const std::string& name = config.stages[stage].name;
-  const std::string shown = schema::shown(join("/stages/", stage), config.set);
+  const std::string shown = schema::shown(stage_pointer(config, stage), config.set);
   return place_of(config) + shown +
          (shown.ends_with("." + name) || shown.ends_with("/" + name) ? "" : " (" + name + ")") + ": ";
 }
@@ -308,9 +311,16 @@ std::vector<std::string> parameter_kinds() {
   return names;
 }
 
-std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module& model) {
+uint64_t stage_key(const Config& config, size_t stage) {
+  return random_key(stream(config, beginning), static_cast<uint64_t>(stage));
+}
+
+std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module& model,
+                                           const std::vector<Parameter*>& beside) {
   const auto parameters = model.parameters();
-  auto optimizer = make_optimizer(config, parameters);
+  auto all = parameters;
+  all.insert(all.end(), beside.begin(), beside.end());
+  auto optimizer = make_optimizer(config, all);
   const auto meant_by = [&](const std::string& entry) {
     std::vector<Parameter*> some = parameters;
     std::erase_if(some, [&](const Parameter* p) { return !means_parameter(entry, *p); });
@@ -416,10 +426,10 @@ void check_batches(const Config& config, Module& model, const Loader& loader) {
 }
 
 void check_stages(const Config& config, Module& model, std::optional<int64_t> batches, bool original,
-                  Mistakes& mistakes) {
+                  Mistakes& mistakes, size_t first) {
   for (size_t i = 0; i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
-    const std::string pointer = join("/stages/", i);
+    const std::string pointer = stage_pointer(config, i);
     const PruneConfig* prune = stage.pruning();
     const bool changes_shapes = prune && cuts_channels(*prune);
     if (mistakes.spare(pointer)) {
@@ -427,6 +437,8 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
       const auto check = [&](const auto& act) { mistakes.attempt(pointer, act, place_of(config, i)); };
       if (prune) check([&] { check_pruning(config, *prune, model, original); });
       if (stage.train) check([&] { check_learning(*stage.train, model); });
+      if (i >= first && stage.train && stage.train->distill)
+        check([&] { check_teacher(config, *stage.train->distill, model); });
       if (const Reestimated asked = reestimated(stage); asked.batches > 0)
         check([&] {
           const Frozen frozen(model,
@@ -440,6 +452,14 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
         check([&] { make_penalty(model, config.model.input, *stage.train->regularize); });
       if (stage.train && prune && batches)
         check([&] { prune_schedule(*stage.train, stage_length(*stage.train, *batches)); });
+      if (stage.train && stage.train->regrow && batches)
+        check([&] { regrow_schedule(*stage.train->regrow, stage_length(*stage.train, *batches)); });
+      if (stage.train && stage.train->regrow && original && !stages_bring_masks(config, i))
+        check([&] {
+          const auto masked = [](const Parameter* weight) { return weight->mask.defined(); };
+          if (std::ranges::none_of(learning_weights(model), masked))
+            fail_usage("train.regrow: ", no_masks_to_move);
+        });
     }
     original = original && !changes_shapes;
   }
@@ -449,7 +469,7 @@ void check_early_stop(const Config& config, const DataSplits& data, Mistakes& mi
   if (data.validation.size() > 0) return;
   for (size_t i = 0; i < config.stages.size(); ++i) {
     const auto& train = config.stages[i].train;
-    const std::string pointer = join("/stages/", i, "/train/early_stop");
+    const std::string pointer = stage_pointer(config, i) + "/train/early_stop";
     if (train && train->early_stop && mistakes.spare(pointer))
       mistakes.attempt(pointer, [&] {
         fail_usage(place_of(config), schema::shown(pointer, config.set),

@@ -94,8 +94,12 @@ std::vector<Module*> frozen_layers(const TrainConfig& config, Module& model);
 /// Kinds of parameters, as an optimizer's lr_of and decay name them: norm (scale and shift), bias (of
 /// convolutions and linear layers), embedding.
 std::vector<std::string> parameter_kinds();
-/// A train stage's optimizer, of what is not frozen in `model`, with the rates and decays of its groups.
-std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module& model);
+/// A train stage's optimizer, of what is not frozen in `model`, with the rates and decays of its groups, and
+/// of what the stage trains `beside` it, at the plain rate.
+std::unique_ptr<Optimizer> build_optimizer(const OptimizerConfig& config, Module& model,
+                                           const std::vector<Parameter*>& beside = {});
+/// Key of what stage number `stage` trains besides the network: its first values.
+uint64_t stage_key(const Config& config, size_t stage);
 
 /// A fresh network of the shapes that a model of the config's has with this history of cuts.
 std::unique_ptr<Module> network_of_shapes(const Config& config, const std::vector<AxisCut>& history);
@@ -106,8 +110,9 @@ double latency_after(const Config& config, const Module& model, const std::vecto
 /// lacks, a target that cannot be reached, a schedule beyond its end (a UsageError); without `batches`,
 /// except for what these decide. `original`: the model has the shapes that the first stage begins with;
 /// targets are checked up to the first stage that changes them, for what comes after is not known yet.
+/// `first`: stages before that number are done, and their teachers' files may be gone.
 void check_stages(const Config& config, Module& model, std::optional<int64_t> batches, bool original,
-                  Mistakes& mistakes);
+                  Mistakes& mistakes, size_t first = 0);
 /// A mistake for each sound stage whose early_stop has no images to judge by, in `data` as they were found.
 void check_early_stop(const Config& config, const DataSplits& data, Mistakes& mistakes);
 /// A line on each entry of a stage's lists of layers that once meant more of them (names.h).

@@ -365,7 +365,7 @@ void load(const TensorFile& file, Module& model, const std::string& source) {
   std::map<Parameter*, NamedState> read;  // all is read and checked before anything is written
   for (const auto& [name, tensor] : file.tensors) {
     const auto found = beside(name);
-    if (!found) continue;
+    if (!found || use_of(found->is) == TensorUse::stage) continue;
     const auto of = parameters.find(found->parameter);
     if (of == parameters.end() && use_of(found->is) == TensorUse::method) continue;  // among the weights
     ESP_CHECK(of != parameters.end(), source, ": '", printable(name), "' is of no parameter of the model's");
@@ -488,8 +488,9 @@ void save_weights(const OutputPath& to, Module& model, const DataDescription& da
 }
 
 void save_checkpoint(const OutputPath& to, Module& model, const Config& config, const RunPosition& position,
-                     const std::vector<std::string>& classes) {
+                     const std::vector<std::string>& classes, const NamedTensors& of_stage) {
   TensorFile file = run_file(model, config, classes, to.path.string());
+  file.tensors.insert(file.tensors.end(), of_stage.begin(), of_stage.end());
   file.metadata["espalier.position"] = position_json(position).dump();
   for (const Parameter* parameter : model.parameters())
     parameter->for_tensors([&](std::string_view is, const Tensor& tensor) {
@@ -497,6 +498,50 @@ void save_checkpoint(const OutputPath& to, Module& model, const Config& config, 
       if (beside(name)) file.tensors.emplace_back(name, to_file_layout(*parameter, tensor));
     });
   write_safetensors(to, file, Checksums::kept);
+}
+
+NamedTensors stage_tensors(Module& of_stage) {
+  NamedTensors tensors;
+  for (const Parameter* parameter : of_stage.parameters())
+    parameter->for_tensors([&](std::string_view is, const Tensor& tensor) {
+      const TensorUse use = use_of(is);
+      if (use == TensorUse::gradient) return;
+      const std::string own = use == TensorUse::value ? "" : join(is, "/");
+      tensors.emplace_back(join("stage/", own, parameter->name), to_file_layout(*parameter, tensor));
+    });
+  return tensors;
+}
+
+NamedTensors read_stage_tensors(const std::filesystem::path& path) {
+  NamedTensors tensors = read_safetensors(path).tensors;
+  std::erase_if(tensors, [](const auto& named) {
+    const auto found = beside(named.first);
+    return !found || use_of(found->is) != TensorUse::stage;
+  });
+  return tensors;
+}
+
+void load_stage_tensors(const NamedTensors& tensors, Module& of_stage, const std::string& source) {
+  std::map<Parameter*, NamedState> read;  // all is read and checked before anything is written
+  for (const auto& [name, tensor] : tensors) {
+    const std::string own = name.substr(name.find('/') + 1);
+    const auto found = beside(own);
+    Parameter* const parameter = of_stage.find(found ? std::string(found->parameter) : own);
+    ESP_CHECK(parameter, source, ": '", printable(name), "' is of nothing that the stage trains");
+    const bool is_mask = found && use_of(found->is) == TensorUse::mask;
+    ESP_CHECK(
+        tensor.shape() == file_shape(*parameter) && tensor.dtype() == (is_mask ? DType::u8 : DType::f32),
+        source, ": '", printable(name), "' is ", dtype_name(tensor.dtype()), tensor.shape(), ", expected ",
+        dtype_name(is_mask ? DType::u8 : DType::f32), file_shape(*parameter));
+    read[parameter][found ? std::string(found->is) : "value"] =
+        from_file_layout(*parameter, tensor).to(parameter->value().device());
+  }
+  for (Parameter* parameter : of_stage.parameters()) {
+    const auto found = read.find(parameter);
+    ESP_CHECK(found != read.end() && found->second.contains("value"), source, ": no tensor 'stage/",
+              parameter->name, "', which the stage trains");
+  }
+  for (auto& [parameter, state] : read) parameter->set_tensors(std::move(state));
 }
 
 CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source) {
@@ -590,6 +635,12 @@ WeightsNotes load_weights(const std::filesystem::path& path, Module& model, cons
         "config's model keeps them at 0",
         source, Zeros::share(zeros.loose, zeros.all), masked ? " without a mask" : ""));
   return notes;
+}
+
+void rewind_weights(const std::filesystem::path& file, Module& model) {
+  load_state_dict(model, weights_alone(read_safetensors(file), model), file.string());
+  for (Parameter* parameter : model.parameters())
+    if (parameter->mask.defined()) parameter->set_mask(parameter->mask);
 }
 
 std::unique_ptr<Module> to_compute_device(std::unique_ptr<Module> model) {

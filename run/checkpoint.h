@@ -69,9 +69,18 @@ void save_weights(const OutputPath& to, Module& model, const DataDescription& da
 /// masked and the names of the classes in the metadata; no `classes`: the data name none.
 void save_weights(const OutputPath& to, Module& model, const Config& config,
                   const std::vector<std::string>& classes);
-/// Writes everything, atomically.
+/// Writes everything, atomically; `of_stage`: stage_tensors of what the stage trains besides the network.
 void save_checkpoint(const OutputPath& to, Module& model, const Config& config, const RunPosition& position,
-                     const std::vector<std::string>& classes);
+                     const std::vector<std::string>& classes, const NamedTensors& of_stage = {});
+
+/// What belongs to a stage and not to its network, as a checkpoint holds it and whoever reads the network
+/// passes over it: each of its parameters as "stage/NAME", and what stands beside it as "stage/slot0/NAME".
+NamedTensors stage_tensors(Module& of_stage);
+/// Those of a file.
+NamedTensors read_stage_tensors(const std::filesystem::path& file);
+/// Puts them into what they are of. Error, naming `source`, where one is missing, is not its, or has another
+/// shape.
+void load_stage_tensors(const NamedTensors& tensors, Module& of_stage, const std::string& source);
 
 /// Config, position and classes, from the file's header: no tensor is read, or its checksum looked at. Error
 /// if the file is no checkpoint or weights file of Espalier's, or has another number of classes than names.
@@ -103,6 +112,10 @@ struct WeightsOptions {
 /// not fit says which layers to skip, where the others fit.
 WeightsNotes load_weights(const std::filesystem::path& file, Module& model,
                           const WeightsOptions& options = {});
+
+/// Puts back the weights and statistics that a stage of the model's own run ended with, in `file`; what masks
+/// hold stays 0. Error if names or shapes do not fit: channels were cut since.
+void rewind_weights(const std::filesystem::path& file, Module& model);
 
 /// `model` where this process computes (core/compute_device.h).
 std::unique_ptr<Module> to_compute_device(std::unique_ptr<Module> model);

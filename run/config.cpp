@@ -21,6 +21,7 @@
 #include "espalier/run/weights_origin.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/loss.h"
+#include "espalier/train/prune_event.h"
 #include "espalier/util/home.h"
 #include "espalier/util/input_file.h"
 #include "espalier/util/interrupt.h"
@@ -191,8 +192,11 @@ Type<TrainConfig> train_type() {
        field("accumulate", &TrainConfig::accumulate, whole(1, 1'000'000),
              "batches whose mean gradient makes a step"),
        field("prune", &TrainConfig::prune, prune_type(), "a pruner that acts while training"),
+       field("regrow", &TrainConfig::regrow, regrow_type(), "masks that move while it trains"),
        field("regularize", &TrainConfig::regularize, regularize_type(),
              "a penalty that prepares channels to be cut"),
+       field("distill", &TrainConfig::distill, distill_type(),
+             "learn from a teacher's answers, too (docs/distillation.md)"),
        field("callbacks", &TrainConfig::callbacks, list_of(callback_type()),
              "callbacks that a program which links the library has registered, in their order: "
              "docs/library.md"),
@@ -209,17 +213,26 @@ Type<TrainConfig> train_type() {
                .mistake("found ", t.schedule.min_lr,
                         ", expected at most the optimizer's lr: ", t.optimizer.lr);
          }
+         /// Of what acts while it trains: that it does so within the stage.
+         const auto check_last = [&](const std::string& in, double last, const Place& last_at) {
+           if (in == "steps" && t.steps && last >= static_cast<double>(*t.steps))
+             last_at.fail("found ", last, ", but the last of ", *t.steps, " steps is ", *t.steps - 1);
+           if (in == "epochs" && t.epochs && last > static_cast<double>(*t.epochs))
+             last_at.fail("found ", last, ", but the stage has ", *t.epochs,
+                          *t.epochs == 1 ? " epoch" : " epochs");
+         };
+         if (t.regrow)
+           check_last(t.regrow->in, t.regrow->end.value_or(t.regrow->begin),
+                      at / "regrow" / (t.regrow->end ? "end" : "begin"));
          if (!t.prune) return;
          const Place schedule = at / "prune" / "schedule";
          if (!t.prune->schedule) schedule.fail("missing, a pruner inside 'train' needs one");
          const PruneScheduleConfig& when = *t.prune->schedule;
-         const double last = when.end.value_or(when.begin);
-         const Place last_at = schedule / (when.end ? "end" : "begin");
-         if (when.in == "steps" && t.steps && last >= static_cast<double>(*t.steps))
-           last_at.fail("found ", last, ", but the last of ", *t.steps, " steps is ", *t.steps - 1);
-         if (when.in == "epochs" && t.epochs && last > static_cast<double>(*t.epochs))
-           last_at.fail("found ", last, ", but the stage has ", *t.epochs,
-                        *t.epochs == 1 ? " epoch" : " epochs");
+         const bool in_table = !when.table.empty();
+         const double last = in_table ? when.table.back().first : when.end.value_or(when.begin);
+         const Place last_at = in_table ? schedule / "table" / (when.table.size() - 1) / 0
+                                        : schedule / (when.end ? "end" : "begin");
+         check_last(when.in, last, last_at);
        }});
 }
 
@@ -232,25 +245,103 @@ Type<EvaluateConfig> evaluate_type() {
 
 // --- the config ---
 
+void check_stage(const StageConfig& s, const Place& at) {
+  if (s.prune && s.prune->schedule)
+    (at / "prune" / "schedule").fail("is for a pruner inside 'train', this one acts at once");
+  if (s.prune && !s.prune->hold)
+    (at / "prune" / "hold").fail("is for a pruner inside 'train', this one acts once, and what goes is held");
+  if (s.prune && criteria().named(s.prune->criterion.type).needs == Needs::movement)
+    (at / "prune" / "criterion")
+        .fail("found \"", s.prune->criterion.type,
+              "\", which goes by what a stage's steps add up to: expected it in a pruner inside 'train'");
+  if (s.train && s.train->prune && s.train->prune->rewind)
+    (at / "train" / "prune" / "rewind").fail("is for a stage that prunes at once");
+}
+
+/// What a list of stages has: a stage, or a round of them.
+struct StageEntry : StageConfig {
+  std::optional<int64_t> repeat = {};
+  std::optional<std::vector<StageConfig>> stages = {};
+};
+
+template <class Stage>
+std::vector<Field<Stage>> stage_fields() {
+  return {field("name", &StageConfig::name, file_name(),
+                "of the stage, used once; its weights go to models/NAME.safetensors")
+              .required(),
+          field("train", &StageConfig::train, train_type(), "trains"),
+          field("prune", &StageConfig::prune, prune_type(), "prunes at once"),
+          field("evaluate", &StageConfig::evaluate, evaluate_type(), "only measures")};
+}
+
 Type<StageConfig> stage_type() {
   return object<StageConfig>(
-      {field("name", &StageConfig::name, file_name(),
-             "of the stage, used once; its weights go to models/NAME.safetensors")
-           .required(),
-       field("train", &StageConfig::train, train_type(), "trains"),
-       field("prune", &StageConfig::prune, prune_type(), "prunes at once"),
-       field("evaluate", &StageConfig::evaluate, evaluate_type(), "only measures")},
-      {.exactly_one = {{"train", "prune", "evaluate"}},
-       .later = {"export"},
-       .check = [](const StageConfig& s, const Place& at) {
-         if (s.prune && s.prune->schedule)
-           (at / "prune" / "schedule").fail("is for a pruner inside 'train', this one acts at once");
-         if (s.prune && criteria().named(s.prune->criterion.type).needs == Needs::movement)
-           (at / "prune" / "criterion")
-               .fail("found \"", s.prune->criterion.type,
-                     "\", which goes by what a stage's steps add up to: expected it in a pruner inside "
-                     "'train'");
-       }});
+      stage_fields<StageConfig>(),
+      {.exactly_one = {{"train", "prune", "evaluate"}}, .later = {"export"}, .check = check_stage});
+}
+
+/// Of a round's stages, which are described as all are.
+Type<std::vector<StageConfig>> stages_of_round() {
+  Type<std::vector<StageConfig>> stages = list_of(stage_type(), {.from = 1});
+  stages.is_again = true;
+  stages.json_schema["items"] = {{"$ref", "#/properties/stages/items"}};
+  return stages;
+}
+
+Type<StageEntry> stage_entry_type() {
+  std::vector<Field<StageEntry>> fields = stage_fields<StageEntry>();
+  fields.push_back(field("repeat", &StageEntry::repeat, whole(1, 1000),
+                         "how often the stages of a round are run, one time after the other"));
+  fields.push_back(field("stages", &StageEntry::stages, stages_of_round(),
+                         "makes a round of this stage: stages as these, each with a name of its own. They "
+                         "are run as NAME1.A, NAME1.B, ..., NAME2.A, ..., by which names rewind and a run's "
+                         "files know them"));
+  return object<StageEntry>(
+      fields, {.exactly_one = {{"train", "prune", "evaluate", "stages"}},
+               .later = {"export"},
+               .check = [](const StageEntry& s, const Place& at) {
+                 check_stage(s, at);
+                 if (s.stages && !s.repeat)
+                   (at / "repeat").fail("missing, expected how often the round's ", "stages are run");
+                 if (s.repeat && !s.stages) (at / "repeat").fail("is for a round, which has 'stages'");
+               }});
+}
+
+/// Stages in the order in which they run: rounds are taken apart.
+Type<std::vector<StageConfig>> stage_list() {
+  constexpr size_t most_stages = 1000, longest_name = 100;
+  const auto entries = list_of(stage_entry_type(), {.from = 1});
+  const auto plain = list_of(stage_type(), {.from = 1});
+  return {entries,
+          [=](const Json& json, const Place& at) {
+            std::vector<StageConfig> stages;
+            const auto all = entries.read(json, at);
+            for (size_t i = 0; i < all.size(); ++i) {
+              const StageEntry& entry = all[i];
+              if (!entry.stages) {
+                stages.push_back(entry);
+                stages.back().pointer = (at / i).pointer();
+                continue;
+              }
+              for (int64_t time = 1; time <= entry.repeat.value_or(1); ++time)
+                for (size_t inner = 0; inner < entry.stages->size(); ++inner) {
+                  const Place place = at / i / "stages" / inner;
+                  if (stages.size() == most_stages)
+                    (at / i / "repeat")
+                        .fail("found ", entry.repeat.value_or(1), ", which makes more than ", most_stages,
+                              " stages");
+                  stages.push_back((*entry.stages)[inner]);
+                  stages.back().name = join(entry.name, time, ".", stages.back().name);
+                  stages.back().pointer = place.pointer();
+                  if (stages.back().name.size() > longest_name && (place / "name").is_sound())
+                    (place / "name")
+                        .mistake("makes \"", stages.back().name, "\" of the round's, expected at ", "most ",
+                                 longest_name, " letters");
+                }
+            }
+            return stages;
+          },
+          plain.write};
 }
 
 void check_images(const Config& config, const Place& at) {
@@ -267,27 +358,72 @@ void check_images(const Config& config, const Place& at) {
     (at / "data" / "augment" / misfit->place / misfit->field).mistake(misfit->message);
 }
 
-void check_stage_names(const std::vector<StageConfig>& stages, const Place& at) {
+}  // namespace
+
+Place place_of_stage(const Config& config, size_t stage, Place at) {
+  const std::string pointer = stage_pointer(config, stage);  // of names and numbers, none of them escaped
+  for (size_t from = 1; from < pointer.size();) {
+    const size_t end = std::min(pointer.find('/', from), pointer.size());
+    at = at / pointer.substr(from, end - from);
+    from = end + 1;
+  }
+  return at;
+}
+
+namespace {
+
+void check_stage_names(const Config& config, const Place& at) {
+  const std::vector<StageConfig>& stages = config.stages;
   for (size_t i = 0; i < stages.size(); ++i) {
     const std::string& name = stages[i].name;
-    const Place named = at / i / "name";
+    const Place named = place_of_stage(config, i, at) / "name";
     if (!named.is_sound()) continue;
     if (name.ends_with(".best"))
       named.mistake("found \"", name, "\", but .best is the ending of a stage's best model");
     for (size_t j = 0; j < i; ++j)
-      if (stages[j].name == name) named.mistake("\"", name, "\" is the name of ", (at / j).shown(), ", too");
+      if (stages[j].name == name)
+        named.mistake("\"", name, "\" is the name of ", place_of_stage(config, j, at).shown(), ", too");
+  }
+}
+
+/// A stage goes back to the weights of one that comes before it, and that has the same shapes.
+void check_rewinds(const Config& config, const Place& at) {
+  const std::vector<StageConfig>& stages = config.stages;
+  for (size_t i = 0; i < stages.size(); ++i) {
+    if (!stages[i].prune || !stages[i].prune->rewind) continue;
+    const Place place = place_of_stage(config, i, at) / "prune" / "rewind";
+    if (!place.is_sound()) continue;
+    const std::string& wanted = *stages[i].prune->rewind;
+    Names before;
+    for (size_t j = 0; j < i; ++j) before.push_back(stages[j].name);
+    const auto found = std::ranges::find(before, wanted);
+    if (found == before.end()) {
+      if (before.empty())
+        place.mistake("found \"", wanted, "\", but no stage comes before this one");
+      else
+        place.mistake("found \"", wanted, "\", expected an earlier stage", suggest(wanted, before));
+      continue;
+    }
+    for (size_t j = static_cast<size_t>(found - before.begin()) + 1; j < i; ++j)
+      if (const PruneConfig* cuts = stages[j].pruning(); cuts && cuts_channels(*cuts)) {
+        place.mistake("found \"", wanted, "\", whose weights have other shapes than those here: stage '",
+                      stages[j].name, "' cuts channels in between");
+        break;
+      }
   }
 }
 
 /// What holds between parts of the config that are sound.
 void check_config(const Config& config, const Place& at) {
-  const Place stages = at / "stages";
   if ((at / "model").is_sound() && (at / "data").is_sound()) check_images(config, at);
-  check_stage_names(config.stages, stages);
+  check_stage_names(config, at);
+  check_rewinds(config, at);
+  check_masks_to_move(config, at);
+  check_teacher_stages(config, at);
   if (!(at / "data").is_sound() || config.data.validation > 0) return;
   if (!config.data.validation) return;  // the folder decides: check_early_stop in build.h
   for (size_t i = 0; i < config.stages.size(); ++i) {
-    const Place early_stop = stages / i / "train" / "early_stop";
+    const Place early_stop = place_of_stage(config, i, at) / "train" / "early_stop";
     if (config.stages[i].train && config.stages[i].train->early_stop && early_stop.is_sound())
       early_stop.mistake("needs images to judge by: /data/validation above 0");
   }
@@ -303,9 +439,7 @@ Type<Config> declared_config() {
              "only f32"),
        field("model", &Config::model, model_type(), "the network").required(),
        field("data", &Config::data, data_type(), "what it learns from").required(),
-       field("stages", &Config::stages, list_of(stage_type(), {.from = 1}),
-             "what is done, one after the other")
-           .required()});
+       field("stages", &Config::stages, stage_list(), "what is done, one after the other").required()});
 }
 
 /// Declared anew after a registry was added to, whose rows it names; what was declared before stays, for
@@ -336,6 +470,11 @@ const char* stage_kind_name(StageKind kind) {
 
 StageKind StageConfig::kind() const {
   return train ? StageKind::train : prune ? StageKind::prune : StageKind::evaluate;
+}
+
+std::string stage_pointer(const Config& config, size_t stage) {
+  const std::string& pointer = config.stages[stage].pointer;
+  return pointer.empty() ? join("/stages/", stage) : pointer;
 }
 
 const PruneConfig* StageConfig::pruning() const {

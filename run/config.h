@@ -56,10 +56,11 @@ enum class StageKind { train, prune, evaluate };
 const char* stage_kind_name(StageKind kind);
 
 struct StageConfig {
-  std::string name;
+  std::string name;  ///< of one in a round with the round's and the time's before it: "round2.pruned"
   std::optional<TrainConfig> train;  ///< exactly one of the three
   std::optional<PruneConfig> prune;
   std::optional<EvaluateConfig> evaluate;
+  std::string pointer = {};  ///< where it stands in what was read: "/stages/1/stages/0"; no field
   StageKind kind() const;
   /// What it prunes by, in one go or while it trains; null: it does not.
   const PruneConfig* pruning() const;
@@ -77,6 +78,9 @@ struct Config {
   DataConfig data;
   std::vector<StageConfig> stages;
 };
+
+/// Where a stage stands, as a JSON pointer into what a person wrote, in which a round is one stage.
+std::string stage_pointer(const Config& config, size_t stage);
 
 /// Parses `text` (of `file`, for messages), applies `overrides` in their order (config/overrides.h:
 /// "stages.dense.train.epochs=1") and checks every field and relation. All mistakes are told in one

@@ -12,9 +12,6 @@ namespace espalier {
 
 using namespace schema;
 
-namespace {
-
-/// A number of steps, epochs or stages; an integer is written without a point.
 Type<double> amount(const Bounds& range) {
   Type<double> type = number(range);
   type.write = [](double value) {
@@ -23,24 +20,63 @@ Type<double> amount(const Bounds& range) {
   return type;
 }
 
+void check_amount(const Place& at, double value, const std::string& in) {
+  if (in == "steps" && value != std::floor(value))
+    at.fail("found ", value,
+            ", expected a whole number of steps; \"in\": \"epochs\" or \"share\" counts otherwise");
+  if (in == "share" && value > 1) at.fail("found ", value, ", expected at most 1, the whole stage");
+}
+
+namespace {
+
+/// [step, sparsity], the first in the unit of `in`.
+Type<std::vector<std::pair<double, double>>> table_type() {
+  const Type<double> place = amount(not_negative), sparsity = number(share);
+  const auto rows = list_of(list_of(number({}), {.from = 2, .to = 2}), {.from = 1});
+  Description description = rows;
+  description.expected = "a list of [step, sparsity], sparsities from 0 to 1";
+  return {description,
+          [=](const Json& json, const Place& at) {
+            rows.read(json, at);
+            std::vector<std::pair<double, double>> table;
+            if (!at.is_sound()) return table;
+            for (size_t i = 0; i < json.size(); ++i)
+              table.emplace_back(place.read(json[i][0], at / i / 0), sparsity.read(json[i][1], at / i / 1));
+            return table;
+          },
+          [=](const std::vector<std::pair<double, double>>& table) {
+            Json json;  // an empty one is absent
+            for (const auto& [at, then] : table)
+              json.push_back(Json::array({place.write(at), sparsity.write(then)}));
+            return json;
+          }};
+}
+
+void check_table(const PruneScheduleConfig& s, const Place& at) {
+  for (size_t i = 1; i < s.table.size(); ++i) {
+    const auto& [before, less] = s.table[i - 1];
+    const auto& [place, more] = s.table[i];
+    if (place <= before)
+      (at / i / 0).fail("found ", place, ", expected more than in the row before: ", before);
+    if (more < less)
+      (at / i / 1)
+          .fail("found ", more, ", expected at least that of the row before: ", less,
+                "; what is pruned is not given back");
+  }
+}
+
 void check_schedule(const PruneScheduleConfig& s, const Place& at) {
-  const auto check_amount = [&](const char* name, double value) {
-    if (s.in == "steps" && value != std::floor(value))
-      (at / name).fail("found ", value,
-                       ", expected a whole number of steps; \"in\": \"epochs\" or \"share\" counts "
-                       "otherwise");
-    if (s.in == "share" && value > 1)
-      (at / name).fail("found ", value, ", expected at most 1, the whole stage");
-  };
-  check_amount("begin", s.begin);
-  if (s.every) check_amount("every", *s.every);
+  for (size_t i = 0; i < s.table.size(); ++i) check_amount(at / "table" / i / 0, s.table[i].first, s.in);
+  check_table(s, at / "table");
+  check_amount(at / "begin", s.begin, s.in);
+  if (s.every) check_amount(at / "every", *s.every, s.in);
   if (!s.end) return;
-  check_amount("end", *s.end);
+  check_amount(at / "end", *s.end, s.in);
   if (*s.end <= s.begin) (at / "end").fail("found ", *s.end, ", expected more than begin: ", s.begin);
 }
 
 Type<PruneScheduleConfig> prune_schedule_type() {
-  const Names gradual = prune_schedules().names_where([](const auto& row) { return row.left != nullptr; });
+  const auto with = [](const char* option) { return prune_schedules().names_with(option); };
   const std::vector<Field<PruneScheduleConfig>> fields = {
       field("type", &PruneScheduleConfig::type, one_of(prune_schedules().names()),
             help_with_rows("how sparsity grows: what is left of the way while p goes from 0 to 1 between "
@@ -51,17 +87,23 @@ Type<PruneScheduleConfig> prune_schedule_type() {
             "what begin, end and every count: steps, epochs (1.5 is one and a half), or share of the stage, "
             "0..1"),
       field("begin", &PruneScheduleConfig::begin, amount(not_negative),
-            "the step it first acts after, from 0; of epochs or a share, how much has passed then"),
+            "the step it first acts after, from 0; of epochs or a share, how much has passed then")
+          .only_for(with("begin")),
       field("end", &PruneScheduleConfig::end, amount(positive),
             "the same of the step it last acts after; without it, the stage's last")
-          .only_for(gradual),
+          .only_for(with("end")),
       field("every", &PruneScheduleConfig::every, amount(positive),
             "how much lies between; without it, 100 steps, an epoch or a hundredth of the stage")
-          .only_for(gradual),
+          .only_for(with("every")),
       field("initial", &PruneScheduleConfig::initial, number(share),
             "s_0, the sparsity at begin, such as that of a network that is pruned already; without it, 0. It "
             "grows to the prune's, s_f, as s_f + (s_0 - s_f) times what the type says is left")
-          .only_for(gradual)};
+          .only_for(with("initial")),
+      field("table", &PruneScheduleConfig::table, table_type(),
+            "rows of [step, sparsity]: the step it acts after, counted as 'in' says, each more than the one "
+            "before, and what is pruned then, never less; the last is the prune's sparsity")
+          .required()
+          .only_for(with("table"))};
   auto type = object<PruneScheduleConfig>(
       with_extra_fields(fields, prune_schedules(), &PruneScheduleConfig::extra),
       {.defaults =
@@ -86,6 +128,22 @@ void check_initial(const PruneConfig& p, const Place& at) {
     at.mistake("found ", *p.schedule->initial, ", expected at most sparsity: ", *p.sparsity);
 }
 
+/// What a pruner inside `train` does not do along its schedule.
+void check_along_schedule(const PruneConfig& p, const PruneOptions& options, const Place& at) {
+  const PruneScheduleConfig& when = *p.schedule;
+  Schedule schedule{.type = when.type};
+  for (const auto& [place, sparsity] : when.table) schedule.table.emplace_back(0, sparsity);
+  const PruneScheduleInfo& info = prune_schedules().named(when.type);
+  const bool takes_target = p.sparsity || (p.unit == "channel" && !p.threshold && !p.quantile);
+  const Place type = at / "schedule" / "type";
+  if (info.is_gradual() && !takes_target)
+    type.mistake("found \"", when.type,
+                 "\", which needs 'sparsity', or a target of channels; 'threshold', 'quantile' and "
+                 "n:m go only with one_shot");
+  else if (const std::string why = why_not(options, schedule); !why.empty())
+    type.mistake("found \"", when.type, "\", which ", why);
+}
+
 /// Of what a criterion, a scope, a target says nothing of such units.
 void check_pieces(const PruneConfig& p, const Place& at) {
   const PruneOptions options = prune_options(p, 0);
@@ -93,7 +151,11 @@ void check_pieces(const PruneConfig& p, const Place& at) {
     if (!why.empty()) (at / field).mistake(why);
   };
   refuse("criterion", why_not(options.scoring.criterion, options.unit));
-  refuse("scope", why_not(options.selection.scope, options.unit));
+  const Target::Kind target = options.target.kind;
+  const std::string misfit = why_not(options.selection.scope, options.unit);
+  refuse("scope", misfit);
+  if (misfit.empty() && options.selection.scope.shares)
+    refuse("scope", why_no_shares("scope " + p.scope, target));
   refuse("apply", why_not(options.apply, options.unit));
   const bool wide = options.unit.kind == Unit::filter || options.unit.kind == Unit::channel;
   for (size_t i = 0; i < p.overrides.size(); ++i)
@@ -102,6 +164,12 @@ void check_pieces(const PruneConfig& p, const Place& at) {
           .mistake("is for unit filter, row or channel, and the unit is ", p.unit);
   if (p.verify && options.apply == Apply::zero)
     refuse("verify", "compares a cut network with the masked one, and here nothing is cut: apply is zero");
+  if (!p.sparsity_of.empty()) {
+    refuse("sparsity_of", why_no_shares_of(options.selection.scope, options.unit));
+    refuse("sparsity_of", why_no_shares("sparsity_of", target));
+  }
+  if (options.of == Of::remaining) refuse("of", why_no_shares("of remaining", target));
+  if (p.schedule) check_along_schedule(p, options, at);
   if (p.iterations.value_or(1) > 1) refuse("iterations", why_not_in_steps(options));
   if (p.remove && options.apply == Apply::cut)
     refuse("remove", "lets go of masks, and what is cut has none: apply is cut");
@@ -182,11 +250,23 @@ Type<PruneConfig> prune_type() {
        field("criterion", &PruneConfig::criterion,
              name_or_options(criteria(), &CriterionConfig::type, &CriterionConfig::extra, "the criterion"),
              "score of a unit; the lowest go (`espalier help criteria`)"),
-       field(
-           "scope", &PruneConfig::scope, one_of(scope_names(), {"uniform", "erk"}),
-           "which units are ranked against each other: those of each layer, all, or those of layers that are "
-           "alike"),
+       field("pad", &PruneConfig::pad, boolean(),
+             "whether m need not divide a layer's inputs: zeros fill up the last of each row, and are the "
+             "first to go")
+           .only_for({"n:m"}),
+       field("scope", &PruneConfig::scope, one_of(scopes().names()),
+             help_with_rows("which units are ranked against each other, and what of each layer goes",
+                            scopes())),
        field("sparsity", &PruneConfig::sparsity, number(share), "share of the units that goes")
+           .only_for(masked),
+       field("sparsity_of", &PruneConfig::sparsity_of, map_of("layer", number(share)),
+             "sparsities of some layers' own, by their names or that of what they lie under, as in include: "
+             "{\"fc1\": 0.98, \"conv*\": 0.9}; of several that mean a layer, the last counts. 'sparsity' is "
+             "of the others then. Where each layer is ranked: scope layer, uniform, uniform_plus, erk")
+           .only_for(emptied),
+       field("of", &PruneConfig::of, one_of(of_names()),
+             "what sparsity is a share of: all units of the original network, those that are pruned already "
+             "among them, or those that remain. In iterations the same share of what is left goes each time")
            .only_for(masked),
        field("threshold", &PruneConfig::threshold, number(not_negative), "what scores below it goes")
            .only_for(scored),
@@ -259,6 +339,16 @@ Type<PruneConfig> prune_type() {
        field("allow_empty", &PruneConfig::allow_empty, boolean(),
              "whether a layer may lose all its units, which is an error otherwise")
            .only_for(emptied),
+       field("hold", &PruneConfig::hold, boolean(),
+             "inside `train`: whether what goes is held at zero; else each act only sets it to zero, "
+             "training may bring it back, and what the last act takes is held (He et al.: Soft Filter "
+             "Pruning, IJCAI 2018)")
+           .only_for(emptied),
+       field("rewind", &PruneConfig::rewind, text(),
+             "name of an earlier stage: all that is not pruned, and norms' statistics, go back to what that "
+             "stage ended with (Frankle, Carbin: The Lottery Ticket Hypothesis, ICLR 2019); an evaluate "
+             "stage ends with what it began with")
+           .only_for(with(masked, "n:m")),
        field("remove", &PruneConfig::remove, boolean(),
              "at the stage's end, let go of the masks: zeros stay, and later training may change them")},
       {.variant = "unit",
@@ -272,18 +362,12 @@ Type<PruneConfig> prune_type() {
              check_initial(p, at / "schedule" / "initial");
              check_ratios(p, at);
              check_pieces(p, at);
-             if (p.normalizer && (p.threshold || (p.unit != "channel" && p.scope == "layer")))
+             const bool by_layer = scopes().named(p.scope).ranked == Scope::each_layer;
+             if (p.normalizer && (p.threshold || (p.unit != "channel" && by_layer)))
                (at / "normalizer")
                    .mistake(
                        "is for units that are ranked over several layers: scope global or isomorphic, and "
                        "sparsity or quantile");
-             if (p.schedule && prune_schedules().named(p.schedule->type).left && !p.sparsity &&
-                 (p.unit != "channel" || p.threshold || p.quantile)) {
-               (at / "schedule" / "type")
-                   .fail("found \"", p.schedule->type,
-                         "\", which needs 'sparsity', or a target of channels; 'threshold', 'quantile' and "
-                         "n:m go only with one_shot");
-             }
            }});
 }
 

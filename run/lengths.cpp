@@ -5,6 +5,7 @@
 
 #include "espalier/run/build.h"
 #include "espalier/run/pruning.h"
+#include "espalier/train/regrow_callback.h"
 #include "espalier/util/table.h"
 
 namespace espalier {
@@ -37,7 +38,7 @@ Config with_lengths_of_run(Config config, const RunFolder& folder) {
     const StageConfig& theirs = saved.config.stages[i];
     if (!ours.train || !theirs.train || same_length(*ours.train, *theirs.train)) continue;
     if (length_of(ours) != begun[i]) continue;
-    const std::string pointer = join("/stages/", i, "/train");
+    const std::string pointer = stage_pointer(config, i) + "/train";
     if (schema::is_set(pointer + "/epochs", config.set) || schema::is_set(pointer + "/steps", config.set))
       continue;
     config.notes.push_back(join(folder.path().string(), ": stage '", ours.name, "' trains for ",
@@ -77,12 +78,22 @@ void check_past(const std::string& place, const StageConfig& stage, int64_t done
     };
     if (rate(before) != rate(total)) refuse(step, "learning rate", train.schedule.type);
   }
+  if (train.regrow) {
+    const RegrowSchedule was = regrow_schedule(*train.regrow, {epoch_steps, before}),
+                         is = regrow_schedule(*train.regrow, {epoch_steps, total});
+    for (int64_t step = 0; step < done; ++step) {
+      const bool acts = was.acts_at(step);
+      if (acts != is.acts_at(step) || (acts && was.share_at(step) != is.share_at(step)))
+        refuse(step, "regrowth", train.regrow->type);
+    }
+  }
   if (!train.prune) return;
   const Schedule was = prune_schedule(train, {epoch_steps, before}),
                  is = prune_schedule(train, {epoch_steps, total});
+  const double target = train.prune->sparsity.value_or(1);
   for (int64_t step = 0; step < done; ++step) {
     const bool acts = was.acts_at(step);
-    if (acts != is.acts_at(step) || (acts && was.sparsity_at(step, 1.0) != is.sparsity_at(step, 1.0)))
+    if (acts != is.acts_at(step) || (acts && was.sparsity_at(step, target) != is.sparsity_at(step, target)))
       refuse(step, "sparsity", train.prune->schedule->type);
   }
 }

@@ -8,8 +8,10 @@
 #include "espalier/core/physical_memory.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"
+#include "espalier/prune/regrow.h"
 #include "espalier/run/build.h"
 #include "espalier/run/checkpoint.h"
+#include "espalier/run/distill.h"
 #include "espalier/run/pruning.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/util/table.h"
@@ -35,9 +37,33 @@ double bytes_of(const std::vector<Parameter*>& parameters) {
   return bytes;
 }
 
+/// Of activations, which are counted as f32.
+double in_precision(double bytes) { return std::string_view(precision_name()) == "bf16" ? bytes / 2 : bytes; }
+
 int64_t batch_of(const Config& config, const DataSplits* data) {
   const int64_t images = data ? data->train.size() : is_drawn(config) ? config.data.train_images : 1;
   return std::min(config.data.batch, images);
+}
+
+/// Adds the teacher of a stage that trains `model`, as far as shapes tell; none where its file is missing, or
+/// does not fit, of which check_teacher tells. Returns the maps of its features, or null.
+std::unique_ptr<FeatureMaps> add_teacher(MemoryPlan& plan, const Config& config, size_t stage, Module& model,
+                                         const std::optional<std::filesystem::path>& checkpoint) {
+  const auto& train = config.stages[stage].train;
+  if (!train || !train->distill) return nullptr;
+  const DistillConfig& distill = *train->distill;
+  const auto open = [&] {
+    if (!checkpoint || distill.teacher) return planned_teacher(config, distill, {});
+    const auto file = teacher_file(distill, RunFolder(checkpoint->parent_path()));
+    return std::filesystem::exists(file) ? open_checkpoint(file).model : build_model(config, false);
+  };
+  try {
+    const auto teacher = open();
+    plan.include_teacher(*teacher, config.model.input);
+    return make_maps(config, stage, model, *teacher);
+  } catch (const Error&) {
+    return nullptr;
+  }
 }
 
 /// Gives `model` the shapes, masks and state of a checkpoint; returns the stage in which it goes on.
@@ -50,9 +76,10 @@ int64_t take_checkpoint(const std::filesystem::path& checkpoint, Module& model) 
 }  // namespace
 
 std::string MemoryPlan::text() const {
-  return fmt::format("{}: data {}, parameters {}, gradients {}, optimizer {}, activations of a batch {}",
+  return fmt::format("{}: data {}, parameters {}, gradients {}, optimizer {}, {}activations of a batch {}",
                      bytes_text(total()), bytes_text(data), bytes_text(parameters), bytes_text(gradients),
-                     bytes_text(optimizer), bytes_text(activations));
+                     bytes_text(optimizer), teacher > 0 ? "teacher " + bytes_text(teacher) + ", " : "",
+                     bytes_text(activations));
 }
 
 int64_t MemoryPlan::batch_within(double bytes) const {
@@ -84,6 +111,13 @@ void MemoryPlan::include(const TrainConfig& config, const std::vector<Parameter*
   optimizer = std::max(optimizer, stage.optimizer);
 }
 
+void MemoryPlan::include_teacher(Module& network, const Shape& image) {
+  for (Parameter* p : network.parameters()) p->variable.set_requires_gradient(false);
+  const double pass = in_precision(activation_bytes(network, image)) * static_cast<double>(batch);
+  teacher = std::max(teacher, bytes_of(network.parameters()));
+  activations = std::max(activations, pass);
+}
+
 void MemoryPlan::include_cut(const std::vector<Parameter*>& all, double whole) {
   parameters = std::max(parameters, bytes_of(all) + whole);
 }
@@ -101,7 +135,7 @@ double most_activations(const Config& config, Module& model, size_t first) {
     largest = std::max(largest, activation_bytes(model, config.model.input));
   }
   if (largest == 0) largest = activation_bytes(model, config.model.input);
-  return std::string_view(precision_name()) == "bf16" ? largest / 2 : largest;
+  return in_precision(largest);
 }
 
 MemoryPlan plan_memory(const Config& config, const DataSplits* data,
@@ -123,11 +157,16 @@ MemoryPlan plan_memory(const Config& config, const DataSplits* data,
   for (auto i = static_cast<size_t>(first); i < config.stages.size(); ++i) {
     const StageConfig& stage = config.stages[i];
     if (stage.train) {
+      const auto maps = add_teacher(plan, config, i, *model, checkpoint);
+      const auto beside = maps ? maps->parameters() : std::vector<Parameter*>();
+      auto all = parameters;
+      all.insert(all.end(), beside.begin(), beside.end());
       const Frozen frozen(*model, frozen_layers(*stage.train, *model));
-      const auto optimizer = build_optimizer(stage.train->optimizer, *model);
-      for (const auto& callback : step_callbacks(*stage.train)) callback->add_state(parameters);
-      plan.include(*stage.train, parameters, whole);
+      const auto optimizer = build_optimizer(stage.train->optimizer, *model, beside);
+      for (const auto& callback : step_callbacks(*stage.train)) callback->add_state(all);
+      plan.include(*stage.train, all, whole);
       drop_average(parameters);
+      drop_unmasked(parameters);
     }
     const PruneConfig* prune = stage.pruning();
     if (!prune || !cuts_channels(*prune)) continue;

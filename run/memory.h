@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "espalier/data/dataset.h"
-#include "espalier/nn/parameter.h"
+#include "espalier/nn/module.h"
 #include "espalier/run/config.h"
 
 namespace espalier {
@@ -19,12 +19,13 @@ struct MemoryPlan {
                           ///< stage cuts channels, the original network's, too, which is timed beside it
   double gradients = 0;
   double optimizer = 0;    ///< its state
+  double teacher = 0;      ///< a stage's teacher's weights; what it computes counts as activations
   double activations = 0;  ///< what the ops of a forward pass of one batch put out, the batch included; of
                            ///< frozen layers what is kept of it (activation_bytes in nn/network.h)
   int64_t batch = 0;       ///< images that these are of
   /// The largest batch with which it takes at most `bytes`; 0: there is none.
   int64_t batch_within(double bytes) const;
-  double total() const { return data + parameters + gradients + optimizer + activations; }
+  double total() const { return data + parameters + gradients + optimizer + teacher + activations; }
   /// "12 GB: data 1 MB, parameters 3 GB, ..."
   std::string text() const;
 
@@ -32,6 +33,9 @@ struct MemoryPlan {
   /// A stage that trains these, which have the state that it gives them. `whole`: bytes of the
   /// network with nothing cut (whole_bytes).
   void include(const TrainConfig& config, const std::vector<Parameter*>& parameters, double whole);
+  /// A stage's teacher, which looks at images of that shape before the network does. From here on `network`
+  /// learns nothing.
+  void include_teacher(Module& network, const Shape& image);
   /// A stage that cuts channels of these at once.
   void include_cut(const std::vector<Parameter*>& parameters, double whole);
 };

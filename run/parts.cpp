@@ -1,6 +1,7 @@
 #include "espalier/run/parts.h"
 
 #include "espalier/run/build.h"
+#include "espalier/run/distill.h"
 #include "espalier/run/memory.h"
 #include "espalier/run/weights_origin.h"
 
@@ -12,7 +13,7 @@ Config sound_part(const Config& config, const Mistakes& mistakes) {
   Config sound = config;
   sound.stages.clear();
   for (size_t i = 0; i < config.stages.size(); ++i)
-    if (mistakes.spare(join("/stages/", i))) sound.stages.push_back(config.stages[i]);
+    if (mistakes.spare(stage_pointer(config, i))) sound.stages.push_back(config.stages[i]);
   return sound;
 }
 
@@ -81,6 +82,8 @@ Parts check_parts(Config& config, const std::optional<std::string>& root, Mistak
     if (fits_machine(fresh) && mistakes.attempt("/model", [&] { model = build_model(fresh); }))
       check_stages(config, *model, parts.batches, false, mistakes);
   }
+  if (parts.data && parts.model)
+    check_classes_of_teachers(config, 0, parts.data->train, data_place(config, root), mistakes);
   if (mistakes.spare(""))
     mistakes.attempt(
         "", [&] { check_batches(config, *parts.model, training_loader(config, parts.data->train)); });

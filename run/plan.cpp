@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 #include "espalier/core/compute_device.h"
@@ -11,6 +12,7 @@
 #include "espalier/prune/collapse.h"
 #include "espalier/prune/mask.h"
 #include "espalier/run/build.h"
+#include "espalier/run/distill.h"
 #include "espalier/run/pruning.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/trainer.h"
@@ -23,20 +25,25 @@ namespace {
 /// memory.
 class Trial {
  public:
-  Trial(const Config& config, const StageConfig& stage, const std::vector<AxisCut>& cuts, Loader& loader)
-      : config_(*stage.train),
-        model_(build_model(config)),
+  /// `teacher`: null unless the stage has one.
+  Trial(const Config& config, size_t stage, const std::vector<AxisCut>& cuts, Loader& loader,
+        std::unique_ptr<Module> teacher)
+      : config_(*config.stages[stage].train),
+        input_(config.model.input),
+        model_(network_after(config, cuts)),
+        distillation_(teacher ? std::make_unique<Distillation>(config, stage, *model_, std::move(teacher),
+                                                               *loss_, loader.batch())
+                              : nullptr),
         frozen_(*model_, frozen_layers(config_, *model_)),
-        optimizer_(build_optimizer(config_.optimizer, *model_)),
-        state_{.stage = stage.name,
+        optimizer_(build_optimizer(config_.optimizer, *model_, beside())),
+        state_{.stage = config.stages[stage].name,
                .config = config_,
                .model = *model_,
                .optimizer = *optimizer_,
                .position = position_,
                .epoch_steps = epoch_steps(config_, loader.batches()),
                .total_steps = stage_steps(config_, loader.batches()),
-               .loss_function = *loss_} {
-    cut(*model_, cuts);
+               .loss_function = distillation_ ? distillation_->loss() : *loss_} {
     for (const auto& callback : callbacks_) callback->on_stage_begin(state_);
   }
 
@@ -67,16 +74,39 @@ class Trial {
   }
 
   /// `whole`: bytes of the network with nothing cut.
-  void add_to(MemoryPlan& memory, double whole) const {
-    memory.include(config_, model_->parameters(), whole);
+  void add_to(MemoryPlan& memory, double whole) {
+    auto parameters = model_->parameters();
+    const auto more = beside();
+    parameters.insert(parameters.end(), more.begin(), more.end());
+    memory.include(config_, parameters, whole);
+    if (distillation_) memory.include_teacher(distillation_->teacher().network(), input_);
+  }
+  /// Seconds an image that the stage's teacher takes of those; 0 where it has none, or never asks it.
+  double teacher_seconds() {
+    return distillation_ && distillation_->asks() ? distillation_->teacher().image_seconds(input_) : 0;
+  }
+  int64_t teacher_macs() {
+    return distillation_ ? Network(distillation_->teacher().network(), input_).totals.macs : 0;
   }
 
  private:
+  static std::unique_ptr<Module> network_after(const Config& config, const std::vector<AxisCut>& cuts) {
+    auto network = build_model(config);
+    cut(*network, cuts);
+    return network;
+  }
+  /// What the stage trains besides its network.
+  std::vector<Parameter*> beside() const {
+    return distillation_ ? distillation_->parameters() : std::vector<Parameter*>();
+  }
+
   const TrainConfig& config_;
-  std::unique_ptr<Module> model_;
+  const Shape input_;
+  const std::unique_ptr<Loss> loss_ = build_loss(config_);
+  const std::unique_ptr<Module> model_;
+  const std::unique_ptr<Distillation> distillation_;
   Frozen frozen_;
   std::unique_ptr<Optimizer> optimizer_;
-  const std::unique_ptr<Loss> loss_ = build_loss(config_);
   Position position_;
   TrainState state_;
   const std::vector<std::unique_ptr<Callback>> callbacks_ = step_callbacks(config_);
@@ -105,6 +135,12 @@ double images_a_step(const TrainConfig& train, const Loader& loader, const Datas
   const int64_t images =
       std::min(data.size(), loader.batches() * loader.batch());  // less those that are dropped
   return static_cast<double>(images) / static_cast<double>(epoch_steps(train, loader.batches()));
+}
+
+/// Whether what goes is less than a filter or a column, so that either may be gone without being meant.
+bool is_fine(const PruneConfig& prune) {
+  const Unit::Kind unit = unit_named(prune.unit).kind;
+  return unit == Unit::weight || unit == Unit::n_of_m || unit == Unit::kernel || unit == Unit::block;
 }
 
 /// How often a train stage evaluates: after every so many epochs, and after the last.
@@ -160,18 +196,32 @@ Plan make_plan(const Config& config, const DataSplits& data) {
   // trained, and those that take the same share of each layer whatever its weights are.
   bool trained = false;
   const auto mask = [&](const PruneConfig& prune, StagePlan& row) {
-    if (trained && !(prune.scope == "layer" && prune.sparsity)) return;
+    const bool by_layer = scopes().named(prune.scope).ranked == Scope::each_layer;
+    const auto warn = [&](const std::vector<std::string>& lines) {
+      for (const std::string& line : lines)
+        row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
+    };
+    if (trained && !(by_layer && prune.sparsity))
+      return warn(foreseen_collapse(*model, config.model.input, prune_options(prune, pruning_key(config))));
     const Stopwatch watch;
     const Pruning pruning(config, prune, *model, data.train);
-    for (const std::string& line : pruning.warnings(pruning.act(pruning.original())))
-      row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
-    for (const std::string& line : collapsed_layers(*model))
-      row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
+    warn(pruning.warnings(pruning.act(pruning.original())));
+    warn(collapsed_layers(*model));
+    if (const std::string dead = dead_line(dead_units(*model)); !trained && is_fine(prune) && !dead.empty())
+      warn({dead});
     if (prune.remove) remove_masks(*model);
     row.seconds += watch.seconds();
   };
 
-  for (const StageConfig& stage : config.stages) {
+  std::map<std::string, std::vector<AxisCut>> left;  // cuts by the end of each stage
+  const auto teacher_of = [&](const TrainConfig& train) -> std::unique_ptr<Module> {
+    if (!train.distill) return nullptr;
+    const auto& stage = train.distill->teacher_stage;
+    return planned_teacher(config, *train.distill, stage ? left.at(*stage) : std::vector<AxisCut>());
+  };
+
+  for (size_t i = 0; i < config.stages.size(); ++i) {
+    const StageConfig& stage = config.stages[i];
     StagePlan row{.name = stage.name};
     const PruneConfig* masks = stage.pruning();
     if (masks && cuts_channels(*masks)) masks = nullptr;
@@ -185,14 +235,16 @@ Plan make_plan(const Config& config, const DataSplits& data) {
       cut_channels(*cut, row);
     }
     if (stage.train) {
-      Trial trial(config, stage, cuts, loader);
-      const double image = trial.image_seconds(timed);
+      Trial trial(config, i, cuts, loader, teacher_of(*stage.train));
+      const double teacher = trial.teacher_seconds(), image = trial.image_seconds(timed);
       trial.add_to(memory, uncut);
       const StageLength length = stage_length(*stage.train, loader.batches());
       row.steps = length.steps;
       row.climb_steps = climb_steps(stage.train->schedule, length.epoch_steps);
       if (stage.train->prune) row.pruning = prune_schedule(*stage.train, length);
       row.images_per_second = 1 / image;
+      row.teacher_macs = trial.teacher_macs();
+      row.teacher_share = teacher / image;
       row.seconds +=
           static_cast<double>(row.steps) * images_a_step(*stage.train, loader, data.train) * image +
           static_cast<double>(evaluations(*stage.train, loader.batches())) * an_image *
@@ -201,6 +253,7 @@ Plan make_plan(const Config& config, const DataSplits& data) {
     }
     row.seconds += an_image * static_cast<double>(data.test.size());
     row.macs = macs;
+    left[stage.name] = cuts;
     plan.stages.push_back(row);
   }
   return plan;

@@ -21,6 +21,8 @@ struct StagePlan {
   int64_t macs = 0;                      ///< of an image, as the stage leaves the model
   std::optional<Schedule> pruning = {};  ///< of a train stage that prunes
   int64_t climb_steps = 0;               ///< of the learning rate, first
+  int64_t teacher_macs = 0;              ///< of a train stage that has a teacher, of an image,
+  double teacher_share = 0;              ///< and the share of a step's time that it takes
   /// Why its cut could not be planned, or is hardly what was asked for.
   std::vector<std::string> warnings = {};
 };

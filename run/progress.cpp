@@ -61,6 +61,12 @@ void ProgressCallback::on_stage_begin(TrainState& s) {
 }
 
 void ProgressCallback::after_step(TrainState& s) {
+  if (s.regrown && !moved_) {
+    moved_ = true;
+    const Regrown::Layer all = s.regrown->moved.total();
+    console_.line(fmt::format("{}  step {}  {} moves {} of {} active weights", s.stage, s.position.step,
+                              s.regrown->type, grouped(all.grown), grouped(all.active)));
+  }
   const auto now = std::chrono::steady_clock::now();
   if (now - asked_ > std::chrono::seconds(10)) {
     asked_ = now;

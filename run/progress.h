@@ -20,6 +20,7 @@ class ProgressCallback : public Callback {
 
  private:
   Console& console_;
+  bool moved_ = false;       // masks have, which is said once
   int64_t first_image_ = 0;  // of this epoch, when this process came to it
   std::chrono::steady_clock::time_point drawn_, asked_;
 };

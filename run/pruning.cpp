@@ -16,6 +16,7 @@
 #include "espalier/run/build.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/evaluate.h"
+#include "espalier/train/regrow_callback.h"
 #include "espalier/util/interrupt.h"
 #include "espalier/util/table.h"
 
@@ -35,18 +36,23 @@ PruneOptions prune_options(const PruneConfig& c, uint64_t key) {
   const std::optional<double> targets[] = {c.sparsity, c.threshold,  c.quantile, c.ratio,     c.speedup,
                                            c.macs,     c.parameters, c.bytes,    c.latency_ms};
   const auto given = std::ranges::find_if(targets, [](const auto& target) { return target.has_value(); });
-  PruneOptions options{
-      .unit = unit_named(c.unit),
-      .scoring = {.criterion = criterion_of(c), .reduction = reduction_named(c.reduction), .seed = key},
-      .selection = {.scope = scope_named(c.scope),
-                    .limits = {c.min_channels, c.min_ratio, c.max_ratio},
-                    .overrides = {},
-                    .round_to = c.round_to},
-      .include = c.include,
-      .exclude = c.exclude,
-      .apply = cuts_channels(c) ? Apply::cut : Apply::zero,
-      .allow_empty = c.allow_empty};
+  PruneOptions options{.unit = unit_named(c.unit),
+                       .scoring = {.criterion = criterion_of(c),
+                                   .reduction = reduction_named(c.reduction),
+                                   .seed = key},
+                       .selection = {.scope = scopes().named(c.scope),
+                                     .limits = {c.min_channels, c.min_ratio, c.max_ratio},
+                                     .overrides = {},
+                                     .round_to = c.round_to,
+                                     .shares_of = c.sparsity_of},
+                       .of = of_named(c.of),
+                       .include = c.include,
+                       .exclude = c.exclude,
+                       .apply = cuts_channels(c) ? Apply::cut : Apply::zero,
+                       .hold = c.hold,
+                       .allow_empty = c.allow_empty};
   if (options.unit.kind == Unit::block) options.unit = Unit::block_of(c.block->at(0), c.block->at(1));
+  options.unit.pad = c.pad;
   if (given != std::end(targets))
     options.target = {static_cast<Target::Kind>(given - std::begin(targets)), given->value()};
   if (c.normalizer) options.scoring.normalizer = normalizer_named(*c.normalizer);
@@ -88,11 +94,18 @@ Schedule prune_schedule(const TrainConfig& config, const StageLength& stage) {
                     .begin = stage.step_at(when.begin, unit),
                     .initial = when.initial.value_or(0),
                     .extra = when.extra};
+  for (const auto& [place, sparsity] : when.table)
+    schedule.table.emplace_back(stage.step_at(place, unit), sparsity);
   schedule.every = std::max<int64_t>(1, stage.in_steps(when.every.value_or(100), unit));
   schedule.end = schedule.is_at_once() ? schedule.begin
                  : when.end            ? stage.step_at(*when.end, unit)
                                        : stage.steps - 1;
+  if (!schedule.table.empty()) {
+    schedule.begin = schedule.table.front().first;
+    schedule.end = schedule.table.back().first;
+  }
   if (const auto even = even_every(when, unit, schedule, stage)) schedule.every = *even;
+  check(schedule);
   if (config.early_stop && schedule.last() == stage.steps - 1)
     fail_usage(
         "early_stop: can never act, for prune.schedule goes on to the stage's last step; give it an 'end'");
@@ -229,9 +242,24 @@ std::string width_hint(const PruneConfig& prune, Module& model) {
   return fmt::format("widths that are multiples of {0} run faster: \"round_to\": {0}", floats);
 }
 
+std::vector<std::string> foreseen_warnings(const Config& config, Module& model, size_t from) {
+  std::vector<std::string> lines;
+  for (size_t i = from; i < config.stages.size(); ++i) {
+    const PruneConfig* prune = config.stages[i].pruning();
+    if (!prune) continue;
+    if (cuts_channels(*prune)) break;
+    for (const std::string& line :
+         foreseen_collapse(model, config.model.input, prune_options(*prune, pruning_key(config))))
+      lines.push_back(fmt::format("stage '{}': {}", config.stages[i].name, line));
+  }
+  return lines;
+}
+
 void report_sparsity(const std::string& stage, Module& model, const Shape& input, Console& console) {
   const Network network(model, input);
   console.lines([&](size_t width) { return sparsity_table(network.layers, network.totals, width); });
+  if (const std::string dead = dead_line(dead_units(model)); !dead.empty())
+    console.line(fmt::format("{}  {}", stage, dead));
   for (const std::string& line : collapsed_layers(model))
     console.warn(fmt::format("warning: stage '{}': {}", stage, line));
 }
@@ -320,14 +348,16 @@ void PruneCallback::after_step(TrainState& s) {
   }
   const bool cuts = cuts_channels(pruning_.config());
   if (cuts) s.macs = result->after.macs;
+  if (result->let_go && result->total().already > 0) s.optimizer.restart();
   event.end(s.model, s.macs);
   s.pruned = std::move(event);
   if (!result->cuts.empty())
     console_.line(fmt::format("{}  step {}  {}", s.stage, s.position.step, channel_line(*result)));
   if (!cuts)
-    console_.live(
-        {s.stage, fmt::format("step {}", s.position.step),
-         fmt::format("pruned {} of {}", grouped(result->total().pruned), grouped(result->total().units))});
+    console_.live({s.stage, fmt::format("step {}", s.position.step),
+                   result->let_go ? fmt::format("let go of {}", grouped(result->total().already))
+                                  : fmt::format("pruned {} of {}", grouped(result->total().pruned),
+                                                grouped(result->total().units))});
   if (step != schedule_.last()) return;
   for (const std::string& line : pruning_.warnings(*result))
     console_.warn(fmt::format("warning: stage '{}': {}", s.stage, line));
@@ -353,10 +383,12 @@ StageCallbacks stage_callbacks(const Config& config, const TrainConfig& train, M
   };
   if (train.regularize)
     add(std::make_unique<RegularizeCallback>(make_penalty(model, config.model.input, *train.regularize)));
+  if (auto follows = straight_through_callback(train)) add(std::move(follows));
   if (train.ema > 0) add(std::make_unique<AverageCallback>(train.ema));
   if (train.prune)
     add(std::make_unique<PruneCallback>(Pruning(config, *train.prune, model, data, &train), schedule.value(),
                                         console));
+  if (train.regrow) add(std::make_unique<RegrowCallback>(*train.regrow));
   all.in_order.push_back(&evaluator);
   for (auto& callback : named_callbacks(train)) add(std::move(callback));
   if (const double norm = train.optimizer.clip_norm; norm > 0) add(std::make_unique<ClipCallback>(norm));

@@ -31,6 +31,10 @@ class Pruning {
 
   /// The model as it is now.
   OriginalNetwork original() const;
+  /// From now on results say where the scores lie.
+  void explain() { options_.explain = true; }
+  /// What the config asks for, with what only a run has.
+  PruneOptions options() const;
   /// See prune().
   PruneResult act(const OriginalNetwork& original) const;
   /// See GradualPruner::step.
@@ -52,7 +56,6 @@ class Pruning {
   /// Empty: it was cut, or the target itself asks for nothing (run/advice.h).
   std::string idle_target(const PruneResult& result) const;
   void stop_here() const;
-  PruneOptions options() const;
   Signals signals(const Criterion& criterion) const;
   OriginalNetwork timed(const OriginalNetwork& original) const;
 
@@ -108,7 +111,13 @@ StageCallbacks stage_callbacks(const Config& config, const TrainConfig& train, M
                                const Dataset& data, const std::optional<Schedule>& schedule, Console& console,
                                Callback& evaluator);
 
-/// The sparsity of each layer, and a warning for those that hardly anything is left of.
+/// A line for each layer that stages from the one numbered `from` on will leave next to nothing of, as far as
+/// their targets say it (foreseen_collapse): "stage 'pruned': layer collapse: ...". `model` is as that stage
+/// finds it; of stages after one that cuts channels, whose layers are others, nothing is said.
+std::vector<std::string> foreseen_warnings(const Config& config, Module& model, size_t from = 0);
+
+/// The sparsity of each layer, and of how many units nothing is left; a warning for layers that hardly
+/// anything is left of.
 void report_sparsity(const std::string& stage, Module& model, const Shape& input, Console& console);
 
 }  // namespace espalier

@@ -33,6 +33,11 @@ Json to_json(const StageResult& s) {
                     {"accuracy", s.best->accuracy}, {"top5", s.best->top5},
                     {"loss", s.best->loss},         {"nonzeros", s.best->nonzeros},
                     {"sparsity", s.best->sparsity}};
+  if (s.teacher)
+    json["teacher"] = {{"name", s.teacher->name},
+                       {"accuracy", s.teacher->accuracy},
+                       {"macs", s.teacher->macs},
+                       {"time_share", s.teacher->time_share}};
   return json;
 }
 
@@ -84,6 +89,15 @@ StageResult stage_from_json(const Json& json, const std::string& place) {
     read(best, inside, "loss", s.best->loss);
     read(best, inside, "nonzeros", s.best->nonzeros);
     read(best, inside, "sparsity", s.best->sparsity);
+  }
+  if (json.contains("teacher")) {
+    const auto teacher = json_field<Json>(json, "teacher", place);
+    const std::string inside = json_place(place, "teacher");
+    s.teacher.emplace();
+    read(teacher, inside, "name", s.teacher->name);
+    read(teacher, inside, "accuracy", s.teacher->accuracy);
+    read(teacher, inside, "macs", s.teacher->macs);
+    read(teacher, inside, "time_share", s.teacher->time_share);
   }
   return s;
 }

@@ -19,6 +19,14 @@ struct BestResult {
   double sparsity = 0;  ///< it had while it was pruned, which may be less than the stage's last
 };
 
+/// The network that a train stage learned from (run/distill.h).
+struct TeacherResult {
+  std::string name = {};  ///< what the config calls it: a file, or a stage
+  double accuracy = 0;    ///< per cent of the test set
+  int64_t macs = 0;       ///< of one image
+  double time_share = 0;  ///< what its passes took of the time of training, waiting for data included
+};
+
 /// Measured after the stage, on the test set.
 struct StageResult {
   std::string name, kind;
@@ -36,6 +44,7 @@ struct StageResult {
   /// after the other multiplies. Absent: of a version that did not measure it.
   std::optional<double> latency_speedup = {};
   std::optional<BestResult> best;
+  std::optional<TeacherResult> teacher = {};
 };
 
 struct RunResult {

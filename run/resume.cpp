@@ -232,4 +232,16 @@ void restore_models(const RunFolder& folder, const Config& config, RunPosition& 
   judgement.put_into(at);
 }
 
+void check_rewinds(const RunFolder& folder, const Config& config, const RunPosition& at) {
+  const auto begin = config.stages.begin();
+  for (auto stage = begin + at.stage; stage != config.stages.end(); ++stage) {
+    if (!stage->prune || !stage->prune->rewind) continue;
+    const std::string& wanted = *stage->prune->rewind;
+    const auto earlier = std::ranges::find(config.stages, wanted, &StageConfig::name);
+    if (earlier - begin >= at.stage) continue;  // it is still to come, too
+    ESP_CHECK(fs::exists(folder.model(wanted)), folder.model(wanted).string(), ": is missing, and stage '",
+              stage->name, "' goes back to its weights");
+  }
+}
+
 }  // namespace espalier

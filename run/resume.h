@@ -58,4 +58,8 @@ void restore_kernels(const RunFolder& folder, Console& console);
 void restore_models(const RunFolder& folder, const Config& config, RunPosition& position,
                     const std::vector<std::string>& classes, Module& model, Console& console);
 
+/// Error where a stage that is still to come goes back (`rewind`) to a stage that is done and whose model is
+/// missing.
+void check_rewinds(const RunFolder& folder, const Config& config, const RunPosition& position);
+
 }  // namespace espalier

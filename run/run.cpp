@@ -17,6 +17,7 @@
 #include "espalier/prune/report.h"
 #include "espalier/run/advice.h"
 #include "espalier/run/build.h"
+#include "espalier/run/distill.h"
 #include "espalier/run/lengths.h"
 #include "espalier/run/memory.h"
 #include "espalier/run/progress.h"
@@ -24,6 +25,7 @@
 #include "espalier/run/resume.h"
 #include "espalier/run/run_choice.h"
 #include "espalier/run/run_folder.h"
+#include "espalier/run/training_macs.h"
 #include "espalier/run/version.h"
 #include "espalier/run/weights_origin.h"
 #include "espalier/train/callbacks.h"
@@ -70,7 +72,8 @@ class Run {
     check_memory(config, &data_, goes_on_from());
     Mistakes mistakes;
     check_early_stop(config, data_, mistakes);
-    check_stages(config, *model_, train_.batches(), !goes_on_, mistakes);
+    check_stages(config, *model_, train_.batches(), !goes_on_, mistakes, first_stage());
+    check_classes_of_teachers(config, first_stage(), data_.train, data_place_, mistakes);
     mistakes.report(config.file);
     check_batches(config, *model_, train_);
     open_folder();
@@ -129,6 +132,9 @@ class Run {
     return {data_.train.size(), data_.validation.size(), data_.test.size()};
   }
 
+  /// The stage in which it begins, or goes on.
+  size_t first_stage() const { return goes_on_ ? static_cast<size_t>(saved_->info.position->stage) : 0; }
+
   void check_saved_data() const {
     check_data(*saved_->info.position, config_, image_counts(), data_place_, saved_->file.string());
   }
@@ -180,6 +186,8 @@ class Run {
     if (done_before_)
       for (const std::string& note : config_.notes) console_.line(note);
     restore_models(folder_, config_, position_, classes_, *model_, console_);
+    check_rewinds(folder_, config_, position_);
+    if (!done_before_) check_teachers_left(config_, static_cast<size_t>(position_.stage), folder_);
     open_metrics();
   }
 
@@ -195,7 +203,12 @@ class Run {
     for (const std::string& note : data_.notes) console_.line(note);
     for (const std::string& note : weights_notes_.lines) console_.line(note);
     for (const std::string& warning : weights_notes_.warnings) console_.warn(warning);
+    for (const std::string& warning : warnings_of_teachers(config_, first_stage()))
+      console_.warn("warning: " + warning);
     for (const std::string& warning : advice(config_, train_.batches())) console_.warn("warning: " + warning);
+    for (const std::string& warning :
+         foreseen_warnings(config_, *model_, static_cast<size_t>(position_.stage)))
+      console_.warn("warning: " + warning);
     for (const std::string& note : notes_on_layers(config_, *model_)) console_.line(note);
     for (const std::string& note : batch_notes(config_, data_.train)) console_.line(note);
   }
@@ -241,6 +254,7 @@ class Run {
     check_classes(file, saved_->info.classes, config_, data_.train, data_place_);
     load_checkpoint(saved_->file, *model_);
     position_ = *saved_->info.position;
+    if (has_features(position_.stage)) stage_tensors_ = read_stage_tensors(saved_->file);
     if (position_.begun.empty()) position_.begun = lengths_of(saved_->info.config);
     if (!position_.first && !config_.model.weights) position_.first.emplace();  // nothing cut, but not said
     if (!position_.steps_before) position_.steps_before = planned_steps_before(position_.stage);
@@ -257,6 +271,12 @@ class Run {
     write_config();
     if (!lengths.empty()) make_longer();
     return lengths;
+  }
+
+  bool has_features(int64_t stage) const {
+    if (stage >= static_cast<int64_t>(config_.stages.size())) return false;
+    const auto& train = config_.stages[static_cast<size_t>(stage)].train;
+    return train && train->distill && !train->distill->features.empty();
   }
 
   /// Of the stages before, unless early_stop ended one.
@@ -293,7 +313,8 @@ class Run {
   }
 
   void save_position() {
-    save_checkpoint(folder_.for_writing(folder_.checkpoint()), *model_, config_, position_, classes_);
+    save_checkpoint(folder_.for_writing(folder_.checkpoint()), *model_, config_, position_, classes_,
+                    maps_ ? stage_tensors(*maps_) : stage_tensors_);
   }
 
   void run_stage(const StageConfig& stage) {
@@ -329,9 +350,11 @@ class Run {
     const auto parameters = model_->parameters();
     const Frozen frozen(*model_, frozen_layers(config, *model_));
     if (!config.freeze.empty()) report_learning(stage);
-    const auto optimizer = open_optimizer(config, parameters);
+    const auto own_loss = build_loss(config);
+    const auto distillation = open_teacher(config, *own_loss);
+    const auto optimizer = open_optimizer(
+        config, parameters, distillation ? distillation->parameters() : std::vector<Parameter*>());
     const StageLength length = stage_length(config, train_.batches());
-    const auto loss = build_loss(config);
     TrainState state{.stage = stage.name,
                      .config = config,
                      .model = *model_,
@@ -339,7 +362,7 @@ class Run {
                      .position = position_,
                      .epoch_steps = length.epoch_steps,
                      .total_steps = length.steps,
-                     .loss_function = *loss,
+                     .loss_function = distillation ? distillation->loss() : *own_loss,
                      .macs = Network(*model_, config_.model.input).totals.macs,
                      .random = pass_key(config_)};
     if (config.prune) state.pruning = prune_schedule(config, length);
@@ -363,23 +386,47 @@ class Run {
     });
     auto [shaping, callbacks] =
         stage_callbacks(config_, config, *model_, data_.train, state.pruning, console_, evaluator);
+    std::optional<DistillCallback> distilling;
+    if (distillation)
+      callbacks.push_back(
+          &distilling.emplace(*config.distill, *distillation, config_.model.input, test_, console_));
     // A checkpoint holds what the step's pruner did and counts the step's row of metrics.
     callbacks.insert(callbacks.end(), {&metrics, &saver, &progress});
     Trainer(state, callbacks).run(train_);
 
+    if (config.regrow && !config.prune)  // else masks keep less and less
+      console_.line(fmt::format("{}  where zeros cost nothing, it takes {:.1f} % of dense training's MACs",
+                                stage.name,
+                                100 * training_macs_share(config, *model_, config_.model.input, length)));
     if (config.prune) reestimate(stage, config.prune->reestimate_norm);
     reestimate(stage, config.reestimate_norm);
     if (position_.train_seconds > 0)
       result.images_per_second = static_cast<double>(position_.trained_images) / position_.train_seconds;
     if (validation_) result.best = best_of(stage, evaluator.judgement());
+    if (distilling) result.teacher = distilling->result();
+    maps_ = nullptr;
+  }
+
+  /// Null for a stage that has none. Its maps are from here on in what is saved.
+  std::unique_ptr<Distillation> open_teacher(const TrainConfig& config, const Loss& own_loss) {
+    if (!config.distill) return nullptr;
+    auto distillation = std::make_unique<Distillation>(
+        config_, static_cast<size_t>(position_.stage), *model_,
+        open_checkpoint(teacher_file(*config.distill, folder_)).model, own_loss, train_.batch());
+    maps_ = distillation->maps();
+    if (maps_ && position_.step > 0)
+      load_stage_tensors(stage_tensors_, *maps_, folder_.checkpoint().string());
+    stage_tensors_.clear();
+    return distillation;
   }
 
   /// A fresh one, or the one that the checkpoint was written with.
   std::unique_ptr<Optimizer> open_optimizer(const TrainConfig& config,
-                                            const std::vector<Parameter*>& parameters) {
+                                            const std::vector<Parameter*>& parameters,
+                                            const std::vector<Parameter*>& beside) {
     const bool goes_on = position_.step > 0;
     if (!goes_on) clear_optimizer_state(parameters);
-    auto optimizer = build_optimizer(config.optimizer, *model_);
+    auto optimizer = build_optimizer(config.optimizer, *model_, beside);
     if (goes_on) {
       try {
         optimizer->resume(position_.optimizer_steps);
@@ -413,6 +460,11 @@ class Run {
       report_masks(stage, pruning, result);
     event.end(*model_, Network(*model_, config_.model.input).totals.macs);
     metrics_->write(prune_row({.stage = stage.name, .total_step = steps_so_far()}, event));
+    if (config.rewind) {
+      rewind_weights(folder_.model(*config.rewind), *model_);
+      console_.line(
+          fmt::format("{}  what stays goes back to the weights of stage '{}'", stage.name, *config.rewind));
+    }
     if (config.remove) remove_masks(*model_);
     reestimate(stage, config.reestimate_norm);
   }
@@ -538,6 +590,8 @@ class Run {
   std::optional<Loader> validation_;
   std::optional<MetricsFile> metrics_;
   RunPosition position_;
+  FeatureMaps* maps_ = nullptr;  ///< of the stage that runs, if it has some;
+  NamedTensors stage_tensors_;   ///< those of the checkpoint, until that stage begins
   bool resumed_ = false, done_before_ = false;
   Stopwatch watch_, stage_watch_;
   double seconds_before_ = 0, stage_seconds_ = 0;  // of earlier processes

@@ -8,7 +8,9 @@
 #include "espalier/optim/schedule.h"
 #include "espalier/penalty/penalty.h"
 #include "espalier/prune/criterion.h"
+#include "espalier/prune/regrow.h"
 #include "espalier/prune/schedule.h"
+#include "espalier/prune/scope.h"
 #include "espalier/train/callbacks.h"
 #include "espalier/train/loss.h"
 
@@ -35,8 +37,10 @@ std::vector<std::string> unregistered_names(const Json& config) {
     look(stage, "/train/schedule", learning_rate_schedules());
     look(stage, "/train/loss", losses());
     look(stage, "/train/regularize", penalties());
+    look(stage, "/train/regrow", regrowths());
     for (const char* prune : {"/train/prune", "/prune"}) {
       look(stage, (std::string(prune) + "/criterion").c_str(), criteria());
+      look(stage, (std::string(prune) + "/scope").c_str(), scopes());
       look(stage, (std::string(prune) + "/schedule").c_str(), prune_schedules());
     }
     const Json::json_pointer own("/train/callbacks");

@@ -68,8 +68,12 @@ void take_normalization_of_weights(Config& config) {
 }
 
 std::string normalization_warning(const Config& config) {
+  return config.model.weights ? normalization_warning(config, *config.model.weights) : "";
+}
+
+std::string normalization_warning(const Config& config, const std::string& weights) {
   try {
-    const auto saved = origin(config);
+    const auto saved = weights_info(weights);
     if (!saved) return "";
     const auto& theirs = saved->config.data.normalize;
     const bool may_be_unsaid = saved->config.stages.empty();  // by a program, which may have done it itself
@@ -78,12 +82,12 @@ std::string normalization_warning(const Config& config) {
     const NormalizeConfig &was = theirs ? *theirs : none,
                           &is = config.data.normalize ? *config.data.normalize : none;
     if (was.mean.size() != is.mean.size() || same(was, is)) return "";
-    return fmt::format("{}: was trained on pixels {}, and the config's are {}", *config.model.weights,
+    return fmt::format("{}: was trained on pixels {}, and the config's are {}", weights,
                        theirs ? "of " + text_of(was) : "that were not normalised",
                        config.data.normalize ? "of " + text_of(is) : "not normalised");
   } catch (const Error& error) {
     return fmt::format("{}: how its pixels were normalised, and which its classes are, cannot be read: {}",
-                       *config.model.weights, printable(reason_of(error), 1000));
+                       weights, printable(reason_of(error), 1000));
   }
 }
 

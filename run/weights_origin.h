@@ -18,6 +18,8 @@ void take_normalization_of_weights(Config& config);
 /// A warning where pixels are normalised otherwise than those that the config's weights were trained on, and
 /// where their file says what cannot be read; empty: there is nothing to warn of.
 std::string normalization_warning(const Config& config);
+/// The same of another file whose network looks at the config's pixels.
+std::string normalization_warning(const Config& config, const std::string& weights);
 
 /// Error with the first class that differs, unless `data`, read from `place`, has the classes that the
 /// config's weights were trained on. All is well where either has no names of classes, where they are not as

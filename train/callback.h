@@ -14,6 +14,7 @@
 #include "espalier/train/loss.h"
 #include "espalier/train/position.h"
 #include "espalier/train/prune_event.h"
+#include "espalier/train/regrow_event.h"
 #include "espalier/train/train_config.h"
 
 namespace espalier {
@@ -37,7 +38,10 @@ struct TrainState {
                         ///< change, and at an epoch's end
   std::optional<Schedule> pruning = {};                  ///< when its pruner acts, if it has one
   std::optional<PruneEvent> pruned = {};                 ///< what that did after this step
+  std::optional<RegrowEvent> regrown = {};               ///< how masks moved after this step
   std::optional<Evaluation> test = {}, validation = {};  ///< of the epoch that ends
+  /// Set by a callback in after_backward: the weights do not move in this step.
+  bool leaves_out_update = false;
   /// What this step multiplies gradients by (Optimizer::step): a callback's, once they are there;
   /// undefined: 1.
   Tensor gradient_scale = {};
@@ -68,7 +72,7 @@ class Callback {
   virtual void on_stage_begin(TrainState&) {}
   /// Gradients are there, the weights have not moved.
   virtual void after_backward(TrainState&) {}
-  /// The weights have moved; in the step's time, before position counts it.
+  /// The weights have moved; in the step's time, before position counts it. Not where the update is left out.
   virtual void after_update(TrainState&) {}
   /// The step is done; position counts it.
   virtual void after_step(TrainState&) {}

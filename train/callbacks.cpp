@@ -10,6 +10,7 @@
 #include "espalier/core/kernels.h"
 #include "espalier/optim/clip.h"
 #include "espalier/optim/ema.h"
+#include "espalier/train/regrow_callback.h"
 #include "espalier/util/error.h"
 #include "espalier/util/interrupt.h"
 #include "espalier/util/table.h"
@@ -74,7 +75,7 @@ std::vector<std::unique_ptr<Callback>> named_callbacks(const TrainConfig& config
   for (const CallbackConfig& one : config.callbacks) {
     const CallbackInfo& info = callbacks().named(one.type);
     named.push_back(info.make(one.extra.with_defaults(info.extra, "callback " + info.name)));
-    for (const char* taken : {"evaluate", "prune", "regularize"})
+    for (const char* taken : {"distill", "evaluate", "prune", "regularize"})
       if (named.back()->name() == taken)
         fail_usage("callback ", info.name, ": its state is called '", taken,
                    "', as that of one of Espalier's");
@@ -84,7 +85,9 @@ std::vector<std::unique_ptr<Callback>> named_callbacks(const TrainConfig& config
 
 std::vector<std::unique_ptr<Callback>> step_callbacks(const TrainConfig& config) {
   std::vector<std::unique_ptr<Callback>> all;
+  if (auto follows = straight_through_callback(config)) all.push_back(std::move(follows));
   if (config.ema > 0) all.push_back(std::make_unique<AverageCallback>(config.ema));
+  if (config.regrow) all.push_back(std::make_unique<RegrowCallback>(*config.regrow));
   std::ranges::move(named_callbacks(config), std::back_inserter(all));
   if (const double norm = config.optimizer.clip_norm; norm > 0)
     all.push_back(std::make_unique<ClipCallback>(norm));

@@ -1,5 +1,6 @@
 // The callbacks that shape a training stage: penalties, clipping, averages, evaluation with the best epoch
-// and early stopping, checkpoints and interrupts. What prunes is in run/pruning.h.
+// and early stopping, checkpoints and interrupts. What moves masks is in regrow_callback.h, what prunes in
+// run/pruning.h.
 #pragma once
 
 #include <chrono>
@@ -54,11 +55,11 @@ class AverageCallback : public Callback {
 /// What a name in a train stage's `callbacks` stands for. Espalier has none of its own there, for its
 /// callbacks have fields of the stage; a program that links the library adds its own.
 ///
-/// They act after the penalty, the average, the pruner and the evaluation, and before clipping, the rows of
-/// metrics and the checkpoint: after_backward sees gradients that are not clipped, after_step what the pruner
-/// did in this step, on_epoch_end the evaluation of this epoch, and on_stage_end the average in the weights'
-/// place. `espalier check` and estimates of memory make them, too, and check has them act in a few steps that
-/// it measures: what they write belongs in on_stage_begin at the earliest.
+/// They act after the penalty, the average, the pruner, the regrowth and the evaluation, and before clipping,
+/// the rows of metrics and the checkpoint: after_backward sees gradients that are not clipped, after_step
+/// what pruner and regrowth did in this step, on_epoch_end the evaluation of this epoch, and on_stage_end the
+/// average in the weights' place. `espalier check` and estimates of memory make them, too, and check has them
+/// act in a few steps that it measures: what they write belongs in on_stage_begin at the earliest.
 struct CallbackInfo {
   std::string name, help;
   std::vector<ExtraOption> extra = {};
@@ -69,8 +70,8 @@ Registry<CallbackInfo>& callbacks();
 /// Those that a config names, in its order. UsageError for one whose state is called as that of one of
 /// Espalier's.
 std::vector<std::unique_ptr<Callback>> named_callbacks(const TrainConfig& config);
-/// What a config's steps consist of besides passes, the penalty and the optimizer's update: the average,
-/// callbacks by name, clipping.
+/// What a config's steps consist of besides passes, the penalty and the optimizer's update: regrowth, the
+/// average, callbacks by name, clipping.
 std::vector<std::unique_ptr<Callback>> step_callbacks(const TrainConfig& config);
 
 /// What EvaluateCallback remembers of a stage's evaluations on the validation set.

@@ -22,9 +22,9 @@ struct CapturedStep::OnCard {
     bool operator==(const Input&) const = default;
   };
   struct Inputs {
-    Inputs(Module& model, std::span<const Batch> batches)
-        : training(model.training()), precision(cuda::precision()) {
-      for (const Parameter* parameter : model.parameters())
+    Inputs(bool training, const std::vector<Parameter*>& parameters, std::span<const Batch> batches)
+        : training(training), precision(cuda::precision()) {
+      for (const Parameter* parameter : parameters)
         if (!parameter->is_count())
           tensors.push_back(
               {parameter->value().raw(), parameter->shape(), parameter->variable.requires_gradient()});
@@ -45,9 +45,9 @@ struct CapturedStep::OnCard {
     int64_t value;
     int64_t& now() const { return *parameter->value().data<int64_t>(); }
   };
-  static std::vector<Count> counts_of(Module& model) {
+  static std::vector<Count> counts_of(const std::vector<Parameter*>& parameters) {
     std::vector<Count> counts;
-    for (Parameter* parameter : model.parameters())
+    for (Parameter* parameter : parameters)
       if (parameter->is_count()) counts.push_back({parameter, *parameter->value().data<int64_t>()});
     return counts;
   }
@@ -70,9 +70,9 @@ struct CapturedStep::OnCard {
   }
 
   /// False, and all as it was, where the passes cannot be captured.
-  bool capture(Module& model, const Passes& passes) {
+  bool capture(const std::vector<Parameter*>& parameters, const Passes& passes) {
     ++attempts;
-    counted = counts_of(model);
+    counted = counts_of(parameters);
     try {
       graph.emplace([&] { losses = passes(); });
     } catch (const Error&) {
@@ -81,7 +81,7 @@ struct CapturedStep::OnCard {
     }
     memory.hold();
     for (Count& count : counted) count.value = count.now() - count.value;
-    for (Parameter* parameter : model.parameters())
+    for (Parameter* parameter : parameters)
       if (parameter->gradient().defined()) gradients.emplace_back(parameter, parameter->gradient());
     return true;
   }
@@ -93,9 +93,10 @@ struct CapturedStep::OnCard {
   }
 
   /// True where there is a graph of these passes, and all is done but its launch.
-  bool prepare(Module& model, std::span<const Batch> batches, const Passes& passes) {
+  bool prepare(bool training, const std::vector<Parameter*>& parameters, std::span<const Batch> batches,
+               const Passes& passes) {
     if (std::ranges::any_of(batches, [](const Batch& batch) { return batch.share < 1; })) return false;
-    Inputs now(model, batches);
+    Inputs now(training, parameters, batches);
     if (inputs != now || (graph && !memory.held())) {
       forget();
       inputs = std::move(now);
@@ -104,7 +105,7 @@ struct CapturedStep::OnCard {
       repeat();
       return true;
     }
-    if (launched >= launched_first && attempts < most_attempts && capture(model, passes)) return true;
+    if (launched >= launched_first && attempts < most_attempts && capture(parameters, passes)) return true;
     ++launched;
     return false;
   }
@@ -116,8 +117,10 @@ CapturedStep::OnCard& CapturedStep::on_card() {
 }
 
 StepLosses CapturedStep::run(std::span<const Batch> batches, const Passes& passes) {
+  auto parameters = model_.parameters();
+  parameters.insert(parameters.end(), beside_.begin(), beside_.end());
   if (batches.front().images.device() != Device::cuda || !cuda::Graph::possible() ||
-      !on_card().prepare(model_, batches, passes))
+      !on_card().prepare(model_.training(), parameters, batches, passes))
     return passes();
   card_->graph->launch();
   ++replayed_;
@@ -137,7 +140,8 @@ std::shared_ptr<void> CapturedStep::memory(Device) { return nullptr; }
 
 #endif
 
-CapturedStep::CapturedStep(Module& model) : model_(model) {}
+CapturedStep::CapturedStep(Module& model, std::vector<Parameter*> beside)
+    : model_(model), beside_(std::move(beside)) {}
 CapturedStep::~CapturedStep() = default;
 
 }  // namespace espalier

@@ -39,7 +39,8 @@ class CapturedStep {
   /// (Parameter::is_count).
   using Passes = std::function<StepLosses()>;
 
-  explicit CapturedStep(Module& model);
+  /// `beside`: parameters that the passes train besides the model's.
+  explicit CapturedStep(Module& model, std::vector<Parameter*> beside = {});
   ~CapturedStep();
   CapturedStep(const CapturedStep&) = delete;
   CapturedStep& operator=(const CapturedStep&) = delete;
@@ -58,6 +59,7 @@ class CapturedStep {
   OnCard& on_card();
 
   Module& model_;
+  const std::vector<Parameter*> beside_;
   int64_t replayed_ = 0;
   std::unique_ptr<OnCard> card_;  // once a step was on one
 };

@@ -30,6 +30,13 @@ class Loss {
  public:
   virtual ~Loss() = default;
 
+  /// Runs the network that is trained: images [N,H,W,C] to logits [N,classes].
+  using Forward = std::function<Variable(const Variable& images)>;
+  /// What a step of training makes small of a batch, which it has `network` look at once: train() of its
+  /// logits, and for a loss that looks at more (distilled_loss.h) what that adds.
+  virtual LossValue of_batch(const Forward& network, const Batch& batch) const {
+    return train(network(Variable(batch.images)), batch);
+  }
   /// What a step of training makes small: of logits [N,classes] of the batch, with what is only for training,
   /// as smoothing. Under mixup the two labels of an image count by their shares, share L(labels) +
   /// (1 - share) L(other_labels), and `rank` is by the larger.

@@ -82,6 +82,14 @@ Json prune_row(const RowTime& time, const PruneEvent& event) {
   return row;
 }
 
+Json regrow_row(const RowTime& time, const RegrowEvent& event, double sparsity, int64_t macs) {
+  Json row = row_at(time);
+  row["regrow"] = to_json(event);
+  row["sparsity"] = sparsity;
+  row["macs"] = macs;
+  return row;
+}
+
 Json evaluation_row(const RowTime& time, const Evaluation& test, double sparsity, int64_t macs) {
   Json row = row_at(time);
   add_test(row, test);
@@ -106,7 +114,10 @@ void MetricsCallback::after_step(TrainState& s) {
     counted_ = true;
     file_.write(prune_row(time_of(s), *s.pruned));
   }
-  if (s.position.step % s.config.log_every != 0) return;
+  const bool logs = s.position.step % s.config.log_every == 0;
+  if (s.regrown && (logs || s.regrown->every >= s.config.log_every))
+    file_.write(regrow_row(time_of(s), *s.regrown, s.sparsity, s.macs));
+  if (!logs) return;
   if (!counted_) count(s);
   s.settle();
   Json row = row_at(time_of(s));

@@ -47,6 +47,11 @@ struct RowTime {
 /// sparsity and macs as it left them.
 nlohmann::ordered_json prune_row(const RowTime& time, const PruneEvent& event);
 
+/// The row of how masks moved: its time, regrow, which no other row has (to_json in regrow_event.h), and
+/// sparsity and macs, which that leaves as they were.
+nlohmann::ordered_json regrow_row(const RowTime& time, const RegrowEvent& event, double sparsity,
+                                  int64_t macs);
+
 /// The row of a network's test after a stage that does not train: its time, accuracy and top5 (per cent),
 /// test_loss, sparsity and macs.
 nlohmann::ordered_json evaluation_row(const RowTime& time, const Evaluation& test, double sparsity,
@@ -55,8 +60,9 @@ nlohmann::ordered_json evaluation_row(const RowTime& time, const Evaluation& tes
 /// Rows of a train stage. All have their time, sparsity, macs. Step rows: loss (of the batch, without
 /// penalties), lr. Epoch rows: accuracy, top5 and test_loss as evaluation_row's, train_loss, train_accuracy,
 /// data_seconds (what this process waited for data in this epoch), and with a held-out share
-/// validation_accuracy and validation_loss. And a prune_row after each step on which the pruner acted,
-/// before that step's own.
+/// validation_accuracy and validation_loss. And a prune_row after each step on which the pruner acted, and a
+/// regrow_row after each in which masks moved, before that step's own; where they move more often than every
+/// log_every steps, only with that.
 class MetricsCallback : public Callback {
  public:
   explicit MetricsCallback(MetricsFile& file) : file_(file) {}

@@ -1,5 +1,6 @@
 #include "espalier/train/prune_event.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "espalier/prune/pruner.h"
@@ -9,6 +10,16 @@ namespace espalier {
 
 using Json = nlohmann::ordered_json;
 
+namespace {
+
+int64_t nonzeros_of(const Parameter& parameter) {
+  if (!parameter.mask.defined() || parameter.mask.device() == Device::meta) return parameter.nonzeros();
+  const Tensor mask = parameter.mask.to(Device::cpu);
+  return std::ranges::count(mask.span<uint8_t>(), 1);
+}
+
+}  // namespace
+
 std::vector<LayerSize> layer_sizes(Module& model) {
   std::vector<LayerSize> layers;
   for (const Parameter* parameter : model.parameters())
@@ -16,7 +27,7 @@ std::vector<LayerSize> layer_sizes(Module& model) {
       layers.push_back({.name = std::string(layer_name(parameter->name)),
                         .channels = parameter->shape()[0],
                         .weights = parameter->value().elements(),
-                        .nonzeros = parameter->nonzeros()});
+                        .nonzeros = nonzeros_of(*parameter)});
   return layers;
 }
 

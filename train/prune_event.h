@@ -14,7 +14,8 @@ namespace espalier {
 struct LayerSize {
   std::string name;
   int64_t channels;  ///< that it makes
-  int64_t weights, nonzeros;
+  int64_t weights;
+  int64_t nonzeros;  ///< with what a mask keeps, though it be 0, as what has just grown
 };
 std::vector<LayerSize> layer_sizes(Module& model);
 /// Share of zeros among their weights.

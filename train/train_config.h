@@ -29,7 +29,8 @@ struct PruneScheduleConfig {
   std::optional<double> end;           ///< absent: the stage's last step
   std::optional<double> every = {};    ///< a config that is read always has it; absent: 100
   std::optional<double> initial = {};  ///< sparsity at `begin`, unless all goes at once; absent: 0
-  ExtraOptions extra = {};             ///< those that the row declares
+  std::vector<std::pair<double, double>> table = {};  ///< of type table: places, ascending, and sparsities
+  ExtraOptions extra = {};                            ///< those that the row declares
 };
 
 /// Limits for layers, or for groups of channels that one of them makes.
@@ -49,16 +50,17 @@ struct PruneConfig {
   std::string unit = "weight";                     ///< a name of prune/unit.h
   std::optional<std::vector<int64_t>> block = {};  ///< rows and columns of unit block
   CriterionConfig criterion = {};
-  std::string scope = "global";     ///< layer, global, isomorphic
-  std::optional<double> sparsity;   ///< share of units that go, in 0..1
-  std::optional<double> threshold;  ///< what scores below this value goes
-  std::optional<double> quantile;   ///< what scores below this quantile of all scores in the scope goes
+  std::string scope = "global";                    ///< a row of prune/scope.cpp
+  std::optional<double> sparsity;                  ///< share of units that go, in 0..1
+  std::optional<double> threshold;                 ///< what scores below this value goes
+  std::optional<double> quantile;  ///< what scores below this quantile of all scores in the scope goes
   std::vector<std::string> include, exclude;    ///< names of layers (nn/names.h)
   std::optional<PruneScheduleConfig> schedule;  ///< only inside `train`
   bool allow_empty = false;                     ///< a selection may leave nothing of a layer
   bool remove = false;  ///< after the stage: masks become plain zeros that later training may change
   std::optional<std::string> apply = {};       ///< zero, cut; absent: cut for channels, else zero
   std::optional<std::string> normalizer = {};  ///< absent: the criterion's
+  std::optional<std::string> rewind = {};      ///< an earlier stage, to whose weights those that stay go back
 
   // For some units only, see run/config_prune.cpp
   std::optional<double> ratio = {}, speedup = {}, macs = {}, parameters = {}, bytes = {}, latency_ms = {};
@@ -70,7 +72,25 @@ struct PruneConfig {
   int64_t round_to = 1;
   std::optional<int64_t> iterations = {};  ///< absent: the criterion's
   bool verify = false;
-  int64_t reestimate_norm = 0;  ///< as in TrainConfig, after the cut
+  int64_t reestimate_norm = 0;                                   ///< as in TrainConfig, after the cut
+  std::vector<std::pair<std::string, double>> sparsity_of = {};  ///< of layers (nn/names.h): the last counts
+  std::string of = "original";  ///< original, remaining: what sparsity is a share of
+  bool hold = true;             ///< by masks; else only the schedule's last act does
+  bool pad = false;             ///< n:m where m does not divide a layer's inputs
+};
+
+/// Masks that move while a stage trains.
+struct RegrowConfig {
+  std::string type = "rigl";  ///< a row of regrowths() (prune/regrow.h), as whose the others are where absent
+  double share = 0.3;         ///< of each layer's active weights that drops, at `begin`,
+  double min_share = 0.0;     ///< and at `end`
+  std::string anneal = "cosine";  ///< one of anneal_names()
+  double momentum = 0.9;          ///< of a moving average of gradients
+  std::string in = "steps";       ///< as of a PruneScheduleConfig
+  double begin = 0;
+  std::optional<double> end = {};    ///< absent: the method's share of the stage
+  std::optional<double> every = {};  ///< a config that is read always has it; absent: the method's
+  ExtraOptions extra = {};           ///< those that the row declares
 };
 
 /// A callback of a program's own: a row of callbacks() in train/callbacks.h.
@@ -90,6 +110,22 @@ struct LossConfig {
   ExtraOptions extra = {};
 };
 
+/// What layers of both networks put out, to be alike (feature_maps.h).
+struct FeatureConfig {
+  std::string student;                      ///< a layer of the network's (nn/names.h)
+  std::optional<std::string> teacher = {};  ///< of the teacher's; absent: of the same name
+  double weight = 1.0;
+};
+
+/// A teacher, and what a stage learns from it (distilled_loss.h).
+struct DistillConfig {
+  /// Exactly one: a file of a run's, or a program's, weights, or the name of an earlier stage of the run.
+  std::optional<std::string> teacher = {}, teacher_stage = {};
+  double temperature = 4.0;
+  double weight = 0.9;  ///< of what the teacher says; the rest is the labels'
+  std::vector<FeatureConfig> features = {};
+};
+
 struct TrainConfig {
   std::optional<int64_t> epochs, steps;  ///< exactly one
   OptimizerConfig optimizer;
@@ -100,7 +136,9 @@ struct TrainConfig {
   double ema = 0.0;        ///< decay of the moving average of weights; 0: none
   int64_t accumulate = 1;  ///< batches whose mean gradient makes a step
   std::optional<PruneConfig> prune = {};
+  std::optional<RegrowConfig> regrow = {};        ///< masks that move
   std::optional<PenaltyOptions> regularize = {};  ///< a penalty
+  std::optional<DistillConfig> distill = {};
   std::vector<CallbackConfig> callbacks = {};
   int64_t log_every = 100;  ///< steps
   int64_t eval_every = 1;   ///< epochs

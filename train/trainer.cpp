@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <utility>
 
 #include "espalier/autograd/random_pass.h"
 #include "espalier/core/compute_device.h"
 #include "espalier/core/cuda_device.h"
+#include "espalier/core/denormals.h"
 #include "espalier/core/out_of_memory.h"
 #include "espalier/core/random.h"
 #include "espalier/graph/ops.h"
@@ -53,6 +55,13 @@ double step_bytes(Module& model, const Shape& image, const Graph& graph) {
 
 }  // namespace
 
+std::vector<Parameter*> Trainer::beside_model(TrainState& state) {
+  std::vector<Parameter*> beside = state.optimizer.parameters();
+  const auto own = state.model.parameters();
+  std::erase_if(beside, [&](Parameter* parameter) { return std::ranges::count(own, parameter) > 0; });
+  return beside;
+}
+
 void Trainer::check_names() const {
   std::set<std::string> names;
   for (const Callback* callback : callbacks_)
@@ -85,6 +94,7 @@ void Trainer::remember() {
 }
 
 void Trainer::run(Loader& loader) {
+  const FlushDenormals fast;
   sure_ = state_.position.step;
   try {
     train(loader);
@@ -122,6 +132,7 @@ void Trainer::train(Loader& loader) {
 }
 
 bool Trainer::step(Loader& loader) {
+  const FlushDenormals fast;
   TrainState& s = state_;
   const int64_t batches = s.config.accumulate, images = loader.images_ahead(batches);
   if (images == 0) return false;
@@ -156,6 +167,7 @@ bool Trainer::step(Loader& loader) {
 }
 
 void Trainer::step(const Batch& batch) {
+  const FlushDenormals fast;
   make_gradients({&batch, 1}, batch.size);
   update();
 }
@@ -189,11 +201,11 @@ void Trainer::count(const Batch& batch) {
 
 /// Adds `share` of the gradient of the batch's mean loss.
 void Trainer::add_gradients(const Batch& batch, double share) {
-  const uint64_t before = ops_recorded();
+  first_op_ = ops_recorded();
   try {
     pass(batch, share);
   } catch (const OutOfMemory& error) {
-    fail_out_of_memory(error, batch.images, ops_recorded() - before);
+    fail_out_of_memory(error, batch.images, ops_recorded() - first_op_);
   }
 }
 
@@ -204,7 +216,11 @@ void Trainer::pass(const Batch& batch, double share) {
   const RandomPass random(random_key(random_key(random_key(s.random, static_cast<uint64_t>(s.position.stage)),
                                                 static_cast<uint64_t>(s.position.step)),
                                      step_.size()));
-  const LossValue result = s.loss_function.train(s.model.forward(Variable(batch.images)), batch);
+  const auto network = [&](const Variable& images) {
+    first_op_ = ops_recorded();
+    return s.model.forward(images);
+  };
+  const LossValue result = s.loss_function.of_batch(network, batch);
   draws_ = random.drawn() > 0;
   const Tensor& loss = result.loss.value();
   ESP_RUN(device, add_to_tally(static_cast<Tally*>(tally_.raw()), loss.f32(), result.rank.data<int32_t>(),
@@ -239,9 +255,10 @@ void Trainer::settle() {
 void Trainer::update() {
   TrainState& s = state_;
   notify(&Callback::after_backward);
-  s.optimizer.step(s.lr, s.gradient_scale);
+  const bool moves = !std::exchange(s.leaves_out_update, false);
+  if (moves) s.optimizer.step(s.lr, s.gradient_scale);
   s.gradient_scale = {};
-  notify(&Callback::after_update);
+  if (moves) notify(&Callback::after_update);
 }
 
 void Trainer::fail_out_of_memory(const OutOfMemory& error, const Tensor& images, uint64_t done) const {

@@ -11,11 +11,12 @@ namespace espalier {
 
 class OutOfMemory;  // core/out_of_memory.h
 
+/// Its steps compute with denormals as zeros (core/denormals.h).
 class Trainer {
  public:
   /// UsageError where two callbacks have the same name.
   Trainer(TrainState& state, std::vector<Callback*> callbacks)
-      : state_(state), callbacks_(std::move(callbacks)), passes_(state.model) {
+      : state_(state), callbacks_(std::move(callbacks)), passes_(state.model, beside_model(state)) {
     check_names();
     state_.settle = [this] { settle(); };
     state_.remember = [this] { remember(); };
@@ -39,6 +40,8 @@ class Trainer {
   int64_t replayed() const { return passes_.replayed(); }
 
  private:
+  /// What the optimizer trains and the model does not have.
+  static std::vector<Parameter*> beside_model(TrainState& state);
   void train(Loader& loader);
   void make_gradients(std::span<const Batch> batches, int64_t images);
   void clear_gradients();
@@ -69,6 +72,7 @@ class Trainer {
   int64_t first_step_ = 0, last_step_ = 0;  // that these are of, from 1
   StepLosses step_;                         // the step's loss
   int64_t sure_ = 0;                        // the last step that is known to be done
+  uint64_t first_op_ = 0;                   // of the network's last pass, as ops_recorded() counts
 };
 
 }  // namespace espalier

@@ -25,12 +25,12 @@ HWY_INLINE FloatVector load_or(Tail tail, const float* p, int64_t left, float ot
 
 struct RowSums {
   float largest;  ///< of the row, z
-  float total;    ///< sum e^(z - largest)
+  float total;    ///< sum e^(factor (z - largest))
   float below;    ///< sum (z - largest): NaN if one of z is, which hn::Exp makes 0
 };
 
-/// e [n] = e^(z - largest), or null; z [n], n > 0.
-inline RowSums exponentials(float* e, const float* z, int64_t n) {
+/// e [n] = e^(factor (z - largest)), or null; z [n], n > 0; factor > 0.
+inline RowSums exponentials(float* e, const float* z, int64_t n, float factor = 1.0f) {
   const Floats d;
   auto top = hn::Set(d, z[0]), sum = hn::Zero(d), below = hn::Zero(d);
   for_vectors(0, n,
@@ -41,7 +41,7 @@ inline RowSums exponentials(float* e, const float* z, int64_t n) {
   for_vectors(0, n, [&](auto tail, int64_t i) HWY_ATTR {
     const auto difference = hn::Sub(load_or(tail, z + i, n - i, largest), greatest);
     below = hn::Add(below, difference);
-    const auto power = hn::Exp(d, difference);
+    const auto power = hn::Exp(d, hn::Mul(difference, hn::Set(d, factor)));
     if (e) store(tail, power, e + i, n - i);
     if constexpr (decltype(tail)::value)
       sum = hn::Add(sum, hn::IfThenElseZero(hn::FirstN(d, static_cast<size_t>(n - i)), power));

@@ -138,16 +138,27 @@ Variable conv2d_batch_norm(const Variable& x, const Variable& w, const Variable&
     const Variable z = conv2d(x, w, b, options, Activation::none, &statistics);
     return batch_norm(z, norm, f, residual, &statistics);
   }
-  if (OpObserver::active() || needs_history({&x, &w, &b, &norm.gamma, &norm.beta, &residual}))
+  OpObserver* const observer = OpObserver::active();
+  const bool apart = observer && (observer->describes() || observer->separates(w, norm.gamma));
+  if (apart || needs_history({&x, &w, &b, &norm.gamma, &norm.beta, &residual}))
     return batch_norm(conv2d(x, w, b, options), norm, f, residual);
   const ConvShape s = conv_shape(x, w, b, options);
   check_arguments({s.n, s.out_h(), s.out_w(), s.o}, norm, f, residual);
   ScaleShift line(norm, norm.running_mean.value(), norm.running_variance.value());
   if (b.defined())  // (z + b) scale + shift
     ESP_RUN(x.value().device(), mul(line.shift.f32(), b.value().f32(), line.scale.f32(), s.o, true));
-  return Variable(convolve(x.value(), operand(w.value(), x.value()), s,
-                           {.scale = line.scale.f32(), .shift = line.shift.f32(), .f = f},
-                           residual.defined() ? residual.value() : Tensor()));
+  const Variable y(convolve(x.value(), operand(w.value(), x.value()), s,
+                            {.scale = line.scale.f32(), .shift = line.shift.f32(), .f = f},
+                            residual.defined() ? residual.value() : Tensor()));
+  if (observer)
+    observer->recorded({.op = "batch_norm",
+                        .attributes = {},
+                        .inputs = {Variable(), norm.gamma, norm.beta},
+                        .output = y.value(),
+                        .channels = {},
+                        .backward = {}},
+                       y);
+  return y;
 }
 
 // What is to know of it beside how it computes: graph/op.h

@@ -31,5 +31,32 @@ TEST(FixedWeights, PreparesOncePerWeightAndShapeUntilTheOutermostEnds) {
   EXPECT_EQ(prepared(a, 1), nullptr);
 }
 
+TEST(FixedWeights, OfANetworkThatNeverChangesAreKeptBetweenScopes) {
+  const Tensor a = Tensor::zeros({4});
+  int made = 0;
+  const auto prepared = [&] { return FixedWeights::prepared(a, {1}, 64, [&](void*) { ++made; }); };
+  PreparedWeights own;
+  const void* first = nullptr;
+  {
+    const FixedWeights scope(own);
+    first = prepared();
+  }
+  EXPECT_EQ(prepared(), nullptr) << "nobody promises anything between";
+  {
+    const FixedWeights others;
+    const void* of_others = prepared();
+    EXPECT_NE(of_others, first);
+    EXPECT_EQ(made, 2);
+    {
+      const FixedWeights scope(own);
+      EXPECT_EQ(prepared(), first);
+      const FixedWeights inner;
+      EXPECT_EQ(prepared(), first);
+    }
+    EXPECT_EQ(prepared(), of_others);
+  }
+  EXPECT_EQ(made, 2);
+}
+
 }  // namespace
 }  // namespace espalier

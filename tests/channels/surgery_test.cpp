@@ -36,7 +36,7 @@ struct RandomSelection {
       channels.push_back(group.channels);
       multiplicity.push_back(group.multiplicity);
     }
-    selection.scope = static_cast<Scope>(seed % 3);
+    selection.scope = scopes().named(std::vector<std::string>{"layer", "global", "isomorphic"}[seed % 3]);
     selection.limits.min_channels = least + static_cast<int64_t>(seed % 5);
     selection.round_to = seed % 4 == 3 ? 2 : 1;
     const Ranking ranking(units, Tensor::from({units.count}, scores), selection);
@@ -63,7 +63,7 @@ struct RandomSelection {
       gone += n - left;
       free += n - least;
     }
-    if (selection.scope == Scope::global && selection.round_to == 1) {
+    if (selection.scope.ranked == Scope::all && selection.round_to == 1) {
       EXPECT_EQ(gone, std::min(count, free));
     }
   }

@@ -368,6 +368,64 @@ class BadImages(CliTest):
         self.assertEqual(json.loads(result.stdout)["images"], 5)
 
 
+class BadTeacher(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.write_data()
+        self.write("small.json", config())
+        self.succeeds("train", "small.json", "--quiet")
+
+    def refused(self, message, code=2, **distill):
+        learning = {"name": "tuned", "train": sgd(steps=3, distill=distill)}
+        self.write("tuned.json", config(learning))
+        for command in ("train", "check"):
+            with self.subTest(command=command, expected=message):
+                self.fails_unwritten(code, f"tuned.json: {message}", command, "tuned.json")
+
+    def test_is_told_before_anything_is_trained(self):
+        at = "/stages/0 (tuned): distill: teacher: "
+        self.refused(f"{at}none.safetensors: cannot open: No such file or directory", teacher="none.safetensors")
+        self.refused(f"{at}runs: is a folder, a file is expected", teacher="runs")
+        self.write("w.safetensors", b"PK\x03\x04" + bytes(60))
+        self.refused(f"{at}w.safetensors: is not a safetensors file, it looks like a PyTorch file (a zip archive): "
+                     "scripts/from-torch turns it into safetensors", teacher="w.safetensors")
+        self.write("w.safetensors", safetensors_bytes({"fc1.weight": ([2], [0.0] * 2)}))
+        self.refused(f"{at}w.safetensors: has no 'espalier.config' in its metadata: not a checkpoint or model of "
+                     "Espalier's (plain weights go into a config's model.weights)", teacher="w.safetensors")
+        self.refused("/stages/0/train/distill/temperature: found 0, expected a number above 0",
+                     teacher="runs/small/models/dense.safetensors", temperature=0)
+        self.refused("/stages/0/train/distill/teacher_stage: found the text \"dense\", expected an earlier stage, and "
+                     "there is none", teacher_stage="dense")
+
+    def test_of_other_layers(self):
+        file = "runs/small/models/dense.safetensors"
+        self.refused("/stages/0 (tuned): distill: features/0: teacher 'fc3' names no layer, known: fc1, fc2, did you mean "
+                     "'fc1'?", teacher=file, features=[{"student": "fc1", "teacher": "fc3"}])
+        self.refused("/stages/0/train/distill/features/0/student: found the text \"fc*\", expected one name, without * and ?",
+                     teacher=file, features=[{"student": "fc*"}])
+
+    def test_of_other_images_or_classes(self):
+        at = "/stages/0 (tuned): distill: teacher: t.json: "
+        for change, message in (({"input": [8, 8, 3]}, "takes images of [8, 8, 3], expected the model's [8, 8, 1]"),
+                                ({"classes": 7}, "has 7 outputs, expected one for each of the model's 10 classes")):
+            other = config({"name": "first", "evaluate": {}}, data={"type": "synthetic", "train_images": 20,
+                                                                    "test_images": 10})
+            other["model"].update(change)
+            self.write("other.json", other)
+            self.succeeds("train", "other.json", "--quiet", "--output", f"other{len(message)}")
+            file = f"other{len(message)}/models/first.safetensors"
+            self.refused(f"{at}{message}".replace("t.json: ", f"{file} "), teacher=file)
+
+    def test_a_sound_one_is_learned_from(self):
+        learning = {"name": "tuned", "train": sgd(steps=3, distill={"teacher": "runs/small/models/pruned.safetensors"})}
+        self.write("tuned.json", config(learning))
+        self.assertRegex(self.succeeds("check", "tuned.json"), r"tuned: its teacher, of 888 MACs, takes \d+ % of a step")
+        text = self.succeeds("train", "tuned.json")
+        self.assertRegex(text, r"(?m)^tuned  learns from runs/small/models/pruned.safetensors: test [\d.]+ %, 888 MACs, "
+                               r"1.00x the network's$")
+        self.assertRegex(text, r"(?m)^tuned  the teacher took [\d.]+ % of the time of training$")
+
+
 class BadWeights(CliTest):
     def setUp(self):
         super().setUp()
@@ -433,7 +491,8 @@ class BadWeights(CliTest):
 
     def test_empty_arguments_are_named(self):
         for command, argument in (("eval", "CHECKPOINT"), ("check", "CONFIG"), ("train", "CONFIG"), ("compare", "RUN"),
-                                  ("inspect", "CONFIG|CHECKPOINT"), ("help", "TOPIC"), ("predict", "CHECKPOINT")):
+                                  ("inspect", "CONFIG|CHECKPOINT"), ("help", "TOPIC"), ("predict", "CHECKPOINT"), ("explain", "CONFIG"),
+                                  ("sensitivity", "CHECKPOINT")):
             more = ["a.png"] if command == "predict" else []
             self.fails_unwritten(2, f"{command}: {argument}: is empty", command, "", *more)
         self.fails_unwritten(2, "predict: IMAGE|FOLDER: is empty", "predict", "none.safetensors", "a.png", "")

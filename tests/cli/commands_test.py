@@ -50,6 +50,9 @@ class Usage(CliTest):
                 ("inspect", "inspect: CONFIG|CHECKPOINT is required; see `espalier inspect --help`"),
                 ("graph", "graph: CONFIG|CHECKPOINT is required; see `espalier graph --help`"),
                 ("graph a.json --dott x", "graph: no option '--dott', did you mean '--dot'?"),
+                ("explain", "explain: CONFIG is required; see `espalier explain --help`"),
+                ("explain a.json --stge x", "explain: no option '--stge', did you mean '--stage'?"),
+                ("sensitivity", "sensitivity: CHECKPOINT is required; see `espalier sensitivity --help`"),
                 ("compare", "compare: RUN is required; see `espalier compare --help`"),
                 ("bench", "bench: train|infer is required; see `espalier bench --help`"),
                 ("bench tran --model mlp", "bench: found 'tran', expected train or infer, did you mean 'train'?"),
@@ -72,6 +75,9 @@ class Usage(CliTest):
                 ("help stages.dense.train.epocs", "help: nothing is called 'stages.dense.train.epocs', did you mean 'epochs'?"),
                 ("help frobnicate", "help: nothing is called 'frobnicate'; `espalier help` lists what there is"),
                 ("help train --all", "help: --all: is for `espalier help config --all`"),
+                ("help train lamp", "help: one argument too many: 'lamp'; see `espalier help --help`"),
+                ("help methods lmap", "help: methods: no method 'lmap', did you mean 'lamp'?"),
+                ("help methods frobnicate", "help: methods: no method 'frobnicate'; `espalier help methods` lists them"),
                 ("completion fisch", "completion: found 'fisch', expected bash, zsh or fish, did you mean 'fish'?")):
             with self.subTest(arguments):
                 self.fails_unwritten(2, message, *arguments.split())
@@ -105,22 +111,22 @@ class Help(CliTest):
         self.assertEqual(self.succeeds("-h"), overview)
         commands = re.search(r"\nCommands:\n(.*?)\n\n", overview, re.DOTALL)[1]
         names = re.findall(r"^  (\w+) ", commands, re.MULTILINE)
-        self.assertLessEqual({"train", "check", "eval", "predict", "inspect", "graph", "sweep", "compare", "bench", "help",
-                              "completion", "version"}, set(names))
+        self.assertLessEqual({"train", "check", "eval", "predict", "inspect", "graph", "explain", "sensitivity", "sweep", "compare", "bench",
+                              "help", "completion", "version"}, set(names))
         for command in names:
             text = self.succeeds(command, "--help")
             self.assertIn(f"Usage: espalier {command}", text)
             self.assertTrue(self.succeeds("help", command).startswith(text))
 
     def test_topics(self):
-        for topic, part in (("config", "seed"), ("models", "lenet300"), ("data", "ESPALIER_DATA"), ("criteria", "l2"),
-                            ("environment", "NO_COLOR"), ("man", ".TH ESPALIER 1"), ("runs", "STAGE.best.safetensors")):
+        for topic, part in (("config", "seed"), ("models", "lenet300"), ("data", "ESPALIER_DATA"), ("criteria", "l2"), ("regrowths", "rigl"),
+                            ("methods", "gradual_magnitude"), ("environment", "NO_COLOR"), ("man", ".TH ESPALIER 1"), ("runs", "STAGE.best.safetensors")):
             self.assertIn(part, self.succeeds("help", topic))
         self.assertIn(self.succeeds("help", "runs"), self.succeeds("help", "best"))
 
     def test_config_in_sections(self):
         overview = self.succeeds("help", "config")
-        self.assertLess(len(overview.splitlines()), 55)
+        self.assertLess(len(overview.splitlines()), 60)
         model = self.succeeds("help", "config.model")
         self.assertTrue(model.startswith("model: the network\n"), model)
         self.assertRegex(model, r"\n {14}default \[28, 28, 1\] for type mlp, lenet300, lenet5(, [\w, ]+)?\n")
@@ -165,7 +171,7 @@ class Help(CliTest):
 
     def test_help_fits_the_screen(self):
         for about in ((), ("config",), ("config", "--all"), ("models",), ("data",), ("criteria",), ("model",), ("vgg19",),
-                      ("train",), ("bench",)):
+                      ("train",), ("bench",), ("methods",), ("methods", "depgraph")):
             for width, text in ((80, self.succeeds("help", *about)), (60, self.on_terminal(60, "help", *about))):
                 longest = max(re.sub(r"https://\S+", "", text).splitlines(), key=len)  # an address stays whole
                 self.assertLessEqual(len(longest), width, longest)
@@ -195,6 +201,24 @@ class Help(CliTest):
                             ("taylor", "scales and at the squares of batches' dL/dw; reduction mean; normalizer mean"),
                             ("random", "of a channel it looks at nothing; normalizer none")):
             self.assertIn(looks, of[name])
+
+    def test_each_method_is_a_config_that_runs(self):
+        text = self.succeeds("help", "methods")
+        entries = re.split(r"\n(?=\w)", text.split("\n\n", 1)[1])
+        self.assertGreater(len(entries), 20)
+        for entry in entries:
+            name = entry.split()[0]
+            with self.subTest(method=name):
+                self.write(f"{name}.json", self.succeeds("help", "methods", name))
+                self.succeeds("inspect", f"{name}.json")
+                self.assertIn(f"`espalier help methods {name}`", self.succeeds("help", name))
+        self.assertIn(" criterion lamp, scope global", " ".join(text.split()))
+        self.assertEqual((self.folder / "lamp.json").read_text().splitlines()[0],
+                         "// lamp: the smallest weights by their share of what is left of their layer go")
+        self.write_data()
+        self.succeeds("train", "random.json", "--quiet", "--set", "model.input=[8, 8, 1]", "--set", "stages.sparse.train.epochs=1")
+        stages = self.read_json("runs/random/result.json")["stages"]
+        self.assertEqual([(stage["name"], round(stage["sparsity"], 3)) for stage in stages], [("pruned", 0.8), ("sparse", 0.8)])
 
     def test_schema_is_the_one_that_the_build_left_for_editors(self):
         self.assertEqual(self.succeeds("help", "schema"), (ROOT / "configs" / "schema.json").read_text())

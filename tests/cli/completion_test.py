@@ -31,6 +31,9 @@ class Completion(CliTest):
         self.assertEqual(self.words("bench", "infer", "--model", "lenet"), ["lenet300", "lenet5"])
         self.assertIn("criteria", self.words("help", ""))
         self.assertIn("lamp", self.words("help", "la"))
+        self.assertEqual(self.words("help", "methods", "la"), ["lamp"])
+        self.assertEqual(self.words("help", "criteria", "la"), [])
+        self.assertIn("depgraph", self.words("help", "dep"))
         self.assertEqual(self.words("check", "quickst"), ["quickstart", ":files"])  # a recipe, or a file
         self.assertEqual(self.words("train", "--output", ""), [":folders"])
         self.assertEqual(self.words("compare", "runs/a", ""), [":folders"])

@@ -21,17 +21,41 @@ STAGES = [
                                 "early_stop": {"patience": 50}, "checkpoint_every": 0.02}},
     {"name": "gradual", "train": {"steps": 12001, "log_every": 7, "eval_every": 2, "ema": 0.9,
                                   "optimizer": {"type": "sgd", "lr": 0.02, "momentum": 0.9, "clip_norm": 1},
+                                  "regrow": {"type": "rigl", "every": 57},
                                   "prune": {"sparsity": 0.8, "schedule": {"type": "cubic", "begin": 5, "every": 101}}}},
     {"name": "rows", "prune": {"unit": "row", "scope": "layer", "criterion": "random", "sparsity": 0.2,
                                "exclude": ["fc3"], "remove": True}},
     {"name": "narrow", "train": {"steps": 3001, "log_every": 7, "eval_every": 2, "ema": 0.9, "freeze": ["fc1"],
                                  "optimizer": {"type": "sgd", "lr": 0.02, "momentum": 0.9, "lr_of": {"fc3": 0.03}},
                                  "regularize": {"type": "greg2", "growth": 0.001, "max": 0.1, "ratio": 0.4},
+                                 "distill": {"teacher_stage": "dense", "features": [{"student": "fc2"}]},
                                  "prune": {"unit": "channel", "criterion": "taylor", "batches": 2, "ratio": 0.4,
                                            "min_channels": 2,
                                            "schedule": {"type": "cubic", "begin": 1500, "every": 101}}}},
-    {"name": "tuned", "train": {"epochs": 100, "accumulate": 3, "optimizer": {"type": "adamw", "lr": 0.001}}},
+    {"name": "tuned", "train": {"epochs": 100, "accumulate": 3, "optimizer": {"type": "adamw", "lr": 0.001},
+                                "distill": {"teacher_stage": "gradual", "temperature": 2, "weight": 0.7}}},
     {"name": "final", "evaluate": {}},
+]
+
+
+# Masks that are let go and chosen anew, zeros that are not held, and rounds that begin with earlier weights.
+COMING_AND_GOING = [
+    {"name": "first", "evaluate": {}},
+    {"name": "alternating", "train": {"steps": 6001, "log_every": 7, "eval_every": 2, "ema": 0.9, "checkpoint_every": 0.02,
+                                      "optimizer": {"type": "adam", "lr": 0.003},
+                                      "prune": {"sparsity": 0.8, "scope": "erk",
+                                                "schedule": {"type": "alternating", "begin": 5, "every": 331}}}},
+    {"name": "loose", "train": {"steps": 4001, "log_every": 7, "optimizer": {"type": "sgd", "lr": 0.02, "momentum": 0.9},
+                                "prune": {"unit": "row", "sparsity": 0.5, "hold": False, "exclude": ["fc3"],
+                                          "schedule": {"type": "linear", "initial": 0.5, "every": 101}}}},
+    {"name": "table", "train": {"steps": 2001, "log_every": 7, "optimizer": {"type": "sgd", "lr": 0.02},
+                                "prune": {"sparsity": 0.9, "scope": "uniform_plus", "sparsity_of": {"fc2": 0.8},
+                                          "schedule": {"type": "table",
+                                                       "table": [[100, 0.75], [1000, 0.8], [1500, 0.9]]}}}},
+    {"name": "round", "repeat": 3, "stages": [
+        {"name": "pruned", "prune": {"sparsity": 0.2, "of": "remaining", "rewind": "first"}},
+        {"name": "tuned", "train": {"steps": 1500, "log_every": 7,
+                                    "optimizer": {"type": "sgd", "lr": 0.02, "momentum": 0.9}}}]},
 ]
 
 
@@ -39,7 +63,10 @@ class Resume(Outcomes):
     def setUp(self):
         super().setUp()
         self.write_data(train=400, test=100, wrong=4)
-        whole = config(*STAGES)
+        self.write_run(STAGES)
+
+    def write_run(self, stages):
+        whole = config(*stages)
         whole["model"]["hidden"] = [24, 16]
         whole["data"]["validation"] = 0.2
         whole["data"]["batch"] = 7
@@ -73,16 +100,24 @@ class Resume(Outcomes):
                                       "again)\n$")
 
     def test_same_bits_however_it_was_stopped(self):
+        expected = self.assert_same_bits()
+        epochs = sum(row["stage"] == "dense" and "accuracy" in row for row in expected["metrics"])
+        self.assertTrue(20 < epochs < 300, f"{epochs} epochs: early stopping has no part in this")
+        self.assertIn("dense.best.safetensors", expected["models"])
+
+    def test_same_bits_of_masks_that_come_and_go(self):
+        self.write_run(COMING_AND_GOING)
+        expected = self.assert_same_bits()
+        self.assertIn("round3.pruned.safetensors", expected["models"])
+
+    def assert_same_bits(self):
+        """Of run.json, whenever it is stopped; the outcome."""
         seed = random.randrange(10**6)
         dice = random.Random(seed)
         start = time.monotonic()
         self.succeeds("train", "run.json", "--threads", 1, "--output", "whole")
         longest = (time.monotonic() - start) / 2
         expected = self.outcome("whole")
-        epochs = sum(row["stage"] == "dense" and "accuracy" in row for row in expected["metrics"])
-        self.assertTrue(20 < epochs < 300, f"{epochs} epochs: early stopping has no part in this")
-        self.assertIn("dense.best.safetensors", expected["models"])
-
         for name, signals in (("terminated", list(SIGNALS)), ("killed", [signal.SIGKILL])):
             with self.subTest(name, seed=seed):
                 parts = self.stop_at_random(name, signals, dice, longest)
@@ -96,6 +131,7 @@ class Resume(Outcomes):
                 self.assert_same_outcome(name, expected)
                 left = [path.name for path in (self.folder / name).rglob("*.tmp-*")]
                 self.assertEqual(left, [])
+        return expected
 
     def test_signals_save_first(self):
         self.write("endless.json", config({"name": "dense", "train": sgd(epochs=10**7, eval_every=10**7)}))

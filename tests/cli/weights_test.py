@@ -54,12 +54,17 @@ class Masks(FromWeights):
         self.prune("first")
         stages = [TUNED, {"name": "more", "prune": {"sparsity": 0.95, "scope": "layer"}},
                   {"name": "again", "train": sgd(steps=20)}]
-        self.start({"weights": "first/checkpoint.safetensors"}, *stages)
+        self.write("second.json", {**config(*stages), "model": {"weights": "first/checkpoint.safetensors"}})
+        result = self.espalier("train", "second.json", "--output", "second")
+        self.assertEqual(result.returncode, 0)
+        self.assertRegex(result.stderr, r"\Awarning: stage 'more': layer collapse: fc2 will be left with 6 of 120 weights, and has 10 "
+                                        r"outputs\nwarning: stage 'more': layer collapse: fc2 is left with 6 of 120 weights, in \d of "
+                                        r"10 rows\n\Z")
         tuned, _, again = self.read_json("second/result.json")["stages"]
         self.assertAlmostEqual(tuned["sparsity"], 0.9, places=3)
         self.assertGreater(again["sparsity"], 0.949)
         self.write("second.json", {**config(*stages), "model": {"weights": "second/checkpoint.safetensors"}})
-        self.succeeds("train", "second.json", "--quiet", "--output", "third")
+        self.assertEqual(self.espalier("train", "second.json", "--quiet", "--output", "third").returncode, 0)
         self.assertIn("done already", self.succeeds("train", "second.json", "--resume", "--output", "third"))
         less = {"name": "less", "prune": {"sparsity": 0.5, "remove": True}}
         self.start({"weights": "first/checkpoint.safetensors"}, less, TUNED, run="removed")

@@ -1,7 +1,9 @@
 // Training steps replayed from a CUDA graph against the same steps launched: the same bits.
 #include "espalier/train/captured_step.h"
 
+#include <algorithm>
 #include <functional>
+#include <iterator>
 
 #include "cuda/on_cuda.h"
 #include "espalier/channels/surgery.h"
@@ -12,7 +14,9 @@
 #include "espalier/prune/mask.h"
 #include "espalier/run/build.h"
 #include "espalier/train/callbacks.h"
+#include "espalier/train/distilled_loss.h"
 #include "espalier/train/metrics.h"
+#include "espalier/train/regrow_callback.h"
 #include "espalier/train/trainer.h"
 #include "run/small.h"
 #include "support/bad_input.h"
@@ -43,7 +47,7 @@ Dataset noise(const Shape& image, int32_t classes, int64_t n) {
   return data;
 }
 
-/// A network that is trained on the card.
+/// A network that is trained on the card, with distillation by another one of its form.
 struct Training {
   Training(const ModelOptions& options, const TrainConfig& how, int64_t images, int64_t batch,
            std::vector<Augmentation> augment = {})
@@ -56,7 +60,17 @@ struct Training {
         config(how),
         model(std::move(network)) {
     model->to(Device::cuda);
-    optimizer = make_optimizer(config.optimizer, model->parameters());
+    if (config.distill) {
+      auto another = make_model(options, 9);
+      another->to(Device::cuda);
+      teacher = std::make_unique<Teacher>(std::move(another), batch);
+      maps =
+          std::make_unique<FeatureMaps>(config.distill->features, *model, teacher->network(), input, true, 3);
+      distilled = std::make_unique<DistilledLoss>(default_loss(), *teacher, *config.distill, maps.get());
+    }
+    auto all = model->parameters();
+    if (maps) std::ranges::copy(maps->parameters(), std::back_inserter(all));
+    optimizer = make_optimizer(config.optimizer, all);
     for (const auto& part : parts) part->add_state(optimizer->parameters());
     state.emplace(TrainState{.stage = name,
                              .config = config,
@@ -64,7 +78,8 @@ struct Training {
                              .optimizer = *optimizer,
                              .position = position,
                              .epoch_steps = epoch_steps(config, loader.batches()),
-                             .total_steps = 1000});
+                             .total_steps = 1000,
+                             .loss_function = distilled ? *distilled : default_loss()});
   }
   Training(const Training&) = delete;
   Training& operator=(const Training&) = delete;
@@ -112,6 +127,9 @@ struct Training {
   TrainConfig config;
   const std::vector<std::unique_ptr<Callback>> parts = step_callbacks(config);
   std::unique_ptr<Module> model;
+  std::unique_ptr<Teacher> teacher;
+  std::unique_ptr<FeatureMaps> maps;  // of features, if the config has some
+  std::unique_ptr<DistilledLoss> distilled;
   std::unique_ptr<Optimizer> optimizer;
   Position position;
   std::string name = "fit";
@@ -124,6 +142,10 @@ void expect_same(Training& actual, Training& expected) {
   const auto same = [](const Tensor& a, const Tensor& b) {
     return same_bits(a.to(Device::cpu), b.to(Device::cpu));
   };
+  if (actual.maps) {
+    for (Parameter* parameter : actual.maps->parameters())
+      EXPECT_TRUE(same(parameter->value(), expected.maps->find(parameter->name)->value())) << parameter->name;
+  }
   for (Parameter* parameter : actual.model->parameters()) {
     const Parameter& wanted = *expected.model->find(parameter->name);
     if (parameter->is_count()) {
@@ -239,6 +261,28 @@ TEST_F(CapturedStepOnCuda, AResNetInBf16) {
   expect_replayed_as_launched([] { return Training(resnet, with_momentum(), 12, 2); }, 1, 4);
 }
 
+TrainConfig with_a_teacher() {
+  TrainConfig config = with_momentum();
+  config.distill = DistillConfig{.temperature = 3, .weight = 0.7};
+  return config;
+}
+
+// The teacher's pass is in the graph, too.
+TEST_F(CapturedStepOnCuda, AResNetThatLearnsFromATeacher) {
+  expect_replayed_as_launched([] { return Training(resnet, with_a_teacher(), 13, 2); }, 2, 12 - 2);
+  const WithPrecision bf16(cuda::Precision::bf16);
+  expect_replayed_as_launched([] { return Training(resnet, with_a_teacher(), 12, 2); }, 1, 4);
+}
+
+// So are the maps, whose gradients it leaves beside the network's.
+TEST_F(CapturedStepOnCuda, AResNetThatLearnsFeatures) {
+  TrainConfig config = with_a_teacher();
+  config.distill->features = {{.student = "layer1"}, {.student = "layer3", .weight = 0.5}};
+  expect_replayed_as_launched([&] { return Training(resnet, config, 13, 2); }, 2, 12 - 2);
+  const WithPrecision bf16(cuda::Precision::bf16);
+  expect_replayed_as_launched([&] { return Training(resnet, config, 12, 2); }, 1, 4);
+}
+
 TEST_F(CapturedStepOnCuda, IsCapturedAgainBehindACut) {
   expect_replayed_as_launched([] { return Training(vgg, with_momentum(), 18, 2); }, 1, 2 + 3, {},
                               [](Training& t, int64_t step) {
@@ -293,6 +337,44 @@ TEST_F(CapturedStepOnCuda, GivesItsMemoryToWhoNeedsItAndIsCapturedAgain) {
   expect_same(captured, launched);
 }
 
+TEST_F(CapturedStepOnCuda, MasksThatMoveGoOnToTheSameBits) {
+  struct Leave : Callback {
+    explicit Leave(int64_t step) : step(step) {}
+    void after_step(TrainState& s) override {
+      if (s.position.step == step) throw 6;
+    }
+    int64_t step;
+  };
+  for (const std::string& method : regrowths().names()) {
+    SCOPED_TRACE(method);
+    const auto make = [&] {
+      TrainConfig config = with_adam();
+      config.regrow = RegrowConfig{.type = method, .begin = 1, .end = 11, .every = 3};
+      auto t = std::make_unique<Training>(mlp, config, 25, 10);
+      t->state->total_steps = 12;
+      mask_half(*t, 1);
+      return t;
+    };
+    const auto whole = make();
+    Trainer(*whole->state, whole->callbacks()).run(whole->loader);
+    for (const int64_t step : {4, 5, 8}) {  // masks move after steps 2, 5, 8 and 11
+      const auto parted = make();
+      Leave leave(step);
+      EXPECT_THROW(Trainer(*parted->state, parted->callbacks({&leave})).run(parted->loader), int);
+      Trainer(*parted->state, parted->callbacks()).run(parted->loader);
+      parted->position.loss_sum = whole->position.loss_sum;  // what was not settled is lost with the process
+      parted->position.correct = whole->position.correct;
+      expect_same(*parted, *whole);
+      for (Parameter* weight : learning_weights(*parted->model)) {
+        const Parameter& wanted = *whole->model->find(weight->name);
+        EXPECT_TRUE(std::ranges::equal(weight->mask.to(Device::cpu).span<uint8_t>(),
+                                       wanted.mask.to(Device::cpu).span<uint8_t>()))
+            << weight->name;
+      }
+    }
+  }
+}
+
 #ifdef ESPALIER_CUDA_EMULATED
 
 using emulation::Counters;
@@ -342,11 +424,26 @@ TEST_F(CapturedStepOnCuda, BetweenLogPointsNothingWaitsIsAllocatedOrCrosses) {
   Training masked(vgg, with_momentum(), 40, 2, {{.type = "flip"}, {.type = "crop", .pad = 4}});
   mask_half(masked, 1);
   expect_nothing_waits_or_crosses(masked);
+  TrainConfig config = with_a_teacher();
+  config.distill->features = {{.student = "layer2"}};
+  Training taught(resnet, config, 40, 2);
+  expect_nothing_waits_or_crosses(taught);
   for (const char* penalty : {"group_norm", "greg1"}) {
     Training pulled(resnet, with_momentum(), 40, 2);
     RegularizeCallback regularize(
         make_penalty(*pulled.model, pulled.input, {.type = penalty, .growth = 0.1, .every = 1}));
     expect_nothing_waits_or_crosses(pulled, {&regularize});
+  }
+}
+
+TEST_F(CapturedStepOnCuda, BetweenMovesOfMasksNothingWaitsIsAllocatedOrCrosses) {
+  for (const std::string& method : regrowths().names()) {
+    SCOPED_TRACE(method);
+    TrainConfig config = with_momentum();
+    config.regrow = RegrowConfig{.type = method, .begin = 5, .end = 5, .every = 1};
+    Training moved(vgg, config, 40, 2);
+    mask_half(moved, 1);
+    expect_nothing_waits_or_crosses(moved);
   }
 }
 

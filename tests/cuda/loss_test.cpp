@@ -8,6 +8,7 @@ namespace espalier {
 namespace {
 
 using CudaCrossEntropy = OnCard<>;
+using CudaKlDivergence = OnCard<>;
 using CudaTally = OnCard<>;
 
 struct Result {
@@ -99,6 +100,64 @@ TEST_F(CudaCrossEntropy, InfiniteLogits) {
   EXPECT_NEAR(r.loss[0], std::log1p(std::exp(1.0)), 1e-6);
   EXPECT_EQ(r.gradient[1], 0.0f);
   EXPECT_TRUE(std::isnan(run({1, infinity, 2}, {0}, 0.0f).loss[0]));
+}
+
+struct Divergence {
+  Floats loss, gradient;
+};
+
+Divergence divergence(const Floats& logits, const Floats& teacher, size_t classes, float temperature) {
+  const auto all = static_cast<int64_t>(logits.size()), n = all / static_cast<int64_t>(classes);
+  const OnDevice<float> loss(n), gradient(all), z(logits), t(teacher);
+  cuda::softmax_kl_divergence(loss, gradient, z, t, temperature, n, static_cast<int64_t>(classes));
+  EXPECT_TRUE(loss.intact() && gradient.intact()) << "wrote outside its outputs";
+  return {loss.host(), gradient.host()};
+}
+
+TEST_F(CudaKlDivergence, AgainstDouble) {
+  for (const double offset : {0.0, 1e4})
+    for (const size_t classes : {1, 2, 10, 31, 32, 33, 100, 1024, 1025, 2500})
+      for (const size_t n : {1, 7, 130})
+        for (const float temperature : {1.0f, 4.0f, 20.0f}) {
+          if (classes > 100 && n > 100) continue;
+          SCOPED_TRACE(testing::Message() << classes << " classes, batch " << n << ", T " << temperature);
+          const auto all = static_cast<int64_t>(n * classes);
+          const Floats z = random_floats(all, 1, offset - 8, offset + 8),
+                       t = random_floats(all, 2, -offset - 8, -offset + 8);
+          const KlDivergenceFormula expected(z, t, classes, temperature);
+          Divergence d = divergence(z, t, classes, temperature);
+          EXPECT_TRUE(near(d.loss, expected.loss, 2e-6));
+          for (float& each : d.gradient) each *= static_cast<float>(n);
+          EXPECT_TRUE(near(d.gradient, expected.gradient, 2e-6));
+        }
+}
+
+TEST_F(CudaKlDivergence, OfTheSameLogitsHasNoGradient) {
+  for (const size_t classes : {3, 37, 1500}) {
+    const Floats z = random_floats(static_cast<int64_t>(5 * classes), 1, -9, 9);
+    const Divergence d = divergence(z, z, classes, 3);
+    EXPECT_TRUE(near(d.loss, Doubles(5, 0.0), 1e-9));
+    EXPECT_EQ(d.gradient, Floats(5 * classes, 0.0f));
+  }
+}
+
+TEST_F(CudaKlDivergence, TheGradientIsOptional) {
+  const Floats z = random_floats(330, 1), t = random_floats(330, 2);
+  const OnDevice<float> loss(33), dz(z), dt(t);
+  cuda::softmax_kl_divergence(loss, nullptr, dz, dt, 3, 33, 10);
+  EXPECT_TRUE(same(loss, divergence(z, t, 10, 3).loss));
+}
+
+TEST_F(CudaKlDivergence, NaNAndInfiniteLogits) {
+  const float infinity = std::numeric_limits<float>::infinity(),
+              nan = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_TRUE(std::isnan(divergence({1, nan, 2}, {1, 3, 2}, 3, 1).loss[0]));
+  EXPECT_TRUE(std::isnan(divergence({1, 3, 2}, {1, nan, 2}, 3, 1).loss[0]));
+  EXPECT_TRUE(std::isnan(divergence({1, infinity, 2}, {1, 3, 2}, 3, 1).loss[0]));
+  const double e = std::exp(1.0);
+  EXPECT_NEAR(divergence({1, 3, 2}, {1, -infinity, 2}, 3, 1).loss[0],
+              std::log(e + e * e * e + e * e) - std::log(e + e * e), 1e-6);
+  EXPECT_NEAR(divergence({1, -infinity, 2}, {1, -infinity, 2}, 3, 1).loss[0], 0, 1e-9);
 }
 
 TEST_F(CudaTally, AddsUpBatches) {

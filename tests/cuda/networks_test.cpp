@@ -17,6 +17,7 @@
 #include "espalier/prune/mask.h"
 #include "espalier/prune/pruner.h"
 #include "espalier/prune/signals.h"
+#include "espalier/prune/straight_through.h"
 #include "prune/small_net.h"
 #include "support/numbers.h"
 #include "support/temporary_folder.h"
@@ -295,6 +296,59 @@ TEST_F(NetworksOnCuda, EveryUnitIsHeldTheSame) {
           << parameter->name;
     }
     EXPECT_GT(masked, 0u);
+  }
+}
+
+/// Two moves from the same weights, masks and gradients: the same masks, values and state.
+TEST_F(NetworksOnCuda, MasksMoveTheSame) {
+  for (const RegrowthInfo& method : regrowths()) {
+    SCOPED_TRACE(method.name);
+    Twins twins({.type = "lenet5"});
+    const auto act = [&](Module& model, Device device) {
+      const auto weights = learning_weights(model);
+      std::vector<RegrowLayer> layers;
+      if (method.trains != Trains::active) start_unmasked(weights);
+      if (method.trains == Trains::explored) start_reach(weights);
+      mask_half(model);
+      const std::optional<Explored> explored =
+          method.trains == Trains::explored ? std::optional(Explored{0.25, 0.01}) : std::nullopt;
+      for (Parameter* weight : weights) {
+        weight->state["slot0"] = random_tensor(weight->shape(), 12).to(device);
+        weight->gradient() = random_tensor(weight->shape(), 11).to(device);
+        layers.push_back({weight, weight->gradient()});
+      }
+      if (method.needs == GrowNeeds::average) start_gradient_average(weights);
+      Regrown::Layer sum{};
+      for (uint64_t step = 0; step < 2; ++step) {
+        if (method.needs == GrowNeeds::average) update_gradient_average(weights, 0.9);
+        if (method.trains == Trains::active) {
+          sum = regrow(layers, method, 0.3, step).total();
+          continue;
+        }
+        if (explored) keep_reached_gradients(weights);
+        const auto optimizer = make_optimizer({.type = "sgd"}, weights);
+        optimizer->step(0.1);
+        if (explored) decay_reached(weights, 0.01);
+        follow_unmasked(weights);
+        sum = choose_masks(weights, explored).total();
+      }
+      return sum.grown;
+    };
+    const int64_t moved = act(*twins.here, Device::cpu);
+    EXPECT_GT(moved, 0);
+    EXPECT_EQ(act(*twins.there, Device::cuda), moved);
+    expect_all_on(*twins.there, Device::cuda);
+    for (Parameter* there : learning_weights(*twins.there)) {
+      const Parameter& here = *twins.here->find(there->name);
+      EXPECT_TRUE(std::ranges::equal(there->mask.to(Device::cpu).span<uint8_t>(), here.mask.span<uint8_t>()))
+          << there->name;
+      EXPECT_TRUE(near(there->value().to(Device::cpu), doubles(here.value().span<float>()), 1e-6))
+          << there->name;
+      ASSERT_EQ(there->state.size(), here.state.size());
+      for (const auto& [name, tensor] : there->state)
+        EXPECT_TRUE(near(tensor.to(Device::cpu), doubles(here.state_of(name).span<float>()), 1e-6))
+            << there->name << ", " << name;
+    }
   }
 }
 

@@ -470,6 +470,28 @@ TEST_F(OpsOnCuda, CrossEntropyAndRank) {
     }
 }
 
+TEST_F(OpsOnCuda, KlDivergenceFromATeacher) {
+  for (const auto& [n, classes] :
+       {std::pair<int64_t, int64_t>{1, 1}, {3, 10}, {128, 10}, {65, 100}, {33, 1001}})
+    for (const float temperature : {1.0f, 4.0f}) {
+      SCOPED_TRACE(testing::Message() << n << " of " << classes << ", T " << temperature);
+      const Tensor teacher = rounded(random_tensor({n, classes}, 3, -4, 4));
+      check_on_cuda({.inputs = {{n, classes}},
+                     .op =
+                         [&](const Inputs& v) {
+                           const Tensor& z = v[0].value();
+                           return ops::softmax_kl_divergence(v[0], teacher.to(z.device()).to(z.dtype()),
+                                                             temperature);
+                         },
+                     .reference = {},
+                     .low = -4,
+                     .high = 4},
+                    {.result = DType::f32});
+    }
+  const Variable logits(random_tensor({2, 3}, 1).to(Device::cuda));
+  EXPECT_THROW(ops::softmax_kl_divergence(logits, Tensor::zeros({2, 3}), 1), Error);
+}
+
 TEST_F(OpsOnCuda, LabelsHaveToBeWhereTheLogitsAre) {
   const Variable logits(random_tensor({2, 3}, 1).to(Device::cuda));
   EXPECT_THROW(ops::softmax_cross_entropy(logits, Tensor::zeros({2}, DType::i32)), Error);

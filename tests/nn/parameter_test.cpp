@@ -20,7 +20,8 @@ TEST(Parameter, AMaskZeroesValueAndState) {
   p.state = {{"slot0", Tensor::full({2, 2}, 5)},
              {"slot1", Tensor::full({2, 2}, 6)},
              {"average", Tensor::full({2, 2}, 7)},
-             {"score", Tensor::full({2, 2}, 8)}};
+             {"score", Tensor::full({2, 2}, 8)},
+             {"unmasked_score", Tensor::full({2, 2}, 8)}};
   p.gradient() = Tensor::full({2, 2}, 9);
   p.set_mask(Tensor::from({2, 2}, std::vector<uint8_t>{1, 0, 0, 1}));
   EXPECT_TRUE(std::ranges::equal(p.value().span<float>(), Floats{1, 0, 0, 4}));
@@ -28,6 +29,7 @@ TEST(Parameter, AMaskZeroesValueAndState) {
   EXPECT_TRUE(std::ranges::equal(p.state_of("slot1").span<float>(), Floats{6, 0, 0, 6}));
   EXPECT_TRUE(std::ranges::equal(p.state_of("average").span<float>(), Floats{7, 0, 0, 7}));
   EXPECT_TRUE(std::ranges::equal(p.state_of("score").span<float>(), Floats{8, 0, 0, 8})) << "a method's own";
+  EXPECT_TRUE(std::ranges::equal(p.state_of("unmasked_score").span<float>(), Floats{8, 8, 8, 8}));
   EXPECT_TRUE(std::ranges::equal(p.gradient().span<float>(), Floats{9, 9, 9, 9}));
   EXPECT_EQ(p.nonzeros(), 2);
   p.remove_mask();
@@ -108,7 +110,10 @@ TEST(Parameter, NamesSayWhatATensorIsToIt) {
   EXPECT_EQ(use_of("mask"), TensorUse::mask);
   EXPECT_EQ(use_of("average"), TensorUse::stand_in);
   EXPECT_EQ(use_of("slot12"), TensorUse::optimizer);
-  for (const char* own : {"slot", "slots", "slot1a", "score", ""})
+  EXPECT_EQ(use_of("unmasked_score"), TensorUse::unmasked);
+  EXPECT_EQ(use_of(unmasked_value), TensorUse::unmasked);
+  EXPECT_EQ(use_of("stage"), TensorUse::stage);
+  for (const char* own : {"unmasked", "slot", "slots", "slot1a", "score", ""})
     EXPECT_EQ(use_of(own), TensorUse::method) << own;
 }
 

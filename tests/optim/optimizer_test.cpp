@@ -108,6 +108,25 @@ TEST(Optimizer, GradientScaleIsThatOfTheGradient) {
   }
 }
 
+TEST(Optimizer, MovesTheUnmaskedValueWhereThereIsOne) {
+  for (const std::string& type : optimizers().names()) {
+    const auto plain = make_parameter({1, -2, 3}), both = make_parameter({1, -2, 3});
+    both->state[unmasked_value] = both->value().clone();
+    both->set_mask(Tensor::from<uint8_t>({3}, std::vector<uint8_t>{1, 0, 1}));
+    const OptimizerOptions options{.type = type, .weight_decay = 0.1};
+    const auto a = make_optimizer(options, {plain.get()}), b = make_optimizer(options, {both.get()});
+    for (int step = 0; step < 2; ++step) {
+      set_gradient(*plain, {0.5, 3, -1});
+      set_gradient(*both, {0.5, 3, -1});
+      EXPECT_EQ(gradient_norm({both.get()}), gradient_norm({plain.get()})) << "all of them count";
+      a->step(0.1);
+      b->step(0.1);
+    }
+    EXPECT_TRUE(same_bits(both->state_of(unmasked_value), plain->value())) << type;
+    EXPECT_EQ(value_of(*both), (Floats{1, 0, 3})) << "is for others to follow";
+  }
+}
+
 /// Forgets masks.
 class Forgetful : public Optimizer {
  public:
@@ -171,6 +190,27 @@ TEST(Optimizer, GoesOnFromItsStepsAndState) {
     }
     EXPECT_EQ(value_of(*p), value_of(*q)) << type;
     EXPECT_EQ(part->steps(), 6);
+  }
+}
+
+TEST(Optimizer, ThatIsRestartedStepsAsAFreshOne) {
+  for (const char* type : {"sgd", "adam"}) {
+    const auto used = make_parameter({1, 2}), fresh = make_parameter({1, 2});
+    const OptimizerOptions options{.type = type, .momentum = 0.9};
+    const auto optimizer = make_optimizer(options, {used.get()});
+    for (int step = 0; step < 3; ++step) {
+      set_gradient(*used, {1, -2});
+      optimizer->step(0.1);
+    }
+    optimizer->restart();
+    EXPECT_EQ(optimizer->steps(), 0);
+    fresh->value() = used->value().clone();
+    const auto other = make_optimizer(options, {fresh.get()});
+    for (const auto& [one, by] : {std::pair{used.get(), optimizer.get()}, {fresh.get(), other.get()}}) {
+      set_gradient(*one, {3, 5});
+      by->step(0.1);
+    }
+    EXPECT_TRUE(same_bits(used->value(), fresh->value())) << type;
   }
 }
 

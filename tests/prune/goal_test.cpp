@@ -48,7 +48,7 @@ TEST(Goal, ARatioIsExact) {
 TEST(Goal, ScopeLayerTakesTheSameShareOfEach) {
   const auto model = random_model("resnet20", 3);
   PruneOptions options = cut_channels();
-  options.selection.scope = Scope::layer;
+  options.selection.scope = scopes().named("layer");
   for (const auto& group : prune_to(*model, {Target::ratio, 0.5}, options).layers)
     EXPECT_EQ(group.left() * 2, group.units) << group.name;
 }
@@ -99,7 +99,7 @@ TEST(Goal, WhatGoesInAnyCaseGoesBitByBit) {
   const auto model = random_model("vgg11", 7);
   const OriginalNetwork original = original_network(*model, small_image);
   PruneOptions options = cut_channels();
-  options.selection.scope = Scope::layer;
+  options.selection.scope = scopes().named("layer");
   options.selection.limits.min_ratio = 0.5;
   options.selection.overrides = {{{"features.0"}, {.min_ratio = 0.75}}};
   options.target = {Target::ratio, 0.125};

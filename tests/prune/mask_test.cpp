@@ -102,6 +102,17 @@ TEST(Mask, OfOtherUnitsNothingIsGivenBack) {
   EXPECT_EQ(flags(fc.mask), (std::vector<int>{1, 0, 0, 1, 1, 0, 0, 1}));
 }
 
+TEST(Mask, ZeroedUnitsAreNotHeldAndNothingBesideThemIs) {
+  HandMade model;
+  Parameter& fc = model.add("fc.weight", {1, 4}, {1, 2, 3, 4});
+  fc.set_mask(Tensor::from<uint8_t>({1, 4}, std::vector<uint8_t>{0, 1, 1, 1}));
+  fc.state["slot0"] = Tensor::full({1, 4}, 5);
+  zero_units(UnitSet(Unit::weight, {&fc}), verdicts({1, 0, 1, 1}));
+  EXPECT_EQ(numbers(fc.value()), (std::vector<float>{0, 0, 3, 4}));
+  EXPECT_EQ(numbers(fc.state["slot0"]), (std::vector<float>{5, 5, 5, 5}));
+  EXPECT_EQ(flags(fc.mask), (std::vector<int>{0, 1, 1, 1}));
+}
+
 TEST(Mask, RemovedItsZerosStayAndMayBeTrained) {
   HandMade model;
   Parameter& fc = model.add("fc.weight", {1, 2}, {1, 2});

@@ -39,7 +39,7 @@ TEST(Pruner, DoesWhatTheReadmesExampleSays) {  // its cut by sparsity, scope glo
     return std::pair(numbers(a.value()), numbers(b.value()));
   };
   using Layers = std::pair<std::vector<float>, std::vector<float>>;
-  EXPECT_EQ(pruned({.selection = {.scope = Scope::layer}, .target = {Target::sparsity, 0.375}}),
+  EXPECT_EQ(pruned({.selection = {.scope = scopes().named("layer")}, .target = {Target::sparsity, 0.375}}),
             (Layers{{0, -5, 0, 6}, {0, 0, 8, 9}}));
   EXPECT_EQ(pruned({.target = {Target::quantile, 0.5}}), (Layers{{0, 0, 0, 6}, {0, 7, 8, 9}}));
 }
@@ -62,7 +62,7 @@ TEST(Pruner, TakesHalfTheFiltersOfOneConvolutionByL2) {
   const PruneResult result = prune(model, any_input,
                                    {.unit = Unit::filter,
                                     .scoring = {.criterion = criteria().named("l2")},
-                                    .selection = {.scope = Scope::layer},
+                                    .selection = {.scope = scopes().named("layer")},
                                     .target = {Target::sparsity, 0.5},
                                     .include = {"conv2"}});
   EXPECT_EQ(numbers(conv1.value()), (std::vector<float>{1, 1, 2, 2}));
@@ -134,7 +134,7 @@ struct TwoLayers {
 TEST(Pruner, FiltersOfTheOutputStayUnlessIncludedByName) {
   const auto pruned_of_b = [](PruneOptions options) {
     TwoLayers two;
-    options.selection.scope = Scope::layer;
+    options.selection.scope = scopes().named("layer");
     options.target = {Target::sparsity, 0.5};
     prune(two.net, two.image, options);
     return two.zeros_of("b.weight");
@@ -170,15 +170,16 @@ TEST(CheckPrune, FindsWhatNoScoresCanMend) {
     return message_of<Error>([&] { check_prune(two.model, any_input, options); });
   };
   EXPECT_EQ(
-      message(
-          {.unit = Unit::filter, .selection = {.scope = Scope::layer}, .target = {Target::sparsity, 0.75}}),
+      message({.unit = Unit::filter,
+               .selection = {.scope = scopes().named("layer")},
+               .target = {Target::sparsity, 0.75}}),
       "prune: nothing would be left of b, all 2 filters of which would go; \"allow_empty\": true lets them");
   EXPECT_EQ(message({.target = {Target::sparsity, 1}}),
             "prune: nothing would be left of a, all 4 weights of which would go; \"allow_empty\": true lets "
             "them");
   EXPECT_TRUE(message({.include = {"c"}}).starts_with("prune: include 'c' names no"));
   check_prune(two.model, any_input,
-              {.selection = {.scope = Scope::layer}, .target = {Target::sparsity, 0.7}});
+              {.selection = {.scope = scopes().named("layer")}, .target = {Target::sparsity, 0.7}});
   check_prune(two.model, any_input, {.target = {Target::sparsity, 0.9}});
   check_prune(two.model, any_input, {.target = {Target::sparsity, 1}, .allow_empty = true});
 }
@@ -244,6 +245,203 @@ TEST(GradualPruner, GivesNothingBackAndEndsAtExactlyTheTarget) {
                    .scoring = {.criterion = criteria().named("l2")},
                    .target = {Target::sparsity, 0.5}},
                   {.type = "linear", .begin = 0, .end = 10, .every = 3});
+}
+
+TEST(GradualPruner, MasksStayNestedWhereLayersHaveSharesOfTheirOwn) {
+  const Schedule cubic{.type = "cubic", .begin = 0, .end = 40, .every = 1};
+  expect_monotone({.selection = {.scope = scopes().named("erk")}, .target = {Target::sparsity, 0.9}}, cubic);
+  expect_monotone({.selection = {.scope = scopes().named("erk")}, .target = {Target::sparsity, 0.83}},
+                  {.type = "geometric", .begin = 0, .end = 60, .every = 1});
+  expect_monotone({.unit = Unit::filter,
+                   .selection = {.scope = scopes().named("erk")},
+                   .target = {Target::sparsity, 0.6}},
+                  cubic);
+  expect_monotone({.target = {Target::sparsity, 0.9}},
+                  {.type = "table", .end = 9, .table = {{2, 0.2}, {9, 0.9}}});
+}
+
+/// 784-300-100-10, whose pass names its layers.
+struct LeNet300 {
+  std::unique_ptr<Module> model = make_model({.type = "lenet300"}, 0);
+  const Shape image{28, 28, 1};
+  PruneResult pruned(const PruneOptions& options) { return prune(*model, image, options); }
+  int64_t zeros_of(const char* layer) { return zeros(*model->find(std::string(layer) + ".weight")); }
+  std::vector<int64_t> all_zeros() { return {zeros_of("fc1"), zeros_of("fc2"), zeros_of("fc3")}; }
+};
+using Zeros = std::vector<int64_t>;
+
+TEST(Pruner, ScopesThatLookAtPlacesFindThem) {
+  LeNet300 uniform;
+  const auto options = [](const char* scope, double sparsity) {
+    return PruneOptions{.selection = {.scope = scopes().named(scope)},
+                        .target = {Target::sparsity, sparsity}};
+  };
+  uniform.pruned(options("uniform", 0.5));
+  EXPECT_EQ(uniform.all_zeros(), (Zeros{0, 15000, 500}));
+  LeNet300 without_first;
+  PruneOptions some = options("uniform", 0.5);
+  some.exclude = {"fc1"};
+  without_first.pruned(some);
+  EXPECT_EQ(without_first.all_zeros(), (Zeros{0, 15000, 500})) << "fc2 is no first layer";
+  LeNet300 plus;
+  plus.pruned(options("uniform_plus", 0.9));  // of 266,200 go 239,580, of which 800 of fc3
+  EXPECT_EQ(plus.zeros_of("fc3"), 800);
+  EXPECT_EQ(plus.zeros_of("fc1") + plus.zeros_of("fc2"), 238'780);
+  EXPECT_NEAR(static_cast<double>(plus.zeros_of("fc2")) / 30'000, 238'780.0 / 265'200, 1e-4);
+  LeNet300 full;
+  EXPECT_TRUE(message_of<Error>([&] {
+                full.pruned(options("uniform_plus", 0.9999));
+              }).starts_with("prune: sparsity 0.9999 cannot be reached: it is 0.999"));
+  EXPECT_EQ(full.all_zeros(), (Zeros{0, 0, 0}));
+}
+
+TEST(Pruner, SharesOfLayersGrowInProportion) {
+  LeNet300 net;
+  const PruneOptions options{.selection = {.scope = scopes().named("layer"), .shares_of = {{"fc1", 0.8}}},
+                             .target = {Target::sparsity, 0.4}};
+  const GradualPruner pruner(options, {.type = "linear", .begin = 0, .end = 4, .initial = 0.2});
+  pruner.step(*net.model, net.image, {}, 0);
+  EXPECT_EQ(net.all_zeros(), (Zeros{94'080, 6'000, 200})) << "half of each share";
+  pruner.step(*net.model, net.image, {}, 2);
+  EXPECT_EQ(net.all_zeros(), (Zeros{141'120, 9'000, 300}));
+  pruner.step(*net.model, net.image, {}, 4);
+  EXPECT_EQ(net.all_zeros(), (Zeros{188'160, 12'000, 400}));
+}
+
+TEST(Pruner, OfWhatRemainsTheShareIsExact) {
+  LeNet300 net;
+  const PruneOptions fifth{.target = {Target::sparsity, 0.2}, .of = Of::remaining};
+  int64_t left = 266'200;
+  for (int round = 0; round < 5; ++round) {
+    const PruneResult result = net.pruned(fifth);
+    const int64_t go = std::llround(0.2 * static_cast<double>(left));
+    EXPECT_EQ(result.total().pruned - result.total().already, go);
+    left -= go;
+  }
+  EXPECT_NEAR(static_cast<double>(left) / 266'200, std::pow(0.8, 5), 1e-5);
+}
+
+TEST(Pruner, IterationsTakeTheSameShareOfWhatRemainsEach) {
+  LeNet300 net;
+  net.pruned({.target = {Target::sparsity, 0.5}});  // 133,100 remain
+  std::vector<int64_t> gone;
+  PruneOptions options{
+      .target = {Target::sparsity, 0.91}, .of = Of::remaining, .allow_empty = true, .iterations = 2};
+  options.before_each = [&] {
+    gone.push_back(net.zeros_of("fc1") + net.zeros_of("fc2") + net.zeros_of("fc3"));
+  };
+  net.pruned(options);
+  options.before_each();
+  // Of the 133,100 stay 0.3, and 0.09 in the end.
+  EXPECT_EQ(gone,
+            (Zeros{133'100, 133'100 + std::llround(0.7 * 133'100), 133'100 + std::llround(0.91 * 133'100)}));
+}
+
+TEST(Pruner, OnlyASparsityIsOfWhatRemainsOrOfLayers) {
+  LeNet300 net;
+  const auto message = [&](const PruneOptions& options) {
+    return message_of<UsageError>([&] { net.pruned(options); });
+  };
+  EXPECT_EQ(
+      message({.target = {Target::threshold, 0.1}, .of = Of::remaining}),
+      "prune: of remaining goes with sparsity, of which each layer has its part, and not with threshold");
+  EXPECT_EQ(message({.selection = {.scope = scopes().named("erk")}, .target = {Target::quantile, 0.1}}),
+            "prune: scope erk goes with sparsity, of which each layer has its part, and not with quantile");
+  EXPECT_TRUE(message_of<UsageError>([] {
+                GradualPruner({.target = {Target::sparsity, 0.5}, .of = Of::remaining},
+                              {.type = "cubic", .begin = 0, .end = 5});
+              }).starts_with("prune: schedule cubic: counts from the original network"));
+  EXPECT_NO_THROW(GradualPruner({.target = {Target::sparsity, 0.5}, .of = Of::remaining}, {.begin = 3}));
+}
+
+/// Four weights, which training moves between acts: each that no mask holds is set anew.
+struct Moving {
+  HandMade model;
+  Parameter& fc = model.add("fc.weight", {1, 4}, {1, 2, 3, 4});
+  void train(const std::vector<float>& weights) {
+    for (int64_t i = 0; i < 4; ++i)
+      if (!fc.mask.defined() || fc.mask.data<uint8_t>()[i])
+        fc.value().f32()[i] = weights[static_cast<size_t>(i)];
+  }
+};
+using Values = std::vector<float>;
+
+TEST(GradualPruner, AlternatingLetsGoAndChoosesAnew) {
+  Moving net;
+  const GradualPruner pruner({.target = {Target::sparsity, 0.5}},
+                             {.type = "alternating", .begin = 0, .end = 16, .every = 4});
+  const auto act = [&](int64_t step) { return pruner.step(net.model, any_input, {}, step); };
+  EXPECT_TRUE(act(0)->let_go);
+  EXPECT_FALSE(act(1));
+  const auto first = act(4);
+  EXPECT_EQ(first->total().pruned, 2);
+  EXPECT_FALSE(first->let_go);
+  EXPECT_EQ(numbers(net.fc.value()), (Values{0, 0, 3, 4}));
+  net.train({9, 9, 1, 5});
+  EXPECT_EQ(numbers(net.fc.value()), (Values{0, 0, 1, 5})) << "held";
+  const auto free = act(8);
+  EXPECT_TRUE(free->let_go);
+  EXPECT_EQ(free->total().already, 2);
+  EXPECT_FALSE(net.fc.mask.defined());
+  net.train({9, 2, 1, 8});
+  act(12);
+  EXPECT_EQ(numbers(net.fc.value()), (Values{9, 0, 0, 8}));
+  net.train({7, 7, 7, 7});
+  EXPECT_EQ(numbers(net.fc.value()), (Values{7, 0, 0, 7}));
+  EXPECT_FALSE(act(16));
+}
+
+TEST(GradualPruner, WhatIsNotHeldMayComeBackUntilTheLastAct) {
+  Moving net;
+  const GradualPruner pruner({.target = {Target::sparsity, 0.5}, .hold = false},
+                             {.type = "linear", .begin = 0, .end = 4, .every = 2, .initial = 0.5});
+  const auto act = [&](int64_t step) { return pruner.step(net.model, any_input, {}, step); };
+  EXPECT_EQ(act(0)->total().pruned, 2);
+  EXPECT_EQ(numbers(net.fc.value()), (Values{0, 0, 3, 4}));
+  EXPECT_FALSE(net.fc.mask.defined());
+  net.train({8, 0, 1, 5});
+  EXPECT_EQ(act(2)->total().already, 0);
+  EXPECT_EQ(numbers(net.fc.value()), (Values{8, 0, 0, 5}));
+  net.train({6, 7, 1, 2});
+  act(4);
+  EXPECT_EQ(numbers(net.fc.value()), (Values{6, 7, 0, 0}));
+  net.train({9, 9, 9, 9});
+  EXPECT_EQ(numbers(net.fc.value()), (Values{9, 9, 0, 0})) << "the last act's";
+}
+
+TEST(GradualPruner, OfAnEarlierStagesMasksAllStays) {
+  Moving net;
+  prune(net.model, any_input, {.target = {Target::sparsity, 0.25}});
+  const GradualPruner pruner({.target = {Target::sparsity, 0.5}, .hold = false},
+                             {.type = "linear", .begin = 0, .end = 4, .every = 2, .initial = 0.5});
+  pruner.step(net.model, any_input, {}, 0);
+  net.train({9, 9, 9, 9});
+  EXPECT_EQ(numbers(net.fc.value()), (Values{0, 9, 9, 9}));
+}
+
+TEST(GradualPruner, SchedulesThatDoNotGoWithThePrunerAreRefused) {
+  const auto message = [](const PruneOptions& options, const Schedule& schedule) {
+    return message_of<UsageError>([&] { GradualPruner(options, schedule); });
+  };
+  const PruneOptions half{.target = {Target::sparsity, 0.5}};
+  EXPECT_EQ(message(half, {.type = "table", .table = {{1, 0.2}, {2, 0.4}}}),
+            "prune: schedule table: ends at 0.4, and sparsity is 0.5");
+  EXPECT_EQ(message({.target = {Target::threshold, 0.5}}, {.type = "geometric", .begin = 0, .end = 3}),
+            "prune: schedule geometric: is of a sparsity, and not of threshold");
+  EXPECT_EQ(message({.target = {Target::sparsity, 1}}, {.type = "geometric", .begin = 0, .end = 3}),
+            "prune: schedule geometric: takes the same share of what is left each time, which comes to no "
+            "sparsity of 1");
+  PruneOptions loose = half;
+  loose.hold = false;
+  EXPECT_EQ(message(loose, {.begin = 3}),
+            "prune: schedule one_shot: acts once, and what goes last is held: expected hold true, or another "
+            "schedule");
+  EXPECT_EQ(message(loose, {.type = "alternating", .begin = 0, .end = 9, .every = 2}),
+            "prune: schedule alternating: lets go of what it prunes itself: expected hold true");
+  PruneOptions channels = cut_channels({Target::ratio, 0.5});
+  channels.hold = false;
+  EXPECT_TRUE(message(channels, {.type = "linear", .begin = 0, .end = 3})
+                  .starts_with("prune: hold false lets what was zeroed come back"));
 }
 
 TEST(GradualPruner, MovesAThresholdAlongTheScheduleToo) {
@@ -412,7 +610,7 @@ TEST(Pruner, IterationsReachTheSameTargetAndTheirHistoryIsOne) {
 TEST(Pruner, OneGroupAtItsLimitIsHeldAndTheOthersGoOn) {
   const auto model = random_model("vgg11", 8);
   PruneOptions options = cut_channels();
-  options.selection.scope = Scope::layer;
+  options.selection.scope = scopes().named("layer");
   options.selection.overrides = {{{"features.0"}, {.min_channels = 30}}};
   const auto result = prune_to(*model, {Target::ratio, 0.5}, options);
   ASSERT_EQ(result.held.size(), 1u);
@@ -423,7 +621,7 @@ TEST(Pruner, OneGroupAtItsLimitIsHeldAndTheOthersGoOn) {
 TEST(Pruner, WhatIsHeldIsCountedFromTheFirstCut) {
   const auto model = random_model("vgg11", 8);
   PruneOptions options = cut_channels();
-  options.selection.scope = Scope::layer;
+  options.selection.scope = scopes().named("layer");
   options.selection.overrides = {{{"features.0"}, {.min_channels = 30}}};
   options.iterations = 4;
   const auto result = prune_to(*model, {Target::ratio, 0.5}, options);

@@ -127,6 +127,48 @@ TEST(Report, OfCutsOneAfterAnother) {
             "held: conv1 (8), conv2 (16)");
 }
 
+/// Of two layers, the second of which a limit held.
+PruneResult explained_result(size_t second_class) {
+  PruneResult result{
+      .layers = {{.name = "conv1", .units = 1200, .pruned = 900, .already = 300},
+                 {.name = "fc", .units = 50, .pruned = 10, .already = 0}},
+      .scores = {{.min = 0.25, .median = 1, .max = 2.5, .highest_gone = 0.75, .lowest_kept = 0.875},
+                 {.min = 0.125,
+                  .median = 0.5,
+                  .max = 12345.678,
+                  .highest_gone = 0.625,
+                  .lowest_kept = 0.5,
+                  .ranked = second_class}},
+      .held = {{.layer = "fc", .units = 50, .kept = 40, .wanted = 20}}};
+  return result;
+}
+
+TEST(Report, OfScores) {
+  EXPECT_EQ(
+      scores_table(explained_result(0), "weights"),
+      "layer  weights  gone before  go now    share    min  median        max  went up to  stay from  limit\n"
+      "conv1    1,200          300     600  75.00 %   0.25       1        2.5        0.75      0.875\n"
+      "fc          50                   10  20.00 %  0.125     0.5  1.235e+04       0.625        0.5  held "
+      "at 40\n"
+      "total    1,250          300     610  72.80 %  0.125          1.235e+04        0.75        0.5\n");
+  const std::string apart = scores_table(explained_result(1), "weights");
+  EXPECT_TRUE(apart.ends_with("total    1,250          300     610  72.80 %\n")) << apart;
+  std::istringstream lines(scores_table(explained_result(0), "weights", 60));
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 60u) << line;
+}
+
+TEST(Report, OfScoresHasTheNumbersOfClasses) {
+  PruneResult result = explained_result(1);
+  EXPECT_FALSE(has_classes(result)) << "each layer is ranked by itself";
+  result.layers.push_back({.name = "last", .units = 5, .pruned = 5, .already = 5});
+  result.scores.push_back({.ranked = 1});  // nothing of it is left
+  EXPECT_TRUE(has_classes(result));
+  const std::string text = scores_table(result, "weights");
+  EXPECT_NE(text.find("stay from  class  limit\n"), text.npos) << text;
+  EXPECT_NE(text.find("last         5            5       0  100.00 %"), text.npos) << text;
+  EXPECT_NE(text.find("  2\ntotal"), text.npos) << text;
+}
+
 TEST(Report, OfWidths) {
   SmallNet net;
   EXPECT_EQ(width_table(cut_widths(net)), "");

@@ -30,7 +30,7 @@ std::vector<int> selected(const std::vector<float>& scores, const std::vector<in
 }
 
 std::vector<int> selected(const std::vector<float>& scores, Cut cut) {
-  return selected(scores, {static_cast<int64_t>(scores.size())}, Scope::global, cut);
+  return selected(scores, {static_cast<int64_t>(scores.size())}, scopes().named("global"), cut);
 }
 
 using Flags = std::vector<int>;
@@ -42,8 +42,10 @@ TEST(Select, TheLowestGo) {
 
 TEST(Select, ScopeSaysWhoIsRankedAgainstWhom) {
   const std::vector<float> scores = {1, 2, 3, 4, 10, 20, 30, 40};
-  EXPECT_EQ(selected(scores, {4, 4}, Scope::layer, {Cut::share, 0.5}), (Flags{0, 0, 1, 1, 0, 0, 1, 1}));
-  EXPECT_EQ(selected(scores, {4, 4}, Scope::global, {Cut::share, 0.5}), (Flags{0, 0, 0, 0, 1, 1, 1, 1}));
+  EXPECT_EQ(selected(scores, {4, 4}, scopes().named("layer"), {Cut::share, 0.5}),
+            (Flags{0, 0, 1, 1, 0, 0, 1, 1}));
+  EXPECT_EQ(selected(scores, {4, 4}, scopes().named("global"), {Cut::share, 0.5}),
+            (Flags{0, 0, 0, 0, 1, 1, 1, 1}));
 }
 
 TEST(Select, CountsRoundHalvesAwayFromZero) {
@@ -51,26 +53,28 @@ TEST(Select, CountsRoundHalvesAwayFromZero) {
   EXPECT_EQ(selected(scores, {Cut::share, 0.1}), (Flags{0, 1, 1, 1, 1}));   // 0.5 of a unit
   EXPECT_EQ(selected(scores, {Cut::share, 0.29}), (Flags{0, 1, 1, 1, 1}));  // 1.45
   EXPECT_EQ(selected(scores, {Cut::share, 0.5}), (Flags{0, 0, 0, 1, 1}));   // 2.5
-  EXPECT_EQ(selected(scores, {1, 4}, Scope::layer, {Cut::share, 0.5}), (Flags{0, 0, 0, 1, 1}));  // 0.5, 2
+  EXPECT_EQ(selected(scores, {1, 4}, scopes().named("layer"), {Cut::share, 0.5}),
+            (Flags{0, 0, 0, 1, 1}));  // 0.5, 2
 }
 
 TEST(Select, AmongEqualsTheLowerLayerAndIndexGoFirst) {
   EXPECT_EQ(selected({2, 1, 2, 1, 2, 2, 1, 2}, {Cut::share, 0.5}), (Flags{0, 0, 1, 0, 1, 1, 0, 1}));
-  EXPECT_EQ(selected({7, 7, 7, 7, 7, 7}, {2, 4}, Scope::global, {Cut::share, 0.5}),
+  EXPECT_EQ(selected({7, 7, 7, 7, 7, 7}, {2, 4}, scopes().named("global"), {Cut::share, 0.5}),
             (Flags{0, 0, 0, 1, 1, 1}));
-  EXPECT_EQ(selected({7, 7, 7, 7, 7, 7}, {2, 4}, Scope::layer, {Cut::share, 0.5}), (Flags{0, 1, 0, 0, 1, 1}));
+  EXPECT_EQ(selected({7, 7, 7, 7, 7, 7}, {2, 4}, scopes().named("layer"), {Cut::share, 0.5}),
+            (Flags{0, 1, 0, 0, 1, 1}));
   EXPECT_EQ(selected({0.0f, -0.0f, 0.0f, -0.0f}, {Cut::share, 0.5}), (Flags{0, 0, 1, 1}));
 }
 
 TEST(Select, NoneAndAll) {
-  for (const Scope scope : {Scope::layer, Scope::global}) {
+  for (const Scope& scope : {scopes().named("layer"), scopes().named("global")}) {
     EXPECT_EQ(selected({1, 1, 2}, {1, 2}, scope, {Cut::share, 0}), (Flags{1, 1, 1}));
     EXPECT_EQ(selected({1, 1, 2}, {1, 2}, scope, {Cut::share, 1}), (Flags{0, 0, 0}));
   }
 }
 
 TEST(Select, AGlobalScopeMayEmptyALayer) {
-  EXPECT_EQ(selected({1, 1, 9, 9}, {2, 2}, Scope::global, {Cut::share, 0.5}), (Flags{0, 0, 1, 1}));
+  EXPECT_EQ(selected({1, 1, 9, 9}, {2, 2}, scopes().named("global"), {Cut::share, 0.5}), (Flags{0, 0, 1, 1}));
 }
 
 TEST(Select, WhatWasPrunedCountsAndGoesAgain) {
@@ -87,7 +91,8 @@ TEST(Select, WhatWasPrunedCountsAndGoesAgain) {
 TEST(Select, ThresholdTakesWhatScoresBelowIt) {
   EXPECT_EQ(selected({0.1f, 0.3f, 0.2f, 0.7f}, {Cut::threshold, 0.3}), (Flags{0, 1, 0, 1}));
   EXPECT_EQ(selected({0.7f, 0.69f}, {Cut::threshold, 0.7}), (Flags{1, 0}));  // 0.7f is below 0.7 as a double
-  EXPECT_EQ(selected({1, 2, 30, 40}, {2, 2}, Scope::layer, {Cut::threshold, 10}), (Flags{0, 0, 1, 1}));
+  EXPECT_EQ(selected({1, 2, 30, 40}, {2, 2}, scopes().named("layer"), {Cut::threshold, 10}),
+            (Flags{0, 0, 1, 1}));
   EXPECT_EQ(selected({0, 1}, {Cut::threshold, 0}), (Flags{1, 1}));
 }
 
@@ -99,9 +104,9 @@ TEST(Select, QuantileTakesWhatScoresBelowNumpysQuantile) {
   EXPECT_EQ(selected(scores, {Cut::quantile, 0.5}), (Flags{1, 0, 1, 0, 1}));   // 30
   EXPECT_EQ(selected(scores, {Cut::quantile, 1}), (Flags{1, 0, 0, 0, 0}));     // 50: the highest stays
   EXPECT_EQ(selected({1, 2, 2, 2, 3}, {Cut::quantile, 0.5}), (Flags{0, 1, 1, 1, 1}));  // 2: ties with it stay
-  EXPECT_EQ(selected({1, 2, 3, 10, 20, 30}, {3, 3}, Scope::layer, {Cut::quantile, 0.5}),
+  EXPECT_EQ(selected({1, 2, 3, 10, 20, 30}, {3, 3}, scopes().named("layer"), {Cut::quantile, 0.5}),
             (Flags{0, 1, 1, 0, 1, 1}));
-  EXPECT_EQ(selected({1, 2, 3, 10, 20, 30}, {3, 3}, Scope::global, {Cut::quantile, 0.5}),  // 6.5
+  EXPECT_EQ(selected({1, 2, 3, 10, 20, 30}, {3, 3}, scopes().named("global"), {Cut::quantile, 0.5}),  // 6.5
             (Flags{0, 0, 0, 1, 1, 1}));
 }
 
@@ -126,7 +131,7 @@ TEST(Select, CountsAreExactForAnyScoresAndSparsity) {
     for (int64_t i = 0; i < n; ++i)
       scores[i] = 0.25f * static_cast<float>(random_below(draw, 5 + i, values) - 5);
 
-    const auto global = selected(scores, layers, Scope::global, {Cut::share, sparsity});
+    const auto global = selected(scores, layers, scopes().named("global"), {Cut::share, sparsity});
     std::vector<int64_t> order(n);  // the definition: sort by score, then by place
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return scores[a] < scores[b]; });
@@ -134,7 +139,7 @@ TEST(Select, CountsAreExactForAnyScoresAndSparsity) {
     for (int64_t i = 0; i < std::llround(sparsity * n); ++i) expected[order[i]] = 0;
     ASSERT_EQ(global, expected) << "trial " << trial;
 
-    const auto by_layer = selected(scores, layers, Scope::layer, {Cut::share, sparsity});
+    const auto by_layer = selected(scores, layers, scopes().named("layer"), {Cut::share, sparsity});
     auto layer = by_layer.begin();
     for (const int64_t size : layers) {
       ASSERT_EQ(std::count(layer, layer + size, 0), std::llround(sparsity * size)) << "trial " << trial;
@@ -147,14 +152,6 @@ TEST(Select, TellsApartScoresThatShareTheirUpperHalf) {
   const float one = 1.0f, next = std::nextafter(one, 2.0f), third = std::nextafter(next, 2.0f);
   EXPECT_EQ(selected({third, one, next, one}, {Cut::share, 0.75}), (Flags{1, 0, 0, 0}));
   EXPECT_EQ(selected({-third, -one, -next}, {Cut::share, 1.0 / 3}), (Flags{0, 1, 1}));
-}
-
-TEST(Select, ScopeNamesReadBack) {
-  EXPECT_EQ(scope_names(), (std::vector<std::string>{"layer", "global", "isomorphic"}));
-  EXPECT_EQ(scope_named("layer"), Scope::layer);
-  EXPECT_EQ(scope_named("global"), Scope::global);
-  EXPECT_EQ(message_of<UsageError>([] { scope_named("globl"); }),
-            "scope: found 'globl', expected one of layer, global, isomorphic, did you mean 'global'?");
 }
 
 // --- Limits of layers of weights ---
@@ -209,8 +206,9 @@ TEST(Select, OfLayersThatAreAlikeUnitsAreRankedTogether) {
   model.add("b.weight", {2, 1}, {1, 1});
   const UnitSet filters(Unit::filter, model.parameters());
   const Tensor scores = Tensor::from({6}, std::vector<float>{1, 2, 0, 9, 3, 4});
-  EXPECT_EQ(flags(Ranking(filters, scores, {.scope = Scope::isomorphic}).select({Cut::share, 0.5})),
-            (Flags{0, 0, 0, 1, 1, 1}));
+  EXPECT_EQ(
+      flags(Ranking(filters, scores, {.scope = scopes().named("isomorphic")}).select({Cut::share, 0.5})),
+      (Flags{0, 0, 0, 1, 1, 1}));
 }
 
 TEST(Select, NOfEachMStay) {
@@ -223,12 +221,112 @@ TEST(Select, NOfEachMStay) {
 
 TEST(Select, AScopeThatSaysNothingIsRefused) {
   EXPECT_EQ(
-      message_of<UsageError>([] { selected({1}, {1}, {.scope = Scope::layer}, {}, Unit::layer); }),
+      message_of<UsageError>([] { selected({1}, {1}, {.scope = scopes().named("layer")}, {}, Unit::layer); }),
       "prune: scope layer ranks the units of each layer, and a layer is one: expected global or isomorphic");
   EXPECT_EQ(message_of<UsageError>([] {
-              selected({1, 2}, {2}, {.scope = Scope::layer}, {}, Unit::n_of(1, 2));
+              selected({1, 2}, {2}, {.scope = scopes().named("layer")}, {}, Unit::n_of(1, 2));
             }),
             "prune: scope layer has nothing to say: weights are ranked in each 2 of 1:2");
+}
+
+TEST(Select, NOfEachMStayOfARowThatEndsWithFewer) {
+  const auto kept = [](const std::vector<float>& scores, int64_t outputs, int64_t inputs, const Unit& unit) {
+    HandMade model;
+    model.add("fc.weight", {outputs, inputs}, std::vector<float>(scores.size(), 1.0f));
+    const UnitSet units(unit, model.parameters());
+    return flags(Ranking(units, Tensor::from({units.count}, scores), {}).select({}));
+  };
+  const Unit padded = Unit::n_of(2, 4, true);
+  // As of 4 1 3 2 | 5 0 0 0 and of 1 2 3 4 | 9 8 7 0: what is not there goes first.
+  EXPECT_EQ(kept({4, 1, 3, 2, 5}, 1, 5, padded), (Flags{1, 0, 1, 0, 1}));
+  EXPECT_EQ(kept({1, 2, 3, 4, 9, 8, 7}, 1, 7, padded), (Flags{0, 0, 1, 1, 1, 1, 0}));
+  EXPECT_EQ(kept({4, 1, 3, 2, 0, 0, 1, 2, 3, 4, 5, 6}, 2, 6, padded),
+            (Flags{1, 0, 1, 0, 1, 1, 0, 0, 1, 1, 1, 1}))
+      << "a row begins anew";
+  EXPECT_EQ(kept({3, 3, 3}, 1, 3, padded), (Flags{0, 1, 1})) << "of equals the later stay";
+  EXPECT_EQ(kept({1, 2, 3}, 1, 3, Unit::n_of(1, 8, true)), (Flags{0, 0, 1}));
+  EXPECT_EQ(kept({4, 1, 3, 2, 8, 8, 8, 8}, 2, 4, padded),
+            kept({4, 1, 3, 2, 8, 8, 8, 8}, 2, 4, Unit::n_of(2, 4)));
+}
+
+// --- Layers with shares of their own ---
+
+/// How many of each layer go, whose units have these scores, in layers of 4, 8 and 4 units and one output.
+std::vector<int64_t> gone(const std::vector<float>& scores, const Selection& selection, double share,
+                          const OriginalChannels& original = {}) {
+  HandMade model;
+  for (const auto& [name, size] : {std::pair{"a", 4}, {"b", 8}, {"c", 4}})
+    model.add(join(name, ".weight"), {1, size}, std::vector<float>(static_cast<size_t>(size), 1.0f));
+  const UnitSet units(Unit::weight, model.parameters());
+  const Ranking ranking(units, Tensor::from({units.count}, scores), selection, original);
+  const Tensor kept = ranking.select({Cut::share, share});
+  std::vector<int64_t> gone;
+  for (const UnitGroup& group : units.groups)
+    gone.push_back(std::ranges::count(kept.span<uint8_t>().subspan(group.first, group.count), 0));
+  EXPECT_TRUE(ranking.limited() ||
+              ranking.asked(share) == std::accumulate(gone.begin(), gone.end(), int64_t{0}));
+  return gone;
+}
+const std::vector<float> sixteen = {1, 2, 3, 4, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4};
+using Counts = std::vector<int64_t>;
+
+TEST(Select, ErkGivesEachLayerItsShare) {
+  // Raw densities are 5/4, 9/8 and 5/4: 8 of 16 stay, eps = 8 / (5 + 9 + 5), and 2.1, 3.8 and 2.1 stay.
+  EXPECT_EQ(gone(sixteen, {.scope = scopes().named("erk")}, 0.5), (Counts{2, 4, 2}));
+  EXPECT_EQ(gone(sixteen, {.scope = scopes().named("erk")}, 0.75), (Counts{3, 6, 3}));
+}
+
+TEST(Select, ErkGoesOnFromWhatWasPrunedAndTheTotalIsExact) {
+  std::vector<float> scores = sixteen;
+  for (const size_t i : {0, 1, 2, 3}) scores[i] = pruned_score;  // all of a, which is more than its share
+  EXPECT_EQ(gone(scores, {.scope = scopes().named("erk")}, 0.5), (Counts{4, 3, 1}));
+}
+
+TEST(Select, ALayersOwnShareLeavesTheOthersTheirs) {
+  const Selection by_layer{.scope = scopes().named("layer"), .shares_of = {{"b", 0.25}}};
+  EXPECT_EQ(gone(sixteen, by_layer, 0.5), (Counts{2, 2, 2}));
+  EXPECT_EQ(gone(sixteen, by_layer, 0), (Counts{0, 2, 0}));
+  const Selection erk{.scope = scopes().named("erk"), .shares_of = {{"b", 1}, {"?", 0.75}, {"a", 0}}};
+  EXPECT_EQ(gone(sixteen, erk, 0.5), (Counts{0, 6, 3})) << "the last that means a layer counts";
+  const Selection one_own{.scope = scopes().named("erk"), .shares_of = {{"b", 0}}};
+  EXPECT_EQ(gone(sixteen, one_own, 0.5), (Counts{2, 0, 2})) << "half of the others";
+}
+
+TEST(Select, LimitsHoldBesideSharesOfLayers) {
+  Selection erk{.scope = scopes().named("erk"), .limits = {.max_ratio = 0.5}};
+  EXPECT_EQ(gone(sixteen, erk, 0.5), (Counts{2, 4, 2}));
+  erk.overrides = {{{"b"}, {.max_ratio = 0.25}}, {{"a"}, {.max_ratio = 1}}, {{"c"}, {.max_ratio = 1}}};
+  EXPECT_EQ(gone(sixteen, erk, 0.5), (Counts{3, 2, 3})) << "the others give what b does not";
+  erk.overrides = {{{"b"}, {.min_ratio = 0.75}}};
+  erk.limits = {};
+  EXPECT_EQ(gone(sixteen, erk, 0.5), (Counts{1, 6, 1}));
+  Selection uniform{
+      .scope = scopes().named("layer"), .limits = {.max_ratio = 0.25}, .shares_of = {{"a", 0.75}}};
+  EXPECT_EQ(gone(sixteen, uniform, 0.5), (Counts{1, 2, 1})) << "of its own share, too";
+}
+
+TEST(Select, AShareOfWhatIsLeftIsExact) {
+  std::vector<float> scores = sixteen;
+  for (const size_t i : {0, 1, 2, 4}) scores[i] = pruned_score;
+  const OriginalChannels before{.gone = {{"a", 3}, {"b", 1}}};
+  EXPECT_EQ(gone(scores, {.scope = scopes().named("layer")}, 0.5, before), (Counts{4, 5, 2}))
+      << "llround(0.5), llround(3.5) and 2 more";
+  EXPECT_EQ(gone(scores, {}, 0.5, before), (Counts{4, 3, 3})) << "6 of 12 more: 4, 2 3 and 1 2 3";
+  EXPECT_EQ(gone(scores, {.scope = scopes().named("erk")}, 0.5, before), (Counts{3, 5, 2})) << "10 in all";
+  EXPECT_EQ(gone(scores, {}, 0, before), (Counts{3, 1, 0}));
+}
+
+TEST(Select, SharesOfLayersThatSayNothingAreRefused) {
+  EXPECT_EQ(
+      message_of<UsageError>([] {
+        gone(sixteen, {.shares_of = {{"a", 0.5}}}, 0.5);
+      }),
+      "prune: layers have shares of their own where each is ranked, and scope is global: expected scope "
+      "layer, uniform, uniform_plus, erk");
+  EXPECT_EQ(message_of([] {
+              gone(sixteen, {.scope = scopes().named("layer"), .shares_of = {{"d", 0.5}}}, 0.5);
+            }),
+            "prune: sparsity_of 'd' names no convolution or linear layer, known: a, b, c, did you mean 'a'?");
 }
 
 // --- Channels ---
@@ -318,31 +416,34 @@ using V = ChannelVerdicts;
 
 TEST(SelectChannels, ScopeSaysWhoIsRankedAgainstWhom) {
   Groups groups({{1, 2, 3, 4}, {10, 20, 30, 40}});
-  EXPECT_EQ(groups.select(4, of(Scope::layer)), (V{{0, 0, 1, 1}, {0, 0, 1, 1}}));
-  EXPECT_EQ(groups.select(3, of(Scope::global)), (V{{0, 0, 0, 1}, {1, 1, 1, 1}}));
-  EXPECT_EQ(groups.select(0, of(Scope::global)), (V{{1, 1, 1, 1}, {1, 1, 1, 1}}));
+  EXPECT_EQ(groups.select(4, of(scopes().named("layer"))), (V{{0, 0, 1, 1}, {0, 0, 1, 1}}));
+  EXPECT_EQ(groups.select(3, of(scopes().named("global"))), (V{{0, 0, 0, 1}, {1, 1, 1, 1}}));
+  EXPECT_EQ(groups.select(0, of(scopes().named("global"))), (V{{1, 1, 1, 1}, {1, 1, 1, 1}}));
 }
 
 TEST(SelectChannels, IsomorphicRanksLikeWithLike) {
   Groups groups({{1, 2}, {3, 4}, {0, 9}});
   Parameter& other = groups.model.add("other.weight", {2, 3, 3, 1}, std::vector<float>(18, 1.0f));
   groups.groups[2].members[0].parameter = &other;  // a convolution among linear layers
-  EXPECT_EQ(groups.select(3, of(Scope::isomorphic)), (V{{0, 1}, {0, 1}, {0, 1}}));  // 1 and 2 of 4, 0 of 2
-  EXPECT_EQ(groups.select(2, of(Scope::isomorphic)), (V{{0, 1}, {1, 1}, {0, 1}}));
+  EXPECT_EQ(groups.select(3, of(scopes().named("isomorphic"))),
+            (V{{0, 1}, {0, 1}, {0, 1}}));  // 1 and 2 of 4, 0 of 2
+  EXPECT_EQ(groups.select(2, of(scopes().named("isomorphic"))), (V{{0, 1}, {1, 1}, {0, 1}}));
 }
 
 TEST(SelectChannels, AmongEqualsTheLowerGroupAndIndexGoFirst) {
   Groups groups({{7, 7, 7}, {7, 7, 7}});
-  EXPECT_EQ(groups.select(1, of(Scope::global)), (V{{0, 1, 1}, {1, 1, 1}}));
-  EXPECT_EQ(groups.select(3, of(Scope::global)), (V{{0, 0, 1}, {0, 1, 1}}));  // at its least, the next
-  EXPECT_EQ(groups.select(2, of(Scope::layer)), (V{{0, 1, 1}, {0, 1, 1}}));
+  EXPECT_EQ(groups.select(1, of(scopes().named("global"))), (V{{0, 1, 1}, {1, 1, 1}}));
+  EXPECT_EQ(groups.select(3, of(scopes().named("global"))),
+            (V{{0, 0, 1}, {0, 1, 1}}));  // at its least, the next
+  EXPECT_EQ(groups.select(2, of(scopes().named("layer"))), (V{{0, 1, 1}, {0, 1, 1}}));
 }
 
 TEST(SelectChannels, NoGroupFallsUnderItsLeastWidthAndThatIsSaid) {
   Groups groups({{1, 2, 3, 4}, {10, 20, 30, 40}});
-  EXPECT_EQ(groups.select(2, of(Scope::global, 3)), (V{{0, 1, 1, 1}, {0, 1, 1, 1}}));
-  EXPECT_EQ(groups.select(8, of(Scope::global, 3)), (V{{0, 1, 1, 1}, {0, 1, 1, 1}})) << "all that may go";
-  const auto held = groups.held(2, of(Scope::global, 3));
+  EXPECT_EQ(groups.select(2, of(scopes().named("global"), 3)), (V{{0, 1, 1, 1}, {0, 1, 1, 1}}));
+  EXPECT_EQ(groups.select(8, of(scopes().named("global"), 3)), (V{{0, 1, 1, 1}, {0, 1, 1, 1}}))
+      << "all that may go";
+  const auto held = groups.held(2, of(scopes().named("global"), 3));
   ASSERT_EQ(held.size(), 1u);
   EXPECT_EQ(held[0].layer, "a");
   EXPECT_EQ(held[0].units, 4);
@@ -365,7 +466,7 @@ TEST(SelectChannels, TheLeastWidthIsEightOrATenthUnlessSaid) {
 
 TEST(SelectChannels, WhatStaysIsRoundedDownOrUpToTheLeastWidth) {
   Groups groups({{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, {20, 21, 22, 23, 24, 25}});
-  Selection selection = of(Scope::global);
+  Selection selection = of(scopes().named("global"));
   selection.round_to = 4;
   EXPECT_EQ(groups.select(1, selection), (V{{0, 0, 1, 1, 1, 1, 1, 1, 1, 1}, {1, 1, 1, 1, 1, 1}}));
   EXPECT_EQ(groups.select(3, selection), (V{{0, 0, 0, 0, 0, 0, 1, 1, 1, 1}, {1, 1, 1, 1, 1, 1}}));
@@ -375,13 +476,13 @@ TEST(SelectChannels, WhatStaysIsRoundedDownOrUpToTheLeastWidth) {
 
 TEST(SelectChannels, WhatGoesInAnyCaseIsPartOfWhatIsAskedFor) {
   Groups groups({{1, 2, 3, 4}, {10, 20, 30, 40}, {11, 21, 31, 41}});
-  Selection selection = of(Scope::global);
+  Selection selection = of(scopes().named("global"));
   selection.overrides = {{{"b"}, {.min_channels = 1, .min_ratio = 0.75}}};
   EXPECT_EQ(groups.select(0, selection), (V{{1, 1, 1, 1}, {0, 0, 0, 1}, {1, 1, 1, 1}}));
   EXPECT_EQ(groups.select(2, selection), groups.select(0, selection)) << "three go in any case";
   EXPECT_EQ(groups.select(4, selection), (V{{0, 1, 1, 1}, {0, 0, 0, 1}, {1, 1, 1, 1}}));
   EXPECT_EQ(groups.select(7, selection), (V{{0, 0, 0, 1}, {0, 0, 0, 1}, {0, 1, 1, 1}}));
-  selection.scope = Scope::layer;
+  selection.scope = scopes().named("layer");
   EXPECT_EQ(groups.left(6, selection), (std::vector<int64_t>{2, 1, 2})) << "half of each, of b more";
 }
 
@@ -404,9 +505,10 @@ TEST(SelectChannels, LeastWidthsAreOfRealChannels) {
   // The least of 128, 64 and 320 is 13, 8 and 32, no more than one channel of the group is; of 60 it is 8,
   // three channels of 3.
   EXPECT_EQ(left({}), (std::vector<int64_t>{1, 1, 1, 3, 8}));
-  EXPECT_EQ(left(of(Scope::global, 32)), (std::vector<int64_t>{1, 1, 1, 11, 30}));
-  EXPECT_EQ(left(of(Scope::global, 33)), (std::vector<int64_t>{2, 2, 2, 11, 30}));
-  EXPECT_EQ(left(of(Scope::global, 97)), (std::vector<int64_t>{4, 2, 4, 20, 30})) << "33 of 20: all";
+  EXPECT_EQ(left(of(scopes().named("global"), 32)), (std::vector<int64_t>{1, 1, 1, 11, 30}));
+  EXPECT_EQ(left(of(scopes().named("global"), 33)), (std::vector<int64_t>{2, 2, 2, 11, 30}));
+  EXPECT_EQ(left(of(scopes().named("global"), 97)), (std::vector<int64_t>{4, 2, 4, 20, 30}))
+      << "33 of 20: all";
   Selection selection;
   selection.limits.max_ratio = 0.5;  // of the group's channels
   EXPECT_EQ(left(selection), (std::vector<int64_t>{2, 1, 5, 10, 15}));
@@ -414,12 +516,12 @@ TEST(SelectChannels, LeastWidthsAreOfRealChannels) {
 
 TEST(SelectChannels, MultiplesAreOfRealChannels) {
   Grouped groups;
-  Selection selection = of(Scope::layer);
+  Selection selection = of(scopes().named("layer"));
   selection.round_to = 8;  // 32 is one already; of threes 8 make the first, 24
   EXPECT_EQ(groups.left(33, selection), (std::vector<int64_t>{2, 1, 5, 8, 8})) << "10 and 15, rounded down";
   selection.limits.min_channels = 25;  // 9 threes, so 16 of them
   EXPECT_EQ(groups.left(66, selection), (std::vector<int64_t>{1, 1, 1, 16, 30})) << "32 of 30: all";
-  selection = of(Scope::layer);
+  selection = of(scopes().named("layer"));
   selection.round_to = 128;
   EXPECT_EQ(groups.left(33, selection), (std::vector<int64_t>{4, 2, 4, 20, 30}));
   groups.set_multiplicity(3, 6);  // 6 and 8 have 2 in common: 4 of them, 24
@@ -430,10 +532,11 @@ TEST(SelectChannels, MultiplesAreOfRealChannels) {
 TEST(SelectChannels, CountsAreOfTheOriginalNetwork) {
   Groups groups({{1, 2, 3, 4}, {10, 20, 30, 40}});
   groups.original = {{"a", 6}, {"b", 4}};  // two of the first are gone
-  EXPECT_EQ(groups.select(2, of(Scope::global)), (V{{1, 1, 1, 1}, {1, 1, 1, 1}}));
-  EXPECT_EQ(groups.select(3, of(Scope::global)), (V{{0, 1, 1, 1}, {1, 1, 1, 1}}));
-  EXPECT_EQ(groups.select(5, of(Scope::layer)), (V{{0, 1, 1, 1}, {0, 0, 1, 1}}));  // 3 of 6, 2 of 4
-  const auto held = groups.held(5, of(Scope::layer, 4));
+  EXPECT_EQ(groups.select(2, of(scopes().named("global"))), (V{{1, 1, 1, 1}, {1, 1, 1, 1}}));
+  EXPECT_EQ(groups.select(3, of(scopes().named("global"))), (V{{0, 1, 1, 1}, {1, 1, 1, 1}}));
+  EXPECT_EQ(groups.select(5, of(scopes().named("layer"))),
+            (V{{0, 1, 1, 1}, {0, 0, 1, 1}}));  // 3 of 6, 2 of 4
+  const auto held = groups.held(5, of(scopes().named("layer"), 4));
   ASSERT_EQ(held.size(), 2u);
   EXPECT_EQ(held[0].units, 6);
   EXPECT_EQ(held[0].kept, 4);
@@ -443,7 +546,7 @@ TEST(SelectChannels, CountsAreOfTheOriginalNetwork) {
 TEST(SelectChannels, WhatIsFixedExcludedOrNotIncludedStays) {
   Groups groups({{1, 2}, {3, 4}, {5, 6}});
   groups.groups[2].fixed = "the network's output";
-  const Selection selection = of(Scope::layer);
+  const Selection selection = of(scopes().named("layer"));
   using Names = std::vector<std::string>;
   EXPECT_EQ(groups.select(1, selection, {}, {"a"}), (V{{1, 1}, {0, 1}, {1, 1}}));
   EXPECT_EQ(groups.select(1, selection, {"a"}), (V{{0, 1}, {1, 1}, {1, 1}}));
@@ -494,16 +597,16 @@ using Verdicts = std::vector<uint8_t>;
 
 TEST(SelectChannels, OfLayersSideBySideNoneIsEmptied) {
   SideBySide layers;
-  EXPECT_EQ(layers.select(5, of(Scope::global)), (Verdicts{0, 0, 0, 1, 1, 1, 1, 0, 0, 1}))
+  EXPECT_EQ(layers.select(5, of(scopes().named("global"))), (Verdicts{0, 0, 0, 1, 1, 1, 1, 0, 0, 1}))
       << "the next in line goes instead of a's last";
-  EXPECT_EQ(layers.select(9, of(Scope::global)), (Verdicts{0, 0, 0, 1, 0, 0, 0, 0, 0, 1}))
+  EXPECT_EQ(layers.select(9, of(scopes().named("global"))), (Verdicts{0, 0, 0, 1, 0, 0, 0, 0, 0, 1}))
       << "of what d reads one stays";
 }
 
 TEST(SelectChannels, LimitsHoldForEachLayerSideBySide) {
   SideBySide layers;
-  EXPECT_EQ(layers.select(10, of(Scope::global, 3)), (Verdicts{0, 1, 1, 1, 1, 1, 0, 0, 0, 1}));
-  Selection selection = of(Scope::global);
+  EXPECT_EQ(layers.select(10, of(scopes().named("global"), 3)), (Verdicts{0, 1, 1, 1, 1, 1, 0, 0, 0, 1}));
+  Selection selection = of(scopes().named("global"));
   selection.limits.max_ratio = 0.5;
   EXPECT_EQ(layers.select(10, selection), (Verdicts{0, 0, 1, 1, 1, 1, 0, 0, 0, 1})) << "2 of 4, 3 of 6";
   EXPECT_EQ(layers.select(10, selection, {{"a", 8}, {"b", 6}}), (Verdicts{1, 1, 1, 1, 1, 1, 0, 0, 0, 1}))
@@ -511,14 +614,14 @@ TEST(SelectChannels, LimitsHoldForEachLayerSideBySide) {
   selection.limits = {.min_channels = 1, .min_ratio = 0.5};
   EXPECT_EQ(layers.select(0, selection), (Verdicts{0, 0, 1, 1, 1, 1, 0, 0, 0, 1}))
       << "2 of 4 and 3 of 6 in any case, and so 5 of 10";
-  selection = of(Scope::global);
+  selection = of(scopes().named("global"));
   selection.overrides = {{{"b"}, {.min_channels = 5}}, {{"c"}, {.min_channels = 7}}};
   EXPECT_EQ(layers.select(10, selection), (Verdicts{0, 0, 0, 1, 1, 1, 1, 1, 1, 1})) << "7 of all ten";
 }
 
 TEST(SelectChannels, LayersSideBySideAreRoundedEachAndTheirSumWithThem) {
   SideBySide layers;
-  Selection selection = of(Scope::global);
+  Selection selection = of(scopes().named("global"));
   selection.round_to = 2;
   EXPECT_EQ(layers.select(1, selection), (Verdicts{0, 0, 1, 1, 1, 1, 1, 1, 1, 1}));
   EXPECT_EQ(layers.select(5, selection), (Verdicts{0, 0, 1, 1, 0, 1, 0, 0, 0, 1}))
@@ -530,7 +633,7 @@ TEST(SelectChannels, LayersSideBySideAreRoundedEachAndTheirSumWithThem) {
 
 TEST(SelectChannels, RoundedUpWhereALimitOfAllHoldsWhatIsSideBySide) {
   SideBySide layers;
-  Selection selection = of(Scope::global);
+  Selection selection = of(scopes().named("global"));
   selection.round_to = 2;
   selection.overrides = {{{"c"}, {.min_channels = 8}}};
   // One of a goes and one of b. Of c's 8 no more may, so that a's comes back; then another of b may.

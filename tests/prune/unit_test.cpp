@@ -93,7 +93,8 @@ TEST(Unit, MThatDoesNotDivideALayersInputsIsNamed) {
   model.add("fc.weight", {2, 6}, std::vector<float>(12, 1.0f));
   EXPECT_EQ(
       message_of<Error>([&] { UnitSet(Unit::n_of(2, 4), model.parameters()); }),
-      "prune: fc.weight has 6 inputs, which is no multiple of 4 (2:4): exclude the layer, or take another m");
+      "prune: fc.weight has 6 inputs, which is no multiple of 4 (2:4): exclude the layer, take another m, or "
+      "\"pad\": true");
 }
 
 TEST(Unit, NamesReadBack) {

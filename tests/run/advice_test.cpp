@@ -30,6 +30,8 @@ TEST(Advice, OfWhatPeopleWriteThereIsNone) {
       {"/stages/1/prune", R"({"unit": "row", "sparsity": 0.95})", {}},
       {"/stages/1/prune", R"({"sparsity": 0.95, "include": ["fc1"]})", {}},
       {"/stages/1/prune", R"({"sparsity": 0.95, "remove": true})", {}},
+      {"/stages/3/train/regrow", R"({"type": "rigl"})", {}},
+      {"/stages/3/train/regrow", R"({"type": "top_kast"})", {}},
       {"/stages/1/prune", R"({"sparsity": 1, "allow_empty": true, "include": ["fc1"], "remove": true})", {}},
   };
   for (const Advised& one : cases) EXPECT_EQ(said_of(with(one.pointer, one.value)), one.said) << one.value;
@@ -44,6 +46,10 @@ TEST(Advice, OfPlausibleNonsense) {
        R"({"quantile": 1})",
        {"/stages/1/prune/quantile: 1 leaves what scores highest, and nothing else"}},
       {"/stages/1/prune/sparsity", "0", {"/stages/1/prune/sparsity: 0 prunes nothing"}},
+      {"/stages/3/train",
+       R"({"steps": 50, "optimizer": {"type": "adam", "lr": 0.1}, "regrow": {"type": "top_kast"}})",
+       {"/stages/3/train/regrow/type: top_kast begins with zeros where an earlier stage has masked weights, "
+        "most of which never train: a 'prune' beside it masks them without that"}},
       {"/stages/1/prune",
        R"({"threshold": 0})",
        {"/stages/1/prune/threshold: 0 prunes nothing: no score is below it"}},

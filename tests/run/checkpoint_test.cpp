@@ -8,6 +8,7 @@
 
 #include "espalier/channels/surgery.h"
 #include "espalier/formats/safetensors.h"
+#include "espalier/nn/layers.h"
 #include "espalier/nn/state_dict.h"
 #include "espalier/optim/optimizer.h"
 #include "espalier/run/build.h"
@@ -480,6 +481,43 @@ TEST(LoadWeights, ASkippedLayerOfACutNetworkStartsAtItsNewWidth) {
   const float largest = std::ranges::max(numbers, {}, [](float w) { return std::abs(w); });
   EXPECT_LE(std::abs(largest), 1 / std::sqrt(125.0f));
   EXPECT_GT(std::abs(largest), 1 / std::sqrt(500.0f)) << "PyTorch's bound for 125 inputs, not for 500";
+}
+
+TEST(Checkpoint, HoldsWhatAStageTrainsBesidesItsNetwork) {
+  struct Beside : Module {
+    Conv2d& map = add_child<Conv2d>("map", 2, 3, ByAxis(1), ops::Conv2dOptions{}, false);
+    Variable forward(const Variable& x) override { return map(x); }
+    std::string type() const override { return "beside"; }
+  } beside, again;
+  const TemporaryFolder folder;
+  const auto file = folder / "c.safetensors";
+  const Config config = small_config(R"({"name": "a", "evaluate": {}})");
+  const auto model = make_model(config.model, 7);
+  Parameter& weight = *beside.find("map.weight");
+  weight.value().copy_from(Tensor::from({3, 1, 1, 2}, std::vector<float>{1, 2, 3, 4, 5, 6}));
+  weight.state["slot0"] = Tensor::full(weight.shape(), 9.0f);
+  weight.gradient() = Tensor::zeros(weight.shape());
+  save_checkpoint(file, *model, config, {}, {}, stage_tensors(beside));
+  load_checkpoint(file, *make_model(config.model, 3));  // passes over it
+  open_checkpoint(file);
+  NamedTensors read = read_stage_tensors(file);
+  ASSERT_EQ(read.size(), 2u);
+  load_stage_tensors(read, again, "c");
+  const Parameter& found = *again.find("map.weight");
+  EXPECT_EQ(found.value().f32()[5], 6);
+  EXPECT_EQ(found.state_of("slot0").f32()[0], 9);
+  EXPECT_FALSE(found.gradient().defined());
+
+  EXPECT_EQ(message_of([&] { load_stage_tensors({}, again, "c"); }),
+            "c: no tensor 'stage/map.weight', which the stage trains");
+  EXPECT_EQ(message_of([&] {
+              load_stage_tensors({{"stage/none.weight", Tensor::zeros({1})}}, again, "c");
+            }),
+            "c: 'stage/none.weight' is of nothing that the stage trains");
+  EXPECT_EQ(message_of([&] {
+              load_stage_tensors({{"stage/map.weight", Tensor::zeros({3, 2})}}, again, "c");
+            }),
+            "c: 'stage/map.weight' is f32[3, 2], expected f32[3, 2, 1, 1]");
 }
 
 }  // namespace

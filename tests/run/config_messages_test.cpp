@@ -6,6 +6,7 @@
 #include "espalier/config/schema.h"
 #include "espalier/data/datasets.h"
 #include "espalier/nn/models/models.h"
+#include "espalier/prune/pruner.h"
 #include "espalier/run/build.h"
 #include "espalier/run/config.h"
 #include "espalier/train/loss.h"
@@ -48,8 +49,9 @@ TEST(Config, MistakesAreNamed) {
   const std::string optimizer_names = enumerated(optimizers().names()),
                     train_fields = enumerated(
                         config_description().find("stages")->inner().find("train")->type->field_names());
-  const std::string gradual =
-      enumerated(prune_schedules().names_where([](const auto& row) { return row.left != nullptr; }), " or ");
+  const auto schedules_with = [](const char* option) {
+    return enumerated(prune_schedules().names_with(option), " or ");
+  };
   const Mistake mistakes[] = {
       // Names.
       {"/model/hiden", "[3]", "/model/hiden: no such field, did you mean 'hidden'?"},
@@ -207,12 +209,12 @@ TEST(Config, MistakesAreNamed) {
            enumerated(penalties().names()) + ", did you mean 'group_norm'?"},
       {"/stages/0/train/regularize", R"({"type": "greg1", "most": 2})",
        "/stages/0/train/regularize: field 'most' is now called 'max'"},
-      {"/stages/1/prune/scope", "\"erk\"",
-       "/stages/1/prune/scope: 'erk' is not built yet, this version has layer, global, isomorphic"},
+      {"/stages/1/prune/scope", "\"ekr\"",
+       "/stages/1/prune/scope: found the text \"ekr\", expected one of " + enumerated(scopes().names()) +
+           ", did you mean 'erk'?"},
       {"/stages/1/prune/scope", "\"glabal\"",
-       "/stages/1/prune/scope: found the text \"glabal\", expected one of layer, global, isomorphic, did you "
-       "mean "
-       "'global'?"},
+       "/stages/1/prune/scope: found the text \"glabal\", expected one of " + enumerated(scopes().names()) +
+           ", did you mean 'global'?"},
       // Names of files and folders.
       {"/name", "\"a/b\"",
        "/name: found the text \"a/b\", expected a name of letters, digits, '-', '_' and '.', beginning with "
@@ -257,8 +259,9 @@ TEST(Config, MistakesAreNamed) {
        "/stages/0/train: found epochs and steps, expected exactly one of epochs, steps"},
       {"/stages/0/train/epochs", "", "/stages/0/train: found none, expected exactly one of epochs, steps"},
       {"/stages/0/prune", R"({"sparsity": 0.5})",
-       "/stages/0: found train and prune, expected exactly one of train, prune, evaluate"},
-      {"/stages/2/evaluate", "", "/stages/2: found none, expected exactly one of train, prune, evaluate"},
+       "/stages/0: found train and prune, expected exactly one of train, prune, evaluate, stages"},
+      {"/stages/2/evaluate", "",
+       "/stages/2: found none, expected exactly one of train, prune, evaluate, stages"},
       {"/stages/2/evaluate/batch", "3",
        "/stages/2/evaluate/batch: no such field, known: flip, reestimate_norm"},
       {"/stages/1/prune/quantile", "0.5",
@@ -293,7 +296,104 @@ TEST(Config, MistakesAreNamed) {
       {"/stages/3/train/prune/schedule", R"({"type": "one_shot", "begin": 50})",
        "/stages/3/train/prune/schedule/begin: found 50, but the last of 50 steps is 49"},
       {"/stages/3/train/prune/schedule", R"({"type": "one_shot", "every": 5})",
-       "/stages/3/train/prune/schedule/every: is for type " + gradual + ", and the type is one_shot"},
+       "/stages/3/train/prune/schedule/every: is for type " + schedules_with("every") +
+           ", and the type is one_shot"},
+      {"/stages/3/train/prune/schedule", R"({"type": "table", "table": [[5, 0.1], [5, 0.9]]})",
+       "/stages/3/train/prune/schedule/table/1/0: found 5, expected more than in the row before: 5"},
+      {"/stages/3/train/prune/schedule", R"({"type": "table", "table": [[5, 0.95], [6, 0.9]]})",
+       "/stages/3/train/prune/schedule/table/1/1: found 0.9, expected at least that of the row before: 0.95; "
+       "what is pruned is not given back"},
+      {"/stages/3/train/prune/schedule", R"({"type": "table", "table": [[5, 0.1], [50, 0.9]]})",
+       "/stages/3/train/prune/schedule/table/1/0: found 50, but the last of 50 steps is 49"},
+      {"/stages/3/train/prune/schedule", R"({"type": "table", "table": [[5, 0.1], [6.5, 0.9]]})",
+       "/stages/3/train/prune/schedule/table/1/0: found 6.5, expected a whole number of steps; \"in\": "
+       "\"epochs\" or \"share\" counts otherwise"},
+      {"/stages/3/train/prune/schedule", R"({"type": "table", "table": [[5, 0.1], [6, 1.9]]})",
+       "/stages/3/train/prune/schedule/table/1/1: found 1.9, expected a number from 0 to 1"},
+      {"/stages/3/train/prune/schedule", R"({"type": "table", "table": [[5, 0.1], [6]]})",
+       "/stages/3/train/prune/schedule/table/1: found a list of 1, expected a list of 2, each a number"},
+      {"/stages/3/train/prune/schedule", R"({"type": "table", "table": []})",
+       "/stages/3/train/prune/schedule/table: found a list of 0, expected a list of at least 1, each a list "
+       "of 2, each a number"},
+      {"/stages/3/train/prune/schedule", R"({"type": "table", "table": [[5, 0.1], [6, 0.8]]})",
+       "/stages/3/train/prune/schedule/type: found \"table\", which ends at 0.8, and sparsity is 0.9"},
+      {"/stages/3/train/prune/schedule", R"({"type": "table", "begin": 3, "table": [[5, 0.9]]})",
+       "/stages/3/train/prune/schedule/begin: is for type " + schedules_with("begin") +
+           ", and the type is table"},
+      {"/stages/3/train/prune/schedule", R"({"type": "table"})",
+       "/stages/3/train/prune/schedule/table: missing, expected a list of [step, sparsity], sparsities from "
+       "0 "
+       "to 1"},
+      {"/stages/3/train/prune/schedule", R"({"type": "alternating", "initial": 0.1})",
+       "/stages/3/train/prune/schedule/initial: is for type " + schedules_with("initial") +
+           ", and the type is alternating"},
+      {"/stages/3/train/prune", R"({"sparsity": 1, "allow_empty": true, "schedule": {"type": "geometric"}})",
+       "/stages/3/train/prune/schedule/type: found \"geometric\", which takes the same share of what is left "
+       "each time, which comes to no sparsity of 1"},
+      {"/stages/3/train/prune", R"({"unit": "channel", "ratio": 0.5, "schedule": {"type": "geometric"}})",
+       "/stages/3/train/prune/schedule/type: found \"geometric\", which is of a sparsity, and not of ratio"},
+      {"/stages/3/train/prune/of", "\"remaining\"",
+       "/stages/3/train/prune/schedule/type: found \"cubic\", which counts from the original network at each "
+       "of its steps, so that a run which goes on counts as the one that began, and what had remained then "
+       "is "
+       "not known: expected of original, or one_shot"},
+      {"/stages/3/train/prune", R"({"sparsity": 0.5, "hold": false, "schedule": {"type": "one_shot"}})",
+       "/stages/3/train/prune/schedule/type: found \"one_shot\", which acts once, and what goes last is "
+       "held: "
+       "expected hold true, or another schedule"},
+      {"/stages/1/prune/hold", "false",
+       "/stages/1/prune/hold: is for a pruner inside 'train', this one acts once, and what goes is held"},
+      {"/stages/3/train/prune/rewind", "\"dense\"",
+       "/stages/3/train/prune/rewind: is for a stage that prunes at once"},
+      {"/stages/1/prune/rewind", "\"dnese\"",
+       "/stages/1/prune/rewind: found \"dnese\", expected an earlier stage, did you mean 'dense'?"},
+      {"/stages/1/prune/rewind", "\"gradual\"",
+       "/stages/1/prune/rewind: found \"gradual\", expected an earlier stage, known: dense"},
+      {"/stages/0", R"({"name": "first", "prune": {"sparsity": 0.5, "rewind": "first"}})",
+       "/stages/0/prune/rewind: found \"first\", but no stage comes before this one"},
+      {"/stages/2", R"({"name": "cut", "prune": {"unit": "channel", "ratio": 0.5, "rewind": "dense"}})",
+       "/stages/2/prune/rewind: is for unit weight, filter, row, column, kernel, block, layer or n:m, and "
+       "the unit is channel"},
+      {"/stages/1/prune/sparsity_of", R"({"fc1": 1.5})",
+       "/stages/1/prune/sparsity_of/fc1: found 1.5, expected a number from 0 to 1"},
+      {"/stages/1/prune/sparsity_of", R"({"fc1": 0.5})",
+       "/stages/1/prune/sparsity_of: layers have shares of their own where each is ranked, and scope is "
+       "global: expected scope " +
+           enumerated(
+               scopes().names_where([](const Scope& one) { return one.ranked == Scope::each_layer; }))},
+      {"/stages/1/prune", R"({"threshold": 0.5, "scope": "erk"})",
+       "/stages/1/prune/scope: scope erk goes with sparsity, of which each layer has its part, and not with "
+       "threshold"},
+      {"/stages/1/prune", R"({"quantile": 0.5, "of": "remaining"})",
+       "/stages/1/prune/of: of remaining goes with sparsity, of which each layer has its part, and not with "
+       "quantile"},
+      {"/stages/1/prune", R"({"unit": "channel", "ratio": 0.5, "scope": "uniform"})",
+       "/stages/1/prune/scope: scope uniform gives each layer a share of its own, and a channel is of "
+       "several "
+       "layers: expected layer, global, isomorphic"},
+      {"/stages/1/prune/pad", "true", "/stages/1/prune/pad: is for unit n:m, and the unit is weight"},
+      // Rounds.
+      {"/stages/1", R"({"name": "round", "stages": [{"name": "a", "evaluate": {}}]})",
+       "/stages/1/repeat: missing, expected how often the round's stages are run"},
+      {"/stages/2/repeat", "2", "/stages/2/repeat: is for a round, which has 'stages'"},
+      {"/stages/1", R"({"name": "round", "repeat": 0, "stages": [{"name": "a", "evaluate": {}}]})",
+       "/stages/1/repeat: found 0, expected a whole number from 1 to 1000"},
+      {"/stages/1", R"({"name": "round", "repeat": 2, "stages": []})",
+       "/stages/1/stages: found a list of 0, expected a list of at least 1, each an object"},
+      {"/stages/1", R"({"name": "round", "repeat": 2, "stages": [{"name": "a", "prune": {"sparsity": 2}}]})",
+       "/stages/1/stages/0/prune/sparsity: found 2, expected a number from 0 to 1"},
+      {"/stages/1",
+       R"({"name": "round", "repeat": 2, "stages": [{"name": "a", "repeat": 2, "evaluate": {}}]})",
+       "/stages/1/stages/0/repeat: no such field, known: name, train, prune, evaluate"},
+      {"/stages/1",
+       R"({"name": "round", "repeat": 2, "stages": [{"name": "a", "evaluate": {}}, {"name": "a", "evaluate": {}}]})",
+       "/stages/1/stages/1/name: \"round1.a\" is the name of /stages/1/stages/0, too"},
+      {"/stages/1",
+       R"({"name": "round", "repeat": 900, "stages": [{"name": "a", "evaluate": {}}, {"name": "b", "evaluate": {}}]})",
+       "/stages/1/repeat: found 900, which makes more than 1000 stages"},
+      {"/stages/1",
+       R"({"name": "round", "repeat": 2, "stages": [{"name": "a", "prune": {"sparsity": 0.2, "rewind": "a"}}]})",
+       "/stages/1/stages/0/prune/rewind: found \"a\", expected an earlier stage, known: dense"},
       {"/stages/3/train/prune", R"({"threshold": 0.1, "schedule": {"type": "cubic"}})",
        "/stages/3/train/prune/schedule/type: found \"cubic\", which needs 'sparsity', or a target of "
        "channels; 'threshold', 'quantile' and n:m go only with one_shot"},
@@ -399,11 +499,13 @@ TEST(Config, MessagesSpeakThePathThatWasTyped) {
   // Of what stands above the value,
   EXPECT_EQ(
       refusal(minimal().dump(), {"stages.dense.prune.sparsity=0.5"}),
-      "x.json: stages.dense: found train and prune, expected exactly one of train, prune, evaluate; --set "
+      "x.json: stages.dense: found train and prune, expected exactly one of train, prune, evaluate, stages; "
+      "--set "
       "stages.dense.train=null takes the other away");
   EXPECT_EQ(
       refusal(minimal().dump(), {"/stages/dense/prune/sparsity=0.5"}),
-      "x.json: /stages/dense: found train and prune, expected exactly one of train, prune, evaluate; --set "
+      "x.json: /stages/dense: found train and prune, expected exactly one of train, prune, evaluate, stages; "
+      "--set "
       "/stages/dense/train=null takes the other away");
   EXPECT_NO_THROW(parse(minimal(), {"stages.dense.prune.sparsity=0.5", "stages.dense.train=null"}));
   EXPECT_EQ(refusal(minimal().dump(), {"stages.dense.train.steps=3", "stages.dense.train.epochs=3"}),

@@ -227,6 +227,119 @@ TEST(Config, BothEndsOfSparsityAreAllowed) {
   EXPECT_EQ(parse(with("/stages/1/prune/sparsity", "1")).stages[1].prune->sparsity, 1.0);
 }
 
+// --- Rounds ---
+
+Json with_round() {
+  return with("/stages/1", R"({"name": "round", "repeat": 2, "stages": [
+    {"name": "pruned", "prune": {"sparsity": 0.2, "of": "remaining", "rewind": "dense"}},
+    {"name": "tuned", "train": {"epochs": 4, "optimizer": {"type": "sgd", "lr": 0.1}}}]})");
+}
+
+std::vector<std::string> names_of(const Config& config) {
+  std::vector<std::string> names;
+  for (const StageConfig& stage : config.stages) names.push_back(stage.name);
+  return names;
+}
+
+TEST(Config, ARoundIsTakenApart) {
+  const Config config = parse(with_round());
+  EXPECT_EQ(names_of(config),
+            (std::vector<std::string>{"dense", "round1.pruned", "round1.tuned", "round2.pruned",
+                                      "round2.tuned", "measured", "gradual"}));
+  for (const size_t stage : {1, 3}) {
+    EXPECT_EQ(config.stages[stage].prune->sparsity, 0.2);
+    EXPECT_EQ(config.stages[stage].prune->rewind, "dense");
+    EXPECT_EQ(stage_pointer(config, stage), "/stages/1/stages/0");
+  }
+  EXPECT_EQ(config.stages[4].train->epochs, 4);
+  EXPECT_EQ(stage_pointer(config, 5), "/stages/2");
+  // What is written is the plain list, and reads back to the same.
+  const Json written = config_json(config);
+  EXPECT_EQ(written["stages"].size(), 7u);
+  EXPECT_EQ(written["stages"][3]["name"], "round2.pruned");
+  const Config again = parse(written);
+  EXPECT_EQ(config_json(again), written);
+  EXPECT_EQ(stage_pointer(again, 3), "/stages/3");
+  EXPECT_EQ(parse(written, {"stages.round2.tuned.train.epochs=7"}).stages[4].train->epochs, 7);
+}
+
+TEST(Config, ARoundIsSetAsItIsWritten) {
+  const Config config =
+      parse(with_round(), {"stages.round.repeat=3", "stages.round.stages.tuned.train.epochs=1",
+                           "/stages/1/stages/0/prune/sparsity=0.5"});
+  EXPECT_EQ(config.stages.size(), 9u);
+  EXPECT_EQ(config.stages[6].name, "round3.tuned");
+  for (const size_t stage : {2, 4, 6}) EXPECT_EQ(config.stages[stage].train->epochs, 1);
+  for (const size_t stage : {1, 3, 5}) EXPECT_EQ(config.stages[stage].prune->sparsity, 0.5);
+  EXPECT_EQ(message_of<UsageError>([] { parse(with_round(), {"stages.round.stages.tuned.train.epochs=0"}); }),
+            "x.json: stages.round.stages.tuned.train.epochs: found 0, expected a whole number of at least 1 "
+            "(set on the command line)");
+  EXPECT_EQ(
+      message_of<UsageError>([] { parse(with_round(), {"stages.round.stages.pruned.prune.rewind=tuned"}); }),
+      "x.json: stages.round.stages.pruned.prune.rewind: found \"tuned\", expected an earlier stage, "
+      "known: dense (set on the command line)");
+}
+
+TEST(Config, AStageGoesBackToOneOfTheSameShapes) {
+  Json json = with("/stages/1/prune/rewind", "\"dense\"");
+  EXPECT_EQ(parse(json).stages[1].prune->rewind, "dense");
+  json["stages"].insert(json["stages"].begin() + 1,
+                        Json::parse(R"({"name": "cut", "prune": {"unit": "channel", "ratio": 0.5}})"));
+  EXPECT_EQ(
+      message_of<UsageError>([&] { parse(json); }),
+      "x.json: /stages/2/prune/rewind: found \"dense\", whose weights have other shapes than those here: "
+      "stage 'cut' cuts channels in between");
+  json["stages"][2]["prune"]["rewind"] = "cut";
+  EXPECT_NO_THROW(parse(json));
+}
+
+// --- Pruning ---
+
+TEST(Config, WhatPruningTakesArrives) {
+  const Config config = parse(with("/stages/1/prune", R"({"sparsity": 0.9, "scope": "erk", "of": "remaining",
+    "sparsity_of": {"fc1": 0.98, "fc*": 0.5}})"));
+  const PruneOptions options = prune_options(*config.stages[1].prune, 0);
+  EXPECT_EQ(options.selection.scope.name, "erk");
+  EXPECT_EQ(options.selection.shares_of, (SharesOfLayers{{"fc1", 0.98}, {"fc*", 0.5}}));
+  EXPECT_EQ(options.of, Of::remaining);
+  EXPECT_EQ(config_json(parse(config_json(config))), config_json(config));
+  const PruneOptions padded =
+      prune_options(*parse(with("/stages/1/prune", R"({"unit": "2:4", "pad": true})")).stages[1].prune, 0);
+  EXPECT_EQ(padded.unit, Unit::n_of(2, 4, true));
+  EXPECT_FALSE(
+      prune_options(*parse(with("/stages/3/train/prune/hold", "false")).stages[3].train->prune, 0).hold);
+}
+
+TEST(Config, ATablesPlacesAreInItsUnit) {
+  const auto schedule = [](const std::string& in, const std::string& table) {
+    const Json json = with("/stages/3/train/prune/schedule",
+                           R"({"type": "table", "in": ")" + in + R"(", "table": )" + table + "}");
+    const Config config = parse(json);
+    EXPECT_EQ(config_json(parse(config_json(config))), config_json(config));
+    return prune_schedule(*config.stages[3].train, {.epoch_steps = 10, .steps = 50});
+  };
+  using Table = std::vector<std::pair<int64_t, double>>;
+  EXPECT_EQ(schedule("steps", "[[3, 0.5], [20, 0.9]]").table, (Table{{3, 0.5}, {20, 0.9}}));
+  const Schedule epochs = schedule("epochs", "[[0, 0.2], [1.5, 0.5], [4, 0.9]]");
+  EXPECT_EQ(epochs.table, (Table{{0, 0.2}, {15, 0.5}, {40, 0.9}}));
+  EXPECT_EQ(epochs.begin, 0);
+  EXPECT_EQ(epochs.last(), 40);
+  EXPECT_EQ(schedule("share", "[[0.5, 0.5], [1, 0.9]]").table, (Table{{25, 0.5}, {49, 0.9}}));
+  EXPECT_EQ(message_of<UsageError>([&] { schedule("share", "[[0.5, 0.5], [0.501, 0.9]]"); }),
+            "prune schedule: table has step 25 after step 25, expected a later one in each row");
+}
+
+TEST(Config, DenseSparseDenseIsThreeStages) {  // Han et al.: DSD, ICLR 2017
+  const Config config = parse(with("/stages/1/prune/remove", "true"));
+  EXPECT_TRUE(config.stages[1].prune->remove);
+  EXPECT_NO_THROW(parse(Json::parse(R"({"model": {"type": "mlp"}, "data": {"type": "synthetic"}, "stages": [
+    {"name": "dense", "train": {"epochs": 1, "optimizer": {"type": "sgd", "lr": 0.1}}},
+    {"name": "masked", "prune": {"sparsity": 0.5}},
+    {"name": "sparse", "train": {"epochs": 1, "optimizer": {"type": "sgd", "lr": 0.1}}},
+    {"name": "free", "prune": {"sparsity": 0.5, "remove": true}},
+    {"name": "again", "train": {"epochs": 1, "optimizer": {"type": "sgd", "lr": 0.01}}}]})")));
+}
+
 TEST(Config, OverridesAreAppliedInOrder) {
   const Config config =
       parse(minimal(), {"stages.dense.train.epochs=1", "stages.1.prune.sparsity=0.5", "seed=3", "name=2024",

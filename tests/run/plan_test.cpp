@@ -72,16 +72,36 @@ TEST(Plan, WarnsOfLayersThatHardlyAnythingIsLeftOf) {
   };
   const std::string train =
       R"({"name": "a", "train": {"steps": 2, "optimizer": {"type": "sgd", "lr": 0.1}}}, )";
-  const auto prune = [](const char* scope) {
+  const auto prune = [](const char* scope, const char* more = R"(, "exclude": ["fc2"])") {
     return join(R"({"name": "b", "prune": {"criterion": "random", "sparsity": 0.9995, "scope": ")", scope,
-                R"(", "exclude": ["fc2"]}})");
+                "\"", more, "}}");
   };
   for (const std::string& stages : {prune("layer"), train + prune("layer"), prune("global")}) {
     const auto lines = warned(stages);
-    ASSERT_EQ(lines.size(), 1u) << stages;
+    const bool trained = stages.starts_with(train);
+    ASSERT_EQ(lines.size(), trained ? 1u : 2u) << stages;
     EXPECT_TRUE(lines[0].starts_with("stage 'b': layer collapse: fc1 is left with 6 of 12,544 weights, in "));
+    if (!trained) {
+      EXPECT_TRUE(lines[1].starts_with("stage 'b': dead: 1")) << lines[1];
+      EXPECT_TRUE(lines[1].ends_with(" of 784 columns of fc1 have no weight that is not masked")) << lines[1];
+    }
   }
-  EXPECT_TRUE(warned(train + prune("global")).empty()) << "what training makes of it is not known";
+  EXPECT_TRUE(warned(train + prune("global", "")).empty()) << "what training makes of it is not known";
+  EXPECT_EQ(warned(train + prune("global")),
+            (std::vector<std::string>{"stage 'b': layer collapse: fc1 will be left with 6 of 12,544 weights, "
+                                      "and has 16 outputs"}))
+      << "but that fc1 is ranked by itself is";
+}
+
+TEST(Plan, CountsDeadUnitsWhereTheyWereNotMeant) {
+  const auto warned = [](const char* unit) {
+    return plan_of(join(R"({"name": "b", "prune": {"criterion": "random", "sparsity": 0.5, "unit": ")", unit,
+                        R"(", "scope": "layer"}})"))
+        .stages[0]
+        .warnings;
+  };
+  EXPECT_TRUE(warned("filter").empty());
+  EXPECT_TRUE(warned("column").empty());
 }
 
 TEST(Plan, WarnsOfALaterCutThatCannotBeMade) {

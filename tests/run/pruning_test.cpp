@@ -288,6 +288,20 @@ TEST(StageCallbacks, StandInTheOrderInWhichTheyAct) {
   EXPECT_TRUE(dynamic_cast<ClipCallback*>(all.in_order[5]));
 }
 
+TEST(ForeseenWarnings, AreOfStagesToComeUpToTheFirstCut) {
+  const auto thin = [](const char* name) {
+    return join(R"({"name": ")", name, R"(", "prune": {"sparsity": 0.99, "scope": "layer"}})");
+  };
+  const std::string cut = R"({"name": "cut", "prune": {"unit": "channel", "ratio": 0.25}})";
+  const Config config = small_config(thin("a") + ", " + thin("b") + ", " + cut + ", " + thin("c"));
+  const auto model = build_model(config);
+  const std::string line = "layer collapse: fc2 will be left with 2 of 160 weights, and has 10 outputs";
+  EXPECT_EQ(foreseen_warnings(config, *model),
+            (std::vector<std::string>{"stage 'a': " + line, "stage 'b': " + line}));
+  EXPECT_EQ(foreseen_warnings(config, *model, 1), (std::vector<std::string>{"stage 'b': " + line}));
+  EXPECT_TRUE(foreseen_warnings(config, *model, 4).empty());
+}
+
 TEST(PruneCallback, RemembersTheNetworkBeforeItsFirstCut) {
   Case one(R"("criterion": "l2", "ratio": 0.5)");
   Acting acting(one, 1);

@@ -182,6 +182,199 @@ TEST(Run, RemovedMasksLetZerosTrainAgain) {
   EXPECT_LT(result.stages[1].sparsity, 0.4);
 }
 
+TEST(Run, DenseSparseDenseEndsDense) {
+  const TemporaryFolder folder;
+  const std::string
+      free = R"({"name": "free", "prune": {"sparsity": 0.5, "remove": true}})",
+      again = R"({"name": "again", "train": {"steps": 20, "optimizer": {"type": "sgd", "lr": 0.01}}})";
+  const RunResult result =
+      run_in(folder, small_config(dense + "," + pruned + "," + tuned + "," + free + "," + again));
+  EXPECT_DOUBLE_EQ(result.stages[2].sparsity, 0.5);
+  EXPECT_DOUBLE_EQ(result.stages[3].sparsity, 0.5) << "the same zeros, which nothing holds";
+  EXPECT_LT(result.stages[4].sparsity, 0.3);
+}
+
+// --- Rewinding ---
+
+const std::string first = R"({"name": "first", "evaluate": {}})";
+const std::string ticket = R"({"name": "ticket", "prune": {"sparsity": 0.8, "rewind": "first"}})";
+
+TEST(Run, WhatStaysGoesBackToAnEarlierStagesWeights) {
+  const TemporaryFolder folder;
+  const RunResult result = run_in(folder, small_config(first + "," + dense + "," + ticket + "," + tuned));
+  const auto models = folder.path() / "run" / "models";
+  const auto file = [&](const char* stage) {
+    return read_safetensors(models / (std::string(stage) + ".safetensors"));
+  };
+  const TensorFile before = file("first"), trained = file("dense"), after = file("ticket"),
+                   end = file("tuned");
+  std::vector<std::pair<float, bool>> magnitudes;  // of what was trained, and whether it stays
+  int64_t zeros = 0;
+  for (const auto& [name, tensor] : after.tensors) {
+    const auto now = tensor.span<float>(), was = before.find(name)->span<float>(),
+               late = end.find(name)->span<float>();
+    for (size_t i = 0; i < now.size(); ++i) {
+      const bool stays = now[i] != 0 || !name.ends_with("weight");
+      zeros += !stays;
+      EXPECT_EQ(now[i], stays ? was[i] : 0) << name;
+      if (!stays) {
+        EXPECT_EQ(late[i], 0) << name << ": held";
+      }
+      if (name.ends_with("weight"))
+        magnitudes.emplace_back(std::abs(trained.find(name)->span<float>()[i]), stays);
+    }
+  }
+  EXPECT_EQ(zeros, std::llround(0.8 * 12'704));
+  EXPECT_DOUBLE_EQ(result.stages[2].sparsity, result.stages[3].sparsity);
+  std::ranges::sort(magnitudes);
+  EXPECT_TRUE(std::ranges::is_sorted(magnitudes, {}, [](const auto& one) { return one.second; }))
+      << "the trained network's largest stay";
+  EXPECT_TRUE(contains(read_file(folder.path() / "run" / "log.txt"),
+                       "ticket  what stays goes back to the weights of stage 'first'"));
+}
+
+TEST(Run, GoesBackToNormsStatisticsToo) {
+  const TemporaryFolder folder;
+  Config config = small_config(first + "," + tuned + "," + ticket);
+  config.model = {};
+  config.model.type = "resnet20";
+  config.model.input = {28, 28, 1};
+  config.model.width = 0.25;
+  config.model.classes = 10;
+  config.stages[1].train->steps = 3;
+  run_in(folder, config);
+  const auto models = folder.path() / "run" / "models";
+  const TensorFile before = read_safetensors(models / "first.safetensors"),
+                   after = read_safetensors(models / "ticket.safetensors");
+  int64_t statistics = 0;
+  for (const auto& [name, tensor] : after.tensors) {
+    if (name.find("running") == name.npos) continue;
+    ++statistics;
+    EXPECT_TRUE(std::ranges::equal(tensor.span<float>(), before.find(name)->span<float>())) << name;
+  }
+  EXPECT_GT(statistics, 10);
+}
+
+TEST(Run, AStageToGoBackToThatIsMissingIsToldBeforeItGoesOn) {
+  const TemporaryFolder folder;
+  const Config config = small_config(first + "," + tuned + "," + ticket);
+  run_in(folder, config);
+  const auto run = folder.path() / "run";
+  // As if it had been stopped after its second stage.
+  CheckpointInfo info = read_checkpoint_info(run / "checkpoint.safetensors");
+  info.position->stage = 2;
+  info.position->results.pop_back();
+  const auto model = open_checkpoint(run / "models" / "tuned.safetensors").model;
+  save_checkpoint({run / "checkpoint.safetensors"}, *model, info.config, *info.position, info.classes);
+  std::filesystem::remove(run / "result.json");
+  const auto file = run / "models" / "first.safetensors";
+  const std::string bytes = read_file(file);
+  std::filesystem::remove(file);
+  EXPECT_EQ(message_of([&] { run_in(folder, config, true); }),
+            file.string() + ": is missing, and stage 'ticket' goes back to its weights");
+  std::ofstream(file, std::ios::binary) << bytes;
+  EXPECT_EQ(run_in(folder, config, true).stages.size(), 3u);
+}
+
+TEST(Run, RoundsTakeAShareOfWhatRemains) {
+  const TemporaryFolder folder;
+  const Config config = small_config(first + "," + dense + R"(, {"name": "round", "repeat": 3, "stages": [
+      {"name": "pruned", "prune": {"sparsity": 0.2, "of": "remaining", "rewind": "first"}},
+      {"name": "tuned", "train": {"steps": 40, "optimizer": {"type": "adam", "lr": 0.01}}}]})");
+  const RunResult result = run_in(folder, config);
+  ASSERT_EQ(result.stages.size(), 8u);
+  int64_t left = 12'704;
+  for (int round = 1; round <= 3; ++round) {
+    left -= std::llround(0.2 * static_cast<double>(left));
+    const StageResult &pruned = result.stages[static_cast<size_t>(2 * round)],
+                      &tuned = result.stages[static_cast<size_t>(2 * round + 1)];
+    EXPECT_EQ(pruned.name, join("round", round, ".pruned"));
+    EXPECT_EQ(tuned.name, join("round", round, ".tuned"));
+    EXPECT_EQ(tuned.nonzeros, left + 26) << "biases";
+    EXPECT_GT(tuned.accuracy, 50);
+    EXPECT_TRUE(std::filesystem::exists(folder.path() / "run" / "models" / (pruned.name + ".safetensors")));
+  }
+  const std::string saved = read_file(folder.path() / "run" / "config.json");
+  EXPECT_TRUE(contains(saved, "round3.tuned"));
+  EXPECT_FALSE(contains(saved, "repeat"));
+  EXPECT_EQ(to_json(run_in(folder, config, true)), to_json(result)) << "and goes on as the same run";
+}
+
+// --- Schedules ---
+
+/// The sparsity after each act of a pruner, from the rows of metrics.
+std::vector<double> sparsities(const std::filesystem::path& run) {
+  std::vector<double> found;
+  std::istringstream rows(read_file(run / "metrics.jsonl"));
+  for (std::string line; std::getline(rows, line);) {
+    const auto row = nlohmann::ordered_json::parse(line);
+    if (!row.contains("prune")) continue;
+    double weights = 0, left = 0;
+    for (const auto& layer : row["prune"]["layers"]) {
+      weights += layer["weights"].get<double>();
+      left += layer["nonzeros"]["after"].get<double>();
+    }
+    found.push_back(1 - left / weights);
+  }
+  return found;
+}
+
+std::vector<double> sparsities_of(const std::string& prune, double* at_end) {
+  const TemporaryFolder folder;
+  const RunResult result =
+      run_in(folder, small_config(R"({"name": "g", "train": {"steps": 40, "optimizer": {"type": "sgd",
+      "lr": 0.05, "momentum": 0.9}, "prune": )" +
+                                  prune + "}}"));
+  *at_end = result.stages[0].sparsity;
+  return sparsities(folder.path() / "run");
+}
+
+void expect_near(const std::vector<double>& found, const std::vector<double>& expected) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], 5e-5) << i;
+}
+
+TEST(Run, ATableIsFollowed) {
+  double end = 0;
+  expect_near(
+      sparsities_of(
+          R"({"sparsity": 0.9, "schedule": {"type": "table", "table": [[3, 0.5], [20, 0.5], [30, 0.9]]}})",
+          &end),
+      {0.5, 0.5, 0.9});
+  EXPECT_NEAR(end, 0.9, 5e-5);
+}
+
+TEST(Run, GeometricTakesTheSameShareOfWhatIsLeft) {
+  double end = 0;
+  expect_near(
+      sparsities_of(
+          R"({"sparsity": 0.992, "schedule": {"type": "geometric", "begin": 0, "end": 30, "every": 10}})",
+          &end),
+      {0, 0.8, 0.96, 0.992});
+  EXPECT_NEAR(end, 0.992, 5e-5);
+}
+
+TEST(Run, AlternatingEndsSparse) {
+  double end = 0;
+  const auto found = sparsities_of(
+      R"({"sparsity": 0.8, "schedule": {"type": "alternating", "begin": 0, "end": 39, "every": 7}})", &end);
+  ASSERT_EQ(found.size(), 6u) << "0, 7, 14, 21, 28 and 35";
+  for (const size_t sparse : {1, 3, 5}) EXPECT_NEAR(found[sparse], 0.8, 5e-5);
+  for (const size_t dense : {2, 4}) EXPECT_NEAR(found[dense], 0.8, 5e-5) << "let go, but not trained yet";
+  EXPECT_NEAR(end, 0.8, 5e-5);
+}
+
+TEST(Run, WhatIsNotHeldIsAtTheEnd) {
+  double end = 0;
+  expect_near(
+      sparsities_of(
+          R"({"sparsity": 0.75, "hold": false, "schedule": {"type": "linear", "initial": 0.75, "end": 30,
+      "every": 10}})",
+          &end),
+      {0.75, 0.75, 0.75, 0.75});
+  EXPECT_NEAR(end, 0.75, 5e-5);
+}
+
 TEST(Run, KeepsTheBestEpochAndStopsEarly) {
   const TemporaryFolder folder;
   const RunResult result = run_in(

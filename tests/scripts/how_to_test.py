@@ -44,7 +44,7 @@ class HowTo(unittest.TestCase):
     def test_the_index_has_every_page_and_the_readme_the_index(self):
         linked = set(re.findall(r"\]\(([\w-]+)\.md\)", INDEX))
         self.assertEqual(linked, set(PAGES))
-        self.assertEqual(linked, {"op", "layer", "model", "optimizer", "criterion", "penalty", "data-set", "command"})
+        self.assertEqual(linked, {"op", "layer", "model", "optimizer", "criterion", "penalty", "method", "data-set", "command"})
         self.assertTrue("](docs/how-to/README.md)" in (ROOT / "README.md").read_text(), "the README does not link the index")
 
     def test_the_files_are_there_and_as_many_as_said(self):

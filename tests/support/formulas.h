@@ -157,4 +157,31 @@ struct CrossEntropyFormula {
   }
 };
 
+/// Of each row of logits z and of a teacher's t, T^2 KL(softmax(t / T) || softmax(z / T)), and its
+/// derivatives by z.
+struct KlDivergenceFormula {
+  Doubles loss, gradient;
+  KlDivergenceFormula(const Floats& z, const Floats& t, size_t classes, double temperature)
+      : loss(z.size() / classes), gradient(z.size()) {
+    const auto log_softmax = [&](const Floats& all, size_t row) {
+      const auto begin = all.begin() + static_cast<std::ptrdiff_t>(row * classes);
+      const double largest = *std::max_element(begin, begin + static_cast<std::ptrdiff_t>(classes));
+      double total = 0;
+      for (size_t k = 0; k < classes; ++k)
+        total += std::exp((begin[static_cast<std::ptrdiff_t>(k)] - largest) / temperature);
+      Doubles logs(classes);
+      for (size_t k = 0; k < classes; ++k)
+        logs[k] = (begin[static_cast<std::ptrdiff_t>(k)] - largest) / temperature - std::log(total);
+      return logs;
+    };
+    for (size_t i = 0; i < loss.size(); ++i) {
+      const Doubles q = log_softmax(z, i), p = log_softmax(t, i);
+      for (size_t k = 0; k < classes; ++k) {
+        loss[i] += temperature * temperature * std::exp(p[k]) * (p[k] - q[k]);
+        gradient[i * classes + k] = temperature * (std::exp(q[k]) - std::exp(p[k]));
+      }
+    }
+  }
+};
+
 }  // namespace espalier

@@ -7,6 +7,7 @@
 
 #include "espalier/autograd/random_pass.h"
 #include "espalier/core/allocator.h"
+#include "espalier/core/denormals.h"
 #include "espalier/core/out_of_memory.h"
 #include "espalier/graph/ops.h"
 #include "espalier/nn/layers.h"
@@ -238,6 +239,36 @@ TEST(Trainer, LearnsTheColumns) {
   Fixture f(100, 400);
   Trainer(f.state, {}).run(f.loader);
   EXPECT_GT(evaluate(*f.model, f.loader).accuracy, 95.0);
+}
+
+TEST(Trainer, StepsComputeWithDenormalsAsZeros) {
+  struct Modes : Callback {
+    void after_backward(TrainState&) override { modes.insert(denormals_mode()); }
+    std::set<uint32_t> modes;
+  } look;
+  const uint32_t before = denormals_mode();
+  Fixture f(2);
+  Trainer(f.state, {&look}).run(f.loader);
+  f.loader.start_epoch(0);
+  Batch batch;
+  f.loader.next(batch);
+  Trainer(f.state, {&look}).step(batch);
+  const FlushDenormals fast;
+  EXPECT_EQ(look.modes, std::set<uint32_t>{denormals_mode()});
+  EXPECT_EQ(before, 0u) << "a caller's own is as it was";
+}
+
+TEST(Trainer, LeavesOutAnUpdateWhereACallbackSaysSo) {
+  struct Skip : Callback {
+    void after_backward(TrainState& s) override { s.leaves_out_update = s.position.step == 1; }
+    void after_update(TrainState& s) override { moved.push_back(s.position.step); }
+    std::vector<int64_t> moved;
+  } skip;
+  Fixture f(3);
+  Trainer(f.state, {&skip}).run(f.loader);
+  EXPECT_EQ(skip.moved, (std::vector<int64_t>{0, 2}));
+  EXPECT_EQ(f.optimizer->steps(), 2);
+  EXPECT_EQ(f.position.step, 3);
 }
 
 TEST(Trainer, AsksTheSystemForNothingAfterTheFirstStep) {

@@ -68,5 +68,74 @@ TEST(SoftmaxCrossEntropy, BadArguments) {
   EXPECT_TRUE(contains(message({1, 3}, {0}, -0.5f), "label smoothing -0.5 is not in [0,1)"));
 }
 
+TEST(SoftmaxKlDivergence, ReferenceAndGradients) {
+  for (const float temperature : {1.0f, 4.0f})
+    for (const auto& [n, classes] : {std::pair<int64_t, int64_t>{1, 2}, {7, 10}, {33, 17}, {2, 1001}}) {
+      SCOPED_TRACE(testing::Message() << n << "x" << classes << ", T " << temperature);
+      const Tensor teacher = random_tensor({n, classes}, 3, -5, 5);
+      check({.inputs = {{n, classes}},
+             .op = [=](const auto& v) { return ops::softmax_kl_divergence(v[0], teacher, temperature); },
+             .reference =
+                 [=](const auto& v) {
+                   const double t2 = double{temperature} * temperature;
+                   double loss = 0;
+                   for (int64_t i = 0; i < n; ++i) {
+                     const double* z = v[0].data() + i * classes;
+                     const float* t = teacher.f32() + i * classes;
+                     double total = 0, teachers = 0;
+                     for (int64_t k = 0; k < classes; ++k) {
+                       total += std::exp(z[k] / temperature);
+                       teachers += std::exp(t[k] / double{temperature});
+                     }
+                     for (int64_t k = 0; k < classes; ++k) {
+                       const double q = std::exp(z[k] / temperature) / total,
+                                    p = std::exp(t[k] / double{temperature}) / teachers;
+                       loss += t2 * p * (std::log(p) - std::log(q));
+                     }
+                   }
+                   return Doubles{loss / static_cast<double>(n)};
+                 },
+             .tolerance = 2e-6,
+             .low = -5,
+             .high = 5});
+    }
+}
+
+TEST(SoftmaxKlDivergence, OfALogitOfTwoIsWhatAHandComputes) {
+  // q = (1/2, 1/2), p = (3/4, 1/4) at T = 2: KL = 3/4 log 3/2 + 1/4 log 1/2, times 4.
+  const Variable z(Tensor::zeros({1, 2}), true);
+  const Tensor teacher = Tensor::from({1, 2}, Floats{2 * std::log(3.0f), 0});
+  const Variable loss = ops::softmax_kl_divergence(z, teacher, 2);
+  EXPECT_NEAR(loss.value().item(), 4 * (0.75 * std::log(1.5) - 0.25 * std::log(2.0)), 1e-6);
+  loss.backward();
+  EXPECT_NEAR(z.gradient().f32()[0], 2 * (0.5 - 0.75), 1e-6);
+  EXPECT_NEAR(z.gradient().f32()[1], 2 * (0.5 - 0.25), 1e-6);
+}
+
+TEST(SoftmaxKlDivergence, GradientIsScaledByWhatComesBehind) {
+  const Variable z(random_tensor({5, 3}, 1), true), w(z.value().clone(), true);
+  const Tensor teacher = random_tensor({5, 3}, 2);
+  ops::softmax_kl_divergence(z, teacher, 3).backward();
+  ops::scale(ops::softmax_kl_divergence(w, teacher, 3), 4.0f).backward();
+  for (int i = 0; i < 15; ++i) EXPECT_FLOAT_EQ(w.gradient().f32()[i], 4 * z.gradient().f32()[i]);
+}
+
+TEST(SoftmaxKlDivergence, BadArguments) {
+  const auto message = [](const Shape& logits, const Shape& teacher, float temperature = 1) {
+    return message_of([&] {
+      ops::softmax_kl_divergence(Variable(Tensor::zeros(logits)), Tensor::zeros(teacher), temperature);
+    });
+  };
+  EXPECT_EQ(message({3}, {3}), "kl_divergence: expects logits [N,classes], found [3]");
+  EXPECT_EQ(message({0, 3}, {0, 3}), "kl_divergence: expects logits [N,classes], found [0, 3]");
+  EXPECT_EQ(message({2, 3}, {2, 4}), "kl_divergence: logits have shape [2, 3], the teacher's [2, 4]");
+  EXPECT_EQ(message({2, 3}, {2, 3}, 0), "kl_divergence: temperature 0 is not above 0");
+  EXPECT_EQ(
+      message_of([] {
+        ops::softmax_kl_divergence(Variable(Tensor::zeros({2, 3})), Tensor::zeros({2, 3}, DType::i32), 1);
+      }),
+      "kl_divergence: types differ, f32 and i32");
+}
+
 }  // namespace
 }  // namespace espalier
