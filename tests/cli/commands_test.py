@@ -126,7 +126,7 @@ class Help(CliTest):
 
     def test_config_in_sections(self):
         overview = self.succeeds("help", "config")
-        self.assertLess(len(overview.splitlines()), 60)
+        self.assertLess(len(overview.splitlines()), 70)
         model = self.succeeds("help", "config.model")
         self.assertTrue(model.startswith("model: the network\n"), model)
         self.assertRegex(model, r"\n {14}default \[28, 28, 1\] for type mlp, lenet300, lenet5(, [\w, ]+)?\n")

@@ -195,30 +195,52 @@ def load_arrays(path):
             for name, (_, shape, content) in safetensors(path)[0].items()}
 
 
-class LotteryTickets(PruneTest):
-    def test_of_the_readme_go_back_to_the_first_weights_that_are_left(self):
-        text = README.read_text().split("**Lottery tickets**")[1]
-        stages = json.loads(re.search(r"```json\n(.*?)```", text, re.S)[1])["stages"]
-        round_ = stages[2]
-        round_["repeat"] = 2
-        for stage in [stages[1], *round_["stages"]]:
-            if "train" in stage:
-                stage["train"]["epochs"] = 2
-        self.write("ticket.json", config(*stages, name="ticket"))
-        self.succeeds("train", "ticket.json")
-        first, dense, pruned, tuned = (load_arrays(self.folder / f"runs/ticket/models/{model}.safetensors") for model in (
-            "first", "dense", "round2.pruned", "round2.tuned"))
-        left = total = 0
+class MethodsAsStages(PruneTest):
+    """The configs of prune/README.md, cut short."""
+
+    def blocks(self):
+        text = README.read_text().split("## Methods as stages")[1].split("\n## ")[0]
+        return [json.loads(block)["stages"] for block in re.findall(r"```json\n(.*?)```", text, re.S)]
+
+    def shorten(self, stages):
+        for stage in stages:
+            self.shorten(stage.get("stages", []))
+            if "train" not in stage:
+                continue
+            stage["train"]["epochs"] = 4
+            schedule = stage["train"].get("prune", {}).get("schedule", {})
+            if "end" in schedule:
+                schedule.update(begin=1, end=4, every=1)
+
+    def run_block(self, stages, name):
+        self.shorten(stages)
+        self.write(f"{name}.json", config(*stages, name=name))
+        self.succeeds("train", f"{name}.json", "--quiet")
+        result = json.loads((self.folder / "runs" / name / "result.json").read_text())
+        return {stage["name"]: stage for stage in result["stages"]}
+
+    def test_lottery_tickets_begin_with_the_first_weights_that_are_left(self):
+        stages = self.run_block(self.blocks()[0], "ticket")
+        first, pruned, tuned = (load_arrays(self.folder / f"runs/ticket/models/{model}.safetensors") for model in (
+            "first", "round5.pruned", "round5.tuned"))
         for name in ("fc1.weight", "fc2.weight"):
-            kept = pruned[name] != 0
-            self.assertEqual(pruned[name].numbers, (first[name] * kept).numbers)
-            self.assertEqual((tuned[name] != 0).numbers, kept.numbers)
-            self.assertNotEqual(dense[name].numbers, first[name].numbers)
-            left += sum(kept.numbers)
-            total += len(kept.numbers)
-        once = total - int(0.2 * total + 0.5)
-        self.assertEqual(left, once - int(0.2 * once + 0.5))
+            self.assertEqual(pruned[name].numbers, (first[name] * (pruned[name] != 0)).numbers)
+            self.assertEqual((tuned[name] != 0).numbers, (pruned[name] != 0).numbers)
+            self.assertNotEqual(tuned[name].numbers, pruned[name].numbers)
         self.assertEqual(pruned["fc1.bias"].numbers, first["fc1.bias"].numbers)
+        self.assertAlmostEqual(stages["round5.tuned"]["sparsity"], 1 - 0.8 ** 5, delta=0.01)
+
+    def test_the_others_end_as_sparse_as_they_say(self):
+        _, dense, alternating, soft = self.blocks()
+        stages = self.run_block(dense, "dsd")
+        self.assertAlmostEqual(stages["free"]["sparsity"], 0.5, delta=0.01)
+        self.assertLess(stages["again"]["sparsity"], 0.45)
+        self.assertAlmostEqual(self.run_block(alternating, "acdc")["acdc"]["sparsity"], 0.9, delta=0.01)
+        self.run_block(soft, "soft")
+        filters = load_arrays(self.folder / "runs/soft/models/soft.safetensors")["fc1.weight"]
+        size = len(filters.numbers) // filters.shape[0]
+        gone = sum(not any(filters.numbers[i:i + size]) for i in range(0, len(filters.numbers), size))
+        self.assertEqual(gone, round(0.3 * filters.shape[0]))
 
 
 if __name__ == "__main__":
