@@ -103,7 +103,8 @@ void sensitivity(const Given& given) {
   options.unit = unit.value_or(options.unit);
   options.criterion = criterion.value_or(options.criterion);
   position_of_name("sensitivity: --unit", options.unit, units_with_shares());
-  position_of_name("sensitivity: --criterion", options.criterion, criteria().names());
+  position_of_name("sensitivity: --criterion", options.criterion,
+                   criteria().names_where([](const Criterion& one) { return one.needs != Needs::movement; }));
   if (json && json == table) fail_usage("sensitivity: --json and --table: two files are expected");
   catch_interrupts();  // nothing is left half written
   Output json_file("--json", json, {file}), table_file("--table", table, {file});

@@ -87,7 +87,12 @@ class Columns {
     const int64_t group = row * groups_ / layer_.outputs;
     return layer_.matrices.values.data() + (group * layer_.inputs + column) * layer_.inputs;
   }
+  /// What no input was ever other than 0 for is worth nothing.
   double score(int64_t row, int64_t column) const {
+    const auto& silent = layer_.matrices.silent;
+    if (!silent.empty() &&
+        silent[static_cast<size_t>(row * groups_ / layer_.outputs * layer_.inputs + column)])
+      return 0;
     const double ratio = layer_.w[static_cast<size_t>(row * layer_.inputs + column)] / u(row, column)[column];
     return ratio * ratio;
   }

@@ -23,8 +23,8 @@ struct LayerToSolve {
 };
 
 /// For criterion woodfisher: of `kept` as it is, what stays of each block makes up for all that goes of it
-/// together, -M_PQ M_QQ^-1 w_Q with M = F^-1, P what stays and Q what goes. (The paper adds up what each weight
-/// asks for that goes alone, as if no other went, which at high sparsities takes more than it gives:
+/// together, -M_PQ M_QQ^-1 w_Q with M = F^-1, P what stays and Q what goes. (The paper adds up what each
+/// weight asks for that goes alone, as if no other went, which at high sparsities takes more than it gives:
 /// docs/results.md.)
 void solve_blocks(LayerToSolve& layer);
 

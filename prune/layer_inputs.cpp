@@ -171,18 +171,18 @@ Signals input_products(Module& model, const Shape& input, const Criterion& crite
   for (auto& [weight, sum] : sums) {
     const int64_t size = weight->shape().row_elements();
     std::vector<double> costs(static_cast<size_t>(sum.groups * size));
+    std::vector<char> silent(costs.size());
     for (double& value : sum.values) value *= 2.0 / static_cast<double>(sum.rows);
     for (int64_t g = 0; g < sum.groups; ++g) {
       double* const h = sum.values.data() + g * size * size;
-      std::vector<char> dead(static_cast<size_t>(size));
-      for (int64_t j = 0; j < size; ++j) dead[static_cast<size_t>(j)] = h[j * size + j] == 0;
+      for (int64_t j = 0; j < size; ++j) silent[static_cast<size_t>(g * size + j)] = h[j * size + j] == 0;
       factor_of_inverse(h, size, damping);
       for (int64_t j = 0; j < size; ++j)
-        if (!dead[static_cast<size_t>(j)])
+        if (!silent[static_cast<size_t>(g * size + j)])
           costs[static_cast<size_t>(g * size + j)] = 1 / (h[j * size + j] * h[j * size + j]);
     }
     signals.of_parameters[weight] = for_filters(*weight, costs, sum.groups);
-    signals.matrices[weight] = {size, std::move(sum.values)};
+    signals.matrices[weight] = {size, std::move(sum.values), std::move(silent)};
   }
   return signals;
 }

@@ -50,6 +50,9 @@ bool are_compared(const PruneOptions& options) {
   }
 }
 
+/// Whether the same share of what is left goes each time, whatever the share is of.
+Of path_of(const PruneOptions& options) { return options.geometric ? Of::remaining : options.of; }
+
 /// That part of the way to a share: of what remains the same share goes each time.
 double part_of(double share, double way, Of of) {
   if (way == 1) return share;
@@ -97,7 +100,7 @@ struct Selected {
 
   Selected(Module& model, const UnitSet& units, const Tensor& scores, const PruneOptions& options,
            const OriginalNetwork& original, double progress)
-      : ranking(units, scores, on_the_way(options.selection, progress, options.of), original),
+      : ranking(units, scores, on_the_way(options.selection, progress, path_of(options)), original),
         cost(units.channels ? std::optional<CostModel>(std::in_place, model, units.channels->network.graph)
                             : std::nullopt),
         goal(options.target, original, units, ranking, cost ? &*cost : nullptr, options.latency_ms,
@@ -339,6 +342,7 @@ void check_prune(Module& model, const Shape& input, const PruneOptions& options,
   check_options(options);
   const UnitSet units = units_for(model, input, options);
   check_scoring(units, options.scoring);
+  check_signals(model, input, options.scoring.criterion);
   const OriginalNetwork original = units.channels ? original_network(model, input) : OriginalNetwork{};
   const Tensor scores = Tensor::zeros({units.count});  // they rank nothing, but all limits are met
   const Selected selected(model, units, scores, options, original, 1.0);
@@ -362,7 +366,7 @@ std::vector<PruneResult::Layer> foreseen_layers(Module& model, const Shape& inpu
   check_options(options);
   const bool is_counted = options.target.kind == Target::sparsity && options.unit.kind != Unit::n_of_m;
   if (!is_counted || options.unit.kind == Unit::channel) return {};
-  const UnitSet units = units_of(model, input, options.unit, options.include, options.exclude);
+  const UnitSet units = units_for(model, input, options);
   const Tensor scores = Tensor::zeros({units.count});
   const OriginalNetwork original;
   Selected selected(model, units, scores, options, original, 1.0);
@@ -394,7 +398,7 @@ PruneResult prune(Module& model, const Shape& input, const OriginalNetwork& orig
       const double way = static_cast<double>(i) / static_cast<double>(options.iterations);
       so_far = progress * way;
       now.target.end = options.target.end.value_or(options.target.value);
-      if (options.target.is_moved()) now.target.value = part_of(options.target.value, way, options.geometric ? Of::remaining : options.of);
+      if (options.target.is_moved()) now.target.value = part_of(options.target.value, way, path_of(options));
     }
     PruneResult one = prune_once(model, input, now, from, so_far);
     result = result ? joined(std::move(one), std::move(*result)) : std::move(one);

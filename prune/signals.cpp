@@ -78,8 +78,11 @@ const SignalKind& kind_of(Needs needs) {
       {.looks_at = "at the mean of dL/dw", .data = true, .gather = mean_gradients},
       {.looks_at = "at H g, g the mean of dL/dw and H its derivative",
        .data = true,
-       .gather = hessian_gradients},
-      {.looks_at = "at dR/d|w|, R the sum of what |w| make of an image of ones", .gather = synaptic_flow},
+       .gather = hessian_gradients,
+       .asks_ops = true},
+      {.looks_at = "at dR/d|w|, R the sum of what |w| make of an image of ones",
+       .gather = synaptic_flow,
+       .asks_ops = true},
       {.looks_at = "at the sum of w dL/dw over the stage's steps", .gather = movements},
       {.looks_at = "at the norms of its layer's inputs", .data = true, .gather = input_norms},
       {.looks_at = "at the products of its layer's inputs with each other",
@@ -131,6 +134,19 @@ void add_movement(const std::vector<Parameter*>& parameters) {
 
 void end_movement(const std::vector<Parameter*>& parameters) {
   for (Parameter* parameter : parameters) parameter->state.erase(movement_state);
+}
+
+void check_signals(Module& model, const Shape& input, const Criterion& criterion) {
+  const Device device = device_of(model.parameters());
+  if (!kind_of(criterion.needs).asks_ops || device == Device::meta) return;
+  const SignalBatch batch{Tensor::zeros({1, input[0], input[1], input[2]}, DType::f32, device),
+                          Tensor::from({1}, std::vector<int32_t>{0}, device)};
+  try {
+    gather_signals(model, input, criterion,
+                   {.batches = 1, .batch = [&](int64_t) { return batch; }, .loss = {}});
+  } catch (const Error& error) {
+    fail_usage(error.what());
+  }
 }
 
 void for_gradients(Module& model, const SignalData& data,

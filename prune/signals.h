@@ -18,6 +18,7 @@ namespace espalier {
 struct SignalMatrices {
   int64_t size = 0;                 ///< rows and columns of each; the last may have fewer
   std::vector<double> values = {};  ///< one matrix after another, size x size each
+  std::vector<char> silent = {};    ///< rows, of all matrices, of numbers that say nothing; empty: none do
 };
 
 struct Signals {
@@ -53,8 +54,13 @@ struct SignalKind {
   /// are scored as all others are, and gradients are gone afterwards. Null: there are none.
   Signals (*gather)(Module& model, const Shape& input, const Criterion& criterion,
                     const SignalData& data) = nullptr;
+  bool asks_ops = false;  ///< not every op can do what gathering asks of it
 };
 const SignalKind& kind_of(Needs needs);
+
+/// UsageError with the reason where signals for a criterion cannot be gathered from such a network, whatever
+/// the data are: tried on one image of zeros.
+void check_signals(Module& model, const Shape& input, const Criterion& criterion);
 
 /// The signals of a model for a criterion. Why squares of gradients say what a weight is worth: with p the
 /// model's probability of the label and L = -log p, the Fisher information is F = E[dL dL'], dL = dL/dw, over

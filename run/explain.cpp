@@ -54,6 +54,9 @@ Explanation explain_stage(const Config& config, size_t stage, Module& model, con
                           std::optional<int64_t> step) {
   const StageConfig& of = config.stages[stage];
   PruneConfig prune = *of.pruning();
+  if (criteria().named(prune.criterion.type).needs == Needs::movement)
+    fail_usage(config.file, ": stage '", of.name, "': criterion ", prune.criterion.type,
+               " goes by what the stage's steps add up to, and before them there is nothing to explain");
   prune.verify = false;  // a proof is of what is kept
   const Shape& input = config.model.input;
   Explanation explanation{.options = prune_options(prune, pruning_key(config)),

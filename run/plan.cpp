@@ -201,7 +201,8 @@ Plan make_plan(const Config& config, const DataSplits& data) {
       for (const std::string& line : lines)
         row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
     };
-    if (trained && !(by_layer && prune.sparsity))
+    const bool is_of_steps = criteria().named(prune.criterion.type).needs == Needs::movement;
+    if (is_of_steps || (trained && !(by_layer && prune.sparsity)))
       return warn(foreseen_collapse(*model, config.model.input, prune_options(prune, pruning_key(config))));
     const Stopwatch watch;
     const Pruning pruning(config, prune, *model, data.train);

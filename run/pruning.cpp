@@ -36,21 +36,20 @@ PruneOptions prune_options(const PruneConfig& c, uint64_t key) {
   const std::optional<double> targets[] = {c.sparsity, c.threshold,  c.quantile, c.ratio,     c.speedup,
                                            c.macs,     c.parameters, c.bytes,    c.latency_ms};
   const auto given = std::ranges::find_if(targets, [](const auto& target) { return target.has_value(); });
-  PruneOptions options{.unit = unit_named(c.unit),
-                       .scoring = {.criterion = criterion_of(c),
-                                   .reduction = reduction_named(c.reduction),
-                                   .seed = key},
-                       .selection = {.scope = scopes().named(c.scope),
-                                     .limits = {c.min_channels, c.min_ratio, c.max_ratio},
-                                     .overrides = {},
-                                     .round_to = c.round_to,
-                                     .shares_of = c.sparsity_of},
-                       .of = of_named(c.of),
-                       .include = c.include,
-                       .exclude = c.exclude,
-                       .apply = cuts_channels(c) ? Apply::cut : Apply::zero,
-                       .hold = c.hold,
-                       .allow_empty = c.allow_empty};
+  PruneOptions options{
+      .unit = unit_named(c.unit),
+      .scoring = {.criterion = criterion_of(c), .reduction = reduction_named(c.reduction), .seed = key},
+      .selection = {.scope = scopes().named(c.scope),
+                    .limits = {c.min_channels, c.min_ratio, c.max_ratio},
+                    .overrides = {},
+                    .round_to = c.round_to,
+                    .shares_of = c.sparsity_of},
+      .of = of_named(c.of),
+      .include = c.include,
+      .exclude = c.exclude,
+      .apply = cuts_channels(c) ? Apply::cut : Apply::zero,
+      .hold = c.hold,
+      .allow_empty = c.allow_empty};
   if (options.unit.kind == Unit::block) options.unit = Unit::block_of(c.block->at(0), c.block->at(1));
   options.unit.pad = c.pad;
   if (given != std::end(targets))
@@ -183,6 +182,7 @@ void Pruning::stop_here() const {
 }
 
 Signals Pruning::signals(const Criterion& criterion) const {
+  if (!kind_of(criterion.needs).data) return gather_signals(model_, config_.model.input, criterion, {});
   Loader loader = scoring_loader(config_, data_, criterion.needs);
   const auto loss = train_ ? build_loss(*train_) : build_loss(config_);
   const auto batch = [&](int64_t i) {

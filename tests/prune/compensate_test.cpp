@@ -99,6 +99,16 @@ TEST(Compensate, WhatWasPrunedBeforeGoesAgain) {
   EXPECT_EQ(solved.kept, (std::vector<uint8_t>{0, 0, 1}));
 }
 
+/// The second input was never other than 0: its weights, large as they are, are worth nothing.
+TEST(Compensate, WhatNoInputReachesGoesFirst) {
+  const SignalMatrices u{3, {1, 0, 0, 0, 1, 0, 0, 0, 1}, {0, 1, 0}};
+  const Solved solved(solve_columns, {1, 9, 3, 2, 8, 4}, {0, 1, 1, 0, 1, 1}, 2, u);
+  EXPECT_EQ(solved.kept, (std::vector<uint8_t>{1, 0, 1, 1, 0, 1}));
+  const Solved in_line(solve_columns, {1, 9, 3, 2}, {1, 1, 1, 1}, 2, {2, {1, 0, 0, 1}, {0, 1}},
+                       Unit::n_of(1, 2));
+  EXPECT_EQ(in_line.kept, (std::vector<uint8_t>{1, 0, 1, 0}));
+}
+
 /// Of 200 columns the first 128 and the other 72 lose the same share each, and exactly as many as were to.
 TEST(Compensate, AsManyGoAsWereToGo) {
   constexpr int64_t outputs = 3, inputs = 200;

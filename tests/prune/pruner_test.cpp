@@ -694,6 +694,27 @@ TEST(Pruner, WhatStopsItBetweenCutsLeavesTheModelAsItWas) {
   EXPECT_TRUE(model->history.empty());
 }
 
+TEST(Pruner, ANetworkThatACriterionCannotReadIsRefusedBeforehand) {
+  SmallNet net;
+  Linear& fc = net.linear("fc", 2, 2);
+  net.pass = [&](const Variable& x) {
+    return ops::activation(fc.forward(ops::flatten(x)), Activation::gelu);
+  };
+  PruneOptions options{.target = {Target::sparsity, 0.5}};
+  for (const auto& [criterion, why] :
+       {std::pair(
+            "synflow",
+            "prune: synflow needs a network whose ops scale with their inputs, as relu does, and activation "
+            "gelu does not"),
+        std::pair("grasp",
+                  "activation gelu: its slope moves with its input, and of such there is no tangent yet")}) {
+    options.scoring.criterion = criteria().named(criterion);
+    EXPECT_EQ(message_of<UsageError>([&] { check_prune(net, {1, 1, 2}, options); }), why);
+  }
+  options.scoring.criterion = criteria().named("snip");
+  check_prune(net, {1, 1, 2}, options);
+}
+
 TEST(Pruner, SignalsAreAskedForWhereTheyAreLookedAt) {
   const auto model = random_model("resnet20", 10);
   PruneOptions options = cut_channels();
