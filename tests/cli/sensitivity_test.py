@@ -99,7 +99,7 @@ class Sensitivity(CliTest):
                 (2, [MODEL, "--shares", "half"],
                  "sensitivity: --shares: found 'half', expected shares above 0 and below 1, such as 0.5,0.9"),
                 (2, [MODEL, "--criterion", "l3"], "sensitivity: --criterion: found 'l3', expected one of "
-                                                  f"{self.allowed('prune', 'criterion')}, did you mean 'l1'?"),
+                                                  f"{self.allowed('prune', 'criterion').replace('movement, ', '')}, did you mean 'l1'?"),
                 (2, [MODEL, "--unit", "chanel"], "sensitivity: --unit: found 'chanel', expected one of weight, filter, row, column, "
                                                  "kernel, channel, did you mean 'channel'?"),
                 (2, [MODEL, "--images", "0"], "sensitivity: --images: found '0', expected a whole number from 1 to 1000000000"),
