@@ -44,20 +44,15 @@ void run(const GraphNode& node, const Graph& graph, Pass& pass) {
   pass.tangents[at] = op->tangent({call, inputs}, {call, tangents});
 }
 
-std::vector<Parameter*> weights_of(Module& model) {
-  std::vector<Parameter*> weights = model.parameters();
-  std::erase_if(weights, [](const Parameter* parameter) { return parameter->role != Role::weight; });
-  return weights;
-}
-
 /// Adds up what `pass` leaves in the weights' gradients for each batch, a mean over batches.
 template <class RunPass>
 std::map<const Parameter*, Tensor> mean_over_batches(Module& model, const SignalData& data,
                                                      const RunPass& pass) {
+  const auto weights = prunable_weights(model);
   std::map<const Parameter*, Tensor> sums;
   for (int64_t i = 0; i < data.batches; ++i) {
     pass(data.batch(i));
-    for (Parameter* weight : weights_of(model)) {
+    for (Parameter* weight : weights) {
       Tensor& sum = sums[weight];
       if (!sum.defined()) sum = Tensor::zeros(weight->shape(), DType::f32, weight->value().device());
       if (weight->gradient().defined())

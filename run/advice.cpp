@@ -44,7 +44,7 @@ void lamp_within_layers(const PruneConfig& prune, const Tell& tell) {
 }
 
 void looks_at_no_data(const PruneConfig& prune, const Tell& tell) {
-  if (prune.batches && !kind_of(criteria().named(prune.criterion.type).needs).data)
+  if (prune.batches && !kind_of(needs_of(prune)).data)
     tell("/batches", fmt::format("{} looks at no batch", prune.criterion.type));
 }
 
@@ -226,7 +226,7 @@ void less_after_more(const std::vector<StageConfig>& stages, size_t stage, const
 constexpr void (*of_a_pruner[])(const PruneConfig&, const Tell&) = {all_is_pruned, nothing_is_pruned,
                                                                     lamp_within_layers, looks_at_no_data};
 constexpr void (*of_training[])(const TrainConfig&, const Tell&) = {
-    rate_nobody_uses, decay_nobody_uses, more_smoothing_than_target, teacher_that_is_never_asked,
+    rate_nobody_uses,        decay_nobody_uses,  more_smoothing_than_target, teacher_that_is_never_asked,
     temperature_nobody_uses, explores_only_zeros};
 constexpr void (*of_lengths[])(const TrainConfig&, const StageLength&, const Tell&) = {
     drops_beyond_the_end, warms_up_to_the_end, patience_beyond_the_end, averages_over_the_beginning};

@@ -206,7 +206,7 @@ std::vector<std::string> batch_notes(const Config& config, const Dataset& data) 
   std::vector<std::string> notes;
   for (const StageConfig& stage : config.stages) {
     const PruneConfig* prune = stage.pruning();
-    const Needs needs = prune ? criteria().named(prune->criterion.type).needs : Needs::weights;
+    const Needs needs = prune ? needs_of(*prune) : Needs::weights;
     if (!kind_of(needs).data || !prune->batches) continue;
     const int64_t there = scoring_loader(config, data, needs).batches();
     if (*prune->batches > there)

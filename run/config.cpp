@@ -16,6 +16,7 @@
 #include "espalier/nn/graph_module.h"
 #include "espalier/run/checkpoint.h"
 #include "espalier/run/config_parts.h"
+#include "espalier/run/pruning.h"
 #include "espalier/run/run_folder.h"
 #include "espalier/run/unregistered.h"
 #include "espalier/run/weights_origin.h"
@@ -250,7 +251,7 @@ void check_stage(const StageConfig& s, const Place& at) {
     (at / "prune" / "schedule").fail("is for a pruner inside 'train', this one acts at once");
   if (s.prune && !s.prune->hold)
     (at / "prune" / "hold").fail("is for a pruner inside 'train', this one acts once, and what goes is held");
-  if (s.prune && criteria().named(s.prune->criterion.type).needs == Needs::movement)
+  if (s.prune && needs_of(*s.prune) == Needs::movement)
     (at / "prune" / "criterion")
         .fail("found \"", s.prune->criterion.type,
               "\", which goes by what a stage's steps add up to: expected it in a pruner inside 'train'");

@@ -46,15 +46,13 @@ size_t stage_that_prunes(const Config& config, const std::optional<std::string>&
   fail_usage(config.file, ": no stage '", printable(*name), "'", did_you_mean(*name, names));
 }
 
-bool looks_at_data(const PruneConfig& prune) {
-  return kind_of(criteria().named(prune.criterion.type).needs).data;
-}
+bool looks_at_data(const PruneConfig& prune) { return kind_of(needs_of(prune)).data; }
 
 Explanation explain_stage(const Config& config, size_t stage, Module& model, const Dataset& train,
                           std::optional<int64_t> step) {
   const StageConfig& of = config.stages[stage];
   PruneConfig prune = *of.pruning();
-  if (criteria().named(prune.criterion.type).needs == Needs::movement)
+  if (needs_of(prune) == Needs::movement)
     fail_usage(config.file, ": stage '", of.name, "': criterion ", prune.criterion.type,
                " goes by what the stage's steps add up to, and before them there is nothing to explain");
   prune.verify = false;  // a proof is of what is kept

@@ -201,7 +201,7 @@ Plan make_plan(const Config& config, const DataSplits& data) {
       for (const std::string& line : lines)
         row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));
     };
-    const bool is_of_steps = criteria().named(prune.criterion.type).needs == Needs::movement;
+    const bool is_of_steps = needs_of(prune) == Needs::movement;
     if (is_of_steps || (trained && !(by_layer && prune.sparsity)))
       return warn(foreseen_collapse(*model, config.model.input, prune_options(prune, pruning_key(config))));
     const Stopwatch watch;

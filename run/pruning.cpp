@@ -32,6 +32,8 @@ Criterion criterion_of(const PruneConfig& config) {
 
 }  // namespace
 
+Needs needs_of(const PruneConfig& config) { return criteria().named(config.criterion.type).needs; }
+
 PruneOptions prune_options(const PruneConfig& c, uint64_t key) {
   const std::optional<double> targets[] = {c.sparsity, c.threshold,  c.quantile, c.ratio,     c.speedup,
                                            c.macs,     c.parameters, c.bytes,    c.latency_ms};
@@ -309,10 +311,6 @@ Json PruneCallback::state(const TrainState&) {
 
 void PruneCallback::restore(const Json& state, const std::string& place) {
   original_ = original_from(state, place);
-}
-
-bool PruneCallback::adds_up_movement() const {
-  return criteria().named(pruning_.config().criterion.type).needs == Needs::movement;
 }
 
 void PruneCallback::add_state(const std::vector<Parameter*>& parameters) const {

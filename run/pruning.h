@@ -12,6 +12,8 @@ namespace espalier {
 /// What the config asks for, its random numbers by `key` (pruning_key in build.h); without what only a run
 /// has: data and time.
 PruneOptions prune_options(const PruneConfig& config, uint64_t key);
+/// What the config's criterion needs.
+Needs needs_of(const PruneConfig& config);
 /// When a train stage that prunes does. UsageError for a schedule that goes beyond its steps, or leaves
 /// early_stop nothing to judge.
 Schedule prune_schedule(const TrainConfig& config, const StageLength& stage);
@@ -48,6 +50,7 @@ class Pruning {
   std::vector<std::string> warnings(const PruneResult& result) const;
   const PruneConfig& config() const { return prune_; }
   const Shape& input() const { return config_.model.input; }
+  Needs needs() const { return options_.scoring.criterion.needs; }
   /// What it prunes: "filters", "4x16 blocks"; of 2:4, "weights".
   std::string units() const { return options_.unit.plural(); }
 
@@ -91,7 +94,7 @@ class PruneCallback : public Callback {
   static std::optional<OriginalNetwork> original_in(const Position& position);
 
  private:
-  bool adds_up_movement() const;
+  bool adds_up_movement() const { return pruning_.needs() == Needs::movement; }
   void say_what_is_saved(const TrainState& state, PruneResult last) const;
 
   Pruning pruning_;

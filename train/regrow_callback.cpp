@@ -60,7 +60,7 @@ RegrowSchedule regrow_schedule(const RegrowConfig& c, const StageLength& stage) 
 // --- What moves masks ---
 
 RegrowCallback::RegrowCallback(const RegrowConfig& config)
-    : config_(config), method_(regrowths().named(config.type)) {}
+    : config_(config), method_(regrowths().named(config.type)), explored_(explored_by(config)) {}
 
 void RegrowCallback::on_stage_begin(TrainState& s) {
   if (!keeps_average()) return;
@@ -109,7 +109,7 @@ void RegrowCallback::after_step(TrainState& s) {
   try {
     moved = method_.trains == Trains::active
                 ? regrow(layers(s.model), method_, schedule_->share_at(step), step_key(s, step))
-                : choose_masks(learning_weights(s.model), explored_by(config_));
+                : choose_masks(learning_weights(s.model), explored_);
   } catch (const Error& error) {
     if (typeid(error) != typeid(Error)) throw;  // a card's failure has a story of its own
     fail("stage '", s.stage, "', step ", s.position.step, ": ", error.what(), "; ", s.remedy());

@@ -36,6 +36,7 @@ class RegrowCallback : public Callback {
 
   const RegrowConfig config_;
   const RegrowthInfo& method_;
+  const std::optional<Explored> explored_;
   std::optional<RegrowSchedule> schedule_;  // once the stage is known
   std::map<const Parameter*, Tensor>
       gradients_;  // of this step: criteria that look at data make others after it
