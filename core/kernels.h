@@ -13,6 +13,8 @@
 #include "espalier/core/tensor.h"
 #include "espalier/core/window.h"
 
+// core/without_cuda/kernels.h has macros of its own, which define what a build without cuda/ lacks.
+#ifndef ESP_KERNEL
 /// Declares one kernel in espalier::cpu and in espalier::cuda.
 #define ESP_KERNEL(result, name, ...) \
   namespace cpu {                     \
@@ -38,18 +40,14 @@
   ::espalier::detail::name##_kernel<float>::Type name; \
   ::espalier::detail::name##_kernel<bf16>::Type name;  \
   }
+#endif
 
 /// Calls a kernel on a device: ESP_RUN(x.device(), add(y, a, b, n)). On Device::meta nothing is called, and
 /// what would say a size says 0.
-#ifdef ESPALIER_CUDA
 #define ESP_RUN(device, call)                                                 \
   ((device) == ::espalier::Device::meta   ? decltype(::espalier::cpu::call)() \
    : (device) == ::espalier::Device::cuda ? ::espalier::cuda::call            \
                                           : ::espalier::cpu::call)
-#else
-#define ESP_RUN(device, call) \
-  ((device) == ::espalier::Device::meta ? decltype(::espalier::cpu::call)() : ::espalier::cpu::call)
-#endif
 
 /// Calls a kernel of activations where x is, in the type of its numbers, which `call` names Real:
 /// ESP_RUN_REAL(x, add(y.data<Real>(), a.data<Real>(), b.data<Real>(), n)). bf16 on the CPU is an Error.
@@ -60,16 +58,10 @@
     else                                                     \
       return ESP_RUN_BF16((x).device(), call);               \
   })
-#ifdef ESPALIER_CUDA
 #define ESP_RUN_BF16(device, call)                                             \
   ((device) == ::espalier::Device::meta   ? decltype(::espalier::cuda::call)() \
    : (device) == ::espalier::Device::cuda ? ::espalier::cuda::call             \
                                           : throw ::espalier::bf16_on_the_cpu())
-#else
-#define ESP_RUN_BF16(device, call)                                           \
-  ((device) == ::espalier::Device::meta ? decltype(::espalier::cuda::call)() \
-                                        : throw ::espalier::bf16_on_the_cpu())
-#endif
 
 namespace espalier {
 
@@ -519,6 +511,8 @@ ESP_KERNEL(void, take, void* y, const void* x, const int64_t* kept, const TakeSh
 // ------------------------------------------------
 /// dw += weight sign(w), where `where` [n] (null: everywhere) is not 0
 ESP_KERNEL(void, add_signs, float* dw, const float* w, const uint8_t* where, float weight, int64_t n)
+/// w = sign(w) max(0, |w| - by)
+ESP_KERNEL(void, shrink, float* w, float by, int64_t n)
 /// out [rows] and in [columns]: sums of squares of w along all its other axes. `in` is null for a vector, of
 /// one pixel and one column.
 ESP_KERNEL(size_t, axis_squares_scratch, const AxesShape& s)

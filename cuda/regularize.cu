@@ -32,6 +32,17 @@ __global__ void signs_kernel(float* dw, const float* w, const uint8_t* where, fl
 }
 
 template <int width>
+__global__ void shrink_kernel(float* w, float by, int64_t first, int64_t n) {
+  for (int64_t item = first_item(); item < (n - first) / width; item += stride()) {
+    const int64_t i = first + item * width;
+    auto v = load<width>(w + i);
+#pragma unroll
+    for (int k = 0; k < width; ++k) v[k] = sign(v[k]) * fmaxf(0.0f, fabsf(v[k]) - by);
+    store(w + i, v);
+  }
+}
+
+template <int width>
 __global__ void squares_kernel(float* y, const float* x, float share, int64_t first, int64_t n) {
   for (int64_t item = first_item(); item < (n - first) / width; item += stride()) {
     const int64_t i = first + item * width;
@@ -169,6 +180,12 @@ void add_signs(float* dw, const float* w, const uint8_t* where, float weight, in
     launch(signs_kernel<4>, striding(whole / 4, threads), std::tuple(dw, w, where, weight, 0, whole));
   if (whole < n)
     launch(signs_kernel<1>, striding(n - whole, threads), std::tuple(dw, w, where, weight, whole, n));
+}
+
+void shrink(float* w, float by, int64_t n) {
+  const int64_t whole = aligned<4>(w) ? n / 4 * 4 : 0;
+  if (whole > 0) launch(shrink_kernel<4>, striding(whole / 4, threads), std::tuple(w, by, 0, whole));
+  if (whole < n) launch(shrink_kernel<1>, striding(n - whole, threads), std::tuple(w, by, whole, n));
 }
 
 void add_squares(float* y, const float* x, float share, int64_t n) {

@@ -35,6 +35,12 @@ void add_signs(float* dw, const float* w, const uint8_t* where, float weight, in
   });
 }
 
+void shrink(float* w, float by, int64_t n) {
+  parallel_for(n, grain, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) w[i] = sign(w[i]) * std::max(0.0f, std::abs(w[i]) - by);
+  });
+}
+
 size_t axis_squares_scratch(const AxesShape& s) { return rows_scratch(s.columns); }
 
 void axis_squares(double* out, double* in, const float* w, const AxesShape& s, void* scratch) {

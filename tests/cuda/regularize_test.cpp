@@ -23,6 +23,17 @@ TEST_F(RegularizeOnCuda, Signs) {
       }
 }
 
+TEST_F(RegularizeOnCuda, Shrinks) {
+  for (const int64_t n : sizes)
+    for (const int64_t offset : {0, 1}) {
+      Floats w = random_floats(n, 1);
+      const OnDevice<float> there(w, offset);
+      cuda::shrink(there, 0.3f, n);
+      cpu::shrink(w.data(), 0.3f, n);
+      EXPECT_TRUE(near(there, w, 1e-6)) << n << ", offset " << offset;
+    }
+}
+
 TEST_F(RegularizeOnCuda, Squares) {
   for (const int64_t n : sizes)
     for (const int64_t offset : {0, 1}) {

@@ -16,6 +16,12 @@ TEST(Regularize, SignsEverywhereOrWhereTheyAreWanted) {
   EXPECT_EQ(dw, (Floats{1.5f, 0.0f, 1.0f, 2.0f}));
 }
 
+TEST(Regularize, ShrinksTowardsZeroAndNoFurther) {
+  Floats w{2, -3, 0, 0.5f, -0.25f};
+  cpu::shrink(w.data(), 0.5f, 5);
+  EXPECT_EQ(w, (Floats{1.5f, -2.5f, 0, 0, 0}));
+}
+
 TEST(Regularize, SquaresAlongBothAxes) {
   for (const AxesShape& s : {AxesShape{1, 1, 1}, AxesShape{5, 9, 3}, AxesShape{301, 9, 64}}) {
     const Floats w = random_floats(s.elements(), 1);
