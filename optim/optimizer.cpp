@@ -50,6 +50,12 @@ void Optimizer::scale_rate(const std::vector<Parameter*>& some, double factor) {
   set(some, &Settings::factor, factor);
 }
 
+double Optimizer::factor_of(const Parameter& parameter) const {
+  const auto found = std::ranges::find(parameters_, &parameter);
+  return found == parameters_.end() ? 0.0
+                                    : settings_[static_cast<size_t>(found - parameters_.begin())].factor;
+}
+
 void Optimizer::set_decay(const std::vector<Parameter*>& some, double weight_decay) {
   set(some, &Settings::weight_decay, weight_decay);
 }

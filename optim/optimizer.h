@@ -45,6 +45,8 @@ class Optimizer {
   /// From the next step on, `some` of its parameters go at `factor` times the rate that step() is given:
   /// PyTorch's parameter groups, at rates that a schedule scales alike.
   void scale_rate(const std::vector<Parameter*>& some, double factor);
+  /// That factor; 0 for a parameter that is not one of its own.
+  double factor_of(const Parameter& parameter) const;
   /// From the next step on, `some` of its parameters have that weight decay in place of the options'.
   void set_decay(const std::vector<Parameter*>& some, double weight_decay);
   /// From the next step on: sgd's momentum (that of one without stays 0), adam's and adamw's beta1.

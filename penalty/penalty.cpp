@@ -4,6 +4,7 @@ namespace espalier {
 
 // Each in the file of its name; greg1 and greg2 are in greg.cpp.
 PenaltyInfo l1();
+PenaltyInfo l1_proximal();
 PenaltyInfo bn_scale();
 PenaltyInfo group_lasso();
 PenaltyInfo group_norm();
@@ -12,7 +13,7 @@ PenaltyInfo greg2();
 
 Registry<PenaltyInfo>& penalties() {
   static Registry<PenaltyInfo> all("regularize",
-                                   {l1(), bn_scale(), group_lasso(), group_norm(), greg1(), greg2()});
+                                   {l1(), l1_proximal(), bn_scale(), group_lasso(), group_norm(), greg1(), greg2()});
   return all;
 }
 

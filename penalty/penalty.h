@@ -1,6 +1,6 @@
-// Pruning as a book, step 6, penalty: what prepares a network to lose channels. A penalty adds its gradient
-// to each step's; each is a file here, whose first lines have its formula. To add one:
-// docs/how-to/penalty.md.
+// Pruning as a book, step 6, penalty: what prepares a network to lose channels, or weights. A penalty adds
+// its gradient to each step's, or moves weights after it; each is a file here, whose first lines have its
+// formula. To add one: docs/how-to/penalty.md.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,12 @@ class Penalty {
 
   /// Adds its gradient to what backward left; `step` counts from 0. It follows the network wherever that
   /// computes, and where channels were cut since.
-  virtual void add_gradients(int64_t step) = 0;
+  virtual void add_gradients(int64_t /*step*/) {}
+
+  /// The rate at which a step has just moved a parameter; 0 for one that it left.
+  using RateOf = std::function<double(const Parameter&)>;
+  /// Moves weights itself, after the optimizer has: a proximal step.
+  virtual void after_update(const RateOf& /*rate*/) {}
 
   /// What it has to remember when the stage goes on from a checkpoint: a JSON object. Of channels that were
   /// cut since it says nothing.

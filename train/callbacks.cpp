@@ -39,6 +39,10 @@ Judgement judgement_from(const Json& json, const std::string& place) {
 
 void RegularizeCallback::after_backward(TrainState& s) { penalty_->add_gradients(s.position.step); }
 
+void RegularizeCallback::after_update(TrainState& s) {
+  penalty_->after_update([&](const Parameter& parameter) { return s.lr * s.optimizer.factor_of(parameter); });
+}
+
 Json RegularizeCallback::state(const TrainState&) {
   Json state = {{"chosen", Json::object()}};  // which versions before look for, whatever the penalty is
   if (const Json own = penalty_->state(); own.is_object()) state.update(own);

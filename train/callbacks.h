@@ -15,11 +15,12 @@
 
 namespace espalier {
 
-/// Adds a penalty's gradient to each step's.
+/// Adds a penalty's gradient to each step's, or lets it move weights after it.
 class RegularizeCallback : public Callback {
  public:
   explicit RegularizeCallback(std::unique_ptr<Penalty> penalty) : penalty_(std::move(penalty)) {}
   void after_backward(TrainState& state) override;
+  void after_update(TrainState& state) override;
   std::string name() const override { return "regularize"; }
   /// The penalty's own; {"chosen": ...}, the channels that greg1 and greg2 push out, is in any case.
   nlohmann::ordered_json state(const TrainState& state) override;

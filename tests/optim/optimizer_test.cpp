@@ -231,6 +231,9 @@ TEST(Optimizer, RatesOfSomeAreAFactorOfTheRate) {
     const auto one = make_optimizer(options, {ours[0].get(), ours[1].get(), ours[2].get()});
     one->scale_rate({ours[0].get(), ours[1].get()}, 100);
     one->scale_rate({ours[1].get()}, 4);  // the last counts
+    EXPECT_EQ(one->factor_of(*ours[0]), 100);
+    EXPECT_EQ(one->factor_of(*ours[2]), 1);
+    EXPECT_EQ(one->factor_of(*theirs[0]), 0) << "not one of its own";
     const double rates[] = {100, 4, 1};
     std::vector<std::unique_ptr<Optimizer>> each;
     for (const auto& parameter : theirs) each.push_back(make_optimizer(options, {parameter.get()}));

@@ -141,6 +141,8 @@ Json shortened(const MethodInfo& method) {
     train["callbacks"] = {{{"type", "keep_half"}}};
     if (train.contains("regularize") && train["regularize"].contains("every"))
       train["regularize"]["every"] = 2;
+    if (train.contains("regularize") && train["regularize"]["type"] == "l1_proximal")
+      train["regularize"]["weight"] = 0.5;  // as far in few steps
   }
   return config;
 }
