@@ -52,7 +52,7 @@ CRITERIA = ["random", "l1", "l2", "group_norm", "lamp", "bn_scale", "fpgm", "tay
 UNITS = ["weight", "filter", "column", "kernel", "block", "2:4", "layer", "channel"]
 RANKED = ["layer", "global", "isomorphic"]  # what these rank together loses the same share
 OF_LAYERS = ["uniform", "uniform_plus", "erk"]  # each layer is ranked, and has a share of its own
-SCOPES = RANKED + OF_LAYERS
+SCOPES = RANKED + OF_LAYERS + ["output"]  # the last: each output loses the same share of its inputs
 APPLIES = ["zero", "cut"]
 SCHEDULES = ["once", "gradual"]
 COLUMNS = ["criterion", "unit", "scope", "apply", "schedule", "options", "result"]
@@ -151,6 +151,8 @@ def reasons(criterion, unit, scope, apply, schedule, options):
         found.append(f"scope {scope} ranks the units of each layer")
     if unit == "2:4" and scope != "global":
         found.append(f"scope {scope} has nothing to say")
+    if scope == "output" and unit not in ("weight", "kernel", "2:4"):
+        found.append("scope output ranks what is between a layer's inputs and one output")
     if channels and scope in OF_LAYERS:
         found.append(f"scope {scope} gives each layer a share of its own")
     if scope in OF_LAYERS and {"threshold", "quantile"} & set(options):
@@ -387,6 +389,25 @@ def check_margins(goes, scores, classes, exact):
                 assert high - low > 1e-6 * abs(high), f"{low} and {high} are too near to each other"
 
 
+def by_output(scores, options, progress):
+    """The same share of each output's inputs, or what is below a value or a quantile of theirs."""
+    rows = {(layer, o): row for layer, of in scores.items()
+            for o, row in enumerate(np.split(np.array(of), SHAPES[f"{layer}.weight"][0]))}
+    of_all = {row: Limits(row[0], len(of), "weight", {}, 1.0) for row, of in rows.items()}
+
+    def below(classes):
+        if "threshold" in options:
+            return options["threshold"] * progress
+        of = sorted(rows[classes[0]])
+        return of[math.ceil(options["quantile"] * progress * (len(of) - 1))]
+
+    goes = select(rows, [[row] for row in rows], of_all,
+                  lambda classes: half_up(options.get("sparsity", 0.5) * progress * len(rows[classes[0]])),
+                  below if {"threshold", "quantile"} & set(options) else None)
+    check_margins(goes, rows, [], options.get("ties"))
+    return {layer: [one for row, of in goes.items() if row[0] == layer for one in of] for layer in scores}
+
+
 # Where the documents leave it open, as the library does: of cut channels nothing is left to be ranked, so that a
 # quantile is of the others, and `random` numbers them anew; masked filters are among those that fpgm measures
 # distances to; a minimum width is rounded up to a multiple; each layer keeps n - llround(max_ratio n).
@@ -394,7 +415,12 @@ def act(criterion, network, scope, options, progress):
     """One selection, `progress` of the way to the target, applied to the network."""
     unit, channels = network.unit, network.unit == "channel"
     by_threshold = "threshold" in options
-    several = scope in ("global", "isomorphic") and unit in ("filter", "column", "kernel", "block")
+    if scope == "output" and unit != "2:4":
+        scores = all_scores(criterion, network, False, options)
+        apply_selection(network, by_output(scores, options, progress))
+        return
+    several = scope in ("global", "isomorphic") and (unit in ("filter", "column", "kernel", "block")
+                                                     or unit == "weight" and "normalizer" in options)
     scores = all_scores(criterion, network, (several or channels) and not by_threshold, options)
     if scope not in ("global", "isomorphic"):
         classes = [[layer] for layer in scores]
@@ -451,6 +477,10 @@ def act(criterion, network, scope, options, progress):
         per_layer = [[layer] for layer in scores]
         check_margins(goes, scores, [] if unit == "2:4" else classes if "round_to" not in options else per_layer,
                       options.get("ties"))
+    apply_selection(network, goes)
+
+
+def apply_selection(network, goes):
     for layer, of in goes.items():
         for u, one in enumerate(of):
             if one and not network.gone[layer][u]:
@@ -518,8 +548,11 @@ def further():
         yield "l2", "channel", "global", "zero", "once", {"reduction": reduction}
     for normalizer in "none", "max", "standardize":
         yield "l2", "channel", "global", "zero", "once", {"normalizer": normalizer}
-        for unit in "filter", "column", "kernel", "block":
+        for unit in "weight", "filter", "column", "kernel", "block":
             yield "l2", unit, "global", "zero", "once", {"normalizer": normalizer}
+    for schedule in SCHEDULES:
+        for options in {"sparsity": 0.3}, {"sparsity": 0.8}, {"quantile": 0.3}, {"threshold": 0.25}, {"ties": True}:
+            yield "l1", "weight", "output", "zero", schedule, options
     for scope in SCOPES:
         for unit in ("weight", "filter", "block"):
             yield "group_norm", unit, scope, "zero", "once", {"iterations": 3}
@@ -575,7 +608,7 @@ SHORT = {"expected apply zero, or unit channel": "cut: only channels",
          "criterion bn_scale goes by the scales": "scales are of channels",
          "and there is none after fc1": "no norm after fc1", "criterion fpgm": "no distances",
          "criterion lamp": "alone in its layer", "ranks the units of each layer": "a layer is one",
-         "a share of its own": "of several layers", "goes with sparsity": "of no share",
+         "and one output": "no output's own", "a share of its own": "of several layers", "goes with sparsity": "of no share",
          "has nothing to say": "ranked in each 4", "nothing between all and n": "all at once",
          "cutting changes both": "all at once"}
 

@@ -117,6 +117,8 @@ std::string scores_text(const Explanation& explanation) {
 }
 
 std::string scope_text(const std::string& scope, const PruneResult& result) {
+  if (scopes().named(scope).ranked == Scope::each_output)
+    return scope + ": what each output of a layer looks at is ranked by itself";
   if (has_classes(result)) return scope + ": layers of the same class are ranked against each other";
   const bool one = !result.scores.empty() && result.scores.front().ranked == result.scores.back().ranked;
   return scope + (result.scores.size() > 1 && one ? ": all layers are ranked against each other"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "espalier/channels/fold.h"
 #include "espalier/prune/compensate.h"
@@ -25,9 +26,14 @@ void check_options(const PruneOptions& options) {
       fail_usage("prune: ", why);
   };
   if (const std::string why = why_not(scope, options.unit); !why.empty()) fail_usage("prune: ", why);
+  if (const std::string why = why_not(options.scoring.criterion, scope); !why.empty())
+    fail_usage("prune: ", why);
   only_of_sparsity(scope.shares, "scope " + scope.name);
   only_of_sparsity(!shares_of.empty(), "sparsity_of");
   only_of_sparsity(options.of == Of::remaining, "of remaining");
+  if (const std::string why = why_not_remaining(options.selection.scope);
+      options.of == Of::remaining && !why.empty())
+    fail_usage("prune: ", why);
   if (const std::string why = why_not_loose(options.unit); !options.hold && !why.empty())
     fail_usage("prune: ", why);
   if (options.iterations > 1)
@@ -36,17 +42,19 @@ void check_options(const PruneOptions& options) {
 }
 
 /// True if units of several layers are compared, so that their scores are normalised. A threshold is compared
-/// with what a criterion says, so there nothing is divided.
+/// with what a criterion says, so there nothing is divided. Weights are where a config asks for it.
 bool are_compared(const PruneOptions& options) {
+  const bool across = options.target.kind != Target::threshold && !options.selection.scope.within_layers();
   switch (options.unit.kind) {
-    case Unit::weight:
     case Unit::n_of_m:
     case Unit::layer:
       return false;
+    case Unit::weight:
+      return across && options.scoring.normalizer.has_value();
     case Unit::channel:
       return options.target.kind != Target::threshold;
     default:
-      return options.target.kind != Target::threshold && options.selection.scope.ranked != Scope::each_layer;
+      return across;
   }
 }
 
@@ -305,6 +313,13 @@ std::string why_not_loose(const Unit& unit) {
          "them: expected hold true";
 }
 
+std::string why_not(const Criterion& criterion, const Scope& scope) {
+  if (criterion.needs != Needs::input_products || scope.ranked != Scope::each_output) return "";
+  return "criterion " + criterion.name +
+         " chooses for itself among all weights of 128 columns of a layer: expected another scope than " +
+         scope.name;
+}
+
 const std::vector<std::string>& of_names() {
   static const std::vector<std::string> names = {"original", "remaining"};
   return names;
@@ -370,9 +385,9 @@ std::vector<PruneResult::Layer> foreseen_layers(Module& model, const Shape& inpu
   const Tensor scores = Tensor::zeros({units.count});
   const OriginalNetwork original;
   Selected selected(model, units, scores, options, original, 1.0);
-  std::vector<size_t> in_class(units.groups.size());
+  std::map<size_t, size_t> in_class;
   for (size_t g = 0; g < units.groups.size(); ++g) ++in_class[selected.ranking.class_of(g)];
-  if (std::ranges::count(in_class, 1) == 0) return {};
+  if (std::ranges::none_of(in_class, [](const auto& one) { return one.second == 1; })) return {};
   selected.cut = selected.goal.cut();
   selected.kept = selected.ranking.select(selected.cut);
   const PruneResult result = result_of(units, scores, selected, original);

@@ -65,6 +65,8 @@ std::string why_not_in_steps(const PruneOptions& options);
 /// Why a pruner with these does not act along such a schedule; empty if it does. UsageError for a type that
 /// is not known.
 std::string why_not(const PruneOptions& options, const Schedule& schedule);
+/// Why a criterion's units are not ranked so; empty if they are.
+std::string why_not(const Criterion& criterion, const Scope& scope);
 /// Why such units are not zeroed without being held; empty if they may.
 std::string why_not_loose(const Unit& unit);
 

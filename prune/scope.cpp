@@ -90,6 +90,12 @@ Registry<Scope>& scopes() {
        {.name = "isomorphic",
         .help = "those of layers that are alike: convolutions with the same kernel, linear layers",
         .ranked = Scope::alike},
+       {.name = "output",
+        .help = "weights or kernels of each output of each layer, which loses the same share of its inputs",
+        .paper =
+            "Sun, Liu, Bair, Kolter: A Simple and Effective Pruning Approach for Large Language Models, ICLR "
+            "2024",
+        .ranked = Scope::each_output},
        {.name = "uniform",
         .help = "as layer, but the first convolution or linear layer stays dense",
         .paper = "Evci, Gale, Menick, Castro, Elsen: Rigging the Lottery: Making All Tickets Winners, ICML "
@@ -124,10 +130,17 @@ std::string why_not(const Scope& scope, const Unit& unit) {
   if (unit.kind == Unit::n_of_m && scope.ranked != Scope::all)
     return named + " has nothing to say: weights are ranked in each " + std::to_string(unit.m) + " of " +
            unit.name();
+  if (scope.ranked == Scope::each_output && unit.kind != Unit::weight && unit.kind != Unit::kernel)
+    return fmt::format(
+        "{} ranks what is between a layer's inputs and one output, and {} are not: expected unit "
+        "weight or kernel",
+        named, unit.plural());
   if (unit.kind == Unit::channel && scope.shares)
     return fmt::format(
         "{} gives each layer a share of its own, and a channel is of several layers: expected {}", named,
-        fmt::join(scopes().names_where([](const Scope& one) { return !one.shares; }), ", "));
+        fmt::join(scopes().names_where(
+                      [](const Scope& one) { return !one.shares && one.ranked != Scope::each_output; }),
+                  ", "));
   return "";
 }
 

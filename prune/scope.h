@@ -32,7 +32,8 @@ struct Scope {
   enum Ranked : uint8_t {
     each_layer,  ///< the units of each layer, or of each group of channels
     all,
-    alike,  ///< those of layers, or of groups of channels, that are alike
+    alike,        ///< those of layers, or of groups of channels, that are alike
+    each_output,  ///< those between the inputs of a layer and each of its outputs
   };
   std::string name, help;
   std::string paper = {};  ///< authors: title, venue; empty where there is none
@@ -43,6 +44,9 @@ struct Scope {
   /// As many go, of all layers that share it, as `share` says; else of each what `shares` says.
   bool meets_total = false;
   bool needs_places = false;  ///< `shares` looks at SharingLayer::place
+
+  /// True if no unit is compared with one of another layer.
+  bool within_layers() const { return ranked == each_layer || ranked == each_output; }
 };
 
 Registry<Scope>& scopes();

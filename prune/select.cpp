@@ -124,11 +124,16 @@ std::string why_no_shares_of(const Scope& scope, const Unit& unit) {
   if (unit.kind == Unit::channel) return "shares of layers are of masks, and a channel is of several layers";
   if (unit.kind == Unit::n_of_m)
     return "of each " + std::to_string(unit.m) + " weights n stay, in all layers";
-  if (scope.ranked == Scope::each_layer) return "";
+  if (scope.within_layers()) return "";
   return fmt::format(
       "layers have shares of their own where each is ranked, and scope is {}: expected scope {}", scope.name,
-      fmt::join(scopes().names_where([](const Scope& one) { return one.ranked == Scope::each_layer; }),
-                ", "));
+      fmt::join(scopes().names_where([](const Scope& one) { return one.within_layers(); }), ", "));
+}
+
+std::string why_not_remaining(const Scope& scope) {
+  if (scope.ranked != Scope::each_output) return "";
+  return "what remains is counted by layer, and scope " + scope.name +
+         " takes a share of each output's inputs: expected of original";
 }
 
 int64_t share_count(double share, int64_t n) { return std::llround(share * static_cast<double>(n)); }
@@ -137,6 +142,8 @@ Ranking::Ranking(const UnitSet& units, const Tensor& scores, const Selection& se
                  const OriginalChannels& original)
     : units_(units), scores_(scores), scope_(selection.scope), parts_of_(units.groups.size()) {
   if (const std::string why = why_not(scope_, units.unit); !why.empty()) fail_usage("prune: ", why);
+  if (scope_.ranked == Scope::each_output && !original.gone.empty())
+    fail_usage("prune: ", why_not_remaining(scope_));
   if (!selection.shares_of.empty())
     if (const std::string why = why_no_shares_of(scope_, units.unit); !why.empty())
       fail_usage("prune: ", why);
@@ -162,15 +169,20 @@ Ranking::Ranking(const UnitSet& units, const Tensor& scores, const Selection& se
     size_t place = classes_.size();
     if (scope_.ranked == Scope::all) place = 0;
     if (scope_.ranked == Scope::alike) place = alike.try_emplace(likeness(group), place).first->second;
-    if (place == classes_.size()) classes_.emplace_back();
-    Class& one = classes_[place];
-    one.groups.push_back(g);
-    one.original += originals_.back();
-    one.now += group.count;
-    if (const auto gone = original.gone.find(group.layer); gone != original.gone.end())
-      one.gone += gone->second;
-    for (const auto& [layer, share] : selection.shares_of)
-      if (means_layer(layer, group.layer)) one.own = share;
+    // All units of a layer, or by turns those of each output, which lie one after another.
+    const int64_t outputs =
+        scope_.ranked == Scope::each_output ? group.members.front().parameter->shape()[0] : 1;
+    for (int64_t o = 0; o < outputs; ++o, ++place) {
+      if (place == classes_.size()) classes_.emplace_back();
+      Class& one = classes_[place];
+      one.ranges.push_back({g, o * (group.count / outputs), group.count / outputs});
+      one.original += originals_.back() / outputs;
+      one.now += group.count / outputs;
+      if (const auto gone = original.gone.find(group.layer); gone != original.gone.end())
+        one.gone += gone->second;
+      for (const auto& [layer, share] : selection.shares_of)
+        if (means_layer(layer, group.layer)) one.own = share;
+    }
     units_of_all_ += originals_.back();
   }
   for (const Part& part : parts_)
@@ -241,8 +253,8 @@ void Ranking::add_part(Part part, const std::vector<std::string>& layers, const 
 
 void Ranking::add_candidates(Class& one) const {
   one.candidates.reserve(static_cast<size_t>(one.now));
-  for (const size_t g : one.groups)
-    for (int64_t u = 0; u < units_.groups[g].count; ++u)
+  for (const auto& [g, first, count] : one.ranges)
+    for (int64_t u = first; u < first + count; ++u)
       one.candidates.push_back(
           {scores_.f32()[units_.groups[g].first + u], static_cast<int32_t>(g), static_cast<int32_t>(u)});
   std::ranges::sort(one.candidates, {},
@@ -279,7 +291,7 @@ void Ranking::share_out(double share, bool limits, std::vector<int64_t>& counts)
   for (size_t c = 0; c < classes_.size(); ++c) {
     const Class& one = classes_[c];
     if (one.own) continue;
-    const size_t g = one.groups.front();
+    const size_t g = one.ranges.front().group;
     const UnitGroup& group = units_.groups[g];
     const Part& part = parts_[parts_of_[g].front().front()];
     const float* const first = scores_.f32() + group.first;
@@ -409,14 +421,15 @@ Tensor Ranking::select_without_limits(const Cut& cut) const {
   Tensor kept = Tensor::empty({units_.count}, DType::u8);
   const Scores scores = scores_.span<float>();
   const Verdicts verdicts = kept.span<uint8_t>();
-  const auto of = [&](auto all, size_t g) {
-    return all.subspan(static_cast<size_t>(units_.groups[g].first),
-                       static_cast<size_t>(units_.groups[g].count));
+  const auto of = [&](auto all, const Range& range) {
+    return all.subspan(static_cast<size_t>(units_.groups[range.group].first + range.first),
+                       static_cast<size_t>(range.count));
   };
   if (units_.unit.kind == Unit::n_of_m) {
     for (size_t g = 0; g < units_.groups.size(); ++g) {
       const Shape& shape = units_.groups[g].members.front().parameter->shape();
-      keep_n_of_m(of(scores, g), of(verdicts, g), static_cast<size_t>(units_.unit.n),
+      const Range all{g, 0, units_.groups[g].count};
+      keep_n_of_m(of(scores, all), of(verdicts, all), static_cast<size_t>(units_.unit.n),
                   static_cast<size_t>(units_.unit.m), static_cast<size_t>(shape[shape.axes() - 1]));
     }
     return kept;
@@ -428,14 +441,14 @@ Tensor Ranking::select_without_limits(const Cut& cut) const {
     for (size_t k = 0; k < classes_.size(); ++k) {
       const Class& one = classes_[k];
       std::vector<float> together;
-      for (const size_t g : one.groups)
-        together.insert(together.end(), of(scores, g).begin(), of(scores, g).end());
+      for (const Range& range : one.ranges)
+        together.insert(together.end(), of(scores, range).begin(), of(scores, range).end());
       std::vector<uint8_t> stay(together.size());
       rank(together, stay, cut, wanted[k]);
       auto next = stay.begin();
-      for (const size_t g : one.groups) {
-        std::copy_n(next, of(verdicts, g).size(), of(verdicts, g).begin());
-        next += units_.groups[g].count;
+      for (const Range& range : one.ranges) {
+        std::copy_n(next, range.count, of(verdicts, range).begin());
+        next += range.count;
       }
     }
   }
@@ -464,7 +477,7 @@ void Ranking::round(const Rounded& set, Dropping& selection) {
 }
 
 size_t Ranking::class_of(size_t group) const {
-  const auto has = [=](const Class& one) { return std::ranges::count(one.groups, group) > 0; };
+  const auto has = [=](const Class& one) { return std::ranges::count(one.ranges, group, &Range::group) > 0; };
   return static_cast<size_t>(std::ranges::find_if(classes_, has) - classes_.begin());
 }
 

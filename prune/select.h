@@ -60,6 +60,8 @@ struct Selection {
 };
 /// Why layers have no shares of their own; empty if they may.
 std::string why_no_shares_of(const Scope& scope, const Unit& unit);
+/// Why a share cannot be of what remains; empty if it may.
+std::string why_not_remaining(const Scope& scope);
 
 /// How many channels each group had in the beginning, by the first layer that makes them; and of layers that
 /// make some of a group's, by the first of them (Makers). Empty: as many as now.
@@ -105,7 +107,8 @@ class Ranking {
   bool may_fall_short() const { return limited_ || scope_.meets_total; }
   /// True if what stays of some layer is a multiple of more than 1.
   bool rounds() const { return !rounded_.empty(); }
-  /// Groups with the same number are ranked against each other.
+  /// Groups with the same number are ranked against each other; where each output is, the number of the
+  /// layer's first.
   size_t class_of(size_t group) const;
   /// For each group how many units it had in the beginning.
   int64_t original(size_t group) const { return originals_[group]; }
@@ -124,9 +127,14 @@ class Ranking {
     float score;
     int32_t group, unit;
   };
-  /// Groups that are ranked against each other.
+  /// Some units of a group, or all.
+  struct Range {
+    size_t group;
+    int64_t first, count;  // from 0 within the group
+  };
+  /// Units that are ranked against each other.
   struct Class {
-    std::vector<size_t> groups;
+    std::vector<Range> ranges;
     int64_t original = 0;  // units in the beginning
     int64_t now = 0;
     int64_t gone = 0;                   // of them, what no share counts

@@ -151,6 +151,7 @@ void check_pieces(const PruneConfig& p, const Place& at) {
     if (!why.empty()) (at / field).mistake(why);
   };
   refuse("criterion", why_not(options.scoring.criterion, options.unit));
+  refuse("scope", why_not(options.scoring.criterion, options.selection.scope));
   const Target::Kind target = options.target.kind;
   const std::string misfit = why_not(options.selection.scope, options.unit);
   refuse("scope", misfit);
@@ -169,6 +170,7 @@ void check_pieces(const PruneConfig& p, const Place& at) {
     refuse("sparsity_of", why_no_shares("sparsity_of", target));
   }
   if (options.of == Of::remaining) refuse("of", why_no_shares("of remaining", target));
+  if (options.of == Of::remaining) refuse("of", why_not_remaining(options.selection.scope));
   if (p.schedule) check_along_schedule(p, options, at);
   if (p.iterations.value_or(1) > 1) refuse("iterations", why_not_in_steps(options));
   if (p.remove && options.apply == Apply::cut)
@@ -232,7 +234,7 @@ Type<PruneConfig> prune_type() {
     return names;
   };
   const Names channel = {"channel"}, wide = {"filter", "row", "channel"},
-              several = {"filter", "row", "column", "kernel", "block", "channel"},
+              several = {"weight", "filter", "row", "column", "kernel", "block", "channel"},
               emptied = {"weight", "filter", "row", "column", "kernel", "block"},
               counted = with(emptied, "channel"), masked = with(emptied, "layer"),
               scored = with(masked, "channel");
@@ -259,10 +261,11 @@ Type<PruneConfig> prune_type() {
                             scopes())),
        field("sparsity", &PruneConfig::sparsity, number(share), "share of the units that goes")
            .only_for(masked),
-       field("sparsity_of", &PruneConfig::sparsity_of, map_of("layer", number(share)),
-             "sparsities of some layers' own, by their names or that of what they lie under, as in include: "
-             "{\"fc1\": 0.98, \"conv*\": 0.9}; of several that mean a layer, the last counts. 'sparsity' is "
-             "of the others then. Where each layer is ranked: scope layer, uniform, uniform_plus, erk")
+       field(
+           "sparsity_of", &PruneConfig::sparsity_of, map_of("layer", number(share)),
+           "sparsities of some layers' own, by their names or that of what they lie under, as in include: "
+           "{\"fc1\": 0.98, \"conv*\": 0.9}; of several that mean a layer, the last counts. 'sparsity' is "
+           "of the others then. Where each layer is ranked: scope layer, output, uniform, uniform_plus, erk")
            .only_for(emptied),
        field("of", &PruneConfig::of, one_of(of_names()),
              "what sparsity is a share of: all units of the original network, those that are pruned already "
@@ -307,7 +310,7 @@ Type<PruneConfig> prune_type() {
            .only_for(channel),
        field("normalizer", &PruneConfig::normalizer, one_of(normalizer_names()),
              "what the scores of a group of channels, or those of a layer where several are ranked together, "
-             "are divided by before they are; without it, the criterion's own")
+             "are divided by before they are; without it, the criterion's own, of weights none")
            .only_for(several),
        field("min_channels", &PruneConfig::min_channels, whole(1),
              "channels or filters of a layer that always stay; without it, of channels 8 or a tenth, "
@@ -349,6 +352,11 @@ Type<PruneConfig> prune_type() {
              "stage ended with (Frankle, Carbin: The Lottery Ticket Hypothesis, ICLR 2019); an evaluate "
              "stage ends with what it began with")
            .only_for(with(masked, "n:m")),
+       field(
+           "reinitialize", &PruneConfig::reinitialize, boolean(),
+           "whether all that is not pruned, and norms' statistics, begin anew, at random and not as the run "
+           "began: what a lottery ticket is held to; `\"sparsity\": 0` keeps the masks that are there")
+           .only_for(with(masked, "n:m")),
        field("remove", &PruneConfig::remove, boolean(),
              "at the stage's end, let go of the masks: zeros stay, and later training may change them")},
       {.variant = "unit",
@@ -362,7 +370,12 @@ Type<PruneConfig> prune_type() {
              check_initial(p, at / "schedule" / "initial");
              check_ratios(p, at);
              check_pieces(p, at);
-             const bool by_layer = scopes().named(p.scope).ranked == Scope::each_layer;
+             if (p.rewind && p.reinitialize)
+               (at / "reinitialize")
+                   .mistake(
+                       "makes new weights, and 'rewind' goes back to old ones: expected the one or the "
+                       "other");
+             const bool by_layer = scopes().named(p.scope).within_layers();
              if (p.normalizer && (p.threshold || (p.unit != "channel" && by_layer)))
                (at / "normalizer")
                    .mistake(

@@ -59,6 +59,15 @@ std::vector<MethodInfo> rows() {
            list(digits("dense", 10, R"("regularize": {"type": "l1", "weight": 1e-5})"),
                 pruned(R"({"unit": "weight", "criterion": "l1", "scope": "global", "threshold": 0.01})"),
                 digits("tuned", 5))},
+      {.name = "l1_proximal",
+       .help =
+           "a step towards zero after each makes weights exactly zero while they train, and those are held",
+       .paper = "Yang, Yuan, Chatzinotas, Ottersten: ProxSGD: Training Structured Neural Networks under "
+                "Regularization and Constraints, ICLR 2020",
+       .stages =
+           list(digits("dense", 10, R"("regularize": {"type": "l1_proximal", "weight": 0.05})"),
+                pruned(R"({"unit": "weight", "criterion": "l1", "scope": "global", "threshold": 1e-12})"),
+                digits("tuned", 5))},
       {.name = "lamp",
        .help = "the smallest weights by their share of what is left of their layer go at once",
        .paper =
@@ -190,12 +199,12 @@ std::vector<MethodInfo> rows() {
                       pruned(R"({"unit": "weight", "criterion": {"type": "woodfisher", "block_size": 50},
            "scope": "global", "sparsity": 0.9})"))},
       {.name = "wanda",
-       .help = "the weights whose products with their inputs are smallest go, the same share of each layer",
+       .help = "of each output the weights whose products with their inputs are smallest go, the same share",
        .paper = "Sun, Liu, Bair, Kolter: A Simple and Effective Pruning Approach for Large Language Models, "
                 "ICLR 2024",
        .stages =
            list(digits("dense", 10),
-                pruned(R"({"unit": "weight", "criterion": "wanda", "scope": "layer", "sparsity": 0.7})"))},
+                pruned(R"({"unit": "weight", "criterion": "wanda", "scope": "output", "sparsity": 0.7})"))},
       {.name = "sparsegpt",
        .help = "column by column weights go, and those after them keep what their layer puts out",
        .paper = "Frantar, Alistarh: SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot, "

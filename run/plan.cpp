@@ -196,7 +196,7 @@ Plan make_plan(const Config& config, const DataSplits& data) {
   // trained, and those that take the same share of each layer whatever its weights are.
   bool trained = false;
   const auto mask = [&](const PruneConfig& prune, StagePlan& row) {
-    const bool by_layer = scopes().named(prune.scope).ranked == Scope::each_layer;
+    const bool by_layer = scopes().named(prune.scope).within_layers();
     const auto warn = [&](const std::vector<std::string>& lines) {
       for (const std::string& line : lines)
         row.warnings.push_back(fmt::format("stage '{}': {}", row.name, line));

@@ -48,6 +48,38 @@ TEST(Select, ScopeSaysWhoIsRankedAgainstWhom) {
             (Flags{0, 0, 0, 0, 1, 1, 1, 1}));
 }
 
+/// A layer of two outputs with four inputs each, and one of one output with two.
+std::vector<int> selected_by_output(const std::vector<float>& scores, const Selection& selection, Cut cut) {
+  HandMade model;
+  model.add("a.weight", {2, 4}, std::vector<float>(8, 1.0f));
+  model.add("b.weight", {1, 2}, std::vector<float>(2, 1.0f));
+  const UnitSet units(Unit::weight, model.parameters());
+  return flags(Ranking(units, Tensor::from({units.count}, scores), selection).select(cut));
+}
+
+TEST(Select, EachOutputLosesTheSameShareOfItsInputs) {
+  const Selection by_output{.scope = scopes().named("output")};
+  const std::vector<float> scores = {4, 3, 2, 1, 50, 80, 60, 70, 9, 8};
+  EXPECT_EQ(selected_by_output(scores, by_output, {Cut::share, 0.5}), (Flags{1, 1, 0, 0, 0, 1, 0, 1, 1, 0}));
+  EXPECT_EQ(selected_by_output(scores, by_output, {Cut::share, 0.25}), (Flags{1, 1, 1, 0, 0, 1, 1, 1, 1, 0}))
+      << "llround(0.25 x 2) is 1";
+  EXPECT_EQ(selected_by_output(scores, by_output, {Cut::quantile, 0.5}),
+            (Flags{1, 1, 0, 0, 0, 1, 0, 1, 1, 0}));
+  EXPECT_EQ(selected_by_output(scores, by_output, {Cut::threshold, 3}),
+            (Flags{1, 1, 0, 0, 1, 1, 1, 1, 1, 1}));
+  Selection limited = by_output;
+  limited.overrides = {{.layers = {"a"}, .limits = {.max_ratio = 0.25}}};
+  EXPECT_EQ(selected_by_output(scores, limited, {Cut::share, 0.5}), (Flags{1, 1, 0, 0, 1, 1, 1, 1, 1, 0}))
+      << "2 of a's 8 may go: the first output's";
+  Selection own = by_output;
+  own.shares_of = {{"a", 0.75}};
+  EXPECT_EQ(selected_by_output(scores, own, {Cut::share, 0}), (Flags{1, 0, 0, 0, 0, 1, 0, 0, 1, 1}));
+  const float gone = pruned_score;
+  EXPECT_EQ(selected_by_output({4, 3, gone, 1, 50, gone, gone, 70, 9, 8}, by_output, {Cut::share, 0.25}),
+            (Flags{1, 1, 0, 1, 1, 0, 0, 1, 1, 0}))
+      << "what is gone counts in its own output";
+}
+
 TEST(Select, CountsRoundHalvesAwayFromZero) {
   const std::vector<float> scores = {1, 2, 3, 4, 5};
   EXPECT_EQ(selected(scores, {Cut::share, 0.1}), (Flags{0, 1, 1, 1, 1}));   // 0.5 of a unit
@@ -322,7 +354,7 @@ TEST(Select, SharesOfLayersThatSayNothingAreRefused) {
         gone(sixteen, {.shares_of = {{"a", 0.5}}}, 0.5);
       }),
       "prune: layers have shares of their own where each is ranked, and scope is global: expected scope "
-      "layer, uniform, uniform_plus, erk");
+      "layer, output, uniform, uniform_plus, erk");
   EXPECT_EQ(message_of([] {
               gone(sixteen, {.scope = scopes().named("layer"), .shares_of = {{"d", 0.5}}}, 0.5);
             }),

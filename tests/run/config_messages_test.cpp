@@ -351,6 +351,12 @@ TEST(Config, MistakesAreNamed) {
        "/stages/1/prune/rewind: found \"gradual\", expected an earlier stage, known: dense"},
       {"/stages/0", R"({"name": "first", "prune": {"sparsity": 0.5, "rewind": "first"}})",
        "/stages/0/prune/rewind: found \"first\", but no stage comes before this one"},
+      {"/stages/1/prune", R"({"sparsity": 0.5, "rewind": "dense", "reinitialize": true})",
+       "/stages/1/prune/reinitialize: makes new weights, and 'rewind' goes back to old ones: expected the "
+       "one "
+       "or the other"},
+      {"/stages/3/train/prune/reinitialize", "true",
+       "/stages/3/train/prune/reinitialize: is for a stage that prunes at once"},
       {"/stages/2", R"({"name": "cut", "prune": {"unit": "channel", "ratio": 0.5, "rewind": "dense"}})",
        "/stages/2/prune/rewind: is for unit weight, filter, row, column, kernel, block, layer or n:m, and "
        "the unit is channel"},
@@ -359,8 +365,18 @@ TEST(Config, MistakesAreNamed) {
       {"/stages/1/prune/sparsity_of", R"({"fc1": 0.5})",
        "/stages/1/prune/sparsity_of: layers have shares of their own where each is ranked, and scope is "
        "global: expected scope " +
-           enumerated(
-               scopes().names_where([](const Scope& one) { return one.ranked == Scope::each_layer; }))},
+           enumerated(scopes().names_where([](const Scope& one) { return one.within_layers(); }))},
+      {"/stages/1/prune", R"({"sparsity": 0.5, "scope": "output", "criterion": "sparsegpt"})",
+       "/stages/1/prune/scope: criterion sparsegpt chooses for itself among all weights of 128 columns of a "
+       "layer: expected another scope than output"},
+      {"/stages/1/prune", R"({"sparsity": 0.5, "scope": "output", "of": "remaining"})",
+       "/stages/1/prune/of: what remains is counted by layer, and scope output takes a share of each "
+       "output's "
+       "inputs: expected of original"},
+      {"/stages/1/prune", R"({"unit": "filter", "sparsity": 0.5, "scope": "output"})",
+       "/stages/1/prune/scope: scope output ranks what is between a layer's inputs and one output, and "
+       "filters "
+       "are not: expected unit weight or kernel"},
       {"/stages/1/prune", R"({"threshold": 0.5, "scope": "erk"})",
        "/stages/1/prune/scope: scope erk goes with sparsity, of which each layer has its part, and not with "
        "threshold"},
