@@ -27,7 +27,8 @@ void all_is_pruned(const PruneConfig& prune, const Tell& tell) {
 }
 
 void nothing_is_pruned(const PruneConfig& prune, const Tell& tell) {
-  if (prune.sparsity == 0.0 && prune.sparsity_of.empty()) tell("/sparsity", "0 prunes nothing");
+  if (prune.sparsity == 0.0 && prune.sparsity_of.empty() && !prune.reinitialize && !prune.rewind)
+    tell("/sparsity", "0 prunes nothing");
   if (prune.threshold == 0.0) tell("/threshold", "0 prunes nothing: no score is below it");
   if (prune.quantile == 0.0) tell("/quantile", "0 prunes nothing: no score is below the lowest");
   if (prune.ratio == 0.0) tell("/ratio", "0 cuts nothing");
@@ -36,7 +37,7 @@ void nothing_is_pruned(const PruneConfig& prune, const Tell& tell) {
 
 /// LAMP rescales the scores of a layer, and keeps their order.
 void lamp_within_layers(const PruneConfig& prune, const Tell& tell) {
-  const bool by_layer = scopes().named(prune.scope).ranked == Scope::each_layer;
+  const bool by_layer = scopes().named(prune.scope).within_layers();
   if (prune.criterion.type == "lamp" && by_layer && (prune.sparsity || prune.quantile))
     tell("/criterion", fmt::format("lamp in scope {} prunes what {} does: it makes layers comparable, which "
                                    "only scope global asks for",
@@ -206,7 +207,7 @@ bool counts_the_same(const PruneConfig& earlier, const PruneConfig& later) {
 void less_after_more(const std::vector<StageConfig>& stages, size_t stage, const Tell& tell) {
   const PruneConfig& later = *stages[stage].pruning();
   if (later.of == "remaining") return;  // more goes of what is left, however little is asked for
-  if (later.remove) return;             // to let go of the masks is what it is for
+  if (later.remove || later.reinitialize || later.rewind) return;  // that is what it is for
   for (const Goal& goal : goals) {
     if (!(later.*goal.value)) continue;
     const double asked = *(later.*goal.value);

@@ -637,10 +637,22 @@ WeightsNotes load_weights(const std::filesystem::path& path, Module& model, cons
   return notes;
 }
 
-void rewind_weights(const std::filesystem::path& file, Module& model) {
-  load_state_dict(model, weights_alone(read_safetensors(file), model), file.string());
+namespace {
+/// What masks hold is 0 in weights that have just been read.
+void hold_masked(Module& model) {
   for (Parameter* parameter : model.parameters())
     if (parameter->mask.defined()) parameter->set_mask(parameter->mask);
+}
+}  // namespace
+
+void rewind_weights(const std::filesystem::path& file, Module& model) {
+  load_state_dict(model, weights_alone(read_safetensors(file), model), file.string());
+  hold_masked(model);
+}
+
+void take_fresh_weights(Module& fresh, Module& model) {
+  load_state_dict(model, state_dict(fresh), "new weights");
+  hold_masked(model);
 }
 
 std::unique_ptr<Module> to_compute_device(std::unique_ptr<Module> model) {

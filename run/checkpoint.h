@@ -117,6 +117,10 @@ WeightsNotes load_weights(const std::filesystem::path& file, Module& model,
 /// hold stays 0. Error if names or shapes do not fit: channels were cut since.
 void rewind_weights(const std::filesystem::path& file, Module& model);
 
+/// Gives it the weights and statistics of `fresh`, a model of the same shapes; what masks hold stays 0. Error
+/// if shapes differ: the model is of a file whose channels were cut.
+void take_fresh_weights(Module& fresh, Module& model);
+
 /// `model` where this process computes (core/compute_device.h).
 std::unique_ptr<Module> to_compute_device(std::unique_ptr<Module> model);
 

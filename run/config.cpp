@@ -257,6 +257,8 @@ void check_stage(const StageConfig& s, const Place& at) {
               "\", which goes by what a stage's steps add up to: expected it in a pruner inside 'train'");
   if (s.train && s.train->prune && s.train->prune->rewind)
     (at / "train" / "prune" / "rewind").fail("is for a stage that prunes at once");
+  if (s.train && s.train->prune && s.train->prune->reinitialize)
+    (at / "train" / "prune" / "reinitialize").fail("is for a stage that prunes at once");
 }
 
 /// What a list of stages has: a stage, or a round of them.
@@ -414,11 +416,27 @@ void check_rewinds(const Config& config, const Place& at) {
   }
 }
 
+/// New weights have the shapes that the config's model begins with.
+void check_reinitialized(const Config& config, const Place& at) {
+  const std::vector<StageConfig>& stages = config.stages;
+  for (size_t i = 0; i < stages.size(); ++i) {
+    if (!stages[i].prune || !stages[i].prune->reinitialize) continue;
+    const auto cuts =
+        std::find_if(stages.begin(), stages.begin() + static_cast<std::ptrdiff_t>(i),
+                     [](const StageConfig& one) { return one.pruning() && cuts_channels(*one.pruning()); });
+    if (cuts != stages.begin() + static_cast<std::ptrdiff_t>(i))
+      (place_of_stage(config, i, at) / "prune" / "reinitialize")
+          .mistake("makes weights of the shapes that the model began with: stage '", cuts->name,
+                   "' cuts channels before");
+  }
+}
+
 /// What holds between parts of the config that are sound.
 void check_config(const Config& config, const Place& at) {
   if ((at / "model").is_sound() && (at / "data").is_sound()) check_images(config, at);
   check_stage_names(config, at);
   check_rewinds(config, at);
+  check_reinitialized(config, at);
   check_masks_to_move(config, at);
   check_teacher_stages(config, at);
   if (!(at / "data").is_sound() || config.data.validation > 0) return;

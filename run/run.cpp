@@ -465,6 +465,11 @@ class Run {
       console_.line(
           fmt::format("{}  what stays goes back to the weights of stage '{}'", stage.name, *config.rewind));
     }
+    if (config.reinitialize) {
+      take_fresh_weights(*make_model(config_.model, stage_key(config_, static_cast<size_t>(position_.stage))),
+                         *model_);
+      console_.line(fmt::format("{}  what stays begins with new weights", stage.name));
+    }
     if (config.remove) remove_masks(*model_);
     reestimate(stage, config.reestimate_norm);
   }

@@ -61,6 +61,7 @@ struct PruneConfig {
   std::optional<std::string> apply = {};       ///< zero, cut; absent: cut for channels, else zero
   std::optional<std::string> normalizer = {};  ///< absent: the criterion's
   std::optional<std::string> rewind = {};      ///< an earlier stage, to whose weights those that stay go back
+  bool reinitialize = false;                   ///< those that stay begin anew, at random
 
   // For some units only, see run/config_prune.cpp
   std::optional<double> ratio = {}, speedup = {}, macs = {}, parameters = {}, bytes = {}, latency_ms = {};

@@ -233,6 +233,33 @@ TEST(Run, WhatStaysGoesBackToAnEarlierStagesWeights) {
                        "ticket  what stays goes back to the weights of stage 'first'"));
 }
 
+TEST(Run, WhatStaysBeginsWithNewWeights) {
+  const TemporaryFolder folder;
+  const std::string sparse = R"({"name": "sparse", "prune": {"sparsity": 0.8}})";
+  const std::string fresh = R"({"name": "fresh", "prune": {"sparsity": 0, "reinitialize": true}})";
+  const RunResult result = run_in(folder, small_config(first + "," + sparse + "," + fresh + "," + tuned));
+  const auto file = [&](const char* stage) {
+    return read_safetensors(folder.path() / "run" / "models" / (std::string(stage) + ".safetensors"));
+  };
+  const TensorFile before = file("first"), masked = file("sparse"), after = file("fresh");
+  for (const auto& [name, tensor] : after.tensors) {
+    const auto now = tensor.span<float>(), was = before.find(name)->span<float>(),
+               held = masked.find(name)->span<float>();
+    int64_t same = 0, stay = 0;
+    for (size_t i = 0; i < now.size(); ++i) {
+      EXPECT_EQ(now[i] == 0, held[i] == 0) << name << ": the masks are those that were there";
+      if (held[i] != 0) ++stay, same += now[i] == was[i];
+    }
+    EXPECT_LT(same, stay / 10) << name << ": other weights than the run began with";
+    EXPECT_NEAR(*std::ranges::max_element(now), *std::ranges::max_element(was), 0.1) << name;
+  }
+  EXPECT_EQ(result.stages[3].sparsity, result.stages[1].sparsity);
+  const TemporaryFolder again;
+  run_in(again, small_config(first + "," + sparse + "," + fresh + "," + tuned));
+  EXPECT_EQ(read_file(folder.path() / "run" / "models" / "fresh.safetensors"),
+            read_file(again.path() / "run" / "models" / "fresh.safetensors"));
+}
+
 TEST(Run, GoesBackToNormsStatisticsToo) {
   const TemporaryFolder folder;
   Config config = small_config(first + "," + tuned + "," + ticket);
