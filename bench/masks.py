@@ -8,6 +8,7 @@ and the highest. A step's time of RigL is what lies between two rows of metrics.
 
 import argparse
 import json
+import math
 import os
 import pathlib
 import statistics
@@ -56,9 +57,9 @@ def rigl(arguments, folder):
     rows = [row for row in rows if row["stage"] == "rigl" and ("loss" in row or "regrow" in row)]
     moved = {row["step"] for row in rows if "regrow" in row}
     at = {row["step"]: row["seconds"] for row in rows if "loss" in row}
-    per_epoch = 3000 // arguments.batch
+    per_epoch = math.ceil(3000 / arguments.batch)  # the six classes have 3,000 images
     took = {step: at[step] - at[step - 1] for step in at
-            if step - 1 in at and step % (per_epoch + 1) > 1 and step > arguments.every}
+            if step - 1 in at and (step - 1) % per_epoch > 0 and step > arguments.every}
     return [s for step, s in took.items() if step not in moved], [s for step, s in took.items() if step in moved]
 
 
@@ -76,6 +77,8 @@ def main():
     arguments = parser.parse_args()
     arguments.isa = None
     check_espalier(arguments.espalier)
+    if arguments.every < 2:
+        parser.error("--every: at least 2, so that there are ordinary steps between")
     if not arguments.data.is_dir():
         raise Failure(f"{arguments.data}: no such folder")
     print(f"{processor()}, {arguments.threads} threads, {arguments.model}, batch {arguments.batch}")

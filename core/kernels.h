@@ -511,7 +511,7 @@ ESP_KERNEL(void, take, void* y, const void* x, const int64_t* kept, const TakeSh
 // ------------------------------------------------
 /// dw += weight sign(w), where `where` [n] (null: everywhere) is not 0
 ESP_KERNEL(void, add_signs, float* dw, const float* w, const uint8_t* where, float weight, int64_t n)
-/// w = sign(w) max(0, |w| - by)
+/// w = sign(w) max(0, |w| - by); a NaN stays one
 ESP_KERNEL(void, shrink, float* w, float by, int64_t n)
 /// out [rows] and in [columns]: sums of squares of w along all its other axes. `in` is null for a vector, of
 /// one pixel and one column.

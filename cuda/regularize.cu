@@ -37,7 +37,7 @@ __global__ void shrink_kernel(float* w, float by, int64_t first, int64_t n) {
     const int64_t i = first + item * width;
     auto v = load<width>(w + i);
 #pragma unroll
-    for (int k = 0; k < width; ++k) v[k] = sign(v[k]) * fmaxf(0.0f, fabsf(v[k]) - by);
+    for (int k = 0; k < width; ++k) v[k] = fabsf(v[k]) <= by ? 0.0f : v[k] - copysignf(by, v[k]);
     store(w + i, v);
   }
 }

@@ -267,18 +267,19 @@ Normalizer normalizer_named(const std::string& name) {
 }
 
 void normalize(std::span<float> scores, Normalizer normalizer) {
-  float min = std::numeric_limits<float>::infinity(), max = -min;
+  float min = std::numeric_limits<float>::infinity(), max = -min, magnitude = 0;
   double sum = 0;
   int64_t count = 0;
   for (const float score : scores) {
     if (score == pruned_score) continue;
     min = std::min(min, score);
     max = std::max(max, score);
-    sum += score;
+    magnitude = std::max(magnitude, std::abs(score));
+    sum += std::abs(score);
     ++count;
   }
   if (normalizer == Normalizer::none || count == 0) return;
-  float offset = 0, scale = max;
+  float offset = 0, scale = magnitude;
   if (normalizer == Normalizer::mean) scale = static_cast<float>(sum / static_cast<double>(count));
   if (normalizer == Normalizer::standardize) offset = min, scale = max - min;
   if (scale == 0) scale = 1;  // all are equal

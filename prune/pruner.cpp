@@ -119,7 +119,11 @@ struct Selected {
 
 [[noreturn]] void fail_empty(const UnitGroup& layer, const PruneOptions& options) {
   fail("prune: nothing would be left of ", layer.layer, ", all ", layer.count, " ", options.unit.plural(),
-       " of which would go; \"allow_empty\": true lets them");
+       " of which would go",
+       options.selection.scope.ranked == Scope::each_output
+           ? join(", for each output has only ", layer.count / layer.members.front().parameter->shape()[0])
+           : "",
+       "; \"allow_empty\": true lets them");
 }
 
 /// Error for a layer of which `kept` leaves nothing, unless nothing was left before.

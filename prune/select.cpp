@@ -136,6 +136,12 @@ std::string why_not_remaining(const Scope& scope) {
          " takes a share of each output's inputs: expected of original";
 }
 
+std::string why_no_limits(const Scope& scope) {
+  if (scope.ranked != Scope::each_output) return "";
+  return "limits are of layers, and scope " + scope.name +
+         " takes the same share of each output's inputs: expected another scope";
+}
+
 int64_t share_count(double share, int64_t n) { return std::llround(share * static_cast<double>(n)); }
 
 Ranking::Ranking(const UnitSet& units, const Tensor& scores, const Selection& selection,
@@ -147,6 +153,12 @@ Ranking::Ranking(const UnitSet& units, const Tensor& scores, const Selection& se
   if (!selection.shares_of.empty())
     if (const std::string why = why_no_shares_of(scope_, units.unit); !why.empty())
       fail_usage("prune: ", why);
+  const auto limits_it = [](const Limits& one) { return one.min_ratio > 0 || one.max_ratio < 1; };
+  if (const std::string why = why_no_limits(scope_);
+      !why.empty() && (limits_it(selection.limits) || !selection.overrides.empty()))
+    fail_usage("prune: ", why);
+  ESP_CHECK(scope_.ranked != Scope::each_output || (!scope_.shares && !scope_.meets_total), "prune: scope ",
+            scope_.name, " ranks each output, and says what layers share");
   ESP_CHECK(scores.elements() == units.count, "prune: ", scores.elements(), " scores for ", units.count,
             " units");
   std::vector<std::pair<std::string, std::vector<std::string>>> overridden;

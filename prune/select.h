@@ -62,6 +62,8 @@ struct Selection {
 std::string why_no_shares_of(const Scope& scope, const Unit& unit);
 /// Why a share cannot be of what remains; empty if it may.
 std::string why_not_remaining(const Scope& scope);
+/// Why layers cannot be held to a least or a largest share; empty if they may.
+std::string why_no_limits(const Scope& scope);
 
 /// How many channels each group had in the beginning, by the first layer that makes them; and of layers that
 /// make some of a group's, by the first of them (Makers). Empty: as many as now.
@@ -79,8 +81,8 @@ struct OriginalChannels {
 class Ranking {
  public:
   /// `scores` [units.count] of score_units. Counts, shares and limits are of the units of `original`.
-  /// UsageError as why_not and why_no_shares_of, Error for an override or a share that names no layer that
-  /// the units are of. All must outlive it.
+  /// UsageError as why_not, why_no_shares_of, why_not_remaining and why_no_limits, Error for an override or a
+  /// share that names no layer that the units are of. All must outlive it.
   Ranking(const UnitSet& units, const Tensor& scores, const Selection& selection,
           const OriginalChannels& original = {});
 

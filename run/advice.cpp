@@ -27,8 +27,8 @@ void all_is_pruned(const PruneConfig& prune, const Tell& tell) {
 }
 
 void nothing_is_pruned(const PruneConfig& prune, const Tell& tell) {
-  if (prune.sparsity == 0.0 && prune.sparsity_of.empty() && !prune.reinitialize && !prune.rewind)
-    tell("/sparsity", "0 prunes nothing");
+  if (prune.reinitialize || prune.rewind) return;
+  if (prune.sparsity == 0.0 && prune.sparsity_of.empty()) tell("/sparsity", "0 prunes nothing");
   if (prune.threshold == 0.0) tell("/threshold", "0 prunes nothing: no score is below it");
   if (prune.quantile == 0.0) tell("/quantile", "0 prunes nothing: no score is below the lowest");
   if (prune.ratio == 0.0) tell("/ratio", "0 cuts nothing");
@@ -93,6 +93,13 @@ void temperature_nobody_uses(const TrainConfig& train, const Tell& tell) {
 }
 
 /// Zeros are all alike: of those that no gradient reaches none ever comes to be among the largest.
+void averages_away_zeros(const TrainConfig& train, const Tell& tell) {
+  if (train.ema > 0 && train.regularize && train.regularize->type == "l1_proximal")
+    tell("/ema",
+         "l1_proximal makes weights 0 in some steps and not in others, and their averages are not 0: "
+         "little of what it does is left at the stage's end");
+}
+
 void explores_only_zeros(const TrainConfig& train, const Tell& tell) {
   if (!train.regrow || train.prune || regrowths().named(train.regrow->type).trains != Trains::explored)
     return;
@@ -207,7 +214,9 @@ bool counts_the_same(const PruneConfig& earlier, const PruneConfig& later) {
 void less_after_more(const std::vector<StageConfig>& stages, size_t stage, const Tell& tell) {
   const PruneConfig& later = *stages[stage].pruning();
   if (later.of == "remaining") return;  // more goes of what is left, however little is asked for
-  if (later.remove || later.reinitialize || later.rewind) return;  // that is what it is for
+  if (later.remove) return;             // to let go of the masks is what it is for
+  if ((later.reinitialize || later.rewind) && later.sparsity == 0.0)
+    return;  // so are new weights, or old ones
   for (const Goal& goal : goals) {
     if (!(later.*goal.value)) continue;
     const double asked = *(later.*goal.value);
@@ -224,16 +233,25 @@ void less_after_more(const std::vector<StageConfig>& stages, size_t stage, const
   }
 }
 
+void new_weights_that_nothing_trains(const std::vector<StageConfig>& stages, size_t stage, const Tell& tell) {
+  const std::optional<PruneConfig>& prune = stages[stage].prune;
+  if (!prune || !prune->reinitialize) return;
+  const auto rest = stages.begin() + static_cast<std::ptrdiff_t>(stage);
+  if (std::none_of(rest, stages.end(), [](const StageConfig& one) { return one.train.has_value(); }))
+    tell("/reinitialize", "the run ends with new weights that no stage has trained");
+}
+
 constexpr void (*of_a_pruner[])(const PruneConfig&, const Tell&) = {all_is_pruned, nothing_is_pruned,
                                                                     lamp_within_layers, looks_at_no_data};
 constexpr void (*of_training[])(const TrainConfig&, const Tell&) = {
-    rate_nobody_uses,        decay_nobody_uses,  more_smoothing_than_target, teacher_that_is_never_asked,
-    temperature_nobody_uses, explores_only_zeros};
+    rate_nobody_uses,        decay_nobody_uses,   more_smoothing_than_target, teacher_that_is_never_asked,
+    temperature_nobody_uses, explores_only_zeros, averages_away_zeros};
 constexpr void (*of_lengths[])(const TrainConfig&, const StageLength&, const Tell&) = {
     drops_beyond_the_end, warms_up_to_the_end, patience_beyond_the_end, averages_over_the_beginning};
 constexpr void (*of_data[])(const Config&, const Tell&) = {pixels_of_another_scale, images_class_by_class,
                                                            useless_mirror_images};
-constexpr void (*of_pruners[])(const std::vector<StageConfig>&, size_t, const Tell&) = {less_after_more};
+constexpr void (*of_pruners[])(const std::vector<StageConfig>&, size_t, const Tell&) = {
+    less_after_more, new_weights_that_nothing_trains};
 
 }  // namespace
 

@@ -448,6 +448,12 @@ void check_stages(const Config& config, Module& model, std::optional<int64_t> ba
             fail_usage(asked.field, ": found ", asked.batches, ", but the model has no batch norm",
                        norms.empty() ? "" : " that is not frozen");
         });
+      if (stage.prune && stage.prune->reinitialize && !model.history.empty() && config.model.type != "graph")
+        check([&] {
+          fail_usage(
+              "prune.reinitialize makes weights of the shapes that model.type has, and channels of the "
+              "file that the model is of were cut: expected model.type graph, with that file");
+        });
       if (stage.train && stage.train->regularize)
         check([&] { make_penalty(model, config.model.input, *stage.train->regularize); });
       if (stage.train && prune && batches)

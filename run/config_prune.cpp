@@ -171,6 +171,11 @@ void check_pieces(const PruneConfig& p, const Place& at) {
   }
   if (options.of == Of::remaining) refuse("of", why_no_shares("of remaining", target));
   if (options.of == Of::remaining) refuse("of", why_not_remaining(options.selection.scope));
+  if (const std::string why = why_no_limits(options.selection.scope); !why.empty()) {
+    if (p.min_ratio > 0) refuse("min_ratio", why);
+    if (p.max_ratio < 1) refuse("max_ratio", why);
+    if (!p.overrides.empty()) refuse("overrides", why);
+  }
   if (p.schedule) check_along_schedule(p, options, at);
   if (p.iterations.value_or(1) > 1) refuse("iterations", why_not_in_steps(options));
   if (p.remove && options.apply == Apply::cut)
@@ -261,11 +266,13 @@ Type<PruneConfig> prune_type() {
                             scopes())),
        field("sparsity", &PruneConfig::sparsity, number(share), "share of the units that goes")
            .only_for(masked),
-       field(
-           "sparsity_of", &PruneConfig::sparsity_of, map_of("layer", number(share)),
-           "sparsities of some layers' own, by their names or that of what they lie under, as in include: "
-           "{\"fc1\": 0.98, \"conv*\": 0.9}; of several that mean a layer, the last counts. 'sparsity' is "
-           "of the others then. Where each layer is ranked: scope layer, output, uniform, uniform_plus, erk")
+       field("sparsity_of", &PruneConfig::sparsity_of, map_of("layer", number(share)),
+             std::string("sparsities of some layers' own, by their names or that of what they lie under, as "
+                         "in include: ") +
+                 "{\"fc1\": 0.98, \"conv*\": 0.9}; of several that mean a layer, the last counts. 'sparsity' "
+                 "is "
+                 "of the others then. Where no unit is ranked against another layer's: scope " +
+                 enumerated(scopes().names_where([](const Scope& one) { return one.within_layers(); })))
            .only_for(emptied),
        field("of", &PruneConfig::of, one_of(of_names()),
              "what sparsity is a share of: all units of the original network, those that are pruned already "
@@ -376,11 +383,12 @@ Type<PruneConfig> prune_type() {
                        "makes new weights, and 'rewind' goes back to old ones: expected the one or the "
                        "other");
              const bool by_layer = scopes().named(p.scope).within_layers();
+             const auto across =
+                 scopes().names_where([](const Scope& scope) { return !scope.within_layers(); });
              if (p.normalizer && (p.threshold || (p.unit != "channel" && by_layer)))
                (at / "normalizer")
-                   .mistake(
-                       "is for units that are ranked over several layers: scope global or isomorphic, and "
-                       "sparsity or quantile");
+                   .mistake("is for units that are ranked over several layers: scope ", enumerated(across),
+                            ", and sparsity or quantile");
            }});
 }
 

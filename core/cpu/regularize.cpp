@@ -37,7 +37,8 @@ void add_signs(float* dw, const float* w, const uint8_t* where, float weight, in
 
 void shrink(float* w, float by, int64_t n) {
   parallel_for(n, grain, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) w[i] = sign(w[i]) * std::max(0.0f, std::abs(w[i]) - by);
+    for (int64_t i = begin; i < end; ++i)
+      w[i] = std::abs(w[i]) <= by ? 0.0f : w[i] - std::copysign(by, w[i]);  // a NaN stays one
   });
 }
 

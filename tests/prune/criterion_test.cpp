@@ -143,5 +143,17 @@ TEST(Criterion, EachHasANameALineOfHelpAndAPaper) {
   EXPECT_EQ(message, "criterion: no type 'l3', did you mean 'l1'?");
 }
 
+TEST(Criterion, ScoresBelowZeroKeepTheirOrderUnderANormalizer) {
+  const auto normalized = [](Normalizer by) {
+    std::vector<float> scores{-3, -1, pruned_score, 1};
+    normalize(scores, by);
+    return scores;
+  };
+  EXPECT_EQ(normalized(Normalizer::mean),
+            (std::vector<float>{-3 / (5 / 3.0f), -1 / (5 / 3.0f), pruned_score, 1 / (5 / 3.0f)}));
+  EXPECT_EQ(normalized(Normalizer::max), (std::vector<float>{-1, -1 / 3.0f, pruned_score, 1 / 3.0f}));
+  EXPECT_EQ(normalized(Normalizer::standardize), (std::vector<float>{0, 0.5f, pruned_score, 1}));
+}
+
 }  // namespace
 }  // namespace espalier

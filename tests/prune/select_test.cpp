@@ -67,10 +67,15 @@ TEST(Select, EachOutputLosesTheSameShareOfItsInputs) {
             (Flags{1, 1, 0, 0, 0, 1, 0, 1, 1, 0}));
   EXPECT_EQ(selected_by_output(scores, by_output, {Cut::threshold, 3}),
             (Flags{1, 1, 0, 0, 1, 1, 1, 1, 1, 1}));
-  Selection limited = by_output;
-  limited.overrides = {{.layers = {"a"}, .limits = {.max_ratio = 0.25}}};
-  EXPECT_EQ(selected_by_output(scores, limited, {Cut::share, 0.5}), (Flags{1, 1, 0, 0, 1, 1, 1, 1, 1, 0}))
-      << "2 of a's 8 may go: the first output's";
+  for (const Limits& limits : {Limits{.max_ratio = 0.25}, Limits{.min_ratio = 0.25}}) {
+    Selection limited = by_output;
+    limited.limits = limits;
+    EXPECT_EQ(message_of<UsageError>([&] {
+                selected_by_output(scores, limited, {Cut::share, 0.5});
+              }),
+              "prune: limits are of layers, and scope output takes the same share of each output's inputs: "
+              "expected another scope");
+  }
   Selection own = by_output;
   own.shares_of = {{"a", 0.75}};
   EXPECT_EQ(selected_by_output(scores, own, {Cut::share, 0}), (Flags{1, 0, 0, 0, 0, 1, 0, 0, 1, 1}));

@@ -123,6 +123,26 @@ TEST(Advice, OfPlausibleNonsense) {
   }
 }
 
+TEST(Advice, OfNewWeights) {
+  nlohmann::ordered_json json = minimal();
+  json["stages"][1]["prune"] = {{"sparsity", 0}, {"reinitialize", true}};
+  EXPECT_EQ(said_of(json), std::vector<std::string>{}) << "a stage trains after it";
+  json["stages"].erase(3);
+  json["stages"].erase(2);
+  EXPECT_EQ(said_of(json), (std::vector<std::string>{
+                               "x.json: /stages/1/prune/reinitialize: the run ends with new weights that no "
+                               "stage has trained"}));
+  json = minimal();
+  json["stages"][0]["train"]["regularize"] = {{"type", "l1_proximal"}};
+  EXPECT_EQ(said_of(json), std::vector<std::string>{});
+  json["stages"][0]["train"]["ema"] = 0.5;
+  EXPECT_EQ(said_of(json),
+            (std::vector<std::string>{
+                "x.json: /stages/0/train/ema: l1_proximal makes weights 0 in some steps and not in "
+                "others, and their averages are not 0: little of what it does is left at the "
+                "stage's end"}));
+}
+
 TEST(Advice, OfRatesOfLayers) {
   EXPECT_EQ(
       said_of(with("/stages/0/train/optimizer/lr_of", R"({"fc1": 1000, "fc2": 0.1})")),

@@ -373,6 +373,15 @@ TEST(Config, MistakesAreNamed) {
        "/stages/1/prune/of: what remains is counted by layer, and scope output takes a share of each "
        "output's "
        "inputs: expected of original"},
+      {"/stages/1/prune", R"({"sparsity": 0.5, "scope": "output", "min_ratio": 0.1})",
+       "/stages/1/prune/min_ratio: limits are of layers, and scope output takes the same share of each "
+       "output's "
+       "inputs: expected another scope"},
+      {"/stages/1/prune",
+       R"({"sparsity": 0.5, "scope": "output", "overrides": [{"layers": ["fc1"], "max_ratio": 0.5}]})",
+       "/stages/1/prune/overrides: limits are of layers, and scope output takes the same share of each "
+       "output's "
+       "inputs: expected another scope"},
       {"/stages/1/prune", R"({"unit": "filter", "sparsity": 0.5, "scope": "output"})",
        "/stages/1/prune/scope: scope output ranks what is between a layer's inputs and one output, and "
        "filters "

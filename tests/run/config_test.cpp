@@ -291,6 +291,11 @@ TEST(Config, AStageGoesBackToOneOfTheSameShapes) {
       "stage 'cut' cuts channels in between");
   json["stages"][2]["prune"]["rewind"] = "cut";
   EXPECT_NO_THROW(parse(json));
+  json["stages"][2]["prune"] = {{"sparsity", 0}, {"reinitialize", true}};
+  EXPECT_EQ(
+      message_of<UsageError>([&] { parse(json); }),
+      "x.json: /stages/2/prune/reinitialize: makes weights of the shapes that the model began with: stage "
+      "'cut' cuts channels before");
 }
 
 // --- Pruning ---

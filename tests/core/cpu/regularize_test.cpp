@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "espalier/core/kernels.h"
 #include "support/numbers.h"
 
@@ -20,6 +22,9 @@ TEST(Regularize, ShrinksTowardsZeroAndNoFurther) {
   Floats w{2, -3, 0, 0.5f, -0.25f};
   cpu::shrink(w.data(), 0.5f, 5);
   EXPECT_EQ(w, (Floats{1.5f, -2.5f, 0, 0, 0}));
+  Floats none{NAN};
+  cpu::shrink(none.data(), 0.5f, 1);
+  EXPECT_TRUE(std::isnan(none[0]));
 }
 
 TEST(Regularize, SquaresAlongBothAxes) {
