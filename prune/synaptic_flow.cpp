@@ -28,9 +28,9 @@ Variable times_power(const Variable& x, int power) {
 
 /// The power of two that the largest number is near.
 int power_of(const Tensor& numbers) {
+  const Tensor here = numbers.to(Device::cpu);
   float largest = 0;
-  for (const float number : numbers.to(Device::cpu).span<float>())
-    largest = std::max(largest, std::abs(number));
+  for (const float number : here.span<float>()) largest = std::max(largest, std::abs(number));
   int power = 0;
   if (largest > 0) std::frexp(largest, &power);
   return power;
