@@ -18,6 +18,8 @@ void eval(const Given& given);
 void predict(const Given& given);
 void inspect(const Given& given);
 void graph(const Given& given);
+void pack(const Given& given);
+void unpack(const Given& given);
 void sweep(const Given& given);
 std::string sweep_fields();
 void explain(const Given& given);
@@ -39,6 +41,10 @@ Registry<Command>& commands() {
           {"inspect", "Layers, parameters, non-zeros and MACs of a config's or a checkpoint's model",
            inspect},
           {"graph", "Which channels of a config's or a checkpoint's model must be cut together", graph},
+          {"pack",
+           "A model or checkpoint whose zeros take almost no room; all that reads the one reads the other",
+           pack},
+          {"unpack", "What was packed, as any program reads it", unpack},
           {"explain", "What a pruner of a config would take of each layer, and why; changes no file",
            explain},
           {"sensitivity", "What pruning each layer by itself costs a checkpoint, by how much of it goes",

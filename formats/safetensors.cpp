@@ -8,11 +8,15 @@
 #include <functional>
 #include <optional>
 #include <set>
+#include <tuple>
 
 #include "espalier/config/json.h"
 #include "espalier/core/parallel.h"
 #include "espalier/formats/checksum.h"
+#include "espalier/formats/half.h"
+#include "espalier/formats/packed.h"
 #include "espalier/formats/safetensors_header.h"
+#include "espalier/formats/stored_tensor.h"
 #include "espalier/util/atomic_file.h"
 #include "espalier/util/input_file.h"
 #include "espalier/util/utf8.h"
@@ -101,16 +105,6 @@ std::string read_header(const std::string& file, uint64_t size, const ReadAt& re
   return text;
 }
 
-float from_bf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
-
-float from_f16(uint16_t bits) {
-  const uint32_t sign = (bits & 0x8000u) << 16, rest = bits & 0x7FFFu;
-  const uint32_t magnitude = rest < 0x0400u   ? std::bit_cast<uint32_t>(static_cast<float>(rest) * 0x1p-24f)
-                             : rest < 0x7C00u ? (rest << 13) + ((127u - 15u) << 23)
-                                              : (rest << 13) + ((255u - 31u) << 23);  // infinity, NaN
-  return std::bit_cast<float>(sign | magnitude);
-}
-
 /// Fills `tensor` from numbers of another type, through a small buffer.
 template <class Stored, class Convert>
 void read_converted(Tensor& tensor, uint64_t offset, const ReadAt& read, Convert convert) {
@@ -178,14 +172,13 @@ uint32_t checksum_of(FileDType dtype, const Shape& shape) {
   return checksum(bytes_of(describe(dtype, shape)));
 }
 
-std::string checksums_text(const std::vector<const std::pair<std::string, Tensor>*>& tensors,
+std::string checksums_text(const std::vector<StoredTensor>& tensors,
                            const std::map<std::string, std::string>& metadata) {
   std::vector<uint32_t> sums(tensors.size());
   const auto count = static_cast<int64_t>(tensors.size());
   parallel_items(count, parts_for(count, 1), [&](int, int64_t i) {
-    const Tensor& tensor = tensors[static_cast<size_t>(i)]->second;
-    sums[static_cast<size_t>(i)] = checksum({static_cast<const std::byte*>(tensor.raw()), tensor.bytes()},
-                                            checksum_of(file_dtype(tensor.dtype()), tensor.shape()));
+    const StoredTensor& tensor = tensors[static_cast<size_t>(i)];
+    sums[static_cast<size_t>(i)] = checksum(tensor.bytes, checksum_of(tensor.dtype, tensor.shape));
   });
   std::string text = "{";
   const auto add = [&](const std::string& name, uint32_t sum) {
@@ -198,7 +191,7 @@ std::string checksums_text(const std::vector<const std::pair<std::string, Tensor
             std::string(most_digits - digits.size(), ' ') + digits;
   };
   add(of_metadata, checksum_of(metadata));
-  for (size_t i = 0; i < sums.size(); ++i) add(tensors[i]->first, sums[i]);
+  for (size_t i = 0; i < sums.size(); ++i) add(tensors[i].name, sums[i]);
   return text + "}";
 }
 
@@ -241,6 +234,7 @@ TensorFile read_all(const std::string& file, uint64_t size, const ReadAt& read) 
     }
     result.tensors.emplace_back(std::move(entry.name), std::move(tensor));
   }
+  unpack(result, file);
   return result;
 }
 
@@ -269,42 +263,63 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes, const std::string
   });
 }
 
-void write_safetensors(const OutputPath& to, const TensorFile& file, Checksums checksums) {
-  const std::filesystem::path& path = to.path;
-  std::vector<const std::pair<std::string, Tensor>*> order;
-  std::vector<std::pair<std::string, Tensor>> on_host = file.tensors;
-  for (auto& [name, tensor] : on_host) tensor = tensor.to(Device::cpu);
-  for (const auto& named : on_host) order.push_back(&named);
-  std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
-    const FileDType of_a = file_dtype(a->second.dtype()), of_b = file_dtype(b->second.dtype());
-    return of_a != of_b ? of_a < of_b : a->first < b->first;
-  });
-
-  SafetensorsHeader header{.entries = {}, .metadata = file.metadata};
+StoredFile::StoredFile(std::vector<StoredTensor> tensors, const std::map<std::string, std::string>& metadata,
+                       Checksums checksums, const std::string& file)
+    : tensors_(std::move(tensors)) {
+  std::ranges::sort(tensors_, {}, [](const StoredTensor& one) { return std::tie(one.dtype, one.name); });
+  SafetensorsHeader header{.entries = {}, .metadata = metadata};
   std::set<std::string_view> names;
   uint64_t end = 0;
-  for (const auto* named : order) {
-    const auto& [name, tensor] = *named;
-    const std::string where = join(path.string(), ": cannot write: tensor ", shown(name), " ");
-    ESP_CHECK(names.insert(name).second, where, "occurs twice");
-    ESP_CHECK(name != "__metadata__", where, "has the name of the metadata");
+  for (const StoredTensor& one : tensors_) {
+    const std::string where = join(file, ": cannot write: tensor ", shown(one.name), " ");
+    ESP_CHECK(names.insert(one.name).second, where, "occurs twice");
+    ESP_CHECK(one.name != "__metadata__", where, "has the name of the metadata");
+    header.entries.push_back({one.name, one.dtype, one.shape, end, end + one.bytes.size()});
+    end += one.bytes.size();
+  }
+  if (checksums == Checksums::kept) header.metadata[checksums_key] = checksums_text(tensors_, metadata);
+  header_ = format_header(header, file);
+  ESP_CHECK(header_.size() <= longest_header, file, ": cannot write: the header would have ", header_.size(),
+            " bytes, at most ", longest_header, " are allowed");
+}
+
+uint64_t StoredFile::bytes() const {
+  uint64_t bytes = sizeof(uint64_t) + header_.size();
+  for (const StoredTensor& one : tensors_) bytes += one.bytes.size();
+  return bytes;
+}
+
+void StoredFile::write(const OutputPath& to) const {
+  const uint64_t length = header_.size();
+  AtomicFile out(to);
+  out.write(&length, sizeof length);
+  out.write(header_);
+  for (const StoredTensor& one : tensors_) out.write(one.bytes.data(), one.bytes.size());
+  out.commit();
+}
+
+std::vector<StoredTensor> stored(const std::vector<std::pair<std::string, Tensor>>& tensors,
+                                 const std::string& file) {
+  std::vector<StoredTensor> all;
+  for (const auto& [name, tensor] : tensors) {
+    const std::string where = join(file, ": cannot write: tensor ", shown(name), " ");
     ESP_CHECK(tensor.defined(), where, "is undefined");
     ESP_CHECK(tensor.device() == Device::cpu, where, "has no memory, it is on ",
               device_name(tensor.device()));
-    header.entries.push_back({name, file_dtype(tensor.dtype()), tensor.shape(), end, end + tensor.bytes()});
-    end += tensor.bytes();
+    all.push_back({name,
+                   file_dtype(tensor.dtype()),
+                   tensor.shape(),
+                   {static_cast<const std::byte*>(tensor.raw()), tensor.bytes()}});
   }
-  if (checksums == Checksums::kept) header.metadata[checksums_key] = checksums_text(order, file.metadata);
-  const std::string text = format_header(header, path.string());
-  const uint64_t length = text.size();
-  ESP_CHECK(length <= longest_header, path.string(), ": cannot write: the header would have ", length,
-            " bytes, at most ", longest_header, " are allowed");
+  return all;
+}
 
-  AtomicFile out(to);
-  out.write(&length, sizeof length);
-  out.write(text);
-  for (const auto* named : order) out.write(named->second.raw(), named->second.bytes());
-  out.commit();
+void write_safetensors(const OutputPath& to, const TensorFile& file, Checksums checksums) {
+  std::vector<std::pair<std::string, Tensor>> on_host = file.tensors;
+  for (auto& [name, tensor] : on_host)
+    if (tensor.defined()) tensor = tensor.to(Device::cpu);
+  const std::string path = to.path.string();
+  StoredFile(stored(on_host, path), file.metadata, checksums, path).write(to);
 }
 
 }  // namespace espalier

@@ -210,6 +210,8 @@ void check_entry(const HeaderEntry& entry, uint64_t data_bytes, const std::strin
 
 }  // namespace
 
+const char* dtype_name_in_files(FileDType dtype) { return row(dtype).name; }
+
 size_t file_dtype_bytes(FileDType dtype) { return row(dtype).bytes; }
 
 FileDType file_dtype(DType dtype) {

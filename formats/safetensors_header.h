@@ -16,6 +16,8 @@ enum class FileDType : uint8_t { i64, f64, f32, i32, bf16, f16, i8, u8 };
 
 size_t file_dtype_bytes(FileDType dtype);
 FileDType file_dtype(DType dtype);
+/// "F32"
+const char* dtype_name_in_files(FileDType dtype);
 
 struct HeaderEntry {
   std::string name;

@@ -47,6 +47,7 @@ const std::vector<Measure>& measures() {
                                         {"parameters", "parameters", "", whole_text},
                                         {"nonzeros", "non-zeros", "", whole_text},
                                         {"bytes", "size", "", bytes_text},
+                                        {"packed_bytes", "packed", "", bytes_text},
                                         {"images_per_second", "images/s", "", whole_text},
                                         {"seconds", "time", "", duration_text}};
   return all;

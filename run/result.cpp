@@ -27,6 +27,7 @@ Json to_json(const StageResult& s) {
             {"macs", s.macs},
             {"bytes", s.bytes},
             {"latency_ms", s.latency_ms}};
+  if (s.packed_bytes > 0) json["packed_bytes"] = s.packed_bytes;
   if (s.latency_speedup) json["latency_speedup"] = *s.latency_speedup;
   if (s.best)
     json["best"] = {{"epoch", s.best->epoch},       {"validation_accuracy", s.best->validation_accuracy},
@@ -76,6 +77,7 @@ StageResult stage_from_json(const Json& json, const std::string& place) {
   read(json, place, "sparsity", s.sparsity);
   read(json, place, "macs", s.macs);
   read(json, place, "bytes", s.bytes);
+  if (json.contains("packed_bytes")) read(json, place, "packed_bytes", s.packed_bytes);
   read(json, place, "latency_ms", s.latency_ms);
   if (json.contains("latency_speedup")) read(json, place, "latency_speedup", s.latency_speedup.emplace());
   if (json.contains("best")) {
@@ -134,6 +136,7 @@ enum ResultColumn : size_t {
   sparsity,
   macs,
   size,
+  packed,
   latency,
   speedup,
   images_per_second,
@@ -150,7 +153,7 @@ std::vector<size_t> by_worth(const std::vector<std::vector<std::string>>& rows) 
   };
   const bool none_pruned = std::ranges::all_of(
       rows, [](const auto& row) { return row[parameters].empty() || row[nonzeros] == row[parameters]; });
-  std::vector<size_t> columns{accuracy, macs, latency,           size,       sparsity, speedup,
+  std::vector<size_t> columns{accuracy, macs, latency,           size,       sparsity, speedup, packed,
                               seconds,  loss, images_per_second, parameters, top_five, nonzeros};
   std::stable_partition(columns.begin(), columns.end(), [&](size_t c) {
     switch (c) {
@@ -173,18 +176,22 @@ std::vector<size_t> by_worth(const std::vector<std::vector<std::string>>& rows) 
 
 std::string result_table(const RunResult& run, int64_t classes, size_t width) {
   Table table({"<stage", "accuracy", "top-5", "loss", "parameters", "non-zeros", "sparsity", "MACs", "size",
-               "latency", "speed-up", "images/s", "time"});
+               "packed", "latency", "speed-up", "images/s", "time"});
   std::vector<std::vector<std::string>> rows;
   const bool faster = std::ranges::any_of(
       run.stages, [](const StageResult& s) { return s.latency_speedup.value_or(1) != 1; });
   constexpr size_t most_name = 100;
+  const auto packs = [](const StageResult& s) {  // else it tells nothing
+    return s.packed_bytes > 0 && static_cast<double>(s.packed_bytes) < 0.97 * static_cast<double>(s.bytes);
+  };
   const auto top5 = [&](double share) { return tells_top5(classes) ? fmt::format("{:.2f} %", share) : ""; };
   for (const StageResult& s : run.stages) {
     const std::string stage = printable(s.name, most_name);
     rows.push_back(
         {stage, fmt::format("{:.2f} %", s.accuracy), top5(s.top5), fmt::format("{:.4f}", s.loss),
          grouped(s.parameters), grouped(s.nonzeros), fmt::format("{:.2f} %", 100 * s.sparsity),
-         grouped(s.macs), bytes_text(s.bytes), fmt::format("{:.3g} ms", s.latency_ms),
+         grouped(s.macs), bytes_text(s.bytes), packs(s) ? bytes_text(s.packed_bytes) : "",
+         fmt::format("{:.3g} ms", s.latency_ms),
          faster && s.latency_speedup ? fmt::format("{:.2f}x", *s.latency_speedup) : "",
          s.images_per_second > 0 ? grouped(static_cast<int64_t>(std::min(s.images_per_second, 1e15))) : "",
          duration_text(s.seconds)});

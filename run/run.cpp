@@ -10,6 +10,7 @@
 #include "espalier/core/isa.h"
 #include "espalier/core/kernel_choice.h"
 #include "espalier/core/parallel.h"
+#include "espalier/formats/packed.h"
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"
 #include "espalier/prune/collapse.h"
@@ -550,6 +551,8 @@ class Run {
     result.sparsity = totals.sparsity();
     result.macs = totals.macs;
     result.bytes = static_cast<int64_t>(std::filesystem::file_size(file));
+    result.packed_bytes =
+        static_cast<int64_t>(PackedFile(read_safetensors(file), PackedValues::f32, file.string()).bytes());
     if (result.latency_ms == 0) measure_latency(cuts_before, result);
     if (stage.kind() == StageKind::train) return;
     console_.line(fmt::format("{}  test {:.2f} %  loss {:.4f}", stage.name, result.accuracy, result.loss));

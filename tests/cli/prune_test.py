@@ -65,7 +65,7 @@ class Filters(PruneTest):
         for prune in ({"scope": "layer", "sparsity": 0.3}, {"threshold": 0.1}):
             self.write_run({"unit": "row", "normalizer": "max", **prune}, hidden=[12])
             self.fails_unwritten(2, "prune.json: /stages/1/prune/normalizer: is for units that are ranked over "
-                                    "several layers: scope global or isomorphic, and sparsity or quantile", "check", "prune.json")
+                                    "several layers: scope global, isomorphic, and sparsity or quantile", "check", "prune.json")
 
 
 class Empty(PruneTest):

@@ -25,7 +25,7 @@ fresh() {
   cp "$setup" "$world/scripts/setup"
   for tool in ninja pkg-config git; do fake "$tool" ''; done
   for package in libdnnl-dev libhwy-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev zlib1g-dev \
-    liblzma-dev libarchive-dev libwebp-dev libstb-dev libgtest-dev; do
+    libzstd-dev liblzma-dev libarchive-dev libwebp-dev libstb-dev libgtest-dev; do
     echo "$package installed" >>"$world/installed"
   done
   fake dpkg-query "cat '$world/installed'; exit 1"
@@ -160,7 +160,7 @@ fake_python() {
     '-m venv '*) mkdir -p \$3/bin; printf '%s\n' '#!$BASH' 'echo \"pip: \$*\" >>$world/calls' '${1-}' >\$3/bin/python; chmod +x \$3/bin/python ;;
   esac"
 }
-packages="torch torchvision torch-pruning numpy safetensors onnx onnxruntime"
+packages="torch torchvision torch-pruning numpy safetensors zstandard onnx onnxruntime"
 pip="pip: -m pip install --disable-pip-version-check -q $packages"
 
 name="peers"
