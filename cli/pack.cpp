@@ -52,7 +52,9 @@ void pack(const Given& given) {
   std::optional<std::string> output, values;
   bool json = false;
   Arguments arguments("pack");
-  arguments.positional("FILE", file, "A model or a checkpoint, or any other safetensors file")
+  arguments
+      .positional("FILE", file,
+                  "A model or a checkpoint, or any other safetensors file (f64, f16 and bf16 become f32)")
       .path("-o,--output", "FILE", output, "File to write; required")
       .text("--values", "f32|bf16|f16", values,
             "What weights are kept as (default: f32, exactly what they are); vectors, biases and norms, stay "

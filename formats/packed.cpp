@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 
 #include "espalier/config/json.h"
@@ -14,6 +15,7 @@
 #include "espalier/formats/stored_tensor.h"
 #include "espalier/formats/zstd.h"
 #include "espalier/util/spelling.h"
+#include "espalier/util/table.h"
 
 namespace espalier {
 namespace {
@@ -22,6 +24,8 @@ using Bytes = std::vector<std::byte>;
 using Json = nlohmann::ordered_json;
 
 constexpr int64_t version = 1;
+/// A file may claim to hold so many times the bytes that it has, and so many bytes on top.
+constexpr double likely_times = 2000, allowed_bytes = 256 << 20;
 const std::string packed_key = "espalier.packed", zstd_suffix = ".zstd", values_suffix = ".compressed";
 
 /// What a mask or a weight is kept as beside its numbers that are not 0: where they are.
@@ -32,13 +36,15 @@ struct Encoding {
   Bytes (*write)(std::span<const uint8_t> kept, int64_t columns);
   /// Fills `kept`; false where the bytes are not those of a tensor of this size.
   bool (*read)(std::span<const uint8_t> places, int64_t columns, std::span<uint8_t> kept);
-  /// How many bytes it has at the most, and at the least, of so many rows and columns.
-  int64_t (*most_bytes)(int64_t rows, int64_t columns);
+  /// Whether a tensor of so many rows and columns may have so many bytes.
+  bool (*fits)(uint64_t bytes, int64_t rows, int64_t columns);
 };
 
 // --- bitmask ---
 
-int64_t bitmask_bytes(int64_t rows, int64_t columns) { return rows * ((columns + 7) / 8); }
+bool is_bitmask(uint64_t bytes, int64_t rows, int64_t columns) {
+  return bytes == static_cast<uint64_t>(rows) * static_cast<uint64_t>((columns + 7) / 8);
+}
 
 Bytes to_bitmask(std::span<const uint8_t> kept, int64_t columns) {
   if (kept.empty()) return {};
@@ -52,7 +58,6 @@ Bytes to_bitmask(std::span<const uint8_t> kept, int64_t columns) {
 
 bool from_bitmask(std::span<const uint8_t> bits, int64_t columns, std::span<uint8_t> kept) {
   const auto width = static_cast<size_t>(columns), row_bytes = (width + 7) / 8;
-  if (kept.empty() ? !bits.empty() : bits.size() != kept.size() / width * row_bytes) return false;
   for (size_t row = 0, at = 0; at < kept.size(); ++row) {
     for (size_t c = 0; c < width; ++c, ++at) kept[at] = bits[row * row_bytes + c / 8] >> c % 8 & 1;
     if (width % 8 != 0 && bits[(row + 1) * row_bytes - 1] >> width % 8 != 0) return false;  // beyond the row
@@ -64,7 +69,10 @@ bool from_bitmask(std::span<const uint8_t> bits, int64_t columns, std::span<uint
 
 constexpr uint8_t only_zeros = 255;
 
-int64_t gaps_bytes(int64_t rows, int64_t columns) { return rows * columns; }
+bool are_gaps(uint64_t bytes, int64_t rows, int64_t columns) {
+  const auto n = static_cast<uint64_t>(rows * columns);
+  return bytes <= n && n <= only_zeros * bytes + only_zeros - 1;
+}
 
 Bytes to_gaps(std::span<const uint8_t> kept, int64_t) {
   Bytes gaps;
@@ -90,11 +98,11 @@ bool from_gaps(std::span<const uint8_t> gaps, int64_t, std::span<uint8_t> kept) 
     if (at >= kept.size()) return false;
     kept[at++] = 1;
   }
-  return at <= kept.size();
+  return at <= kept.size() && kept.size() - at < only_zeros;
 }
 
-const Encoding encodings[] = {{"bitmask", to_bitmask, from_bitmask, bitmask_bytes},
-                              {"gaps", to_gaps, from_gaps, gaps_bytes}};
+const Encoding encodings[] = {{"bitmask", to_bitmask, from_bitmask, is_bitmask},
+                              {"gaps", to_gaps, from_gaps, are_gaps}};
 
 // --- Packing ---
 
@@ -127,20 +135,21 @@ Bytes narrowed(std::span<const float> numbers, FileDType dtype, const std::strin
   std::vector<uint16_t> half(numbers.size());
   for (size_t i = 0; i < numbers.size(); ++i) {
     half[i] = dtype == FileDType::bf16 ? to_bf16(numbers[i]) : to_f16(numbers[i]);
-    const bool fits =
-        dtype == FileDType::bf16 || std::isfinite(from_f16(half[i])) || !std::isfinite(numbers[i]);
-    ESP_CHECK(fits, where, "holds ", numbers[i], ", and f16 no number beyond ", largest_f16,
-              ": expected values bf16 or f32");
+    const float back = dtype == FileDType::bf16 ? from_bf16(half[i]) : from_f16(half[i]);
+    ESP_CHECK(std::isfinite(back) || !std::isfinite(numbers[i]), where, "holds ", numbers[i], ", which ",
+              dtype_name_in_files(dtype), " cannot: expected other values, f32 at least");
   }
   return bytes_of(half);
 }
 
 /// The part, or a frame of what it holds where that saves a twentieth at least.
-Part squeezed(Part part) {
+Part squeezed(Part part, size_t tensor_bytes) {
   constexpr size_t too_few = 64;
   if (part.bytes.size() < too_few) return part;
   Bytes frame = zstd_compressed(part.bytes);
-  if (frame.size() > part.bytes.size() / 20 * 19) return part;
+  const bool is_likely =
+      static_cast<double>(tensor_bytes) <= likely_times * static_cast<double>(frame.size());
+  if (frame.size() > part.bytes.size() / 20 * 19 || !is_likely) return part;
   const auto size = static_cast<int64_t>(frame.size());
   return {part.name + zstd_suffix, FileDType::u8, {size}, std::move(frame)};
 }
@@ -168,7 +177,17 @@ std::vector<uint8_t> kept_of(const Tensor& tensor) {
   return kept;
 }
 
-PackedOne pack(const std::string& name, const Tensor& tensor, PackedValues values, const std::string& file) {
+/// Whether a tensor has a name that a part of another would have.
+bool has_parts(const std::string& name, const std::set<std::string>& names) {
+  std::vector<std::string> parts = {name + values_suffix};
+  for (const Encoding& encoding : encodings) parts.push_back(name + encoding.suffix());
+  return std::ranges::any_of(parts, [&](const std::string& part) {
+    return names.contains(part) || names.contains(part + zstd_suffix);
+  });
+}
+
+PackedOne pack(const std::string& name, const Tensor& tensor, PackedValues values,
+               const std::set<std::string>& names, const std::string& file) {
   const std::string where = join(file, ": tensor ", shown(name), " ");
   const bool is_weight = tensor.dtype() == DType::f32 && tensor.shape().axes() >= 2;
   const FileDType dtype =
@@ -180,7 +199,9 @@ PackedOne pack(const std::string& name, const Tensor& tensor, PackedValues value
        is_weight ? narrowed(tensor.span<float>(), dtype, where) : Bytes(whole.begin(), whole.end())});
   const bool is_mask = tensor.dtype() == DType::u8 &&
                        std::ranges::all_of(tensor.span<uint8_t>(), [](uint8_t x) { return x <= 1; });
-  if ((tensor.dtype() != DType::f32 && !is_mask) || tensor.elements() == 0) return dense;
+  const bool is_dense = tensor.dtype() != DType::f32 && !is_mask;
+  if (is_dense || tensor.elements() == 0 || tensor.shape().axes() == 0 || has_parts(name, names))
+    return dense;
 
   const std::vector<uint8_t> kept = kept_of(tensor);
   const int64_t stay = std::ranges::count(kept, uint8_t{1});
@@ -191,7 +212,7 @@ PackedOne pack(const std::string& name, const Tensor& tensor, PackedValues value
     left.reserve(static_cast<size_t>(stay));
     for (size_t i = 0; i < kept.size(); ++i)
       if (kept[i]) left.push_back(tensor.f32()[i]);
-    numbers = squeezed({name + values_suffix, dtype, {stay}, narrowed(left, dtype, where)});
+    numbers = squeezed({name + values_suffix, dtype, {stay}, narrowed(left, dtype, where)}, tensor.bytes());
   }
   PackedOne best = std::move(dense);
   const int64_t columns = tensor.shape().row_elements();
@@ -202,7 +223,8 @@ PackedOne pack(const std::string& name, const Tensor& tensor, PackedValues value
     const int64_t rows = tensor.elements() / columns;
     PackedOne one;
     one.parts.push_back(squeezed({name + encoding.suffix(), FileDType::u8,
-                                  is_matrix ? Shape{rows, bytes / rows} : Shape{bytes}, std::move(places)}));
+                                  is_matrix ? Shape{rows, bytes / rows} : Shape{bytes}, std::move(places)},
+                                 tensor.bytes()));
     if (numbers) one.parts.push_back(*numbers);
     if (bytes_of(one.parts) >= bytes_of(best.parts)) continue;
     one.entry = {{"shape", tensor.shape().sizes()},
@@ -238,14 +260,24 @@ const auto& named(const Rows& rows, const std::string& name, const std::string& 
 
 Entry entry_from(const Json& json, const std::string& place) {
   const auto sizes = json_field<std::vector<int64_t>>(json, "shape", place);
-  if (sizes.empty() || sizes.size() > Shape::max_axes ||
-      std::ranges::any_of(sizes, [](int64_t n) { return n < 0; }))
-    does_not_fit(place, "its shape is none");
+  int64_t elements = 1;
+  bool is_shape = !sizes.empty() && sizes.size() <= Shape::max_axes;
+  for (const int64_t size : sizes)
+    is_shape =
+        is_shape && size >= 0 && !__builtin_mul_overflow(elements, std::max<int64_t>(size, 1), &elements);
+  if (!is_shape)
+    fail(json_place(place, "shape"), ": found ", Json(sizes).dump(), ", expected 1 to ", Shape::max_axes,
+         " sizes of a tensor");
+  const auto dtype = json_field<std::string>(json, "dtype", place);
+  if (dtype != "U8" && dtype != "F32")
+    fail(json_place(place, "dtype"), ": found ", shown(dtype), ", expected F32 or U8");
   Entry entry{.shape = Shape(sizes),
-              .is_mask = json_field<std::string>(json, "dtype", place) == "U8",
+              .is_mask = dtype == "U8",
               .encoding = &named(encodings, json_field<std::string>(json, "encoding", place),
                                  json_place(place, "encoding")),
               .values = FileDType::f32};
+  if (entry.is_mask && json.contains("values"))
+    fail(json_place(place, "values"), ": is for dtype F32, and the dtype is U8");
   if (entry.is_mask) return entry;
   const auto values = json_field<std::string>(json, "values", place);
   for (const FileDType dtype : {FileDType::f32, FileDType::bf16, FileDType::f16})
@@ -278,10 +310,15 @@ class Parts {
 
   /// Leaves those that have been taken out of the file.
   void remove() {
-    std::ranges::sort(taken_);
-    for (auto at = taken_.rbegin(); at != taken_.rend(); ++at)
-      file_.tensors.erase(file_.tensors.begin() + static_cast<std::ptrdiff_t>(*at));
+    std::vector<std::pair<std::string, Tensor>> left;
+    std::vector<char> is_taken(file_.tensors.size());
+    for (const size_t at : taken_) is_taken[at] = 1;
+    for (size_t i = 0; i < is_taken.size(); ++i)
+      if (!is_taken[i]) left.push_back(std::move(file_.tensors[i]));
+    file_.tensors = std::move(left);
   }
+
+  bool has(const std::string& name) const { return at_.contains(name); }
 
  private:
   const Tensor* find(const std::string& name) const {
@@ -299,14 +336,18 @@ std::span<const uint8_t> plain_bytes(const Tensor& tensor) {
   return {static_cast<const uint8_t*>(tensor.raw()), tensor.bytes()};
 }
 
-/// What a frame holds, at most `most` bytes.
-std::vector<uint8_t> opened(const Tensor& frame, int64_t most, const std::string& place) {
-  const auto bytes = std::as_bytes(plain_bytes(frame));
-  const std::optional<uint64_t> size = zstd_content_bytes(bytes);
-  if (!size || *size > static_cast<uint64_t>(most))
-    does_not_fit(place, "a Zstandard frame holds more than fits");
-  std::vector<uint8_t> content(*size);
-  if (!zstd_decompress(bytes, std::as_writable_bytes(std::span(content))))
+/// How many bytes a frame says that it holds.
+uint64_t content_bytes(const Tensor& frame, const std::string& place) {
+  const std::optional<uint64_t> size = zstd_content_bytes(std::as_bytes(plain_bytes(frame)));
+  if (!size)
+    does_not_fit(place, "a part that should be a Zstandard frame is none, or does not say how much it holds");
+  return *size;
+}
+
+/// What a frame holds, which is content_bytes().
+std::vector<uint8_t> opened(const Tensor& frame, const std::string& place) {
+  std::vector<uint8_t> content(content_bytes(frame, place));
+  if (!zstd_decompress(std::as_bytes(plain_bytes(frame)), std::as_writable_bytes(std::span(content))))
     does_not_fit(place, "a Zstandard frame cannot be read");
   return content;
 }
@@ -315,7 +356,7 @@ std::vector<float> widened(std::span<const uint8_t> bytes, FileDType dtype) {
   const size_t each = file_dtype_bytes(dtype);
   std::vector<float> numbers(bytes.size() / each);
   if (dtype == FileDType::f32) {
-    if (!numbers.empty()) std::memcpy(numbers.data(), bytes.data(), bytes.size());
+    if (!numbers.empty()) std::memcpy(numbers.data(), bytes.data(), numbers.size() * sizeof(float));
     return numbers;
   }
   for (size_t i = 0; i < numbers.size(); ++i) {
@@ -327,35 +368,40 @@ std::vector<float> widened(std::span<const uint8_t> bytes, FileDType dtype) {
 }
 
 Tensor unpacked(const std::string& name, const Entry& entry, Parts& parts, const std::string& place) {
-  const int64_t n = entry.shape.elements(), columns = entry.shape.row_elements(), rows = entry.shape[0];
-  bool is_frame = false;
+  bool is_frame = false, are_framed = false;
   const Tensor places = parts.take(name + entry.encoding->suffix(), is_frame);
-  bool are_framed = false;
   Tensor numbers;
   if (!entry.is_mask) numbers = parts.take(name + values_suffix, are_framed);
-  Tensor tensor = Tensor::empty(entry.shape, entry.is_mask ? DType::u8 : DType::f32);
-  if (tensor.device() == Device::meta) return tensor;
+  const DType dtype = entry.is_mask ? DType::u8 : DType::f32;
+  if (MetaDevice::active()) return Tensor::empty(entry.shape, dtype);
 
+  // What has another size than it must have is refused before it takes memory.
+  const int64_t n = entry.shape.elements();
   if (places.dtype() != DType::u8) does_not_fit(place, "where its numbers stand is no U8");
-  std::vector<uint8_t> kept(static_cast<size_t>(n)), content;
-  if (is_frame) content = opened(places, entry.encoding->most_bytes(rows, columns), place);
-  if (!entry.encoding->read(is_frame ? content : plain_bytes(places), columns, kept))
+  if (!entry.is_mask && !are_framed && numbers.dtype() != DType::f32)
+    does_not_fit(place, "its numbers are not of a float type");
+  const uint64_t bytes = is_frame ? content_bytes(places, place) : places.bytes();
+  const int64_t columns = n == 0 ? 0 : entry.shape.row_elements();
+  if (n == 0 ? bytes != 0 : !entry.encoding->fits(bytes, entry.shape[0], columns))
     does_not_fit(place, join("where its numbers stand does not fit ", entry.shape.str()));
+  std::vector<uint8_t> kept(static_cast<size_t>(n)), content;
+  if (is_frame) content = opened(places, place);
+  if (n > 0 && !entry.encoding->read(is_frame ? content : plain_bytes(places), columns, kept))
+    does_not_fit(place, join("where its numbers stand does not fit ", entry.shape.str()));
+  Tensor tensor = Tensor::empty(entry.shape, dtype);
   if (entry.is_mask) {
     std::ranges::copy(kept, tensor.data<uint8_t>());
     return tensor;
   }
   const int64_t stay = std::ranges::count(kept, uint8_t{1});
+  const auto each = static_cast<int64_t>(file_dtype_bytes(entry.values));
+  const auto there =
+      are_framed ? static_cast<int64_t>(content_bytes(numbers, place)) : numbers.elements() * each;
+  if (there != stay * each)
+    does_not_fit(place, join("it has ", there, " bytes of numbers for ", stay, " places of ", each));
   std::vector<float> own;
-  if (are_framed) {
-    own = widened(opened(numbers, stay * static_cast<int64_t>(file_dtype_bytes(entry.values)), place),
-                  entry.values);
-  } else if (numbers.dtype() != DType::f32) {
-    does_not_fit(place, "its numbers are none");
-  }
+  if (are_framed) own = widened(opened(numbers, place), entry.values);
   const std::span<const float> left = are_framed ? std::span<const float>(own) : numbers.span<float>();
-  if (std::ssize(left) != stay)
-    does_not_fit(place, join("it has ", left.size(), " numbers for ", stay, " places"));
   size_t next = 0;
   float* const to = tensor.f32();
   for (size_t i = 0; i < kept.size(); ++i) to[i] = kept[i] ? left[next++] : 0.0f;
@@ -376,10 +422,12 @@ PackedValues packed_values_named(const std::string& name) {
 PackedFile::PackedFile(const TensorFile& file, PackedValues values, const std::string& name) {
   const auto& tensors = file.tensors;
   std::vector<PackedOne> packed(tensors.size());
+  std::set<std::string> names;
+  for (const auto& [tensor_name, tensor] : tensors) names.insert(tensor_name);
   const auto count = static_cast<int64_t>(tensors.size());
   parallel_items(count, parts_for(count, 1), [&](int, int64_t i) {
     const auto& [tensor_name, tensor] = tensors[static_cast<size_t>(i)];
-    packed[static_cast<size_t>(i)] = pack(tensor_name, tensor.to(Device::cpu), values, name);
+    packed[static_cast<size_t>(i)] = pack(tensor_name, tensor.to(Device::cpu), values, names, name);
   });
   Json entries = Json::object();
   std::vector<StoredTensor> stored;
@@ -396,7 +444,8 @@ PackedFile::PackedFile(const TensorFile& file, PackedValues values, const std::s
     if (!one.entry.is_null()) entries[tensors[i].first] = std::move(one.entry);
   }
   std::map<std::string, std::string> metadata = file.metadata;
-  metadata[packed_key] = Json{{"version", version}, {"tensors", entries}}.dump();
+  metadata[packed_key] =
+      Json{{"version", version}, {"tensors", entries}}.dump(-1, ' ', false, Json::error_handler_t::replace);
   file_ = std::make_unique<StoredFile>(std::move(stored), metadata, Checksums::kept, name);
 }
 
@@ -406,18 +455,16 @@ uint64_t PackedFile::bytes() const { return file_->bytes(); }
 
 void PackedFile::write(const OutputPath& to) const { file_->write(to); }
 
-bool is_packed(const std::map<std::string, std::string>& metadata) { return metadata.contains(packed_key); }
-
 void unpack(TensorFile& file, const std::string& name) {
   const auto node = file.metadata.extract(packed_key);
   if (node.empty()) return;
   const std::string place = join(name, ": ", packed_key);
   const Json json = parse_json(node.mapped(), place);
   const int64_t found = json_count(json, "version", place);
-  ESP_CHECK(found == version, name, ": was packed by a later version of Espalier: its layout is version ",
+  ESP_CHECK(found <= version, name, ": was packed by a later version of Espalier: its layout is version ",
             found, ", this program reads ", version);
+  ESP_CHECK(found == version, json_place(place, "version"), ": found ", found, ", expected ", version);
 
-  constexpr double likely = 2000, allowed = 256 << 20;
   double stored = 0, claimed = 0;
   for (const auto& [of, tensor] : file.tensors) stored += static_cast<double>(tensor.bytes());
   std::vector<std::pair<std::string, Entry>> entries;
@@ -431,12 +478,12 @@ void unpack(TensorFile& file, const std::string& name) {
     claimed +=
         static_cast<double>(entries.back().second.shape.elements()) * (entries.back().second.is_mask ? 1 : 4);
   }
-  ESP_CHECK(claimed <= allowed + likely * stored, name, ": claims to hold ", claimed, " bytes in ", stored,
-            ": it is damaged, or made to take all memory");
+  ESP_CHECK(claimed <= allowed_bytes + likely_times * stored, name, ": claims to hold ", bytes_text(claimed),
+            " in ", bytes_text(stored), ": it is damaged, or made to take all memory");
   Parts parts(file, place);
   std::vector<std::pair<std::string, Tensor>> made;
   for (const auto& [of, entry] : entries) {
-    ESP_CHECK(!file.find(of), name, ": tensor ", shown(of), " is there packed and as it is");
+    ESP_CHECK(!parts.has(of), name, ": tensor ", shown(of), " is there packed and as it is");
     made.emplace_back(of, unpacked(of, entry, parts, json_place(inside, of)));
   }
   parts.remove();

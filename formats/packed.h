@@ -1,19 +1,13 @@
 // Packed files: safetensors files in which zeros take almost no room. read_safetensors reads them as any
 // other; docs/formats.md has the layout. In short, a tensor NAME whose zeros pay is kept as
 //
-//   NAME.bitmask      u8 [rows, ceil(columns / 8)]: a bit for each number, 1 where it is not 0, the lowest
-//   bit of a byte
-//                     first (numpy.packbits of bitorder "little"); rows are the first axis, columns all
-//                     others
-//   or NAME.gaps      u8: how many zeros stand before each number that is none; 255 is 255 zeros and no
-//   number NAME.compressed   the numbers that are not 0, in order; none where all of them are 1
+//   NAME.bitmask     u8 [rows, ceil(columns / 8)]: a bit for each number, 1 where it is not 0
+//   or NAME.gaps     u8: how many zeros stand before each number that is not 0
+//   NAME.compressed  the numbers that are not 0, in order; none of a mask
 //
-// and each of these, where that pays, as a Zstandard frame, NAME.bitmask.zstd. Names and bit order are those
-// of compressed-tensors (github.com/vllm-project/compressed-tensors). Metadata "espalier.packed" has shapes
-// and types:
-//
-//   {"version": 1, "tensors": {"fc1.weight": {"shape": [300, 784], "dtype": "F32", "encoding": "bitmask",
-//   "values": "F32"}}}
+// and each of these, where that pays, as a Zstandard frame, NAME.bitmask.zstd. The names of bitmask and
+// compressed and the order of bits are those of compressed-tensors
+// (github.com/vllm-project/compressed-tensors). Metadata "espalier.packed" has shapes and types.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +31,7 @@ class StoredFile;
 /// A file's tensors packed, each the smallest of dense, bitmask and gaps.
 class PackedFile {
  public:
-  /// Error for a number that f16 cannot hold, with its tensor, and for a name that says it is packed already.
+  /// Error for a number that bf16 or f16 cannot hold, with its tensor.
   PackedFile(const TensorFile& file, PackedValues values, const std::string& name);
   ~PackedFile();
 
@@ -55,13 +49,9 @@ class PackedFile {
   std::unique_ptr<StoredFile> file_;
 };
 
-/// Whether a file with this metadata is packed.
-bool is_packed(const std::map<std::string, std::string>& metadata);
-
 /// Puts what was packed in the place of what a packed file keeps, and leaves any other file as it is. Error
 /// that begins with `name` for what does not fit together, for a later version, and for a file that claims to
-/// hold much more than its size makes likely: more than 2,000 times that, and 256 MiB. On `meta` (Device)
-/// only shapes are made.
+/// hold more than 2,000 times its bytes and 256 MiB on top. On `meta` (Device) only shapes are made.
 void unpack(TensorFile& file, const std::string& name);
 
 }  // namespace espalier

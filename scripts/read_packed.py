@@ -6,12 +6,14 @@ import sys
 
 import numpy as np
 
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "i1", "U8": "u1"}
+DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I8": "i1", "U8": "u1"}
 
 
 def numbers(data, dtype):
     if dtype == "BF16":  # the upper half of an f32
         return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
+    if dtype == "F16":
+        return np.frombuffer(data, "<f2").astype("<f4")
     return np.frombuffer(data, DTYPES[dtype])
 
 
@@ -20,11 +22,13 @@ def read(path):
         raw = file.read()
     end = 8 + int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8:end])
-    packed = json.loads(header.pop("__metadata__", {}).get("espalier.packed", "{}")).get("tensors", {})
+    packed = json.loads(header.pop("__metadata__", {}).get("espalier.packed", '{"version": 1, "tensors": {}}'))
+    if packed["version"] != 1:
+        raise ValueError(f"{path}: its layout is version {packed['version']}, this reads 1")
 
     def stored(name, dtype="U8"):
         """The part of that name, opened if it is a frame; its own type else."""
-        frame = header.pop(name + ".zstd", None)
+        frame = None if name in header else header.pop(name + ".zstd")
         entry = frame or header.pop(name)
         data = raw[end + entry["data_offsets"][0]:end + entry["data_offsets"][1]]
         if frame:
@@ -33,7 +37,7 @@ def read(path):
         return numbers(data, entry["dtype"])
 
     tensors = {}
-    for name, entry in packed.items():
+    for name, entry in packed["tensors"].items():
         shape, size = entry["shape"], int(np.prod(entry["shape"]))
         places = stored(f"{name}.{entry['encoding']}")
         if entry["encoding"] == "bitmask":

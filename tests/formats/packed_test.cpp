@@ -50,6 +50,9 @@ TEST(Packed, ComesBackBitByBit) {
                               {"all", Tensor::zeros({40, 30})},
                               {"vector", sparse_tensor({1000}, 0.9)},
                               {"none", Tensor::empty({0, 4})},
+                              {"scalar", Tensor::from({}, Floats{0})},
+                              {"most.gaps", sparse_tensor({50, 50}, 0.9)},
+                              {"half.bitmask.zstd", sparse_tensor({3}, 0)},
                               {"odd", Tensor::from({2, 4}, Floats{-0.0f, 0, NAN, 0, 0, INFINITY, 1e-42f, 0})},
                               {"counts", Tensor::from<int64_t>({3}, {0, 0, 1})},
                               {"bytes", Tensor::from<uint8_t>({4}, {0, 2, 0, 0})}},
@@ -106,9 +109,10 @@ TEST(Packed, TheBitmaskByHand) {
 
 TEST(Packed, HalvesOfWeightsAreTheNearestNumbers) {
   const TemporaryFolder folder;
-  const TensorFile file{
-      .tensors = {{"w", sparse_tensor({30, 40}, 0.9)}, {"d", sparse_tensor({30, 40}, 0)}, {"b", sparse_tensor({40}, 0)}},
-      .metadata = {}};
+  const TensorFile file{.tensors = {{"w", sparse_tensor({30, 40}, 0.9)},
+                                    {"d", sparse_tensor({30, 40}, 0)},
+                                    {"b", sparse_tensor({40}, 0)}},
+                        .metadata = {}};
   for (const PackedValues values : {PackedValues::bf16, PackedValues::f16}) {
     PackedFile(file, values, "f").write(folder / "f");
     const TensorFile read = read_safetensors(folder / "f");
@@ -122,7 +126,10 @@ TEST(Packed, HalvesOfWeightsAreTheNearestNumbers) {
   }
   const TensorFile large{.tensors = {{"w", Tensor::from({1, 2}, Floats{0, 1e6f})}}, .metadata = {}};
   EXPECT_EQ(message_of([&] { PackedFile(large, PackedValues::f16, "f"); }),
-            "f: tensor 'w' holds 1e+06, and f16 no number beyond 65504: expected values bf16 or f32");
+            "f: tensor 'w' holds 1e+06, which F16 cannot: expected other values, f32 at least");
+  const TensorFile largest{.tensors = {{"w", Tensor::from({1, 2}, Floats{0, 3.4e38f})}}, .metadata = {}};
+  EXPECT_EQ(message_of([&] { PackedFile(largest, PackedValues::bf16, "f"); }),
+            "f: tensor 'w' holds 3.4e+38, which BF16 cannot: expected other values, f32 at least");
 }
 
 // --- What is wrong ---
@@ -193,17 +200,28 @@ TEST(Packed, WhatDoesNotFitIsSaid) {
          ": /tensors/w/values: found 'F8', expected F32, BF16 or F16");
   expect([](TensorFile& f) { say(f, "[4,100]", "[4,10]"); },
          ": /tensors/w: where its numbers stand does not fit [4, 10]" + damaged);
-  expect([](TensorFile& f) { say(f, "[4,100]", "[]"); }, ": /tensors/w: its shape is none" + damaged);
-  expect([](TensorFile& f) { say(f, "[4,100]", "[4,-100]"); }, ": /tensors/w: its shape is none" + damaged);
+  for (const std::string shape : {"[]", "[4,-100]", "[1,1,1,1,1,400]", "[0,4611686018427387904,4]"})
+    expect([&](TensorFile& f) { say(f, "[4,100]", shape); },
+           ": /tensors/w/shape: found " + shape + ", expected 1 to 5 sizes of a tensor");
+  expect([](TensorFile& f) { say(f, "\"dtype\":\"F32\"", "\"dtype\":\"I64\""); },
+         ": /tensors/w/dtype: found 'I64', expected F32 or U8");
+  expect([](TensorFile& f) { say(f, "\"dtype\":\"F32\"", "\"dtype\":\"U8\""); },
+         ": /tensors/w/values: is for dtype F32, and the dtype is U8");
+  expect([](TensorFile& f) { say(f, "\"version\":1", "\"version\":0"); }, ": /version: found 0, expected 1");
+  expect([](TensorFile& f) { say(f, "[4,100]", "[0,100]"); },
+         ": /tensors/w: where its numbers stand does not fit [0, 100]" + damaged);
+  expect([](TensorFile& f) { say(f, "[4,100]", "[400,100]"); },
+         ": /tensors/w: where its numbers stand does not fit [400, 100]" + damaged);
   expect([](TensorFile& f) { f.tensors.erase(f.tensors.begin()); }, ": no tensor is 'w.gaps'" + damaged);
   expect([](TensorFile& f) { f.tensors.emplace_back("w.gaps.zstd", Tensor::from<uint8_t>({1}, {0})); },
          ": two tensors are 'w.gaps'" + damaged);
   expect([](TensorFile& f) { tensor(f, "w.gaps") = Tensor::zeros({3}); },
          ": /tensors/w: where its numbers stand is no U8" + damaged);
-  expect([](TensorFile& f) { tensor(f, "w.compressed") = Tensor::zeros({3}); },
-         join(": /tensors/w: it has 3 numbers for ",
-              std::ranges::count_if(sparse_tensor({4, 100}, 0.9).span<float>(), [](float x) { return x != 0; }),
-              " places", damaged));
+  expect(
+      [](TensorFile& f) { tensor(f, "w.compressed") = Tensor::zeros({3}); },
+      join(": /tensors/w: it has 12 bytes of numbers for ",
+           std::ranges::count_if(sparse_tensor({4, 100}, 0.9).span<float>(), [](float x) { return x != 0; }),
+           " places of 4", damaged));
   EXPECT_EQ(unpacking([](TensorFile& f) { f.tensors.emplace_back("w", Tensor::zeros({1})); }),
             "f: tensor 'w' is there packed and as it is");
 }
@@ -222,7 +240,12 @@ TEST(Packed, FramesThatHoldOtherThanTheySayAreRefused) {
             }),
             "");
   EXPECT_EQ(unpacking([&](TensorFile& f) { framed(f, zstd_compressed(std::vector<std::byte>(1 << 20))); }),
-            "f: espalier.packed: /tensors/w: a Zstandard frame holds more than fits" + damaged);
+            "f: espalier.packed: /tensors/w: where its numbers stand does not fit [4, 100]" + damaged);
+  EXPECT_EQ(unpacking([&](TensorFile& f) { framed(f, std::vector<std::byte>(9)); }),
+            "f: espalier.packed: /tensors/w: a part that should be a Zstandard frame is none, or does not "
+            "say how much it "
+            "holds" +
+                damaged);
   EXPECT_EQ(unpacking([&](TensorFile& f) {
               std::vector<std::byte> frame = zstd_compressed(std::vector<std::byte>(40));
               frame.resize(frame.size() - 2);
@@ -231,10 +254,38 @@ TEST(Packed, FramesThatHoldOtherThanTheySayAreRefused) {
             "f: espalier.packed: /tensors/w: a Zstandard frame cannot be read" + damaged);
 }
 
+/// A byte less and a byte more than the numbers that there are places for.
+TEST(Packed, FramesOfNumbersHaveToHoldThemAll) {
+  for (const int more : {-1, 0, 1}) {
+    const std::string message = unpacking([&](TensorFile& f) {
+      auto& named = *std::ranges::find(f.tensors, "w.compressed", &Named::value_type::first);
+      std::vector<std::byte> bytes(named.second.bytes());
+      std::memcpy(bytes.data(), named.second.raw(), bytes.size());
+      bytes.resize(bytes.size() + static_cast<size_t>(more));
+      std::vector<uint8_t> frame;
+      for (const std::byte b : zstd_compressed(bytes)) frame.push_back(static_cast<uint8_t>(b));
+      named = {"w.compressed.zstd", Tensor::from<uint8_t>({std::ssize(frame)}, frame)};
+    });
+    EXPECT_EQ(message.empty(), more == 0) << message;
+  }
+}
+
+/// So that what is written can be read, whatever its size: of almost nothing the frames are left out.
+TEST(Packed, NothingIsKeptInLessThanAFileMayClaim) {
+  Tensor ones = Tensor::empty({1000, 3000}, DType::u8);
+  std::ranges::fill(ones.span<uint8_t>(), uint8_t{1});
+  const TensorFile file{.tensors = {{"zeros", Tensor::zeros({3'000'000})}, {"ones", ones}}, .metadata = {}};
+  const PackedFile packed(file, PackedValues::f32, "f");
+  for (const PackedFile::Row& row : packed.rows()) {
+    EXPECT_NE(row.encoding, "dense");
+    EXPECT_GE(2000 * row.bytes, row.dense_bytes) << row.name;
+  }
+}
+
 TEST(Packed, AFileThatClaimsTooMuchIsRefusedBeforeItTakesMemory) {
   EXPECT_TRUE(unpacking([](TensorFile& f) {
                 say(f, "[4,100]", "[4000000,1000000]");
-              }).starts_with("f: claims to hold 1.6e+13 bytes in "));
+              }).starts_with("f: claims to hold 16"));
 }
 
 TEST(Packed, ADamagedFileIsNoticed) {
