@@ -20,6 +20,7 @@
 #include "espalier/prune/regrow.h"
 #include "espalier/prune/schedule.h"
 #include "espalier/prune/scope.h"
+#include "espalier/prune/signals.h"
 #include "espalier/run/config.h"
 #include "espalier/run/methods.h"
 #include "espalier/run/recipes.h"
