@@ -14,7 +14,8 @@ import pathlib
 import statistics
 import tempfile
 
-from compare import output, processor, span
+from compare import processor, span
+from pruned import time_by_turns
 from script import Failure, add_espalier, check_espalier, printed, run
 
 
@@ -35,15 +36,12 @@ def train(arguments, folder, stages):
 
 def masks(arguments, folder):
     """The rounds' ratios, and milliseconds of the dense and of the masked network."""
-    of = train(arguments, folder, [{"name": "dense", "evaluate": {}}, {"name": "masked", "prune": {"sparsity": 0.9}}])
-    found = {"dense": [], "masked": []}
-    for _ in range(arguments.rounds):
-        for name, rounds in found.items():
-            file = of / "models" / f"{name}.safetensors"
-            rounds.append(output([str(arguments.espalier), "bench", "train", "--checkpoint", str(file), "--batch",
-                                  str(arguments.batch), "--seconds", str(arguments.seconds), "--threads",
-                                  str(arguments.threads), "--json"], name, arguments)["milliseconds"]["median"])
-    return {"rounds": [m / d for d, m in zip(found["dense"], found["masked"])]}, found
+    of = train(arguments, folder, [{"name": "dense", "evaluate": {}},
+                                   {"name": "masked", "prune": {"sparsity": 0.9, "scope": "layer"}}])
+    arguments.files = [of / "models" / f"{name}.safetensors" for name in ("dense", "masked")]
+    dense, masked = ([one["milliseconds"]["median"] for one in rounds]
+                     for rounds in time_by_turns("train", arguments).values())
+    return {"rounds": [m / d for d, m in zip(dense, masked)]}, statistics.median(dense), statistics.median(masked)
 
 
 def rigl(arguments, folder):
@@ -83,8 +81,7 @@ def main():
         raise Failure(f"{arguments.data}: no such folder")
     print(f"{processor()}, {arguments.threads} threads, {arguments.model}, batch {arguments.batch}")
     with tempfile.TemporaryDirectory() as name:
-        ratios, found = masks(arguments, pathlib.Path(name))
-        dense, masked = (statistics.median(found[each]) for each in ("dense", "masked"))
+        ratios, dense, masked = masks(arguments, pathlib.Path(name))
         print(f"a step without masks {dense:.1f} ms, with masks {masked:.1f} ms: "
               f"{statistics.median(ratios['rounds']):.3f} ({span(ratios)})", flush=True)
         ordinary, moves = rigl(arguments, pathlib.Path(name))

@@ -50,12 +50,13 @@ void inspect(const Given& given) {
   const std::unique_ptr<Module> model = open_model(file, config, root);
   const Network network(*model, config.model.input);
   const std::vector<LayerWidth> cut = cut_widths(*model);
-  const uint64_t packed_bytes =
-      PackedFile({.tensors = state_dict(*model), .metadata = {}}, PackedValues::f32, file).bytes();
-  if (json) return print_json(to_json(network, packed_bytes, cut), 2);
+  const auto packed_bytes = [&] {
+    return PackedFile({.tensors = state_dict(*model), .metadata = {}}, PackedValues::f32, file).bytes();
+  };
+  if (json) return print_json(to_json(network, packed_bytes(), cut), 2);
   print(network_table(network.layers, network.totals, terminal_width()));
   if (network.totals.weight_zeros > 0)
-    print(fmt::format("{} bytes packed (`espalier pack`)\n", grouped(static_cast<int64_t>(packed_bytes))));
+    print(fmt::format("{} bytes packed (`espalier pack`)\n", grouped(static_cast<int64_t>(packed_bytes()))));
   if (!cut.empty()) print("\n" + width_table(cut, terminal_width()));
 }
 

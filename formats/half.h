@@ -8,7 +8,7 @@
 
 namespace espalier {
 
-inline float from_bf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+inline float from_bf16(uint16_t bits) { return std::bit_cast<bf16>(bits); }
 inline uint16_t to_bf16(float value) { return bf16(value).bits; }
 
 inline float from_f16(uint16_t bits) {
@@ -19,11 +19,8 @@ inline float from_f16(uint16_t bits) {
   return std::bit_cast<float>(sign | magnitude);
 }
 
-/// The largest finite number of f16.
-inline constexpr float largest_f16 = 65504.0f;
-
-/// To the nearest, of two that are as near to the even one; beyond largest_f16 and half a step more, to
-/// infinity; a NaN stays one.
+/// To the nearest, of two that are as near to the even one; beyond 65504, the largest, and half a step more,
+/// to infinity; a NaN stays one.
 inline uint16_t to_f16(float value) {
   const auto bits = std::bit_cast<uint32_t>(value);
   const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000u);

@@ -190,22 +190,24 @@ PackedOne pack(const std::string& name, const Tensor& tensor, PackedValues value
                const std::set<std::string>& names, const std::string& file) {
   const std::string where = join(file, ": tensor ", shown(name), " ");
   const bool is_weight = tensor.dtype() == DType::f32 && tensor.shape().axes() >= 2;
-  const FileDType dtype =
-      tensor.dtype() == DType::f32 && is_weight ? dtype_of(values) : file_dtype(tensor.dtype());
-  const auto whole = std::span(static_cast<const std::byte*>(tensor.raw()), tensor.bytes());
-  PackedOne dense;
-  dense.parts.push_back(
-      {name, dtype, tensor.shape(),
-       is_weight ? narrowed(tensor.span<float>(), dtype, where) : Bytes(whole.begin(), whole.end())});
+  const FileDType dtype = is_weight ? dtype_of(values) : file_dtype(tensor.dtype());
+  const auto dense = [&] {  // all its numbers are copied: only where it stays so
+    const auto whole = std::span(static_cast<const std::byte*>(tensor.raw()), tensor.bytes());
+    PackedOne one;
+    one.parts.push_back(
+        {name, dtype, tensor.shape(),
+         is_weight ? narrowed(tensor.span<float>(), dtype, where) : Bytes(whole.begin(), whole.end())});
+    return one;
+  };
   const bool is_mask = tensor.dtype() == DType::u8 &&
                        std::ranges::all_of(tensor.span<uint8_t>(), [](uint8_t x) { return x <= 1; });
   const bool is_dense = tensor.dtype() != DType::f32 && !is_mask;
   if (is_dense || tensor.elements() == 0 || tensor.shape().axes() == 0 || has_parts(name, names))
-    return dense;
+    return dense();
 
   const std::vector<uint8_t> kept = kept_of(tensor);
   const int64_t stay = std::ranges::count(kept, uint8_t{1});
-  if (!is_mask && 100 * stay > 97 * tensor.elements()) return dense;
+  if (!is_mask && 100 * stay > 97 * tensor.elements()) return dense();
   std::optional<Part> numbers;
   if (!is_mask) {
     std::vector<float> left;
@@ -214,7 +216,8 @@ PackedOne pack(const std::string& name, const Tensor& tensor, PackedValues value
       if (kept[i]) left.push_back(tensor.f32()[i]);
     numbers = squeezed({name + values_suffix, dtype, {stay}, narrowed(left, dtype, where)}, tensor.bytes());
   }
-  PackedOne best = std::move(dense);
+  std::optional<PackedOne> best;
+  uint64_t best_bytes = static_cast<uint64_t>(tensor.elements()) * file_dtype_bytes(dtype);
   const int64_t columns = tensor.shape().row_elements();
   for (const Encoding& encoding : encodings) {
     Bytes places = encoding.write(kept, columns);
@@ -226,14 +229,15 @@ PackedOne pack(const std::string& name, const Tensor& tensor, PackedValues value
                                   is_matrix ? Shape{rows, bytes / rows} : Shape{bytes}, std::move(places)},
                                  tensor.bytes()));
     if (numbers) one.parts.push_back(*numbers);
-    if (bytes_of(one.parts) >= bytes_of(best.parts)) continue;
+    if (bytes_of(one.parts) >= best_bytes) continue;
+    best_bytes = bytes_of(one.parts);
     one.entry = {{"shape", tensor.shape().sizes()},
                  {"dtype", dtype_name_in_files(file_dtype(tensor.dtype()))},
                  {"encoding", encoding.name}};
     if (numbers) one.entry["values"] = dtype_name_in_files(dtype);
     best = std::move(one);
   }
-  return best;
+  return best ? std::move(*best) : dense();
 }
 
 // --- Unpacking ---

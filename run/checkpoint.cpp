@@ -465,11 +465,16 @@ struct Zeros {
 
 }  // namespace
 
+TensorFile weights_file(Module& model, const Config& config, const std::vector<std::string>& classes,
+                        const std::string& name) {
+  TensorFile file = run_file(model, config, classes, name);
+  name_masked(file, model);
+  return file;
+}
+
 void save_weights(const OutputPath& to, Module& model, const Config& config,
                   const std::vector<std::string>& classes) {
-  TensorFile file = run_file(model, config, classes, to.path.string());
-  name_masked(file, model);
-  write_safetensors(to, file, Checksums::kept);
+  write_safetensors(to, weights_file(model, config, classes, to.path.string()), Checksums::kept);
 }
 
 void save_weights(const OutputPath& to, Module& model, const DataDescription& data) {

@@ -65,6 +65,9 @@ struct CheckpointInfo {
 /// parameter; and for a linear layer after a flatten whose weight would have another order of columns than
 /// PyTorch's (Linear's `positions`).
 void save_weights(const OutputPath& to, Module& model, const DataDescription& data);
+/// What save_weights writes; `name` stands for the file in messages.
+TensorFile weights_file(Module& model, const Config& config, const std::vector<std::string>& classes,
+                        const std::string& name);
 /// Writes only weights: what load_state_dict(strict=True) wants, with config, network, which parameters are
 /// masked and the names of the classes in the metadata; no `classes`: the data name none.
 void save_weights(const OutputPath& to, Module& model, const Config& config,

@@ -389,6 +389,13 @@ void check_stage_names(const Config& config, const Place& at) {
   }
 }
 
+/// The first of the stages from `begin` to before `end` that cuts channels; null: none does.
+const StageConfig* cut_between(const std::vector<StageConfig>& stages, size_t begin, size_t end) {
+  for (size_t i = begin; i < end; ++i)
+    if (const PruneConfig* cuts = stages[i].pruning(); cuts && cuts_channels(*cuts)) return &stages[i];
+  return nullptr;
+}
+
 /// A stage goes back to the weights of one that comes before it, and that has the same shapes.
 void check_rewinds(const Config& config, const Place& at) {
   const std::vector<StageConfig>& stages = config.stages;
@@ -407,12 +414,9 @@ void check_rewinds(const Config& config, const Place& at) {
         place.mistake("found \"", wanted, "\", expected an earlier stage", suggest(wanted, before));
       continue;
     }
-    for (size_t j = static_cast<size_t>(found - before.begin()) + 1; j < i; ++j)
-      if (const PruneConfig* cuts = stages[j].pruning(); cuts && cuts_channels(*cuts)) {
-        place.mistake("found \"", wanted, "\", whose weights have other shapes than those here: stage '",
-                      stages[j].name, "' cuts channels in between");
-        break;
-      }
+    if (const auto* cuts = cut_between(stages, static_cast<size_t>(found - before.begin()) + 1, i))
+      place.mistake("found \"", wanted, "\", whose weights have other shapes than those here: stage '",
+                    cuts->name, "' cuts channels in between");
   }
 }
 
@@ -421,10 +425,7 @@ void check_reinitialized(const Config& config, const Place& at) {
   const std::vector<StageConfig>& stages = config.stages;
   for (size_t i = 0; i < stages.size(); ++i) {
     if (!stages[i].prune || !stages[i].prune->reinitialize) continue;
-    const auto cuts =
-        std::find_if(stages.begin(), stages.begin() + static_cast<std::ptrdiff_t>(i),
-                     [](const StageConfig& one) { return one.pruning() && cuts_channels(*one.pruning()); });
-    if (cuts != stages.begin() + static_cast<std::ptrdiff_t>(i))
+    if (const auto* cuts = cut_between(stages, 0, i))
       (place_of_stage(config, i, at) / "prune" / "reinitialize")
           .mistake("makes weights of the shapes that the model began with: stage '", cuts->name,
                    "' cuts channels before");

@@ -169,8 +169,10 @@ void check_pieces(const PruneConfig& p, const Place& at) {
     refuse("sparsity_of", why_no_shares_of(options.selection.scope, options.unit));
     refuse("sparsity_of", why_no_shares("sparsity_of", target));
   }
-  if (options.of == Of::remaining) refuse("of", why_no_shares("of remaining", target));
-  if (options.of == Of::remaining) refuse("of", why_not_remaining(options.selection.scope));
+  if (options.of == Of::remaining) {
+    refuse("of", why_no_shares("of remaining", target));
+    refuse("of", why_not_remaining(options.selection.scope));
+  }
   if (const std::string why = why_no_limits(options.selection.scope); !why.empty()) {
     if (p.min_ratio > 0) refuse("min_ratio", why);
     if (p.max_ratio < 1) refuse("max_ratio", why);
@@ -267,11 +269,9 @@ Type<PruneConfig> prune_type() {
        field("sparsity", &PruneConfig::sparsity, number(share), "share of the units that goes")
            .only_for(masked),
        field("sparsity_of", &PruneConfig::sparsity_of, map_of("layer", number(share)),
-             std::string("sparsities of some layers' own, by their names or that of what they lie under, as "
-                         "in include: ") +
-                 "{\"fc1\": 0.98, \"conv*\": 0.9}; of several that mean a layer, the last counts. 'sparsity' "
-                 "is "
-                 "of the others then. Where no unit is ranked against another layer's: scope " +
+             "sparsities of some layers' own, by their names or that of what they lie under, as in include: "
+             "{\"fc1\": 0.98, \"conv*\": 0.9}; of several that mean a layer, the last counts. 'sparsity' is "
+             "of the others then. Where no unit is ranked against another layer's: scope " +
                  enumerated(scopes().names_where([](const Scope& one) { return one.within_layers(); })))
            .only_for(emptied),
        field("of", &PruneConfig::of, one_of(of_names()),

@@ -35,12 +35,11 @@ struct StageResult {
   double accuracy = 0, top5 = 0;  ///< per cent
   double loss = 0;
   int64_t parameters = 0, nonzeros = 0;
-  double sparsity = 0;  ///< share of zeros among the weights of convolutions and linear layers
-  int64_t macs = 0;     ///< of one image
-  int64_t bytes = 0;    ///< of its models/ file
-  int64_t packed_bytes =
-      0;                  ///< of that packed (formats/packed.h), f32; 0: of a version that did not measure it
-  double latency_ms = 0;  ///< batch 1, undisturbed (core/measure.h)
+  double sparsity = 0;       ///< share of zeros among the weights of convolutions and linear layers
+  int64_t macs = 0;          ///< of one image
+  int64_t bytes = 0;         ///< of its models/ file
+  int64_t packed_bytes = 0;  ///< of that, packed (formats/packed.h); 0: was not measured
+  double latency_ms = 0;     ///< batch 1, undisturbed (core/measure.h)
   /// Of the network that the run began with, over this one's, measured in turns: the milliseconds of two
   /// stages are of two moments. A stage that cuts nothing has that of the stage before; what stages cut one
   /// after the other multiplies. Absent: of a version that did not measure it.

@@ -542,7 +542,8 @@ class Run {
                                     : "no checkpoint has been written yet");
     const NetworkTotals totals = Network(*model_, config_.model.input).totals;
     const auto file = folder_.model(stage.name);
-    save_weights(folder_.for_writing(file), *model_, config_, classes_);
+    const TensorFile weights = weights_file(*model_, config_, classes_, file.string());
+    write_safetensors(folder_.for_writing(file), weights, Checksums::kept);
     result.accuracy = evaluation.accuracy;
     result.top5 = evaluation.top5;
     result.loss = evaluation.loss;
@@ -551,8 +552,7 @@ class Run {
     result.sparsity = totals.sparsity();
     result.macs = totals.macs;
     result.bytes = static_cast<int64_t>(std::filesystem::file_size(file));
-    result.packed_bytes =
-        static_cast<int64_t>(PackedFile(read_safetensors(file), PackedValues::f32, file.string()).bytes());
+    result.packed_bytes = static_cast<int64_t>(PackedFile(weights, PackedValues::f32, file.string()).bytes());
     if (result.latency_ms == 0) measure_latency(cuts_before, result);
     if (stage.kind() == StageKind::train) return;
     console_.line(fmt::format("{}  test {:.2f} %  loss {:.4f}", stage.name, result.accuracy, result.loss));
