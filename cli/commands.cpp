@@ -20,6 +20,8 @@ void inspect(const Given& given);
 void graph(const Given& given);
 void pack(const Given& given);
 void unpack(const Given& given);
+void import_(const Given& given);
+void export_(const Given& given);
 void sweep(const Given& given);
 std::string sweep_fields();
 void explain(const Given& given);
@@ -45,6 +47,9 @@ Registry<Command>& commands() {
            "A model or checkpoint whose zeros take almost no room; all that reads the one reads the other",
            pack},
           {"unpack", "What was packed, as any program reads it", unpack},
+          {"import", "An ONNX file's network, as a model that trains, is pruned and exported like any other",
+           import_},
+          {"export", "A checkpoint's network as an ONNX file, which other runtimes read", export_},
           {"explain", "What a pruner of a config would take of each layer, and why; changes no file",
            explain},
           {"sensitivity", "What pruning each layer by itself costs a checkpoint, by how much of it goes",

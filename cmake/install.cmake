@@ -29,4 +29,4 @@ configure_package_config_file(cmake/espalierConfig.cmake.in ${CMAKE_BINARY_DIR}/
                               INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/espalierConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/espalierConfig.cmake ${CMAKE_BINARY_DIR}/espalierConfigVersion.cmake
-              cmake/Finddnnl.cmake cmake/Findcudnn.cmake DESTINATION ${package_dir})
+              cmake/Finddnnl.cmake cmake/Findonnx.cmake cmake/Findcudnn.cmake DESTINATION ${package_dir})

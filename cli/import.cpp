@@ -1,0 +1,115 @@
+// espalier import
+#include "espalier/onnx/import.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "espalier/cli/arguments.h"
+#include "espalier/cli/output_file.h"
+#include "espalier/nn/network.h"
+#include "espalier/run/checkpoint.h"
+#include "espalier/util/error.h"
+#include "espalier/util/input_file.h"
+#include "espalier/util/table.h"
+#include "espalier/util/utf8.h"
+
+namespace espalier::cli {
+namespace {
+
+/// The parts of text between separators.
+std::vector<std::string> parts_of(const std::string& text, char separator) {
+  std::vector<std::string> parts{""};
+  for (const char c : text)
+    if (c == separator)
+      parts.emplace_back();
+    else
+      parts.back() += c;
+  return parts;
+}
+
+template <class Number>
+std::optional<Number> number_in(const std::string& text) {
+  Number number{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+/// "224x224x3"
+Shape image_in(const std::string& text) {
+  std::vector<int64_t> sizes;
+  for (const std::string& part : parts_of(text, 'x'))
+    if (const auto size = number_in<int64_t>(part); size && *size > 0 && *size < 1 << 16)
+      sizes.push_back(*size);
+  if (sizes.size() != 3 || std::ssize(parts_of(text, 'x')) != 3)
+    fail_usage("import: --input: found '", printable(text),
+               "', expected HEIGHTxWIDTHxCHANNELS, such as 224x224x3");
+  return Shape(std::span<const int64_t>(sizes));
+}
+
+/// "0.485,0.456,0.406"
+std::vector<double> numbers_in(const std::string& option, const std::string& text) {
+  std::vector<double> numbers;
+  for (const std::string& part : parts_of(text, ',')) {
+    const auto number = number_in<double>(part);
+    if (!number)
+      fail_usage("import: ", option, ": found '", printable(text),
+                 "', expected a number for each channel, such as 0.485,0.456,0.406");
+    numbers.push_back(*number);
+  }
+  return numbers;
+}
+
+/// A name in each line.
+std::vector<std::string> classes_in(const std::string& file) {
+  require_file(file);
+  std::vector<std::string> names = parts_of(read_file(file), '\n');
+  if (names.back().empty()) names.pop_back();
+  for (std::string& name : names)
+    if (name.ends_with('\r')) name.pop_back();
+  return names;
+}
+
+}  // namespace
+
+void import_(const Given& given) {
+  std::string file;
+  std::optional<std::string> output, image, mean, std, classes;
+  Arguments arguments("import");
+  arguments.positional("NET.onnx", file, "An ONNX file; numbers that lie beside it are read from its folder")
+      .path("-o,--output", "FILE", output, "File to write, NET.safetensors; required")
+      .text("--input", "HxWxC", image, "Sizes of its images, where the file leaves them open: 224x224x3")
+      .text("--mean", "M,M,M", mean,
+            "The mean of each channel of the images of 0 to 1 that it was trained on, and")
+      .text("--std", "S,S,S", std, "their deviation: what `eval` and `predict` normalise images by")
+      .path("--classes", "FILE", classes, "Names of its classes, one a line, in the order of its outputs");
+  if (!arguments.parse(given)) return;
+  if (!output) fail_usage("import: expected -o FILE, where the network is to be written");
+  if (mean.has_value() != std.has_value()) fail_usage("import: --mean and --std go together");
+  check_output("import: -o", *output, {file});
+  const Shape sizes = image ? image_in(*image) : Shape{};
+
+  OnnxNetwork network = import_onnx(file, sizes);
+  if (mean) network.mean = numbers_in("--mean", *mean);
+  if (std) network.std = numbers_in("--std", *std);
+  if (classes) network.classes = classes_in(*classes);
+  const auto model = make_module(network, file);
+  save_weights({*output}, *model,
+               {.image = network.graph.image(),
+                .class_names = network.classes,
+                .mean = network.mean,
+                .std = network.std});
+  const Network counted(*model, network.graph.image());
+  const Shape taken = network.graph.image();
+  print(fmt::format("{}: images of {}x{}x{}, {} outputs, {} layers, {} parameters, {} MACs\n",
+                    printable(*output), taken[0], taken[1], taken[2], network.graph.outputs(),
+                    counted.layers.size(), grouped(counted.totals.parameters), grouped(counted.totals.macs)));
+  for (const std::string& line : network.notes) note("import: " + line);
+  if (network.mean.empty())
+    note(
+        "import: the file does not say how its images are normalised; --mean and --std say it, or "
+        "data.normalize of a config");
+}
+
+}  // namespace espalier::cli
