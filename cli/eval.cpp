@@ -59,7 +59,9 @@ void eval(const Given& given) {
   std::optional<std::string> root, images, logits, precision;
   bool json = false, flip = false;
   Arguments arguments("eval");
-  arguments.positional("CHECKPOINT", file, "A run's checkpoint.safetensors or models/STAGE.safetensors")
+  arguments
+      .positional("CHECKPOINT", file,
+                  "A run's checkpoint.safetensors or models/STAGE.safetensors, or an ONNX file")
       .overrides(overrides)
       .data_root(root)
       .path("--images", "FOLDER", images, "Images in folders of the classes' names, instead of the test set")

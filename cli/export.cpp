@@ -10,6 +10,8 @@
 #include "espalier/cli/open_model.h"
 #include "espalier/cli/output_file.h"
 #include "espalier/optim/ema.h"
+#include "espalier/prune/dead.h"
+#include "espalier/prune/report.h"
 #include "espalier/util/error.h"
 #include "espalier/util/table.h"
 #include "espalier/util/utf8.h"
@@ -32,6 +34,7 @@ void export_(const Given& given) {
   std::string file;
   std::optional<std::string> output, batch;
   OnnxExportOptions options;
+  bool remove = false;
   Arguments arguments("export");
   arguments.positional("CHECKPOINT", file, "A run's checkpoint.safetensors or models/STAGE.safetensors")
       .path("--onnx", "FILE", output, "File to write, NET.onnx; required")
@@ -44,7 +47,8 @@ void export_(const Given& given) {
       .flag("--normalize", options.normalize,
             "Takes images of 0 to 1, and normalises them as the data were; else that is left to who runs it, "
             "and the "
-            "file's metadata say how");
+            "file's metadata say how")
+      .flag("--remove-dead", remove, "Takes channels out that masks have killed, and says how many");
   if (!arguments.parse(given)) return;
   if (!output) fail_usage("export: expected --onnx FILE, where the network is to be written");
   if (batch) options.batch = batch_in(*batch);
@@ -52,6 +56,7 @@ void export_(const Given& given) {
 
   const auto [model, saved] = open_named_checkpoint(file);
   const AverageInPlace average(model->parameters());
+  if (remove) print("dead channels: " + channel_line(remove_dead(*model, saved.config.model.input)) + "\n");
   OnnxData data{.classes = saved.classes};
   if (const auto& normalize = saved.config.data.normalize) {
     data.mean = normalize->mean;

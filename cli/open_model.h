@@ -14,7 +14,7 @@ namespace espalier::cli {
 
 /// Help on such an argument.
 inline constexpr const char* config_or_checkpoint =
-    "A config (.json, or a recipe's name), or a checkpoint or model of a run";
+    "A config (.json, or a recipe's name), or a checkpoint or model of a run, or an ONNX file";
 
 /// The file that `given` means, a path or a recipe's name (run/recipes.h); which one it is is said where it
 /// is another, unless `quiet`.

@@ -24,6 +24,12 @@ foreach(library ${libraries})
   endforeach()
 endforeach()
 
+install(TARGETS espalier_predict EXPORT espalier LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES predict/espalier_predict.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+configure_file(cmake/espalier-predict.pc.in ${CMAKE_BINARY_DIR}/espalier-predict.pc @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/espalier-predict.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(DIRECTORY predict/examples/ DESTINATION ${CMAKE_INSTALL_DATADIR}/espalier/examples)
+
 install(EXPORT espalier NAMESPACE espalier:: FILE espalierTargets.cmake DESTINATION ${package_dir})
 configure_package_config_file(cmake/espalierConfig.cmake.in ${CMAKE_BINARY_DIR}/espalierConfig.cmake
                               INSTALL_DESTINATION ${package_dir})

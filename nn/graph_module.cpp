@@ -6,6 +6,7 @@
 #include "espalier/formats/safetensors.h"
 #include "espalier/graph/graph_json.h"
 #include "espalier/nn/history_json.h"
+#include "espalier/nn/network_formats.h"
 #include "espalier/util/input_file.h"
 #include "espalier/util/utf8.h"
 
@@ -213,9 +214,9 @@ std::unique_ptr<GraphModule> graph_module_of(const TensorFile& file, const std::
 
 std::unique_ptr<GraphModule> read_graph_module(const std::string& file) {
   require_file(file);
-  if (!file.ends_with(".safetensors"))
+  if (!is_network_file(file))
     return std::make_unique<GraphModule>(graph_from_json(read_file(file), file));
-  return graph_module_of(read_safetensors_header(file), file);
+  return graph_module_of(read_network_header(file), file);
 }
 
 FileLayout file_layout(const Graph& graph, int number) {

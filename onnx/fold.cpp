@@ -33,7 +33,7 @@ OnnxConstant like(const OnnxConstant& of, Sizes dims) {
   if (of.is_whole())
     made.integers.resize(static_cast<size_t>(elements));
   else
-    made.numbers = Tensor::empty({elements});
+    made.numbers.resize(static_cast<size_t>(elements));
   return made;
 }
 
@@ -41,12 +41,12 @@ void copy_number(OnnxConstant& to, int64_t place, const OnnxConstant& from, int6
   if (to.is_whole())
     to.integers[static_cast<size_t>(place)] = from.integers[static_cast<size_t>(at)];
   else
-    to.numbers.f32()[place] = from.numbers.f32()[at];
+    to.numbers[static_cast<size_t>(place)] = from.numbers[static_cast<size_t>(at)];
 }
 
 double number(const OnnxConstant& of, int64_t i) {
   return of.is_whole() ? static_cast<double>(of.integers[static_cast<size_t>(i)])
-                       : double{of.numbers.f32()[i]};
+                       : double{of.numbers[static_cast<size_t>(i)]};
 }
 
 const OnnxConstant& required(const Inputs& inputs, size_t i) {
@@ -121,7 +121,8 @@ OnnxConstant elementwise(const Inputs& inputs, const std::function<float(float, 
           y.integers[static_cast<size_t>(place)] =
               whole(a.integers[static_cast<size_t>(at[0])], b.integers[static_cast<size_t>(at[1])]);
         else
-          y.numbers.f32()[place] = real(a.numbers.f32()[at[0]], b.numbers.f32()[at[1]]);
+          y.numbers[static_cast<size_t>(place)] =
+              real(a.numbers[static_cast<size_t>(at[0])], b.numbers[static_cast<size_t>(at[1])]);
       });
   return y;
 }
@@ -157,11 +158,11 @@ OnnxConstant by_number(const OnnxNode& node, const Inputs& inputs) {
       y.integers[static_cast<size_t>(i)] =
           wrapped(-static_cast<uint64_t>(x.integers[static_cast<size_t>(i)]));
     } else {
-      const float value = x.numbers.f32()[i];
-      y.numbers.f32()[i] = node.op == "Neg"     ? -value
-                           : node.op == "Sqrt"  ? std::sqrt(value)
-                           : node.op == "Floor" ? std::floor(value)
-                                                : 1.0f / value;
+      const float value = x.numbers[static_cast<size_t>(i)];
+      y.numbers[static_cast<size_t>(i)] = node.op == "Neg"     ? -value
+                                          : node.op == "Sqrt"  ? std::sqrt(value)
+                                          : node.op == "Floor" ? std::floor(value)
+                                                               : 1.0f / value;
     }
   return y;
 }
@@ -174,8 +175,9 @@ OnnxConstant cast(const OnnxNode& node, const Inputs& inputs) {
   if (real == !x.is_whole()) return x;
   OnnxConstant y{.dims = x.dims};
   if (real) {
-    y.numbers = Tensor::empty({x.elements()});
-    for (int64_t i = 0; i < x.elements(); ++i) y.numbers.f32()[i] = static_cast<float>(number(x, i));
+    y.numbers.resize(x.integers.size());
+    for (int64_t i = 0; i < x.elements(); ++i)
+      y.numbers[static_cast<size_t>(i)] = static_cast<float>(number(x, i));
   } else {
     for (int64_t i = 0; i < x.elements(); ++i) {
       const double value = number(x, i);
@@ -336,7 +338,7 @@ OnnxConstant expanded(const OnnxNode&, const Inputs& inputs) {
 
 OnnxConstant constant_of_shape(const OnnxNode& node, const Inputs& inputs) {
   const onnx::TensorProto* value = node.tensor("value");
-  OnnxConstant one{.dims = {1}, .numbers = Tensor::zeros({1})};
+  OnnxConstant one{.dims = {1}, .numbers = {0.0f}};
   if (value) one = constant_of(*value, {});
   ESP_CHECK(one.elements() == 1, "its value is not one number");
   OnnxConstant y = like(one, wholes(inputs, 0));
@@ -395,7 +397,7 @@ OnnxConstant constant(const OnnxNode& node, const Inputs&) {
     return made;
   }
   if (const auto value = node.real("value_float"))
-    return {.dims = {}, .numbers = Tensor::full({1}, *value), .name = node.output()};
+    return {.dims = {}, .numbers = {*value}, .name = node.output()};
   if (const auto value = node.whole("value_int"))
     return {.dims = {}, .integers = {*value}, .name = node.output()};
   const auto list = node.list("value_ints");

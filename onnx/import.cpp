@@ -219,8 +219,7 @@ void take_normalization(Parts& parts, const OnnxImporter& importer, OnnxNetwork&
     const bool by_channel = found && !found->is_whole() && found->dims.size() == 4 && found->dims[0] == 1 &&
                             found->dims[2] == 1 && found->dims[3] == 1;
     if (!by_channel) return {};
-    const auto span = found->numbers.span<float>();
-    return {span.begin(), span.end()};
+    return {found->numbers.begin(), found->numbers.end()};
   };
   const OnnxNode* minus = reader(parts.input->name());
   if (!minus || minus->op != "Sub" || minus->input(0) != parts.input->name()) return;
@@ -307,6 +306,16 @@ OnnxNetwork import_onnx(const std::filesystem::path& path, const Shape& image) {
   });
   graph_from_json(to_json(network.graph).dump(), file);  // is what checkpoints may hold
   return network;
+}
+
+TensorFile onnx_tensor_file(const std::filesystem::path& path) {
+  OnnxNetwork network = import_onnx(path);
+  TensorFile file{.tensors = std::move(network.tensors), .metadata = {}};
+  file.metadata["espalier.network"] = to_json(network.graph).dump();
+  if (!network.classes.empty()) file.metadata["espalier.classes"] = nlohmann::json(network.classes).dump();
+  if (!network.mean.empty())
+    file.metadata["espalier.normalize"] = nlohmann::json{{"mean", network.mean}, {"std", network.std}}.dump();
+  return file;
 }
 
 std::unique_ptr<GraphModule> make_module(const OnnxNetwork& network, const std::string& source) {

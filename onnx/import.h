@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "espalier/formats/safetensors.h"
 #include "espalier/nn/graph_module.h"
 
 namespace espalier {
@@ -28,6 +29,10 @@ struct OnnxNetwork {
 ///
 /// Error that names the file and the node, and, of ops that are not known, all of them.
 OnnxNetwork import_onnx(const std::filesystem::path& file, const Shape& image = {});
+
+/// The same as a weights file of ours would have it, for read_network (nn/network_formats.h): graph, tensors,
+/// and what is known of the data.
+TensorFile onnx_tensor_file(const std::filesystem::path& file);
 
 /// The network with its numbers.
 std::unique_ptr<GraphModule> make_module(const OnnxNetwork& network, const std::string& source);

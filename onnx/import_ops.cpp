@@ -87,8 +87,7 @@ void conv(OnnxImporter& in, const OnnxNode& node) {
 
 OnnxConstant scaled(OnnxConstant numbers, float factor) {
   if (factor == 1.0f) return numbers;
-  numbers.numbers = numbers.numbers.clone();
-  for (float& number : numbers.numbers.span<float>()) number *= factor;
+  for (float& number : numbers.numbers) number *= factor;
   numbers.name.clear();
   return numbers;
 }
@@ -108,7 +107,8 @@ void put_linear(OnnxImporter& in, const OnnxNode& node, const OnnxValue& x, cons
   const Variable w = in.parameter(layer + ".weight", weight, shape, shape);
   Variable b;
   if (bias && bias->elements() == 1 && shape[0] > 1) {
-    OnnxConstant one_each{.dims = {shape[0]}, .numbers = Tensor::full({shape[0]}, bias->numbers.f32()[0])};
+    OnnxConstant one_each{.dims = {shape[0]},
+                          .numbers = std::vector<float>(static_cast<size_t>(shape[0]), bias->numbers[0])};
     b = in.parameter_beside(w, "bias", one_each);
   } else if (bias) {
     b = in.parameter_beside(w, "bias", *bias);
@@ -209,7 +209,7 @@ void layer_norm(OnnxImporter& in, const OnnxNode& node) {
   const int64_t c = x.dims.back();
   const std::string layer = in.layer_of(node, 1);
   const Variable gamma = in.parameter(layer + ".weight", in.needed_constant(node, 1, "scale"), {c}, {c});
-  const OnnxConstant zeros{.dims = {c}, .numbers = Tensor::zeros({c})};
+  const OnnxConstant zeros{.dims = {c}, .numbers = std::vector<float>(static_cast<size_t>(c), 0.0f)};
   const Variable beta =
       in.parameter_beside(gamma, "bias", node.has(2) ? in.needed_constant(node, 2, "bias") : zeros);
   in.put_like(node, x, ops::layer_norm(x.variable, gamma, beta, node.real("epsilon").value_or(1e-5f)));
@@ -256,7 +256,7 @@ float bound(OnnxImporter& in, const OnnxNode& node, const char* attribute, size_
   if (!node.has(input)) return node.real(attribute).value_or(otherwise);
   const OnnxConstant& found = in.needed_constant(node, input, attribute);
   ESP_CHECK(!found.is_whole() && found.elements() == 1, "its ", attribute, " is not one float");
-  return found.numbers.f32()[0];
+  return found.numbers[0];
 }
 
 void clip(OnnxImporter& in, const OnnxNode& node) {
@@ -337,7 +337,7 @@ void two_values(OnnxImporter& in, const OnnxNode& node, Binary op) {
 void add_constant(OnnxImporter& in, const OnnxNode& node, const OnnxValue& x, const OnnxConstant& constant,
                   size_t input) {
   ESP_CHECK(!constant.is_whole(), "adds whole numbers to floats");
-  const auto numbers = constant.numbers.span<float>();
+  const auto numbers = constant.numbers;
   if (std::ranges::all_of(numbers, [](float number) { return number == 0.0f; }) &&
       constant.dims.size() <= x.dims.size())
     return in.put(node, x);
@@ -357,7 +357,7 @@ void multiply_constant(OnnxImporter& in, const OnnxNode& node, const OnnxValue& 
                        const OnnxConstant& constant, size_t input) {
   ESP_CHECK(!constant.is_whole(), "multiplies floats by whole numbers");
   if (constant.elements() == 1 && constant.dims.size() <= x.dims.size())
-    return in.put_like(node, x, ops::scale(x.variable, constant.numbers.f32()[0]));
+    return in.put_like(node, x, ops::scale(x.variable, constant.numbers[0]));
   const auto found = beside_channels(in, x, constant);
   ESP_CHECK(found, "multiplies by a constant, expected one number, or one a channel");
   const auto& [value, flat] = *found;
@@ -366,8 +366,7 @@ void multiply_constant(OnnxImporter& in, const OnnxNode& node, const OnnxValue& 
 
 OnnxConstant mapped(OnnxConstant constant, float (*f)(float)) {
   ESP_CHECK(!constant.is_whole(), "holds whole numbers, expected floats");
-  constant.numbers = constant.numbers.clone();
-  for (float& number : constant.numbers.span<float>()) number = f(number);
+  for (float& number : constant.numbers) number = f(number);
   constant.name.clear();
   return constant;
 }
@@ -412,7 +411,7 @@ void prelu(OnnxImporter& in, const OnnxNode& node) {
   const OnnxConstant& slope = in.needed_constant(node, 1, "slope");
   ESP_CHECK(!slope.is_whole(), "its slope is no float");
   if (slope.elements() == 1) {
-    const float one = slope.numbers.f32()[0];
+    const float one = slope.numbers[0];
     ESP_CHECK(one < 1.0f, "has a slope of ", one, ", expected one below 1");
     return in.put_like(node, x, leaky(x.variable, one));
   }

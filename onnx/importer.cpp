@@ -174,7 +174,7 @@ Variable OnnxImporter::parameter(const std::string& wanted, const OnnxConstant& 
     name = dot == std::string::npos ? join(wanted, "_", i)
                                     : join(wanted.substr(0, dot), "_", i, wanted.substr(dot));
   }
-  tensors_.emplace_back(name, numbers.numbers.reshape(file));
+  tensors_.emplace_back(name, Tensor::from(file, numbers.numbers));
   Variable made(Tensor::empty(memory, DType::f32, Device::meta), true, name);
   if (!key.empty()) parameters_[key] = made;
   return made;

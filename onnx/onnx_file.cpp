@@ -94,8 +94,8 @@ int64_t whole_at(const char* bytes, int type, int64_t i) {
 /// The numbers as little-endian bytes.
 OnnxConstant from_bytes(OnnxConstant constant, const char* bytes, int type, int64_t elements) {
   if (is_real(type)) {
-    constant.numbers = Tensor::empty({elements});
-    for (int64_t i = 0; i < elements; ++i) constant.numbers.f32()[i] = real_at(bytes, type, i);
+    constant.numbers.resize(static_cast<size_t>(elements));
+    for (int64_t i = 0; i < elements; ++i) constant.numbers[static_cast<size_t>(i)] = real_at(bytes, type, i);
   } else {
     constant.integers.resize(static_cast<size_t>(elements));
     for (int64_t i = 0; i < elements; ++i)
@@ -123,13 +123,13 @@ OnnxConstant from_lists(OnnxConstant constant, const TensorProto& tensor, int64_
   ESP_CHECK(listed(tensor) == elements, "holds ", listed(tensor), " numbers, expected ", elements);
   const int type = tensor.data_type();
   if (is_real(type)) {
-    constant.numbers = Tensor::empty({elements});
+    constant.numbers.resize(static_cast<size_t>(elements));
     for (int i = 0; i < elements; ++i)
-      constant.numbers.f32()[i] = type == TensorProto::FLOAT    ? tensor.float_data(i)
-                                  : type == TensorProto::DOUBLE ? static_cast<float>(tensor.double_data(i))
-                                  : type == TensorProto::FLOAT16
-                                      ? from_f16(static_cast<uint16_t>(tensor.int32_data(i)))
-                                      : from_bf16(static_cast<uint16_t>(tensor.int32_data(i)));
+      constant.numbers[static_cast<size_t>(i)] =
+          type == TensorProto::FLOAT     ? tensor.float_data(i)
+          : type == TensorProto::DOUBLE  ? static_cast<float>(tensor.double_data(i))
+          : type == TensorProto::FLOAT16 ? from_f16(static_cast<uint16_t>(tensor.int32_data(i)))
+                                         : from_bf16(static_cast<uint16_t>(tensor.int32_data(i)));
   } else if (type == TensorProto::INT64) {
     constant.integers.assign(tensor.int64_data().begin(), tensor.int64_data().end());
   } else {

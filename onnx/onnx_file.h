@@ -9,20 +9,20 @@
 #include <string>
 #include <vector>
 
-#include "espalier/core/tensor.h"
 #include "espalier/util/atomic_file.h"
 
 namespace espalier {
 
-/// Numbers that an ONNX file holds, or that can be computed from them: f32 or whole ones.
+/// Numbers that an ONNX file holds, or that can be computed from them: f32 or whole ones, which also no
+/// numbers are.
 struct OnnxConstant {
   std::vector<int64_t> dims;
-  Tensor numbers = {};                 ///< f32, [elements]; undefined: they are whole
+  std::vector<float> numbers = {};     ///< none: they are whole
   std::vector<int64_t> integers = {};  ///< of all whole types
   std::string name = {};               ///< of the initializer; empty for one that was computed
 
-  bool is_whole() const { return !numbers.defined(); }
-  int64_t elements() const { return is_whole() ? std::ssize(integers) : numbers.elements(); }
+  bool is_whole() const { return numbers.empty(); }
+  int64_t elements() const { return is_whole() ? std::ssize(integers) : std::ssize(numbers); }
 };
 
 /// The model in a file. Error that names the file for what is none, or is cut short. Whole files only:

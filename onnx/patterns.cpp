@@ -47,7 +47,7 @@ class Nodes {
   bool is(const std::string& name, double value) const {
     const OnnxConstant* found = constants_(name);
     return found && !found->is_whole() && found->elements() == 1 &&
-           std::abs(double{found->numbers.f32()[0]} - value) < 1e-4 * std::max(1.0, std::abs(value));
+           std::abs(double{found->numbers[0]} - value) < 1e-4 * std::max(1.0, std::abs(value));
   }
   /// The other one of a node's two inputs, if one of them is about `value`.
   std::optional<std::string> beside(size_t i, double value) const {

@@ -15,6 +15,8 @@
 #include "espalier/nn/init.h"
 #include "espalier/nn/names.h"
 #include "espalier/nn/network.h"
+#include "espalier/nn/network_formats.h"
+#include "espalier/onnx/import.h"
 #include "espalier/run/foreign_weights.h"
 #include "espalier/run/unregistered.h"
 #include "espalier/run/weights_origin.h"
@@ -303,6 +305,9 @@ NamedTensors weights_alone(const TensorFile& file, Module& model) {
   return weights;
 }
 
+/// So that an ONNX file will do wherever a network's file will.
+const bool knows_onnx = (add_network_format(".onnx", onnx_tensor_file), true);
+
 /// Whether save_weights of a module and its data wrote it.
 /// Of a run's file its config, of which nothing is checked; null: it has none.
 Json saved_config(const TensorFile& file) {
@@ -384,7 +389,7 @@ void load(const TensorFile& file, Module& model, const std::string& source) {
 
 /// A file, and what was taken off its names if it is another tool's.
 TensorFile read_weights(const std::filesystem::path& path, Module& model, std::string& taken) {
-  TensorFile file = read_safetensors(path);
+  TensorFile file = read_network(path);
   if (!file.metadata.contains("espalier.config")) taken = adapt_foreign_weights(file, model, path.string());
   return file;
 }
@@ -518,7 +523,7 @@ NamedTensors stage_tensors(Module& of_stage) {
 }
 
 NamedTensors read_stage_tensors(const std::filesystem::path& path) {
-  NamedTensors tensors = read_safetensors(path).tensors;
+  NamedTensors tensors = read_network(path).tensors;
   std::erase_if(tensors, [](const auto& named) {
     const auto found = beside(named.first);
     return !found || use_of(found->is) != TensorUse::stage;
@@ -573,12 +578,12 @@ CheckpointInfo checkpoint_info(const TensorFile& file, const std::string& source
 
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {
   check_is_no_folder(path);
-  return checkpoint_info(read_safetensors_header(path), path.string());
+  return checkpoint_info(read_network_header(path), path.string());
 }
 
 std::optional<CheckpointInfo> weights_info(const std::filesystem::path& path) {
   require_file(path);
-  const TensorFile file = read_safetensors_header(path);
+  const TensorFile file = read_network_header(path);
   if (!file.metadata.contains("espalier.config") && !is_of_a_program(file)) return std::nullopt;
   return checkpoint_info(file, path.string());
 }
@@ -651,7 +656,7 @@ void hold_masked(Module& model) {
 }  // namespace
 
 void rewind_weights(const std::filesystem::path& file, Module& model) {
-  load_state_dict(model, weights_alone(read_safetensors(file), model), file.string());
+  load_state_dict(model, weights_alone(read_network(file), model), file.string());
   hold_masked(model);
 }
 
@@ -673,7 +678,7 @@ OpenedCheckpoint open_checkpoint(const std::filesystem::path& path,
   }
   const std::string source = path.string();
   check_is_no_folder(path);
-  const TensorFile file = read_safetensors(path);
+  const TensorFile file = read_network(path);
   CheckpointInfo info = checkpoint_info(file, source);
   if (is_of_a_program(file)) {
     auto model = graph_module_of(file, source);

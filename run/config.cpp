@@ -541,6 +541,15 @@ void take_network_of_weights(Json& json, const Place& at, const BegunRun& begun)
   model = std::move(described);
 }
 
+/// An ONNX file is a network, and the weights that it begins with.
+void take_network_of_onnx(Json& json) {
+  if (!json.contains("model") || !json["model"].is_object()) return;
+  Json& model = json["model"];
+  if (model.value("type", Json()) != "onnx" || !model.contains("file")) return;
+  model["type"] = "graph";
+  if (!model.contains("weights")) model["weights"] = model["file"];
+}
+
 /// A graph's file says what images it takes and how many outputs it has.
 void take_image_of_graph(Json& json, const Place& at) {
   if (!json.contains("model") || !json["model"].is_object()) return;
@@ -599,6 +608,7 @@ Config read_config(const std::string& text, const std::string& file,
     if (!json.contains("name")) json["name"] = std::filesystem::path(file).stem().string();
     if (of_a_person)
       (place / "model").attempt([&] {
+        take_network_of_onnx(json);
         take_network_of_weights(json, place, begun);
         take_image_of_graph(json, place);
       });

@@ -184,7 +184,7 @@ Type<ModelConfig> model_type() {
   return object<ModelConfig>(
       with_extra_fields(fields, models(), &ModelConfig::extra),
       {.defaults = catalogue_defaults, .check = [](const ModelConfig& m, const Place& at) {
-         if (m.type == "graph" && !m.file)
+         if ((m.type == "graph" || m.type == "onnx") && !m.file)
            (at / "file").fail("missing, expected the file that describes the network");
          if (m.type == "layers" && m.input.axes() == 0)
            (at / "input").mistake("missing, expected height, width and channels of an image");

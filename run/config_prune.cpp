@@ -235,6 +235,30 @@ Type<std::string> unit_type() {
 
 }  // namespace
 
+namespace {
+
+/// `"remove_dead": true` is all that a stage needs to say, and next to nothing goes with it.
+Type<PruneConfig> with_dead_channels(Type<PruneConfig> type) {
+  PruneConfig removes;
+  removes.unit = "channel";
+  removes.remove_dead = true;
+  const Json plain = type.write(removes);
+  type.read = [read = type.read, plain](const Json& json, const Place& at) {
+    const bool dead = json.is_object() && json.contains("remove_dead") && json["remove_dead"] == true;
+    if (!dead) return read(json, at);
+    Json whole = json;
+    if (!whole.contains("unit")) whole["unit"] = "channel";
+    for (const auto& [name, value] : whole.items())
+      if (name != "verify" && name != "reestimate_norm" && plain.contains(name) && value != plain[name])
+        (at / name.c_str())
+            .mistake("says nothing beside 'remove_dead', by which goes what is dead, and nothing is ranked");
+    return read(whole, at);
+  };
+  return type;
+}
+
+}  // namespace
+
 Type<PruneConfig> prune_type() {
   const auto with = [](Names names, const char* one_more) {
     names.push_back(one_more);
@@ -246,7 +270,7 @@ Type<PruneConfig> prune_type() {
               counted = with(emptied, "channel"), masked = with(emptied, "layer"),
               scored = with(masked, "channel");
   const Bounds count = {.above = 0};
-  return object<PruneConfig>(
+  return with_dead_channels(object<PruneConfig>(
       {field("unit", &PruneConfig::unit, unit_type(),
              "what lives or dies together: a weight; a filter of a convolution, which is a row of a linear "
              "layer's matrix; a column, all that reads one input of a layer; a kernel between one input and "
@@ -298,6 +322,11 @@ Type<PruneConfig> prune_type() {
            .only_for(channel),
        field("latency_ms", &PruneConfig::latency_ms, number(count),
              "max milliseconds for one image, measured on this machine")
+           .only_for(channel),
+       field("remove_dead", &PruneConfig::remove_dead, boolean(),
+             "instead of a target: channels go that masks have killed, those that nothing reads, or that say "
+             "the same to "
+             "every image; the network puts out what it did")
            .only_for(channel),
        field("include", &PruneConfig::include, list_of(text()),
              "names of layers, or of what they lie under: layer1 is layer1.0.conv1, not layer10.0.conv1; * "
@@ -368,12 +397,13 @@ Type<PruneConfig> prune_type() {
              "at the stage's end, let go of the masks: zeros stay, and later training may change them")},
       {.variant = "unit",
        .exactly_one = {{"sparsity", "threshold", "quantile", "ratio", "speedup", "macs", "parameters",
-                        "bytes", "latency_ms"}},
+                        "bytes", "latency_ms", "remove_dead"}},
        .kind_of = [](const std::string& unit) -> std::string {
          return unit.find(':') == std::string::npos ? unit : "n:m";
        },
        .check =
            [](const PruneConfig& p, const Place& at) {
+             if (p.remove_dead) return;
              check_initial(p, at / "schedule" / "initial");
              check_ratios(p, at);
              check_pieces(p, at);
@@ -389,7 +419,7 @@ Type<PruneConfig> prune_type() {
                (at / "normalizer")
                    .mistake("is for units that are ranked over several layers: scope ", enumerated(across),
                             ", and sparsity or quantile");
-           }});
+           }}));
 }
 
 Type<PenaltyOptions> regularize_type() {

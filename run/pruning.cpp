@@ -11,6 +11,7 @@
 #include "espalier/nn/history_json.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/collapse.h"
+#include "espalier/prune/dead.h"
 #include "espalier/prune/mask.h"
 #include "espalier/prune/report.h"
 #include "espalier/run/build.h"
@@ -114,6 +115,10 @@ Schedule prune_schedule(const TrainConfig& config, const StageLength& stage) {
 }
 
 void check_pruning(const Config& config, const PruneConfig& prune, Module& model, bool original) {
+  if (prune.remove_dead) {
+    channel_graph(model, Network(model, config.model.input).graph);
+    return;
+  }
   PruneOptions options = prune_options(prune, pruning_key(config));
   options.latency_ms = [&](const std::vector<AxisCut>& cuts) { return latency_after(config, model, cuts); };
   check_prune(model, config.model.input, options, original);
@@ -160,6 +165,7 @@ OriginalNetwork Pruning::timed(const OriginalNetwork& original) const {
 }
 
 PruneResult Pruning::act(const OriginalNetwork& original) const {
+  if (prune_.remove_dead) return remove_dead(model_, config_.model.input, options().verify);
   return prune(model_, config_.model.input, timed(original), options());
 }
 
@@ -213,6 +219,7 @@ std::vector<std::string> Pruning::warnings(const PruneResult& result) const {
 }
 
 std::string Pruning::idle_target(const PruneResult& result) const {
+  if (prune_.remove_dead) return result.cuts.empty() ? "no channel is dead: nothing is cut" : "";
   const Target& target = options_.target;
   const bool asks = !target.is_a_cut() && !(target.kind == Target::speedup && target.value == 1);
   if (!asks || result.after.parameters != result.before.parameters) return "";

@@ -496,8 +496,10 @@ class Run {
   void report_cut(const StageConfig& stage, const Pruning& pruning, const OriginalNetwork& original,
                   double seconds, PruneResult result, StageResult& measured) {
     const PruneConfig& config = pruning.config();
-    console_.line(fmt::format("{}  channels cut by {} in {}", stage.name, config.criterion.type,
-                              duration_text(seconds)));
+    console_.line(config.remove_dead
+                      ? fmt::format("{}  dead channels cut in {}", stage.name, duration_text(seconds))
+                      : fmt::format("{}  channels cut by {} in {}", stage.name, config.criterion.type,
+                                    duration_text(seconds)));
     for (const std::string& line : pruning.warnings(result)) warn(stage, line);
     pruning.measure(result, original);
     if (const auto before = speedup_before(original.history)) {  // else measure_latency is to find it

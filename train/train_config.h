@@ -78,6 +78,7 @@ struct PruneConfig {
   std::string of = "original";  ///< original, remaining: what sparsity is a share of
   bool hold = true;             ///< by masks; else only the schedule's last act does
   bool pad = false;             ///< n:m where m does not divide a layer's inputs
+  bool remove_dead = false;     ///< nothing is ranked: channels go that masks have killed (prune/dead.h)
 };
 
 /// Masks that move while a stage trains.

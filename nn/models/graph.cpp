@@ -28,4 +28,14 @@ ModelInfo model_of_graph() {
           .make = make_graph};
 }
 
+/// run/config.cpp makes a `graph` with these weights of it.
+ModelInfo model_of_onnx() {
+  return {.name = "onnx",
+          .help =
+              "the network of an ONNX file, 'file', with its weights: \"graph\" with the same 'file' and "
+              "'weights'",
+          .options = {"file"},
+          .make = make_graph};
+}
+
 }  // namespace espalier

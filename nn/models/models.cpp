@@ -24,6 +24,7 @@ ModelInfo squeezenet();
 ModelInfo vit();
 ModelInfo model_of_layers();
 ModelInfo model_of_graph();
+ModelInfo model_of_onnx();
 
 namespace {
 
@@ -34,7 +35,7 @@ std::vector<ModelInfo> all_models() {
       vggs(),
       resnets(),
       {mobilenetv2(), mobilenetv3_small(), mobilenetv3_large(), densenet121(), squeezenet(), vit(),
-       model_of_layers(), model_of_graph()}};
+       model_of_layers(), model_of_graph(), model_of_onnx()}};
   std::vector<ModelInfo> all;
   for (const auto& group : groups) all.insert(all.end(), group.begin(), group.end());
   return all;
