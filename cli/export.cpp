@@ -57,7 +57,10 @@ void export_(const Given& given) {
   const auto [model, saved] = open_named_checkpoint(file);
   const AverageInPlace average(model->parameters());
   if (remove) print("dead channels: " + channel_line(remove_dead(*model, saved.config.model.input)) + "\n");
-  OnnxData data{.classes = saved.classes};
+  const auto channels = static_cast<size_t>(saved.config.model.input[2]);
+  OnnxData data{.classes = saved.classes,  // without any normalisation a network sees pixels of 0 to 1
+                .mean = std::vector<double>(channels, 0.0),
+                .std = std::vector<double>(channels, 1.0)};
   if (const auto& normalize = saved.config.data.normalize) {
     data.mean = normalize->mean;
     data.std = normalize->std;

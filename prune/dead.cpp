@@ -7,6 +7,7 @@
 #include "espalier/channels/fold.h"
 #include "espalier/channels/surgery.h"
 #include "espalier/graph/op.h"
+#include "espalier/graph/trace.h"
 #include "espalier/nn/network.h"
 
 namespace espalier {
@@ -51,12 +52,12 @@ struct Norm {
 
 class Dead {
  public:
-  Dead(Module& model, const Graph& graph, const ChannelGraph& channels)
-      : model_(model), graph_(graph), channels_(channels) {
-    for (const GraphNode& node : graph.nodes) {
+  Dead(Module& model, const Trace& trace, const ChannelGraph& channels)
+      : model_(model), trace_(trace), graph_(trace.graph), channels_(channels) {
+    for (const GraphNode& node : graph_.nodes) {
       const Op* op = find_op(node.op);
       if (!op || !op->normalizes_batch) continue;
-      const GraphNode* maker = graph.maker_of(node.inputs[0]);
+      const GraphNode* maker = graph_.maker_of(node.inputs[0]);
       const bool is_layer =
           maker && maker->channels.rule == Channels::mixed && activation_of(*maker) == Activation::none;
       norms_[parameter(node, "weight")] = {&node, is_layer ? maker : nullptr};
@@ -68,31 +69,36 @@ class Dead {
     ChannelVerdicts living;
     for (size_t g = 0; g < channels_.groups.size(); ++g) {
       const ChannelGroup& group = channels_.groups[g];
-      living.emplace_back(static_cast<size_t>(group.channels), uint8_t{1});
+      const auto size = static_cast<size_t>(group.channels);
+      living.emplace_back(size, uint8_t{1});
+      moves_.emplace_back(size, uint8_t{1});
       if (!group.fixed.empty()) continue;
-      const std::vector<char> unread = all_zero(group, false), unmade = all_zero(group, true);
-      const std::vector<char> goes = folds[g] && follows_layers(group) ? unmade : silent(g);
-      for (size_t c = 0; c < unread.size(); ++c) living[g][c] = !(unread[c] || goes[c]);
+      const bool says_what_it_says = folds[g] && follows_layers(group);
+      const std::vector<char> unread = all_zero(group, false),
+                              same = says_what_it_says ? all_zero(group, true) : silent(group);
+      for (size_t c = 0; c < size; ++c) living[g][c] = !(unread[c] || same[c]);
       if (std::ranges::count(living[g], 1) == 0) living[g][0] = 1;
+      for (size_t c = 0; c < size; ++c)
+        if (says_what_it_says && same[c]) moves_[g][c] = living[g][c];
     }
     return living;
   }
 
+  /// 0 for those that go and whose word has to be folded.
+  const ChannelVerdicts& moves() const { return moves_; }
+
   /// In inference a norm makes beta + gamma (x - mean) / sqrt(variance + eps) of a channel x that is the same
   /// for every image: its bias, or 0. That becomes its beta, and its gamma 0, so that it is what folding
   /// takes it for (fold.h).
-  void settle_norms(const ChannelVerdicts& living) {
+  void settle_norms() {
     for (size_t g = 0; g < channels_.groups.size(); ++g)
       for (const GroupMember& member : channels_.groups[g].members) {
         const auto found = norms_.find(member.parameter);
         if (!member.out || found == norms_.end() || !found->second.maker) continue;
-        const std::vector<char> unmade = all_zero(channels_.groups[g], true);
-        for (size_t i = 0; i < member.channel_of.size(); ++i) {
-          const int32_t channel = member.channel_of[i];
-          if (channel >= 0 && unmade[static_cast<size_t>(channel)] &&
-              !living[g][static_cast<size_t>(channel)])
+        for (size_t i = 0; i < member.channel_of.size(); ++i)
+          if (const int32_t channel = member.channel_of[i];
+              channel >= 0 && !moves_[g][static_cast<size_t>(channel)])
             settle(found->second, i);
-        }
       }
   }
 
@@ -115,30 +121,23 @@ class Dead {
     });
   }
 
-  /// Whether what comes after layers keeps a channel of zeros one.
-  bool keeps_zeros(size_t g) const {
-    return std::ranges::all_of(graph_.nodes, [&](const GraphNode& node) {
-      const auto& groups = channels_.groups_of_value[static_cast<size_t>(node.output)];
-      if (std::ranges::count(groups, static_cast<int>(g)) == 0) return true;
-      const Activation f = activation_of(node);
-      if (f == Activation::sigmoid || f == Activation::hard_sigmoid) return false;
-      const Op* op = find_op(node.op);
-      return op &&
-             (node.op == "activation" || (op->homogeneous && op->homogeneous(OpCall(graph_, node, *op))));
-    });
-  }
-
-  /// Where nothing folds: channels of which all numbers that make them are zero, biases and norms, too, so
-  /// that they say 0.
-  std::vector<char> silent(size_t g) const {
-    const ChannelGroup& group = channels_.groups[g];
+  /// Channels that nothing makes, of which what reads them reads zeros: what is the same for every image can
+  /// be seen in one.
+  std::vector<char> silent(const ChannelGroup& group) const {
     std::vector<char> zero = all_zero(group, true);
-    if (!keeps_zeros(g)) return std::vector<char>(zero.size(), 0);
     for (const GroupMember& member : group.members) {
-      if (!member.out || !member.parameter->learned()) continue;
-      const std::vector<char> zeros = zeros_along(member.parameter->value().to(Device::cpu), member.axis);
-      for (size_t i = 0; i < zeros.size(); ++i)
-        if (member.channel_of[i] >= 0 && !zeros[i]) zero[static_cast<size_t>(member.channel_of[i])] = 0;
+      if (member.out || member.parameter->role != Role::weight) continue;
+      for (const GraphNode& node : graph_.nodes) {
+        if (node.channels.rule != Channels::mixed || node.inputs.size() < 2 ||
+            graph_.values[static_cast<size_t>(node.inputs[1])].parameter != member.parameter->name)
+          continue;
+        const Tensor& x = trace_.tensor(node.inputs[0]);
+        const bool by_channel = x.shape()[-1] == std::ssize(member.channel_of);  // else it is read in groups
+        const std::vector<char> zeros = by_channel ? zeros_along(x.to(Device::cpu), x.shape().axes() - 1)
+                                                   : std::vector<char>(member.channel_of.size(), 0);
+        for (size_t i = 0; i < zeros.size(); ++i)
+          if (member.channel_of[i] >= 0 && !zeros[i]) zero[static_cast<size_t>(member.channel_of[i])] = 0;
+      }
     }
     return zero;
   }
@@ -162,9 +161,11 @@ class Dead {
   }
 
   Module& model_;
+  const Trace& trace_;
   const Graph& graph_;
   const ChannelGraph& channels_;
   std::map<const Parameter*, Norm> norms_;  // by their scale
+  ChannelVerdicts moves_;
 };
 
 NetworkCost cost_of(const Network& network) {
@@ -173,25 +174,28 @@ NetworkCost cost_of(const Network& network) {
 
 /// One time over; false if nothing is dead.
 bool remove_once(Module& model, const Shape& input, std::map<std::string, int64_t>& gone) {
-  const Graph graph = Network(model, input).graph;
-  const ChannelGraph channels = channel_graph(model, graph);
-  Dead dead(model, graph, channels);
+  Trace trace;
+  {
+    const InMode inference(model, false);
+    const NoGradient off;
+    model.forward(Variable(
+        Tensor::zeros({1, input[0], input[1], input[2]}, DType::f32, device_of(model.parameters()))));
+  }
+  trace.close();
+  const ChannelGraph channels = channel_graph(model, trace.graph);
+  Dead dead(model, trace, channels);
   const ChannelVerdicts living = dead.living();
   const std::vector<AxisCut> cuts = cuts_of(channels.groups, living);
   if (cuts.empty()) return false;
   for (size_t g = 0; g < living.size(); ++g)
     gone[maker_of(channels.groups[g])] += std::ranges::count(living[g], 0) * channels.groups[g].multiplicity;
-  dead.settle_norms(living);
-  fold_constants(model, graph, channels, living);
+  dead.settle_norms();
+  fold_constants(model, trace.graph, channels, dead.moves());
   cut(model, cuts);
   return true;
 }
 
 }  // namespace
-
-ChannelVerdicts living_channels(Module& model, const Graph& graph, const ChannelGraph& channels) {
-  return Dead(model, graph, channels).living();
-}
 
 PruneResult remove_dead(Module& model, const Shape& input, const Tensor& verify) {
   Transaction transaction(model);

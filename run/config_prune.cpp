@@ -244,9 +244,13 @@ Type<PruneConfig> with_dead_channels(Type<PruneConfig> type) {
   removes.remove_dead = true;
   const Json plain = type.write(removes);
   type.read = [read = type.read, plain](const Json& json, const Place& at) {
-    const bool dead = json.is_object() && json.contains("remove_dead") && json["remove_dead"] == true;
-    if (!dead) return read(json, at);
+    if (!json.is_object() || !json.contains("remove_dead") || !json["remove_dead"].is_boolean())
+      return read(json, at);
     Json whole = json;
+    if (whole["remove_dead"] == false) {
+      whole.erase("remove_dead");
+      return read(whole, at);
+    }
     if (!whole.contains("unit")) whole["unit"] = "channel";
     for (const auto& [name, value] : whole.items())
       if (name != "verify" && name != "reestimate_norm" && plain.contains(name) && value != plain[name])
@@ -403,7 +407,7 @@ Type<PruneConfig> prune_type() {
        },
        .check =
            [](const PruneConfig& p, const Place& at) {
-             if (p.remove_dead) return;
+             if (p.remove_dead.value_or(false)) return;
              check_initial(p, at / "schedule" / "initial");
              check_ratios(p, at);
              check_pieces(p, at);

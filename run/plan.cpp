@@ -174,7 +174,8 @@ Plan make_plan(const Config& config, const DataSplits& data) {
   std::vector<AxisCut> cuts;  // of the stages so far, from weights that have learned nothing
   bool whole = true;          // no stage before has changed shapes
   const auto cut_channels = [&](const PruneConfig& prune, StagePlan& row) {
-    if (prune.remove_dead) return;  // which those are the stages before it say, and they have not run
+    if (prune.remove_dead.value_or(false))
+      return;  // which those are the stages before it say, and they have not run
     const Stopwatch watch;
     Pruning pruning(config, prune, *model, data.train);
     try {

@@ -115,7 +115,7 @@ Schedule prune_schedule(const TrainConfig& config, const StageLength& stage) {
 }
 
 void check_pruning(const Config& config, const PruneConfig& prune, Module& model, bool original) {
-  if (prune.remove_dead) {
+  if (prune.remove_dead.value_or(false)) {
     channel_graph(model, Network(model, config.model.input).graph);
     return;
   }
@@ -165,7 +165,7 @@ OriginalNetwork Pruning::timed(const OriginalNetwork& original) const {
 }
 
 PruneResult Pruning::act(const OriginalNetwork& original) const {
-  if (prune_.remove_dead) return remove_dead(model_, config_.model.input, options().verify);
+  if (prune_.remove_dead.value_or(false)) return remove_dead(model_, config_.model.input, options().verify);
   return prune(model_, config_.model.input, timed(original), options());
 }
 
@@ -219,7 +219,8 @@ std::vector<std::string> Pruning::warnings(const PruneResult& result) const {
 }
 
 std::string Pruning::idle_target(const PruneResult& result) const {
-  if (prune_.remove_dead) return result.cuts.empty() ? "no channel is dead: nothing is cut" : "";
+  if (prune_.remove_dead.value_or(false))
+    return result.cuts.empty() ? "no channel is dead: nothing is cut" : "";
   const Target& target = options_.target;
   const bool asks = !target.is_a_cut() && !(target.kind == Target::speedup && target.value == 1);
   if (!asks || result.after.parameters != result.before.parameters) return "";

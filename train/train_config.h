@@ -50,10 +50,10 @@ struct PruneConfig {
   std::string unit = "weight";                     ///< a name of prune/unit.h
   std::optional<std::vector<int64_t>> block = {};  ///< rows and columns of unit block
   CriterionConfig criterion = {};
-  std::string scope = "global";                    ///< a row of prune/scope.cpp
-  std::optional<double> sparsity;                  ///< share of units that go, in 0..1
-  std::optional<double> threshold;                 ///< what scores below this value goes
-  std::optional<double> quantile;  ///< what scores below this quantile of all scores in the scope goes
+  std::string scope = "global";     ///< a row of prune/scope.cpp
+  std::optional<double> sparsity;   ///< share of units that go, in 0..1
+  std::optional<double> threshold;  ///< what scores below this value goes
+  std::optional<double> quantile;   ///< what scores below this quantile of all scores in the scope goes
   std::vector<std::string> include, exclude;    ///< names of layers (nn/names.h)
   std::optional<PruneScheduleConfig> schedule;  ///< only inside `train`
   bool allow_empty = false;                     ///< a selection may leave nothing of a layer
@@ -78,7 +78,8 @@ struct PruneConfig {
   std::string of = "original";  ///< original, remaining: what sparsity is a share of
   bool hold = true;             ///< by masks; else only the schedule's last act does
   bool pad = false;             ///< n:m where m does not divide a layer's inputs
-  bool remove_dead = false;     ///< nothing is ranked: channels go that masks have killed (prune/dead.h)
+  std::optional<bool> remove_dead =
+      {};  ///< true: channels go that masks have killed (prune/dead.h), in place of a target
 };
 
 /// Masks that move while a stage trains.

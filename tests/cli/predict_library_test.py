@@ -23,7 +23,7 @@ class PredictLibrary(CliTest):
         super().setUp()
         self.write_data(train=200, test=101)
         self.write("c.json", config({"name": "dense", "train": sgd(steps=40, ema=0.9)}, {"name": "pruned", "prune": {"sparsity": 0.5}},
-                                    {"name": "cut", "prune": {"granularity": "channel", "speedup": 1.5}},
+                                    {"name": "cut", "prune": {"unit": "channel", "speedup": 1.5, "min_channels": 1}},
                                     {"name": "tuned", "train": sgd(steps=20)}))
         self.succeeds("train", "c.json", "--quiet", "--output", "run")
         self.library = ctypes.CDLL(str(BUILD / "libespalier_predict.so"))

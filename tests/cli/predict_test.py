@@ -1,5 +1,6 @@
 """espalier predict: the likeliest classes of images, by checkpoints of every kind of data."""
 
+import csv
 import json
 import math
 import os
@@ -87,6 +88,19 @@ class OfDigits(CliTest):
                          [{"path": line.split(":")[0], "problem": line} for line in said[:-1]])
         self.assertEqual([line.split(":")[0] for line in said], ["digits/3.png", "digits/5.png", "missing.png", "espalier"])
         self.assertEqual(said[-1], "espalier: predict: 3 of 11 images cannot be read")
+        result = self.espalier("predict", self.model, "digits", "--skip-broken")
+        self.assertEqual((result.returncode, len(result.stdout.splitlines()), result.stderr.splitlines()), (0, 8, said[:2]))
+
+    def test_a_table(self):
+        objects = [json.loads(line) for line in self.succeeds("predict", self.model, "digits", "--json", "--top", "2").splitlines()]
+        rows = list(csv.reader(self.succeeds("predict", self.model, "digits", "--csv", "--top", "2").splitlines()))
+        self.assertEqual(rows[0], ["path", "rank", "class", "name", "probability"])
+        self.assertEqual([row[:4] for row in rows[1:]],
+                         [[one["path"], str(rank + 1), str(each["class"]), each["name"]] for one in objects
+                          for rank, each in enumerate(one["predictions"])])
+        for row, expected in zip(rows[1:], (each for one in objects for each in one["predictions"])):
+            self.assertAlmostEqual(float(row[4]), expected["probability"], 5)
+        self.fails_unwritten(2, "predict: --json and --csv: expected one of them", "predict", self.model, "digits", "--json", "--csv")
 
     def test_what_is_done_to_images_is_said_once(self):
         self.write("digits/1.png", png(SIDE, SIDE, 4, 9))
