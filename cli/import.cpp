@@ -91,6 +91,9 @@ void import_(const Given& given) {
   const Shape sizes = image ? image_in(*image) : Shape{};
 
   OnnxNetwork network = import_onnx(file, sizes);
+  if (mean && network.normalized_images)
+    fail_usage(
+        "import: --mean and --std: the network normalises its images by itself, and takes pixels of 0 to 1");
   if (mean) network.mean = numbers_in("--mean", *mean);
   if (std) network.std = numbers_in("--std", *std);
   if (classes) network.classes = classes_in(*classes);

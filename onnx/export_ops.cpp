@@ -42,9 +42,10 @@ void write_folded(OnnxExporter& out, const OpCall& conv, const GraphNode& norm, 
     bias.f32()[o] = static_cast<float>((double{bias.f32()[o]} - mean[o]) * scale + beta[o]);
   }
   inputs.resize(1);
-  inputs.push_back(out.parameter_as(conv.input("weight"), weight));
+  const std::string folded = "folded_into_" + out.graph.layer_of(norm);
+  inputs.push_back(out.parameter_as(conv.input("weight"), folded, weight));
   const std::string layer = out.graph.layer_of(conv.node);
-  inputs.push_back(conv.has("bias") ? out.parameter_as(conv.input("bias"), bias)
+  inputs.push_back(conv.has("bias") ? out.parameter_as(conv.input("bias"), folded, bias)
                                     : out.constant(layer + ".bias", bias));
   out.put(conv.node, out.add(conv.node, "Conv", inputs, attributes), Lies::image);
 }
@@ -92,14 +93,15 @@ void linear(OnnxExporter& out, const OpCall& call) {
     OnnxExporter::Inputs inputs{
         out.value(x, is_flattened && by_channel ? Lies::channels_first : Lies::as_here)};
     inputs.push_back(is_flattened && !by_channel
-                         ? out.parameter_as(w, columns_by_pixel(out.tensor(w), layout.positions))
+                         ? out.parameter_as(w, "by_pixel", columns_by_pixel(out.tensor(w), layout.positions))
                          : out.parameter(w));
     if (call.has("bias")) inputs.push_back(out.parameter(call.input("bias")));
     out.put(call.node, out.add(call.node, "Gemm", inputs, {{"transB", int64_t{1}}}), Lies::as_here);
     return;
   }
   std::string y =
-      out.add(call.node, "MatMul", {out.value(x, Lies::as_here), out.parameter_as(w, turned(out.tensor(w)))});
+      out.add(call.node, "MatMul",
+              {out.value(x, Lies::as_here), out.parameter_as(w, "turned", turned(out.tensor(w)))});
   if (call.has("bias")) y = out.add(call.node, "Add", {y, out.parameter(call.input("bias"))});
   out.put(call.node, y, Lies::as_here);
 }
@@ -208,7 +210,8 @@ void by_two(OnnxExporter& out, const OpCall& call, const char* op) {
   if (out.graph.is_parameter(b) && of_b.axes() == 1) {  // the channels' axis is the last but in images
     if (lies == Lies::channels_first) lies = Lies::as_here;
     const bool beside_pixels = lies == Lies::image;
-    second = beside_pixels ? out.parameter_as(b, out.tensor(b).reshape({of_b[0], 1, 1})) : out.parameter(b);
+    second = beside_pixels ? out.parameter_as(b, "of_images", out.tensor(b).reshape({of_b[0], 1, 1}))
+                           : out.parameter(b);
   } else if (of_a == of_b) {
     if (lies == Lies::channels_first && out.lies(b) != lies) lies = Lies::as_here;
     second = out.value(b, lies);

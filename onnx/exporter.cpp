@@ -111,19 +111,21 @@ const Tensor& OnnxExporter::tensor(int number) const {
   return *found->second;
 }
 
-std::string OnnxExporter::parameter(int number) {
-  const std::string& name = graph.values[static_cast<size_t>(number)].parameter;
-  if (const auto [at, is_new] = parameters_.emplace(number, name); is_new)
-    set(*to_.add_initializer(), name, tensor(number));
-  return name;
+std::string OnnxExporter::parameter(int number) { return stored(number, "", tensor(number)); }
+
+std::string OnnxExporter::parameter_as(int number, const std::string& form, const Tensor& numbers) {
+  return stored(number, form, numbers);
 }
 
-std::string OnnxExporter::parameter_as(int number, const Tensor& numbers) {
-  const std::string& name = graph.values[static_cast<size_t>(number)].parameter;
-  const auto [at, is_new] = parameters_.emplace(number, name);
-  if (!is_new) return constant(name + "_as", numbers);
-  set(*to_.add_initializer(), name, numbers);
-  return name;
+/// The first form that a parameter is read in has its name; others are constants beside it.
+std::string OnnxExporter::stored(int number, const std::string& form, const Tensor& numbers) {
+  std::string& name = parameters_[{number, form}];
+  if (!name.empty()) return name;
+  const std::string& own = graph.values[static_cast<size_t>(number)].parameter;
+  if (!named_.insert(number).second)
+    return name = constant(own + "_" + (form.empty() ? "plain" : form), numbers);
+  set(*to_.add_initializer(), own, numbers);
+  return name = own;
 }
 
 std::string OnnxExporter::constant(const std::string& name, const Tensor& numbers) {

@@ -52,8 +52,8 @@ class OnnxExporter {
   std::string parameter(int number);
   /// Its numbers, in the file's layout.
   const Tensor& tensor(int number) const;
-  /// A parameter in another shape or order, under its name where that is free.
-  std::string parameter_as(int number, const Tensor& numbers);
+  /// A parameter in another shape or order, `form`, under its name where that is free.
+  std::string parameter_as(int number, const std::string& form, const Tensor& numbers);
   std::string constant(const std::string& name, const Tensor& numbers);
   std::string number(const std::string& name, float value) { return constant(name, Tensor::full({}, value)); }
   std::string sizes(const std::string& name, const std::vector<int64_t>& values);
@@ -67,12 +67,14 @@ class OnnxExporter {
     Lies lies;
   };
   std::string unique(std::string name);
+  std::string stored(int number, const std::string& form, const Tensor& numbers);
 
   std::map<std::string, const Tensor*> tensors_;
   onnx::GraphProto& to_;
   std::map<int, Lies> lies_;
   std::map<std::pair<int, Lies>, std::string> values_;
-  std::map<int, std::string> parameters_;
+  std::map<std::pair<int, std::string>, std::string> parameters_;  // by form
+  std::set<int> named_;                                            // whose own name is given
   std::set<std::string> names_;
 };
 

@@ -170,6 +170,11 @@ OnnxConstant by_number(const OnnxNode& node, const Inputs& inputs) {
 OnnxConstant cast(const OnnxNode& node, const Inputs& inputs) {
   const OnnxConstant& x = required(inputs, 0);
   const int64_t to = node.whole("to").value_or(0);
+  if (to == onnx::TensorProto::BOOL) {
+    OnnxConstant y{.dims = x.dims};
+    for (int64_t i = 0; i < x.elements(); ++i) y.integers.push_back(number(x, i) != 0.0);
+    return y;
+  }
   const bool real = to == onnx::TensorProto::FLOAT || to == onnx::TensorProto::DOUBLE ||
                     to == onnx::TensorProto::FLOAT16 || to == onnx::TensorProto::BFLOAT16;
   if (real == !x.is_whole()) return x;
@@ -380,7 +385,8 @@ OnnxConstant range(const OnnxNode&, const Inputs& inputs) {
   const int64_t start = one(0), end = one(1), step = one(2);
   ESP_CHECK(step > 0 && start >= 0 && end <= max_elements, "from ", start, " to ", end, " by ", step);
   OnnxConstant y{.dims = {}};
-  for (int64_t i = start; i < end; i += step) y.integers.push_back(i);
+  for (int64_t i = start; i < end && i <= max_elements; i += std::min(step, max_elements + 1))
+    y.integers.push_back(i);
   y.dims = {std::ssize(y.integers)};
   return y;
 }

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "espalier/config/json.h"
+#include "espalier/core/reason.h"
 #include "espalier/graph/graph_json.h"
 #include "espalier/onnx/fold.h"
 #include "espalier/onnx/importer.h"
@@ -19,7 +20,11 @@
 namespace espalier {
 namespace {
 
-constexpr int max_named = 20;  // nodes in one message
+constexpr int max_named = 20;      // nodes in one message
+constexpr int max_nodes = 10'000;  // some steps look at all nodes for each
+constexpr int64_t min_opset = 9;
+constexpr int64_t max_folded = int64_t{1} << 27;  // numbers that are computed from others, in all
+constexpr int64_t max_side = 1 << 16;
 
 /// A file's graph, its constants apart.
 struct Parts {
@@ -43,11 +48,33 @@ void add_initializers(const onnx::GraphProto& graph, const std::string& file, On
     ESP_CHECK(!importer.constant(tensor.name()), file, ": '", printable(tensor.name()), "' is there twice");
     try {
       importer.add_constant(tensor.name(), constant_of(tensor, importer.folder()));
-    } catch (const Error& error) {
-      fail(file, ": '", printable(tensor.name()), "' ", error.what());
+    } catch (const std::exception& error) {
+      fail(file, ": '", printable(tensor.name()), "' ", reason_of(error));
     }
   }
   ESP_CHECK(graph.sparse_initializer_size() == 0, file, ": has sparse initializers, which are not known");
+}
+
+/// Only the nodes that `output` needs, in order.
+std::vector<OnnxNode> needed_for(const std::string& output, std::vector<OnnxNode> nodes) {
+  std::set<std::string> needed{output};
+  std::vector<OnnxNode> kept;
+  for (size_t i = nodes.size(); i-- > 0;) {
+    if (std::ranges::none_of(nodes[i].outputs, [&](const auto& name) { return needed.contains(name); }))
+      continue;
+    needed.insert(nodes[i].inputs.begin(), nodes[i].inputs.end());
+    kept.push_back(std::move(nodes[i]));
+  }
+  std::ranges::reverse(kept);
+  return kept;
+}
+
+int64_t opset_of(const onnx::ModelProto& model, const std::string& file) {
+  int64_t opset = 0;
+  for (const auto& set : model.opset_import())
+    if (set.domain().empty() || set.domain() == "ai.onnx") opset = set.version();
+  ESP_CHECK(opset >= min_opset, file, ": is of opset ", opset, ", expected ", min_opset, " or later");
+  return opset;
 }
 
 /// Every name is made once, before it is read.
@@ -72,6 +99,9 @@ void check_order(const std::vector<OnnxNode>& nodes, const std::string& input, c
 Parts parts_of(const onnx::ModelProto& model, const std::string& file, OnnxImporter& importer) {
   const onnx::GraphProto& graph = model.graph();
   add_initializers(graph, file, importer);
+  ESP_CHECK(graph.node_size() <= max_nodes, file, ": has ", graph.node_size(), " nodes, expected at most ",
+            max_nodes);
+  importer.opset = opset_of(model, file);
   Parts parts;
   for (const onnx::ValueInfoProto& input : graph.input()) {
     if (importer.constant(input.name())) continue;  // older exporters list initializers as inputs
@@ -90,11 +120,13 @@ Parts parts_of(const onnx::ModelProto& model, const std::string& file, OnnxImpor
     if (!is_onnx) parts.nodes.back().op = node.domain() + "." + node.op_type();
   }
   check_order(parts.nodes, parts.input->name(), file, importer);
+  parts.nodes = needed_for(parts.output, std::move(parts.nodes));
   return parts;
 }
 
 /// Nodes of only constants become constants.
 void fold_constants(std::vector<OnnxNode>& nodes, const std::string& file, OnnxImporter& importer) {
+  int64_t folded_numbers = 0;
   std::erase_if(nodes, [&](const OnnxNode& node) {
     std::vector<const OnnxConstant*> inputs;
     for (const std::string& name : node.inputs) {
@@ -103,8 +135,12 @@ void fold_constants(std::vector<OnnxNode>& nodes, const std::string& file, OnnxI
     }
     if (node.inputs.empty() && node.op != "Constant") return false;
     auto constant = at_node(file, node, [&] { return folded(node, inputs); });
-    if (constant) importer.add_constant(node.output(), std::move(*constant));
-    return constant.has_value();
+    if (!constant) return false;
+    folded_numbers += constant->elements();
+    ESP_CHECK(folded_numbers <= max_folded, file, ": ", node.str(), ": makes more constants than the ",
+              max_folded, " numbers that a file may");
+    importer.add_constant(node.output(), std::move(*constant));
+    return true;
   });
 }
 
@@ -181,6 +217,8 @@ OnnxValue images_of(const Parts& parts, const Shape& wanted, const std::string& 
   for (int axis = 1; axis < 4; ++axis) {
     int64_t& size = sizes[static_cast<size_t>(layout[static_cast<size_t>(axis)])];
     const int64_t asked = wanted.axes() == 3 ? wanted[axis - 1] : axis == 3 && size == -1 ? 3 : size;
+    ESP_CHECK(asked <= max_side, file, ": takes images of ", asked, " pixels a side, expected at most ",
+              max_side);
     ESP_CHECK(asked > 0, file,
               ": leaves the sizes of its images open: --input HEIGHTxWIDTHxCHANNELS says them");
     ESP_CHECK(size == -1 || size == asked, file, ": takes images of ", sizes[static_cast<size_t>(layout[1])],
@@ -193,18 +231,30 @@ OnnxValue images_of(const Parts& parts, const Shape& wanted, const std::string& 
   return {.variable = images, .dims = sizes, .layout = layout};
 }
 
-/// Softmax, which losses have, is left out at the end.
-void leave_out_softmax(Parts& parts, OnnxNetwork& network) {
-  if (parts.nodes.empty()) return;
-  const OnnxNode& last = parts.nodes.back();
-  if ((last.op != "Softmax" && last.op != "LogSoftmax") || last.output() != parts.output) return;
-  network.notes.push_back(last.str() + " at the end is left out: a network here puts out logits");
-  parts.output = last.input(0);
-  parts.nodes.pop_back();
+/// Softmax, which losses have, is left out at the end, and what does nothing after it.
+void leave_out_softmax(Parts& parts, OnnxImporter& importer) {
+  const auto ends_with = [&](const char* op) {
+    return !parts.nodes.empty() && parts.nodes.back().op == op && parts.nodes.back().output() == parts.output;
+  };
+  const auto drop = [&] {
+    parts.output = parts.nodes.back().input(0);
+    parts.nodes.pop_back();
+  };
+  while (ends_with("Identity")) drop();
+  if (!ends_with("Softmax") && !ends_with("LogSoftmax")) return;
+  const int64_t axis = parts.nodes.back().whole("axis").value_or(importer.opset < 13 ? 1 : -1);
+  if (axis != 1 && axis != -1) return;  // of a row of logits, [N,K], both are the classes'
+  importer.note_once(parts.nodes.back().str() + " at the end is left out: a network here puts out logits");
+  drop();
 }
 
-/// (x - mean) / std of the images themselves is the data's normalisation.
-void take_normalization(Parts& parts, const OnnxImporter& importer, OnnxNetwork& network) {
+/// (x - mean) / std of the images themselves is the data's normalisation, where the file has no other.
+void take_normalization(Parts& parts, const Shape& wanted, const std::string& file, OnnxImporter& importer,
+                        OnnxNetwork& network) {
+  const OnnxDims sizes = sizes_of(*parts.input, file);
+  if (!network.mean.empty() || sizes.size() != 4 || layout_of_images(sizes, wanted) != image_layout) return;
+  const int64_t said = wanted.axes() == 3 ? wanted[2] : sizes[1];
+  const auto channels = static_cast<size_t>(said > 0 ? said : 3);
   const auto reader = [&](const std::string& name) -> const OnnxNode* {
     const OnnxNode* only = nullptr;
     for (const OnnxNode& node : parts.nodes)
@@ -216,22 +266,26 @@ void take_normalization(Parts& parts, const OnnxImporter& importer, OnnxNetwork&
   };
   const auto numbers = [&](const OnnxNode* node) -> std::vector<double> {
     const OnnxConstant* found = importer.constant(node->input(1));
-    const bool by_channel = found && !found->is_whole() && found->dims.size() == 4 && found->dims[0] == 1 &&
-                            found->dims[2] == 1 && found->dims[3] == 1;
-    if (!by_channel) return {};
+    if (!found || found->is_whole() || found->dims.size() > 4) return {};
+    if (found->elements() == 1) return std::vector<double>(channels, found->numbers[0]);
+    OnnxDims dims(4 - found->dims.size(), 1);
+    dims.insert(dims.end(), found->dims.begin(), found->dims.end());
+    if (dims != OnnxDims{1, static_cast<int64_t>(channels), 1, 1}) return {};
     return {found->numbers.begin(), found->numbers.end()};
   };
   const OnnxNode* minus = reader(parts.input->name());
-  if (!minus || minus->op != "Sub" || minus->input(0) != parts.input->name()) return;
-  const OnnxNode* over = reader(minus->output());
-  if (!over || over->op != "Div" || over->input(0) != minus->output()) return;
-  network.mean = numbers(minus);
-  network.std = numbers(over);
-  if (network.mean.empty() || network.mean.size() != network.std.size()) {
-    network.mean = network.std = {};
+  if (!minus || minus->op != "Sub" || minus->input(0) != parts.input->name() ||
+      minus->output() == parts.output)
     return;
-  }
-  network.notes.push_back(
+  const OnnxNode* over = reader(minus->output());
+  if (!over || over->op != "Div" || over->input(0) != minus->output() || over->output() == parts.output)
+    return;
+  std::vector<double> mean = numbers(minus), std = numbers(over);
+  if (mean.empty() || std.empty() || std::ranges::any_of(std, [](double one) { return !(one > 0); })) return;
+  network.mean = std::move(mean);
+  network.std = std::move(std);
+  network.normalized_images = true;
+  importer.note_once(
       "the normalisation of its images, which its first two ops do, is the data's from here on");
   const std::string images = over->output(), first = minus->output(), input = parts.input->name();
   std::erase_if(parts.nodes,
@@ -276,8 +330,11 @@ Graph traced(const Parts& parts, const Shape& image, const std::string& file, On
   const int last = graph.nodes.back().output;
   ESP_CHECK(graph.shape(last) == logits.variable.shape() && graph.readers_of(last).empty(), file,
             ": its output is not what its last op puts out");
-  graph.input_name = parts.input->name();
-  graph.output_name = parts.output;
+  const auto named = [](const std::string& name, const char* otherwise) {
+    return is_utf8(name) ? name : otherwise;
+  };
+  graph.input_name = named(parts.input->name(), "images");
+  graph.output_name = named(parts.output, "logits");
   return graph;
 }
 
@@ -291,13 +348,17 @@ OnnxNetwork import_onnx(const std::filesystem::path& path, const Shape& image) {
   OnnxNetwork network;
   read_metadata(model, file, network);
   fold_constants(parts.nodes, file, importer);
-  take_normalization(parts, importer, network);
-  leave_out_softmax(parts, network);
+  take_normalization(parts, image, file, importer, network);
   parts.nodes = simplified(std::move(parts.nodes), parts.output,
                            [&](const std::string& name) { return importer.constant(name); });
+  leave_out_softmax(parts, importer);
   check_known(parts.nodes, file);
+  std::set<std::string> names{parts.output};
+  for (const OnnxNode& node : parts.nodes) names.insert(node.inputs.begin(), node.inputs.end());
+  importer.set_read(std::move(names));
   network.graph = tidied(traced(parts, image, file, importer));
   network.tensors = importer.take_tensors();
+  network.notes = importer.notes;
   // Parameters that were asked for and are not read any more, as a norm's that has gone, are none.
   std::set<std::string> read;
   for (const GraphValue& value : network.graph.values) read.insert(value.parameter);

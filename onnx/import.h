@@ -17,6 +17,7 @@ struct OnnxNetwork {
   NamedTensors tensors;  ///< of its parameters and buffers, by name, as load_state_dict wants them
   std::vector<std::string> classes = {};  ///< what export_onnx wrote of the data; none in files of others
   std::vector<double> mean = {}, std = {};
+  bool normalized_images = false;       ///< its first ops did that: mean and std are theirs
   std::vector<std::string> notes = {};  ///< what a person is to know: what was left out, what was assumed
 };
 

@@ -35,7 +35,6 @@ ByAxis by_axis(const OnnxNode& node, const char* attribute, ByAxis otherwise) {
 /// As much that ceil(pixels / stride) windows fit, the odd one after the image, or before it.
 void pad_alike(int64_t pixels, int64_t size, int64_t stride, int64_t dilation, bool before, int64_t& front,
                int64_t& back) {
-  ESP_CHECK(stride > 0, "has a stride of ", stride);
   const int64_t windows = (pixels + stride - 1) / stride,
                 all = std::max<int64_t>(0, (windows - 1) * stride + (size - 1) * dilation + 1 - pixels);
   front = before ? all - all / 2 : all / 2;
@@ -47,6 +46,10 @@ Windows windows_of(const OnnxNode& node, ByAxis size, const Shape& image) {
                   .stride = by_axis(node, "strides", 1),
                   .dilation = by_axis(node, "dilations", 1),
                   .ceil = node.whole("ceil_mode").value_or(0) != 0};
+  ESP_CHECK(windows.stride.down > 0 && windows.stride.across > 0 && windows.dilation.down > 0 &&
+                windows.dilation.across > 0,
+            "has strides of ", windows.stride, " and dilations of ", windows.dilation,
+            ", expected 1 or more");
   const std::string by_itself = node.text("auto_pad").value_or("NOTSET");
   if (by_itself == "SAME_UPPER" || by_itself == "SAME_LOWER") {
     const bool before = by_itself == "SAME_LOWER";
@@ -95,7 +98,8 @@ OnnxConstant scaled(OnnxConstant numbers, float factor) {
 /// [O,I] of [I,O]
 OnnxConstant turned(const OnnxConstant& matrix) {
   OnnxConstant made = *folded(OnnxNode("Transpose", "", {"x"}, "y"), {&matrix});
-  made.name = matrix.name;
+  made.name =
+      matrix.name.empty() ? "" : matrix.name + " turned";  // not the parameter that the matrix is as it is
   return made;
 }
 
@@ -104,7 +108,9 @@ void put_linear(OnnxImporter& in, const OnnxNode& node, const OnnxValue& x, cons
                 const OnnxConstant* bias) {
   const Shape shape{weight.dims[0], weight.dims[1]};
   const std::string layer = in.layer_of(node, 1);
-  const Variable w = in.parameter(layer + ".weight", weight, shape, shape);
+  OnnxConstant columns = weight;  // of a flattened image they lie otherwise than of other features
+  if (x.positions > 1 && !columns.name.empty()) columns.name += join(" by ", x.positions);
+  const Variable w = in.parameter(layer + ".weight", columns, shape, shape);
   Variable b;
   if (bias && bias->elements() == 1 && shape[0] > 1) {
     OnnxConstant one_each{.dims = {shape[0]},
@@ -179,6 +185,8 @@ void batch_norm(OnnxImporter& in, const OnnxNode& node) {
   else
     x = in.plain(x);
   ESP_CHECK(x.dims.size() == 4 || x.dims.size() == 2, "of ", x.dims.size(), " axes, expected images or rows");
+  const float eps = node.real("epsilon").value_or(1e-5f);
+  ESP_CHECK(std::isfinite(eps) && eps >= 0, "has an epsilon of ", eps);
   ESP_CHECK(node.whole("spatial").value_or(1) == 1, "has statistics of each pixel (spatial = 0)");
   const int64_t c = x.dims[1];
   const std::string layer = in.layer_of(node, 1);
@@ -192,9 +200,12 @@ void batch_norm(OnnxImporter& in, const OnnxNode& node) {
                             .beta = part(2, "bias"),
                             .running_mean = part(3, "running_mean"),
                             .running_variance = part(4, "running_var"),
-                            .eps = node.real("epsilon").value_or(1e-5f),
+                            .eps = eps,
                             .momentum = 1.0f - node.real("momentum").value_or(0.9f),
                             .training = false};
+  if (node.whole("training_mode").value_or(0) != 0 || node.outputs.size() > 1)
+    in.note_once(
+        "norms were saved in training mode; here they normalise by their running statistics when they infer");
   in.add_buffer(std::string(layer_name(gamma.name())) + ".num_batches_tracked",
                 Tensor::zeros({}, DType::i64));
   in.put_like(node, x, ops::batch_norm(x.variable, norm));
@@ -242,20 +253,21 @@ void hard_sigmoid(OnnxImporter& in, const OnnxNode& node) {
 /// x where it is positive, slope x elsewhere.
 Variable leaky(const Variable& x, float slope) {
   if (slope == leaky_slope) return ops::activation(x, Activation::leaky_relu);
-  return ops::add(ops::activation(ops::scale(x, 1.0f - slope), Activation::relu), ops::scale(x, slope));
+  return ops::add(ops::scale(ops::activation(x, Activation::relu), 1.0f - slope), ops::scale(x, slope));
 }
 
 void leaky_relu(OnnxImporter& in, const OnnxNode& node) {
   const OnnxValue& x = in.value(node, 0);
   const float slope = node.real("alpha").value_or(0.01f);
-  ESP_CHECK(slope < 1.0f, "has a slope of ", slope, ", expected one below 1");
+  ESP_CHECK(std::isfinite(slope), "has a slope of ", slope);
   in.put_like(node, x, leaky(x.variable, slope));
 }
 
 float bound(OnnxImporter& in, const OnnxNode& node, const char* attribute, size_t input, float otherwise) {
   if (!node.has(input)) return node.real(attribute).value_or(otherwise);
   const OnnxConstant& found = in.needed_constant(node, input, attribute);
-  ESP_CHECK(!found.is_whole() && found.elements() == 1, "its ", attribute, " is not one float");
+  ESP_CHECK(!found.is_whole() && found.elements() == 1 && !std::isnan(found.numbers[0]), "its ", attribute,
+            " is not one float");
   return found.numbers[0];
 }
 
@@ -334,19 +346,28 @@ void two_values(OnnxImporter& in, const OnnxNode& node, Binary op) {
   in.put_like(node, a, op(a.variable, b.variable));
 }
 
+/// One number for each channel, of which a file says one for all.
+Variable number_beside(OnnxImporter& in, const OnnxNode& node, const OnnxValue& x, float number,
+                       size_t input) {
+  const int64_t c = x.variable.shape()[-1];
+  const OnnxConstant each{.dims = {c}, .numbers = std::vector<float>(static_cast<size_t>(c), number)};
+  return numbers_beside(in, node, each, {c}, input);
+}
+
 void add_constant(OnnxImporter& in, const OnnxNode& node, const OnnxValue& x, const OnnxConstant& constant,
                   size_t input) {
   ESP_CHECK(!constant.is_whole(), "adds whole numbers to floats");
-  const auto numbers = constant.numbers;
-  if (std::ranges::all_of(numbers, [](float number) { return number == 0.0f; }) &&
-      constant.dims.size() <= x.dims.size())
-    return in.put(node, x);
+  if (constant.elements() == 1 && constant.dims.size() <= x.dims.size()) {
+    const float number = constant.numbers[0];
+    if (number == 0.0f) return in.put(node, x);
+    return in.put_like(node, x, ops::add(x.variable, number_beside(in, node, x, number, input)));
+  }
   if (const auto found = beside_channels(in, x, constant)) {
     const auto& [value, flat] = *found;
     const Variable b = numbers_beside(in, node, flat, {flat.dims[0]}, input);
     return in.put_like(node, value, ops::add(value.variable, b));
   }
-  ESP_CHECK(constant.dims == x.dims, "adds ", constant.elements() == 1 ? join(numbers[0]) : "a constant",
+  ESP_CHECK(constant.dims == x.dims, "adds a constant of ", constant.elements(), " numbers",
             ", expected one number a channel, or for each of an image's");
   const OnnxValue value = in.plain(x);
   const Variable one = numbers_beside(in, node, constant, Shape(std::span<const int64_t>(x.dims)), input);
@@ -356,8 +377,10 @@ void add_constant(OnnxImporter& in, const OnnxNode& node, const OnnxValue& x, co
 void multiply_constant(OnnxImporter& in, const OnnxNode& node, const OnnxValue& x,
                        const OnnxConstant& constant, size_t input) {
   ESP_CHECK(!constant.is_whole(), "multiplies floats by whole numbers");
-  if (constant.elements() == 1 && constant.dims.size() <= x.dims.size())
+  if (constant.elements() == 1 && constant.dims.size() <= x.dims.size()) {
+    ESP_CHECK(std::isfinite(constant.numbers[0]), "multiplies by ", constant.numbers[0]);
     return in.put_like(node, x, ops::scale(x.variable, constant.numbers[0]));
+  }
   const auto found = beside_channels(in, x, constant);
   ESP_CHECK(found, "multiplies by a constant, expected one number, or one a channel");
   const auto& [value, flat] = *found;
@@ -383,6 +406,11 @@ void sub(OnnxImporter& in, const OnnxNode& node) {
   if (!in.is_value(node, 1))
     return add_constant(in, node, in.value(node, 0),
                         mapped(in.needed_constant(node, 1, "subtrahend"), [](float x) { return -x; }), 1);
+  if (!in.is_value(node, 0)) {
+    OnnxValue minus_x = in.value(node, 1);
+    minus_x.variable = ops::scale(minus_x.variable, -1.0f);
+    return add_constant(in, node, minus_x, in.needed_constant(node, 0, "minuend"), 0);
+  }
   const OnnxValue &a = in.value(node, 0), &b = in.value(node, 1);
   ESP_CHECK(a.dims == b.dims, "of values of different shapes");
   two_values(in, node, minus);
@@ -412,7 +440,7 @@ void prelu(OnnxImporter& in, const OnnxNode& node) {
   ESP_CHECK(!slope.is_whole(), "its slope is no float");
   if (slope.elements() == 1) {
     const float one = slope.numbers[0];
-    ESP_CHECK(one < 1.0f, "has a slope of ", one, ", expected one below 1");
+    ESP_CHECK(std::isfinite(one), "has a slope of ", one);
     return in.put_like(node, x, leaky(x.variable, one));
   }
   const auto found = beside_channels(in, x, mapped(slope, [](float s) { return -s; }));
@@ -425,11 +453,28 @@ void prelu(OnnxImporter& in, const OnnxNode& node) {
               ops::add(ops::activation(value.variable, Activation::relu), ops::mul(negative, w)));
 }
 
+}  // namespace
+
+size_t softmax_axis(const OnnxNode& node, const OnnxDims& dims, int64_t opset) {
+  const size_t axis = onnx_axis(node.whole("axis").value_or(opset < 13 ? 1 : -1), dims.size());
+  for (size_t i = axis + 1; i < dims.size() && opset < 13; ++i)
+    ESP_CHECK(dims[i] == 1, "over axes ", axis, " to ", dims.size() - 1,
+              " together, as before opset 13, expected one");
+  return axis;
+}
+
+namespace {
+
 void softmax(OnnxImporter& in, const OnnxNode& node) {
   OnnxValue x = in.value(node, 0);
-  const size_t axis = onnx_axis(node.whole("axis").value_or(-1), x.dims.size());
-  ESP_CHECK(axis + 1 == x.dims.size(), "along axis ", axis, " of ", x.dims.size(), ", expected the last");
-  if (x.positions > 1 || x.layout.back() != static_cast<int>(axis)) x = in.plain(x);
+  const size_t axis = softmax_axis(node, x.dims, in.opset);
+  ESP_CHECK(axis > 0, "along the batch");
+  if (x.positions > 1 || x.layout.back() != static_cast<int>(axis)) {
+    OnnxLayout last = plain_layout(x.dims.size());
+    std::erase(last, static_cast<int>(axis));
+    last.push_back(static_cast<int>(axis));
+    x = in.arranged(x, last);
+  }
   in.put_like(node, x, ops::softmax(x.variable));
 }
 
@@ -437,6 +482,15 @@ void dropout(OnnxImporter& in, const OnnxNode& node) {
   const OnnxValue& x = in.value(node, 0);
   const float p = bound(in, node, "ratio", 1, 0.5f);
   in.put_like(node, x, ops::dropout(x.variable, p, std::nullopt));
+}
+
+/// Floats of another size: all are f32 here.
+void cast(OnnxImporter& in, const OnnxNode& node) {
+  const int64_t to = node.whole("to").value_or(0);
+  ESP_CHECK(to == onnx::TensorProto::FLOAT || to == onnx::TensorProto::DOUBLE ||
+                to == onnx::TensorProto::FLOAT16 || to == onnx::TensorProto::BFLOAT16,
+            "of what depends on the images to type ", to, ", expected floats");
+  in.put(node, in.value(node, 0));
 }
 
 void identity(OnnxImporter& in, const OnnxNode& node) { in.put(node, in.value(node, 0)); }
@@ -461,10 +515,9 @@ void average_pool(OnnxImporter& in, const OnnxNode& node) {
   if (w.size == 1 && w.stride == 1 && w.pad == 0)
     return in.put_image(node, x);  // an adaptive pool's that has nothing to do
   const Shape& s = x.shape();
-  const bool divides =
-      w.size == w.stride && w.pad == 0 && s[1] % w.size.down == 0 && s[2] % w.size.across == 0;
+
   const bool all = w.size.down == s[1] && w.size.across == s[2];
-  if (divides && all) return in.put_image(node, ops::adaptive_average_pool2d(x, 1, 1));
+  if (all && w.pad == 0) return in.put_image(node, ops::adaptive_average_pool2d(x, 1, 1));
   in.put_image(node, ops::average_pool2d(x, w.size, w.stride, w.pad, w.ceil,
                                          node.whole("count_include_pad").value_or(0) != 0));
 }
@@ -474,8 +527,13 @@ void global_average_pool(OnnxImporter& in, const OnnxNode& node) {
 }
 
 void global_max_pool(OnnxImporter& in, const OnnxNode& node) {
-  const Variable x = in.image(node, 0);
-  in.put_image(node, ops::max_pool2d(x, {x.shape()[1], x.shape()[2]}, 1));
+  constexpr int64_t max_window = 15;  // of the kernels
+  Variable x = in.image(node, 0);
+  while (x.shape()[1] > 1 || x.shape()[2] > 1) {
+    const ByAxis window{std::min(x.shape()[1], max_window), std::min(x.shape()[2], max_window)};
+    x = ops::max_pool2d(x, window, window, 0, true);
+  }
+  in.put_image(node, x);
 }
 
 /// Of the pixels of images: a global average pooling.
@@ -502,8 +560,8 @@ void reduce_mean(OnnxImporter& in, const OnnxNode& node) {
 
 void flatten(OnnxImporter& in, const OnnxNode& node) {
   const OnnxValue& x = in.value(node, 0);
-  ESP_CHECK(node.whole("axis").value_or(1) == 1, "from axis ", node.whole("axis").value_or(1),
-            ", expected 1");
+  const int64_t axis = node.whole("axis").value_or(1);
+  ESP_CHECK(axis == 1 || axis + std::ssize(x.dims) == 1, "from axis ", axis, ", expected 1");
   in.put(node,
          in.reshaped(x, {1, std::accumulate(x.dims.begin(), x.dims.end(), int64_t{1}, std::multiplies<>())}));
 }
@@ -654,7 +712,7 @@ void split(OnnxImporter& in, const OnnxNode& node) {
             "its parts are not as many as it says, or not ", all, " places together");
   int64_t first = 0;
   for (size_t i = 0; i < sizes.size(); ++i) {
-    if (!node.outputs[i].empty()) in.put(node.outputs[i], taken(in, x, axis, first, sizes[i]));
+    if (in.is_read(node.outputs[i])) in.put(node.outputs[i], taken(in, x, axis, first, sizes[i]));
     first += sizes[i];
   }
 }
@@ -723,7 +781,7 @@ const std::map<std::string, OnnxHandler>& handlers() {
       {"Add", add},
       {"AveragePool", average_pool},
       {"BatchNormalization", batch_norm},
-      {"Cast", identity},
+      {"Cast", cast},
       {"Clip", clip},
       {"Concat", concat},
       {"Conv", conv},

@@ -186,6 +186,10 @@ Variable OnnxImporter::parameter_beside(const Variable& weight, const char* name
   return parameter(std::string(layer_name(weight.name())) + "." + name, numbers, shape, shape);
 }
 
+void OnnxImporter::note_once(const std::string& line) {
+  if (std::ranges::count(notes, line) == 0) notes.push_back(line);
+}
+
 void OnnxImporter::add_buffer(const std::string& name, Tensor tensor) {
   if (names_.insert(name).second) tensors_.emplace_back(name, std::move(tensor));
 }

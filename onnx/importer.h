@@ -76,7 +76,13 @@ class OnnxImporter {
 
   const std::filesystem::path& folder() const { return folder_; }
   NamedTensors take_tensors() { return std::move(tensors_); }
+  void note_once(const std::string& line);
   std::vector<std::string> notes;
+  int64_t opset = 17;  ///< of the file
+
+  /// Whether a name that a node puts out is read by another, or is the network's output.
+  bool is_read(const std::string& name) const { return read_.contains(name); }
+  void set_read(std::set<std::string> names) { read_ = std::move(names); }
 
  private:
   std::filesystem::path folder_;
@@ -85,12 +91,16 @@ class OnnxImporter {
   std::map<std::string, Variable> parameters_;  // by the numbers they are of
   std::map<std::pair<const VariableState*, OnnxLayout>, Variable>
       arranged_;  // what was moved once is not again
-  std::set<std::string> names_, layers_;
+  std::set<std::string> names_, layers_, read_;
   NamedTensors tensors_;
 };
 
 /// Makes what a node puts out. Error, without the node's name, for what has no such op here.
 using OnnxHandler = void (*)(OnnxImporter& importer, const OnnxNode& node);
+
+/// Which axis a Softmax goes over. Error for several: before opset 13 it went over all from its axis on, 1
+/// unless said.
+size_t softmax_axis(const OnnxNode& node, const OnnxDims& dims, int64_t opset);
 
 /// Null for an op that is not known.
 OnnxHandler onnx_handler(const std::string& op);

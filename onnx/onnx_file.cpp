@@ -176,8 +176,9 @@ std::string external_bytes(const TensorProto& tensor, const std::filesystem::pat
       if (part == "..") return true;
     return false;
   };
-  ESP_CHECK(!location.empty() && location.is_relative() && !climbs(), "external data: location '",
-            printable(external.location), "' is not in the file's own folder");
+  ESP_CHECK(!location.empty() && location.is_relative() && !climbs() &&
+                external.location.find('\0') == std::string::npos,
+            "external data: location '", printable(external.location), "' is not in the file's own folder");
   const std::filesystem::path path = folder / location, real = std::filesystem::weakly_canonical(path),
                               home = std::filesystem::weakly_canonical(folder.empty() ? "." : folder);
   const auto [at, rest] = std::mismatch(home.begin(), home.end(), real.begin(), real.end());

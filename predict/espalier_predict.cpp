@@ -37,9 +37,20 @@ namespace {
 
 thread_local std::string last_error;
 
-int failed(int code, const std::string& reason) {
-  last_error = reason;
+/// Where there is no memory for the words, there are none.
+int failed(int code, std::string reason) noexcept {
+  last_error.swap(reason);
   return code;
+}
+
+std::string no_memory() noexcept { return "no memory"; }  // short enough for a string to take none
+
+std::string words_of(const std::exception& error) noexcept {
+  try {
+    return reason_of(error);
+  } catch (...) {
+    return no_memory();
+  }
 }
 
 /// What a call returns: 0, or `code` with the words of what was thrown.
@@ -48,14 +59,14 @@ int guarded(int code, const Body& body) {
   try {
     body();
     return ESPALIER_PREDICT_OK;
-  } catch (const OutOfMemory& error) {
-    return failed(ESPALIER_PREDICT_NO_MEMORY, reason_of(error));
+  } catch (const OutOfMemory&) {
+    return failed(ESPALIER_PREDICT_NO_MEMORY, no_memory());
   } catch (const std::bad_alloc&) {
-    return failed(ESPALIER_PREDICT_NO_MEMORY, "out of memory");
+    return failed(ESPALIER_PREDICT_NO_MEMORY, no_memory());
   } catch (const std::exception& error) {
-    return failed(code, reason_of(error));
+    return failed(code, words_of(error));
   } catch (...) {
-    return failed(code, "unknown");
+    return failed(code, {});
   }
 }
 

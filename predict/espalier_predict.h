@@ -34,7 +34,7 @@ typedef struct espalier_predict_context espalier_predict_context;
 /* The version of the library, as ESPALIER_PREDICT_VERSION is of this header. */
 ESPALIER_PREDICT_API int espalier_predict_version(void);
 
-/* What went wrong in this thread's last call that failed: one line; "" before any. Good until its next call. */
+/* What went wrong in this thread's last call that failed: one line; "" before any. Good until its next call that fails. */
 ESPALIER_PREDICT_API const char* espalier_predict_error(void);
 
 /* Threads that a run shares its work among, for the process; 1 or more. Without it: as many as there are processors. */

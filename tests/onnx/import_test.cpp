@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "espalier/nn/inference.h"
+#include "espalier/onnx/export.h"
 #include "onnx/onnx_builder.h"
 #include "support/bad_input.h"
 #include "support/numbers.h"
@@ -147,6 +148,20 @@ TEST_F(OneOp, BendsAtZeroByAnySlope) {
   builder.node("LeakyRelu", {"x"}, "f");
   finish();
   EXPECT_EQ(ops(builder), (Names{"activation", "flatten", "linear"}));
+}
+
+TEST_F(OneOp, AddsAndTakesAwayNumbers) {
+  builder.floats("two", {}, {2.0f});
+  builder.floats("ten", {1}, {10.0f});
+  builder.node("Add", {"two", "x"}, "a");
+  builder.node("Sub", {"ten", "a"}, "b");
+  builder.node("Sub", {"b", "two"}, "f");
+  finish();
+  EXPECT_EQ(of({1, 2, 3, 4}), (Floats{9, 5}));  // 6 - x
+  builder = OnnxBuilder({0, 1, 1, 4});
+  builder.node("Cast", {"x"}, "f", {{"to", int64_t{onnx::TensorProto::INT64}}});
+  finish();
+  EXPECT_TRUE(contains(refused(builder), "of what depends on the images to type 7, expected floats"));
 }
 
 TEST_F(OneOp, ClipsAndScales) {
@@ -305,9 +320,131 @@ TEST_F(ImportOnnx, NamesLayersAfterWeightsOrNodes) {
   builder.output("y");
   Names names;
   for (const auto& [name, tensor] : import(builder).tensors) names.push_back(name);
-  EXPECT_EQ(names,
-            (Names{"layer1.0.conv1.weight", "head.1.weight", "head.1.bias", "w.weight"}));
+  EXPECT_EQ(names, (Names{"layer1.0.conv1.weight", "head.1.weight", "head.1.bias", "w.weight"}));
   EXPECT_EQ(run(builder, {1, 2, 2, 1}, {1, 1, 1, 1}), Floats{(2 * 3 + 1) * 2 * 5});
+}
+
+TEST_F(ImportOnnx, AWeightThatIsReadInTwoWaysIsTwo) {
+  OnnxBuilder builder({0, 1, 1, 2});
+  builder.node("Flatten", {"x"}, "rows");
+  builder.floats("w", {2, 2}, {1, 2, 3, 4});
+  builder.node("Gemm", {"rows", "w"}, "a", {{"transB", int64_t{1}}});
+  builder.node("Gemm", {"a", "w"}, "y");
+  builder.output("y");
+  // (1, 10) w' = (21, 43), times w
+  EXPECT_EQ(run(builder, {1, 1, 2, 1}, {1, 10}), (Floats{21 + 3 * 43, 2 * 21 + 4 * 43}));
+  EXPECT_EQ(import(builder).tensors.size(), 2);
+
+  // Of features of a flattened image, and of the same as rows.
+  OnnxBuilder image({0, 3, 2, 2});
+  image.node("Flatten", {"x"}, "f");
+  Floats ones(12, 1.0f), weight(12);
+  for (size_t i = 0; i < 12; ++i) weight[i] = static_cast<float>(i);
+  for (const char* name : {"bn.weight", "bn.running_var"}) image.floats(name, {12}, ones);
+  for (const char* name : {"bn.bias", "bn.running_mean"}) image.floats(name, {12}, Floats(12, 0.0f));
+  image.floats("w", {1, 12}, weight);
+  image.node("BatchNormalization", {"f", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var"}, "n",
+             {{"epsilon", 0.0f}});
+  image.node("Gemm", {"f", "w"}, "a", {{"transB", int64_t{1}}});
+  image.node("Gemm", {"n", "w"}, "b", {{"transB", int64_t{1}}});
+  image.node("Add", {"a", "b"}, "y");
+  image.output("y");
+  float expected = 0;
+  for (int c = 0; c < 3; ++c)
+    for (int p = 0; p < 4; ++p) expected += 2 * static_cast<float>((c * 4 + p) * (10 * c + p));
+  EXPECT_EQ(run(image, {1, 2, 2, 3}, pixels_and_channels), Floats{expected});
+}
+
+TEST_F(ImportOnnx, AWeightThatIsWrittenInTwoWaysIsRight) {
+  OnnxBuilder builder({0, 1, 2, 2});
+  builder.floats("c.weight", {1, 1, 1, 1}, {3});
+  builder.node("Conv", {"x", "c.weight"}, "a");
+  builder.floats("bn.weight", {1}, {2});
+  for (const char* name : {"bn.bias", "bn.running_mean", "bn.running_var"}) builder.floats(name, {1}, {1});
+  builder.node("BatchNormalization", {"a", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var"}, "b",
+               {{"epsilon", 0.0f}});
+  builder.node("Conv", {"b", "c.weight"}, "c");
+  builder.node("GlobalAveragePool", {"c"}, "d");
+  builder.node("Flatten", {"d"}, "y");
+  builder.output("y");
+  const Floats expected{((3 * 5 - 1) * 2 + 1) * 3};
+  EXPECT_EQ(run(builder, {1, 2, 2, 1}, {5, 5, 5, 5}), expected);
+  export_onnx(folder / "folded.onnx", *make_module(import(builder), "net"), {2, 2, 1}, {},
+              {.fold_batchnorm = true});
+  const auto model = make_module(import_onnx(folder / "folded.onnx"), "folded");
+  const Inference inference(*model);
+  const Tensor y = model->forward(Variable(Tensor::full({1, 2, 2, 1}, 5))).value();
+  EXPECT_TRUE(near(y, doubles(expected), 1e-6));
+}
+
+TEST_F(ImportOnnx, LeavesASoftmaxOutAtTheEndAndRefusesOneOverSeveralAxes) {
+  OnnxBuilder builder({0, 3, 2, 2});
+  builder.node("GlobalAveragePool", {"x"}, "p");
+  builder.node("Flatten", {"p"}, "f");
+  builder.node("Softmax", {"f"}, "s");
+  builder.node("Relu", {"s"}, "dead");
+  builder.node("Identity", {"s"}, "y");
+  builder.output("y");
+  const OnnxNetwork network = import(builder);
+  EXPECT_EQ(network.graph.nodes.size(), 1);
+  ASSERT_EQ(network.notes.size(), 1);
+  EXPECT_TRUE(contains(network.notes[0], "Softmax that puts out 's' at the end is left out"));
+  OnnxBuilder old({0, 3, 2, 2});
+  old.model.mutable_opset_import(0)->set_version(11);
+  old.node("Softmax", {"x"}, "s");
+  old.node("Flatten", {"s"}, "y");
+  old.output("y");
+  EXPECT_TRUE(contains(refused(old), "over axes 1 to 3 together, as before opset 13, expected one"));
+  old.model.mutable_opset_import(0)->set_version(8);
+  EXPECT_TRUE(contains(refused(old), "is of opset 8, expected 9 or later"));
+}
+
+TEST_F(ImportOnnx, PoolsOverAllOfALargeImage) {
+  OnnxBuilder builder({0, 1, 20, 31});
+  builder.node("GlobalMaxPool", {"x"}, "p");
+  builder.node("Flatten", {"p"}, "y");
+  builder.output("y");
+  Floats pixels(620, 1.0f);
+  pixels[619] = 7;
+  EXPECT_EQ(run(builder, {1, 20, 31, 1}, pixels), Floats{7});
+}
+
+TEST_F(ImportOnnx, ASplitThatNobodyReadsIsNone) {
+  OnnxBuilder builder({0, 3, 2, 2});
+  builder.node("GlobalAveragePool", {"x"}, "p");
+  builder.node("Flatten", {"p"}, "f");
+  builder.wholes("sizes", {2, 1});
+  builder.node("Split", {"f", "sizes"}, "y", {{"axis", int64_t{1}}}).add_output("unread");
+  builder.output("y");
+  EXPECT_EQ(run(builder, {1, 2, 2, 3}, pixels_and_channels), (Floats{1.5, 11.5}));
+}
+
+TEST_F(ImportOnnx, TakesANormalisationOnlyWhereItIsOne) {
+  for (const bool by_channel : {true, false}) {
+    OnnxBuilder builder({0, 3, 2, 2});
+    builder.floats("m", by_channel ? Sizes{1, 3, 1, 1} : Sizes{1, 1, 1, 1},
+                   by_channel ? Floats{1, 2, 3} : Floats{2});
+    builder.floats("s", {1, 1, 1, 1}, {4});
+    builder.node("Sub", {"x", "m"}, "a");
+    builder.node("Div", {"a", "s"}, "b");
+    builder.node("GlobalAveragePool", {"b"}, "p");
+    builder.node("Flatten", {"p"}, "y");
+    builder.output("y");
+    const OnnxNetwork network = import(builder);
+    EXPECT_EQ(network.mean, by_channel ? (Doubles{1, 2, 3}) : (Doubles{2, 2, 2}));
+    EXPECT_EQ(network.std, (Doubles{4, 4, 4}));
+    EXPECT_TRUE(network.normalized_images);
+    EXPECT_EQ(network.graph.nodes.size(), 1);
+  }
+  OnnxBuilder of_rows({0, 3, 2, 2});
+  of_rows.floats("m", {1, 1, 2, 1}, {1, 2});
+  of_rows.floats("s", {}, {4});
+  of_rows.node("Sub", {"x", "m"}, "a");
+  of_rows.node("Div", {"a", "s"}, "b");
+  of_rows.node("GlobalAveragePool", {"b"}, "p");
+  of_rows.node("Flatten", {"p"}, "y");
+  of_rows.output("y");
+  EXPECT_TRUE(contains(refused(of_rows), "adds a constant of 2 numbers"));
 }
 
 TEST_F(ImportOnnx, TakesWhatOldExportersWrite) {
@@ -473,8 +610,8 @@ TEST_F(ImportOnnx, SaysAtWhichNodeShapesDoNotFit) {
   EXPECT_EQ(message("Conv", {4, 3}, 12), at + "Conv 'n': its weight has 2 axes, expected [O,I,Kh,Kw]");
   EXPECT_EQ(message("Conv", {1, 3, 1, 1}, 4), at + "'w' holds 16 bytes, expected 12");
   EXPECT_EQ(message("Gemm", {5, 5}, 25), at + "Gemm 'n': of 2 columns, its weight expects 5");
-  EXPECT_TRUE(
-      contains(message("Add", {2, 2, 2}, 8), "Add 'n': adds a constant, expected one number a channel"));
+  EXPECT_TRUE(contains(message("Add", {2, 2, 2}, 8),
+                       "Add 'n': adds a constant of 8 numbers, expected one number a channel"));
   EXPECT_TRUE(contains(message("Conv", {4, -3, 1, 1}, 8), "'w' has an axis of -3, which cannot be"));
   EXPECT_TRUE(
       contains(message("Conv", {4611686018427387904, 4, 1, 1}, 8), "'w' has an axis of 4, which cannot be"));
@@ -510,6 +647,19 @@ TEST_F(ImportOnnx, AsksForNoMoreMemoryThanItsNumbersTake) {
   builder.node("Flatten", {"b"}, "y");
   builder.output("y");
   EXPECT_TRUE(contains(refused(builder), "ConstantOfShape 'n': would be of more than 67108864 numbers"));
+  // Nor for many of them together; what nobody reads is not computed.
+  OnnxBuilder many({0, 3, 2, 2});
+  many.wholes("large", {1 << 26});
+  many.node("Identity", {"x"}, "b0");
+  for (int i = 0; i < 40; ++i) {
+    many.node("ConstantOfShape", {"large"}, "unread" + std::to_string(i));
+    many.node("ConstantOfShape", {"large"}, "a" + std::to_string(i));
+    many.node("Add", {"b" + std::to_string(i), "a" + std::to_string(i)}, "b" + std::to_string(i + 1));
+  }
+  many.node("Flatten", {"b40"}, "y");
+  many.output("y");
+  EXPECT_TRUE(
+      contains(refused(many), "'a2': makes more constants than the 134217728 numbers that a file may"));
 }
 
 }  // namespace
