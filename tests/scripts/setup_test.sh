@@ -25,7 +25,7 @@ fresh() {
   cp "$setup" "$world/scripts/setup"
   for tool in ninja pkg-config git; do fake "$tool" ''; done
   for package in libdnnl-dev libhwy-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev zlib1g-dev \
-    libzstd-dev liblzma-dev libarchive-dev libwebp-dev libstb-dev libgtest-dev; do
+    libzstd-dev liblzma-dev libarchive-dev libwebp-dev libstb-dev libonnx-dev libprotobuf-dev libgtest-dev; do
     echo "$package installed" >>"$world/installed"
   done
   fake dpkg-query "cat '$world/installed'; exit 1"
