@@ -26,6 +26,7 @@ endforeach()
 
 install(TARGETS espalier_predict EXPORT espalier LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES predict/espalier_predict.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+file(RELATIVE_PATH include_from_pc /${CMAKE_INSTALL_LIBDIR}/pkgconfig /${CMAKE_INSTALL_INCLUDEDIR})  # wherever PREFIX is
 configure_file(cmake/espalier-predict.pc.in ${CMAKE_BINARY_DIR}/espalier-predict.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/espalier-predict.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(DIRECTORY predict/examples/ DESTINATION ${CMAKE_INSTALL_DATADIR}/espalier/examples)

@@ -55,6 +55,17 @@ grep -q '^image 2: [0-9] 0\.' program2.out || fail "no prediction"
 grep -q '^tuned  100.0 %' program3.out || fail "the bars are not told apart"
 grep -q '^50 % of the weights are masked' program5.out || fail "the own criterion masks another share"
 
+echo "--- a program in C, by the C interface alone"
+lib=$(dirname "$(find "$work/prefix" -name espalier-predict.pc)")
+if [[ ! $ESPALIER_SANITIZE ]]; then
+  # shellcheck disable=SC2046
+  cc "$work/prefix/share/espalier/examples/classify.c" -o classify \
+    $(PKG_CONFIG_PATH=$lib pkg-config --cflags --libs espalier-predict) "-Wl,-rpath,$(dirname "$lib")"
+  model=mlp.safetensors
+  ./classify "$model" /dev/zero >classified || fail "the C program cannot run $model"
+  grep -qE '^[0-9]+ ' classified || fail "the C program names no class"
+fi
+
 echo "--- a program with one more of each kind, whose names its config uses"
 own=$work/app/build/program4
 awk '/^```json$/ {inside = 1; next} /^```$/ {inside = 0} inside' "$manual" >own.json
