@@ -258,17 +258,7 @@ OnnxConstant squeezed(const OnnxNode& node, const Inputs& inputs) {
 
 OnnxConstant unsqueezed(const OnnxNode& node, const Inputs& inputs) {
   const OnnxConstant& x = required(inputs, 0);
-  const auto axes = axes_of(node, inputs, 1);
-  ESP_CHECK(axes, "does not say its axes");
-  std::vector<char> is_new(x.dims.size() + axes->size(), 0);
-  for (const int64_t axis : *axes) is_new[onnx_axis(axis, is_new.size())] = 1;
-  Sizes dims;
-  size_t from = 0;
-  for (const char one : is_new) {
-    ESP_CHECK(one || from < x.dims.size(), "names an axis twice");
-    dims.push_back(one ? 1 : x.dims[from++]);
-  }
-  return reshaped(x, dims);
+  return reshaped(x, unsqueezed_sizes(x.dims, axes_of(node, inputs, 1)));
 }
 
 OnnxConstant reshape(const OnnxNode&, const Inputs& inputs) {
@@ -295,18 +285,10 @@ OnnxConstant slice(const OnnxNode& node, const Inputs& inputs) {
   };
   const auto starts = numbers(1, "starts"), ends = numbers(2, "ends"), axes = numbers(3, "axes"),
              steps = by_inputs ? numbers(4, "steps") : std::nullopt;
-  ESP_CHECK(starts && ends && starts->size() == ends->size() && (!axes || axes->size() == starts->size()) &&
-                (!steps || steps->size() == starts->size()),
-            "its starts and ends are not as many");
-  for (size_t i = 0; i < starts->size(); ++i) {
-    const size_t axis = onnx_axis(axes ? (*axes)[i] : static_cast<int64_t>(i), x.dims.size());
-    ESP_CHECK(!steps || (*steps)[i] == 1, "takes steps of ", steps ? (*steps)[i] : 1, ", expected 1");
-    const int64_t size = x.dims[axis];
-    const auto within = [size](int64_t at) { return std::clamp(at < 0 ? at + size : at, int64_t{0}, size); };
-    const int64_t first = within((*starts)[i]), count = std::max<int64_t>(0, within((*ends)[i]) - first);
-    Sizes places(static_cast<size_t>(count));
-    std::iota(places.begin(), places.end(), first);
-    x = gather(x, axis, {.dims = {count}, .integers = places});
+  for (const OnnxRange& range : slice_ranges(x.dims, starts, ends, axes, steps)) {
+    Sizes places(static_cast<size_t>(range.count));
+    std::iota(places.begin(), places.end(), range.first);
+    x = gather(x, range.axis, {.dims = {range.count}, .integers = places});
   }
   return x;
 }
@@ -461,6 +443,38 @@ size_t onnx_axis(int64_t axis, size_t axes) {
   const int64_t at = axis < 0 ? axis + static_cast<int64_t>(axes) : axis;
   ESP_CHECK(at >= 0 && at < static_cast<int64_t>(axes), "axis ", axis, " of ", axes);
   return static_cast<size_t>(at);
+}
+
+std::vector<int64_t> unsqueezed_sizes(const std::vector<int64_t>& dims, const OnnxNumbers& axes) {
+  ESP_CHECK(axes, "does not say its axes");
+  std::vector<char> is_new(dims.size() + axes->size(), 0);
+  for (const int64_t axis : *axes) is_new[onnx_axis(axis, is_new.size())] = 1;
+  std::vector<int64_t> sizes;
+  size_t from = 0;
+  for (const char one : is_new) {
+    ESP_CHECK(one || from < dims.size(), "names an axis twice");
+    sizes.push_back(one ? 1 : dims[from++]);
+  }
+  return sizes;
+}
+
+std::vector<OnnxRange> slice_ranges(std::vector<int64_t> dims, const OnnxNumbers& starts,
+                                    const OnnxNumbers& ends, const OnnxNumbers& axes,
+                                    const OnnxNumbers& steps) {
+  ESP_CHECK(starts && ends && starts->size() == ends->size() && (!axes || axes->size() == starts->size()) &&
+                (!steps || steps->size() == starts->size()),
+            "its starts and ends are not as many");
+  std::vector<OnnxRange> ranges;
+  for (size_t i = 0; i < starts->size(); ++i) {
+    const size_t axis = onnx_axis(axes ? (*axes)[i] : static_cast<int64_t>(i), dims.size());
+    ESP_CHECK(!steps || (*steps)[i] == 1, "takes steps of ", steps ? (*steps)[i] : 1, ", expected 1");
+    const int64_t size = dims[axis];
+    const auto within = [size](int64_t at) { return std::clamp(at < 0 ? at + size : at, int64_t{0}, size); };
+    const int64_t first = within((*starts)[i]);
+    dims[axis] = std::max<int64_t>(0, within((*ends)[i]) - first);
+    ranges.push_back({axis, first, dims[axis]});
+  }
+  return ranges;
 }
 
 }  // namespace espalier

@@ -20,7 +20,25 @@ std::optional<OnnxConstant> folded(const OnnxNode& node, const std::vector<const
 
 /// The sizes [d0, d1, ...] as a constant.
 OnnxConstant constant_of_sizes(const std::vector<int64_t>& sizes);
+
+// What such nodes have in common with those of images (import_ops.cpp):
+
+/// Whole numbers that a node may say.
+using OnnxNumbers = std::optional<std::vector<int64_t>>;
+
 /// Where an axis is; negative ones count from the end. Error for none.
 size_t onnx_axis(int64_t axis, size_t axes);
+/// The sizes with an axis of 1 at each of `axes`, as an Unsqueeze makes them.
+std::vector<int64_t> unsqueezed_sizes(const std::vector<int64_t>& dims, const OnnxNumbers& axes);
+
+/// The places first .. first + count - 1 of an axis.
+struct OnnxRange {
+  size_t axis;
+  int64_t first, count;
+};
+/// What a Slice takes of sizes `dims`, one axis after the other. Error for steps other than 1.
+std::vector<OnnxRange> slice_ranges(std::vector<int64_t> dims, const OnnxNumbers& starts,
+                                    const OnnxNumbers& ends, const OnnxNumbers& axes,
+                                    const OnnxNumbers& steps);
 
 }  // namespace espalier

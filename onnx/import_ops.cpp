@@ -602,17 +602,7 @@ void squeeze(OnnxImporter& in, const OnnxNode& node) {
 
 void unsqueeze(OnnxImporter& in, const OnnxNode& node) {
   const OnnxValue& x = in.value(node, 0);
-  const auto axes = in.numbers(node, "axes", 1);
-  ESP_CHECK(axes, "does not say its axes");
-  std::vector<char> is_new(x.dims.size() + axes->size(), 0);
-  for (const int64_t axis : *axes) is_new[onnx_axis(axis, is_new.size())] = 1;
-  OnnxDims dims;
-  size_t from = 0;
-  for (const char one : is_new) {
-    ESP_CHECK(one || from < x.dims.size(), "names an axis twice");
-    dims.push_back(one ? 1 : x.dims[from++]);
-  }
-  in.put(node, in.reshaped(x, dims));
+  in.put(node, in.reshaped(x, unsqueezed_sizes(x.dims, in.numbers(node, "axes", 1))));
 }
 
 void transpose(OnnxImporter& in, const OnnxNode& node) {
@@ -687,17 +677,8 @@ void slice(OnnxImporter& in, const OnnxNode& node) {
   OnnxValue x = in.value(node, 0);
   const auto starts = in.numbers(node, "starts", 1), ends = in.numbers(node, "ends", 2),
              axes = in.numbers(node, "axes", 3), steps = in.numbers(node, "steps", 4);
-  ESP_CHECK(starts && ends && starts->size() == ends->size() && (!axes || axes->size() == starts->size()) &&
-                (!steps || steps->size() == starts->size()),
-            "its starts and ends are not as many");
-  for (size_t i = 0; i < starts->size(); ++i) {
-    const size_t axis = onnx_axis(axes ? (*axes)[i] : static_cast<int64_t>(i), x.dims.size());
-    ESP_CHECK(!steps || (*steps)[i] == 1, "takes steps of ", steps ? (*steps)[i] : 1, ", expected 1");
-    const int64_t size = x.dims[axis];
-    const auto within = [size](int64_t at) { return std::clamp(at < 0 ? at + size : at, int64_t{0}, size); };
-    const int64_t first = within((*starts)[i]);
-    x = taken(in, std::move(x), axis, first, within((*ends)[i]) - first);
-  }
+  for (const OnnxRange& range : slice_ranges(x.dims, starts, ends, axes, steps))
+    x = taken(in, std::move(x), range.axis, range.first, range.count);
   in.put(node, x);
 }
 
