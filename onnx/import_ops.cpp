@@ -46,10 +46,12 @@ Windows windows_of(const OnnxNode& node, ByAxis size, const Shape& image) {
                   .stride = by_axis(node, "strides", 1),
                   .dilation = by_axis(node, "dilations", 1),
                   .ceil = node.whole("ceil_mode").value_or(0) != 0};
-  ESP_CHECK(windows.stride.down > 0 && windows.stride.across > 0 && windows.dilation.down > 0 &&
-                windows.dilation.across > 0,
-            "has strides of ", windows.stride, " and dilations of ", windows.dilation,
-            ", expected 1 or more");
+  const auto in_range = [](const ByAxis& by) {
+    return std::min(by.down, by.across) >= 1 && std::max(by.down, by.across) <= WindowAxis::most;
+  };
+  ESP_CHECK(in_range(size) && in_range(windows.stride) && in_range(windows.dilation), "has windows of ", size,
+            ", strides of ", windows.stride, " and dilations of ", windows.dilation, ", expected 1 to ",
+            WindowAxis::most);
   const std::string by_itself = node.text("auto_pad").value_or("NOTSET");
   if (by_itself == "SAME_UPPER" || by_itself == "SAME_LOWER") {
     const bool before = by_itself == "SAME_LOWER";
@@ -112,6 +114,7 @@ void put_linear(OnnxImporter& in, const OnnxNode& node, const OnnxValue& x, cons
   if (x.positions > 1 && !columns.name.empty()) columns.name += join(" by ", x.positions);
   const Variable w = in.parameter(layer + ".weight", columns, shape, shape);
   Variable b;
+  ESP_CHECK(!bias || !bias->is_whole(), "its bias holds whole numbers, or none, expected floats");
   if (bias && bias->elements() == 1 && shape[0] > 1) {
     OnnxConstant one_each{.dims = {shape[0]},
                           .numbers = std::vector<float>(static_cast<size_t>(shape[0]), bias->numbers[0])};
@@ -155,7 +158,7 @@ void matmul(OnnxImporter& in, const OnnxNode& node) {
     const OnnxConstant& weight = in.needed_constant(node, 1, "second factor");
     ESP_CHECK(weight.dims.size() == 2 && !weight.is_whole(), "its second factor is no matrix of floats");
     put_linear(in, node, rows_of(in, node, weight.dims[0]), turned(weight),
-               node.has(2) ? in.constant(node, 2) : nullptr);
+               node.op == matmul_with_bias ? in.constant(node, 2) : nullptr);
     return;
   }
   OnnxValue factors[2] = {in.value(node, 0), in.value(node, 1)};
@@ -561,7 +564,7 @@ void reduce_mean(OnnxImporter& in, const OnnxNode& node) {
 void flatten(OnnxImporter& in, const OnnxNode& node) {
   const OnnxValue& x = in.value(node, 0);
   const int64_t axis = node.whole("axis").value_or(1);
-  ESP_CHECK(axis == 1 || axis + std::ssize(x.dims) == 1, "from axis ", axis, ", expected 1");
+  ESP_CHECK(onnx_axis(axis, x.dims.size()) == 1, "from axis ", axis, ", expected 1");
   in.put(node,
          in.reshaped(x, {1, std::accumulate(x.dims.begin(), x.dims.end(), int64_t{1}, std::multiplies<>())}));
 }
@@ -782,6 +785,7 @@ const std::map<std::string, OnnxHandler>& handlers() {
       {"LayerNormalization", layer_norm},
       {"LeakyRelu", leaky_relu},
       {"MatMul", matmul},
+      {matmul_with_bias, matmul},
       {"MaxPool", max_pool},
       {"Mul", mul},
       {"Neg", neg},

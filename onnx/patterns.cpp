@@ -179,8 +179,8 @@ void find_bias(Nodes& nodes, size_t product) {
   const auto bias = nodes.other(*sum, nodes[product].output());
   const OnnxConstant* numbers = bias ? nodes.constant(*bias) : nullptr;
   if (!numbers || numbers->dims != std::vector<int64_t>{weight->dims[1]}) return;
-  OnnxNode together("MatMul", nodes[product].name, {nodes[product].input(0), nodes[product].input(1), *bias},
-                    nodes[*sum].output());
+  OnnxNode together(matmul_with_bias, nodes[product].name,
+                    {nodes[product].input(0), nodes[product].input(1), *bias}, nodes[*sum].output());
   nodes.replace({product, *sum}, std::move(together));
 }
 

@@ -17,11 +17,13 @@ using OnnxConstants = std::function<const OnnxConstant*(const std::string&)>;
 /// What PyTorch calls a hard sigmoid; ONNX's has a slope of a fifth unless it says another.
 inline const std::string hard_sigmoid_of_a_sixth = "HardSigmoid of a sixth";
 
+inline const std::string matmul_with_bias = "MatMul with a bias";
+
 /// The nodes that `output` needs, in order, in which these stand for what they are written as:
 ///   Silu      x sigmoid(x)
 ///   Gelu      x (1 + erf(x / sqrt 2)) / 2, however its factors are ordered
 ///   hard_sigmoid_of_a_sixth, HardSwish   relu6(x + 3) / 6, and that times x
-///   MatMul    with a third input, a bias of its output that an Add adds
+///   matmul_with_bias   MatMul with a matrix, and an Add of a number to each of its columns, its third input
 std::vector<OnnxNode> simplified(std::vector<OnnxNode> nodes, const std::string& output,
                                  const OnnxConstants& constants);
 
