@@ -12,7 +12,6 @@ Needs torch, torchvision, onnx, onnxruntime, openvino and Pillow."""
 
 import argparse
 import json
-import os
 import pathlib
 import re
 import subprocess
@@ -137,7 +136,7 @@ def row(name, espalier, dynamo):
     if spread < 0.01:
         raise RuntimeError(f"{name}: logits hardly depend on the images")
     espalier("import", "net.onnx", "-o", "net.safetensors", "--input", f"{SIDE}x{SIDE}x3",
-                    "--mean", ",".join(map(str, MEAN)), "--std", ",".join(map(str, STD)))
+             "--mean", ",".join(map(str, MEAN)), "--std", ",".join(map(str, STD)))
     inspected = json.loads(espalier("inspect", "net.safetensors", "--json"))
     of_three = distance(espalier.log_softmax("net.safetensors", images), log_softmax(expected))
     of_one = max(distance(espalier.log_softmax("net.safetensors", images[i:i + 1]), log_softmax(expected[i:i + 1])) for i in range(3))

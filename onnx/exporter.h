@@ -62,10 +62,6 @@ class OnnxExporter {
   const GraphNode* folded_norm(const GraphNode& conv) const;
 
  private:
-  struct Written {
-    std::string name;
-    Lies lies;
-  };
   std::string unique(std::string name);
   std::string stored(int number, const std::string& form, const Tensor& numbers);
 

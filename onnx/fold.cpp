@@ -175,8 +175,7 @@ OnnxConstant cast(const OnnxNode& node, const Inputs& inputs) {
     for (int64_t i = 0; i < x.elements(); ++i) y.integers.push_back(number(x, i) != 0.0);
     return y;
   }
-  const bool real = to == onnx::TensorProto::FLOAT || to == onnx::TensorProto::DOUBLE ||
-                    to == onnx::TensorProto::FLOAT16 || to == onnx::TensorProto::BFLOAT16;
+  const bool real = is_real_type(to);
   if (real == !x.is_whole()) return x;
   OnnxConstant y{.dims = x.dims};
   if (real) {

@@ -55,20 +55,6 @@ void add_initializers(const onnx::GraphProto& graph, const std::string& file, On
   ESP_CHECK(graph.sparse_initializer_size() == 0, file, ": has sparse initializers, which are not known");
 }
 
-/// Only the nodes that `output` needs, in order.
-std::vector<OnnxNode> needed_for(const std::string& output, std::vector<OnnxNode> nodes) {
-  std::set<std::string> needed{output};
-  std::vector<OnnxNode> kept;
-  for (size_t i = nodes.size(); i-- > 0;) {
-    if (std::ranges::none_of(nodes[i].outputs, [&](const auto& name) { return needed.contains(name); }))
-      continue;
-    needed.insert(nodes[i].inputs.begin(), nodes[i].inputs.end());
-    kept.push_back(std::move(nodes[i]));
-  }
-  std::ranges::reverse(kept);
-  return kept;
-}
-
 int64_t opset_of(const onnx::ModelProto& model, const std::string& file) {
   int64_t opset = 0;
   for (const auto& set : model.opset_import())

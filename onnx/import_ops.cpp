@@ -490,9 +490,7 @@ void dropout(OnnxImporter& in, const OnnxNode& node) {
 /// Floats of another size: all are f32 here.
 void cast(OnnxImporter& in, const OnnxNode& node) {
   const int64_t to = node.whole("to").value_or(0);
-  ESP_CHECK(to == onnx::TensorProto::FLOAT || to == onnx::TensorProto::DOUBLE ||
-                to == onnx::TensorProto::FLOAT16 || to == onnx::TensorProto::BFLOAT16,
-            "of what depends on the images to type ", to, ", expected floats");
+  ESP_CHECK(is_real_type(to), "of what depends on the images to type ", to, ", expected floats");
   in.put(node, in.value(node, 0));
 }
 

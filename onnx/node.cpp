@@ -1,5 +1,7 @@
 #include "espalier/onnx/node.h"
 
+#include <algorithm>
+#include <set>
 #include <utility>
 
 #include "espalier/util/error.h"
@@ -71,6 +73,19 @@ std::string OnnxNode::str() const {
   else if (!outputs.empty())
     text += " that puts out '" + printable(outputs.front()) + "'";
   return text;
+}
+
+std::vector<OnnxNode> needed_for(const std::string& output, std::vector<OnnxNode> nodes) {
+  std::set<std::string> needed{output};
+  std::vector<OnnxNode> kept;
+  for (size_t i = nodes.size(); i-- > 0;) {
+    if (std::ranges::none_of(nodes[i].outputs, [&](const auto& name) { return needed.contains(name); }))
+      continue;
+    needed.insert(nodes[i].inputs.begin(), nodes[i].inputs.end());
+    kept.push_back(std::move(nodes[i]));
+  }
+  std::ranges::reverse(kept);
+  return kept;
 }
 
 }  // namespace espalier

@@ -37,4 +37,7 @@ struct OnnxNode {
   const onnx::AttributeProto* find(const std::string& attribute, int type) const;
 };
 
+/// Only the nodes that `output` needs, in order.
+std::vector<OnnxNode> needed_for(const std::string& output, std::vector<OnnxNode> nodes);
+
 }  // namespace espalier

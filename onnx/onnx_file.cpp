@@ -41,11 +41,6 @@ size_t bytes_of(int type) {
   }
 }
 
-bool is_real(int type) {
-  return type == TensorProto::DOUBLE || type == TensorProto::FLOAT || type == TensorProto::FLOAT16 ||
-         type == TensorProto::BFLOAT16;
-}
-
 int64_t elements_of(const TensorProto& tensor) {
   int64_t elements = 1;
   for (const int64_t size : tensor.dims())
@@ -93,7 +88,7 @@ int64_t whole_at(const char* bytes, int type, int64_t i) {
 
 /// The numbers as little-endian bytes.
 OnnxConstant from_bytes(OnnxConstant constant, const char* bytes, int type, int64_t elements) {
-  if (is_real(type)) {
+  if (is_real_type(type)) {
     constant.numbers.resize(static_cast<size_t>(elements));
     for (int64_t i = 0; i < elements; ++i) constant.numbers[static_cast<size_t>(i)] = real_at(bytes, type, i);
   } else {
@@ -122,7 +117,7 @@ int64_t listed(const TensorProto& tensor) {
 OnnxConstant from_lists(OnnxConstant constant, const TensorProto& tensor, int64_t elements) {
   ESP_CHECK(listed(tensor) == elements, "holds ", listed(tensor), " numbers, expected ", elements);
   const int type = tensor.data_type();
-  if (is_real(type)) {
+  if (is_real_type(type)) {
     constant.numbers.resize(static_cast<size_t>(elements));
     for (int i = 0; i < elements; ++i)
       constant.numbers[static_cast<size_t>(i)] =
@@ -197,6 +192,11 @@ std::string external_bytes(const TensorProto& tensor, const std::filesystem::pat
 }
 
 }  // namespace
+
+bool is_real_type(int64_t type) {
+  return type == TensorProto::DOUBLE || type == TensorProto::FLOAT || type == TensorProto::FLOAT16 ||
+         type == TensorProto::BFLOAT16;
+}
 
 onnx::ModelProto read_onnx(const std::filesystem::path& path) {
   require_file(path);

@@ -25,6 +25,9 @@ struct OnnxConstant {
   int64_t elements() const { return is_whole() ? std::ssize(integers) : std::ssize(numbers); }
 };
 
+/// Whether a TensorProto's data type is one of floats, which are all f32 here.
+bool is_real_type(int64_t type);
+
 /// The model in a file. Error that names the file for what is none, or is cut short. Whole files only:
 /// protobuf's limit is 2 GB; larger networks have their numbers beside it.
 onnx::ModelProto read_onnx(const std::filesystem::path& file);

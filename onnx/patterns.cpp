@@ -4,7 +4,6 @@
 #include <cmath>
 #include <map>
 #include <optional>
-#include <set>
 
 namespace espalier {
 namespace {
@@ -74,17 +73,10 @@ class Nodes {
     gone_[last] = 0;
   }
   std::vector<OnnxNode> left() {
-    std::set<std::string> needed{output_};
-    std::vector<OnnxNode> kept;
-    for (size_t i = nodes_.size(); i-- > 0;) {
-      if (gone_[i] ||
-          std::ranges::none_of(nodes_[i].outputs, [&](const auto& name) { return needed.contains(name); }))
-        continue;
-      needed.insert(nodes_[i].inputs.begin(), nodes_[i].inputs.end());
-      kept.push_back(std::move(nodes_[i]));
-    }
-    std::ranges::reverse(kept);
-    return kept;
+    std::vector<OnnxNode> all;
+    for (size_t i = 0; i < nodes_.size(); ++i)
+      if (!gone_[i]) all.push_back(std::move(nodes_[i]));
+    return needed_for(output_, std::move(all));
   }
 
  private:
