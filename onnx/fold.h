@@ -21,7 +21,7 @@ std::optional<OnnxConstant> folded(const OnnxNode& node, const std::vector<const
 /// The sizes [d0, d1, ...] as a constant.
 OnnxConstant constant_of_sizes(const std::vector<int64_t>& sizes);
 
-// What such nodes have in common with those of images (import_ops.cpp):
+// What such nodes have in common with those of images (import_ops.h):
 
 /// Whole numbers that a node may say.
 using OnnxNumbers = std::optional<std::vector<int64_t>>;

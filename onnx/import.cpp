@@ -9,6 +9,7 @@
 #include "espalier/core/reason.h"
 #include "espalier/graph/graph_json.h"
 #include "espalier/onnx/fold.h"
+#include "espalier/onnx/import_ops.h"
 #include "espalier/onnx/importer.h"
 #include "espalier/onnx/metadata.h"
 #include "espalier/onnx/patterns.h"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 
 #include "espalier/util/error.h"
 #include "espalier/util/utf8.h"
@@ -71,6 +72,15 @@ std::optional<std::vector<int64_t>> OnnxImporter::numbers(const OnnxNode& node, 
   const OnnxConstant& found = needed_constant(node, input, attribute.c_str());
   ESP_CHECK(found.is_whole(), "its ", attribute, " are no whole numbers");
   return found.integers;
+}
+
+float OnnxImporter::one_number(const OnnxNode& node, const char* attribute, size_t input,
+                               float otherwise) const {
+  if (!node.has(input)) return node.real(attribute).value_or(otherwise);
+  const OnnxConstant& found = needed_constant(node, input, attribute);
+  ESP_CHECK(!found.is_whole() && found.elements() == 1 && !std::isnan(found.numbers[0]), "its ", attribute,
+            " is not one float");
+  return found.numbers[0];
 }
 
 void OnnxImporter::put_like(const OnnxNode& node, OnnxValue value, Variable variable) {
@@ -184,6 +194,14 @@ Variable OnnxImporter::parameter_beside(const Variable& weight, const char* name
                                         const OnnxConstant& numbers) {
   const Shape shape{numbers.elements()};
   return parameter(std::string(layer_name(weight.name())) + "." + name, numbers, shape, shape);
+}
+
+Variable OnnxImporter::numbers_beside(const OnnxNode& node, OnnxConstant numbers, const Shape& shape,
+                                      size_t input) {
+  const std::string name = std::exchange(numbers.name, "");
+  const bool is_named =
+      !name.empty() && name.find('/') == std::string::npos && name.find(':') == std::string::npos;
+  return parameter(is_named ? name : layer_of(node, input) + ".numbers", numbers, shape, shape);
 }
 
 void OnnxImporter::note_once(const std::string& line) {

@@ -1,4 +1,4 @@
-// What handlers of ONNX ops (import_ops.cpp) work with while a file is read.
+// What handlers of ONNX ops (import_ops.h) work with while a file is read.
 #pragma once
 
 #include <filesystem>
@@ -44,6 +44,8 @@ class OnnxImporter {
   /// Whole numbers that are an attribute in some opsets, and an input in others.
   std::optional<std::vector<int64_t>> numbers(const OnnxNode& node, const std::string& attribute,
                                               size_t input) const;
+  /// One float that is an attribute in some opsets, and an input in others.
+  float one_number(const OnnxNode& node, const char* attribute, size_t input, float otherwise) const;
 
   void put(const std::string& name, OnnxValue value) { values_[name] = std::move(value); }
   void put(const OnnxNode& node, OnnxValue value) { put(node.output(), std::move(value)); }
@@ -69,6 +71,9 @@ class OnnxImporter {
                      const Shape& memory);
   /// The same of a vector that stands beside a layer's weight: "fc.bias" of "fc.weight".
   Variable parameter_beside(const Variable& weight, const char* name, const OnnxConstant& numbers);
+  /// Numbers that are no layer's: learned, as those of PyTorch's modules are. Where exporters wrote equal
+  /// ones once, each is its own.
+  Variable numbers_beside(const OnnxNode& node, OnnxConstant numbers, const Shape& shape, size_t input);
   /// What a node's layer is called: "layer1.0.conv1", after the name of its weight, or of what follows that
   /// among its inputs, or its own.
   std::string layer_of(const OnnxNode& node, size_t weight);
@@ -95,16 +100,8 @@ class OnnxImporter {
   NamedTensors tensors_;
 };
 
-/// Makes what a node puts out. Error, without the node's name, for what has no such op here.
-using OnnxHandler = void (*)(OnnxImporter& importer, const OnnxNode& node);
-
 /// Which axis a Softmax goes over. Error for several: before opset 13 it went over all from its axis on, 1
 /// unless said.
 size_t softmax_axis(const OnnxNode& node, const OnnxDims& dims, int64_t opset);
-
-/// Null for an op that is not known.
-OnnxHandler onnx_handler(const std::string& op);
-/// Their names, sorted.
-std::vector<std::string> known_onnx_ops();
 
 }  // namespace espalier
