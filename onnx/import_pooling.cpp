@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "espalier/onnx/fold.h"
 #include "espalier/onnx/import_ops.h"
 #include "espalier/onnx/windows.h"
 #include "espalier/util/error.h"
