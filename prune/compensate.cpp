@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <span>
 
 #include "espalier/core/parallel.h"
 
@@ -61,6 +62,7 @@ class Columns {
     free_ = n - before;
     to_go_ = std::count(layer.kept.begin(), layer.kept.end(), 0) - before;
     for (size_t i = 0; i < layer.kept.size(); ++i) layer.kept[i] = !layer.before[i];
+    if (layer.unit.kind == Unit::n_of_m) find_groups();
   }
 
   void solve() {
@@ -80,8 +82,25 @@ class Columns {
   int64_t end_of(int64_t first) const {
     int64_t end = std::min(layer_.inputs, first + columns_at_once);
     if (layer_.unit.kind == Unit::n_of_m)
-      while (end < layer_.inputs && end % layer_.line % layer_.unit.m != 0) ++end;
+      while (end < layer_.inputs && !places_[static_cast<size_t>(end % line())].is_border) ++end;
     return end;
+  }
+  int64_t line() const { return std::ssize(layer_.line); }
+  void find_groups() {
+    places_.resize(layer_.line.size());
+    std::vector<int64_t> last(places_.size());  // of each place's group
+    for (size_t first = 0; first < places_.size(); first += static_cast<size_t>(layer_.unit.m)) {
+      const auto m = std::min<size_t>(static_cast<size_t>(layer_.unit.m), places_.size() - first);
+      const std::span<const int64_t> group(layer_.line.data() + first, m);
+      const auto [lowest, highest] = std::ranges::minmax(group);
+      for (const int64_t place : group) last[static_cast<size_t>(place)] = highest;
+      places_[static_cast<size_t>(lowest)].begins = group;
+    }
+    int64_t reach = -1;
+    for (size_t i = 0; i < places_.size(); ++i) {
+      places_[i].is_border = reach < static_cast<int64_t>(i);
+      reach = std::max(reach, last[i]);
+    }
   }
   const double* u(int64_t row, int64_t column) const {
     const int64_t group = row * groups_ / layer_.outputs;
@@ -114,13 +133,14 @@ class Columns {
     gone_ = by_now;
   }
 
-  /// n of the m columns from `column` on stay in a row; of fewer at a line's end as if zeros filled it up.
+  /// n of the m columns of which `column` is the first stay in a row; of fewer at a line's end as if zeros
+  /// filled it up.
   void choose_in_line(int64_t row, int64_t column) {
-    const int64_t end = std::min(column + layer_.unit.m, column - column % layer_.line + layer_.line);
+    const auto& group = places_[static_cast<size_t>(column % line())].begins;
     std::vector<int64_t> candidates;
-    int64_t go = std::max<int64_t>(0, end - column - layer_.unit.n);
-    for (int64_t c = column; c < end; ++c) {
-      const int64_t at = row * layer_.inputs + c;
+    int64_t go = std::max<int64_t>(0, std::ssize(group) - layer_.unit.n);
+    for (const int64_t place : group) {
+      const int64_t c = column - column % line() + place, at = row * layer_.inputs + c;
       if (layer_.before[static_cast<size_t>(at)]) {
         --go;
         continue;
@@ -135,7 +155,8 @@ class Columns {
     double* const w = layer_.w.data() + row * layer_.inputs;
     const uint8_t* const kept = layer_.kept.data() + row * layer_.inputs;
     for (int64_t j = first; j < end; ++j) {
-      if (layer_.unit.kind == Unit::n_of_m && j % layer_.line % layer_.unit.m == 0) choose_in_line(row, j);
+      if (layer_.unit.kind == Unit::n_of_m && !places_[static_cast<size_t>(j % line())].begins.empty())
+        choose_in_line(row, j);
       if (kept[j]) continue;
       const double* const line = u(row, j);
       const double error = w[j] / line[j];
@@ -154,6 +175,12 @@ class Columns {
   LayerToSolve& layer_;
   int64_t groups_;
   std::vector<double> scores_;
+  /// Of n:m, along a line.
+  struct Place {
+    std::span<const int64_t> begins = {};  ///< the places of the group of which this is the lowest
+    bool is_border = false;                ///< no group has places before it and others from it on
+  };
+  std::vector<Place> places_;
   int64_t free_, to_go_, seen_ = 0, gone_ = 0;
 };
 

@@ -17,7 +17,7 @@ struct LayerToSolve {
   std::vector<uint8_t>& kept;       ///< [outputs, inputs]: 1 stays; as many go afterwards
   const std::vector<char>& before;  ///< [outputs, inputs]: 1 where it was pruned before, and goes again
   int64_t outputs, inputs;
-  int64_t line;  ///< inputs that n:m goes along, of which `inputs` is a multiple
+  const std::vector<int64_t>& line;  ///< that n:m goes along (line_of), of which `inputs` is a multiple
   const Unit& unit;
   const SignalMatrices& matrices;
 };

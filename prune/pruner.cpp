@@ -155,14 +155,9 @@ void solve(const UnitSet& units, const Tensor& scores, const Criterion& criterio
     const auto matrices = signals.matrices.find(&parameter);
     ESP_CHECK(matrices != signals.matrices.end(), "prune: ", criterion.name, " has no matrices of ",
               parameter.name);
-    LayerToSolve layer{w,
-                       kept,
-                       before,
-                       value.shape()[0],
-                       value.shape().row_elements(),
-                       value.shape()[-1],
-                       units.unit,
-                       matrices->second};
+    const std::vector<int64_t> line = line_of(parameter);
+    LayerToSolve layer{w,    kept,       before,          value.shape()[0], value.shape().row_elements(),
+                       line, units.unit, matrices->second};
     criterion.solve(layer);
     std::ranges::copy(kept, verdicts.begin());
     Tensor corrected = Tensor::empty(value.shape());

@@ -76,14 +76,15 @@ void rank(Scores scores, Verdicts kept, const Cut& cut, int64_t count) {
   }
 }
 
-/// Of each m of a row of `inputs` the n highest stay, the later of equals; but none that was pruned before.
-/// The last of a row may be fewer: zeros beside them would go first.
-void keep_n_of_m(Scores scores, Verdicts kept, size_t n, size_t m, size_t inputs) {
+/// Of each m along a line (line_of) the n highest stay, the later of equals; but none that was pruned before.
+/// The last of a line may be fewer: zeros beside them would go first.
+void keep_n_of_m(Scores scores, Verdicts kept, const Unit& unit, const std::vector<int64_t>& line) {
+  const auto n = static_cast<size_t>(unit.n), m = static_cast<size_t>(unit.m);
   std::vector<size_t> order;
-  for (size_t row = 0; row < scores.size(); row += inputs)
-    for (size_t first = row; first < row + inputs; first += m) {
-      order.resize(std::min(m, row + inputs - first));
-      std::iota(order.begin(), order.end(), first);
+  for (size_t row = 0; row < scores.size(); row += line.size())
+    for (size_t first = 0; first < line.size(); first += m) {
+      order.resize(std::min(m, line.size() - first));
+      for (size_t i = 0; i < order.size(); ++i) order[i] = row + static_cast<size_t>(line[first + i]);
       std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return scores[a] < scores[b]; });
       for (size_t i = 0; i < order.size(); ++i)
         kept[order[i]] = i + n >= order.size() && scores[order[i]] != pruned_score;
@@ -439,10 +440,9 @@ Tensor Ranking::select_without_limits(const Cut& cut) const {
   };
   if (units_.unit.kind == Unit::n_of_m) {
     for (size_t g = 0; g < units_.groups.size(); ++g) {
-      const Shape& shape = units_.groups[g].members.front().parameter->shape();
       const Range all{g, 0, units_.groups[g].count};
-      keep_n_of_m(of(scores, all), of(verdicts, all), static_cast<size_t>(units_.unit.n),
-                  static_cast<size_t>(units_.unit.m), static_cast<size_t>(shape[shape.axes() - 1]));
+      keep_n_of_m(of(scores, all), of(verdicts, all), units_.unit,
+                  line_of(*units_.groups[g].members.front().parameter));
     }
     return kept;
   }

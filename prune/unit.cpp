@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <numeric>
 
 #include "espalier/nn/names.h"
 #include "espalier/util/spelling.h"
@@ -103,6 +104,16 @@ Unit unit_named(const std::string& name) {
   const Unit unit = static_cast<Unit::Kind>(position_of_name("unit", name, unit_names()));
   if (unit.kind == Unit::n_of_m) fail_usage("unit: found 'n:m', expected two numbers, such as 2:4");
   return unit;
+}
+
+std::vector<int64_t> line_of(const Parameter& weight) {
+  std::vector<int64_t> line(static_cast<size_t>(weight.shape()[-1]));
+  std::iota(line.begin(), line.end(), 0);
+  if (weight.layout.kind != FileLayout::flattened) return line;
+  const int64_t positions = weight.layout.positions, channels = std::ssize(line) / positions;
+  for (int64_t c = 0; c < channels; ++c)
+    for (int64_t p = 0; p < positions; ++p) line[static_cast<size_t>(c * positions + p)] = p * channels + c;
+  return line;
 }
 
 bool UnitMember::is_consecutive() const {

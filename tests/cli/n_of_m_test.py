@@ -31,7 +31,7 @@ class BesideTorch(CliTest):
 
         self.write_data()
         layers = [{"type": "conv", "channels": 8}, {"type": "activation"}, {"type": "conv", "channels": 12}, {"type": "pool"},
-                  {"type": "flatten"}, {"type": "linear", "features": 16}, {"type": "activation"}, {"type": "linear"}]
+                  {"type": "flatten"}, {"type": "linear", "outputs": 16}, {"type": "activation"}, {"type": "linear"}]
         self.write("c.json", config({"name": "dense", "train": sgd(steps=20)},
                                     {"name": "pruned", "prune": {"unit": "2:4", "exclude": ["conv1"]}},
                                     model={"type": "layers", "input": [SIDE, SIDE, 1], "layers": layers}))
@@ -50,7 +50,7 @@ class BesideTorch(CliTest):
             self.assertTrue(kept.permute(in_order).reshape(matrix.shape).equal(expected), name)
             self.assertTrue(expected.reshape(-1, 4).sum(1).eq(2).all(), name)
             compared += expected.numel()
-        self.assertEqual(compared, 12 * 8 * 9 + 16 * 12 * 16)
+        self.assertEqual(compared, 12 * 8 * 9 + 16 * 12 * 16 + 10 * 16)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "support/numbers.h"
 
 namespace espalier {
@@ -53,11 +55,16 @@ struct Solved {
   std::vector<uint8_t> kept;
 
   Solved(void (*solve)(LayerToSolve&), Doubles weights, std::vector<uint8_t> verdicts, int64_t outputs,
-         const SignalMatrices& matrices, const Unit& unit = Unit::weight, std::vector<char> before = {})
+         const SignalMatrices& matrices, const Unit& unit = Unit::weight, std::vector<char> before = {},
+         std::vector<int64_t> line = {})
       : w(std::move(weights)), kept(std::move(verdicts)) {
     before.resize(w.size());
     const int64_t inputs = static_cast<int64_t>(w.size()) / outputs;
-    LayerToSolve layer{w, kept, before, outputs, inputs, inputs, unit, matrices};
+    if (line.empty()) {
+      line.resize(static_cast<size_t>(inputs));
+      std::iota(line.begin(), line.end(), 0);
+    }
+    LayerToSolve layer{w, kept, before, outputs, inputs, line, unit, matrices};
     solve(layer);
   }
 };
@@ -91,6 +98,16 @@ TEST(Compensate, OfNOfMTheWeightsAsTheyAreByThenDecide) {
   const Solved solved(solve_columns, {1, 3, 5, 2}, {1, 1, 1, 1}, 1, u, Unit::n_of(1, 2));
   EXPECT_EQ(solved.kept, (std::vector<uint8_t>{0, 1, 0, 1}));
   EXPECT_EQ(solved.w, (Doubles{0, 3, 0, 2}));
+}
+
+/// Two pixels of two channels, which files have by channel: the groups are places 0 and 2, and 1 and 3. The
+/// third has become 5 - 6 = -1 where its group is chosen from: it is compared at once, as 5; the fourth
+/// with 3.
+TEST(Compensate, NOfMGoesAlongTheFilesOrder) {
+  const SignalMatrices u{4, {1, 0, 6, 0, 0, 1, 0, -2, 0, 0, 1, 0, 0, 0, 0, 1}};
+  const Solved solved(solve_columns, {1, 3, 5, 4}, {1, 1, 1, 1}, 1, u, Unit::n_of(1, 2), {}, {0, 2, 1, 3});
+  EXPECT_EQ(solved.kept, (std::vector<uint8_t>{0, 0, 1, 1}));
+  EXPECT_EQ(solved.w, (Doubles{0, 0, 5 - 6, 4 + 6}));
 }
 
 TEST(Compensate, WhatWasPrunedBeforeGoesAgain) {

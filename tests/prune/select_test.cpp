@@ -286,6 +286,18 @@ TEST(Select, NOfEachMStayOfARowThatEndsWithFewer) {
             kept({4, 1, 3, 2, 8, 8, 8, 8}, 2, 4, Unit::n_of(2, 4)));
 }
 
+/// Two pixels of three channels, which lie pixel by pixel, and which files have channel by channel.
+TEST(Select, NOfEachMStayAlongTheFilesOrder) {
+  HandMade model;
+  model.add("fc.weight", {1, 6}, std::vector<float>(6, 1.0f));
+  model.parameters()[0]->layout = {.kind = FileLayout::flattened, .positions = 2};
+  EXPECT_EQ(line_of(*model.parameters()[0]), (std::vector<int64_t>{0, 3, 1, 4, 2, 5}));
+  const UnitSet units(Unit::n_of(1, 2), model.parameters());
+  // Channels 5 1, 2 6, 3 4, as pixels 5 2 3 and 1 6 4.
+  EXPECT_EQ(flags(Ranking(units, Tensor::from({6}, std::vector<float>{5, 2, 3, 1, 6, 4}), {}).select({})),
+            (Flags{1, 0, 0, 0, 1, 1}));
+}
+
 // --- Layers with shares of their own ---
 
 /// How many of each layer go, whose units have these scores, in layers of 4, 8 and 4 units and one output.
