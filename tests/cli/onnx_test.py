@@ -180,7 +180,7 @@ class InOnnxRuntime(CliTest):
                 self.check(f"runs/{name}/models/cut.safetensors", "--fold-batchnorm", "--opset", "21")
 
 
-@needs("numpy", "torch", "torchvision", "onnx", "onnxruntime")
+@needs("numpy", "torch", "torchvision", "onnx", "onnxruntime", "PIL")
 class Walk(CliTest):
     """docs/onnx.md as it stands there, on few and small images."""
 
@@ -217,8 +217,11 @@ class Walk(CliTest):
                     self.assertEqual(line.split()[0], "espalier")
                     result = self.espalier(*line.split()[1:])
                     self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertEqual(said, "(1, 5) 12288 numbers in\n")
         stages = self.read_json("runs/flowers/result.json")["stages"]
+        shown = re.findall(r"^(\S+): ([\d,]+) bytes, [\d.]+ ms an image, accuracy ([\d.]+) %$", said, re.M)
+        self.assertEqual([(file, float(accuracy)) for file, _, accuracy in shown],
+                         [("resnet18.onnx", stages[0]["accuracy"]), ("half.onnx", stages[-1]["accuracy"])])
+        self.assertLess(float(shown[1][1].replace(",", "")), 0.7 * float(shown[0][1].replace(",", "")))
         self.assertGreaterEqual(stages[0]["macs"], 2 * stages[-1]["macs"])
         self.assertLess(stages[-1]["bytes"], 0.7 * stages[0]["bytes"])
 
