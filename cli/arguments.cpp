@@ -2,9 +2,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
+#include "espalier/cli/numbers.h"
 #include "espalier/cli/output_file.h"
 #include "espalier/cli/usage.h"
 #include "espalier/config/lost_quotes.h"
@@ -18,15 +18,6 @@
 
 namespace espalier::cli {
 namespace {
-
-template <class Number>
-std::optional<Number> number_in(const std::string& text) {
-  Number value{};
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || stop != end) return std::nullopt;
-  return value;
-}
 
 /// Where it is set, parse() leaves there what has been declared, and reads nothing.
 std::vector<Argument>* asked = nullptr;
@@ -163,11 +154,11 @@ Arguments& Arguments::precision(std::optional<std::string>& into) {
 Arguments& Arguments::threads() {
   computes_ = true;
   const auto store = [this](const std::string& given) {
-    const auto value = number_in<int>(given);
+    const auto value = number_in<int64_t>(given);
     if (!value || *value < 1 || *value > max_threads)
       fail_usage(command_, ": --threads: found '", printable(given), "', expected a whole number from 1 to ",
                  max_threads);
-    set_threads(*value);
+    set_threads(static_cast<int>(*value));
   };
   app_->add_option_function<std::string>("--threads", store,
                                          "Threads to compute on (default: all processors)")

@@ -4,11 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "espalier/cli/arguments.h"
+#include "espalier/cli/numbers.h"
 #include "espalier/cli/open_model.h"
 #include "espalier/core/compute_device.h"
 #include "espalier/core/starvation.h"
@@ -23,25 +23,6 @@
 
 namespace espalier::cli {
 namespace {
-
-/// "28x28x1" as [28,28,1]
-Shape image_shape(const std::string& text) {
-  const auto refuse = [&] {
-    fail_usage("bench: --input: found '", printable(text), "', expected HxWxC, e.g. 28x28x1");
-  };
-  std::vector<int64_t> sizes;
-  for (const char *at = text.data(), *end = at + text.size();; ++at) {
-    int64_t size = 0;
-    const auto [stop, error] = std::from_chars(at, end, size);
-    if (error != std::errc() || size < 1 || size > 65536) refuse();
-    sizes.push_back(size);
-    at = stop;
-    if (at == end) break;
-    if (*at != 'x') refuse();
-  }
-  if (sizes.size() != 3) refuse();
-  return Shape(std::span<const int64_t>(sizes));
-}
 
 /// The catalogue's defaults for the model of that name.
 ModelOptions model_options(const std::string& name) {
@@ -139,7 +120,7 @@ void bench(const Given& given) {
   std::unique_ptr<Module> made;
   if (model) {
     options.model = model_options(*model);
-    if (input) options.model.input = image_shape(*input);
+    if (input) options.model.input = image_shape("bench: --input", *input);
     if (classes) options.model.classes = classes;
     made = to_compute_device(make_model(options.model, 0));
     if (checkpoint) require_file(*checkpoint);

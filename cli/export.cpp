@@ -3,10 +3,10 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <filesystem>
 
 #include "espalier/cli/arguments.h"
+#include "espalier/cli/numbers.h"
 #include "espalier/cli/open_model.h"
 #include "espalier/cli/output_file.h"
 #include "espalier/optim/ema.h"
@@ -21,9 +21,8 @@ namespace {
 
 std::optional<int64_t> batch_in(const std::string& text) {
   if (text == "dynamic") return std::nullopt;
-  int64_t batch = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), batch);
-  if (error != std::errc() || end != text.data() + text.size() || batch < 1)
+  const auto batch = number_in<int64_t>(text);
+  if (!batch || *batch < 1)
     fail_usage("export: --batch: found '", printable(text), "', expected a number of images, or dynamic");
   return batch;
 }

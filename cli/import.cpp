@@ -3,9 +3,10 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
+#include <cmath>
 
 #include "espalier/cli/arguments.h"
+#include "espalier/cli/numbers.h"
 #include "espalier/cli/output_file.h"
 #include "espalier/nn/network.h"
 #include "espalier/run/checkpoint.h"
@@ -17,47 +18,15 @@
 namespace espalier::cli {
 namespace {
 
-/// The parts of text between separators.
-std::vector<std::string> parts_of(const std::string& text, char separator) {
-  std::vector<std::string> parts{""};
-  for (const char c : text)
-    if (c == separator)
-      parts.emplace_back();
-    else
-      parts.back() += c;
-  return parts;
-}
-
-template <class Number>
-std::optional<Number> number_in(const std::string& text) {
-  Number number{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
-
-/// "224x224x3"
-Shape image_in(const std::string& text) {
-  std::vector<int64_t> sizes;
-  for (const std::string& part : parts_of(text, 'x'))
-    if (const auto size = number_in<int64_t>(part); size && *size > 0 && *size < 1 << 16)
-      sizes.push_back(*size);
-  if (sizes.size() != 3 || std::ssize(parts_of(text, 'x')) != 3)
-    fail_usage("import: --input: found '", printable(text),
-               "', expected HEIGHTxWIDTHxCHANNELS, such as 224x224x3");
-  return Shape(std::span<const int64_t>(sizes));
-}
-
 /// "0.485,0.456,0.406"
-std::vector<double> numbers_in(const std::string& option, const std::string& text) {
+std::vector<double> by_channel(const std::string& option, const std::string& text, int64_t channels,
+                               bool (*is_good)(double)) {
   std::vector<double> numbers;
-  for (const std::string& part : parts_of(text, ',')) {
-    const auto number = number_in<double>(part);
-    if (!number)
-      fail_usage("import: ", option, ": found '", printable(text),
-                 "', expected a number for each channel, such as 0.485,0.456,0.406");
-    numbers.push_back(*number);
-  }
+  for (const std::string& part : parts_of(text, ','))
+    if (const auto number = number_in<double>(part); number && is_good(*number)) numbers.push_back(*number);
+  if (std::ssize(numbers) != channels || std::ssize(parts_of(text, ',')) != channels)
+    fail_usage("import: ", option, ": found '", printable(text), "', expected a number for each of ",
+               grouped(channels), " ", plural(channels, "channel"), ", such as 0.485,0.456,0.406");
   return numbers;
 }
 
@@ -88,14 +57,17 @@ void import_(const Given& given) {
   if (!output) fail_usage("import: expected -o FILE, where the network is to be written");
   if (mean.has_value() != std.has_value()) fail_usage("import: --mean and --std go together");
   check_output("import: -o", *output, {file});
-  const Shape sizes = image ? image_in(*image) : Shape{};
+  const Shape sizes = image ? image_shape("import: --input", *image) : Shape{};
 
   OnnxNetwork network = import_onnx(file, sizes);
   if (mean && network.normalized_images)
     fail_usage(
         "import: --mean and --std: the network normalises its images by itself, and takes pixels of 0 to 1");
-  if (mean) network.mean = numbers_in("--mean", *mean);
-  if (std) network.std = numbers_in("--std", *std);
+  const int64_t channels = network.graph.image()[2];
+  const auto is_finite = [](double number) { return std::isfinite(number); };
+  const auto is_positive = [](double number) { return std::isfinite(number) && number > 0; };
+  if (mean) network.mean = by_channel("--mean", *mean, channels, is_finite);
+  if (std) network.std = by_channel("--std", *std, channels, is_positive);
   if (classes) network.classes = classes_in(*classes);
   const auto model = make_module(network, file);
   save_weights({*output}, *model,

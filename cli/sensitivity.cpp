@@ -2,10 +2,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "espalier/cli/arguments.h"
+#include "espalier/cli/numbers.h"
 #include "espalier/cli/open_model.h"
 #include "espalier/cli/output_file.h"
 #include "espalier/optim/ema.h"
@@ -28,15 +28,12 @@ namespace {
 /// "0.5,0.8" in ascending order, each once.
 std::vector<double> shares_in(const std::string& text) {
   std::vector<double> shares;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    double share = 0;
-    const auto [stop, error] = std::from_chars(text.data() + begin, text.data() + end, share);
-    if (error != std::errc() || stop != text.data() + end || !(share > 0 && share < 1))
-      fail_usage("sensitivity: --shares: found '", printable(text.substr(begin, end - begin)),
+  for (const std::string& part : parts_of(text, ',')) {
+    const auto share = number_in<double>(part);
+    if (!share || !(*share > 0 && *share < 1))
+      fail_usage("sensitivity: --shares: found '", printable(part),
                  "', expected shares above 0 and below 1, such as 0.5,0.9");
-    shares.push_back(share);
-    begin = end + 1;
+    shares.push_back(*share);
   }
   std::ranges::sort(shares);
   const auto doubled = std::ranges::unique(shares);
