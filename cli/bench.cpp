@@ -93,7 +93,7 @@ void bench(const Given& given) {
       .path("--checkpoint", "FILE", checkpoint,
             "A run's checkpoint or model (pruned or not), or with --model weights")
       .whole("--batch", batch, 1, 1'000'000, "Images in a batch (default: 64)")
-      .text("--input", "HxWxC", input, "Shape of an image (default: the model's)")
+      .text("--input", "HEIGHTxWIDTHxCHANNELS", input, "Shape of an image (default: the model's)")
       .whole("--classes", classes, 1, 1'000'000, "Classes (default: the model's)")
       .seconds("--seconds", seconds, "How long to measure (default: 5)")
       .device(&planned)

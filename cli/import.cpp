@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 #include "espalier/cli/arguments.h"
 #include "espalier/cli/numbers.h"
@@ -18,15 +19,22 @@
 namespace espalier::cli {
 namespace {
 
-/// "0.485,0.456,0.406"
+/// "0.485,0.456,0.406": as many numbers as channels, which f32 can hold; `least`, if not 0, the smallest.
 std::vector<double> by_channel(const std::string& option, const std::string& text, int64_t channels,
-                               bool (*is_good)(double)) {
+                               double least) {
   std::vector<double> numbers;
-  for (const std::string& part : parts_of(text, ','))
-    if (const auto number = number_in<double>(part); number && is_good(*number)) numbers.push_back(*number);
-  if (std::ssize(numbers) != channels || std::ssize(parts_of(text, ',')) != channels)
-    fail_usage("import: ", option, ": found '", printable(text), "', expected a number for each of ",
-               grouped(channels), " ", plural(channels, "channel"), ", such as 0.485,0.456,0.406");
+  for (const std::string& part : parts_of(text, ',')) {
+    const auto number = number_in<double>(part);
+    const bool fits =
+        number && std::abs(*number) <= std::numeric_limits<float>::max() && !(least > 0 && *number < least);
+    if (!fits)
+      fail_usage("import: ", option, ": found '", printable(part), "', expected a number",
+                 least > 0 ? " above 0" : "");
+    numbers.push_back(*number);
+  }
+  if (std::ssize(numbers) != channels)
+    fail_usage("import: ", option, ": found ", numbers.size(), " ", plural(std::ssize(numbers), "number"),
+               ", expected ", grouped(channels), ", one for each channel");
   return numbers;
 }
 
@@ -48,7 +56,8 @@ void import_(const Given& given) {
   Arguments arguments("import");
   arguments.positional("NET.onnx", file, "An ONNX file; numbers that lie beside it are read from its folder")
       .path("-o,--output", "FILE", output, "File to write, NET.safetensors; required")
-      .text("--input", "HxWxC", image, "Sizes of its images, where the file leaves them open: 224x224x3")
+      .text("--input", "HEIGHTxWIDTHxCHANNELS", image,
+            "Sizes of its images, where the file leaves them open: 224x224x3")
       .text("--mean", "M,M,M", mean,
             "The mean of each channel of the images of 0 to 1 that it was trained on, and")
       .text("--std", "S,S,S", std, "their deviation: what `eval` and `predict` normalise images by")
@@ -64,10 +73,8 @@ void import_(const Given& given) {
     fail_usage(
         "import: --mean and --std: the network normalises its images by itself, and takes pixels of 0 to 1");
   const int64_t channels = network.graph.image()[2];
-  const auto is_finite = [](double number) { return std::isfinite(number); };
-  const auto is_positive = [](double number) { return std::isfinite(number) && number > 0; };
-  if (mean) network.mean = by_channel("--mean", *mean, channels, is_finite);
-  if (std) network.std = by_channel("--std", *std, channels, is_positive);
+  if (mean) network.mean = by_channel("--mean", *mean, channels, 0);
+  if (std) network.std = by_channel("--std", *std, channels, std::numeric_limits<float>::min());
   if (classes) network.classes = classes_in(*classes);
   const auto model = make_module(network, file);
   save_weights({*output}, *model,

@@ -31,7 +31,8 @@ void gelu(OnnxImporter& in, const OnnxNode& node) {
 /// max(0, min(1, alpha x + 1/2)) is the hard sigmoid here, of slope 1/6, of 6 alpha x.
 void hard_sigmoid(OnnxImporter& in, const OnnxNode& node) {
   const float alpha = node.real("alpha").value_or(0.2f), beta = node.real("beta").value_or(0.5f);
-  ESP_CHECK(beta == 0.5f && std::isfinite(alpha), "of slope ", alpha, " is ", beta, " at 0, expected 0.5");
+  ESP_CHECK(beta == 0.5f, "is ", beta, " at 0, expected 0.5");
+  ESP_CHECK(std::isfinite(6.0f * alpha), "has a slope of ", alpha);
   const OnnxValue& x = in.value(node, 0);
   const bool is_a_sixth = std::abs(alpha - 1.0f / 6.0f) < 1e-6f;
   const Variable scaled = is_a_sixth ? x.variable : ops::scale(x.variable, 6.0f * alpha);
@@ -223,6 +224,16 @@ void prelu(OnnxImporter& in, const OnnxNode& node) {
               ops::add(ops::activation(value.variable, Activation::relu), ops::mul(negative, w)));
 }
 
+/// Which axis a Softmax goes over. Error for several: before opset 13 it went over all from its axis on, 1
+/// unless said.
+size_t softmax_axis(const OnnxNode& node, const OnnxDims& dims, int64_t opset) {
+  const size_t axis = onnx_axis(node.whole("axis").value_or(opset < 13 ? 1 : -1), dims.size());
+  for (size_t i = axis + 1; i < dims.size() && opset < 13; ++i)
+    ESP_CHECK(dims[i] == 1, "over axes ", axis, " to ", dims.size() - 1,
+              " together, as before opset 13, expected one");
+  return axis;
+}
+
 void softmax(OnnxImporter& in, const OnnxNode& node) {
   OnnxValue x = in.value(node, 0);
   const size_t axis = softmax_axis(node, x.dims, in.opset);
@@ -252,14 +263,6 @@ void cast(OnnxImporter& in, const OnnxNode& node) {
 void identity(OnnxImporter& in, const OnnxNode& node) { in.put(node, in.value(node, 0)); }
 
 }  // namespace
-
-size_t softmax_axis(const OnnxNode& node, const OnnxDims& dims, int64_t opset) {
-  const size_t axis = onnx_axis(node.whole("axis").value_or(opset < 13 ? 1 : -1), dims.size());
-  for (size_t i = axis + 1; i < dims.size() && opset < 13; ++i)
-    ESP_CHECK(dims[i] == 1, "over axes ", axis, " to ", dims.size() - 1,
-              " together, as before opset 13, expected one");
-  return axis;
-}
 
 OnnxHandlers onnx_elementwise() {
   return {{"Add", add},

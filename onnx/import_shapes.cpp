@@ -1,5 +1,6 @@
 // What ONNX ops that move numbers are here: onnx.ai/onnx/operators has their definitions.
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <utility>
 

@@ -100,8 +100,4 @@ class OnnxImporter {
   NamedTensors tensors_;
 };
 
-/// Which axis a Softmax goes over. Error for several: before opset 13 it went over all from its axis on, 1
-/// unless said.
-size_t softmax_axis(const OnnxNode& node, const OnnxDims& dims, int64_t opset);
-
 }  // namespace espalier

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <span>
 
 #include "espalier/core/parallel.h"
 
@@ -55,6 +54,7 @@ class Columns {
  public:
   explicit Columns(LayerToSolve& layer)
       : layer_(layer),
+        line_(std::ssize(layer.line)),
         groups_(static_cast<int64_t>(layer.matrices.values.size()) / (layer.inputs * layer.inputs)),
         scores_(layer.w.size()) {
     const auto n = static_cast<int64_t>(layer.kept.size());
@@ -62,7 +62,6 @@ class Columns {
     free_ = n - before;
     to_go_ = std::count(layer.kept.begin(), layer.kept.end(), 0) - before;
     for (size_t i = 0; i < layer.kept.size(); ++i) layer.kept[i] = !layer.before[i];
-    if (layer.unit.kind == Unit::n_of_m) find_groups();
   }
 
   void solve() {
@@ -82,25 +81,8 @@ class Columns {
   int64_t end_of(int64_t first) const {
     int64_t end = std::min(layer_.inputs, first + columns_at_once);
     if (layer_.unit.kind == Unit::n_of_m)
-      while (end < layer_.inputs && !places_[static_cast<size_t>(end % line())].is_border) ++end;
+      while (end < layer_.inputs && end % line_ % layer_.unit.m != 0) ++end;
     return end;
-  }
-  int64_t line() const { return std::ssize(layer_.line); }
-  void find_groups() {
-    places_.resize(layer_.line.size());
-    std::vector<int64_t> last(places_.size());  // of each place's group
-    for (size_t first = 0; first < places_.size(); first += static_cast<size_t>(layer_.unit.m)) {
-      const auto m = std::min<size_t>(static_cast<size_t>(layer_.unit.m), places_.size() - first);
-      const std::span<const int64_t> group(layer_.line.data() + first, m);
-      const auto [lowest, highest] = std::ranges::minmax(group);
-      for (const int64_t place : group) last[static_cast<size_t>(place)] = highest;
-      places_[static_cast<size_t>(lowest)].begins = group;
-    }
-    int64_t reach = -1;
-    for (size_t i = 0; i < places_.size(); ++i) {
-      places_[i].is_border = reach < static_cast<int64_t>(i);
-      reach = std::max(reach, last[i]);
-    }
   }
   const double* u(int64_t row, int64_t column) const {
     const int64_t group = row * groups_ / layer_.outputs;
@@ -133,14 +115,13 @@ class Columns {
     gone_ = by_now;
   }
 
-  /// n of the m columns of which `column` is the first stay in a row; of fewer at a line's end as if zeros
-  /// filled it up.
+  /// n of the m columns from `column` on stay in a row; of fewer at a line's end as if zeros filled it up.
   void choose_in_line(int64_t row, int64_t column) {
-    const auto& group = places_[static_cast<size_t>(column % line())].begins;
+    const int64_t end = std::min(column + layer_.unit.m, column - column % line_ + line_);
     std::vector<int64_t> candidates;
-    int64_t go = std::max<int64_t>(0, std::ssize(group) - layer_.unit.n);
-    for (const int64_t place : group) {
-      const int64_t c = column - column % line() + place, at = row * layer_.inputs + c;
+    int64_t go = std::max<int64_t>(0, end - column - layer_.unit.n);
+    for (int64_t c = column; c < end; ++c) {
+      const int64_t at = row * layer_.inputs + c;
       if (layer_.before[static_cast<size_t>(at)]) {
         --go;
         continue;
@@ -155,8 +136,7 @@ class Columns {
     double* const w = layer_.w.data() + row * layer_.inputs;
     const uint8_t* const kept = layer_.kept.data() + row * layer_.inputs;
     for (int64_t j = first; j < end; ++j) {
-      if (layer_.unit.kind == Unit::n_of_m && !places_[static_cast<size_t>(j % line())].begins.empty())
-        choose_in_line(row, j);
+      if (layer_.unit.kind == Unit::n_of_m && j % line_ % layer_.unit.m == 0) choose_in_line(row, j);
       if (kept[j]) continue;
       const double* const line = u(row, j);
       const double error = w[j] / line[j];
@@ -173,14 +153,8 @@ class Columns {
   }
 
   LayerToSolve& layer_;
-  int64_t groups_;
+  int64_t line_, groups_;
   std::vector<double> scores_;
-  /// Of n:m, along a line.
-  struct Place {
-    std::span<const int64_t> begins = {};  ///< the places of the group of which this is the lowest
-    bool is_border = false;                ///< no group has places before it and others from it on
-  };
-  std::vector<Place> places_;
   int64_t free_, to_go_, seen_ = 0, gone_ = 0;
 };
 
@@ -224,7 +198,26 @@ void solve_blocks(LayerToSolve& layer) {
   });
 }
 
-void solve_columns(LayerToSolve& layer) { Columns(layer).solve(); }
+void solve_columns(LayerToSolve& layer) {
+  const auto place = [&](size_t i) {  // in memory, of what is i-th by columns
+    return i - i % layer.line.size() + static_cast<size_t>(layer.line[i % layer.line.size()]);
+  };
+  std::vector<double> w(layer.w.size());
+  std::vector<uint8_t> kept(w.size());
+  std::vector<char> before(w.size());
+  for (size_t i = 0; i < w.size(); ++i) {
+    w[i] = layer.w[place(i)];
+    kept[i] = layer.kept[place(i)];
+    before[i] = layer.before[place(i)];
+  }
+  LayerToSolve by_columns{w,          kept,       before,        layer.outputs, layer.inputs,
+                          layer.line, layer.unit, layer.matrices};
+  Columns(by_columns).solve();
+  for (size_t i = 0; i < w.size(); ++i) {
+    layer.w[place(i)] = w[i];
+    layer.kept[place(i)] = kept[i];
+  }
+}
 
 // With the order of rows and columns turned round, H = L L' becomes H = R R', R upper triangular; so H^-1 is
 // R^-1' R^-1, and U is R^-1. Both are found from the last row and column on.

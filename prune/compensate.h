@@ -30,8 +30,9 @@ void solve_blocks(LayerToSolve& layer);
 
 /// For criterion sparsegpt, which chooses for itself which weights go, as many of each 128 columns as its
 /// share says, or n of each m: column by column, what is lost of each row is made up for by the columns after
-/// it, whose weights are compared as they are by then (Frantar and Alistarh: SparseGPT: Massive Language
-/// Models Can Be Accurately Pruned in One-Shot, ICML 2023). `matrices` are U of input_products.
+/// it, in the order of files (line_of), whose weights are compared as they are by then (Frantar and Alistarh:
+/// SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot, ICML 2023). `matrices` are U of
+/// input_products.
 void solve_columns(LayerToSolve& layer);
 
 /// Of H [size,size] (its upper triangle is read) makes U with U'U = (H + d I)^-1, upper triangular, with

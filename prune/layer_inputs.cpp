@@ -8,6 +8,7 @@
 #include "espalier/graph/op.h"
 #include "espalier/nn/network.h"
 #include "espalier/prune/compensate.h"
+#include "espalier/prune/unit.h"
 
 namespace espalier {
 namespace {
@@ -101,22 +102,31 @@ Tensor for_filters(const Parameter& weight, const std::vector<double>& numbers, 
   return made;
 }
 
+/// Where number j of a row lies in memory.
+size_t in_memory(int64_t j, const std::vector<int64_t>& line) {
+  const int64_t along = j % std::ssize(line);
+  return static_cast<size_t>(j - along + line[static_cast<size_t>(along)]);
+}
+
 /// What a layer's inputs add up to.
 struct Sums {
   std::vector<double> values;
   int64_t groups = 1, rows = 0;
 };
 
-/// Adds X'X of a layer's inputs to the upper triangles.
-void add_products(const LayerInputs& inputs, Sums& sums) {
+/// Adds X'X of a layer's inputs, in the order that `line` has the last axis in, to the upper triangles.
+void add_products(const LayerInputs& inputs, const std::vector<int64_t>& line, Sums& sums) {
   constexpr int64_t at_once = 64;  // rows, which are read once for all columns
   const int64_t size = inputs.size();
-  std::vector<float> x(static_cast<size_t>(at_once * size));
+  std::vector<float> x(static_cast<size_t>(at_once * size)), read(static_cast<size_t>(size));
   for (int64_t g = 0; g < inputs.groups; ++g) {
     double* const h = sums.values.data() + g * size * size;
     for (int64_t first = 0; first < inputs.rows; first += at_once) {
       const int64_t rows = std::min(at_once, inputs.rows - first);
-      for (int64_t r = 0; r < rows; ++r) inputs.read(first + r, g, x.data() + r * size);
+      for (int64_t r = 0; r < rows; ++r) {
+        inputs.read(first + r, g, read.data());
+        for (int64_t j = 0; j < size; ++j) x[static_cast<size_t>(r * size + j)] = read[in_memory(j, line)];
+      }
       parallel_for(size, 16, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i)
           for (int64_t r = 0; r < rows; ++r) {
@@ -164,12 +174,13 @@ Signals input_products(Module& model, const Shape& input, const Criterion& crite
     sum.groups = inputs.groups;
     sum.rows += inputs.rows;
     sum.values.resize(static_cast<size_t>(inputs.groups * inputs.size() * inputs.size()));
-    add_products(inputs, sum);
+    add_products(inputs, line_of(weight), sum);
   });
   const double damping = criterion.all_options().number("damping");
   Signals signals;
   for (auto& [weight, sum] : sums) {
     const int64_t size = weight->shape().row_elements();
+    const std::vector<int64_t> line = line_of(*weight);
     std::vector<double> costs(static_cast<size_t>(sum.groups * size));
     std::vector<char> silent(costs.size());
     for (double& value : sum.values) value *= 2.0 / static_cast<double>(sum.rows);
@@ -179,7 +190,7 @@ Signals input_products(Module& model, const Shape& input, const Criterion& crite
       factor_of_inverse(h, size, damping);
       for (int64_t j = 0; j < size; ++j)
         if (!silent[static_cast<size_t>(g * size + j)])
-          costs[static_cast<size_t>(g * size + j)] = 1 / (h[j * size + j] * h[j * size + j]);
+          costs[static_cast<size_t>(g * size) + in_memory(j, line)] = 1 / (h[j * size + j] * h[j * size + j]);
     }
     signals.of_parameters[weight] = for_filters(*weight, costs, sum.groups);
     signals.matrices[weight] = {size, std::move(sum.values), std::move(silent)};

@@ -14,7 +14,8 @@ Signals input_norms(Module& model, const Shape& input, const Criterion& criterio
 /// For each such weight, as a matrix, the upper triangular U [K,K], K = Kh Kw I, with U'U = H^-1 and
 /// H = (2 / rows) X'X of its layer's inputs X [rows,K] over all batches, half of which is the second
 /// derivative of the layer's mean squared error with respect to one filter; of a convolution in groups one U
-/// for each group. The criterion's `damping`, a share of the mean of H's diagonal, is added to that. As a
+/// for each group. Columns are in the order of files (line_of), which a linear layer after a flatten has not
+/// in memory. The criterion's `damping`, a share of the mean of H's diagonal, is added to that. As a
 /// number, for scores: 1 / U_jj^2, what it costs per square of a weight to lose it, when those before it in
 /// the row can no longer make up for it; 0 where no input was ever other than 0.
 Signals input_products(Module& model, const Shape& input, const Criterion& criterion, const SignalData& data);

@@ -15,15 +15,13 @@ namespace espalier {
 
 struct Unit {
   enum Kind : uint8_t {
-    weight,  ///< one number
-    filter,  ///< all weights of one output: a filter [Kh,Kw,I] of a convolution, a row [I] of a linear layer
-    column,  ///< all weights of one input of one layer: [O,Kh,Kw] or [O]; of a convolution in groups, that
-             ///< input of each group, and so of a depthwise one all weights
-    kernel,  ///< the weights between one input and one output: [Kh,Kw]; of a linear layer a single one
-    block,   ///< rows x columns numbers of the matrix [O, Kh Kw I]; less at its right and lower edges
-    n_of_m,  ///< a weight, of each m in a row along the inputs (line_of) of which n stay, in the order that
-             ///< they have in memory: of a linear layer after a flatten of [H,W,C] that is by pixel, in files
-             ///< by channel
+    weight,   ///< one number
+    filter,   ///< all weights of one output: a filter [Kh,Kw,I] of a convolution, a row [I] of a linear layer
+    column,   ///< all weights of one input of one layer: [O,Kh,Kw] or [O]; of a convolution in groups, that
+              ///< input of each group, and so of a depthwise one all weights
+    kernel,   ///< the weights between one input and one output: [Kh,Kw]; of a linear layer a single one
+    block,    ///< rows x columns numbers of the matrix [O, Kh Kw I]; less at its right and lower edges
+    n_of_m,   ///< a weight, of each m along the inputs of which n stay, in the order of files (line_of)
     layer,    ///< all weights of a layer
     channel,  ///< all that makes and reads one channel: numbers of several parameters, see graph.h
   };

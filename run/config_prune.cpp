@@ -279,7 +279,8 @@ Type<PruneConfig> prune_type() {
              "what lives or dies together: a weight; a filter of a convolution, which is a row of a linear "
              "layer's matrix; a column, all that reads one input of a layer; a kernel between one input and "
              "one output; a block of the matrix of a layer's weights; a complete layer; a channel, with all "
-             "that makes and reads it. Of n:m, such as 2:4, n of each m weights along the inputs stay"),
+             "that makes and reads it. Of n:m, such as 2:4, n of each m weights along the inputs stay, in "
+             "the order that files have them"),
        field("block", &PruneConfig::block, list_of(whole(1, 4096), {.from = 2, .to = 2}),
              "rows and columns of a block of the matrix [outputs, kernel x inputs]; at its edges less")
            .only_for({"block"})

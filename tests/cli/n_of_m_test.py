@@ -1,14 +1,15 @@
-"""n:m sparsity: masks of 2:4 beside those of torch.ao, on the same weights."""
+"""n:m sparsity, as files have it: masks of 2:4 beside those of torch.ao, on the same weights, and padded ones."""
 
 import os
 import pathlib
+import struct
 import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from needs import needs
-from support import CliTest, SIDE, config, sgd
+from support import CliTest, SIDE, config, safetensors, sgd
 
 
 @needs("torch", "safetensors")
@@ -51,6 +52,23 @@ class BesideTorch(CliTest):
             self.assertTrue(expected.reshape(-1, 4).sum(1).eq(2).all(), name)
             compared += expected.numel()
         self.assertEqual(compared, 12 * 8 * 9 + 16 * 12 * 16 + 10 * 16)
+
+
+class AfterAFlatten(CliTest):
+    def test_groups_go_on_from_channel_to_channel(self):
+        """20 channels of 9 pixels: most groups of 4 are of two channels, and in memory far apart."""
+        self.write_data()
+        layers = [{"type": "conv", "channels": 20, "pad": 0}, {"type": "activation"}, {"type": "pool"}, {"type": "flatten"},
+                  {"type": "linear", "outputs": 6}, {"type": "activation"}, {"type": "linear"}]
+        for criterion in "l1", "sparsegpt", "wanda":
+            self.write("c.json", config({"name": "dense", "train": sgd(steps=20)},
+                                        {"name": "pruned", "prune": {"unit": "2:4", "pad": True, "criterion": criterion}},
+                                        model={"type": "layers", "input": [SIDE, SIDE, 1], "layers": layers}))
+            self.succeeds("train", "c.json", "--quiet", "--output", criterion)
+            _, shape, content = safetensors(self.folder / f"{criterion}/models/pruned.safetensors")[0]["linear1.weight"]
+            self.assertEqual(shape, [6, 180])
+            kept = [value != 0 for value in struct.unpack("<1080f", content)]
+            self.assertEqual([sum(kept[i:i + 4]) for i in range(0, 1080, 4)], [2] * 270)
 
 
 if __name__ == "__main__":

@@ -100,10 +100,12 @@ class Onnx(CliTest):
                 ("import: --mean and --std go together", "import", "net.onnx", "-o", "x", "--mean", "0.5"),
                 ("import: --input: found '8x8', expected HEIGHTxWIDTHxCHANNELS, such as 224x224x3",
                  "import", "net.onnx", "-o", "x", "--input", "8x8"),
-                *((f"import: {option}: found '{given}', expected a number for each of 1 channel, such as 0.485,0.456,0.406",
+                *((f"import: {option}: found {found}",
                    "import", "net.onnx", "-o", "x", *(part for name, right in (("--mean", "0.5"), ("--std", "1"))
                                                           for part in (name, given if name == option else right)))
-                  for option, given in (("--mean", "half"), ("--mean", "nan"), ("--std", "0"), ("--std", "1,2,3"))),
+                  for option, given, found in (("--mean", "half", "'half', expected a number"), ("--mean", "nan", "'nan', expected a number"),
+                                               ("--mean", "1e308", "'1e308', expected a number"), ("--std", "0", "'0', expected a number above 0"),
+                                               ("--std", "1,2,3", "3 numbers, expected 1, one for each channel"))),
                 ("import: -o: net.onnx is what the command reads, and would be overwritten",
                  "import", "net.onnx", "-o", "net.onnx"),
                 ("export: expected --onnx FILE, where the network is to be written", "export", PRUNED),
@@ -202,8 +204,9 @@ class Walk(CliTest):
             for label, name in enumerate(("daisy", "dandelion", "rose", "sunflower", "tulip")):
                 for i in range(count):
                     colour = [40 + 40 * (label * k % 5) for k in (1, 2, 3)]
-                    pixels = bytes(colour[j % 3] + dice.randrange(40) for j in range(3 * 64 * 64))
-                    self.write(f"flowers/{split}/{name}/{i}.png", png(64, 64, 3, pixels))
+                    high, wide = (64, 64) if i else (64, 80)
+                    pixels = bytes(colour[j % 3] + dice.randrange(40) for j in range(3 * high * wide))
+                    self.write(f"flowers/{split}/{name}/{i}.png", png(high, wide, 3, pixels))
         said = ""
         for language, text in self.blocks():
             if language == "python":

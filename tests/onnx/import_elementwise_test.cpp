@@ -26,7 +26,12 @@ TEST_F(OneOp, IsAHardSigmoidOfAnySlope) {
   builder = OnnxBuilder({0, 1, 1, 4});
   builder.node("HardSigmoid", {"x"}, "f", {{"beta", 0.25f}});
   finish();
-  EXPECT_TRUE(contains(refused(builder), "of slope 0.2 is 0.25 at 0, expected 0.5"));
+  EXPECT_TRUE(contains(refused(builder), "HardSigmoid that puts out 'f': is 0.25 at 0, expected 0.5"));
+  builder = OnnxBuilder({0, 1, 1, 4});
+  builder.node("HardSigmoid", {"x"}, "a", {{"alpha", -0.5f}});
+  builder.node("Mul", {"a", "x"}, "f");  // of another slope it is no HardSwish
+  finish();
+  EXPECT_TRUE(near(of({-4, 0.5, 2, -0.5}), Doubles{-4 * 1.0 + 0.5 * 0.25, 2 * 0.0 - 0.5 * 0.75}, 1e-6));
 }
 
 TEST_F(OneOp, AddsAndTakesAwayNumbers) {

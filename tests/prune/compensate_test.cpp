@@ -100,14 +100,13 @@ TEST(Compensate, OfNOfMTheWeightsAsTheyAreByThenDecide) {
   EXPECT_EQ(solved.w, (Doubles{0, 3, 0, 2}));
 }
 
-/// Two pixels of two channels, which files have by channel: the groups are places 0 and 2, and 1 and 3. The
-/// third has become 5 - 6 = -1 where its group is chosen from: it is compared at once, as 5; the fourth
-/// with 3.
+/// The same of two pixels of two channels, in memory by pixel and in files by channel: what was the second of
+/// the four lies third there.
 TEST(Compensate, NOfMGoesAlongTheFilesOrder) {
-  const SignalMatrices u{4, {1, 0, 6, 0, 0, 1, 0, -2, 0, 0, 1, 0, 0, 0, 0, 1}};
-  const Solved solved(solve_columns, {1, 3, 5, 4}, {1, 1, 1, 1}, 1, u, Unit::n_of(1, 2), {}, {0, 2, 1, 3});
+  const SignalMatrices u{4, {1, 0, 6, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1}};
+  const Solved solved(solve_columns, {1, 5, 3, 2}, {1, 1, 1, 1}, 1, u, Unit::n_of(1, 2), {}, {0, 2, 1, 3});
   EXPECT_EQ(solved.kept, (std::vector<uint8_t>{0, 0, 1, 1}));
-  EXPECT_EQ(solved.w, (Doubles{0, 0, 5 - 6, 4 + 6}));
+  EXPECT_EQ(solved.w, (Doubles{0, 0, 3, 2}));
 }
 
 TEST(Compensate, WhatWasPrunedBeforeGoesAgain) {
