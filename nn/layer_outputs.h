@@ -15,7 +15,7 @@ namespace espalier {
 ///
 /// Ops run together, such as a convolution and its norm in inference, as they do without it, unless what lies
 /// between them is wanted.
-class LayerOutputs : public OpObserver {
+class LayerOutputs final : public OpObserver {
  public:
   explicit LayerOutputs(std::vector<std::string> names);
   void recorded(const OpRecord& op, const Variable& output) override;

@@ -208,7 +208,9 @@ UnitSet units_of(Module& model, const Shape& input, const Unit& unit, const std:
     Network network(model, input);
     ChannelGraph graph = channel_graph(model, network.graph);
     const auto may_go = groups_that_may_lose(graph.groups, include, exclude);
-    return {std::make_shared<const UnitSet::Channels>(std::move(network), std::move(graph)), may_go};
+    return {
+        std::make_shared<const UnitSet::Channels>(UnitSet::Channels{std::move(network), std::move(graph)}),
+        may_go};
   }
   std::vector<Parameter*> weights = prunable_weights(model, include, exclude);
   if (unit.kind != Unit::filter && unit.kind != Unit::layer) return {unit, weights};
