@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <limits>
 
 #include "espalier/cli/arguments.h"
@@ -19,15 +18,15 @@
 namespace espalier::cli {
 namespace {
 
-/// "0.485,0.456,0.406": as many numbers as channels, which f32 can hold; `least`, if not 0, the smallest.
+constexpr double max_float = std::numeric_limits<float>::max();
+
+/// "0.485,0.456,0.406": as many numbers as channels, from `least` on, that f32 can hold.
 std::vector<double> by_channel(const std::string& option, const std::string& text, int64_t channels,
                                double least) {
   std::vector<double> numbers;
   for (const std::string& part : parts_of(text, ',')) {
     const auto number = number_in<double>(part);
-    const bool fits =
-        number && std::abs(*number) <= std::numeric_limits<float>::max() && !(least > 0 && *number < least);
-    if (!fits)
+    if (!number || !(*number >= least && *number <= max_float))
       fail_usage("import: ", option, ": found '", printable(part), "', expected a number",
                  least > 0 ? " above 0" : "");
     numbers.push_back(*number);
@@ -73,7 +72,7 @@ void import_(const Given& given) {
     fail_usage(
         "import: --mean and --std: the network normalises its images by itself, and takes pixels of 0 to 1");
   const int64_t channels = network.graph.image()[2];
-  if (mean) network.mean = by_channel("--mean", *mean, channels, 0);
+  if (mean) network.mean = by_channel("--mean", *mean, channels, -max_float);
   if (std) network.std = by_channel("--std", *std, channels, std::numeric_limits<float>::min());
   if (classes) network.classes = classes_in(*classes);
   const auto model = make_module(network, file);

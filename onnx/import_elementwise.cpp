@@ -34,8 +34,7 @@ void hard_sigmoid(OnnxImporter& in, const OnnxNode& node) {
   ESP_CHECK(beta == 0.5f, "is ", beta, " at 0, expected 0.5");
   ESP_CHECK(std::isfinite(6.0f * alpha), "has a slope of ", alpha);
   const OnnxValue& x = in.value(node, 0);
-  const bool is_a_sixth = std::abs(alpha - 1.0f / 6.0f) < 1e-6f;
-  const Variable scaled = is_a_sixth ? x.variable : ops::scale(x.variable, 6.0f * alpha);
+  const Variable scaled = is_of_a_sixth(node) ? x.variable : ops::scale(x.variable, 6.0f * alpha);
   in.put_like(node, x, ops::activation(scaled, Activation::hard_sigmoid));
 }
 
@@ -165,11 +164,18 @@ OnnxConstant mapped(OnnxConstant constant, float (*f)(float)) {
   return constant;
 }
 
-void add(OnnxImporter& in, const OnnxNode& node) {
-  if (in.is_value(node, 0) && in.is_value(node, 1)) return two_values(in, node, ops::add);
+using WithConstant = void (*)(OnnxImporter&, const OnnxNode&, const OnnxValue&, const OnnxConstant&, size_t);
+
+/// Two values, or a value and a constant, `what`, on either side.
+void in_any_order(OnnxImporter& in, const OnnxNode& node, Binary op, WithConstant with_constant,
+                  const char* what) {
+  if (in.is_value(node, 0) && in.is_value(node, 1)) return two_values(in, node, op);
   const size_t constant = in.is_value(node, 0) ? 1 : 0;
-  add_constant(in, node, in.value(node, 1 - constant), in.needed_constant(node, constant, "summand"),
-               constant);
+  with_constant(in, node, in.value(node, 1 - constant), in.needed_constant(node, constant, what), constant);
+}
+
+void add(OnnxImporter& in, const OnnxNode& node) {
+  in_any_order(in, node, ops::add, add_constant, "summand");
 }
 
 void sub(OnnxImporter& in, const OnnxNode& node) {
@@ -188,10 +194,7 @@ void sub(OnnxImporter& in, const OnnxNode& node) {
 }
 
 void mul(OnnxImporter& in, const OnnxNode& node) {
-  if (in.is_value(node, 0) && in.is_value(node, 1)) return two_values(in, node, ops::mul);
-  const size_t constant = in.is_value(node, 0) ? 1 : 0;
-  multiply_constant(in, node, in.value(node, 1 - constant), in.needed_constant(node, constant, "factor"),
-                    constant);
+  in_any_order(in, node, ops::mul, multiply_constant, "factor");
 }
 
 void div(OnnxImporter& in, const OnnxNode& node) {

@@ -30,7 +30,6 @@ void average_pool(OnnxImporter& in, const OnnxNode& node) {
   if (w.size == 1 && w.stride == 1 && w.pad == 0)
     return in.put_image(node, x);  // an adaptive pool's that has nothing to do
   const Shape& s = x.shape();
-
   const bool all = w.size.down == s[1] && w.size.across == s[2];
   if (all && w.pad == 0) return in.put_image(node, ops::adaptive_average_pool2d(x, 1, 1));
   in.put_image(node, ops::average_pool2d(x, w.size, w.stride, w.pad, w.ceil,

@@ -158,11 +158,6 @@ void find_hard(Nodes& nodes, size_t clip) {
   }
 }
 
-bool is_of_a_sixth(const OnnxNode& hard_sigmoid) {
-  return std::abs(hard_sigmoid.real("alpha").value_or(0.2f) - 1.0f / 6.0f) < 1e-6f &&
-         hard_sigmoid.real("beta").value_or(0.5f) == 0.5f;
-}
-
 /// A product with a matrix, and a bias of each of its columns.
 void find_bias(Nodes& nodes, size_t product) {
   const OnnxConstant* weight = nodes.constant(nodes[product].input(1));
@@ -177,6 +172,11 @@ void find_bias(Nodes& nodes, size_t product) {
 }
 
 }  // namespace
+
+bool is_of_a_sixth(const OnnxNode& hard_sigmoid) {
+  return std::abs(hard_sigmoid.real("alpha").value_or(0.2f) - 1.0f / 6.0f) < 1e-6f &&
+         hard_sigmoid.real("beta").value_or(0.5f) == 0.5f;
+}
 
 std::vector<OnnxNode> simplified(std::vector<OnnxNode> list, const std::string& output,
                                  const OnnxConstants& constants) {

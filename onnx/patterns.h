@@ -17,6 +17,9 @@ using OnnxConstants = std::function<const OnnxConstant*(const std::string&)>;
 /// What PyTorch calls a hard sigmoid; ONNX's has a slope of a fifth unless it says another.
 inline const std::string hard_sigmoid_of_a_sixth = "HardSigmoid of a sixth";
 
+/// Whether a HardSigmoid is that one.
+bool is_of_a_sixth(const OnnxNode& hard_sigmoid);
+
 inline const std::string matmul_with_bias = "MatMul with a bias";
 
 /// The nodes that `output` needs, in order, in which these stand for what they are written as:

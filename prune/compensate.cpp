@@ -199,9 +199,7 @@ void solve_blocks(LayerToSolve& layer) {
 }
 
 void solve_columns(LayerToSolve& layer) {
-  const auto place = [&](size_t i) {  // in memory, of what is i-th by columns
-    return i - i % layer.line.size() + static_cast<size_t>(layer.line[i % layer.line.size()]);
-  };
+  const auto place = [&](size_t i) { return in_memory(i, layer.line); };
   std::vector<double> w(layer.w.size());
   std::vector<uint8_t> kept(w.size());
   std::vector<char> before(w.size());

@@ -11,6 +11,12 @@
 
 namespace espalier {
 
+/// Where number `i` of rows, whose last axis is in the order of `line` (line_of), lies in memory.
+inline size_t in_memory(size_t i, const std::vector<int64_t>& line) {
+  const size_t along = i % line.size();
+  return i - along + static_cast<size_t>(line[along]);
+}
+
 /// One convolution or linear layer, whose weights are a matrix [outputs, inputs].
 struct LayerToSolve {
   std::vector<double>& w;           ///< [outputs, inputs]: becomes what stays, with zeros where it goes

@@ -102,12 +102,6 @@ Tensor for_filters(const Parameter& weight, const std::vector<double>& numbers, 
   return made;
 }
 
-/// Where number j of a row lies in memory.
-size_t in_memory(int64_t j, const std::vector<int64_t>& line) {
-  const int64_t along = j % std::ssize(line);
-  return static_cast<size_t>(j - along + line[static_cast<size_t>(along)]);
-}
-
 /// What a layer's inputs add up to.
 struct Sums {
   std::vector<double> values;
@@ -125,7 +119,8 @@ void add_products(const LayerInputs& inputs, const std::vector<int64_t>& line, S
       const int64_t rows = std::min(at_once, inputs.rows - first);
       for (int64_t r = 0; r < rows; ++r) {
         inputs.read(first + r, g, read.data());
-        for (int64_t j = 0; j < size; ++j) x[static_cast<size_t>(r * size + j)] = read[in_memory(j, line)];
+        float* const to = x.data() + r * size;
+        for (size_t j = 0; j < read.size(); ++j) to[j] = read[in_memory(j, line)];
       }
       parallel_for(size, 16, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i)
@@ -190,7 +185,7 @@ Signals input_products(Module& model, const Shape& input, const Criterion& crite
       factor_of_inverse(h, size, damping);
       for (int64_t j = 0; j < size; ++j)
         if (!silent[static_cast<size_t>(g * size + j)])
-          costs[static_cast<size_t>(g * size) + in_memory(j, line)] = 1 / (h[j * size + j] * h[j * size + j]);
+          costs[in_memory(static_cast<size_t>(g * size + j), line)] = 1 / (h[j * size + j] * h[j * size + j]);
     }
     signals.of_parameters[weight] = for_filters(*weight, costs, sum.groups);
     signals.matrices[weight] = {size, std::move(sum.values), std::move(silent)};

@@ -25,22 +25,23 @@ TEST_F(ImportOnnx, TransposesMoveNothingUntilSomethingNeedsIt) {
   EXPECT_TRUE(near(run(builder, {1, 2, 2, 3}, pixels_and_channels), Doubles{1, 2 + std::sqrt(1.5)}, 1e-5));
 }
 
-TEST_F(ImportOnnx, ShufflesChannels) {
-  OnnxBuilder builder({0, 4, 1, 1});
-  builder.wholes("groups", {0, 2, 2, 1, 1});
-  builder.wholes("whole", {0, 4, 1, 1});
+/// c: the 4 channels of x [N,4,rows,1], two groups of two, by turns.
+void add_shuffle(OnnxBuilder& builder, int64_t rows) {
+  builder.wholes("groups", {0, 2, 2, rows, 1});
+  builder.wholes("whole", {0, 4, rows, 1});
   builder.node("Reshape", {"x", "groups"}, "a");
   builder.node("Transpose", {"a"}, "b", {{"perm", Sizes{0, 2, 1, 3, 4}}});
   builder.node("Reshape", {"b", "whole"}, "c");
+}
+
+TEST_F(ImportOnnx, ShufflesChannels) {
+  OnnxBuilder builder({0, 4, 1, 1});
+  add_shuffle(builder, 1);
   builder.node("Flatten", {"c"}, "y");
   builder.output("y");
   EXPECT_EQ(run(builder, {1, 1, 1, 4}, {0, 1, 2, 3}, {1, 1, 4}), (Floats{0, 2, 1, 3}));
   OnnxBuilder larger({0, 4, 2, 1});
-  larger.wholes("groups", {0, 2, 2, 2, 1});
-  larger.wholes("whole", {0, 4, 2, 1});
-  larger.node("Reshape", {"x", "groups"}, "a");
-  larger.node("Transpose", {"a"}, "b", {{"perm", Sizes{0, 2, 1, 3, 4}}});
-  larger.node("Reshape", {"b", "whole"}, "c");
+  add_shuffle(larger, 2);
   larger.node("GlobalAveragePool", {"c"}, "p");
   larger.node("Flatten", {"p"}, "y");
   larger.output("y");

@@ -10,16 +10,21 @@ namespace {
 
 double erf_gelu(double x) { return x * 0.5 * (1 + std::erf(x / std::sqrt(2.0))); }
 
+/// c = 1 + erf(x / sqrt 2), and "half" for what goes on.
+void add_erf(OnnxBuilder& builder) {
+  builder.floats("sqrt2", {}, {std::sqrt(2.0f)});
+  builder.floats("one", {}, {1.0f});
+  builder.floats("half", {}, {0.5f});
+  builder.node("Div", {"x", "sqrt2"}, "a");
+  builder.node("Erf", {"a"}, "b");
+  builder.node("Add", {"b", "one"}, "c");
+}
+
 TEST_F(OneOp, IsGeluHoweverItsFactorsAreOrdered) {
   const float x[] = {-1.0f, 0.5f, 2.0f, -0.25f};
   for (int order = 0; order < 3; ++order) {
     builder = OnnxBuilder({0, 1, 1, 4});
-    builder.floats("sqrt2", {}, {std::sqrt(2.0f)});
-    builder.floats("one", {}, {1.0f});
-    builder.floats("half", {}, {0.5f});
-    builder.node("Div", {"x", "sqrt2"}, "a");
-    builder.node("Erf", {"a"}, "b");
-    builder.node("Add", {"b", "one"}, "c");
+    add_erf(builder);
     if (order == 0) {
       builder.node("Mul", {"x", "c"}, "d");
       builder.node("Mul", {"d", "half"}, "f");
@@ -38,12 +43,7 @@ TEST_F(OneOp, IsGeluHoweverItsFactorsAreOrdered) {
 }
 
 TEST_F(OneOp, IsNoGeluWhereAPartIsReadElsewhere) {
-  builder.floats("sqrt2", {}, {std::sqrt(2.0f)});
-  builder.floats("one", {}, {1.0f});
-  builder.floats("half", {}, {0.5f});
-  builder.node("Div", {"x", "sqrt2"}, "a");
-  builder.node("Erf", {"a"}, "b");
-  builder.node("Add", {"b", "one"}, "c");
+  add_erf(builder);
   builder.node("Mul", {"x", "c"}, "d");
   builder.node("Mul", {"d", "half"}, "e");
   builder.node("Add", {"e", "c"}, "f");
