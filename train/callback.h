@@ -34,8 +34,8 @@ struct TrainState {
   double epoch_seconds = 0;  ///< of this epoch, spent on steps and on waiting for data; not on callbacks
   double wait_seconds = 0;   ///< of those, on waiting for data
   int64_t macs = 0;          ///< of one image
-  double sparsity = 0;  ///< as last counted (MetricsCallback): as the stage begins or goes on, where masks
-                        ///< change, and at an epoch's end
+  double sparsity = 0;  ///< as last counted (MetricsCallback): as the stage begins, where masks change, and at
+                        ///< an epoch's end
   std::optional<Schedule> pruning = {};                  ///< when its pruner acts, if it has one
   std::optional<PruneEvent> pruned = {};                 ///< what that did after this step
   std::optional<RegrowEvent> regrown = {};               ///< how masks moved after this step

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <string_view>
 
+#include "espalier/config/json.h"
 #include "espalier/util/input_file.h"
 
 namespace espalier {
@@ -103,9 +104,21 @@ void MetricsCallback::count(TrainState& s) {
   counted_ = true;
 }
 
+Json MetricsCallback::state(const TrainState& s) {
+  return counted_ ? Json{{"sparsity", s.sparsity}} : Json();
+}
+
+void MetricsCallback::restore(const Json& state, const std::string& place) {
+  restored_ = json_field<double>(state, "sparsity", place);
+  ESP_CHECK(*restored_ >= 0 && *restored_ <= 1, place, "/sparsity: is ", *restored_, ", not in 0..1");
+}
+
 void MetricsCallback::on_stage_begin(TrainState& s) {
-  count(s);          // for whoever shows it before the first row,
-  counted_ = false;  // for which zeros that no mask holds may have moved
+  if (restored_)
+    s.sparsity = *restored_;
+  else
+    count(s);                        // for whoever shows it before the first row,
+  counted_ = restored_.has_value();  // for which zeros that no mask holds may have moved
 }
 
 void MetricsCallback::after_step(TrainState& s) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "espalier/train/callback.h"
 
@@ -66,6 +67,10 @@ nlohmann::ordered_json evaluation_row(const RowTime& time, const Evaluation& tes
 class MetricsCallback : public Callback {
  public:
   explicit MetricsCallback(MetricsFile& file) : file_(file) {}
+  std::string name() const override { return "metrics"; }
+  /// {"sparsity": as last counted}, which the rows up to the next count have; null before the first.
+  nlohmann::ordered_json state(const TrainState& state) override;
+  void restore(const nlohmann::ordered_json& state, const std::string& place) override;
   void on_stage_begin(TrainState& state) override;
   void after_step(TrainState& state) override;
   void on_epoch_end(TrainState& state) override;
@@ -76,6 +81,7 @@ class MetricsCallback : public Callback {
 
   MetricsFile& file_;
   bool counted_ = false;
+  std::optional<double> restored_;  ///< the sparsity of the rows before, where the stage goes on
 };
 
 }  // namespace espalier

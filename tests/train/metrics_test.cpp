@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <sstream>
+
 #include "espalier/nn/models/models.h"
 #include "espalier/util/atomic_file.h"
 #include "espalier/util/input_file.h"
@@ -62,33 +65,84 @@ TEST(MetricsFile, SaysWhatIsWrongWithItsFile) {
                        "full: cannot be written: File too large"));
 }
 
-TEST(MetricsCallback, KnowsTheSparsityFromTheFirstStepOn) {
-  const TemporaryFolder folder;
-  MetricsFile file(folder.path() / "m", 0, half_a_second);
-  const auto model = make_model({.type = "mlp", .input = {4, 4, 1}, .classes = 4, .hidden = {8}}, 0);
-  for (Parameter* parameter : model->parameters()) {
-    if (parameter->role != Role::weight) continue;
-    Tensor mask = Tensor::zeros(parameter->shape(), DType::u8);
-    for (int64_t i = 0; i < mask.elements(); i += 2) mask.data<uint8_t>()[i] = 1;
-    parameter->set_mask(mask);
+/// A stage of a small network, half of whose weights are masked, with a row every hundred steps.
+struct Stage {
+  Stage() {
+    for (Parameter* parameter : model->parameters()) {
+      if (parameter->role != Role::weight) continue;
+      Tensor mask = Tensor::zeros(parameter->shape(), DType::u8);
+      for (int64_t i = 0; i < mask.elements(); i += 2) mask.data<uint8_t>()[i] = 1;
+      parameter->set_mask(mask);
+    }
+    config.log_every = 100;
   }
-  const auto optimizer = make_optimizer({.type = "sgd"}, model->parameters());
+  std::unique_ptr<Module> model =
+      make_model({.type = "mlp", .input = {4, 4, 1}, .classes = 4, .hidden = {8}}, 0);
+  std::unique_ptr<Optimizer> optimizer = make_optimizer({.type = "sgd"}, model->parameters());
+  std::string name = "fit";
   TrainConfig config;
-  config.log_every = 100;
   Position position{.step = 7};  // as well where a stage goes on
-  TrainState state{.stage = "fit",
+  TrainState state{.stage = name,
                    .config = config,
                    .model = *model,
                    .optimizer = *optimizer,
                    .position = position,
-                   .epoch_steps = 40,
-                   .total_steps = 40};
+                   .epoch_steps = 400,
+                   .total_steps = 400};
+};
+
+TEST(MetricsCallback, KnowsTheSparsityFromTheFirstStepOn) {
+  const TemporaryFolder folder;
+  MetricsFile file(folder.path() / "m", 0, half_a_second);
+  Stage stage;
   MetricsCallback callback(file);
-  callback.on_stage_begin(state);
-  position.step = 8;
-  callback.after_step(state);
-  EXPECT_EQ(state.sparsity, 0.5);
+  callback.on_stage_begin(stage.state);
+  EXPECT_TRUE(callback.state(stage.state).is_null()) << "counted for no row yet";
+  stage.position.step = 8;
+  callback.after_step(stage.state);
+  EXPECT_EQ(stage.state.sparsity, 0.5);
   EXPECT_EQ(read_file(folder.path() / "m"), "") << "and no row for it";
+}
+
+TEST(MetricsCallback, RowsAfterAResumeHaveTheSparsityOfThoseBefore) {
+  const TemporaryFolder folder;
+  MetricsFile file(folder.path() / "m", 0, half_a_second);
+  Stage stage;
+  MetricsCallback before(file);
+  before.on_stage_begin(stage.state);
+  stage.position.step = 100;
+  before.after_step(stage.state);  // counts
+  for (Parameter* parameter : stage.model->parameters()) parameter->remove_mask();
+  std::ranges::fill(stage.model->parameters()[0]->value().span<float>(), 1.0f);
+  const auto kept = before.state(stage.state);
+  EXPECT_EQ(kept, (nlohmann::ordered_json{{"sparsity", 0.5}}));
+
+  MetricsCallback after(file);
+  after.restore(kept, "x.safetensors: /callbacks/metrics");
+  stage.state.sparsity = 0;
+  after.on_stage_begin(stage.state);
+  EXPECT_EQ(stage.state.sparsity, 0.5);
+  for (MetricsCallback* callback : {&before, &after}) {
+    stage.position.step = 200;
+    callback->after_step(stage.state);
+  }
+  std::istringstream rows(read_file(folder.path() / "m"));
+  std::string first, second, third;
+  std::getline(rows, first), std::getline(rows, second), std::getline(rows, third);
+  EXPECT_EQ(second, third);
+  EXPECT_NE(third.find("\"sparsity\":0.5"), std::string::npos) << third;
+}
+
+TEST(MetricsCallback, RefusesWhatItCannotHaveKept) {
+  const TemporaryFolder folder;
+  MetricsFile file(folder.path() / "m", 0, half_a_second);
+  MetricsCallback callback(file);
+  const std::string place = "x: /callbacks/metrics";
+  EXPECT_EQ(message_of([&] {
+              callback.restore({{"sparsity", 1.5}}, place);
+            }),
+            place + "/sparsity: is 1.5, not in 0..1");
+  EXPECT_TRUE(contains(message_of([&] { callback.restore({{"macs", 1}}, place); }), place + "/sparsity: "));
 }
 
 }  // namespace
