@@ -3,10 +3,10 @@
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -74,20 +74,33 @@ class Resume(Outcomes):
         whole["data"]["augment"] = [{"type": "crop", "pad": 2}, {"type": "flip"}, {"type": "mixup", "alpha": 0.2}]
         self.write("run.json", whole)
 
-    def stop_at_random(self, output, signals, dice, longest):
-        """Starts, stops by one of `signals` after a random time, and goes on until done; what each part printed."""
+    def stop_at_random(self, output, signals, dice, rows):
+        """Starts, stops by one of `signals` at a random time before it begins, then wherever its metrics have reached one
+        of a few random sizes below `rows` bytes, and goes on until done; what each part printed."""
         parts = []
+        metrics = self.folder / output / "metrics.jsonl"
+        sizes = sorted(dice.uniform(0, rows) for _ in range(5))
         while True:
-            with subprocess.Popen(**self.command("train", "run.json", "--threads", 1, "--resume", "--output", output),
-                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            with (tempfile.TemporaryFile("w+") as printed,
+                  subprocess.Popen(**self.command("train", "run.json", "--threads", 1, "--resume", "--output", output),
+                                   stdout=printed, stderr=subprocess.PIPE) as process):
                 which = dice.choice(signals)
-                try:
-                    # After a number of stops it may come to its end.
-                    out, err = process.communicate(timeout=dice.uniform(0.02, longest) if len(parts) < 5 else 100)
-                except subprocess.TimeoutExpired:
+                if not parts:
+                    time.sleep(dice.uniform(0.02, 0.3))
                     process.send_signal(which)
-                    out, err = process.communicate()
-            parts.append(out)
+                elif sizes:
+                    size = sizes.pop(0)
+                    while process.poll() is None and not (metrics.exists() and metrics.stat().st_size >= size):
+                        time.sleep(0.001)
+                    time.sleep(dice.uniform(0, 0.01))  # a row is often followed by a checkpoint
+                    process.send_signal(which)
+                try:
+                    _, err = process.communicate(timeout=200)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    raise
+                printed.seek(0)
+                parts.append(printed.read())
             if process.returncode == 0:
                 return parts
             if which == signal.SIGKILL:
@@ -114,19 +127,13 @@ class Resume(Outcomes):
         """Of run.json, whenever it is stopped; the outcome."""
         seed = random.randrange(10**6)
         dice = random.Random(seed)
-        start = time.monotonic()
         self.succeeds("train", "run.json", "--threads", 1, "--output", "whole")
-        longest = (time.monotonic() - start) / 2
+        rows = (self.folder / "whole" / "metrics.jsonl").stat().st_size
         expected = self.outcome("whole")
         for name, signals in (("terminated", list(SIGNALS)), ("killed", [signal.SIGKILL])):
             with self.subTest(name, seed=seed):
-                parts = self.stop_at_random(name, signals, dice, longest)
-                for share in (0.5, 0.7):  # the machine was slower before: it was hardly ever stopped
-                    if len(parts) > 2 and any("goes on with stage" in part for part in parts):
-                        break
-                    shutil.rmtree(self.folder / name)
-                    parts = self.stop_at_random(name, signals, dice, share * longest)
-                self.assertGreater(len(parts), 2, "was hardly ever stopped")
+                parts = self.stop_at_random(name, signals, dice, rows)
+                self.assertGreater(len(parts), 4, "was hardly ever stopped")
                 self.assertTrue(any("goes on with stage" in part for part in parts))
                 self.assert_same_outcome(name, expected)
                 left = [path.name for path in (self.folder / name).rglob("*.tmp-*")]
