@@ -76,6 +76,8 @@ class CliTest(unittest.TestCase):
         settings.update({"OMP_NUM_THREADS": "1", **(environment or {})})
 
         def prepare():
+            for which in SIGNALS:  # shells start what is in the background with some of them ignored
+                signal.signal(which, signal.SIG_DFL)
             if file_limit is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
             if drop_override and os.geteuid() == 0:  # so that root, too, may read and write only what it is allowed to
