@@ -303,7 +303,7 @@ class Files(FromWeights):
         history = json.loads(files[end][1]["espalier.history"])
         self.assertEqual({key for one in history for key in one}, {"before", "kept", "axes"})
         position = json.loads(files[last][1]["espalier.position"])
-        self.assertEqual(set(position["callbacks"]), {"evaluate", "regularize"})
+        self.assertEqual(set(position["callbacks"]), {"evaluate", "metrics", "regularize"})
         self.assertEqual(json.loads(files[end][1]["espalier.position"])["stage"], 3)
 
 
