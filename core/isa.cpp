@@ -1,7 +1,5 @@
 #include "espalier/core/isa.h"
 
-#include <hwy/highway.h>
-
 #include <cstdlib>
 #include <dnnl.hpp>
 
@@ -10,10 +8,17 @@
 namespace espalier {
 namespace {
 
+/// Of the sets that Highway compiles kernels for, with all that it lets them use.
 Isa best_isa() {
-  const auto targets = hwy::SupportedTargets();
-  if (targets & HWY_AVX3) return Isa::avx512;
-  if (targets & HWY_AVX2) return Isa::avx2;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                    __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl");
+  if (avx2) return avx512 ? Isa::avx512 : Isa::avx2;
+#endif
   return Isa::baseline;
 }
 
@@ -28,12 +33,7 @@ Isa choose() {
       fail_usage("ESPALIER_ISA: this processor has no ", name, ", only ", isa_name(chosen));
     chosen = wanted;
   }
-  if (chosen == Isa::avx2) {
-    // Every better target, by whatever name: Highway gives the better of a family the lower bit, and a newer
-    // version has more kinds of AVX-512 than the oldest one we build with can name.
-    hwy::DisableTargets(HWY_AVX2 - 1);
-    dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
-  }
+  if (chosen == Isa::avx2) dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
   return chosen;
 }
 

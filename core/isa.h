@@ -11,7 +11,7 @@ namespace espalier {
 enum class Isa { baseline, avx2, avx512 };
 
 const char* isa_name(Isa isa);
-/// The set in force. The first call reads ESPALIER_ISA and limits Highway and oneDNN; a value that is no
+/// The set in force. The first call reads ESPALIER_ISA and limits oneDNN; a value that is no
 /// known set, or that the processor lacks, is a UsageError.
 Isa isa();
 /// The sets this processor has, best last: what the tests run under, one after the other.

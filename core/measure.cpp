@@ -36,7 +36,6 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace espalier {
-HWY_EXPORT(stream);
 
 Tensor random_operand(const Shape& shape, uint64_t key) {
   Tensor tensor = Tensor::empty(shape);

@@ -74,10 +74,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(activation_forward);
-HWY_EXPORT(activation_backward);
-HWY_EXPORT(activation_bias_backward);
-
 void activation_forward(float* y, const float* x, Activation f, int64_t n) {
   ESP_DISPATCH(activation_forward)(y, x, f, n);
 }

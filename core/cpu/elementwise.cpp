@@ -132,16 +132,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(fill);
-HWY_EXPORT(add);
-HWY_EXPORT(mul);
-HWY_EXPORT(scale);
-HWY_EXPORT(broadcast);
-HWY_EXPORT(copy_columns);
-HWY_EXPORT(dropout);
-HWY_EXPORT(clip_forward);
-HWY_EXPORT(clip_backward);
-
 namespace {
 constexpr int64_t bytes_grain = 1 << 18;  // a memcpy of less is done before a second thread wakes
 }

@@ -126,9 +126,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(gather_images);
-HWY_EXPORT(gather_views);
-
 void gather_labels(int32_t* y, const int32_t* x, const int64_t* rows, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] = x[rows[i]];
 }

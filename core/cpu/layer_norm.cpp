@@ -148,10 +148,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(layer_norm_forward);
-HWY_EXPORT(layer_norm_backward_scratch);
-HWY_EXPORT(layer_norm_backward);
-
 void layer_norm_forward(float* y, float* mean, float* rstd, const float* x, const float* gamma,
                         const float* beta, float eps, const NormShape& s) {
   ESP_DISPATCH(layer_norm_forward)(y, mean, rstd, x, gamma, beta, eps, s);

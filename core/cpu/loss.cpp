@@ -95,9 +95,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(row_losses);
-HWY_EXPORT(row_divergences);
-
 namespace {
 
 /// How many classes come before the label's. A NaN beats nothing: the label's rank is then last.

@@ -237,11 +237,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(statistics);
-HWY_EXPORT(forward);
-HWY_EXPORT(run_backward);
-HWY_EXPORT(scratch_bytes);
-
 size_t channel_statistics_scratch(const NormShape& s) { return ESP_DISPATCH(scratch_bytes)(s); }
 void channel_statistics(const ChannelStatistics& to, const float* x, const NormShape& s, void* scratch) {
   ESP_DISPATCH(statistics)(to, x, s, scratch);

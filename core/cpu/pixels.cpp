@@ -60,10 +60,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(add_to_pixels);
-HWY_EXPORT(mul_pixels);
-HWY_EXPORT(sum_pixels);
-
 void add_to_pixels(float* y, const float* x, const float* s, int64_t n, int64_t pixels, int64_t c) {
   ESP_DISPATCH(add_to_pixels)(y, x, s, n, pixels, c);
 }

@@ -197,13 +197,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(max_pool_forward);
-HWY_EXPORT(max_pool_backward);
-HWY_EXPORT(average_pool_forward);
-HWY_EXPORT(average_pool_backward);
-HWY_EXPORT(global_average_pool_forward);
-HWY_EXPORT(global_average_pool_backward);
-
 void max_pool_forward(float* y, uint8_t* index, const float* x, const PoolShape& s) {
   ESP_DISPATCH(max_pool_forward)(y, index, x, s);
 }

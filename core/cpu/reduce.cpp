@@ -57,9 +57,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(plain_sum);
-HWY_EXPORT(square_sum);
-
 size_t rows_scratch(int64_t cols) { return sizeof(float) * static_cast<size_t>(threads() * cols); }
 size_t reduce_scratch() { return sizeof(double) * static_cast<size_t>(threads()); }
 

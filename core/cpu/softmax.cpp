@@ -64,9 +64,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(softmax_forward);
-HWY_EXPORT(softmax_backward);
-
 void softmax_forward(float* y, const float* x, const NormShape& s) { ESP_DISPATCH(softmax_forward)(y, x, s); }
 void softmax_backward(float* dx, const float* dy, const float* y, const NormShape& s, bool accumulate) {
   ESP_DISPATCH(softmax_backward)(dx, dy, y, s, accumulate);

@@ -55,8 +55,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(copy_strided);
-
 void copy_strided(float* y, const float* x, const StridedShape& s, bool accumulate) {
   ESP_DISPATCH(copy_strided)(y, x, s, accumulate);
 }

@@ -104,11 +104,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(sgd_update);
-HWY_EXPORT(adam_update);
-HWY_EXPORT(ema_update);
-HWY_EXPORT(apply_mask);
-
 void sgd_update(const UpdateSpan* spans, int64_t count, const SgdStep& step) {
   ESP_DISPATCH(sgd_update)(spans, count, step);
 }

@@ -1,8 +1,7 @@
-// Which set is chosen. core/cpu/dispatch.h, which keeps to it, runs in every kernel's test under each set.
+// Which set is chosen.
 #include "espalier/core/isa.h"
 
 #include <gtest/gtest.h>
-#include <hwy/highway.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -45,20 +44,6 @@ TEST(IsaDeathTest, EachPresentSetCanBeChosen) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   for (const Isa each : available_isas())
     EXPECT_EXIT(choose(isa_name(each)), testing::ExitedWithCode(0), std::string("chosen: ") + isa_name(each));
-}
-
-TEST(IsaDeathTest, Avx2LeavesNoBetterTarget) {
-  if (!std::ranges::count(available_isas(), Isa::avx2)) GTEST_SKIP() << "this processor has no AVX2";
-  GTEST_FLAG_SET(death_test_style, "threadsafe");
-  const auto choose_where_all_are_supported = [] {
-    // Also those that a newer Highway has and this processor lacks.
-    hwy::SetSupportedTargetsForTest((HWY_AVX2 << 1) - 1);
-    setenv("ESPALIER_ISA", "avx2", 1);
-    isa();
-    std::fprintf(stderr, "left: %llx\n", static_cast<unsigned long long>(hwy::SupportedTargets()));
-    std::_Exit(0);
-  };
-  EXPECT_EXIT(choose_where_all_are_supported(), testing::ExitedWithCode(0), "left: 200");
 }
 
 TEST(IsaDeathTest, AMissingSetIsRefused) {

@@ -420,15 +420,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(prepared_bytes);
-HWY_EXPORT(prepare);
-HWY_EXPORT(forward_scratch);
-HWY_EXPORT(run_forward);
-HWY_EXPORT(backward_data_scratch);
-HWY_EXPORT(run_backward_data);
-HWY_EXPORT(backward_weights_scratch);
-HWY_EXPORT(run_backward_weights);
-
 bool depthwise_fits(const ConvShape& s) {
   return s.groups == s.c && s.groups == s.o && s.kh == s.kw && (s.kh == 3 || s.kh == 5) &&
          (s.stride == 1 || s.stride == 2) && s.dilation == 1 && s.pad.alike() && s.pad.top < s.kh;

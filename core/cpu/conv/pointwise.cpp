@@ -277,13 +277,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(prepared_bytes);
-HWY_EXPORT(prepare);
-HWY_EXPORT(forward_scratch);
-HWY_EXPORT(run_forward);
-HWY_EXPORT(backward_data_scratch);
-HWY_EXPORT(run_backward_data);
-
 bool pointwise_fits(const ConvShape& s) { return s.kh == 1 && s.kw == 1 && s.pad == 0 && s.groups == 1; }
 size_t pointwise_prepared_bytes(const ConvShape& s) { return ESP_DISPATCH(prepared_bytes)(s); }
 void pointwise_prepare(void* prepared, const float* w, const ConvShape& s) {

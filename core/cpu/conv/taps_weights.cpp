@@ -224,9 +224,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(backward_weights_scratch);
-HWY_EXPORT(run_backward_weights);
-
 bool taps_fit(const ConvShape& s) { return s.groups == 1; }
 size_t taps_backward_weights_scratch(const ConvShape& s) { return ESP_DISPATCH(backward_weights_scratch)(s); }
 void taps_backward_weights(float* dw, const float* dy, const float* x, const ConvShape& s, bool accumulate,

@@ -287,11 +287,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(forward_scratch);
-HWY_EXPORT(run_forward);
-HWY_EXPORT(backward_data_scratch);
-HWY_EXPORT(run_backward_data);
-
 bool winograd_fits(const ConvShape& s) {
   return s.kh == 3 && s.kw == 3 && s.stride == 1 && s.dilation == 1 && s.groups == 1 && s.pad.alike() &&
          s.pad.top <= 2;

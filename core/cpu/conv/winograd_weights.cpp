@@ -164,9 +164,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(backward_weights_scratch);
-HWY_EXPORT(run_backward_weights);
-
 size_t winograd_backward_weights_scratch(const ConvShape& s) {
   return ESP_DISPATCH(backward_weights_scratch)(s);
 }

@@ -71,7 +71,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace espalier::cpu {
 
-HWY_EXPORT(gemv);
 void gemv(float* y, const float* x, const float* w, const float* b, const LinearShape& s) {
   ESP_DISPATCH(gemv)(y, x, w, b, s);
 }
