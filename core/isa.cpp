@@ -8,7 +8,7 @@
 namespace espalier {
 namespace {
 
-/// Of the sets that Highway compiles kernels for, with all that it lets them use.
+/// Of the sets that Highway compiles kernels for.
 Isa best_isa() {
 #if defined(__x86_64__)
   __builtin_cpu_init();

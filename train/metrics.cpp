@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <string_view>
+#include <utility>
 
 #include "espalier/config/json.h"
 #include "espalier/util/input_file.h"
@@ -114,11 +115,9 @@ void MetricsCallback::restore(const Json& state, const std::string& place) {
 }
 
 void MetricsCallback::on_stage_begin(TrainState& s) {
-  if (restored_)
-    s.sparsity = *restored_;
-  else
-    count(s);                        // for whoever shows it before the first row,
-  counted_ = restored_.has_value();  // for which zeros that no mask holds may have moved
+  // What is counted here is for whoever shows it before the first row; the row's own is counted for it.
+  counted_ = restored_.has_value();
+  s.sparsity = counted_ ? *std::exchange(restored_, std::nullopt) : sparsity_of(layer_sizes(s.model));
 }
 
 void MetricsCallback::after_step(TrainState& s) {
@@ -128,10 +127,11 @@ void MetricsCallback::after_step(TrainState& s) {
     file_.write(prune_row(time_of(s), *s.pruned));
   }
   const bool logs = s.position.step % s.config.log_every == 0;
-  if (s.regrown && (logs || s.regrown->every >= s.config.log_every))
-    file_.write(regrow_row(time_of(s), *s.regrown, s.sparsity, s.macs));
-  if (!logs) return;
+  const bool moved = s.regrown && (logs || s.regrown->every >= s.config.log_every);
+  if (!moved && !logs) return;
   if (!counted_) count(s);
+  if (moved) file_.write(regrow_row(time_of(s), *s.regrown, s.sparsity, s.macs));
+  if (!logs) return;
   s.settle();
   Json row = row_at(time_of(s));
   row["loss"] = s.loss;

@@ -32,6 +32,11 @@ done
 "$scripts/from-torch" --help >/dev/null
 readelf -d "$work/prefix/bin/espalier" | grep -q "$ESPALIER_BUILD_DIR" && fail "the program still looks into the build folder"
 
+# It would cost each start 3.5 ms (core/cpu/dispatch.h). Sanitizers turn on Highway's own checks, which are in it.
+if [[ -z ${ESPALIER_SANITIZE-} ]]; then
+  readelf -d "$work/prefix/bin/espalier" | grep NEEDED | grep -q libhwy && fail "the program loads Highway's library"
+fi
+
 # What scripts/setup installs and a consumer needs: all but what only the program, the build of data/ and the tests use.
 for package in $(sed -n '/^libraries=(/,/^)/p' "$root/scripts/setup" | grep -oE '[a-z0-9]+[a-z0-9-]*-dev'); do
   [[ $package =~ ^lib(cli11|stb|gtest)-dev$ ]] || grep -qw -- "$package" "$manual" || fail "docs/library.md lacks $package"

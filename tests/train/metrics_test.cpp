@@ -133,6 +133,21 @@ TEST(MetricsCallback, RowsAfterAResumeHaveTheSparsityOfThoseBefore) {
   EXPECT_NE(third.find("\"sparsity\":0.5"), std::string::npos) << third;
 }
 
+TEST(MetricsCallback, ARowOfMovedMasksIsCountedFor) {
+  const TemporaryFolder folder;
+  MetricsFile file(folder.path() / "m", 0, half_a_second);
+  Stage stage;
+  MetricsCallback callback(file);
+  callback.on_stage_begin(stage.state);
+  for (Parameter* parameter : stage.model->parameters()) parameter->remove_mask();
+  std::ranges::fill(stage.model->parameters()[0]->value().span<float>(), 1.0f);
+  stage.position.step = 150;  // before the first row
+  stage.state.regrown = RegrowEvent{.type = "rigl", .every = 150};
+  callback.after_step(stage.state);
+  EXPECT_TRUE(contains(read_file(folder.path() / "m"), "\"sparsity\":0.1,"))
+      << "of 160 weights 16 of fc2 are 0";
+}
+
 TEST(MetricsCallback, RefusesWhatItCannotHaveKept) {
   const TemporaryFolder folder;
   MetricsFile file(folder.path() / "m", 0, half_a_second);
