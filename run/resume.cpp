@@ -77,8 +77,11 @@ void check_own(const RunFolder& folder, const Config& config) {
                ", which no run of Espalier's has left; --output DIR writes elsewhere");
   }
   check_same(folder, *theirs, config);
+  // The model of a first stage that does not train comes before the first checkpoint; the same comes again.
+  const StageConfig& first = config.stages.front();
+  const fs::path early = first.train ? fs::path() : folder.model(first.name);
   for (const fs::path& file : files)
-    if (file == folder.result() || file.extension() == ".safetensors")
+    if (file == folder.result() || (file.extension() == ".safetensors" && file != early))
       fail_usage(place, ": holds ", file.lexically_relative(folder.path()).string(),
                  " of a run, but no checkpoint to go on from; --output DIR writes elsewhere");
 }

@@ -123,6 +123,26 @@ class Resume(Outcomes):
         expected = self.assert_same_bits()
         self.assertIn("round3.pruned.safetensors", expected["models"])
 
+    def test_a_model_may_be_there_before_the_first_checkpoint(self):
+        """As where the run was killed between the two, which only a first stage that does not train has in this order."""
+        for name, stage in (("first", {"evaluate": {}}), ("dense", {"train": sgd(epochs=1)})):
+            self.write_run([{"name": name, **stage}, {"name": "tuned", "train": sgd(epochs=1)}])
+            self.succeeds("train", "run.json", "--output", name)
+            expected = self.outcome(name)
+            for file in (self.folder / name).rglob("*"):
+                if file.is_file() and file.name not in ("config.json", f"{name}.safetensors"):
+                    file.unlink()
+            again = self.command("train", "run.json", "--resume", "--output", name)
+            again = subprocess.run(**again, capture_output=True)
+            if name == "first":
+                self.assertEqual((again.returncode, again.stderr), (0, ""))
+                self.assertIn("has no checkpoint to go on from, so the run starts afresh", again.stdout)
+                self.assert_same_outcome(name, expected)
+            else:
+                self.assertEqual((again.returncode, again.stderr),
+                                 (2, "espalier: dense: holds models/dense.safetensors of a run, but no checkpoint to go on "
+                                     "from; --output DIR writes elsewhere\n"))
+
     def assert_same_bits(self):
         """Of run.json, whenever it is stopped; the outcome."""
         seed = random.randrange(10**6)
