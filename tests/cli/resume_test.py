@@ -132,8 +132,7 @@ class Resume(Outcomes):
             for file in (self.folder / name).rglob("*"):
                 if file.is_file() and file.name not in ("config.json", f"{name}.safetensors"):
                     file.unlink()
-            again = self.command("train", "run.json", "--resume", "--output", name)
-            again = subprocess.run(**again, capture_output=True)
+            again = subprocess.run(**self.command("train", "run.json", "--resume", "--output", name), capture_output=True)
             if name == "first":
                 self.assertEqual((again.returncode, again.stderr), (0, ""))
                 self.assertIn("has no checkpoint to go on from, so the run starts afresh", again.stdout)

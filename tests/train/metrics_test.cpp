@@ -76,6 +76,15 @@ struct Stage {
     }
     config.log_every = 100;
   }
+  /// No mask holds zeros any more, and those of the first layer are gone.
+  void let_go() {
+    for (Parameter* parameter : model->parameters()) parameter->remove_mask();
+    std::ranges::fill(model->parameters()[0]->value().span<float>(), 1.0f);
+  }
+  std::string rows() const { return read_file(folder.path() / "m"); }
+
+  TemporaryFolder folder;
+  MetricsFile file{folder.path() / "m", 0, half_a_second};
   std::unique_ptr<Module> model =
       make_model({.type = "mlp", .input = {4, 4, 1}, .classes = 4, .hidden = {8}}, 0);
   std::unique_ptr<Optimizer> optimizer = make_optimizer({.type = "sgd"}, model->parameters());
@@ -92,32 +101,27 @@ struct Stage {
 };
 
 TEST(MetricsCallback, KnowsTheSparsityFromTheFirstStepOn) {
-  const TemporaryFolder folder;
-  MetricsFile file(folder.path() / "m", 0, half_a_second);
   Stage stage;
-  MetricsCallback callback(file);
+  MetricsCallback callback(stage.file);
   callback.on_stage_begin(stage.state);
   EXPECT_TRUE(callback.state(stage.state).is_null()) << "counted for no row yet";
   stage.position.step = 8;
   callback.after_step(stage.state);
   EXPECT_EQ(stage.state.sparsity, 0.5);
-  EXPECT_EQ(read_file(folder.path() / "m"), "") << "and no row for it";
+  EXPECT_EQ(stage.rows(), "") << "and no row for it";
 }
 
 TEST(MetricsCallback, RowsAfterAResumeHaveTheSparsityOfThoseBefore) {
-  const TemporaryFolder folder;
-  MetricsFile file(folder.path() / "m", 0, half_a_second);
   Stage stage;
-  MetricsCallback before(file);
+  MetricsCallback before(stage.file);
   before.on_stage_begin(stage.state);
   stage.position.step = 100;
   before.after_step(stage.state);  // counts
-  for (Parameter* parameter : stage.model->parameters()) parameter->remove_mask();
-  std::ranges::fill(stage.model->parameters()[0]->value().span<float>(), 1.0f);
+  stage.let_go();
   const auto kept = before.state(stage.state);
   EXPECT_EQ(kept, (nlohmann::ordered_json{{"sparsity", 0.5}}));
 
-  MetricsCallback after(file);
+  MetricsCallback after(stage.file);
   after.restore(kept, "x.safetensors: /callbacks/metrics");
   stage.state.sparsity = 0;
   after.on_stage_begin(stage.state);
@@ -126,7 +130,7 @@ TEST(MetricsCallback, RowsAfterAResumeHaveTheSparsityOfThoseBefore) {
     stage.position.step = 200;
     callback->after_step(stage.state);
   }
-  std::istringstream rows(read_file(folder.path() / "m"));
+  std::istringstream rows(stage.rows());
   std::string first, second, third;
   std::getline(rows, first), std::getline(rows, second), std::getline(rows, third);
   EXPECT_EQ(second, third);
@@ -134,18 +138,14 @@ TEST(MetricsCallback, RowsAfterAResumeHaveTheSparsityOfThoseBefore) {
 }
 
 TEST(MetricsCallback, ARowOfMovedMasksIsCountedFor) {
-  const TemporaryFolder folder;
-  MetricsFile file(folder.path() / "m", 0, half_a_second);
   Stage stage;
-  MetricsCallback callback(file);
+  MetricsCallback callback(stage.file);
   callback.on_stage_begin(stage.state);
-  for (Parameter* parameter : stage.model->parameters()) parameter->remove_mask();
-  std::ranges::fill(stage.model->parameters()[0]->value().span<float>(), 1.0f);
+  stage.let_go();
   stage.position.step = 150;  // before the first row
   stage.state.regrown = RegrowEvent{.type = "rigl", .every = 150};
   callback.after_step(stage.state);
-  EXPECT_TRUE(contains(read_file(folder.path() / "m"), "\"sparsity\":0.1,"))
-      << "of 160 weights 16 of fc2 are 0";
+  EXPECT_TRUE(contains(stage.rows(), "\"sparsity\":0.1,")) << "of 160 weights 16 of fc2 are 0";
 }
 
 TEST(MetricsCallback, RefusesWhatItCannotHaveKept) {
