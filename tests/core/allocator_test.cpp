@@ -9,7 +9,7 @@
 #include "espalier/core/random.h"
 #include "support/bad_input.h"
 
-namespace espalier {
+namespace espalier::allocator_test {
 namespace {
 
 constexpr size_t mebibyte = size_t{1} << 20;
@@ -131,4 +131,4 @@ TEST(Allocator, MoreThanThereIsIsAnError) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::allocator_test

@@ -7,7 +7,7 @@
 
 #include "espalier/core/tensor.h"
 
-namespace espalier {
+namespace espalier::bf16_test {
 namespace {
 
 TEST(Bf16, RoundsToTheNearestAndTiesToEven) {
@@ -52,4 +52,4 @@ TEST(Bf16, TensorsAreRoundedAndWidened) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::bf16_test

@@ -4,7 +4,7 @@
 
 #include "core/machine.h"
 
-namespace espalier {
+namespace espalier::cgroup_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -30,4 +30,4 @@ TEST(CgroupFolders, OfAContainerBeginAtItsOwn) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::cgroup_test

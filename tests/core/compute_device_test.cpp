@@ -4,7 +4,7 @@
 
 #include "support/bad_input.h"
 
-namespace espalier {
+namespace espalier::compute_device_test {
 namespace {
 
 TEST(ComputeDevice, IsTheCpuUnlessAnotherWasChosen) {
@@ -47,4 +47,4 @@ TEST(ComputeDevice, ABuildWithoutCudaHasNoCards) {
 #endif
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::compute_device_test

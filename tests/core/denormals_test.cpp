@@ -7,7 +7,7 @@
 #include "espalier/core/kernels.h"
 #include "espalier/core/thread_pool.h"
 
-namespace espalier {
+namespace espalier::denormals_test {
 namespace {
 
 constexpr float least = 1.2e-38f;  // that is no denormal, nearly
@@ -77,4 +77,4 @@ TEST(FlushDenormals, MomentumThatDecaysComesToZero) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::denormals_test

@@ -9,7 +9,7 @@
 
 #include "espalier/util/error.h"
 
-namespace espalier {
+namespace espalier::isa_test {
 namespace {
 
 TEST(Isa, FollowsTheEnvironment) {
@@ -53,4 +53,4 @@ TEST(IsaDeathTest, AMissingSetIsRefused) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::isa_test

@@ -9,7 +9,7 @@
 
 #include "support/threads.h"
 
-namespace espalier {
+namespace espalier::measure_test {
 namespace {
 
 TEST(Measure, RandomTensorsAreAFunctionOfTheirKey) {
@@ -105,4 +105,4 @@ TEST(Measure, PeaksAreOfThisMachine) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::measure_test

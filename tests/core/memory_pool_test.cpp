@@ -4,7 +4,7 @@
 
 #include <vector>
 
-namespace espalier {
+namespace espalier::memory_pool_test {
 namespace {
 
 /// So many bytes and no more, at addresses that nothing touches.
@@ -83,4 +83,4 @@ TEST(MemoryPool, RoundsUpToItsAlignmentAndResetsItsPeak) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::memory_pool_test

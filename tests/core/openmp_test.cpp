@@ -21,7 +21,7 @@ int omp_get_num_threads();
 int omp_in_parallel();
 }
 
-namespace espalier {
+namespace espalier::openmp_test {
 namespace {
 
 // ThreadSanitizer allows no new threads in a fork, and cannot see how libgomp's wait for each other.
@@ -79,4 +79,4 @@ TEST(OpenMp, NumThreads) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::openmp_test

@@ -10,7 +10,7 @@
 #include "support/bad_input.h"
 #include "support/threads.h"
 
-namespace espalier {
+namespace espalier::parallel_test {
 namespace {
 
 TEST(Parallel, PartsAreContiguousAndDifferByOneAtMost) {
@@ -77,4 +77,4 @@ TEST(Parallel, SetThreads) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::parallel_test

@@ -10,7 +10,7 @@
 #include "core/machine.h"
 #include "support/bad_input.h"
 
-namespace espalier {
+namespace espalier::physical_memory_test {
 namespace {
 
 /** The bytes of this process that RLIMIT_DATA counts: data and stack, the sixth figure of /proc/self/statm,
@@ -64,4 +64,4 @@ TEST(RequireMemory, SaysWhatNeedsItAndWhatThereIs) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::physical_memory_test

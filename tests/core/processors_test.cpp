@@ -5,7 +5,7 @@
 
 #include "core/machine.h"
 
-namespace espalier {
+namespace espalier::processors_test {
 namespace {
 
 /// The processors of the tests' own machine: no quota can give more.
@@ -65,4 +65,4 @@ TEST(Processors, AGroupAboveMayHaveTheLeast) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::processors_test

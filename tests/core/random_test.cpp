@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace espalier {
+namespace espalier::random_test {
 namespace {
 
 TEST(Random, MixesAsSplitMix64) {
@@ -88,4 +88,4 @@ TEST(Random, EveryPermutationIsAsLikely) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::random_test

@@ -9,7 +9,7 @@
 
 #include "espalier/util/error.h"
 
-namespace espalier {
+namespace espalier::reason_test {
 namespace {
 
 TEST(Reason, IsInWordsForPeople) {
@@ -24,4 +24,4 @@ TEST(Reason, IsInWordsForPeople) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::reason_test

@@ -4,7 +4,7 @@
 
 #include "support/bad_input.h"
 
-namespace espalier {
+namespace espalier::shape_test {
 namespace {
 
 TEST(Shape, CountsElements) {
@@ -48,4 +48,4 @@ TEST(Shape, RefusesWhatItCannotHold) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::shape_test

@@ -7,7 +7,7 @@
 
 #include "support/bad_input.h"
 
-namespace espalier {
+namespace espalier::starvation_test {
 namespace {
 
 TEST(Starvation, IsSaidWhereThreadsWaitLongerThanTheyCompute) {
@@ -33,4 +33,4 @@ TEST(Starvation, ThePoolSamplesWhatItsCallerWaitsFor) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::starvation_test

@@ -6,7 +6,7 @@
 #include "support/bad_input.h"
 #include "support/numbers.h"
 
-namespace espalier {
+namespace espalier::tensor_test {
 namespace {
 
 const Floats six{1, 2, 3, 4, 5, 6};
@@ -146,4 +146,4 @@ TEST(Tensor, NamesForMessages) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::tensor_test

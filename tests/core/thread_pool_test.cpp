@@ -11,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-namespace espalier {
+namespace espalier::thread_pool_test {
 namespace {
 
 using Body = std::function<void(int)>;
@@ -162,4 +162,4 @@ TEST(ThreadPool, APartWhoseThreadDoesNotRunIsTheCallers) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::thread_pool_test

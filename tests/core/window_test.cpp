@@ -4,7 +4,7 @@
 
 #include "espalier/util/error.h"
 
-namespace espalier {
+namespace espalier::window_test {
 namespace {
 
 TEST(Window, AWholeNumberStandsForAllAxesAndSides) {
@@ -79,4 +79,4 @@ TEST(Window, FitsNoNumbersThatOverflow) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::window_test

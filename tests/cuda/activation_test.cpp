@@ -4,7 +4,7 @@
 #include "cuda/support.h"
 #include "support/formulas.h"
 
-namespace espalier {
+namespace espalier::activation_test {
 namespace {
 
 using CudaActivation = OnCard<>;
@@ -143,4 +143,4 @@ TEST_F(CudaActivation, BiasBackwardInPlaceAndTheSameBitsAgain) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::activation_test

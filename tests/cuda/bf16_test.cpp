@@ -9,7 +9,7 @@
 #include "support/formulas.h"
 #include "support/strided.h"
 
-namespace espalier {
+namespace espalier::bf16_test {
 namespace {
 
 using CudaBf16 = OnCard<>;
@@ -262,4 +262,4 @@ TEST_F(CudaBf16, RowsByTheirOwnSums) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::bf16_test

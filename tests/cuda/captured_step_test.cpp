@@ -29,7 +29,7 @@
 #include "espalier/cuda_emulation/streams.h"
 #endif
 
-namespace espalier {
+namespace espalier::captured_step_test {
 namespace {
 
 using CapturedStepOnCuda = OnCuda;
@@ -517,4 +517,4 @@ TEST_F(CapturedStepOnCuda, AFailureInAGraphNamesTheLastStepThatIsSure) {
 #endif
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::captured_step_test

@@ -6,7 +6,7 @@
 #include "cuda/card.h"
 #include "cuda/support.h"
 
-namespace espalier {
+namespace espalier::conv_test {
 namespace {
 
 /// `n` numbers of the host in device memory; null stays null.
@@ -146,4 +146,4 @@ INSTANTIATE_TEST_SUITE_P(Shapes, CudaConv, testing::ValuesIn(shapes),
                          [](const auto& info) { return name(info.param); });
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::conv_test

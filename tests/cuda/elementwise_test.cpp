@@ -3,7 +3,7 @@
 #include "cuda/card.h"
 #include "cuda/support.h"
 
-namespace espalier {
+namespace espalier::elementwise_test {
 namespace {
 
 using CudaElementwise = OnCard<>;
@@ -119,4 +119,4 @@ TEST_F(CudaDropout, TheBitsOfTheCpu) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::elementwise_test

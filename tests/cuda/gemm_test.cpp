@@ -5,7 +5,7 @@
 #include "espalier/core/kernels.h"
 #include "support/formulas.h"
 
-namespace espalier {
+namespace espalier::gemm_test {
 namespace {
 
 // {n, in, out}: one number, odd sizes, a classifier's, LeNet-300's and an MLP's layers.
@@ -136,4 +136,4 @@ TEST_F(CudaGemmPrecision, F32KeepsAllDigitsOfOperands) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::gemm_test

@@ -2,7 +2,7 @@
 #include "cuda/card.h"
 #include "cuda/support.h"
 
-namespace espalier {
+namespace espalier::images_test {
 namespace {
 
 using CudaGatherImages = OnCard<>;
@@ -93,4 +93,4 @@ TEST_F(CudaViews, TheBitsOfTheCpu) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::images_test

@@ -4,7 +4,7 @@
 #include "cuda/on_cuda.h"
 #include "support/numbers.h"
 
-namespace espalier {
+namespace espalier::loader_test {
 namespace {
 
 using LoaderOnCuda = OnCuda;
@@ -44,4 +44,4 @@ TEST_F(LoaderOnCuda, MakesTheCpusBatchesInEitherType) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::loader_test

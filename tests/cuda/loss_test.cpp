@@ -4,7 +4,7 @@
 #include "cuda/support.h"
 #include "support/formulas.h"
 
-namespace espalier {
+namespace espalier::loss_test {
 namespace {
 
 using CudaCrossEntropy = OnCard<>;
@@ -179,4 +179,4 @@ TEST_F(CudaTally, AddsUpBatches) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::loss_test

@@ -22,7 +22,7 @@
 #include "support/numbers.h"
 #include "support/temporary_folder.h"
 
-namespace espalier {
+namespace espalier::networks_test {
 namespace {
 
 using NetworksOnCuda = OnCuda;
@@ -471,4 +471,4 @@ TEST_F(NetworksOnCuda, StepsRepeatBitByBit) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::networks_test

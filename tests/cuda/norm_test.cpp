@@ -10,7 +10,7 @@
 #include "cuda/support.h"
 #include "support/formulas.h"
 
-namespace espalier {
+namespace espalier::norm_test {
 namespace {
 
 // Few and many rows, channels in fours and not, one block and several.
@@ -409,4 +409,4 @@ TEST_F(CudaNorm, SameBits) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::norm_test

@@ -10,7 +10,7 @@
 #include "support/formulas.h"
 #include "support/op_case.h"
 
-namespace espalier {
+namespace espalier::ops_test {
 namespace {
 
 /// What is on the GPU, for the host, as f32.
@@ -548,4 +548,4 @@ TEST_F(OpsOnCuda, TheHostReadsWhatIsOnTheGpuOnlyByCopies) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::ops_test

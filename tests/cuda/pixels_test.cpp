@@ -3,7 +3,7 @@
 #include "cuda/card.h"
 #include "cuda/support.h"
 
-namespace espalier {
+namespace espalier::pixels_test {
 namespace {
 
 using CudaPixels = OnCard<>;
@@ -40,4 +40,4 @@ TEST_F(CudaPixels, AsOnTheCpu) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::pixels_test

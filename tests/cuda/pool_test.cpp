@@ -6,7 +6,7 @@
 #include "cuda/card.h"
 #include "cuda/support.h"
 
-namespace espalier {
+namespace espalier::pool_test {
 namespace {
 
 // {n, h, w, c, k, stride, pad}: no overlap, overlap, gaps, padding, odd sizes, one pixel, many images;
@@ -111,4 +111,4 @@ TEST_F(CudaPool, SameBits) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::pool_test

@@ -3,7 +3,7 @@
 #include "cuda/card.h"
 #include "cuda/support.h"
 
-namespace espalier {
+namespace espalier::reduce_test {
 namespace {
 
 using CudaReduce = OnCard<>;
@@ -110,4 +110,4 @@ TEST_F(CudaReduce, FirstNotFinite) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::reduce_test

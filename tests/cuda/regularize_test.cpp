@@ -1,7 +1,7 @@
 #include "cuda/on_cuda.h"
 #include "cuda/support.h"
 
-namespace espalier {
+namespace espalier::regularize_test {
 namespace {
 
 using RegularizeOnCuda = OnCuda;
@@ -137,4 +137,4 @@ TEST_F(RegularizeOnCuda, Pulls) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::regularize_test

@@ -6,7 +6,7 @@
 #include "cuda/card.h"
 #include "cuda/support.h"
 
-namespace espalier {
+namespace espalier::rows_test {
 namespace {
 
 using CudaSoftmax = OnCard<>;
@@ -96,4 +96,4 @@ TEST_F(CudaMatmul, AgainstDoubleAtEachPrecision) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::rows_test

@@ -3,7 +3,7 @@
 #include "cuda/card.h"
 #include "cuda/support.h"
 
-namespace espalier {
+namespace espalier::strided_test {
 namespace {
 
 using CudaStrided = OnCard<>;
@@ -23,4 +23,4 @@ TEST_F(CudaStrided, CopiesAndAdds) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::strided_test

@@ -1,7 +1,7 @@
 #include "cuda/on_cuda.h"
 #include "cuda/support.h"
 
-namespace espalier {
+namespace espalier::surgery_test {
 namespace {
 
 using SurgeryOnCuda = OnCuda;
@@ -26,4 +26,4 @@ TEST_F(SurgeryOnCuda, TakesTheSameBytes) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::surgery_test

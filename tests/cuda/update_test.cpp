@@ -5,7 +5,7 @@
 #include "cuda/card.h"
 #include "cuda/support.h"
 
-namespace espalier {
+namespace espalier::update_test {
 namespace {
 
 using CudaSgdUpdate = OnCard<>;
@@ -213,4 +213,4 @@ TEST_F(CudaApplyMask, ZeroesWhatItDrops) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::update_test

@@ -15,7 +15,7 @@ constexpr size_t max_bytes = 1 << 20;
 const Bytes small = tar_entry("train/", {}, '5') + tar_entry("./train//cat/1.png", {1, 2, 3}) +
                     tar_entry("readme", Bytes(700, 7)) + tar_end();
 
-std::string message(const Bytes& bytes) {
+std::string archive_message(const Bytes& bytes) {
   return message_of([&] { parse_archive(bytes, "a.tar", max_bytes); });
 }
 
@@ -38,22 +38,22 @@ TEST(Archive, NamesOfAnyBytes) {
 }
 
 TEST(Archive, MayNotClimbOut) {
-  EXPECT_EQ(message(tar_entry("a/../../etc/passwd", {1}) + tar_end()),
+  EXPECT_EQ(archive_message(tar_entry("a/../../etc/passwd", {1}) + tar_end()),
             "a.tar: 'a/../../etc/passwd' climbs out of the archive; nothing was read");
-  EXPECT_EQ(message(tar_entry("..", {}, '5') + tar_end()),
+  EXPECT_EQ(archive_message(tar_entry("..", {}, '5') + tar_end()),
             "a.tar: '..' climbs out of the archive; nothing was read");
-  EXPECT_EQ(message(tar_entry("/etc/passwd", {1}) + tar_end()),
+  EXPECT_EQ(archive_message(tar_entry("/etc/passwd", {1}) + tar_end()),
             "a.tar: '/etc/passwd' is no path inside of the archive; nothing was read");
 }
 
 TEST(Archive, MayNotHoldLinksOrDevices) {
-  EXPECT_EQ(message(tar_entry("a", {}, '2', "/etc/passwd") + tar_end()),
+  EXPECT_EQ(archive_message(tar_entry("a", {}, '2', "/etc/passwd") + tar_end()),
             "a.tar: a: is a link, expected only files and folders; nothing was read");
-  EXPECT_EQ(message(tar_entry("b", {1}) + tar_entry("a", {}, '1', "b") + tar_end()),
+  EXPECT_EQ(archive_message(tar_entry("b", {1}) + tar_entry("a", {}, '1', "b") + tar_end()),
             "a.tar: a: is a link, expected only files and folders; nothing was read");
-  EXPECT_EQ(message(tar_entry("a", {}, '6') + tar_end()),
+  EXPECT_EQ(archive_message(tar_entry("a", {}, '6') + tar_end()),
             "a.tar: a: is neither file nor folder; nothing was read");
-  EXPECT_EQ(message(tar_entry("a/b", {1}) + tar_entry("./a/b", {2}) + tar_end()),
+  EXPECT_EQ(archive_message(tar_entry("a/b", {1}) + tar_entry("./a/b", {2}) + tar_end()),
             "a.tar: a/b: is in the archive twice; nothing was read");
 }
 
@@ -63,43 +63,43 @@ TEST(Archive, CutShortAnywhere) {
   };
   const size_t entries = small.size() - tar_end().size();
   for (size_t size = 0; size <= entries; size += size % 512 ? 1 : 37)
-    EXPECT_TRUE(contains(message(cut(small, size)), "a.tar: ")) << size;
+    EXPECT_TRUE(contains(archive_message(cut(small, size)), "a.tar: ")) << size;
   for (const size_t border : {size_t{512}, size_t{1536}, entries})
-    EXPECT_TRUE(contains(message(cut(small, border)), "cut short")) << border;
-  EXPECT_EQ(message(cut(small, entries)),
+    EXPECT_TRUE(contains(archive_message(cut(small, border)), "cut short")) << border;
+  EXPECT_EQ(archive_message(cut(small, entries)),
             "a.tar: cut short after 2 files: it does not end in the zeros that end a tar");
   EXPECT_TRUE(contains(
-      message(cut(small, entries - 512)),
+      archive_message(cut(small, entries - 512)),
       "a.tar: readme: cannot be read to its end, byte 700: what is there is no tar, or a damaged one"));
   for (const Bytes& packed : {gzip(small), xz(small)})
     for (size_t size = 8; size < packed.size(); ++size)
-      EXPECT_TRUE(contains(message(cut(packed, size)), "data cut short at byte")) << size;
+      EXPECT_TRUE(contains(archive_message(cut(packed, size)), "data cut short at byte")) << size;
 }
 
 TEST(Archive, IsNoTar) {
-  EXPECT_EQ(message({}), "a.tar: is empty, expected a .tar, .tar.gz or .tar.xz");
+  EXPECT_EQ(archive_message({}), "a.tar: is empty, expected a .tar, .tar.gz or .tar.xz");
   EXPECT_TRUE(contains(
-      message(Bytes(5000, 'x')),
+      archive_message(Bytes(5000, 'x')),
       "a.tar: cannot be read as a .tar, .tar.gz or .tar.xz: what is there is no tar, or a damaged one"));
-  EXPECT_TRUE(contains(message(gzip({1, 2, 3})), "a.tar: cannot be read as a .tar"));
-  EXPECT_TRUE(contains(message(small + Bytes(600, 'x')), "does not end in the zeros"));
+  EXPECT_TRUE(contains(archive_message(gzip({1, 2, 3})), "a.tar: cannot be read as a .tar"));
+  EXPECT_TRUE(contains(archive_message(small + Bytes(600, 'x')), "does not end in the zeros"));
 }
 
 TEST(Archive, MayNotClaimMoreThanItMayHold) {
   EXPECT_EQ(
-      message(gzip(tar_entry("zeros", Bytes(2 << 20)) + tar_end())),
+      archive_message(gzip(tar_entry("zeros", Bytes(2 << 20)) + tar_end())),
       "a.tar: zeros: 2097152 bytes, and 0 of the files before it: more than the 1048576 that an archive "
       "may hold");
   Bytes lies = small;
   lies[1024 + 512 + 124] = '1';  // the last entry claims 1 GiB and 700 bytes
   seal(lies, 1024 + 512);
-  EXPECT_EQ(message(lies),
+  EXPECT_EQ(archive_message(lies),
             "a.tar: readme: 1073742524 bytes, and 3 of the files before it: more than the 1048576 that an "
             "archive may hold");
   lies = small;
   lies[1024 + 512 + 124 + 5] = '1';  // 32 kB and 700 bytes
   seal(lies, 1024 + 512);
-  EXPECT_TRUE(contains(message(lies), "a.tar: readme: cannot be read to its end, byte 33468: "));
+  EXPECT_TRUE(contains(archive_message(lies), "a.tar: readme: cannot be read to its end, byte 33468: "));
 }
 
 TEST(Archive, MayHoldSixteenTimesItsOwnSize) {
@@ -137,11 +137,11 @@ TEST(Archive, PathsHaveALength) {
   EXPECT_EQ(
       parse_archive(tar_long(deep.substr(2), {1}) + tar_end(), "a.tar", max_bytes).files.at(0).path.size(),
       4095u);
-  EXPECT_TRUE(contains(message(tar_long(deep, {1}) + tar_end()),
+  EXPECT_TRUE(contains(archive_message(tar_long(deep, {1}) + tar_end()),
                        "' is a path of 4097 bytes, more than the 4096 that one may have; nothing was read"));
   for (int i = 0; i < 7; ++i) deep += "/" + deep;  // 500,000 bytes
-  EXPECT_TRUE(
-      contains(message(gzip(tar_long(deep, {1}) + tar_end())), "more than the 4096 that one may have"));
+  EXPECT_TRUE(contains(archive_message(gzip(tar_long(deep, {1}) + tar_end())),
+                       "more than the 4096 that one may have"));
 }
 
 TEST(Archive, PathsTogetherHaveALength) {
@@ -149,19 +149,20 @@ TEST(Archive, PathsTogetherHaveALength) {
   while (deep.size() < 4090) deep += "/a";  // with all folders above it 4 MB
   Bytes tar;
   for (int i = 100; i < 400; ++i) tar = std::move(tar) + tar_long(std::to_string(i) + deep.substr(3), {});
-  EXPECT_TRUE(contains(message(gzip(tar + tar_end())), "more than the 1073741824 that they may have"));
+  EXPECT_TRUE(
+      contains(archive_message(gzip(tar + tar_end())), "more than the 1073741824 that they may have"));
 }
 
 TEST(Archive, PaddingEnds) {
   EXPECT_EQ(parse_archive(xz(small + Bytes(1 << 20)), "a.tar", max_bytes).files.size(), 2u);
   for (const Bytes& tar : {Bytes(50'000'000), small + Bytes(50'000'000)})
-    EXPECT_EQ(message(xz(tar)), "a.tar: more than 4194304 bytes follow the end of the archive");
+    EXPECT_EQ(archive_message(xz(tar)), "a.tar: more than 4194304 bytes follow the end of the archive");
 }
 
 TEST(Archive, FilesTogetherMayNotClaimMoreThanItHolds) {
   const Archive archive = parse_archive(tar_sparse("a", 2000) + tar_end(), "a.tar", max_bytes);
   EXPECT_EQ(archive.files.at(0).bytes, Bytes(1999) + Bytes{7});
-  EXPECT_EQ(message(tar_sparse("a", 2000) + tar_sparse("b", 2000) + tar_end()),
+  EXPECT_EQ(archive_message(tar_sparse("a", 2000) + tar_sparse("b", 2000) + tar_end()),
             "a.tar: b: 2000 bytes, more than the archive holds: is it cut short?");
 }
 

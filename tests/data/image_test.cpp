@@ -22,7 +22,7 @@ Image noise(int64_t height, int64_t width, int64_t channels) {
   return image;
 }
 
-std::string message(const Bytes& bytes, int64_t max_pixels = 1 << 20) {
+std::string image_message(const Bytes& bytes, int64_t max_pixels = 1 << 20) {
   return message_of([&] { decode_image(bytes, "x.jpg", max_pixels); });
 }
 
@@ -84,23 +84,24 @@ TEST(DecodeImage, JpegsOfEveryLayoutOfColourAreWhatLibjpegMakesOfThem) {
 TEST(DecodeImage, CutShortAnywhere) {
   for (const Bytes& bytes : {png(noise(9, 9, 3)), jpeg(noise(9, 9, 3))})
     for (size_t size = 0; size < bytes.size(); ++size)
-      EXPECT_TRUE(contains(message(Bytes(bytes.begin(), bytes.begin() + static_cast<long>(size))), "x.jpg: "))
+      EXPECT_TRUE(
+          contains(image_message(Bytes(bytes.begin(), bytes.begin() + static_cast<long>(size))), "x.jpg: "))
           << size << " of " << bytes.size();
 }
 
 TEST(DecodeImage, IsNoImage) {
-  EXPECT_EQ(message({}), "x.jpg: is empty, expected a JPEG, PNG, WebP or BMP image");
+  EXPECT_EQ(image_message({}), "x.jpg: is empty, expected a JPEG, PNG, WebP or BMP image");
   const Bytes gif = {'G', 'I', 'F', '8', '9', 'a', 1, 0, 1, 0, 0, 0, 0};
-  EXPECT_EQ(message(gif), "x.jpg: is no JPEG, PNG, WebP or BMP");
-  EXPECT_EQ(message(Bytes{0xFF} + jpeg(noise(9, 9, 3))), "x.jpg: is no JPEG, PNG, WebP or BMP");
+  EXPECT_EQ(image_message(gif), "x.jpg: is no JPEG, PNG, WebP or BMP");
+  EXPECT_EQ(image_message(Bytes{0xFF} + jpeg(noise(9, 9, 3))), "x.jpg: is no JPEG, PNG, WebP or BMP");
   Bytes corrupt = png(noise(9, 9, 3));
   corrupt[50] ^= 0xFF;
-  EXPECT_TRUE(
-      contains(message(corrupt), "x.jpg: corrupt PNG: the chunk at byte 33 does not have its checksum"));
+  EXPECT_TRUE(contains(image_message(corrupt),
+                       "x.jpg: corrupt PNG: the chunk at byte 33 does not have its checksum"));
   Bytes jpg = jpeg(noise(9, 9, 3));
   jpg[200] = 0xFF;  // in the middle of a table
   jpg[201] = 0xFF;
-  EXPECT_TRUE(contains(message(jpg), "x.jpg: "));
+  EXPECT_TRUE(contains(image_message(jpg), "x.jpg: "));
 }
 
 /// Where the first segment of this kind is in a JPEG: its 0xFF.
@@ -127,36 +128,38 @@ Bytes without_segments(Bytes bytes, uint8_t kind) {
 TEST(DecodeImage, JpegTablesAreNotBelieved) {
   const Bytes good = jpeg(noise(9, 9, 3));
   EXPECT_EQ(decode_image(without_segments(good, 0xFE), "x.jpg").height, 9);
-  EXPECT_TRUE(contains(message(without_segments(good, 0xC4)), ": a scan before its Huffman table"));
-  EXPECT_TRUE(contains(message(without_segments(good, 0xDB)), ": a scan before its quantization table"));
+  EXPECT_TRUE(contains(image_message(without_segments(good, 0xC4)), ": a scan before its Huffman table"));
   EXPECT_TRUE(
-      contains(message(without_segments(good, 0xC0)), ": a scan of a component that the frame lacks"));
+      contains(image_message(without_segments(good, 0xDB)), ": a scan before its quantization table"));
+  EXPECT_TRUE(
+      contains(image_message(without_segments(good, 0xC0)), ": a scan of a component that the frame lacks"));
 
   Bytes bad = good;
   const size_t huffman = segment(good, 0xC4), frame = segment(good, 0xC0), scan = segment(good, 0xDA);
   bad[huffman + 4 + 16] = 250;
-  EXPECT_EQ(message(bad), "x.jpg: corrupt JPEG at byte " + std::to_string(huffman + 4) +
-                              ": a Huffman table with too many codes");
+  EXPECT_EQ(image_message(bad), "x.jpg: corrupt JPEG at byte " + std::to_string(huffman + 4) +
+                                    ": a Huffman table with too many codes");
   bad = good;
   bad[huffman + 4] = 0x04;
-  EXPECT_TRUE(contains(message(bad), ": a Huffman table of no such number"));
+  EXPECT_TRUE(contains(image_message(bad), ": a Huffman table of no such number"));
   bad = good;
   bad[scan + 6] = 0x33;
-  EXPECT_TRUE(contains(message(bad), ": a scan before its Huffman table"));
+  EXPECT_TRUE(contains(image_message(bad), ": a scan before its Huffman table"));
   bad = good;
   bad[frame + 4 + 6] = 77;
-  EXPECT_TRUE(contains(message(bad), ": a scan of a component that the frame lacks"));
+  EXPECT_TRUE(contains(image_message(bad), ": a scan of a component that the frame lacks"));
   bad = without_end(good, 2) +
         Bytes(good.begin() + static_cast<long>(frame), good.begin() + static_cast<long>(frame + 19)) +
         Bytes{0xFF, 0xD9};
-  EXPECT_TRUE(contains(message(bad), ": a second frame"));
+  EXPECT_TRUE(contains(image_message(bad), ": a second frame"));
   bad = good;
   bad[huffman + 2] = 0xFF;
-  EXPECT_EQ(message(bad), "x.jpg: corrupt JPEG at byte " + std::to_string(good.size()) + ": is cut short");
+  EXPECT_EQ(image_message(bad),
+            "x.jpg: corrupt JPEG at byte " + std::to_string(good.size()) + ": is cut short");
 }
 
 TEST(DecodeImage, AJpegWhoseDataEndInTheMiddleOfANumberIsCorrupt) {  // fuzzing has found it
-  EXPECT_EQ(message(read_all(source_folder() + "/tests/fuzz/corpus/image/data_end_early.jpg")),
+  EXPECT_EQ(image_message(read_all(source_folder() + "/tests/fuzz/corpus/image/data_end_early.jpg")),
             "x.jpg: cannot be decoded: its data end before its last pixel");
 }
 
@@ -164,8 +167,8 @@ TEST(DecodeImage, AJpegMayNotClaimMorePixelsThanItsBytesCanBe) {
   Bytes bytes = jpeg(noise(9, 9, 3));
   const size_t frame = segment(bytes, 0xC0);
   bytes[frame + 5] = bytes[frame + 7] = 40;  // 40 * 256 + 9 on both sides: 300 MB
-  EXPECT_EQ(message(bytes, 1 << 30), "x.jpg: corrupt JPEG at byte " + std::to_string(frame + 4) +
-                                         ": claims more pixels than so few bytes can be");
+  EXPECT_EQ(image_message(bytes, 1 << 30), "x.jpg: corrupt JPEG at byte " + std::to_string(frame + 4) +
+                                               ": claims more pixels than so few bytes can be");
   const Bytes grey = jpeg(plain(800, 800, {7}));  // nothing packs better than what is all alike
   EXPECT_EQ(decode_image(grey, "x.jpg").height, 800);
 }
@@ -232,20 +235,23 @@ TEST(DecodeImage, ThePngsDataAreWhatItsHeaderSays) {
           const size_t data = png_needs(height, width, kind, interlaced);
           const Image image = decode_image(png_of_zeros(height, width, kind, interlaced, data), "x.png");
           EXPECT_EQ(image.pixels, Bytes(static_cast<size_t>(height * width * kind.samples)));
-          EXPECT_TRUE(contains(message(png_of_zeros(height, width, kind, interlaced, data - 1)), "x.jpg: "));
+          EXPECT_TRUE(
+              contains(image_message(png_of_zeros(height, width, kind, interlaced, data - 1)), "x.jpg: "));
         }
 }
 
 TEST(DecodeImage, APngMayNotUnpackToMoreThanItsHeaderSays) {
   const PngKind rgb{8, 2, 3};
-  EXPECT_EQ(message(png_of_zeros(16, 16, rgb, false, 16 * 49 + 1)),
+  EXPECT_EQ(image_message(png_of_zeros(16, 16, rgb, false, 16 * 49 + 1)),
             "x.jpg: corrupt PNG: its data unpack to more than the 784 bytes that 16 x 16 pixels need");
-  EXPECT_TRUE(contains(message(png_of_zeros(16, 16, rgb, false, 50'000'000)), "more than the 784 bytes"));
-  EXPECT_TRUE(contains(message(png_of_zeros(16, 16, rgb, true, 50'000'000)), "more than the 798 bytes"));
+  EXPECT_TRUE(
+      contains(image_message(png_of_zeros(16, 16, rgb, false, 50'000'000)), "more than the 784 bytes"));
+  EXPECT_TRUE(
+      contains(image_message(png_of_zeros(16, 16, rgb, true, 50'000'000)), "more than the 798 bytes"));
 }
 
 TEST(DecodeImage, LargeOnesAreRefusedBeforeTheyAreDecoded) {
-  EXPECT_EQ(message(png(noise(9, 12, 1)), 107),
+  EXPECT_EQ(image_message(png(noise(9, 12, 1)), 107),
             "x.jpg: is 9 x 12 pixels large, more than the 107 that an image may have");
   EXPECT_EQ(decode_image(png(noise(9, 12, 1)), "x.png", 108).pixels.size(), 108u);
 }

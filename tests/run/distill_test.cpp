@@ -29,13 +29,13 @@ const std::string teaching =
     R"({"name": "teaching", "train": {"steps": 30, "optimizer": {"type": "adam", "lr": 0.01}}})";
 
 /// A stage of 15 steps, an epoch and four, that has `more` fields.
-std::string learning(const std::string& more, const std::string& name = "learning") {
+std::string fifteen_steps(const std::string& more, const std::string& name = "learning") {
   return R"({"name": ")" + name + R"(", "train": {"steps": 15, "optimizer": {"type": "sgd", "lr": 0.05,
              "momentum": 0.9}, "checkpoint_every": 1e-9)" +
          more + "}}";
 }
 std::string taught(const std::string& distill, const std::string& more = "") {
-  return learning(R"(, "distill": {)" + distill + "}" + more);
+  return fifteen_steps(R"(, "distill": {)" + distill + "}" + more);
 }
 
 RunResult distill_in(const std::filesystem::path& folder, const Config& config, bool resume = false) {
@@ -84,7 +84,7 @@ TEST(Distill, AStageLearnsFromAnEarlierOneAndSaysWhatThatCosts) {
 
 TEST(Distill, MakesAnotherNetworkOfItAndAtWeightZeroTheSame) {
   const TemporaryFolder folder;
-  distill_in(folder / "plain", small_config(teaching + "," + learning(""), few_images));
+  distill_in(folder / "plain", small_config(teaching + "," + fifteen_steps(""), few_images));
   const auto distil = [&](const std::string& name, const std::string& weight) {
     distill_in(folder / name,
                small_config(teaching + "," + taught(R"("teacher_stage": "teaching", "weight": )" + weight),
@@ -374,7 +374,7 @@ TEST(Distill, ARunThatGoesOnMissesOnlyTeachersThatItStillNeeds) {
   register_leave();
   const TemporaryFolder folder;
   const Config config = small_config(
-      teaching + "," + taught(R"("teacher_stage": "teaching")", leave) + "," + learning("", "last"),
+      teaching + "," + taught(R"("teacher_stage": "teaching")", leave) + "," + fifteen_steps("", "last"),
       few_images);
   leave_after = 5;
   EXPECT_TRUE(contains(message_of([&] { distill_in(folder / "run", config); }), "left"));
@@ -397,7 +397,7 @@ TEST(Distill, ADoneStagesTeacherMayBeGone) {
   const TemporaryFolder folder;
   distill_in(folder / "first", small_config(teaching, few_images));
   const auto file = RunFolder(folder / "first").model("teaching");
-  Config config = small_config(taught(R"("teacher": "t")") + "," + learning("", "last"), few_images);
+  Config config = small_config(taught(R"("teacher": "t")") + "," + fifteen_steps("", "last"), few_images);
   config.stages[0].train->distill->teacher = file.string();
   distill_in(folder / "run", config);
   std::filesystem::remove(file);
@@ -411,7 +411,7 @@ TEST(Distill, ItsMemoryAndTimeArePlanned) {
   const std::string stages = teaching + "," + taught(R"("teacher_stage": "teaching")");
   const Config config = small_config(stages, few_images);
   const DataSplits data = build_data(config, {});
-  const MemoryPlan plain = plan_memory(small_config(teaching + "," + learning(""), few_images), &data),
+  const MemoryPlan plain = plan_memory(small_config(teaching + "," + fifteen_steps(""), few_images), &data),
                    memory = plan_memory(config, &data);
   const double parameters = 4 * (784 * 16 + 16 + 160 + 10);
   EXPECT_EQ(plain.teacher, 0);

@@ -8,7 +8,7 @@
 #include "support/numbers.h"
 #include "support/threads.h"
 
-namespace espalier {
+namespace espalier::activation_test {
 namespace {
 
 const int64_t sizes[] = {1, 7, 15, 16, 17, 33, 1001, 40013};
@@ -122,4 +122,4 @@ TEST(Activation, BiasBackwardSumsColumns) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::activation_test

@@ -23,7 +23,7 @@ std::pair<int64_t, size_t> target() {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace espalier {
+namespace espalier::dispatch_test {
 namespace {
 
 TEST(Dispatch, TakesTheVersionForTheSetInForce) {
@@ -43,5 +43,5 @@ TEST(Dispatch, TakesTheVersionForTheSetInForce) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::dispatch_test
 #endif

@@ -7,7 +7,7 @@
 #include "support/numbers.h"
 #include "support/threads.h"
 
-namespace espalier {
+namespace espalier::elementwise_test {
 namespace {
 
 // Less than a vector, one, odd tails, and enough that several threads work.
@@ -159,4 +159,4 @@ TEST(Dropout, IsItsOwnGradientAndFreeOfThreads) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::elementwise_test

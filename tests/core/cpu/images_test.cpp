@@ -4,7 +4,7 @@
 #include "support/numbers.h"
 #include "support/threads.h"
 
-namespace espalier {
+namespace espalier::images_test {
 namespace {
 
 TEST(GatherImages, PicksRowsAndNormalises) {
@@ -96,4 +96,4 @@ TEST(Views, AgainstNaiveLoops) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::images_test

@@ -4,7 +4,7 @@
 #include "support/rows.h"
 #include "support/threads.h"
 
-namespace espalier {
+namespace espalier::layer_norm_test {
 namespace {
 
 TEST(LayerNorm, AgainstDouble) {
@@ -58,4 +58,4 @@ TEST(LayerNorm, EqualNumbersHaveNoVariance) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::layer_norm_test

@@ -7,7 +7,7 @@
 #include "support/numbers.h"
 #include "support/threads.h"
 
-namespace espalier {
+namespace espalier::loss_test {
 namespace {
 
 struct Result {
@@ -211,4 +211,4 @@ TEST(KlDivergence, InfiniteLogits) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::loss_test

@@ -6,7 +6,7 @@
 #include "support/numbers.h"
 #include "support/threads.h"
 
-namespace espalier {
+namespace espalier::norm_test {
 namespace {
 
 // Gradients are held to finite differences by the op's tests (tests/graph/ops/norm_test.cpp); here each
@@ -230,4 +230,4 @@ TEST(Norm, SameThreadsSameBits) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::norm_test

@@ -5,7 +5,7 @@
 #include "support/numbers.h"
 #include "support/threads.h"
 
-namespace espalier {
+namespace espalier::pixels_test {
 namespace {
 
 TEST(Pixels, AgainstLoops) {
@@ -44,4 +44,4 @@ TEST(Pixels, AgainstLoops) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::pixels_test

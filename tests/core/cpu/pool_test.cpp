@@ -7,7 +7,7 @@
 #include "support/numbers.h"
 #include "support/threads.h"
 
-namespace espalier {
+namespace espalier::pool_test {
 namespace {
 
 // {n, h, w, c, k, stride, pad}: no overlap, overlap, gaps, padding, odd sizes, one pixel, many images, one
@@ -135,4 +135,4 @@ TEST(MaxPool, KeepsNaN) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::pool_test

@@ -6,7 +6,7 @@
 #include "support/numbers.h"
 #include "support/threads.h"
 
-namespace espalier {
+namespace espalier::reduce_test {
 namespace {
 
 Tensor scratch() { return Tensor::empty({static_cast<int64_t>(cpu::reduce_scratch())}, DType::u8); }
@@ -94,4 +94,4 @@ TEST(Reduce, FirstNotFinite) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::reduce_test

@@ -5,7 +5,7 @@
 #include "espalier/core/kernels.h"
 #include "support/numbers.h"
 
-namespace espalier {
+namespace espalier::regularize_test {
 namespace {
 
 TEST(Regularize, SignsEverywhereOrWhereTheyAreWanted) {
@@ -82,4 +82,4 @@ TEST(Regularize, AddsSquares) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::regularize_test

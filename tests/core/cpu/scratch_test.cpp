@@ -31,7 +31,7 @@
 #include "support/rows.h"
 #include "support/watchdog.h"
 
-namespace espalier {
+namespace espalier::scratch_test {
 namespace {
 
 constexpr float insides[] = {0.0f, 1e30f, std::numeric_limits<float>::quiet_NaN()};
@@ -617,4 +617,4 @@ TEST(Scratch, Reductions) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::scratch_test

@@ -6,7 +6,7 @@
 #include "support/rows.h"
 #include "support/threads.h"
 
-namespace espalier {
+namespace espalier::softmax_test {
 namespace {
 
 Floats softmax(const Floats& x, int64_t c) {
@@ -55,4 +55,4 @@ TEST(Softmax, WhatIsRuledOutIsZeroAndNaNShowsInTheWholeRow) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::softmax_test

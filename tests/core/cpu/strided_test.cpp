@@ -3,7 +3,7 @@
 #include "support/strided.h"
 #include "support/threads.h"
 
-namespace espalier {
+namespace espalier::strided_test {
 namespace {
 
 TEST(Strided, CopiesAndAdds) {
@@ -20,4 +20,4 @@ TEST(Strided, CopiesAndAdds) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::strided_test

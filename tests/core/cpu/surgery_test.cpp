@@ -2,7 +2,7 @@
 
 #include "espalier/core/kernels.h"
 
-namespace espalier {
+namespace espalier::surgery_test {
 namespace {
 
 TEST(Take, KeepsTheIndicesOfTheMiddleAxis) {
@@ -21,4 +21,4 @@ TEST(Take, KeepsTheIndicesOfTheMiddleAxis) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::surgery_test

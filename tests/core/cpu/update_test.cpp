@@ -7,7 +7,7 @@
 #include "support/numbers.h"
 #include "support/threads.h"
 
-namespace espalier {
+namespace espalier::update_test {
 namespace {
 
 /// Parameters of several sizes, every second one masked, with their slots.
@@ -220,4 +220,4 @@ TEST(Update, FreeOfThreads) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::update_test

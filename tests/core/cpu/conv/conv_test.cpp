@@ -3,7 +3,7 @@
 #include "core/cpu/conv/conv_case.h"
 #include "espalier/core/isa.h"
 
-namespace espalier {
+namespace espalier::conv_test {
 namespace {
 
 constexpr ConvKernels conv2d{cpu::conv2d_forward_scratch,          cpu::conv2d_forward,
@@ -167,4 +167,4 @@ TEST(ConvAlgorithm, IsARuleOfTheShape) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::conv_test

@@ -2,7 +2,7 @@
 
 #include "core/cpu/conv/conv_case.h"
 
-namespace espalier {
+namespace espalier::depthwise_test {
 namespace {
 
 constexpr ConvKernels depthwise{
@@ -94,4 +94,4 @@ TEST(Depthwise, FitsWhatItCanDo) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::depthwise_test

@@ -9,7 +9,7 @@
 #include "core/cpu/conv/conv_case.h"
 #include "espalier/util/error.h"
 
-namespace espalier {
+namespace espalier::direct_conv_test {
 namespace {
 
 constexpr ConvKernels direct{cpu::direct_forward_scratch,          cpu::direct_forward,
@@ -84,4 +84,4 @@ TEST(DirectConvPrepared, SameBits) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::direct_conv_test

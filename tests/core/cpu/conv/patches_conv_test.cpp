@@ -2,7 +2,7 @@
 
 #include "core/cpu/conv/conv_case.h"
 
-namespace espalier {
+namespace espalier::patches_conv_test {
 namespace {
 
 /// Only forward. What is handed over as the weight is prepared first, for the kernel takes nothing else.
@@ -66,4 +66,4 @@ TEST(PatchesConv, FitsFewPixelsAndManyWeights) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::patches_conv_test

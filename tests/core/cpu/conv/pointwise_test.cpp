@@ -2,7 +2,7 @@
 
 #include "core/cpu/conv/conv_case.h"
 
-namespace espalier {
+namespace espalier::pointwise_test {
 namespace {
 
 constexpr ConvKernels pointwise{
@@ -68,4 +68,4 @@ TEST(Pointwise, FitsWhatItCanDo) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::pointwise_test

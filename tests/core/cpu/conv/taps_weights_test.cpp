@@ -2,7 +2,7 @@
 
 #include "core/cpu/conv/conv_case.h"
 
-namespace espalier {
+namespace espalier::taps_weights_test {
 namespace {
 
 // {n, h, w, c, o, kh, kw, stride, pad}
@@ -50,4 +50,4 @@ TEST(TapsWeights, FitOneGroup) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::taps_weights_test

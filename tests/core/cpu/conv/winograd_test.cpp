@@ -4,7 +4,7 @@
 
 #include "core/cpu/conv/conv_case.h"
 
-namespace espalier {
+namespace espalier::winograd_test {
 namespace {
 
 ConvShape shape(int64_t n, int64_t h, int64_t w, int64_t c, int64_t o, int64_t pad) {
@@ -80,4 +80,4 @@ TEST(Winograd, FitsWhatItCanDo) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::winograd_test

@@ -9,7 +9,7 @@
 #include "support/numbers.h"
 #include "support/threads.h"
 
-namespace espalier {
+namespace espalier::gemm_test {
 namespace {
 
 // {n, in, out}: few rows, one column, odd sizes, a cube, LeNet-300's layers.
@@ -134,4 +134,4 @@ TEST(GemmPlans, AlternatingShapesAndThreadsDoNotMixUp) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::gemm_test

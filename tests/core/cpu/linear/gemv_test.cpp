@@ -4,7 +4,7 @@
 
 #include "support/numbers.h"
 
-namespace espalier {
+namespace espalier::gemv_test {
 namespace {
 
 TEST(Gemv, EqualsANaiveLoopForAnyNumberOfRows) {
@@ -27,4 +27,4 @@ TEST(Gemv, EqualsANaiveLoopForAnyNumberOfRows) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::gemv_test

@@ -5,7 +5,7 @@
 #include "support/rows.h"
 #include "support/threads.h"
 
-namespace espalier {
+namespace espalier::matmul_test {
 namespace {
 
 TEST(Matmul, AgainstDouble) {
@@ -41,4 +41,4 @@ TEST(Matmul, SameThreadsSameBits) {
 }
 
 }  // namespace
-}  // namespace espalier
+}  // namespace espalier::matmul_test
