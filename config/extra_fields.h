@@ -76,7 +76,7 @@ Type<S> name_or_options(const Registry<Row>& rows, std::string S::*type, ExtraOp
       with_extra_fields<S>({field("type", type, name, help_with_rows(help, rows)).required()}, rows, extra),
       {.defaults = take_defaults});
   Description either = name;
-  either.json_schema = {{"anyOf", {name.json_schema, whole.json_schema}}};
+  either.json_schema = {{"anyOf", {name.json_schema, full_json_schema(whole)}}};
   if (whole.fields.size() > 1) {  // else there is nothing to say beside the name
     either.fields = whole.fields;
     either.expected += ", or an object of its type and options";

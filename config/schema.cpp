@@ -209,7 +209,7 @@ Description list_description(const Description& element, const Length& length) {
                            : length.from            ? join(" of at least ", length.from)
                                                     : "";
   list.expected = "a list" + size + ", each " + element.expected;
-  list.json_schema = {{"type", "array"}, {"items", element.json_schema}};
+  list.json_schema = {{"type", "array"}, {"items", nullptr}};
   if (length.from) list.json_schema["minItems"] = length.from;
   if (!open) list.json_schema["maxItems"] = length.to;
   list.element = std::make_shared<const Description>(element);
@@ -224,7 +224,7 @@ void check_list(const Json& json, const Description& list, const Length& length,
 Description map_description(const std::string& name, const Description& value) {
   Description map;
   map.expected = "an object that gives each " + name + " " + value.expected;
-  map.json_schema = {{"type", "object"}, {"additionalProperties", value.json_schema}};
+  map.json_schema = {{"type", "object"}, {"additionalProperties", nullptr}};
   map.values = std::make_shared<const Description>(value);
   return map;
 }
@@ -326,12 +326,13 @@ void check_given(const Json& json, const Description& object, const Json& varian
   }
 }
 
+namespace {
 Json object_schema(const Description& object) {
   Json schema = {{"type", "object"}, {"additionalProperties", false}, {"properties", Json::object()}};
   Json required = Json::array(), conditions = Json::array();
   for (const FieldDescription& field : object.fields) {
     Json property = {{"description", field.help}};
-    property.update(field.type->json_schema);
+    property.update(full_json_schema(*field.type));
     if (field.defaults.size() == 1) property["default"] = field.defaults[0].second;
     schema["properties"][field.name] = property;
 
@@ -363,6 +364,16 @@ Json object_schema(const Description& object) {
   }
   if (!required.empty()) schema["required"] = required;
   if (!conditions.empty()) schema["allOf"] = conditions;
+  return schema;
+}
+}  // namespace
+
+Json full_json_schema(const Description& value) {
+  Json schema = value.json_schema;
+  const auto is_left = [&](const char* part) { return schema.contains(part) && schema[part].is_null(); };
+  if (schema.value("type", "") == "object" && !value.fields.empty()) return object_schema(value);
+  if (is_left("items")) schema["items"] = full_json_schema(*value.element);
+  if (is_left("additionalProperties")) schema["additionalProperties"] = full_json_schema(*value.values);
   return schema;
 }
 

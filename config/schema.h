@@ -100,8 +100,10 @@ struct Renamed {
 };
 
 struct Description {
-  std::string expected;                        ///< "a whole number of at least 1"
-  Json json_schema;                            ///< the same for editors
+  std::string expected;  ///< "a whole number of at least 1"
+  /// The same for editors; what it says of fields, elements and values is left to full_json_schema(), since
+  /// most programs never ask.
+  Json json_schema;
   std::shared_ptr<const Description> element;  ///< of a list
   std::vector<FieldDescription> fields;        ///< of an object
   std::vector<Names> exactly_one;              ///< of an object: groups of fields of which one is given
@@ -139,6 +141,9 @@ struct Type : Description {
   std::function<T(const Json&, const Place&)> read;
   std::function<Json(const T&)> write;
 };
+
+/// The JSON Schema of a value with all that it holds.
+Json full_json_schema(const Description& value);
 
 // --- Values ---
 
@@ -281,7 +286,6 @@ Json variant_of(const Json& json, const Description& object);
 /// The values that `type` may have; one null for an object without variants.
 std::vector<Json> variants(const Description& object);
 void add_default(FieldDescription& field, const Json& variant, const Json& value);
-Json object_schema(const Description& object);
 
 template <class S>
 Type<S> object(const std::vector<Field<S>>& fields, const Rules<S>& rules = {}) {
@@ -299,6 +303,7 @@ Type<S> object(const std::vector<Field<S>>& fields, const Rules<S>& rules = {}) 
   };
   const auto object = std::make_shared<Object>();
   object->expected = "an object";
+  object->json_schema = {{"type", "object"}};
   object->bound = fields;
   object->rules = rules;
   object->fields.assign(fields.begin(), fields.end());
@@ -317,8 +322,6 @@ Type<S> object(const std::vector<Field<S>>& fields, const Rules<S>& rules = {}) 
         add_default(object->fields[i], variant, fields[i].write(value));
     }
   }
-  object->json_schema = object_schema(*object);
-
   return {*object,
           [object](const Json& json, const Place& at) {
             if (!json.is_object()) at.unexpected(json, object->expected);

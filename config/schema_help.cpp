@@ -73,10 +73,19 @@ std::string field_text(const FieldDescription& field, const Description& object,
   return text;
 }
 
+bool are_alike(const Description& a, const Description& b) {
+  const auto same = [](const FieldDescription& x, const FieldDescription& y) {
+    return x.name == y.name && x.help == y.help && x.is_required == y.is_required &&
+           x.variants == y.variants && x.defaults == y.defaults && are_alike(x.inner(), y.inner());
+  };
+  return &a == &b || (a.expected == b.expected && a.json_schema == b.json_schema &&
+                      std::ranges::equal(a.fields, b.fields, same));
+}
+
 void collect(const Description& object, const std::string& path, const std::string& help,
              std::vector<Section>& found) {
-  const auto same = std::ranges::find_if(
-      found, [&](const Section& s) { return s.object->json_schema == object.json_schema; });
+  const auto same =
+      std::ranges::find_if(found, [&](const Section& s) { return are_alike(*s.object, object); });
   found.push_back({path, help, &object, same == found.end() ? "" : same->path});
   for (const FieldDescription& field : object.fields) {
     if (!field.inner().is_object() || field.inner().fields.empty() || field.type->is_again) continue;

@@ -718,7 +718,7 @@ const schema::Description& config_description() { return config_type(); }
 
 Json config_schema() {
   Json schema = {{"$schema", "https://json-schema.org/draft/2020-12/schema"}, {"title", "Espalier config"}};
-  schema.update(config_type().json_schema);
+  schema.update(full_json_schema(config_type()));
   schema["properties"]["$schema"] = {{"type", "string"}};
   Json& model = schema["properties"]["model"];
   model.erase("required");

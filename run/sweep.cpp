@@ -68,7 +68,7 @@ Type<std::vector<int64_t>> seeds_type() {
   const auto list = list_of(whole(0, (int64_t{1} << 53) - 1), {1, static_cast<size_t>(most_seeds)});
   Description either = count;
   either.expected = join("how many, counted from 0, or ", list.expected);
-  either.json_schema = {{"anyOf", {count.json_schema, list.json_schema}}};
+  either.json_schema = {{"anyOf", {count.json_schema, full_json_schema(list)}}};
   return {either,
           [=](const Json& json, const Place& at) {
             std::vector<int64_t> seeds;
@@ -188,7 +188,7 @@ Type<std::vector<SweepPoint>> grid_type() {
   either.expected =
       "a list of points, or an object that gives each path a list of values, of which all combinations are a "
       "point";
-  either.json_schema = {{"anyOf", {list.json_schema, fields.json_schema}}};
+  either.json_schema = {{"anyOf", {full_json_schema(list), full_json_schema(fields)}}};
   return {either,
           [=](const Json& json, const Place& at) {
             if (json.is_array()) return list.read(json, at);
