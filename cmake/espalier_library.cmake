@@ -52,6 +52,21 @@ function(espalier_reused_library name)
   endforeach()
 endfunction()
 
+# espalier_precompile(TARGETS names... HEADERS headers...): the first of the libraries that this build compiles parses the
+# headers, for the others, too, which are to have the same options.
+function(espalier_precompile)
+  cmake_parse_arguments(arg "" "" "TARGETS;HEADERS" ${ARGN})
+  list(REMOVE_ITEM arg_TARGETS ${ESPALIER_REUSED} none)
+  list(POP_FRONT arg_TARGETS first)
+  if(NOT first)
+    return()
+  endif()
+  target_precompile_headers(espalier_${first} PRIVATE ${arg_HEADERS})
+  foreach(target ${arg_TARGETS})
+    target_precompile_headers(espalier_${target} REUSE_FROM espalier_${first})
+  endforeach()
+endfunction()
+
 # espalier_version(TARGET): defines ESPALIER_VERSION and ESPALIER_COMMIT for the one file that reports them. A new
 # commit configures anew, so that a run never names an old one.
 function(espalier_version target)
