@@ -371,7 +371,7 @@ Json object_schema(const Description& object) {
 Json full_json_schema(const Description& value) {
   Json schema = value.json_schema;
   const auto is_left = [&](const char* part) { return schema.contains(part) && schema[part].is_null(); };
-  if (schema.value("type", "") == "object" && !value.fields.empty()) return object_schema(value);
+  if (schema.value("type", "") == "object" && !value.values) return object_schema(value);
   if (is_left("items")) schema["items"] = full_json_schema(*value.element);
   if (is_left("additionalProperties")) schema["additionalProperties"] = full_json_schema(*value.values);
   return schema;

@@ -101,8 +101,8 @@ struct Renamed {
 
 struct Description {
   std::string expected;  ///< "a whole number of at least 1"
-  /// The same for editors; what it says of fields, elements and values is left to full_json_schema(), since
-  /// most programs never ask.
+  /// The same for editors. Since most programs never ask, full_json_schema() adds an object's fields, and
+  /// what a list's `items` or a map's `additionalProperties` are where these are null.
   Json json_schema;
   std::shared_ptr<const Description> element;  ///< of a list
   std::vector<FieldDescription> fields;        ///< of an object

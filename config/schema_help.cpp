@@ -73,13 +73,16 @@ std::string field_text(const FieldDescription& field, const Description& object,
   return text;
 }
 
+/// Whether help says the same of both.
 bool are_alike(const Description& a, const Description& b) {
-  const auto same = [](const FieldDescription& x, const FieldDescription& y) {
+  const auto same_part = [](const auto& x, const auto& y) { return x && y ? are_alike(*x, *y) : x == y; };
+  const auto same_field = [](const FieldDescription& x, const FieldDescription& y) {
     return x.name == y.name && x.help == y.help && x.is_required == y.is_required &&
-           x.variants == y.variants && x.defaults == y.defaults && are_alike(x.inner(), y.inner());
+           x.variants == y.variants && x.defaults == y.defaults && are_alike(*x.type, *y.type);
   };
-  return &a == &b || (a.expected == b.expected && a.json_schema == b.json_schema &&
-                      std::ranges::equal(a.fields, b.fields, same));
+  return &a == &b || (a.expected == b.expected && a.json_schema == b.json_schema && a.variant == b.variant &&
+                      a.exactly_one == b.exactly_one && same_part(a.element, b.element) &&
+                      same_part(a.values, b.values) && std::ranges::equal(a.fields, b.fields, same_field));
 }
 
 void collect(const Description& object, const std::string& path, const std::string& help,

@@ -40,6 +40,31 @@ TEST(SchemaHelp, ASectionForEachObject) {
                                              "steps.N.trim as steps.N.cut"}));
 }
 
+// As two lists of other lengths do, and two switches of which one is needed and two that are free.
+TEST(SchemaHelp, SectionsThatDifferInOneRuleAreNotTheSame) {
+  struct Part {
+    std::vector<int64_t> sizes;
+    bool fast = false, slow = false;
+  };
+  struct All {
+    Part two, three, one, any, twice;
+  };
+  const auto sized = [](size_t length) {
+    return object<Part>({field("sizes", &Part::sizes, list_of(whole(1), {length, length}), "in pixels")});
+  };
+  const auto switched = [](const Rules<Part>& rules) {
+    return object<Part>(
+        {field("fast", &Part::fast, boolean(), "now"), field("slow", &Part::slow, boolean(), "then")}, rules);
+  };
+  const auto object_of_all =
+      object<All>({field("two", &All::two, sized(2), "a"), field("three", &All::three, sized(3), "b"),
+                   field("one", &All::one, switched({.exactly_one = {{"fast", "slow"}}}), "c"),
+                   field("any", &All::any, switched({}), "d"), field("twice", &All::twice, sized(2), "e")});
+  std::vector<std::string> same_as;
+  for (const Section& section : sections(object_of_all)) same_as.push_back(section.same_as);
+  EXPECT_EQ(same_as, (std::vector<std::string>{"", "", "", "", "", "two"}));
+}
+
 TEST(SchemaHelp, DefaultsOfVariantsHaveALineEach) {
   const Type<Plan> object = plan();
   EXPECT_EQ(section_text(sections(object)[1], 80),

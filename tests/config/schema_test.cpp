@@ -231,6 +231,18 @@ TEST(Schema, JsonSchema) {
             R"({"oneOf":[{"required":["filled"]},{"required":["hollow"]}]}])");
 }
 
+TEST(Schema, JsonSchemaSaysWhatListsMapsAndObjectsHold) {
+  struct Nothing {};
+  const auto lists = list_of(list_of(whole(1, 3)), {1, 2});
+  EXPECT_EQ(full_json_schema(lists).dump(),
+            R"({"type":"array","items":{"type":"array","items":{"type":"integer","minimum":1,"maximum":3}},)"
+            R"("minItems":1,"maxItems":2})");
+  const auto map = map_of("layer", object(std::vector<Field<Nothing>>()));
+  EXPECT_EQ(full_json_schema(map).dump(),
+            R"({"type":"object","additionalProperties":)"
+            R"({"type":"object","additionalProperties":false,"properties":{}}})");
+}
+
 // A cut is plain unless it says so; only a fancy one has frills.
 struct Cut {
   std::string kind = "plain";
