@@ -1,7 +1,7 @@
 # The CUDA side (cuda/) as a part of espalier_core, which calls it and is called by it.
 file(GLOB cuda_sources CONFIGURE_DEPENDS cuda/*.cpp cuda/*.cu)
 target_sources(espalier_core PRIVATE ${cuda_sources})
-set_source_files_properties(cuda/allocator.cpp PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)  # joined, its Part gets a warning
+set_source_files_properties(cuda/allocator.cpp PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)  # joined, it has a -Wsubobject-linkage
 espalier_headers(espalier_core cuda)
 target_compile_definitions(espalier_core PUBLIC ESPALIER_CUDA)
 

@@ -5,7 +5,7 @@
 #include <chrono>
 #include <thread>
 
-namespace espalier::kernel_choice {
+namespace espalier::kernel_choice::kernel_choice_test {
 namespace {
 
 struct Rules : testing::Test {  // every test ends as the program starts
@@ -45,4 +45,4 @@ TEST_F(Rules, ChoicesThatWereKeptAreFollowedLater) {
 }
 
 }  // namespace
-}  // namespace espalier::kernel_choice
+}  // namespace espalier::kernel_choice::kernel_choice_test

@@ -10,7 +10,7 @@
 #include "espalier/cuda/runtime.h"
 #include "support/bad_input.h"
 
-namespace espalier::cuda {
+namespace espalier::cuda::allocator_test {
 namespace {
 
 constexpr size_t mebibyte = size_t{1} << 20;
@@ -179,4 +179,4 @@ TEST_F(CudaCopies, OfNothing) {
 }
 
 }  // namespace
-}  // namespace espalier::cuda
+}  // namespace espalier::cuda::allocator_test

@@ -10,7 +10,7 @@
 #include "espalier/util/error.h"
 #include "support/bad_input.h"
 
-namespace espalier::cuda {
+namespace espalier::cuda::cudnn_plans_test {
 namespace {
 
 class CudnnPlans : public testing::Test {
@@ -140,4 +140,4 @@ TEST_F(CudnnPlans, AShapeThatIsNoneIsRefusedInOneLine) {
 }
 
 }  // namespace
-}  // namespace espalier::cuda
+}  // namespace espalier::cuda::cudnn_plans_test

@@ -7,7 +7,7 @@
 #include "espalier/util/error.h"
 #include "support/bad_input.h"
 
-namespace espalier::cuda {
+namespace espalier::cuda::device_test {
 namespace {
 
 using CudaDevice = OnCard<>;
@@ -121,4 +121,4 @@ TEST_F(CudaDevice, StaysTheOneThatWasChosen) {
 }
 
 }  // namespace
-}  // namespace espalier::cuda
+}  // namespace espalier::cuda::device_test

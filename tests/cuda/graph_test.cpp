@@ -5,7 +5,7 @@
 #include "cuda/support.h"
 #include "support/bad_input.h"
 
-namespace espalier::cuda {
+namespace espalier::cuda::graph_test {
 namespace {
 
 using CudaGraph = OnCard<>;
@@ -53,4 +53,4 @@ TEST_F(CudaGraph, HoldsNoCopiesWaitsForNothingAndTheCardGoesOn) {
 }
 
 }  // namespace
-}  // namespace espalier::cuda
+}  // namespace espalier::cuda::graph_test

@@ -19,7 +19,7 @@ namespace espalier::emulation {
 
 namespace {
 
-constexpr size_t page = 4096;
+constexpr size_t guard_page = 4096;
 constexpr int shared_by_default = 48 << 10, shared_at_most = 227 << 10;
 
 std::map<const void*, int> shared_limit;  // by kernel, where cudaFuncSetAttribute raised it
@@ -33,13 +33,13 @@ std::string place(const Site& where) {
 class DynamicShared {
  public:
   DynamicShared() {
-    void* const mapping = mmap(nullptr, bytes + page, PROT_READ | PROT_WRITE,
+    void* const mapping = mmap(nullptr, bytes + guard_page, PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapping == MAP_FAILED) std::abort();
     begin_ = static_cast<char*>(mapping);
-    mprotect(begin_ + bytes, page, PROT_NONE);
+    mprotect(begin_ + bytes, guard_page, PROT_NONE);
   }
-  ~DynamicShared() { munmap(begin_, bytes + page); }
+  ~DynamicShared() { munmap(begin_, bytes + guard_page); }
   DynamicShared(const DynamicShared&) = delete;
   DynamicShared& operator=(const DynamicShared&) = delete;
   /// Not initialised: NaNs.

@@ -33,19 +33,19 @@ constexpr int untouched = 0xff;                    // four of them are a NaN
 constexpr size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 /// [pages.., block, slack][a page that nobody may touch]
-struct Block {
+struct Allocation {
   size_t bytes;
   char *pages, *end;  // its pages; the block ends within `alignment` of the end
   bool freed;
 };
-std::map<char*, Block> blocks;  // by where each begins; freed ones, too, for messages
+std::map<char*, Allocation> blocks;  // by where each begins; freed ones, too, for messages
 char* arena = nullptr;
 size_t arena_used = 0, memory_used = 0;
 int depth = 0;  // of DeviceWork
 std::atomic<const std::string*> running_kernel = nullptr;
 struct sigaction previous_action;
 
-const std::pair<char* const, Block>* block_before(const void* address) {
+const std::pair<char* const, Allocation>* block_before(const void* address) {
   auto it = blocks.upper_bound(static_cast<char*>(const_cast<void*>(address)));
   return it == blocks.begin() ? nullptr : &*--it;
 }
@@ -83,7 +83,7 @@ bool reserve_arena() {
   return true;
 }
 
-void protect(const Block& block, int access) {
+void protect(const Allocation& block, int access) {
   mprotect(block.pages, static_cast<size_t>(block.end - block.pages), access);
 }
 
@@ -121,7 +121,7 @@ void* allocate_device(size_t bytes) {
   char* const begin = pages + held - round_up(bytes, alignment);
   mark_untouched(pages, bytes <= most_filled ? pages + held : begin);
   mark_untouched(begin + bytes, pages + held);
-  const Block& block = blocks[begin] = {bytes, pages, pages + held, false};
+  const Allocation& block = blocks[begin] = {bytes, pages, pages + held, false};
   if (depth == 0) protect(block, PROT_NONE);
   return begin;
 }
@@ -129,7 +129,7 @@ void* allocate_device(size_t bytes) {
 bool release_device(void* address) {
   const auto it = blocks.find(static_cast<char*>(address));
   if (it == blocks.end() || it->second.freed) return false;
-  Block& block = it->second;
+  Allocation& block = it->second;
   memory_used -= block.bytes;
   block.freed = true;
   madvise(block.pages, static_cast<size_t>(block.end - block.pages), MADV_DONTNEED);

@@ -13,7 +13,7 @@ namespace espalier {
 namespace {
 
 /// n images of 1 x 1 x 2 whose pixels are (i, i + 100) and whose label is i % 3.
-Dataset numbered(int64_t n) {
+Dataset counting(int64_t n) {
   Dataset dataset{"numbered", Tensor::empty({n, 1, 1, 2}, DType::u8), {}, {"a", "b", "c"}};
   for (int64_t i = 0; i < n; ++i) {
     dataset.images.data<uint8_t>()[2 * i] = static_cast<uint8_t>(i);
@@ -36,7 +36,7 @@ std::vector<int64_t> numbers(const Dataset& part) {
 }
 
 TEST(Subset, CopiesRowsInOrder) {
-  const Dataset from = numbered(5);
+  const Dataset from = counting(5);
   const std::vector<int64_t> rows = {4, 0, 4};
   const Dataset part = subset(from, rows, "part");
   EXPECT_EQ(part.name, "part");
@@ -48,7 +48,7 @@ TEST(Subset, CopiesRowsInOrder) {
 }
 
 TEST(HoldOut, MovesAShareOnce) {
-  DataSplits data{numbered(100), {}, numbered(7)};
+  DataSplits data{counting(100), {}, counting(7)};
   hold_out(data, 0.126, 5);
   const std::vector<int64_t> train = numbers(data.train), held = numbers(data.validation);
   EXPECT_EQ(held.size(), 13u);
@@ -64,7 +64,7 @@ TEST(HoldOut, MovesAShareOnce) {
 
 TEST(HoldOut, DependsOnTheSeedAlone) {
   const auto held = [](uint64_t seed) {
-    DataSplits data{numbered(100), {}, {}};
+    DataSplits data{counting(100), {}, {}};
     hold_out(data, 0.2, seed);
     return numbers(data.validation);
   };
@@ -74,7 +74,7 @@ TEST(HoldOut, DependsOnTheSeedAlone) {
 
 TEST(HoldOut, LeavesAtLeastOneOnEachSide) {
   for (const auto& [share, held] : {std::pair{1e-9, 1}, {0.5, 1}, {0.999, 2}, {0.0, 0}}) {
-    DataSplits data{numbered(3), {}, {}};
+    DataSplits data{counting(3), {}, {}};
     hold_out(data, share, 0);
     EXPECT_EQ(data.validation.size(), share == 0.5 ? 2 : held) << share;
     EXPECT_EQ(data.train.size() + data.validation.size(), 3);
@@ -83,10 +83,10 @@ TEST(HoldOut, LeavesAtLeastOneOnEachSide) {
 
 TEST(HoldOut, RefusesOtherShares) {
   for (double share : {-0.1, 1.0, 1.5, std::nan("")}) {
-    DataSplits data{numbered(3), {}, {}};
+    DataSplits data{counting(3), {}, {}};
     EXPECT_THROW(hold_out(data, share, 0), UsageError) << share;
   }
-  DataSplits data{numbered(1), {}, {}};
+  DataSplits data{counting(1), {}, {}};
   EXPECT_TRUE(contains(message_of([&] { hold_out(data, 0.5, 0); }), "numbered has 1 images"));
   EXPECT_NO_THROW(hold_out(data, 0, 0));
 }

@@ -8,14 +8,14 @@
 namespace espalier {
 namespace {
 
-const std::string stage = R"({"name": "a", "evaluate": {}})";
+const std::string evaluating = R"({"name": "a", "evaluate": {}})";
 
 TEST(DataMemo, ReadsOnceWhatConfigsHaveInCommon) {
   DataMemo memo;
   const auto images = [&](const Config& config) {
     return memo.of(config, std::nullopt, {}).train.images.data<uint8_t>();
   };
-  Config first = small_config(stage, R"(, "train_images": 100, "test_images": 20)"), other = first;
+  Config first = small_config(evaluating, R"(, "train_images": 100, "test_images": 20)"), other = first;
   const uint8_t* const kept = images(first);
   other.stages.front().name = "b";
   other.model.hidden = {3};
@@ -29,7 +29,7 @@ TEST(DataMemo, ReadsOnceWhatConfigsHaveInCommon) {
 
 TEST(DataMemo, WhatIsHeldOutDependsOnTheSeed) {
   DataMemo memo;
-  Config config = small_config(stage, R"(, "train_images": 100, "test_images": 20, "validation": 0.5)");
+  Config config = small_config(evaluating, R"(, "train_images": 100, "test_images": 20, "validation": 0.5)");
   const std::vector<int32_t> before = memo.of(config, std::nullopt, {}).validation.labels;
   config.seed = 1;
   EXPECT_NE(memo.of(config, std::nullopt, {}).validation.labels, before);
@@ -40,7 +40,7 @@ TEST(DataMemo, WhatIsHeldOutDependsOnTheSeed) {
 TEST(DataMemo, APartOfAConfigIsCheckedWithIt) {
   DataMemo memo;
   for (int times = 0; times < 2; ++times) {
-    Config config = small_config(stage, R"(, "train_images": 100, "test_images": 20)");
+    Config config = small_config(evaluating, R"(, "train_images": 100, "test_images": 20)");
     Mistakes mistakes;
     const Parts parts = check_parts(config, std::nullopt, mistakes, {}, &memo);
     EXPECT_TRUE(mistakes.empty());

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace espalier::cpu {
+namespace espalier::cpu::pieces_test {
 namespace {
 
 TEST(Pieces, BeginAtCacheLinesAndDoNotOverlap) {
@@ -27,4 +27,4 @@ TEST(Pieces, OfNoBlockSayHowLargeItMustBe) {
 }
 
 }  // namespace
-}  // namespace espalier::cpu
+}  // namespace espalier::cpu::pieces_test

@@ -4,7 +4,7 @@
 
 #include "support/threads.h"
 
-namespace espalier::cpu {
+namespace espalier::cpu::plan_cache_test {
 namespace {
 
 /// Plans are numbered in the order in which they are made.
@@ -77,4 +77,4 @@ TEST(PlanCache, DropsWhatNothingUsedBetweenTwoChangesOfShapes) {
 }
 
 }  // namespace
-}  // namespace espalier::cpu
+}  // namespace espalier::cpu::plan_cache_test
