@@ -23,7 +23,7 @@ Dataset counting(int64_t n) {
   return dataset;
 }
 
-/// The numbers of the images of a part of `numbered`, after a check that nothing was torn apart.
+/// The numbers of the images of a part of `counting`, after a check that nothing was torn apart.
 std::vector<int64_t> numbers(const Dataset& part) {
   std::vector<int64_t> result;
   for (int64_t i = 0; i < part.size(); ++i) {
