@@ -13,6 +13,7 @@
 #include "espalier/config/schema_help.h"
 #include "espalier/data/datasets.h"
 #include "espalier/graph/op.h"
+#include "espalier/nn/init.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/sequential.h"
 #include "espalier/penalty/penalty.h"
@@ -179,6 +180,14 @@ std::string rows_help(const std::string& begin, const Registry<Row>& rows) {
   return prose(begin + "\n\n") + list(entries);
 }
 
+std::string init_help() {
+  return rows_help(
+             "A config says by what the weights of convolutions and linear layers begin as \"model\": "
+             "{\"init\": NAME, ...}.",
+             init_rules()) +
+         prose("\nfan_in: inputs of one output; fan_out: outputs of one input. Norms begin at 1 and 0.\n");
+}
+
 std::string optimizers_help() {
   return rows_help(
       "A config names an optimizer as \"optimizer\": {\"type\": NAME, \"lr\": RATE, ...}. Options of each: "
@@ -323,6 +332,7 @@ const std::vector<Topic>& topics() {
       {"config", "What a config holds; config.SECTION: its fields; config --all: every field",
        config_overview},
       {"models", "The models a config may name", models_help},
+      {"init", "By what the weights of a new network begin", init_help},
       {"layers", "The layers of a network that a config writes down", layers_help},
       {"ops", "What a network in a file is made of", ops_help},
       {"data", "Data sets, their files, and where they are looked for", data_help},
@@ -371,6 +381,7 @@ std::string declared_about(const std::string& word) {
   add_row("A schedule of sparsity", prune_schedules());
   add_row("A scope", scopes());
   add_row("A penalty", penalties());
+  add_row("Initial values", init_rules());
   add_row("A regrowth", regrowths());
   add_row("A callback", callbacks());
   if (const MethodInfo* method = methods().find(word))

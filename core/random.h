@@ -5,8 +5,10 @@
 // The mixing function is SplitMix64's finaliser (Steele, Lea and Flood, OOPSLA 2014).
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <numbers>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -37,6 +39,11 @@ constexpr float random_uniform(uint64_t key, uint64_t counter) {
 /// Uniform on 0 .. n-1 (the high half of bits x n: the bias is under n / 2^32).
 constexpr int64_t random_below(uint64_t key, uint64_t counter, int64_t n) {
   return static_cast<int64_t>(((random_bits(key, counter) >> 32) * static_cast<uint64_t>(n)) >> 32);
+}
+
+/// Of mean 0 and deviation 1, from u and v uniform on [0, 1) (Box and Muller 1958).
+inline double box_muller(double u, double v) {
+  return std::sqrt(-2 * std::log(1 - u)) * std::cos(2 * std::numbers::pi * v);
 }
 
 /// A permutation of 0 .. n-1 (Fisher-Yates), the same for the same key everywhere.

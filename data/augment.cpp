@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numbers>
 #include <numeric>
 #include <utility>
 
@@ -30,10 +29,10 @@ class Draws {
     return from + (to - from) * random_uniform(key_, next_++);
   }
   int64_t below(int64_t n) { return random_below(key_, next_++, n); }
-  /// Of mean 0 and deviation 1, by Box and Muller.
+  /// Of mean 0 and deviation 1.
   double normal() {
-    const double radius = std::sqrt(-2 * std::log(1 - uniform()));
-    return radius * std::cos(2 * std::numbers::pi * uniform());
+    const double u = uniform(), v = uniform();
+    return box_muller(u, v);
   }
   /// Gamma(shape, 1) by Marsaglia and Tsang (2000); a shape under 1 through that of shape + 1.
   double gamma(double shape) {

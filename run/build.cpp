@@ -255,6 +255,7 @@ std::unique_ptr<Module> build_model(const Config& config, bool read_weights, Wei
                    {.hold_zeros = config.model.hold_zeros,
                     .skip = config.model.skip.value_or(std::vector<std::string>{}),
                     .seed = static_cast<uint64_t>(config.seed),
+                    .init = config.model.init,
                     .skip_name = place_of(config) + schema::shown("/model/skip", config.set) + ":"});
   if (std::ranges::none_of(config.stages, [](const StageConfig& stage) { return stage.train.has_value(); }))
     said.warnings.clear();

@@ -613,7 +613,7 @@ WeightsNotes load_weights(const std::filesystem::path& path, Module& model, cons
   replay(file, model, source);
   const auto starts_afresh = [&](const Parameter& p) { return any_means_layer(skip, layer_name(p.name)); };
   if (!skip.empty() && !MetaDevice::active())  // a layer whose inputs were cut has fewer of them
-    initialize(model, options.seed, starts_afresh);
+    initialize(model, options.seed, options.init, starts_afresh);
   NamedTensors weights = weights_alone(file, model);
   for (const Parameter* parameter : model.parameters())
     if (starts_afresh(*parameter))

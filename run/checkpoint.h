@@ -108,6 +108,7 @@ struct WeightsOptions {
   std::optional<bool> hold_zeros = {};
   std::vector<std::string> skip = {};  ///< layers that are not read (nn/names.h), but start afresh,
   uint64_t seed = 0;                   ///< from this
+  std::string init = "pytorch";        ///< by this rule (nn/init.h)
   std::string skip_name = "skip";      ///< what messages call the list
 };
 /// The same for what a new run starts from: weights, and the masks that the file has. Error with the nearest

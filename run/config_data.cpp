@@ -1,5 +1,6 @@
 // The declarations of the network and the data.
 #include "espalier/config/extra_fields.h"
+#include "espalier/nn/init.h"
 #include "espalier/run/config_parts.h"
 #include "espalier/util/spelling.h"
 
@@ -143,6 +144,8 @@ Type<ModelConfig> model_type() {
           .only_for(with("hidden")),
       field("width", &ModelConfig::width, number({.from = 0.01, .to = 100}), "factor on every hidden width"),
       field("activation", &ModelConfig::activation, one_of({"relu", "gelu"}), "between layers"),
+      field("init", &ModelConfig::init, one_of(init_rules().names()),
+            "by what weights begin: `espalier help init` describes them"),
       field("pool", &ModelConfig::pool, one_of({"max", "average"}), "how images are made smaller")
           .only_for(with("pool")),
       field("batch_norm", &ModelConfig::batch_norm, boolean(), "a norm after each convolution")

@@ -88,6 +88,7 @@ class Registry {
     if constexpr (requires { row.load; }) check("load", static_cast<bool>(row.load));
     if constexpr (requires { row.rate; }) check("rate", static_cast<bool>(row.rate));
     if constexpr (requires { row.score; }) check("score", static_cast<bool>(row.score));
+    if constexpr (requires { row.spread; }) check("spread", static_cast<bool>(row.spread));
     if constexpr (requires { row.run; }) check("run", static_cast<bool>(row.run));
     if constexpr (requires { row.extra; }) check_extra_options(row.extra, whose);
   }

@@ -97,7 +97,7 @@ std::unique_ptr<Module> make_model(const ModelOptions& given, uint64_t seed) {
     check_memory(*make(), o);
   }
   auto model = make();
-  initialize(*model, seed);
+  initialize(*model, seed, o.init);
   return model;
 }
 

@@ -23,6 +23,7 @@ struct ModelOptions {
   std::vector<int64_t> hidden = {256, 128};  ///< widths of an MLP's hidden layers
   double width = 1.0;               ///< factor on every hidden width, rounded to the nearest, at least 1
   std::string activation = "relu";  ///< or "gelu"
+  std::string init = "pytorch";     ///< by what its weights begin: a row of init_rules() (nn/init.h)
   std::string pool = "max";         ///< or "average"
   bool batch_norm = true;           ///< a VGG's norms
   /// How it begins: "imagenet", as published, a ResNet with 7x7 by stride 2 and pooling, or "small", with
@@ -56,7 +57,7 @@ bool has_imagenet_stem(const ModelOptions& options);
 /// `channels` times `width`, rounded to the nearest, at least 1.
 int64_t scaled_width(int64_t channels, double width);
 
-/// Builds and initialises a model: PyTorch's defaults, from `seed`. A type that does not exist, or options
+/// Builds a model and initialises it from `seed` (nn/init.h). A type that does not exist, or options
 /// that do not fit it, are a UsageError. Error, before any memory is taken, if its parameters and one image's
 /// activations need more than there is. While a MetaDevice (core/tensor.h) is alive it has only shapes: no
 /// values, and no such Error.

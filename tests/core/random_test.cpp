@@ -27,6 +27,7 @@ TEST(Random, KnownNumbers) {
   EXPECT_EQ(random_uniform(3, 3), 0.7937846779823303f);
   const int64_t below[] = {7, 5, 6, 7, 7, 6, 9, 8};
   for (uint64_t i = 0; i < 8; ++i) EXPECT_EQ(random_below(3, i, 10), below[i]);
+  EXPECT_DOUBLE_EQ(box_muller(0.5f, 0.125f), 0.8325546111576978) << "sqrt(2 ln 2) cos(pi / 4)";
   EXPECT_EQ(random_permutation(42, 10), (std::vector<int64_t>{4, 2, 6, 9, 3, 0, 8, 5, 1, 7}));
 }
 

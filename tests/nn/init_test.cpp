@@ -5,6 +5,7 @@
 #include "espalier/nn/layers.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/nn/state_dict.h"
+#include "support/bad_input.h"
 #include "support/numbers.h"
 
 namespace espalier {
@@ -41,6 +42,50 @@ TEST(Init, TheFormulaCountsInFileLayout) {
       << "channel 3, pixel 5 of [50, 4, 4]";
   EXPECT_FLOAT_EQ(number(5, 9), 0.000818268395960331f) << "a bias has its weight's bound";
   EXPECT_FLOAT_EQ(number(7, 9), -0.03872114419937134f);
+}
+
+// From the same script.
+TEST(Init, EachRuleByItsFormula) {
+  const auto number = [](const char* rule, size_t tensor, int64_t i) {
+    return state_dict(*make_model({.type = "lenet5", .init = rule}, 7))[tensor].second.f32()[i];
+  };
+  EXPECT_FLOAT_EQ(number("kaiming_normal", 0, 0), -0.13840797131204527f);
+  EXPECT_FLOAT_EQ(number("kaiming_normal", 0, 1), 0.12967305570892695f);
+  EXPECT_FLOAT_EQ(number("kaiming_normal", 0, 499), 0.022089759601598587f);
+  const int64_t at = ((1 * 20 + 2) * 5 + 3) * 5 + 4;  // [1, 2, 3, 4] of OIHW
+  EXPECT_FLOAT_EQ(number("kaiming_uniform", 2, at), 0.054707027427182434f);
+  EXPECT_FLOAT_EQ(number("xavier_uniform", 2, at), 0.02924213618305168f);
+  EXPECT_EQ(number("pytorch", 2, at), number(ModelOptions().init.c_str(), 2, at)) << "is the default";
+}
+
+// Of 16 x 3 x 3 x 4 in 2 groups of 4 inputs each fan_in is 36 and, as torch.nn.init counts it, fan_out 144.
+TEST(Init, SpreadsAreThoseOfTorchNnInit) {
+  const std::pair<const char*, double> variances[] = {{"pytorch", 1.0 / 3 / 36},
+                                                      {"kaiming_normal", 2.0 / 36},
+                                                      {"kaiming_uniform", 2.0 / 36},
+                                                      {"xavier_uniform", 2.0 / (36 + 144)}};
+  EXPECT_EQ(std::size(variances), init_rules().names().size());
+  for (const auto& [rule, variance] : variances) {
+    double sum = 0, squares = 0, n = 0;
+    for (uint64_t seed = 0; seed < 100; ++seed) {
+      Conv2d conv(8, 16, 3, {.groups = 2});
+      initialize(conv, seed, rule);
+      for (const double v : conv.find("weight")->value().span<float>()) {
+        sum += v;
+        squares += v * v;
+        ++n;
+      }
+      for (const float v : conv.find("bias")->value().span<float>())
+        EXPECT_EQ(v == 0, std::string(rule) != "pytorch") << rule;
+    }
+    EXPECT_NEAR(sum / n, 0, 4 * std::sqrt(variance / n)) << rule;
+    EXPECT_NEAR(squares / n / variance, 1, 4 * std::sqrt(2 / n)) << rule;
+  }
+}
+
+TEST(Init, AnUnknownRuleIsToldWithTheNearest) {
+  EXPECT_EQ(message_of([] { make_model({.type = "lenet5", .init = "kaimin_normal"}, 7); }),
+            "initial values: no type 'kaimin_normal', did you mean 'kaiming_normal'?");
 }
 
 TEST(Init, EmbeddingsHaveABoundOfTheirOwnAndLeaveThatOfBiases) {

@@ -412,6 +412,7 @@ std::unique_ptr<Module> three_classes(const std::filesystem::path& file, const s
   Config config = lenet_config();
   config.seed = 5;
   config.model.classes = 3;
+  config.model.init = "kaiming_normal";
   config.model.weights = file.string();
   config.model.skip = skip;
   return build_model(config, true, notes);
@@ -433,6 +434,7 @@ TEST(LoadWeights, LayersThatAreSkippedStartAfresh) {
   EXPECT_EQ(notes.lines[0], file.string() + ": not read, but started afresh: fc2");
   config.seed = 5;
   config.model.classes = 3;
+  config.model.init = "kaiming_normal";
   const auto fresh = build_model(config);
   for (const Parameter* parameter : model->parameters()) {
     const bool skipped = parameter->name.starts_with("fc2");

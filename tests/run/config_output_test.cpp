@@ -47,7 +47,7 @@ TEST(Config, ResolvedHoldsWhatAppliesInDeclaredOrder) {
             R"({"name":"measured","evaluate":{"flip":false,"reestimate_norm":0}})");
   EXPECT_EQ(
       resolved["model"].dump(),
-      R"({"type":"mlp","input":[28,28,1],"classes":10,"hidden":[256,128],"width":1.0,"activation":"relu"})");
+      R"({"type":"mlp","input":[28,28,1],"classes":10,"hidden":[256,128],"width":1.0,"activation":"relu","init":"pytorch"})");
 }
 
 // Whether anything is held out is the folder's to say, unless the config does.
