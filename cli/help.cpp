@@ -182,10 +182,13 @@ std::string rows_help(const std::string& begin, const Registry<Row>& rows) {
 
 std::string init_help() {
   return rows_help(
-             "A config says by what the weights of convolutions and linear layers begin as \"model\": "
+             "A config names the rule that initialises convolutions and linear layers as \"model\": "
              "{\"init\": NAME, ...}.",
              init_rules()) +
-         prose("\nfan_in: inputs of one output; fan_out: outputs of one input. Norms begin at 1 and 0.\n");
+         prose(
+             "\nfan_in: inputs of one output; fan_out: output channels times kernel size, as PyTorch counts, "
+             "groups or not. Norms' scales begin at 1, shifts at 0; embeddings are uniform with a deviation "
+             "of 0.02 by each rule.\n");
 }
 
 std::string optimizers_help() {
@@ -332,7 +335,7 @@ const std::vector<Topic>& topics() {
       {"config", "What a config holds; config.SECTION: its fields; config --all: every field",
        config_overview},
       {"models", "The models a config may name", models_help},
-      {"init", "By what the weights of a new network begin", init_help},
+      {"init", "Rules of initialisation for a network's weights", init_help},
       {"layers", "The layers of a network that a config writes down", layers_help},
       {"ops", "What a network in a file is made of", ops_help},
       {"data", "Data sets, their files, and where they are looked for", data_help},
@@ -381,7 +384,7 @@ std::string declared_about(const std::string& word) {
   add_row("A schedule of sparsity", prune_schedules());
   add_row("A scope", scopes());
   add_row("A penalty", penalties());
-  add_row("Initial values", init_rules());
+  add_row("A rule of initialisation", init_rules());
   add_row("A regrowth", regrowths());
   add_row("A callback", callbacks());
   if (const MethodInfo* method = methods().find(word))
@@ -442,6 +445,10 @@ const std::vector<Synonym>& synonyms() {
       {"hessian", {"obd"}},
       {"finetune", {"stages.train"}},
       {"fine-tuning", {"stages.train"}},
+      {"initialization", {"init"}},
+      {"initialisation", {"init"}},
+      {"he", {"kaiming_normal", "kaiming_uniform"}},
+      {"glorot", {"xavier_uniform"}},
       {"pretrained", {"weights"}},
       {"best", {"runs"}},
       {"artifacts", {"runs"}},

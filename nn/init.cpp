@@ -13,7 +13,7 @@ const double embedding_bound = 0.02 * std::sqrt(3.0);  // a deviation of 0.02 (D
 std::vector<InitRule> all_rules() {
   return {
       {.name = "pytorch",
-       .help = "uniform up to 1 / sqrt(fan_in), biases, too: what PyTorch's layers do by themselves",
+       .help = "uniform on +-1 / sqrt(fan_in), biases, too: PyTorch's default",
        .spread = [](double in, double) { return 1.0 / std::sqrt(in); },
        .draws_biases = true},
       {.name = "kaiming_normal",
@@ -38,7 +38,7 @@ double spread_of(const InitRule& rule, const Shape& weight) {
 }  // namespace
 
 Registry<InitRule>& init_rules() {
-  static Registry<InitRule> all("initial values", all_rules());
+  static Registry<InitRule> all("init rule", all_rules());
   return all;
 }
 
@@ -57,6 +57,10 @@ void initialize(Module& model, uint64_t seed, const std::string& rule_name,
     if (which && !which(*parameter)) continue;
     const double spread = is_embedding ? embedding_bound : is_bias && !rule.draws_biases ? 0 : layer_spread;
     const bool normal = rule.normal && !is_embedding;
+    if (spread == 0) {
+      parameter->value().fill(0);
+      continue;
+    }
     Tensor values = Tensor::empty(file_shape(*parameter));
     float* to = values.f32();
     for (int64_t i = 0; i < values.elements(); ++i) {

@@ -1,6 +1,7 @@
 // Initial values. Number i of a parameter, counted in PyTorch's layout, is a pure function of the seed, the
-// parameter's place in the model and i, so that bench/formula.py makes the same network in PyTorch. They are
-// drawn on the host, whatever the model's device.
+// parameter's place in the model and i, so that bench/formula.py makes the same network in PyTorch by the
+// rule `pytorch`. They are drawn on the host, whatever the model's device; the normal ones' last bits are the
+// C library's (log, cos).
 #pragma once
 
 #include <functional>

@@ -145,7 +145,7 @@ Type<ModelConfig> model_type() {
       field("width", &ModelConfig::width, number({.from = 0.01, .to = 100}), "factor on every hidden width"),
       field("activation", &ModelConfig::activation, one_of({"relu", "gelu"}), "between layers"),
       field("init", &ModelConfig::init, one_of(init_rules().names()),
-            "by what weights begin: `espalier help init` describes them"),
+            "rule by which weights are initialised; `espalier help init` describes each"),
       field("pool", &ModelConfig::pool, one_of({"max", "average"}), "how images are made smaller")
           .only_for(with("pool")),
       field("batch_norm", &ModelConfig::batch_norm, boolean(), "a norm after each convolution")

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "espalier/data/datasets.h"
+#include "espalier/nn/init.h"
 #include "espalier/nn/models/models.h"
 #include "espalier/optim/optimizer.h"
 #include "espalier/optim/schedule.h"
@@ -30,6 +31,7 @@ std::vector<std::string> unregistered_names(const Json& config) {
     if (std::ranges::count(unknown, name) == 0) unknown.push_back(std::move(name));
   };
   look(config, "/model", models());
+  look(config, "/model/init", init_rules());
   look(config, "/data", datasets());
   if (!config.is_object() || !config.contains("stages") || !config["stages"].is_array()) return unknown;
   for (const Json& stage : config["stages"]) {

@@ -77,6 +77,7 @@ int64_t scaled_width(int64_t channels, double width) {
 std::unique_ptr<Module> make_model(const ModelOptions& given, uint64_t seed) {
   check_choice("activation", given.activation, "relu", "gelu");
   check_choice("pooling", given.pool, "max", "average");
+  init_rules().named(given.init);
   const ModelInfo& info = models().named(given.type);
   ModelOptions o = given;
   o.extra = given.extra.with_defaults(info.extra, "model " + info.name);

@@ -44,7 +44,7 @@ struct ModelInfo {
   std::string name, help;
   Shape input = {};  ///< of one image, when none is given; no axes where a config or a file says it
   int64_t classes = 0;
-  std::vector<std::string> options = {};  ///< which concern it, besides input, classes, width and activation
+  std::vector<std::string> options = {};  ///< which concern it, besides input, classes, width, activation and init
   std::vector<ExtraOption> extra = {};
   std::function<std::unique_ptr<Module>(const ModelOptions&, Activation)> make;
   bool has_own_activations = false;  ///< `activation` may say nothing else than its default

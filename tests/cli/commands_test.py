@@ -119,7 +119,7 @@ class Help(CliTest):
             self.assertTrue(self.succeeds("help", command).startswith(text))
 
     def test_topics(self):
-        for topic, part in (("config", "seed"), ("models", "lenet300"), ("data", "ESPALIER_DATA"), ("criteria", "l2"), ("regrowths", "rigl"),
+        for topic, part in (("config", "seed"), ("models", "lenet300"), ("data", "ESPALIER_DATA"), ("criteria", "l2"), ("regrowths", "rigl"), ("init", "kaiming_normal"),
                             ("methods", "gradual_magnitude"), ("environment", "NO_COLOR"), ("man", ".TH ESPALIER 1"), ("runs", "STAGE.best.safetensors")):
             self.assertIn(part, self.succeeds("help", topic))
         self.assertIn(self.succeeds("help", "runs"), self.succeeds("help", "best"))

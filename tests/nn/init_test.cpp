@@ -76,7 +76,7 @@ TEST(Init, SpreadsAreThoseOfTorchNnInit) {
         ++n;
       }
       for (const float v : conv.find("bias")->value().span<float>())
-        EXPECT_EQ(v == 0, std::string(rule) != "pytorch") << rule;
+        EXPECT_EQ(v == 0 && !std::signbit(v), std::string(rule) != "pytorch") << rule;
     }
     EXPECT_NEAR(sum / n, 0, 4 * std::sqrt(variance / n)) << rule;
     EXPECT_NEAR(squares / n / variance, 1, 4 * std::sqrt(2 / n)) << rule;
@@ -85,7 +85,7 @@ TEST(Init, SpreadsAreThoseOfTorchNnInit) {
 
 TEST(Init, AnUnknownRuleIsToldWithTheNearest) {
   EXPECT_EQ(message_of([] { make_model({.type = "lenet5", .init = "kaimin_normal"}, 7); }),
-            "initial values: no type 'kaimin_normal', did you mean 'kaiming_normal'?");
+            "init rule: no type 'kaimin_normal', did you mean 'kaiming_normal'?");
 }
 
 TEST(Init, EmbeddingsHaveABoundOfTheirOwnAndLeaveThatOfBiases) {

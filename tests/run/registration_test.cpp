@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 
 #include "espalier/config/schema_help.h"
+#include "espalier/nn/init.h"
 #include "espalier/optim/optimizer.h"
 #include "espalier/run/build.h"
+#include "espalier/run/unregistered.h"
 #include "espalier/train/callbacks.h"
 #include "run/minimal_config.h"
 #include "support/bad_input.h"
@@ -132,6 +134,30 @@ TEST(Registration, CallbacksAreThoseOfTheStage) {
   EXPECT_EQ(made[1]->name(), "counting") << "after the average";
   EXPECT_EQ(config_json(config)["stages"][0]["train"]["callbacks"].dump(),
             R"([{"type":"counting","from":7}])");
+}
+
+TEST(Registration, ARuleOfInitialisationMakesTheNetworkOfAConfig) {
+  if (!init_rules().find("fan_in"))
+    init_rules().add(
+        {.name = "fan_in", .help = "up to fan_in", .spread = [](double in, double) { return in; }});
+  EXPECT_EQ(message_of<UsageError>([] { init_rules().add({.name = "none", .help = ""}); }),
+            "init rule none: has no spread");
+  Json json = minimal();
+  json["model"] = {{"type", "lenet5"}, {"input", {28, 28, 1}}, {"init", "fan_in"}};
+  const auto made = build_model(parse(json));
+  json["model"]["init"] = "pytorch";
+  const auto plain = build_model(parse(json));
+  const auto number = [](Module& model) { return model.find("conv1.weight")->value().f32()[3]; };
+  EXPECT_FLOAT_EQ(number(*made), number(*plain) * 25 * 5) << "25 inputs: bounds 25 and 1 / 5";
+  json["model"]["init"] = "fanin";
+  EXPECT_TRUE(contains(message_of<UsageError>([&] { parse(json); }),
+                       "x.json: /model/init: found the text \"fanin\", expected one of pytorch, "));
+}
+
+// espalier reads the networks of a program's run, whatever names only the program knows.
+TEST(Registration, WhatOnlyAProgramKnowsIsTold) {
+  const Json json = {{"model", {{"type", "mlp"}, {"init", "mine"}}}, {"data", {{"type", "mnist"}}}};
+  EXPECT_EQ(unregistered_names(json), (std::vector<std::string>{"init rule 'mine'"}));
 }
 
 }  // namespace
