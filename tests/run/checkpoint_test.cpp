@@ -412,7 +412,7 @@ std::unique_ptr<Module> three_classes(const std::filesystem::path& file, const s
   Config config = lenet_config();
   config.seed = 5;
   config.model.classes = 3;
-  config.model.init = "kaiming_normal";
+  config.model.init = "kaiming_uniform";
   config.model.weights = file.string();
   config.model.skip = skip;
   return build_model(config, true, notes);
@@ -434,7 +434,7 @@ TEST(LoadWeights, LayersThatAreSkippedStartAfresh) {
   EXPECT_EQ(notes.lines[0], file.string() + ": not read, but started afresh: fc2");
   config.seed = 5;
   config.model.classes = 3;
-  config.model.init = "kaiming_normal";
+  config.model.init = "kaiming_uniform";
   const auto fresh = build_model(config);
   for (const Parameter* parameter : model->parameters()) {
     const bool skipped = parameter->name.starts_with("fc2");
@@ -481,8 +481,8 @@ TEST(LoadWeights, ASkippedLayerOfACutNetworkStartsAtItsNewWidth) {
   ASSERT_EQ(fc2.shape(), (Shape{3, 125}));
   const auto numbers = fc2.value().span<float>();
   const float largest = std::ranges::max(numbers, {}, [](float w) { return std::abs(w); });
-  EXPECT_LE(std::abs(largest), 1 / std::sqrt(125.0f));
-  EXPECT_GT(std::abs(largest), 1 / std::sqrt(500.0f)) << "PyTorch's bound for 125 inputs, not for 500";
+  EXPECT_LE(std::abs(largest), std::sqrt(6 / 125.0f));
+  EXPECT_GT(std::abs(largest), std::sqrt(6 / 500.0f)) << "the bound for 125 inputs, not for 500";
 }
 
 TEST(Checkpoint, HoldsWhatAStageTrainsBesidesItsNetwork) {

@@ -140,7 +140,7 @@ TEST(Registration, ARuleOfInitialisationMakesTheNetworkOfAConfig) {
   if (!init_rules().find("fan_in"))
     init_rules().add(
         {.name = "fan_in", .help = "up to fan_in", .spread = [](double in, double) { return in; }});
-  EXPECT_EQ(message_of<UsageError>([] { init_rules().add({.name = "none", .help = ""}); }),
+  EXPECT_EQ(message_of<UsageError>([] { init_rules().add({.name = "none", .help = "", .spread = {}}); }),
             "init rule none: has no spread");
   Json json = minimal();
   json["model"] = {{"type", "lenet5"}, {"input", {28, 28, 1}}, {"init", "fan_in"}};
