@@ -26,6 +26,21 @@ TEST(Synthetic, Defaults) {
     EXPECT_NEAR(std::ranges::count(data.train.labels, digit), 800, 120);
 }
 
+/// Runs of before would else not go on to the same bits, and recorded figures not come out again.
+TEST(Synthetic, IsDrawnAsEver) {
+  const DataSplits gray = draw_synthetic();
+  const DataSplits colored =
+      draw_synthetic({.train = 100, .test = 10, .height = 21, .width = 35, .channels = 3, .classes = 100});
+  const auto hash = [](const DataSplits& data) {  // FNV-1a
+    uint64_t bits = 0xCBF29CE484222325;
+    for (const Dataset* part : {&data.train, &data.test})
+      for (const uint8_t pixel : part->images.span<uint8_t>()) bits = (bits ^ pixel) * 0x100000001B3;
+    return bits;
+  };
+  EXPECT_EQ(hash(gray), 0x66AE2268AF802F50);
+  EXPECT_EQ(hash(colored), 0xCEF264F9AE31154C);
+}
+
 TEST(Synthetic, DependsOnSeedSplitAndImageAlone) {
   const auto draw = [](int threads, const SyntheticOptions& options) {
     const WithThreads with(threads);
