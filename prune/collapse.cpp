@@ -14,18 +14,18 @@ std::vector<std::string> collapsed_layers(Module& model) {
   for (const Parameter* parameter : model.parameters()) {
     if (parameter->role != Role::weight) continue;
     const Tensor value = parameter->value().to(Device::cpu);
-    const int64_t rows = value.shape()[0], weights = value.elements(), size = weights / rows;
-    int64_t left = 0, rows_left = 0;
-    for (int64_t r = 0; r < rows; ++r) {
+    const int64_t filters = value.shape()[0], weights = value.elements(), size = weights / filters;
+    int64_t left = 0, filters_left = 0;
+    for (int64_t r = 0; r < filters; ++r) {
       const float* row = value.f32() + r * size;
       const int64_t zeros = std::count(row, row + size, 0.0f);
       left += size - zeros;
-      rows_left += zeros < size;
+      filters_left += zeros < size;
     }
-    if (left * 1000 >= weights && left >= rows && rows_left * 10 >= rows) continue;
-    lines.push_back(fmt::format("layer collapse: {} is left with {} of {} weights, in {} of {} rows",
+    if (left * 1000 >= weights && left >= filters && filters_left * 10 >= filters) continue;
+    lines.push_back(fmt::format("layer collapse: {} is left with {} of {} weights, in {} of {} filters",
                                 layer_name(parameter->name), grouped(left), grouped(weights),
-                                grouped(rows_left), grouped(rows)));
+                                grouped(filters_left), grouped(filters)));
   }
   return lines;
 }

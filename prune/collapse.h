@@ -11,9 +11,9 @@
 
 namespace espalier {
 
-/// "layer collapse: fc1 is left with 12 of 235,200 weights, in 3 of 300 rows", for each layer of whose
-/// weights less than one in a thousand is not zero, or fewer than it has outputs, or of whose rows less than
-/// one in ten has such a weight.
+/// "layer collapse: fc1 is left with 12 of 235,200 weights, in 3 of 300 filters", for each layer of whose
+/// weights less than one in a thousand is not zero, or fewer than it has outputs, or of whose filters less
+/// than one in ten has such a weight.
 std::vector<std::string> collapsed_layers(Module& model);
 
 /// The same before anything is trained or pruned: "layer collapse: fc1 will be left with 12 of 235,200

@@ -123,7 +123,7 @@ bool UnitMember::is_consecutive() const {
 
 UnitSet::UnitSet(Unit of, const std::vector<Parameter*>& weights) : unit(of) {
   for (Parameter* weight : weights) {
-    ESP_CHECK(weight->shape().axes() >= 2, weight->name, ": has no rows to prune, its shape is ",
+    ESP_CHECK(weight->shape().axes() >= 2, weight->name, ": has no filters to prune, its shape is ",
               weight->shape());
     UnitMember member{.parameter = weight, .axes = axes_of(unit, *weight)};
     UnitGroup group{.layer = std::string(layer_name(weight->name)),

@@ -143,7 +143,6 @@ Type<ScheduleOptions> schedule_type() {
            }});
 }
 
-/// A name, or an object of the name and the options that this loss has of its own.
 Type<EarlyStopConfig> early_stop_type() {
   return object<EarlyStopConfig>({field("patience", &EarlyStopConfig::patience, whole(1),
                                         "evaluations without improvement before it stops"),
@@ -195,7 +194,7 @@ Type<TrainConfig> train_type() {
        field("prune", &TrainConfig::prune, prune_type(), "a pruner that acts while training"),
        field("regrow", &TrainConfig::regrow, regrow_type(), "masks that move while it trains"),
        field("regularize", &TrainConfig::regularize, regularize_type(),
-             "a penalty that prepares channels to be cut"),
+             "a penalty that prepares for pruning"),
        field("distill", &TrainConfig::distill, distill_type(),
              "learn from a teacher's answers, too (docs/distillation.md)"),
        field("callbacks", &TrainConfig::callbacks, list_of(callback_type()),

@@ -1,5 +1,5 @@
 // The config: a model, a data set and a list of stages. What a person writes in JSON, as structs. Each field
-// is declared once, in config.cpp, with its name, type, range and a line of help; its default is the one
+// is declared once, in config*.cpp, with its name, type, range and a line of help; its default is the one
 // here. Parser, messages, `espalier help config` and configs/schema.json all come from that declaration.
 #pragma once
 

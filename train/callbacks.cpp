@@ -79,7 +79,7 @@ std::vector<std::unique_ptr<Callback>> named_callbacks(const TrainConfig& config
   for (const CallbackConfig& one : config.callbacks) {
     const CallbackInfo& info = callbacks().named(one.type);
     named.push_back(info.make(one.extra.with_defaults(info.extra, "callback " + info.name)));
-    for (const char* taken : {"distill", "evaluate", "prune", "regularize"})
+    for (const char* taken : {"distill", "evaluate", "metrics", "prune", "regularize"})
       if (named.back()->name() == taken)
         fail_usage("callback ", info.name, ": its state is called '", taken,
                    "', as that of one of Espalier's");

@@ -1,5 +1,5 @@
 // What a stage that trains, or prunes, is asked for, as structs: the part of a config that the loop and its
-// callbacks read. Which fields configs have for it, and what these may be, is said in run/config.cpp.
+// callbacks read. Which fields configs have for it, and what these may be, is said in run/config*.cpp.
 #pragma once
 
 #include <cstdint>

@@ -165,7 +165,7 @@ class OfAConfig(ExplainTest):
     def test_warns_of_what_would_be_left(self):
         self.write_stage({"scope": "layer", "sparsity": 0.9995, "exclude": ["fc2"]}, hidden=[16])
         shown = self.explained("c.json")
-        self.assertEqual(shown["warnings"], ["layer collapse: fc1 is left with 1 of 1,024 weights, in 1 of 16 rows"])
+        self.assertEqual(shown["warnings"], ["layer collapse: fc1 is left with 1 of 1,024 weights, in 1 of 16 filters"])
         self.assertEqual([(layer["dead_filters"], layer["dead_columns"]) for layer in shown["layers"]], [(15, 63)])
         text = self.succeeds("explain", "c.json")
         self.assertIn("dead      15 of 16 filters and 63 of 64 columns of fc1 have no weight that is not masked\n", text)

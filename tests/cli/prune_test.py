@@ -109,7 +109,7 @@ class Empty(PruneTest):
 
 class Collapse(PruneTest):
     def test_of_a_layer_is_warned_of(self):
-        line = "stage 'pruned': layer collapse: fc1 is left with 1 of 1,024 weights, in 1 of 16 rows"
+        line = "stage 'pruned': layer collapse: fc1 is left with 1 of 1,024 weights, in 1 of 16 filters"
         foreseen = "stage 'pruned': layer collapse: fc1 will be left with 1 of 1,024 weights, and has 16 outputs"
         for prune, train in (({}, {}), ({"schedule": {"type": "cubic", "every": 5}}, {"steps": 20})):
             with self.subTest(prune=prune):

@@ -26,9 +26,9 @@ TEST(LayerCollapse, IsOfNextToNoWeightsOrRows) {
   model.add("empty.bias", {2}, left(2, 1, 0, 0), Role::bias);
   EXPECT_EQ(collapsed_layers(model),
             (std::vector<std::string>{
-                "layer collapse: thin is left with 7 of 8,000 weights, in 7 of 20 rows",
-                "layer collapse: narrow is left with 100 of 2,000 weights, in 1 of 20 rows",
-                "layer collapse: empty is left with 0 of 6 weights, in 0 of 2 rows",
+                "layer collapse: thin is left with 7 of 8,000 weights, in 7 of 20 filters",
+                "layer collapse: narrow is left with 100 of 2,000 weights, in 1 of 20 filters",
+                "layer collapse: empty is left with 0 of 6 weights, in 0 of 2 filters",
             }));
 }
 
@@ -38,7 +38,7 @@ TEST(LayerCollapse, IsOfFewerWeightsThanOutputs) {
   model.add("fewer.weight", {10, 10}, left(10, 10, 9, 1));
   EXPECT_EQ(collapsed_layers(model),
             (std::vector<std::string>{
-                "layer collapse: fewer is left with 9 of 100 weights, in 9 of 10 rows",
+                "layer collapse: fewer is left with 9 of 100 weights, in 9 of 10 filters",
             }));
 }
 
@@ -83,7 +83,8 @@ TEST(ForeseenCollapse, IsCountedWhereEachLayerIsRankedByItself) {
 TEST(ForeseenCollapse, OfLayersThatAreRankedTogetherNothingIsKnown) {
   ThreeLayers three;
   three.model.add("conv.weight", {10, 3, 3, 5}, left(10, 45, 10, 45));
-  EXPECT_EQ(three.foreseen({.selection = {.scope = scopes().named("isomorphic")}, .target = {Target::sparsity, 0.99}}),
+  EXPECT_EQ(three.foreseen(
+                {.selection = {.scope = scopes().named("isomorphic")}, .target = {Target::sparsity, 0.99}}),
             (std::vector<std::string>{
                 "layer collapse: conv will be left with 4 of 450 weights, and has 10 outputs"}))
       << "no other layer is like it";

@@ -1,6 +1,6 @@
-// Every criterion with every unit, scope, way to apply and schedule, and some with other options, against
-// what bench/prune_combinations.py computed only from the definitions: which units are left, or why it is
-// refused.
+// Nine criteria (signals_golden_test.cpp has the others) with every unit, scope, way to apply and schedule,
+// and some with other options, against what bench/prune_combinations.py computed only from the definitions:
+// which units are left, or why it is refused.
 #include <gtest/gtest.h>
 
 #include <bit>

@@ -83,7 +83,7 @@ TEST(Explain, WarnsOfWhatIsLeftAndOfWhatTheTargetHardlyMeans) {
   const Explanation explanation = one.of(0);
   EXPECT_EQ(
       explanation.warnings,
-      (std::vector<std::string>{"layer collapse: fc1 is left with 1 of 12,544 weights, in 1 of 16 rows"}));
+      (std::vector<std::string>{"layer collapse: fc1 is left with 1 of 12,544 weights, in 1 of 16 filters"}));
   ASSERT_EQ(explanation.dead.size(), 1u);
   EXPECT_EQ(explanation.dead[0].filters, 15);
   EXPECT_EQ(explanation.dead[0].columns, 783);
