@@ -508,9 +508,9 @@ class BadWeights(CliTest):
                          (0, "w.safetensors: 100 % of its weights are exactly 0, and training may change them: "
                              "\"hold_zeros\": true in the config's model keeps them at 0\n"
                              "warning: runs/started: stage 'pruned': layer collapse: fc1 is left with 0 of 768 weights, "
-                             "in 0 of 12 rows\n"
+                             "in 0 of 12 filters\n"
                              "warning: runs/started: stage 'pruned': layer collapse: fc2 is left with 0 of 120 weights, "
-                             "in 0 of 10 rows\n"))
+                             "in 0 of 10 filters\n"))
 
     def test_names_and_shapes_that_do_not_fit(self):
         self.write("others", safetensors_bytes({"layer0.kernel": ([12, 64], [0.0] * 768)}))

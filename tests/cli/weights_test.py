@@ -59,7 +59,7 @@ class Masks(FromWeights):
         self.assertEqual(result.returncode, 0)
         self.assertRegex(result.stderr, r"\Awarning: stage 'more': layer collapse: fc2 will be left with 6 of 120 weights, and has 10 "
                                         r"outputs\nwarning: stage 'more': layer collapse: fc2 is left with 6 of 120 weights, in \d of "
-                                        r"10 rows\n\Z")
+                                        r"10 filters\n\Z")
         tuned, _, again = self.read_json("second/result.json")["stages"]
         self.assertAlmostEqual(tuned["sparsity"], 0.9, places=3)
         self.assertGreater(again["sparsity"], 0.949)

@@ -279,5 +279,27 @@ TEST(SaveCallback, SavesAndThrowsWhenASignalHasCome) {
       testing::ExitedWithCode(SIGTERM), "");
 }
 
+TEST(NamedCallbacks, KeepStateUnderNamesOfTheirOwn) {
+  struct Named : Callback {
+    explicit Named(std::string of) : of_(std::move(of)) {}
+    std::string name() const override { return of_; }
+    std::string of_;
+  };
+  for (const char* name : {"distill", "evaluate", "metrics", "prune", "regularize", "its_own"}) {
+    const std::string row = std::string("keeps_") + name;
+    callbacks().add({.name = row, .help = "", .make = [=](const ExtraOptions&) {
+                       return std::make_unique<Named>(name);
+                     }});
+    TrainConfig config;
+    config.callbacks = {{.type = row, .extra = {}}};
+    if (name == std::string("its_own")) {
+      EXPECT_EQ(named_callbacks(config).size(), 1u);
+      continue;
+    }
+    EXPECT_EQ(message_of<UsageError>([&] { named_callbacks(config); }),
+              "callback " + row + ": its state is called '" + name + "', as that of one of Espalier's");
+  }
+}
+
 }  // namespace
 }  // namespace espalier
