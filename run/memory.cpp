@@ -9,6 +9,7 @@
 #include "espalier/nn/network.h"
 #include "espalier/optim/ema.h"
 #include "espalier/prune/regrow.h"
+#include "espalier/prune/signals.h"
 #include "espalier/run/build.h"
 #include "espalier/run/checkpoint.h"
 #include "espalier/run/distill.h"
@@ -95,6 +96,10 @@ void MemoryPlan::include(const DataSplits& splits) {
 void MemoryPlan::include(const TrainConfig& config, const std::vector<Parameter*>& all, double whole) {
   MemoryPlan stage;
   if (config.prune && cuts_channels(*config.prune)) stage.parameters = whole;
+  if (config.prune && needs_of(*config.prune) == Needs::movement) {
+    const MetaDevice shapes_alone;
+    start_movement(all);
+  }
   for (const Parameter* p : all) {
     const bool pruned = config.prune && !cuts_channels(*config.prune) &&
                         (p->role == Role::weight || (p->learned() && config.prune->unit == "channel"));
@@ -106,6 +111,7 @@ void MemoryPlan::include(const TrainConfig& config, const std::vector<Parameter*
       (use == TensorUse::optimizer ? stage.optimizer : stage.parameters) += bytes_of(tensor);
     });
   }
+  end_movement(all);
   parameters = std::max(parameters, stage.parameters);
   gradients = std::max(gradients, stage.gradients);
   optimizer = std::max(optimizer, stage.optimizer);

@@ -165,6 +165,21 @@ TEST(PlanMemory, WhatIsFrozenHasNoGradientsSlotsAndAverages) {
   EXPECT_EQ(make_plan(config, data).memory.total(), frozen.total());
 }
 
+TEST(PlanMemory, MovementKeepsANumberForEachThatIsLearned) {
+  const auto pruned_by = [](const std::string& criterion) {
+    return small_config(
+        R"({"name": "sparse", "train": {"epochs": 1, "optimizer": {"type": "sgd", "lr": 0.1},
+            "prune": {"sparsity": 0.5, "criterion": ")" +
+            criterion + R"(", "schedule": {"type": "cubic"}}}})",
+        R"(, "train_images": 200, "test_images": 10)");
+  };
+  const Config movement = pruned_by("movement");
+  const DataSplits data = build_data(movement, {});
+  const double numbers = 784 * 16 + 16 + 16 * 10 + 10;
+  EXPECT_EQ(plan_memory(movement, &data).total(), plan_memory(pruned_by("l1"), &data).total() + 4 * numbers);
+  EXPECT_EQ(make_plan(movement, data).memory.total(), plan_memory(movement, &data).total());
+}
+
 TEST(PlanMemory, BelowTheLowestLayerThatLearnsNoActivationsAreKept) {
   const auto activations = [](const std::string& freeze) {
     Config config = small_config(adam);
