@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Records in numpy what tests/prune/combinations_test.cpp holds pruning to: tests/golden/prune_combinations.json.
 
-One small network; for nine criteria (signals.py has the others), every unit, scope, way to apply and schedule: which units are left, or for which
-reasons the combination is refused. Nothing here is the library's way of doing it. Everything is written from the
+One small network; for nine criteria (signals.py has the others), every unit, scope, way to apply and schedule: which
+units are left, or for which reasons the combination is refused. Nothing here is the library's way of doing it. Everything is written from the
 definitions of prune/README.md: a unit is a list of places in parameters, scores are sums in double precision, a
 selection is sorted and counted. Weights and squares of gradients come from formula.py, so that the file holds verdicts
 only; a verdict that would hang on rounding ends the script. Without --write the file is compared with what is

@@ -96,7 +96,7 @@ void MemoryPlan::include(const DataSplits& splits) {
 void MemoryPlan::include(const TrainConfig& config, const std::vector<Parameter*>& all, double whole) {
   MemoryPlan stage;
   if (config.prune && cuts_channels(*config.prune)) stage.parameters = whole;
-  if (config.prune && needs_of(*config.prune) == Needs::movement) {
+  if (config.prune && needs_of(*config.prune) == Needs::movement) {  // PruneCallback's, which none here is
     const MetaDevice shapes_alone;
     start_movement(all);
   }

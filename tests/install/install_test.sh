@@ -47,7 +47,8 @@ cp "$here/CMakeLists.txt" "$here/own_module.cpp" "$work/app"
 awk -v to="$work/app/program" '/^```cpp$/ {++n; inside = 1; next} /^```$/ {inside = 0} inside {print > (to n ".cpp")}' "$manual" \
   "$root/docs/how-to/criterion.md"
 flags="-Wall -Wextra -Werror${ESPALIER_SANITIZE:+ -fsanitize=$ESPALIER_SANITIZE}"
-cmake -S "$work/app" -B "$work/app/build" -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_CXX_FLAGS="$flags"
+cmake -S "$work/app" -B "$work/app/build" -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_CXX_FLAGS="$flags" \
+  -DCMAKE_BUILD_TYPE=Release
 cmake --build "$work/app/build"
 cd "$work"
 for program in program1 program2 program3 program5; do
